@@ -1,0 +1,19 @@
+/** A reason to look at one certificate of one link. */
+export interface Wake {
+  readonly link: string;
+  /** The certificate's id in the primary. */
+  readonly certificate: string;
+}
+
+/**
+ * The contract of a dispatch: it wakes a worker, nothing more. A wake-up may be lost, doubled or reordered without harm, because
+ * what must be done stands in the replication record, and the sweep wakes again what is due.
+ */
+export interface Dispatch {
+  /**
+   * Asks that each of these be looked at soon. Resolves when the wake-ups are handed over; throws a coded error when none or
+   * not all could be, which the caller logs and forgets.
+   * `delayMs` asks for a look not before so many milliseconds; a kind that cannot delay drops such a wake-up and leaves it to the sweep.
+   */
+  dispatch(wakes: readonly Wake[], options?: { readonly delayMs?: number }): Promise<void>;
+}

@@ -1,0 +1,22 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Time, chance and ids: everything in the program that is not a function of its inputs. Tests put their own in. */
+export interface Runtime {
+  /** Milliseconds since 1970, UTC. */
+  now(): number;
+  /** Uniform in [0, 1). */
+  random(): number;
+  /** A new id that nobody else has. */
+  newId(): string;
+  /** Resolves after so many milliseconds; rejects with the signal's reason if that comes first. */
+  wait(milliseconds: number, signal?: AbortSignal): Promise<void>;
+}
+
+/** The real clock, the real dice. */
+export const systemRuntime: Runtime = {
+  now: () => Date.now(),
+  random: () => Math.random(),
+  newId: () => randomUUID(),
+  wait: (milliseconds, signal) => sleep(milliseconds, undefined, signal ? { signal } : {}),
+};

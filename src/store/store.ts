@@ -1,0 +1,143 @@
+import type { CertificateContent } from '../certificate/certificate.ts';
+import type { CodedError } from '../errors.ts';
+import type { Mark } from './mark.ts';
+
+/**
+ * The contract of a store: a service that keeps certificates. It says what it can do and how long it may take to be consistent;
+ * the rest of the program asks it and never switches on names.
+ *
+ * Ids are opaque. A kind is one file beside this one, and exports one factory from typed options to this. `test/store/contract.ts`
+ * is the suite that every kind runs.
+ */
+export interface Store {
+  /** Names this store among all stores, for ever: in Certificate Manager the instance CRN. Stands in marks. No white space. */
+  readonly id: string;
+  /** The kind, for people: `certificate-manager`. */
+  readonly kind: string;
+  readonly region: string;
+  readonly abilities: StoreAbilities;
+
+  /** One page of metadata, without content. Throws a coded error. */
+  list(request: { readonly cursor?: string; readonly signal?: AbortSignal }): Promise<ListPage>;
+
+  /** What the service says about one certificate, by direct read. Never throws for what the service did: that is `unreadable`. */
+  readMetadata(id: string, options?: CallOptions): Promise<Reading<CertificateMetadata>>;
+
+  /** The certificate in full, private key included where the service gives it. Never throws for what the service did. */
+  read(id: string, options?: CallOptions): Promise<Reading<StoredCertificate>>;
+
+  /** All certificates here with exactly this mark; only where the service can be asked directly (`abilities.findsMarks`). */
+  findByMark?(mark: Mark, options?: CallOptions): Promise<readonly CertificateMetadata[]>;
+
+  /** Makes a new certificate. Repeating it makes another, unless `abilities.importIsIdempotent`. */
+  import(entry: NewCertificate, options?: CallOptions): Promise<WriteAnswer>;
+
+  /** Replaces the content of a certificate, keeping its id, name and description. Repeating it is harmless. */
+  reimport(id: string, content: CertificateContent, options?: CallOptions): Promise<WriteAnswer>;
+
+  /** Replaces name, description, tags and mark. Repeating it is harmless. */
+  updateMetadata(
+    id: string,
+    metadata: DescriptiveMetadata,
+    mark: Mark | undefined,
+    options?: CallOptions,
+  ): Promise<WriteAnswer>;
+
+  /** Removes a certificate. Removing what is not there succeeds. */
+  delete(id: string, options?: CallOptions): Promise<void>;
+
+  /**
+   * What this store would hold if it were given this metadata with this mark: names cut or rewritten to its rules, descriptions
+   * cut to what the mark leaves room for. Pure. Compare with this, not with the original, or a cut name differs for ever.
+   */
+  asKept(metadata: DescriptiveMetadata, mark: Mark | undefined): DescriptiveMetadata;
+
+  /** PEM of the public key that verifies this store's notifications, where it sends any. Throws a coded error. */
+  notificationKey?(options?: CallOptions): Promise<string>;
+}
+
+export interface CallOptions {
+  /** Ends the call: it then throws or answers as for a service that did not answer. */
+  readonly signal?: AbortSignal;
+}
+
+/** What a service can do, and its stated bounds. */
+export interface StoreAbilities {
+  /** Reading in full gives the private key back. */
+  readonly givesKeys: boolean;
+  /** Content is replaced under the same id. */
+  readonly reimportsInPlace: boolean;
+  /** A second import with the same `NewCertificate.token` makes no second certificate. */
+  readonly importIsIdempotent: boolean;
+  /** Two certificates cannot have the same name. */
+  readonly uniqueNames: boolean;
+  /** `findByMark` is there. */
+  readonly findsMarks: boolean;
+  /** How long an unanswered request may still take effect, in milliseconds. */
+  readonly settlesMs: number;
+  /** How long a listing may lag behind writes, in milliseconds. */
+  readonly listingLagMs: number;
+  /** How long a direct read may lag behind writes, in milliseconds. */
+  readonly readSettlesMs: number;
+  /** Writes of one certificate that the service takes in a minute; absent if it does not say. */
+  readonly writesPerCertificatePerMinute?: number;
+  /** Requests that the service takes in a second; absent if it does not say. */
+  readonly requestsPerSecond?: number;
+}
+
+/** Three answers to a read, never confused. `unreadable` says why by its code: not reached, limited, or held but not to be read. */
+export type Reading<T> =
+  | { readonly state: 'present'; readonly value: T }
+  | { readonly state: 'absent' }
+  | { readonly state: 'unreadable'; readonly error: CodedError };
+
+/** What people wrote on a certificate. It travels with it. */
+export interface DescriptiveMetadata {
+  readonly name: string;
+  /** Without our mark. */
+  readonly description: string;
+  readonly tags: readonly string[];
+}
+
+export interface CertificateMetadata extends DescriptiveMetadata {
+  readonly id: string;
+  readonly mark?: Mark;
+  readonly domains: readonly string[];
+  readonly issuer?: string;
+  /** Lower-case hex without separators or leading zero bytes, if the service says it. */
+  readonly serial?: string;
+  /** Epoch milliseconds, if the service says them. */
+  readonly notBefore?: number;
+  readonly notAfter?: number;
+  /** The service's own word. */
+  readonly status?: string;
+  /** Tells versions apart without content (last modified, version id, etag); absent where the service has none. */
+  readonly revision?: string;
+  /** When the service says it changed, epoch milliseconds. */
+  readonly lastModified?: number;
+}
+
+export interface StoredCertificate {
+  readonly metadata: CertificateMetadata;
+  readonly content: CertificateContent;
+}
+
+export interface NewCertificate {
+  readonly content: CertificateContent;
+  readonly metadata: DescriptiveMetadata;
+  readonly mark?: Mark;
+  /** Makes the import idempotent where the service can do that. */
+  readonly token?: string;
+}
+
+/** What the service says it now holds; `metadata` is absent where its answer says nothing. */
+export interface WriteAnswer {
+  readonly id: string;
+  readonly metadata?: CertificateMetadata;
+}
+
+export interface ListPage {
+  readonly certificates: readonly CertificateMetadata[];
+  /** Absent on the last page. */
+  readonly cursor?: string;
+}
