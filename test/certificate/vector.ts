@@ -1,0 +1,74 @@
+/**
+ * Certificates made once with the OpenSSL command line, for literal expectations: an Ed25519 leaf for `vector.test`, its
+ * self-signed issuer, the private key that RFC 8410 section 10.3 prints as its example, and shapes that the development CA
+ * does not make.
+ */
+export const vector = {
+  leaf: `-----BEGIN CERTIFICATE-----
+MIIBdTCCASegAwIBAgIEAMD/7jAFBgMrZXAwETEPMA0GA1UEAwwGVmVjdG9yMCAX
+DTI2MTEyMzIwMTkzNFoYDzIxMjYxMDMwMjAxOTM0WjAuMRYwFAYDVQQKDA1FeGFt
+cGxlLCBJbmMuMRQwEgYDVQQDDAt2ZWN0b3IudGVzdDAqMAUGAytlcAMhABm/RAlp
+hM3+hUG6wWfcO5bIUIaqMLa2ywxcOK1wMWbho4GBMH8wPQYDVR0RBDYwNIILdmVj
+dG9yLnRlc3SCDSoudmVjdG9yLnRlc3SHBMAAAgGHECABDbgAAAAAAAAAAAAAAAEw
+HQYDVR0OBBYEFKKMwfhuWWDT4DrnXJYsl6jUSCk8MB8GA1UdIwQYMBaAFCZcd4k6
+Q5PaC5E3gfrWdbfyaYvRMAUGAytlcANBAAlxUaj0E/8xZCSpdsB2LsU51FI5p6o+
+4gDmtNAAlkVuqzo3RpZDzxBwDdaAVlTUiS3aGdZMw5B8Yg8/GqOS8g4=
+-----END CERTIFICATE-----
+`,
+  issuer: `-----BEGIN CERTIFICATE-----
+MIIBBDCBt6ADAgECAgEBMAUGAytlcDARMQ8wDQYDVQQDDAZWZWN0b3IwIBcNMjYx
+MTIzMjAxOTM0WhgPMjEyNjEwMzAyMDE5MzRaMBExDzANBgNVBAMMBlZlY3RvcjAq
+MAUGAytlcAMhANZHDJxUf9LgzSTAUSjvPAcfGPEkwHScSKhj6W67yHXiozIwMDAP
+BgNVHRMBAf8EBTADAQH/MB0GA1UdDgQWBBQmXHeJOkOT2guRN4H61nW38mmL0TAF
+BgMrZXADQQCH/EJct/jQ/RtQrC+KzQnfRIaYLIjZhWAu9Fa9W627Uo0SY2mQ+NDY
+2ZwyHvA8JGg4KdPtm47RL45kuW6ZSU4E
+-----END CERTIFICATE-----
+`,
+  /** `self.test`, signed by itself with the same key as the leaf. Of version 1: it does not say that it is an authority. */
+  selfSigned: `-----BEGIN CERTIFICATE-----
+MIHRMIGEAgECMAUGAytlcDAUMRIwEAYDVQQDDAlzZWxmLnRlc3QwIBcNMjYxMTIz
+MjAyNjQ4WhgPMjEyNjEwMzAyMDI2NDhaMBQxEjAQBgNVBAMMCXNlbGYudGVzdDAq
+MAUGAytlcAMhABm/RAlphM3+hUG6wWfcO5bIUIaqMLa2ywxcOK1wMWbhMAUGAytl
+cANBAP8gjrXJCPdLgtCs0JA/ZIQSkWsKqBGckEvymzhyUuRInhYXvBlsGvIr151V
+rqgsneba3/IfYluBWdEkTyf2fQA=
+-----END CERTIFICATE-----
+`,
+  /** The same name and key, signed by the issuer, twice. These say that they are authorities. */
+  crossSigned: `-----BEGIN CERTIFICATE-----
+MIIBKDCB26ADAgECAgEEMAUGAytlcDARMQ8wDQYDVQQDDAZWZWN0b3IwIBcNMjYx
+MTIzMjA0NjAyWhgPMjEyNjEwMzAyMDQ2MDJaMBQxEjAQBgNVBAMMCXNlbGYudGVz
+dDAqMAUGAytlcAMhABm/RAlphM3+hUG6wWfcO5bIUIaqMLa2ywxcOK1wMWbho1Mw
+UTAPBgNVHRMBAf8EBTADAQH/MB0GA1UdDgQWBBSijMH4bllg0+A651yWLJeo1Egp
+PDAfBgNVHSMEGDAWgBQmXHeJOkOT2guRN4H61nW38mmL0TAFBgMrZXADQQDy1gm7
+Am1vPSigVZ9oP/6o2w7qRPXt6X2DhpZ6sHkSQfpo5UB28gK0Skl/Jq6PEABPvVKH
+uzUPbFn94y8cCU4G
+-----END CERTIFICATE-----
+`,
+  crossSignedAgain: `-----BEGIN CERTIFICATE-----
+MIIBKDCB26ADAgECAgEFMAUGAytlcDARMQ8wDQYDVQQDDAZWZWN0b3IwIBcNMjYx
+MTIzMjA0NjAyWhgPMjEyNjEwMzAyMDQ2MDJaMBQxEjAQBgNVBAMMCXNlbGYudGVz
+dDAqMAUGAytlcAMhABm/RAlphM3+hUG6wWfcO5bIUIaqMLa2ywxcOK1wMWbho1Mw
+UTAPBgNVHRMBAf8EBTADAQH/MB0GA1UdDgQWBBSijMH4bllg0+A651yWLJeo1Egp
+PDAfBgNVHSMEGDAWgBQmXHeJOkOT2guRN4H61nW38mmL0TAFBgMrZXADQQB6Kows
+6AaA6ytVZtpDvvxsJOJ/qwEshaoUdwR1sUr9J6G0EfuInAK74oHH3ESYb4WB6VN/
+PQFpicgzCwCIv+kD
+-----END CERTIFICATE-----
+`,
+  /** Signed by `self.test`. A relative name of two parts, two common names, a critical alternative name, no key identifiers. */
+  underSelfSigned: `-----BEGIN CERTIFICATE-----
+MIIBJDCB16ADAgECAgEDMAUGAytlcDAUMRIwEAYDVQQDDAlzZWxmLnRlc3QwIBcN
+MjYxMTIzMjA0ODI5WhgPMjEyNjEwMzAyMDQ4MjlaMEQxCzAJBgNVBAYTAkRFMR8w
+CgYDVQQLDANvbmUwEQYDVQQDDAp1bmRlci50ZXN0MRQwEgYDVQQDDAtzZWNvbmQu
+dGVzdDAqMAUGAytlcAMhANZHDJxUf9LgzSTAUSjvPAcfGPEkwHScSKhj6W67yHXi
+oxwwGjAYBgNVHREBAf8EDjAMggp1bmRlci50ZXN0MAUGAytlcANBAMnXUH/I+Pw6
+eEGTRJb6I+kw1Hdt6kp6UP10JWQNBSApqmTDMzMM2fdXiXz9ojAGTZ6dlqzOS+I8
+pqqb+zm8kw8=
+-----END CERTIFICATE-----
+`,
+  privateKey: `-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC
+-----END PRIVATE KEY-----
+`,
+  /** SubjectPublicKeyInfo of that key, hex. RFC 8410 section 10.1 prints the same. */
+  publicKeyDer: '302a300506032b657003210019bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1',
+} as const;
