@@ -1,0 +1,58 @@
+import { isIPv6, type Server } from 'node:net';
+import { CodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
+
+/** Where an HTTP server listens. */
+export interface Listening {
+  /** `http://<host>:<port>` */
+  readonly url: string;
+  readonly port: number;
+}
+
+/**
+ * Makes an HTTP server listen; port 0 asks for any free one. With `nextFree`, a port that is taken is passed over for the one
+ * after it, `limits.portsTried` ports in all.
+ * Rejects with `configuration_invalid`, naming host and port, if it cannot listen there.
+ */
+export async function listen(
+  server: Server,
+  host: string,
+  port: number,
+  options: { readonly nextFree: boolean },
+): Promise<Listening> {
+  const last = options.nextFree && port !== 0 ? Math.min(port + limits.portsTried - 1, 65_535) : port;
+  for (let candidate = port; ; candidate += 1) {
+    try {
+      const got = await listenOnce(server, host, candidate);
+      return { url: `http://${isIPv6(host) ? `[${host}]` : host}:${got}`, port: got };
+    } catch (thrown) {
+      const { code } = thrown as NodeJS.ErrnoException;
+      if (code !== 'EADDRINUSE' || candidate >= last) throw cannotListen(host, port, last, thrown);
+    }
+  }
+}
+
+function listenOnce(server: Server, host: string, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const settle = (error?: Error): void => {
+      server.off('error', settle);
+      server.off('listening', settle);
+      const address = server.address();
+      if (error !== undefined) reject(error);
+      else resolve(typeof address === 'object' && address !== null ? address.port : port);
+    };
+    server.on('error', settle);
+    server.on('listening', settle);
+    server.listen({ host, port });
+  });
+}
+
+function cannotListen(host: string, port: number, last: number, cause: unknown): CodedError {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  const ports = last > port ? `ports ${port} to ${last}` : `port ${port}`;
+  const reason = code === 'EADDRINUSE' ? 'already taken' : (code ?? message);
+  return new CodedError('configuration_invalid', `cannot listen on ${host}, ${ports}: ${reason}`, {
+    cause,
+    fields: { host, port },
+  });
+}

@@ -1,0 +1,150 @@
+import type { KeyObject } from 'node:crypto';
+import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { errorFields, type Log, type LogFields } from '../log.ts';
+import { verifyCallback } from '../notification/certificate-manager.ts';
+import type { LifecycleEvent } from '../notification/event.ts';
+import { acceptsEncoding, acceptsMediaType } from './media-type.ts';
+
+/** A request to the callback, as any host can give it. */
+export interface CallbackRequest {
+  readonly method: string;
+  /** As it was sent, percent-encoding kept, without the query. */
+  readonly path: string;
+  /** A header by its name in any case; the values of a repeated one joined by `, `. */
+  header(name: string): string | undefined;
+  /** As it arrived. A host that stops reading a body that is too large hands on more than `limits.notificationBytes` all the same. */
+  readonly body: Uint8Array;
+}
+
+export interface CallbackResponse {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+/** What the receiver needs to know of a link. */
+export interface CallbackLink {
+  readonly name: string;
+  /** CRN of the primary: the only instance whose notifications are taken. */
+  readonly instance: string;
+  /** The pinned key, from configuration or the table, never from a service; `undefined` as long as there is none. */
+  verificationKey(): Promise<KeyObject | undefined>;
+  /** Makes the event durable. Called once for each genuine notification of a change, and for nothing else. */
+  acknowledge(event: LifecycleEvent): Promise<'new' | 'repeat'>;
+}
+
+const callbackPath = '/callback/';
+const retryAfterSeconds = 30;
+
+/**
+ * The callback as one function from request to response: `POST /callback/{link}`.
+ *
+ * 202 is answered after the durable write, 200 for what was seen before or only informs. What is refused is answered
+ * by the status of its code, with `{"code","message"}`; a 503 carries `Retry-After`. It never throws and never rejects.
+ * Throws, when made, `configuration_invalid` if two links have the same name.
+ */
+export function createReceiver(options: {
+  readonly links: readonly CallbackLink[];
+  readonly log: Log;
+}): (request: CallbackRequest) => Promise<CallbackResponse> {
+  const links = new Map(options.links.map((link) => [encodeURIComponent(link.name), link]));
+  if (links.size !== options.links.length) {
+    throw new CodedError('configuration_invalid', 'two links have the same name, and so the same callback URL');
+  }
+  const log = neverThrows(options.log);
+
+  return async (request) => {
+    const facts: { link?: string; type?: string; count?: number } = {};
+    try {
+      const link = findLink(links, request.path);
+      facts.link = link.name;
+      checkRequest(request);
+      const event = verifyCallback(request.body, { instance: link.instance, publicKey: await pinnedKey(link) });
+      facts.type = event.type;
+      facts.count = event.certificates.length;
+      const answer = event.changes ? await link.acknowledge(event) : 'noted';
+      const status = answer === 'new' ? 'acknowledged' : answer;
+      log('info', 'notification', { ...facts, outcome: status });
+      return json(answer === 'new' ? 202 : 200, { status });
+    } catch (thrown) {
+      return refuse(asCodedError(thrown), facts, log);
+    }
+  };
+}
+
+/** Links are found by their name in the path, spelled as in a URL. A map, so that no name of the language is a link. */
+function findLink(links: ReadonlyMap<string, CallbackLink>, path: string): CallbackLink {
+  const link = path.startsWith(callbackPath) ? links.get(path.slice(callbackPath.length)) : undefined;
+  if (link !== undefined) return link;
+  throw new CodedError('notification_unknown_link', 'there is no link at this path', {
+    fields: { path: path.slice(0, limits.notificationTextCharacters).replace(/[^!-~]/g, '?') },
+  });
+}
+
+/** What can be said before the body is looked at. */
+function checkRequest(request: CallbackRequest): void {
+  if (request.method !== 'POST') {
+    throw new CodedError('notification_method', 'a notification comes by POST, this request came by another method');
+  }
+  if (!acceptsMediaType(request.header('content-type'))) {
+    throw new CodedError('notification_media_type', 'the Content-Type is not application/json in UTF-8');
+  }
+  if (!acceptsEncoding(request.header('content-encoding'))) {
+    throw new CodedError('notification_media_type', 'the body has a Content-Encoding; it must come as it is');
+  }
+  if (request.body.length > limits.notificationBytes) {
+    throw new CodedError('notification_too_large', `the body has more than ${limits.notificationBytes} bytes`);
+  }
+}
+
+async function pinnedKey(link: CallbackLink): Promise<KeyObject> {
+  const key = await link.verificationKey();
+  if (key !== undefined) return key;
+  throw new CodedError('notification_key_missing', 'the key that verifies notifications of this link is not here yet');
+}
+
+function refuse(error: CodedError, facts: LogFields, log: Log): CallbackResponse {
+  const { status } = error.entry;
+  const failed = status >= 500;
+  log(failed ? 'error' : 'warn', 'notification', {
+    ...errorFields(error),
+    ...facts,
+    outcome: failed ? 'failed' : 'refused',
+  });
+  return json(status, { code: error.code, message: publicMessage(error) }, refusalHeaders(error.code, status, error));
+}
+
+/** What the sender is told. What went wrong inside is for our log, not for everybody. */
+function publicMessage(error: CodedError): string {
+  if (error.entry.status < 500 || error.code === 'notification_key_missing') return error.message;
+  return error.entry.status === 503
+    ? 'not acknowledged; send it again later'
+    : 'not acknowledged; a fault on this side';
+}
+
+function refusalHeaders(code: ErrorCode, status: number, error: CodedError): Record<string, string> {
+  if (code === 'notification_method') return { allow: 'POST' };
+  if (status !== 503) return {};
+  const seconds = error.retryAfterMs === undefined ? retryAfterSeconds : Math.ceil(error.retryAfterMs / 1000);
+  return { 'retry-after': String(Math.max(1, seconds)) };
+}
+
+function json(status: number, body: Readonly<Record<string, string>>, headers: Record<string, string> = {}) {
+  return {
+    status,
+    headers: { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers },
+    body: JSON.stringify(body),
+  };
+}
+
+/** A log whose failure fails no request. */
+function neverThrows(log: Log): Log {
+  return (...line) => {
+    try {
+      log(...line);
+    } catch {
+      // A line that cannot be written is lost; the notification is not.
+    }
+  };
+}

@@ -1,0 +1,59 @@
+import type { KeyObject } from 'node:crypto';
+import type { LogFields } from '../../src/log.ts';
+import type { LifecycleEvent } from '../../src/notification/event.ts';
+import type { CallbackLink } from '../../src/receiver/receiver.ts';
+import { instanceCrn } from '../support/notifications.ts';
+
+/** A link that writes down what it was asked. */
+export interface WatchedLink extends CallbackLink {
+  readonly acknowledged: LifecycleEvent[];
+  readonly asked: { keys: number };
+}
+
+/** A link named `shop` that has seen an event if it has seen its digest. */
+export function watchedLink(
+  key: () => Promise<KeyObject | undefined>,
+  options: {
+    readonly name?: string;
+    readonly instance?: string;
+    readonly acknowledge?: CallbackLink['acknowledge'];
+  } = {},
+): WatchedLink {
+  const acknowledged: LifecycleEvent[] = [];
+  const asked = { keys: 0 };
+  const seen = new Set<string>();
+  const remember = async (event: LifecycleEvent): Promise<'new' | 'repeat'> => {
+    const known = seen.has(event.digest);
+    seen.add(event.digest);
+    return known ? 'repeat' : 'new';
+  };
+  return {
+    name: options.name ?? 'shop',
+    instance: options.instance ?? instanceCrn,
+    acknowledged,
+    asked,
+    verificationKey: () => {
+      asked.keys += 1;
+      return key();
+    },
+    acknowledge: (event) => {
+      acknowledged.push(event);
+      return (options.acknowledge ?? remember)(event);
+    },
+  };
+}
+
+export interface LogLine {
+  readonly level: string;
+  readonly event: string;
+  readonly fields: LogFields;
+}
+
+/** A log that keeps its lines. */
+export function keptLog(): {
+  readonly lines: LogLine[];
+  readonly log: (...line: [string, string, LogFields?]) => void;
+} {
+  const lines: LogLine[] = [];
+  return { lines, log: (level, event, fields = {}) => void lines.push({ level, event, fields }) };
+}
