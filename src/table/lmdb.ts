@@ -1,0 +1,259 @@
+import type { RootDatabase } from 'lmdb';
+import { CodedError } from '../errors.ts';
+import { type Runtime, systemRuntime } from '../runtime.ts';
+import { checkedChange, checkedCondition, checkedFields, checkKey } from './check.ts';
+import { applied, asRow, holds } from './condition.ts';
+import { type Entries, openFiles } from './lmdb-files.ts';
+import {
+  decodeRow,
+  encodeRow,
+  expiryKey,
+  justAfter,
+  numberBytes,
+  partitionBytes,
+  rowKey,
+  wakeKey,
+} from './lmdb-format.ts';
+import { cursorOf, fillPage, indexPosition, sortRange } from './paging.ts';
+import type { Key, Row, Table, WriteOutcome } from './table.ts';
+
+export interface LmdbTableOptions {
+  /** The folder that holds the files; created (0700) if there is none. On a local disk: LMDB's locks do not hold over NFS. */
+  readonly path: string;
+  readonly runtime?: Pick<Runtime, 'now'>;
+}
+
+/** Writes that share one commit, at most: bounds how long other work of this process waits for them. */
+const writesPerCommit = 1000;
+/** Expired rows removed by each write, at most. More than one, so that they cannot pile up. */
+const expiredPerWrite = 2;
+
+/** The library hands out a failed commit as an error that promises the real one. */
+async function engineError(thrown: unknown): Promise<unknown> {
+  const real: unknown = (thrown as { readonly commitError?: unknown }).commitError;
+  return real instanceof Promise ? real.then(() => thrown).catch((reason: unknown) => reason) : thrown;
+}
+
+function unavailable(action: string, path: string, cause: unknown): CodedError {
+  if (cause instanceof CodedError) return cause;
+  const code = (cause as { readonly code?: unknown } | null)?.code;
+  const engineCode = typeof code === 'string' || typeof code === 'number' ? code : undefined;
+  return new CodedError('table_unavailable', `cannot ${action} the embedded table in ${path}`, {
+    cause,
+    fields: { path, engineCode },
+  });
+}
+
+interface Job {
+  /** Runs inside the transaction. Throws a coded error before it has written anything, or the engine's. */
+  readonly run: () => WriteOutcome;
+  readonly resolve: (outcome: WriteOutcome) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Runs writes in order, all that wait at once in one transaction: many writers share one flush to disk. `tidy` runs at the end of
+ * each transaction and is told how many writes there were.
+ */
+function groupCommits(root: RootDatabase<Buffer, Buffer>, path: string, tidy: (writes: number) => void) {
+  const waiting: Job[] = [];
+  let draining: Promise<void> | undefined;
+  let failed = false;
+
+  async function commit(batch: readonly Job[]): Promise<void> {
+    const settle: (() => void)[] = [];
+    const runAll = (): void => {
+      for (const { run, resolve, reject } of batch) {
+        try {
+          const outcome = run();
+          settle.push(() => resolve(outcome));
+        } catch (thrown) {
+          // The engine failed half-way: nothing of the whole batch may stay.
+          if (!(thrown instanceof CodedError)) throw thrown;
+          settle.push(() => reject(thrown));
+        }
+      }
+      tidy(batch.length);
+    };
+    try {
+      // A child transaction, because only that is rolled back when it throws. After a failure synchronously: where the
+      // engine has given up for good, the asynchronous way would never answer.
+      if (failed) root.transactionSync(runAll);
+      else await root.childTransaction(runAll);
+      failed = false;
+    } catch (thrown) {
+      failed = true;
+      const error = unavailable('write', path, await engineError(thrown));
+      for (const { reject } of batch) reject(error);
+      return;
+    }
+    for (const tell of settle) tell();
+  }
+
+  async function drain(): Promise<void> {
+    while (waiting.length > 0) await commit(waiting.splice(0, writesPerCommit));
+    draining = undefined;
+  }
+
+  return {
+    write: (run: Job['run']): Promise<WriteOutcome> =>
+      new Promise((resolve, reject) => {
+        waiting.push({ run, resolve, reject });
+        draining ??= Promise.resolve().then(drain);
+      }),
+    idle: async (): Promise<void> => draining,
+  };
+}
+
+/**
+ * A table in files of this machine (LMDB), shared by any number of its processes: the embedded default. Writes are atomic across
+ * processes and on disk before they resolve; a process that is killed holds up nobody and leaves no half a write. Expired rows
+ * are removed by later writes. Throws `table_unavailable` when the files cannot be opened.
+ */
+export function lmdbTable({ path, runtime = systemRuntime }: LmdbTableOptions): Table {
+  const { root, rows, wake, expiry } = attempt('open', () => openFiles(path));
+  const commits = groupCommits(root, path, removeExpired);
+  let closed = false;
+
+  function attempt<Result>(action: string, work: () => Result): Result {
+    try {
+      return work();
+    } catch (thrown) {
+      throw unavailable(action, path, thrown);
+    }
+  }
+
+  function check(): void {
+    if (closed) throw new CodedError('table_unavailable', `the embedded table in ${path} has been closed`);
+  }
+
+  /** Reads what the last commit of any process left: the library would keep a snapshot until the next turn of the event loop. */
+  async function read<Result>(work: () => Result): Promise<Result> {
+    check();
+    return attempt('read', () => {
+      root.resetReadTxn();
+      return work();
+    });
+  }
+
+  function rowAt(key: Buffer): Row | undefined {
+    const bytes = rows.getBinary(key);
+    return bytes && decodeRow(key, bytes);
+  }
+
+  function* rowsAt(keys: Iterable<Buffer>): Generator<{ row: Row; bytes: number }> {
+    for (const key of keys) {
+      const bytes = rows.getBinary(key);
+      yield { row: decodeRow(key, bytes), bytes: bytes?.length ?? 0 };
+    }
+  }
+
+  function replace(entries: Entries, before: Buffer | undefined, after: Buffer | undefined, value: Buffer): void {
+    if (before && after && before.equals(after)) return;
+    if (before) entries.removeSync(before);
+    if (after) entries.putSync(after, value);
+  }
+
+  /** Puts `after` where `before` was, in the rows and in both indexes. */
+  function store(key: Buffer, before: Row | undefined, after: Row | undefined): void {
+    const bytes = after && encodeRow(after);
+    if (bytes) rows.putSync(key, bytes);
+    else if (before) rows.removeSync(key);
+    replace(wake, wakeKey(before), wakeKey(after), Buffer.alloc(0));
+    replace(expiry, expiryKey(before), expiryKey(after), key);
+  }
+
+  function removeExpired(writes: number): void {
+    const end = numberBytes(runtime.now() / 1000);
+    for (const { key, value } of [...expiry.getRange({ end, limit: writes * expiredPerWrite })]) {
+      const bytes = rows.getBinary(value);
+      try {
+        store(value, decodeRow(value, bytes), undefined);
+      } catch (thrown) {
+        if (!(thrown instanceof CodedError)) throw thrown;
+        // Unreadable: the row stays where it is, for whoever can read it.
+        expiry.removeSync(key);
+      }
+    }
+  }
+
+  async function write(key: Key, run: (at: Buffer, row: Row | undefined) => WriteOutcome): Promise<WriteOutcome> {
+    check();
+    const at = rowKey(checkKey(key));
+    return commits.write(() => run(at, rowAt(at)));
+  }
+
+  return {
+    get: (key) => read(() => rowAt(rowKey(checkKey(key)))),
+
+    async update(key, change, condition) {
+      const checked = checkedChange(change);
+      const wanted = condition && checkedCondition(condition);
+      return write(key, (at, row) => {
+        if (wanted && !holds(wanted, row)) return { applied: false, row };
+        const after = applied(key, row, checked);
+        store(at, row, after);
+        return { applied: true, row: after };
+      });
+    },
+
+    async putIfAbsent(key, fields) {
+      const after = asRow(key, checkedFields(fields));
+      return write(key, (at, row) => {
+        if (row !== undefined) return { applied: false, row };
+        store(at, undefined, after);
+        return { applied: true, row: after };
+      });
+    },
+
+    async delete(key, condition) {
+      const wanted = condition && checkedCondition(condition);
+      return write(key, (at, row) => {
+        if (wanted && !holds(wanted, row)) return { applied: false, row };
+        store(at, row, undefined);
+        return { applied: true, row: row ?? asRow(key, {}) };
+      });
+    },
+
+    query: (query) =>
+      read(() => {
+        const { prefix, after } = sortRange(query);
+        const begin = Buffer.concat([partitionBytes(query.partition), Buffer.from(prefix)]);
+        const afterKey = justAfter(Buffer.concat([partitionBytes(query.partition), Buffer.from(after)]));
+        const start = after !== '' && Buffer.compare(afterKey, begin) > 0 ? afterKey : begin;
+        const keys = rows.getKeys({ start }) as Iterable<Buffer>;
+        return fillPage(rowsAt(whileBegins(keys, begin)), query.limit, (row) => cursorOf([row.partition, row.sort]));
+      }),
+
+    queryIndex: (query) =>
+      read(() => {
+        const position = indexPosition(query);
+        const begin = partitionBytes(query.partition);
+        const start = position ? justAfter(wakeKey({ ...position, partition: query.partition }) as Buffer) : begin;
+        const end = Buffer.concat([begin, numberBytes(query.until), Buffer.alloc(1, 0xff)]);
+        const keys = wake.getKeys({ start, end }) as Iterable<Buffer>;
+        return fillPage(rowsAt(rowKeys(whileBegins(keys, begin), begin)), query.limit, (row) =>
+          cursorOf([row.partition, row.sort, row.wakeAt as number]),
+        );
+      }),
+
+    async close() {
+      if (closed) return;
+      closed = true;
+      await commits.idle();
+      await root.close();
+    },
+  };
+}
+
+function* whileBegins(keys: Iterable<Buffer>, begin: Buffer): Generator<Buffer> {
+  for (const key of keys) {
+    if (!key.subarray(0, begin.length).equals(begin)) return;
+    yield key;
+  }
+}
+
+/** The keys of the rows that entries of the index stand for: the same without wakeAt. */
+function* rowKeys(entries: Iterable<Buffer>, partition: Buffer): Generator<Buffer> {
+  for (const entry of entries) yield Buffer.concat([partition, entry.subarray(partition.length + 8)]);
+}
