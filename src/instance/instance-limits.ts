@@ -1,0 +1,77 @@
+import { CodedError } from '../errors.ts';
+import { type RateLimit, rateLimit } from './rate.ts';
+
+/** What one instance takes. The defaults are Certificate Manager's own (its documentation, "Known limits"). */
+export interface InstanceLimits {
+  /** Certificates in the instance. */
+  readonly certificates: number;
+  /** Reimports of one certificate in a minute. */
+  readonly reimportsPerMinute: number;
+  /** Changes of name or description of one certificate in a minute. */
+  readonly updatesPerMinute: number;
+  /** Channels made in a minute. */
+  readonly channelCreatesPerMinute: number;
+  /** Changes of one channel in a minute. */
+  readonly channelUpdatesPerMinute: number;
+  /** Tests of one channel in a second. */
+  readonly channelTestsPerSecond: number;
+}
+
+export const certificateManagerLimits: InstanceLimits = {
+  certificates: 1000,
+  reimportsPerMinute: 5,
+  updatesPerMinute: 5,
+  channelCreatesPerMinute: 5,
+  channelUpdatesPerMinute: 5,
+  channelTestsPerSecond: 1,
+};
+
+export type LimitOptions = Partial<InstanceLimits> | 'none';
+
+/** The limits in force: Certificate Manager's with these changes, or none at all. Throws `configuration_invalid`. */
+export function resolveLimits(options: LimitOptions = {}): InstanceLimits {
+  const names = Object.keys(certificateManagerLimits) as (keyof InstanceLimits)[];
+  if (options === 'none') {
+    return Object.fromEntries(names.map((name) => [name, Number.POSITIVE_INFINITY])) as unknown as InstanceLimits;
+  }
+  const resolved = { ...certificateManagerLimits, ...options };
+  for (const name of names) {
+    const value = resolved[name];
+    if (value !== Number.POSITIVE_INFINITY && !(Number.isInteger(value) && value >= 1)) {
+      throw new CodedError('configuration_invalid', `the limit ${name} is not a whole number of at least 1`);
+    }
+  }
+  return resolved;
+}
+
+/** The rate limits of one instance, each counted by its own key. `take` throws `instance_limited` with the time to wait. */
+export interface InstanceRates {
+  readonly reimport: Taker;
+  readonly update: Taker;
+  readonly channelCreate: Taker;
+  readonly channelUpdate: Taker;
+  readonly channelTest: Taker;
+}
+type Taker = (key: string) => void;
+
+export function instanceRates(limits: InstanceLimits, now: () => number): InstanceRates {
+  const minute = 60_000;
+  const taker = (what: string, count: number, windowMs: number) =>
+    takeOrRefuse(rateLimit({ count, windowMs, now }), what, count, windowMs);
+  return {
+    reimport: taker('reimports of one certificate', limits.reimportsPerMinute, minute),
+    update: taker('updates of one certificate', limits.updatesPerMinute, minute),
+    channelCreate: taker('new channels', limits.channelCreatesPerMinute, minute),
+    channelUpdate: taker('updates of one channel', limits.channelUpdatesPerMinute, minute),
+    channelTest: taker('tests of one channel', limits.channelTestsPerSecond, 1000),
+  };
+}
+
+function takeOrRefuse(rate: RateLimit, what: string, count: number, windowMs: number): Taker {
+  return (key) => {
+    const retryAfterMs = rate.take(key);
+    if (retryAfterMs === 0) return;
+    const message = `at most ${count} ${what} in ${windowMs / 1000} s are taken`;
+    throw new CodedError('instance_limited', message, { fields: { retryAfterMs } });
+  };
+}

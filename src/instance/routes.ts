@@ -1,0 +1,222 @@
+import { CodedError } from '../errors.ts';
+import type { Certificates } from './certificates.ts';
+import type { Channels } from './channels.ts';
+import { parseCertificateCrn, parseInstanceCrn } from './crn.ts';
+import type { Deliveries } from './delivery.ts';
+import { invalid } from './fields.ts';
+import type { Instance, Role } from './instance.ts';
+import { parseQuery } from './list-query.ts';
+
+/** One instance with everything that works for it. */
+export interface Room {
+  readonly instance: Instance;
+  readonly certificates: Certificates;
+  readonly channels: Channels;
+  readonly deliveries: Deliveries;
+}
+
+/** What a route needs of a request. */
+interface Call {
+  readonly room: Room;
+  /** Id of the certificate or of the channel that the path names; empty where it names none. */
+  readonly id: string;
+  /** Raw, without the question mark. */
+  readonly query: string;
+  /** Reads the body as JSON. */
+  readonly body: () => Promise<unknown>;
+}
+
+/** One operation of the REST API. */
+export interface Route {
+  readonly name: string;
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  /** After `/api`. `{I}` and `{C}` stand for the CRN of an instance and of a certificate, `{ch}` for the id of a channel. */
+  readonly path: string;
+  /** The least role that may, or that anyone may, without a token. */
+  readonly role: Role | 'anyone';
+  /** Answers 200 with what this returns. */
+  readonly run: (call: Call) => unknown;
+}
+
+const notOffered = () => {
+  throw new CodedError('instance_not_offered', 'not configured');
+};
+
+export const routes: readonly Route[] = [
+  {
+    name: 'import',
+    method: 'POST',
+    path: '/v3/{I}/certificates/import',
+    role: 'manager',
+    run: async ({ room, body }) => room.certificates.import(await body()),
+  },
+  {
+    name: 'reimport',
+    method: 'PUT',
+    path: '/v1/certificate/{C}',
+    role: 'manager',
+    run: async ({ room, id, body }) => room.certificates.reimport(id, await body()),
+  },
+  {
+    name: 'download',
+    method: 'GET',
+    path: '/v2/certificate/{C}',
+    role: 'writer',
+    run: ({ room, id }) => room.certificates.download(id),
+  },
+  {
+    name: 'metadata',
+    method: 'GET',
+    path: '/v1/certificate/{C}/metadata',
+    role: 'reader',
+    run: ({ room, id }) => room.certificates.metadata(id),
+  },
+  {
+    name: 'update',
+    method: 'POST',
+    path: '/v3/certificate/{C}',
+    role: 'writer',
+    run: async ({ room, id, body }) => room.certificates.update(id, await body()),
+  },
+  {
+    name: 'delete',
+    method: 'DELETE',
+    path: '/v2/certificate/{C}',
+    role: 'manager',
+    run: ({ room, id }) => room.certificates.delete(id),
+  },
+  {
+    name: 'list',
+    method: 'GET',
+    path: '/v3/{I}/certificates',
+    role: 'reader',
+    run: ({ room, query }) => room.certificates.list(query),
+  },
+  {
+    name: 'channel_list',
+    method: 'GET',
+    path: '/v1/instances/{I}/notifications/channels',
+    role: 'reader',
+    run: ({ room }) => room.channels.list(),
+  },
+  {
+    name: 'channel_create',
+    method: 'PUT',
+    path: '/v1/instances/{I}/notifications/channels',
+    role: 'manager',
+    run: async ({ room, body }) => room.channels.create(await body()),
+  },
+  {
+    name: 'public_key',
+    method: 'GET',
+    path: '/v1/instances/{I}/notifications/publickey',
+    role: 'anyone',
+    run: ({ room, query }) => publicKey(room.instance, query),
+  },
+  {
+    name: 'channel_update',
+    method: 'POST',
+    path: '/v1/instances/{I}/notifications/{ch}',
+    role: 'manager',
+    run: async ({ room, id, body }) => room.channels.updateEndpoint(id, await body()),
+  },
+  {
+    name: 'channel_toggle',
+    method: 'PUT',
+    path: '/v1/instances/{I}/notifications/{ch}/state',
+    role: 'manager',
+    run: async ({ room, id, body }) => room.channels.toggle(id, await body()),
+  },
+  {
+    name: 'channel_delete',
+    method: 'DELETE',
+    path: '/v1/instances/{I}/notifications/{ch}',
+    role: 'manager',
+    run: ({ room, id }) => room.channels.delete(id),
+  },
+  {
+    name: 'channel_test',
+    method: 'POST',
+    path: '/v3/instances/{I}/notifications/{ch}/test',
+    role: 'reader',
+    run: ({ room, id }) => testChannel(room, id),
+  },
+  { name: 'order', method: 'POST', path: '/v1/{I}/certificates/order', role: 'manager', run: notOffered },
+  { name: 'renew', method: 'POST', path: '/v1/certificate/{C}/renew', role: 'manager', run: notOffered },
+  { name: 'order_policy', method: 'PUT', path: '/v1/certificate/{C}/order/policy', role: 'manager', run: notOffered },
+  { name: 'search', method: 'GET', path: '/v3/{I}/certificates/search', role: 'reader', run: notOffered },
+  { name: 'repository', method: 'GET', path: '/v2/{I}/certificates/metadata', role: 'reader', run: notOffered },
+];
+
+/** Where a path leads: the operations there by method, and what the path names. */
+export interface Destination {
+  readonly routes: readonly Route[];
+  readonly instanceCrn: string;
+  readonly id: string;
+}
+
+const patterns = [...new Set(routes.map(({ path }) => path))].map((path) => ({
+  segments: split(path),
+  there: routes.filter((route) => route.path === path),
+}));
+
+/**
+ * Finds the operations of a raw path. It is split at its slashes before anything is decoded, and each segment is decoded once: an
+ * encoded slash stays inside its CRN, a raw one ends the segment. Undefined if the path leads nowhere.
+ */
+export function findRoutes(rawPath: string): Destination | undefined {
+  if (!rawPath.startsWith('/api/')) return undefined;
+  const segments = split(rawPath.slice('/api'.length));
+  for (const { segments: pattern, there } of patterns) {
+    if (pattern.length !== segments.length) continue;
+    const names = pattern.map((part, index) => matchSegment(part, segments[index] ?? ''));
+    if (names.includes(undefined)) continue;
+    const named = Object.assign({ instanceCrn: '', id: '' }, ...names) as { instanceCrn: string; id: string };
+    return { routes: there, ...named };
+  }
+  return undefined;
+}
+
+/** The segments of a path; one slash at its end counts for nothing. */
+function split(path: string): readonly string[] {
+  return path.replace(/\/$/, '').split('/').slice(1);
+}
+
+/** What a segment names as this part of a pattern; undefined if it does not fit. */
+function matchSegment(
+  part: string,
+  segment: string,
+): { readonly instanceCrn?: string; readonly id?: string } | undefined {
+  if (!part.startsWith('{')) {
+    // Clients were seen with both spellings of `publicKey`.
+    return segment === part || (part === 'publickey' && segment.toLowerCase() === part) ? {} : undefined;
+  }
+  const text = decodeOnce(segment);
+  if (part === '{ch}') return /^[\w-]{1,64}$/.test(text) ? { id: text } : undefined;
+  if (part === '{C}') return parseCertificateCrn(text);
+  const instance = parseInstanceCrn(text);
+  return instance && { instanceCrn: instance.crn };
+}
+
+/** Decoded once; empty, which nothing fits, if a percent sign begins no escape. */
+function decodeOnce(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return '';
+  }
+}
+
+function publicKey(instance: Instance, query: string): unknown {
+  const format = parseQuery(query).get('keyFormat') ?? 'pem';
+  if (format === 'pem') return { publicKey: instance.publicKeyPem };
+  if (format === 'jwk') return { publicKey: instance.publicKeyJwk };
+  throw invalid('keyFormat is neither pem nor jwk');
+}
+
+async function testChannel({ instance, channels, deliveries }: Room, id: string) {
+  const channel = await channels.get(id);
+  instance.rates.channelTest(id);
+  deliveries.test(channel);
+  return { message: 'The test notification is on its way.' };
+}

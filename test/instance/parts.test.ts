@@ -1,0 +1,128 @@
+import { describe, expect, test } from 'vitest';
+import { CodedError } from '../../src/errors.ts';
+import { certificateCrn, parseCertificateCrn, parseInstanceCrn } from '../../src/instance/crn.ts';
+import { lanes } from '../../src/instance/lane.ts';
+import { parseRetryAfter } from '../../src/instance/post.ts';
+import { rateLimit } from '../../src/instance/rate.ts';
+import { systemRuntime } from '../../src/runtime.ts';
+import { memoryTable } from '../../src/table/memory.ts';
+import type { Table } from '../../src/table/table.ts';
+import { startTestInstance } from '../support/instance.ts';
+import { clientOf, segment } from './client.ts';
+
+describe('CRNs', () => {
+  const crn = 'crn:v1:bluemix:public:cloudcerts:eu-de:a/0a:11-22::';
+
+  test('come apart and together', () => {
+    expect(parseInstanceCrn(crn)).toEqual({ crn, region: 'eu-de', guid: '11-22' });
+    expect(certificateCrn(crn, 'ab')).toBe('crn:v1:bluemix:public:cloudcerts:eu-de:a/0a:11-22:certificate:ab');
+    expect(parseCertificateCrn(certificateCrn(crn, 'ab'))).toEqual({ instanceCrn: crn, id: 'ab' });
+  });
+
+  test.each([
+    [''],
+    ['crn:v1:bluemix:public:cloudcerts:eu-de:a/0a:11-22:'],
+    ['crn:v1:bluemix:public:cloudcerts:eu-de:a/0a:11-22:::'],
+    ['crn:v1:bluemix:public:cloudcerts::a/0a:11-22::'],
+    ['crn:v1:bluemix:public:cloudcerts:eu-de:a/0a:::'],
+    ['crn:v2:bluemix:public:cloudcerts:eu-de:a/0a:11-22::'],
+    ['crn:v1:bluemix:public:secrets-manager:eu-de:a/0a:11-22::'],
+    ['crn:v1:bluemix:public:cloudcerts:eu-de:a/0a:11-22::\n'],
+    ['crn:v1:bluemix:public:cloudcerts:eu-de:a/0a:11-22:certificate:ab'],
+  ])('%j is not the CRN of an instance', (text) => {
+    expect(parseInstanceCrn(text)).toBeUndefined();
+    expect(parseCertificateCrn(`${text.slice(0, -1)}certificate:../x`)).toBeUndefined();
+  });
+});
+
+describe('a rate', () => {
+  test('lets so many through in any minute, and says how long to wait', () => {
+    let time = 1_000_000;
+    const rate = rateLimit({ count: 2, windowMs: 60_000, now: () => time });
+    expect(rate.take('a')).toBe(0);
+    time += 40_000;
+    expect(rate.take('a')).toBe(0);
+    expect([rate.take('a'), rate.take('b')]).toEqual([20_000, 0]);
+    time += 20_000;
+    // The first is a minute old; the refusal was not counted.
+    expect([rate.take('a'), rate.take('a')]).toEqual([0, 40_000]);
+    time += 500_000;
+    expect([rate.take('a'), rate.take('a'), rate.take('a')]).toEqual([0, 0, 60_000]);
+  });
+
+  test('without end lets everything through', () => {
+    const rate = rateLimit({ count: Number.POSITIVE_INFINITY, windowMs: 1, now: () => 0 });
+    expect(Array.from({ length: 100 }, () => rate.take('a')).every((wait) => wait === 0)).toBe(true);
+  });
+});
+
+test.each([
+  [null, undefined],
+  ['0', 0],
+  ['120', 120_000],
+  [' 7 ', 7_000],
+  ['-1', undefined],
+  ['1.5', undefined],
+  ['soon', undefined],
+  ['', undefined],
+  ['Thu, 01 Jan 1970 00:01:00 GMT', 59_000],
+  ['Thu, 01 Jan 1970 00:00:00 GMT', 0],
+])('Retry-After: %j means %j milliseconds', (value, milliseconds) => {
+  expect(parseRetryAfter(value, 1_000)).toBe(milliseconds);
+});
+
+test('a lane holds so many at once, in the order they came, and goes on after a failure', async () => {
+  const lane = lanes(2);
+  const begun: number[] = [];
+  const ends: (() => void)[] = [];
+  const runs = [0, 1, 2, 3].map((n) =>
+    lane.run('a', async () => {
+      begun.push(n);
+      await new Promise<void>((resolve, reject) => ends.push(n === 0 ? () => reject(new Error('no')) : resolve));
+      return n;
+    }),
+  );
+  const other = lane.run('b', async () => 'at once');
+  expect(await other).toBe('at once');
+  expect(begun).toEqual([0, 1]);
+  ends[0]?.();
+  await expect(runs[0]).rejects.toThrow('no');
+  expect(begun).toEqual([0, 1, 2]);
+  ends[1]?.();
+  expect(await runs[1]).toBe(1);
+  expect(begun).toEqual([0, 1, 2, 3]);
+  ends[2]?.();
+  ends[3]?.();
+  expect(await Promise.all(runs.slice(2))).toEqual([2, 3]);
+});
+
+describe('when the table fails', () => {
+  const failing = (code: 'table_unavailable' | 'table_row_unreadable'): Table => {
+    const fail = async () => {
+      throw new CodedError(code, 'secret detail of the table', { cause: new Error('ECONNRESET') });
+    };
+    return { ...memoryTable(), get: fail, query: fail, update: fail, putIfAbsent: fail, delete: fail };
+  };
+
+  test.each([
+    ['table_unavailable', 503, '1'],
+    ['table_row_unreadable', 500, null],
+  ] as const)('%s is answered with %i', async (code, status, retryAfter) => {
+    const instance = await startTestInstance({ table: failing(code), runtime: systemRuntime });
+    const api = await clientOf(instance);
+    const answer = await api('GET', `/v3/${segment(instance.crn)}/certificates`);
+    expect([answer.status, answer.body.code, answer.headers.get('retry-after')]).toEqual([status, code, retryAfter]);
+    expect(Object.keys(answer.body)).toEqual(['code', 'message']);
+    expect(answer.body.message).not.toContain('secret detail');
+    await instance.close();
+  });
+
+  test('what is no coded error is answered with 500 and no detail', async () => {
+    const broken = { ...memoryTable(), query: () => Promise.reject(new TypeError('secret detail')) };
+    const instance = await startTestInstance({ table: broken });
+    const answer = await (await clientOf(instance))('GET', `/v3/${segment(instance.crn)}/certificates`);
+    expect([answer.status, answer.body.code]).toEqual([500, 'internal']);
+    expect(answer.body.message).not.toContain('secret detail');
+    await instance.close();
+  });
+});
