@@ -24,12 +24,15 @@ export function sameMark(a: Mark | undefined, b: Mark | undefined): boolean {
   return a !== undefined && b !== undefined && a.store === b.store && a.certificate === b.certificate;
 }
 
-/** For services without tags: the description with the mark as its last line, the text before it cut so that all of it fits `maximum` characters. */
+/**
+ * For services without tags: the description with the mark as its last line, the text before it cut so that all of it fits
+ * `maximum` characters. A mark that does not fit alone is written all the same. Text that would read as a mark is taken off the
+ * end first, so that what is read back carries this mark or none.
+ */
 export function writeMarkedDescription(description: string, mark: Mark | undefined, maximum: number): string {
-  const clean = readMarkedDescription(description).description;
-  if (mark === undefined) return cut(clean, maximum);
+  if (mark === undefined) return unmarked(description, maximum);
   const line = formatMark(mark);
-  const kept = cut(clean, Math.max(0, maximum - line.length - 1));
+  const kept = unmarked(description, Math.max(0, maximum - line.length - 1));
   return kept === '' ? line : `${kept}\n${line}`;
 }
 
@@ -41,8 +44,16 @@ export function readMarkedDescription(text: string): { readonly description: str
 }
 
 /** At most so many UTF-16 units, never half a surrogate pair. */
-function cut(text: string, maximum: number): string {
+export function cutText(text: string, maximum: number): string {
   if (text.length <= maximum) return text;
   const end = maximum > 0 && /[\uD800-\uDBFF]/.test(text.charAt(maximum - 1)) ? maximum - 1 : maximum;
   return text.slice(0, end);
+}
+
+/** Cut to `maximum`, its last line no mark: several may stand there, and a cut can make one of a line that was none. */
+function unmarked(description: string, maximum: number): string {
+  let text = cutText(description, maximum);
+  for (let read = readMarkedDescription(text); read.mark !== undefined; read = readMarkedDescription(text))
+    text = read.description;
+  return text;
 }

@@ -1,0 +1,61 @@
+import type { Runtime } from '../runtime.ts';
+import type { Secret } from '../secret.ts';
+import { type Fetch, type HttpAnswer, type HttpRequest, httpClient } from './http.ts';
+import { iamTokens } from './iam.ts';
+import { answerError, type ServiceCall, unansweredError } from './service-failure.ts';
+
+export interface IamServiceOptions {
+  /** What every path is put after. */
+  readonly base: string;
+  readonly apiKey: Secret;
+  /** Default `https://iam.cloud.ibm.com`. */
+  readonly iamUrl?: string;
+  readonly runtime: Runtime;
+  readonly fetch?: Fetch;
+  /** How long one request may take. Default 30 s. */
+  readonly requestTimeoutMs?: number;
+}
+
+export interface ServiceRequest {
+  readonly method: HttpRequest['method'];
+  /** With its query; begins with a slash. */
+  readonly path: string;
+  /** Makes the body at the last moment: it may hold a private key. */
+  readonly body?: () => unknown;
+  readonly signal: AbortSignal | undefined;
+  /** Without a token. */
+  readonly anonymous?: boolean;
+}
+
+/** Resolves with a success of the service; anything else is thrown as a coded error. */
+export type SendToService = (call: ServiceCall, request: ServiceRequest) => Promise<HttpAnswer>;
+
+/** A JSON service of IBM Cloud behind IAM tokens. 401 and 403 get one new token and one more try, as in IBM-Cloud/bluemix-go. */
+export function iamService(options: IamServiceOptions): SendToService {
+  const { base, runtime, fetch, requestTimeoutMs = 30_000, iamUrl = 'https://iam.cloud.ibm.com', apiKey } = options;
+  const client = httpClient({ runtime, requestTimeoutMs, ...(fetch && { fetch }) });
+  const tokens = iamTokens({ url: iamUrl, apiKey, runtime, ...(fetch && { fetch }) });
+
+  async function once(call: ServiceCall, request: ServiceRequest, token: Secret | undefined): Promise<HttpAnswer> {
+    const { method, path, body, signal } = request;
+    const headers = {
+      accept: 'application/json',
+      ...(body && { 'content-type': 'application/json' }),
+      ...(token && { authorization: `Bearer ${token.reveal()}` }),
+    };
+    const text = body && { body: JSON.stringify(body()) };
+    const outcome = await client({ method, url: base + path, headers, ...text, ...(signal && { signal }) });
+    if ('failure' in outcome) throw unansweredError(call, outcome);
+    return outcome.answer;
+  }
+
+  return async (call, request) => {
+    const { signal, anonymous = false } = request;
+    const token = anonymous ? undefined : await tokens.token({ signal });
+    let answer = await once(call, request, token);
+    if (token !== undefined && (answer.status === 401 || answer.status === 403))
+      answer = await once(call, request, await tokens.refresh(token, { signal }));
+    if (answer.status < 200 || answer.status > 299) throw answerError(call, answer);
+    return answer;
+  };
+}

@@ -1,0 +1,159 @@
+import * as z from 'zod/mini';
+import { CodedError, type ErrorCode } from '../errors.ts';
+import type { Runtime } from '../runtime.ts';
+import { Secret } from '../secret.ts';
+import { type Fetch, type HttpAnswer, type HttpClient, httpClient, serviceBase } from './http.ts';
+import { parseJson } from './service-failure.ts';
+
+/** IAM access tokens for one API key, exchanged when needed and kept while they live. */
+export interface IamTokens {
+  /** A token that is good for ten seconds at least. Throws `store_unauthorized`, `store_unavailable`, `store_limited`, `store_nonsense`. */
+  token(options?: { readonly signal?: AbortSignal | undefined }): Promise<Secret>;
+  /** A new token, after a service has refused `rejected`; the one that replaced it meanwhile, if another caller was faster. */
+  refresh(rejected: Secret, options?: { readonly signal?: AbortSignal | undefined }): Promise<Secret>;
+}
+
+export interface IamOptions {
+  /** `https://iam.cloud.ibm.com`; plain http only on this machine. */
+  readonly url: string;
+  readonly apiKey: Secret;
+  readonly runtime: Runtime;
+  readonly fetch?: Fetch;
+  /** How long one exchange may take. Default 15 s. */
+  readonly requestTimeoutMs?: number;
+}
+
+interface LivingToken {
+  readonly secret: Secret;
+  /** From this moment on it counts as expired. */
+  readonly expiredAt: number;
+  /** From this moment on it is renewed in the background. */
+  renewAt: number;
+}
+
+const expiresEarlyMs = 10_000;
+const retryRenewalMs = 60_000;
+const renewAtShare = 0.8;
+
+const grant = z.object({
+  // A token stands in a header: whatever else it were, an error that quotes the header would show it.
+  access_token: z.string().check(z.regex(/^[\x21-\x7e]+$/)),
+  expires_in: z.catch(z.optional(z.number()), undefined),
+  expiration: z.catch(z.optional(z.number()), undefined),
+});
+const refusal = z.object({ errorCode: z.string().check(z.regex(/^\w{1,40}$/)) });
+
+/**
+ * Tokens by exchange of an API key at IBM Cloud IAM (`POST /identity/token`), with the refresh policy of IBM's SDKs (go-sdk-core,
+ * `iam_authenticator.go`): renewed in the background after 80 % of the lifetime, expired ten seconds early, one exchange in
+ * flight, and a minute between attempts in the background. Lifetimes are measured by our own clock from the moment of asking, so
+ * that a clock that differs from IAM's does not matter. Throws `configuration_invalid` for a URL that would show the API key.
+ */
+export function iamTokens(options: IamOptions): IamTokens {
+  const { apiKey, runtime } = options;
+  const url = `${serviceBase(options.url, 'iamUrl')}/identity/token`;
+  const client = httpClient({ requestTimeoutMs: 15_000, ...options });
+  let living: LivingToken | undefined;
+  let flight: Promise<LivingToken> | undefined;
+
+  function exchangeOnce(): Promise<LivingToken> {
+    flight ??= exchange(client, url, apiKey, runtime)
+      .then((token) => {
+        living = token;
+        return token;
+      })
+      .finally(() => {
+        flight = undefined;
+      });
+    return flight;
+  }
+
+  return {
+    async token({ signal } = {}) {
+      const now = runtime.now();
+      if (living === undefined || now >= living.expiredAt) return (await endingWith(signal, exchangeOnce())).secret;
+      if (now >= living.renewAt) {
+        living.renewAt = now + retryRenewalMs;
+        // The token still serves, and when it no longer does, the exchange is tried again and its failure thrown.
+        exchangeOnce().catch(() => {});
+      }
+      return living.secret;
+    },
+
+    async refresh(rejected, { signal } = {}) {
+      if (living !== undefined && living.secret !== rejected) return living.secret;
+      return (await endingWith(signal, exchangeOnce())).secret;
+    },
+  };
+}
+
+async function exchange(client: HttpClient, url: string, apiKey: Secret, runtime: Runtime): Promise<LivingToken> {
+  const askedAt = runtime.now();
+  const form = new URLSearchParams({
+    grant_type: 'urn:ibm:params:oauth:grant-type:apikey',
+    apikey: apiKey.reveal(),
+    response_type: 'cloud_iam',
+  });
+  const headers = { 'content-type': 'application/x-www-form-urlencoded', accept: 'application/json' };
+  const outcome = await client({ method: 'POST', url, headers, body: form.toString() });
+  if ('failure' in outcome) {
+    if (outcome.failure === 'oversized') throw failed('store_nonsense', 'its answer is too long');
+    const words = { network: 'it was not reached', timeout: 'it did not answer in time', ended: 'the call was ended' };
+    throw failed('store_unavailable', words[outcome.failure], {}, outcome.cause);
+  }
+  const { answer } = outcome;
+  if (answer.status < 200 || answer.status > 299) throw refused(answer);
+  const parsed = z.safeParse(grant, parseJson(answer.text));
+  const lifetimeMs = parsed.success ? lifetimeOf(parsed.data, askedAt) : undefined;
+  if (!parsed.success || lifetimeMs === undefined)
+    throw failed('store_nonsense', 'its answer holds no token with a lifetime');
+  return {
+    secret: new Secret(parsed.data.access_token),
+    renewAt: askedAt + lifetimeMs * renewAtShare,
+    expiredAt: askedAt + lifetimeMs - expiresEarlyMs,
+  };
+}
+
+/** `expires_in`, a span and so right by any clock; else what is left until `expiration`, a moment by IAM's. */
+function lifetimeOf({ expires_in, expiration }: z.infer<typeof grant>, askedAt: number): number | undefined {
+  const milliseconds = expires_in !== undefined ? expires_in * 1000 : (expiration ?? 0) * 1000 - askedAt;
+  return milliseconds > 0 ? milliseconds : undefined;
+}
+
+/** IAM answers 400, not 401, to an API key that it does not know. Its words are left out, its code is enough. */
+function refused({ status, text, retryAfterMs }: HttpAnswer): CodedError {
+  const iamCode = z.safeParse(refusal, parseJson(text)).data?.errorCode;
+  const code: ErrorCode =
+    status === 429
+      ? 'store_limited'
+      : status >= 500
+        ? 'store_unavailable'
+        : status >= 400
+          ? 'store_unauthorized'
+          : 'store_nonsense';
+  const found = `it answered ${status}${iamCode === undefined ? '' : ` ${iamCode}`}`;
+  return failed(code, found, { status, iamCode, retryAfterMs });
+}
+
+function failed(
+  code: ErrorCode,
+  found: string,
+  fields: Readonly<Record<string, string | number | undefined>> = {},
+  cause?: unknown,
+): CodedError {
+  return new CodedError(code, `exchange of the API key for a token at IAM: ${found}`, {
+    fields,
+    ...(cause !== undefined && { cause }),
+  });
+}
+
+/** The same promise, given up when the signal says so: the exchange belongs to all who wait for it, and goes on. */
+function endingWith<T>(signal: AbortSignal | undefined, promise: Promise<T>): Promise<T> {
+  if (signal === undefined) return promise;
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(failed('store_unavailable', 'the call was ended', {}, signal.reason));
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

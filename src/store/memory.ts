@@ -1,0 +1,247 @@
+import type { CertificateContent, CertificateFacts } from '../certificate/certificate.ts';
+import { factsOf } from '../certificate/facts.ts';
+import { CodedError } from '../errors.ts';
+import type { Runtime } from '../runtime.ts';
+import { Secret } from '../secret.ts';
+import { cutText, type Mark, readMarkedDescription, sameMark, writeMarkedDescription } from './mark.ts';
+import type {
+  CallOptions,
+  CertificateMetadata,
+  DescriptiveMetadata,
+  NewCertificate,
+  Store,
+  StoreAbilities,
+  WriteAnswer,
+} from './store.ts';
+
+export interface MemoryStoreOptions {
+  readonly id: string;
+  readonly region: string;
+  readonly runtime: Runtime;
+  /** What differs from: gives keys, reimports in place, import not idempotent, names not unique, marks not found, all bounds 0. */
+  readonly abilities?: Partial<StoreAbilities>;
+  /** Whether metadata carries `revision` and `lastModified`. Default true. */
+  readonly givesRevisions?: boolean;
+  /** Whether write answers carry metadata. Default true. */
+  readonly writesAnswerMetadata?: boolean;
+  /** Where marks are kept: apart, beside tags, or as the last line of the description, as a service without tags does. Default `apart`. */
+  readonly marks?: 'apart' | 'description';
+  /** Longest name and description, in characters. Default 256 and 1024. */
+  readonly nameCharacters?: number;
+  readonly descriptionCharacters?: number;
+  /** Certificates on one page of a listing. Default 200. */
+  readonly pageSize?: number;
+}
+
+/** A store in memory, for tests and the simulation, with the hands that a person at the service's own console would have. */
+export interface MemoryStore extends Store {
+  /** Puts a certificate there as someone else would: no token, no check of names. Returns its id: the one given, or a new one. */
+  put(entry: NewCertificate, id?: string): string;
+  /** Makes the content under this id unreadable until it is replaced; no revision tells. Throws `store_gone`. */
+  corrupt(id: string): void;
+  /** How many certificates are there. */
+  size(): number;
+}
+
+interface Held {
+  readonly id: string;
+  /** Its place in listings. */
+  readonly order: number;
+  readonly content: CertificateContent;
+  readonly facts: Pick<CertificateFacts, 'domains' | 'issuer' | 'serial' | 'notBefore' | 'notAfter'>;
+  readonly metadata: DescriptiveMetadata;
+  readonly mark: Mark | undefined;
+  readonly corrupt: boolean;
+  readonly revision: number;
+  readonly lastModified: number;
+}
+
+const defaultAbilities: StoreAbilities = {
+  givesKeys: true,
+  reimportsInPlace: true,
+  importIsIdempotent: false,
+  uniqueNames: false,
+  findsMarks: false,
+  settlesMs: 0,
+  listingLagMs: 0,
+  readSettlesMs: 0,
+};
+
+/**
+ * A store that forgets everything when the process ends. Listings go by the order of creation, so that paging is stable while
+ * certificates come and go. Every write takes effect at once; it states the delays and limits it is given and keeps neither,
+ * so wrap it where a test wants them. A call whose signal is aborted already does nothing.
+ */
+export function memoryStore(options: MemoryStoreOptions): MemoryStore {
+  const { runtime, marks = 'apart', nameCharacters = 256, descriptionCharacters = 1024, pageSize = 200 } = options;
+  const abilities: StoreAbilities = { ...defaultAbilities, ...options.abilities };
+  const rows = new Map<string, Held>();
+  const idsByToken = new Map<string, string>();
+  let counter = 0;
+
+  function keep(metadata: DescriptiveMetadata, mark: Mark | undefined): Pick<Held, 'metadata' | 'mark'> {
+    const name = cutText(metadata.name, nameCharacters);
+    if (marks === 'description') {
+      const text = writeMarkedDescription(metadata.description, mark, descriptionCharacters);
+      return { metadata: { name, description: readMarkedDescription(text).description, tags: [] }, mark };
+    }
+    const description = cutText(metadata.description, descriptionCharacters);
+    return { metadata: { name, description, tags: [...metadata.tags] }, mark };
+  }
+
+  function put(entry: NewCertificate, id = runtime.newId()): string {
+    counter += 1;
+    rows.set(id, {
+      id,
+      order: counter,
+      content: ownContent(entry.content, true),
+      facts: facts(entry.content),
+      ...keep(entry.metadata, entry.mark),
+      corrupt: false,
+      revision: counter,
+      lastModified: runtime.now(),
+    });
+    return id;
+  }
+
+  function change(id: string, changes: Partial<Held>): WriteAnswer {
+    counter += 1;
+    const row: Held = { ...existing(id), ...changes, revision: counter, lastModified: runtime.now() };
+    rows.set(id, row);
+    return answer(row);
+  }
+
+  function existing(id: string): Held {
+    const row = rows.get(id);
+    if (row === undefined) throw new CodedError('store_gone', `store ${options.id} holds no certificate ${id}`);
+    return row;
+  }
+
+  function describe(row: Held): CertificateMetadata {
+    return {
+      id: row.id,
+      ...row.metadata,
+      ...(row.mark && { mark: row.mark }),
+      ...row.facts,
+      ...(options.givesRevisions !== false && { revision: String(row.revision), lastModified: row.lastModified }),
+    };
+  }
+
+  function answer(row: Held): WriteAnswer {
+    return options.writesAnswerMetadata === false ? { id: row.id } : { id: row.id, metadata: describe(row) };
+  }
+
+  function refuseTakenName(name: string, except?: string): void {
+    if (!abilities.uniqueNames) return;
+    for (const row of rows.values())
+      if (row.metadata.name === name && row.id !== except)
+        throw new CodedError('store_conflict', `store ${options.id} already holds a certificate of this name`, {
+          fields: { certificate: row.id, name },
+        });
+  }
+
+  return {
+    id: options.id,
+    kind: 'memory',
+    region: options.region,
+    abilities,
+
+    async list({ cursor, signal }) {
+      refuseAborted(signal);
+      const after = cursor === undefined ? 0 : Number(cursor);
+      const rest = [...rows.values()].filter((row) => row.order > after).sort((a, b) => a.order - b.order);
+      const page = rest.slice(0, pageSize);
+      const last = page.at(-1);
+      return {
+        certificates: page.map(describe),
+        ...(last && rest.length > page.length && { cursor: String(last.order) }),
+      };
+    },
+
+    async readMetadata(id, { signal } = {}) {
+      if (signal?.aborted) return { state: 'unreadable', error: abortedError(signal) };
+      const row = rows.get(id);
+      return row === undefined ? { state: 'absent' } : { state: 'present', value: describe(row) };
+    },
+
+    async read(id, { signal } = {}) {
+      if (signal?.aborted) return { state: 'unreadable', error: abortedError(signal) };
+      const row = rows.get(id);
+      if (row === undefined) return { state: 'absent' };
+      if (row.corrupt) {
+        const message = `store ${options.id} holds something unreadable as certificate ${id}`;
+        return { state: 'unreadable', error: new CodedError('store_content_unreadable', message) };
+      }
+      const content = ownContent(row.content, abilities.givesKeys);
+      return { state: 'present', value: { metadata: describe(row), content } };
+    },
+
+    ...(abilities.findsMarks && {
+      async findByMark(mark: Mark, { signal }: CallOptions = {}) {
+        refuseAborted(signal);
+        return [...rows.values()].filter((row) => sameMark(row.mark, mark)).map(describe);
+      },
+    }),
+
+    async import(entry, { signal } = {}) {
+      refuseAborted(signal);
+      const token = abilities.importIsIdempotent ? entry.token : undefined;
+      const before = token === undefined ? undefined : rows.get(idsByToken.get(token) ?? '');
+      if (before !== undefined) return answer(before);
+      refuseTakenName(keep(entry.metadata, entry.mark).metadata.name);
+      const id = put(entry);
+      if (token !== undefined) idsByToken.set(token, id);
+      return answer(existing(id));
+    },
+
+    async reimport(id, content, { signal } = {}) {
+      refuseAborted(signal);
+      existing(id);
+      if (!abilities.reimportsInPlace)
+        throw new CodedError('store_refused', `store ${options.id} does not replace content under the same id`);
+      return change(id, { content: ownContent(content, true), facts: facts(content), corrupt: false });
+    },
+
+    async updateMetadata(id, metadata, mark, { signal } = {}) {
+      refuseAborted(signal);
+      existing(id);
+      const kept = keep(metadata, mark);
+      refuseTakenName(kept.metadata.name, id);
+      return change(id, kept);
+    },
+
+    async delete(id, { signal } = {}) {
+      refuseAborted(signal);
+      rows.delete(id);
+    },
+
+    asKept: (metadata, mark) => keep(metadata, mark).metadata,
+
+    put,
+    corrupt(id) {
+      rows.set(id, { ...existing(id), corrupt: true });
+    },
+    size: () => rows.size,
+  };
+}
+
+/** A copy whose key lives apart from the caller's, who may wipe his. */
+function ownContent({ leaf, chain, privateKey }: CertificateContent, withKey: boolean): CertificateContent {
+  if (privateKey === undefined || !withKey) return { leaf, chain };
+  const pem = new Secret(privateKey.pem.reveal());
+  return { leaf, chain, privateKey: { pem, publicKeyDer: Uint8Array.from(privateKey.publicKeyDer) } };
+}
+
+/** What a service would say about this content. */
+function facts(content: CertificateContent): Held['facts'] {
+  const { domains, issuer, serial, notBefore, notAfter } = factsOf(content);
+  return { domains, issuer, serial, notBefore, notAfter };
+}
+
+function abortedError(signal: AbortSignal): CodedError {
+  return new CodedError('store_unavailable', 'the call was ended before it began', { cause: signal.reason });
+}
+
+function refuseAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw abortedError(signal);
+}

@@ -1,0 +1,135 @@
+import * as z from 'zod/mini';
+import { CodedError, type ErrorCode } from '../errors.ts';
+import type { HttpAnswer, HttpOutcome } from './http.ts';
+
+/** What was asked of a service, as far as errors need it. */
+export interface ServiceCall {
+  /** The store's id. */
+  readonly store: string;
+  /** What was tried, in words: `reimport`. */
+  readonly operation: string;
+  /** Whether it changes something there. */
+  readonly writes: boolean;
+  /** The certificate that it names, if it names one. */
+  readonly certificate?: string;
+}
+
+interface Row {
+  readonly reads: ErrorCode;
+  readonly writes: ErrorCode;
+}
+
+const both = (code: ErrorCode): Row => ({ reads: code, writes: code });
+const noAnswer: Row = { reads: 'store_unavailable', writes: 'store_unanswered' };
+
+/** What each way of failing means, for calls that only read and for calls that write. */
+const failures = {
+  notSent: both('store_unavailable'),
+  network: noAnswer,
+  timeout: noAnswer,
+  ended: noAnswer,
+  oversized: both('store_nonsense'),
+} as const;
+
+/** What each status means. One that is not here goes by its class; a success that cannot be understood is `store_nonsense`. */
+const statuses: Readonly<Record<number, Row>> = {
+  401: both('store_unauthorized'),
+  403: both('store_unauthorized'),
+  404: both('store_gone'),
+  408: noAnswer,
+  409: both('store_conflict'),
+  429: both('store_limited'),
+};
+
+function rowOf(status: number): Row {
+  if (status >= 500) return noAnswer;
+  return statuses[status] ?? both(status >= 400 ? 'store_refused' : 'store_nonsense');
+}
+
+/** The error for a request that got no whole answer. */
+export function unansweredError(call: ServiceCall, outcome: Exclude<HttpOutcome, { answer: HttpAnswer }>): CodedError {
+  const { failure } = outcome;
+  if (failure === 'oversized') return failed(call, failures.oversized, 'the answer is longer than any answer of it');
+  const row = outcome.sent ? failures[failure] : failures.notSent;
+  const found = outcome.sent ? foundWords[failure] : `it was not reached (${foundWords[failure]})`;
+  return failed(call, row, found, { reason: reasonOf(outcome.cause) }, outcome.cause);
+}
+
+const foundWords = {
+  network: 'the connection failed',
+  timeout: 'no answer came in time',
+  ended: 'the call was ended',
+} as const;
+
+/** The error for an answer that is not a success. 404 means gone only where the request names a certificate. */
+export function answerError(call: ServiceCall, answer: HttpAnswer): CodedError {
+  const { status, retryAfterMs } = answer;
+  const said = z.safeParse(errorBody, parseJson(answer.text)).data ?? {};
+  const foreign = status === 404 && looksForeign(answer);
+  const nameless = status === 404 && call.certificate === undefined;
+  const row = foreign ? both('store_nonsense') : nameless ? both('store_refused') : rowOf(status);
+  const serviceMessage = clean(said.message);
+  const found = `it answered ${status}${serviceMessage === undefined ? '' : `: ${serviceMessage}`}`;
+  return failed(call, row, found, { status, retryAfterMs, serviceCode: clean(said.code), serviceMessage });
+}
+
+/** The error for a success that is not what this call is answered with. */
+export function nonsenseError(call: ServiceCall, answer: HttpAnswer, found: string): CodedError {
+  return failed(call, both('store_nonsense'), `it answered ${answer.status} with ${found}`, { status: answer.status });
+}
+
+/** Whether a body is no JSON object and not empty either: a proxy's page, not the service's words. */
+export function looksForeign({ text }: HttpAnswer): boolean {
+  const value = parseJson(text);
+  return text.trim() !== '' && (typeof value !== 'object' || value === null);
+}
+
+/** Whether a body is a page for people: a proxy's, or a login's. */
+export function looksLikePage({ mediaType, text }: HttpAnswer): boolean {
+  return mediaType === 'text/html' || text.trimStart().startsWith('<');
+}
+
+/** A body as JSON, `undefined` if it is not. The parser's own error is dropped: it quotes the body. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+const textOrNumber = z.catch(z.optional(z.union([z.string(), z.number()])), undefined);
+const errorBody = z.object({ code: textOrNumber, message: textOrNumber });
+
+/** Foreign words fit for a log line: one line, short, and no PEM block or token that a service may have quoted. */
+function clean(value: string | number | undefined): string | undefined {
+  const text = String(value ?? '')
+    .replace(/-----BEGIN.*$/s, '[pem]')
+    .replace(/bearer\s+\S+/gi, '[token]')
+    .replace(/[\p{C}\p{Z}]+/gu, ' ')
+    .trim()
+    .slice(0, serviceWordsCharacters);
+  return text === '' ? undefined : text;
+}
+
+const serviceWordsCharacters = 200;
+
+/** The code of the system or the name of an error, never its message. */
+function reasonOf(cause: unknown): string | undefined {
+  const inner = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
+  return inner instanceof Error ? ((inner as NodeJS.ErrnoException).code ?? inner.name) : undefined;
+}
+
+function failed(
+  call: ServiceCall,
+  row: Row,
+  found: string,
+  fields: Readonly<Record<string, string | number | undefined>> = {},
+  cause?: unknown,
+): CodedError {
+  const { store, operation, certificate } = call;
+  return new CodedError(call.writes ? row.writes : row.reads, `${operation} at ${store}: ${found}`, {
+    ...(cause !== undefined && { cause }),
+    fields: { store, operation, certificate, ...fields },
+  });
+}

@@ -1,0 +1,102 @@
+import { createPublicKey } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseContent } from '../../src/certificate/pem.ts';
+import { asCodedError } from '../../src/errors.ts';
+import { systemRuntime } from '../../src/runtime.ts';
+import { Secret } from '../../src/secret.ts';
+import { certificateManagerStore } from '../../src/store/certificate-manager.ts';
+import type { Store } from '../../src/store/store.ts';
+import { mismatchedKey, testCertificate } from '../support/certificates.ts';
+import { apiKeyOf, startTestInstance, type TestInstance } from '../support/instance.ts';
+import { storeContract } from './contract.ts';
+
+/** Pages of three instead of two hundred, so that a listing of several pages needs few certificates. */
+const smallPages: typeof globalThis.fetch = (input, init) =>
+  globalThis.fetch(String(input).replace('page_size=200', 'page_size=3'), init);
+
+const storeOf = (instance: TestInstance, apiKey = instance.apiKey): Store =>
+  certificateManagerStore({
+    instance: instance.crn,
+    apiKey: new Secret(apiKey),
+    endpoint: instance.url,
+    iamUrl: instance.url,
+    runtime: systemRuntime,
+    fetch: smallPages,
+  });
+
+storeContract(
+  'certificate-manager, at our own instance',
+  async () => {
+    const instance = await startTestInstance();
+    return { store: storeOf(instance), unknownId: 'f'.repeat(32), close: () => instance.close() };
+  },
+  {
+    lacks: {
+      importIsIdempotent: 'an import takes no token, and names are not unique',
+      uniqueNames: 'the service allows a name twice',
+      findsMarks: 'how its search is called is not documented',
+    },
+  },
+);
+
+describe('certificate-manager at our own instance', () => {
+  let instance: TestInstance;
+  let store: Store;
+  const metadata = { name: 'shop', description: '', tags: [] };
+  const content = async (domains = ['shop.example.test']) => parseContent(await testCertificate({ domains }));
+  const codeOf = (call: Promise<unknown>) =>
+    call.then(
+      () => 'succeeded',
+      (thrown: unknown) => asCodedError(thrown).code,
+    );
+
+  beforeAll(async () => {
+    instance = await startTestInstance();
+    store = storeOf(instance);
+  });
+  afterAll(() => instance.close());
+
+  it('refuses content for other domains, and content whose key does not belong to it', async () => {
+    const { id } = await store.import({ content: await content(), metadata });
+    expect(await codeOf(store.reimport(id, await content(['other.example.test'])))).toBe('store_refused');
+    const mismatched = parseContent(await mismatchedKey());
+    expect(await codeOf(store.import({ content: mismatched, metadata }))).toBe('store_refused');
+  });
+
+  it('takes three calls from a reader, and lets it write nothing', async () => {
+    const { id } = await store.import({ content: await content(), metadata });
+    const reader = storeOf(instance, apiKeyOf('reader'));
+    expect(await reader.readMetadata(id)).toMatchObject({ state: 'present' });
+    expect((await reader.list({})).certificates.length).toBeGreaterThan(0);
+    expect(await reader.read(id)).toMatchObject({ state: 'unreadable', error: { code: 'store_unauthorized' } });
+    expect(await codeOf(reader.delete(id))).toBe('store_unauthorized');
+  });
+
+  it('gives nothing to an API key that it does not know', async () => {
+    expect(await storeOf(instance, 'unknown').readMetadata('f'.repeat(32))).toMatchObject({
+      state: 'unreadable',
+      error: { code: 'store_unauthorized', fields: { iamCode: 'BXNIM0415E' } },
+    });
+  });
+
+  it('gives the public key of its notifications', async () => {
+    const key = createPublicKey((await store.notificationKey?.()) ?? '');
+    expect(key.asymmetricKeyType).toBe('rsa');
+  });
+
+  it('says when it allows the sixth reimport within a minute', async () => {
+    const limited = await startTestInstance({ limits: { reimportsPerMinute: 5 } });
+    try {
+      const narrow = storeOf(limited);
+      const given = await content();
+      const { id } = await narrow.import({ content: given, metadata });
+      for (let n = 0; n < 5; n++) expect(await codeOf(narrow.reimport(id, given))).toBe('succeeded');
+      const error = await narrow.reimport(id, given).catch(asCodedError);
+      expect(error).toMatchObject({ code: 'store_limited' });
+      expect(asCodedError(error).retryAfterMs).toBeGreaterThan(0);
+      expect(asCodedError(error).retryAfterMs).toBeLessThanOrEqual(60_000);
+    } finally {
+      await limited.close();
+    }
+  });
+});
