@@ -20,6 +20,7 @@ interface ErrorEntry {
 const badNotification = { exit: 1, retry: false, applied: 'no' } as const;
 const service = { status: 502, exit: 4 } as const;
 const certificate = { status: 400, exit: 6, retry: false, applied: 'no' } as const;
+const request = { exit: 1, retry: false, applied: 'no' } as const;
 const configuration = { status: 500, exit: 3, retry: false, applied: 'no' } as const;
 
 export const errorRegistry = {
@@ -170,6 +171,44 @@ export const errorRegistry = {
     retry: false,
     applied: 'no',
     remedy: 'A row of the table cannot be understood. Nothing was changed; was it written by a newer version?',
+  },
+
+  // The instance of our own: what its REST API answers.
+  instance_unauthorized: {
+    ...request,
+    status: 401,
+    remedy: 'Send Authorization: Bearer <access token>; POST /identity/token gives one for an API key.',
+  },
+  instance_forbidden: { ...request, status: 403, remedy: 'Use an API key of this instance with the role it takes.' },
+  instance_no_route: {
+    ...request,
+    status: 404,
+    remedy: 'Give each CRN as one percent-encoded segment of the path; the paths begin with /api.',
+  },
+  instance_not_found: { ...request, status: 404, remedy: 'List what is there; it may have been deleted.' },
+  instance_method: { ...request, status: 405, remedy: 'Use one of the methods that the header Allow names.' },
+  instance_body_too_large: { ...request, status: 413, remedy: 'Send at most 1 MiB in one request.' },
+  instance_request_invalid: { ...request, status: 400, remedy: 'Mend the request as the message says.' },
+  instance_domains_differ: {
+    ...request,
+    status: 400,
+    remedy: 'Reimport a certificate for the same domains, or import this one as a new certificate.',
+  },
+  instance_full: { ...request, status: 409, remedy: 'Delete certificates that are not needed, or raise the limit.' },
+  instance_limited: { ...request, status: 429, retry: true, remedy: 'Wait as long as Retry-After says.' },
+  instance_busy: {
+    ...request,
+    status: 503,
+    retry: true,
+    remedy: 'Too many changes of one certificate at once; try again.',
+  },
+  instance_not_offered: { ...request, status: 501, remedy: 'This instance does not offer that operation yet.' },
+  instance_not_delivered: {
+    ...request,
+    status: 502,
+    retry: true,
+    applied: 'unknown',
+    remedy: 'Check that the endpoint of the channel answers 2xx.',
   },
 
   // Commands and configuration.

@@ -4,6 +4,21 @@ export const limits = {
   notificationBytes: 256 * 1024,
   /** Certificates named by one notification. */
   notificationCertificates: 100,
+  /** Characters of a name, a type or an id of an event that are kept from a notification. */
+  notificationTextCharacters: 256,
+  /** Characters of a certificate id in a notification. */
+  certificateIdCharacters: 128,
+  /** Until a request to the receiver must have arrived: its headers, all of it. Milliseconds. */
+  requestHeadersMs: 10_000,
+  requestMs: 30_000,
+  /** How long the receiver goes on reading, and throwing away, what follows a refused body, so that its sender gets to read the answer. */
+  lingerMs: 1_000,
+  /** How long a server that closes waits for requests under way, in milliseconds. */
+  closeMs: 10_000,
+  /** Connections that the receiver holds at once. */
+  receiverConnections: 1_000,
+  /** Ports tried, one after the other, where the next free one will do. */
+  portsTried: 50,
   /** PEM text of one of: certificate, chain, private key, in bytes (IBM Secrets Manager's limit, taken for all). */
   pemBytes: 100 * 1024,
   /** Certificates in a chain, the leaf not counted. */
@@ -12,6 +27,32 @@ export const limits = {
   storeAnswerBytes: 8 * 1024 * 1024,
   /** Pages of one listing: 200,000 certificates at 200 a page, with room. Stops a listing that runs in circles. */
   listingPages: 10_000,
+  /** Longest wait that a `Retry-After` can ask for: one reconcile period, since a service that names a date may have a wrong clock. */
+  retryAfterMs: 60 * 60 * 1000,
+  /** Certificates whose recent writes a limited store remembers; the one written to longest ago is forgotten first. */
+  limitedCertificates: 10_000,
   /** How often one pass begins again because something was asked for meanwhile. */
   passesInARow: 3,
+  /** Body of a request to our own instance, in bytes: three PEM texts and their JSON escapes, with room. */
+  instanceBodyBytes: 1024 * 1024,
+  /** Characters of a CRN. Longer than any that Certificate Manager gave. */
+  crnCharacters: 300,
+  /** Characters of a channel endpoint. */
+  channelEndpointCharacters: 2048,
+  /** Channels of one instance. */
+  channels: 50,
+  /** Requests under way at once to one channel. */
+  deliveriesAtOnce: 4,
+  /** Notifications that wait for one channel; what is beyond goes straight to the dead letters. */
+  deliveriesWaiting: 10_000,
+  /** Partition and sort key of a row of the table together, in bytes of UTF-8 (DynamoDB takes 1,024 for the sort key, LMDB 1,978 for both). */
+  tableKeyBytes: 1000,
+  /** A row of the table as JSON, in bytes: DynamoDB's limit for an item, so that no engine takes what another refuses. */
+  tableRowBytes: 400 * 1024,
+  /** How deep lists and maps in a field of the table may be nested: DynamoDB takes 32, the field itself counted. */
+  tableDepth: 31,
+  /** Rows of one page of the table. */
+  tablePageRows: 1000,
+  /** Rows of one page of the table as JSON, in bytes: a page that would grow beyond ends early (DynamoDB's limit). */
+  tablePageBytes: 1024 * 1024,
 } as const;

@@ -1,0 +1,195 @@
+import type { Change, Condition, Key, Row, Table, Value } from '../table/table.ts';
+import { parseReplicationRecord, type ReplicationRecord } from './replication-record.ts';
+
+/** Fields that the lease holder writes at commit; an absent one is removed from the row. */
+export type LeaseHolderFields = Pick<
+  ReplicationRecord,
+  'attempts' | 'notBefore' | 'lastError' | 'absentSince' | 'aside' | 'refusal' | 'primary' | 'backups'
+>;
+
+/** What a commit removes unless it writes it: a finding of an earlier pass must not outlive it. */
+const noLeaseHolderFields: Readonly<Record<keyof LeaseHolderFields, undefined>> = {
+  attempts: undefined,
+  notBefore: undefined,
+  lastError: undefined,
+  absentSince: undefined,
+  aside: undefined,
+  refusal: undefined,
+  primary: undefined,
+  backups: undefined,
+};
+
+/** A reason to look at a certificate again. */
+export interface Request {
+  readonly link: string;
+  readonly certificate: string;
+  readonly now: number;
+  /** Given for a notification: when it was acknowledged. */
+  readonly eventAt?: number;
+  readonly occurredAt?: number;
+  /** Given when what the backup holds is doubtful: until when. */
+  readonly doubt?: number;
+}
+
+export type Claim =
+  | { readonly claimed: true; readonly record: ReplicationRecord }
+  | { readonly claimed: false; readonly record: ReplicationRecord | undefined };
+
+export interface Commit {
+  readonly link: string;
+  readonly certificate: string;
+  /** The lease token under which the pass worked. */
+  readonly token: number;
+  /** `requested` as the claim saw it. */
+  readonly seen: number;
+  readonly fields: LeaseHolderFields;
+  /** The new doubt; absent clears it, if nothing was asked for meanwhile. */
+  readonly doubt?: number;
+  /** The next look; absent for none, if nothing was asked for meanwhile. */
+  readonly wakeAt?: number;
+}
+
+/** `moved`: committed, but more was asked for meanwhile. `refused`: someone else holds the lease, or it was dropped already. */
+export type CommitAnswer = 'committed' | 'moved' | 'refused';
+
+// The format stands in the partition: a record of another format is in another place, and can neither be misread nor overwritten.
+const partitionOf = (link: string) => `replication.1/${link}`;
+const keyOf = (link: string, certificate: string): Key => ({ partition: partitionOf(link), sort: certificate });
+
+/** The replication records of all links, on a table. Each method throws what the table throws. */
+export function replicationRecords(table: Table) {
+  const parse = (row: Row): ReplicationRecord =>
+    parseReplicationRecord(row.partition.slice(partitionOf('').length), row.sort, row);
+
+  async function get(link: string, certificate: string): Promise<ReplicationRecord | undefined> {
+    const row = await table.get(keyOf(link, certificate));
+    return row && parse(row);
+  }
+
+  /** Makes "this certificate must be looked at again" durable. Adding nothing to `replicated` and `leaseToken` creates them, so that conditions can compare them. */
+  async function ask(request: Request): Promise<void> {
+    const { link, certificate, now, eventAt, occurredAt, doubt } = request;
+    await table.update(keyOf(link, certificate), {
+      add: { requested: 1, replicated: 0, leaseToken: 0 },
+      set: defined({ wakeAt: now, eventAt, occurredAt, doubt }),
+      // A notification without a time of its own says nothing about when it happened; an older one's word would be wrong.
+      ...(eventAt !== undefined && occurredAt === undefined ? { remove: ['occurredAt'] } : {}),
+    });
+  }
+
+  /**
+   * Takes the lease if work is pending, its `notBefore` has passed and nobody alive holds it (a lease lives until `leaseUntil`
+   * plus the allowed skew). A lease that was never dropped may have left a write under way: taking it over sets doubt.
+   */
+  async function claim(options: {
+    readonly link: string;
+    readonly certificate: string;
+    readonly owner: string;
+    readonly now: number;
+    readonly leaseUntil: number;
+    readonly skewMs: number;
+    /** The doubt to set when a lease is taken over. */
+    readonly doubt: number;
+  }): Promise<Claim> {
+    const { now } = options;
+    const key = keyOf(options.link, options.certificate);
+    const due: Condition = {
+      all: [
+        {
+          any: [
+            { field: 'requested', is: '>', to: { fieldOf: 'replicated' } },
+            { field: 'wakeAt', is: '<=', to: now },
+          ],
+        },
+        { any: [{ absent: 'notBefore' }, { field: 'notBefore', is: '<=', to: now }] },
+      ],
+    };
+    const lease: Change = {
+      add: { leaseToken: 1 },
+      set: { leaseUntil: options.leaseUntil, leaseOwner: options.owner },
+    };
+
+    const free = await table.update(key, lease, { all: [due, { absent: 'leaseUntil' }] });
+    if (free.applied) return { claimed: true, record: parse(free.row) };
+    const holder = free.row && parse(free.row);
+    if (holder?.leaseUntil === undefined || holder.leaseUntil + options.skewMs >= now)
+      return { claimed: false, record: holder };
+
+    const takenOver = await table.update(
+      key,
+      { ...lease, set: { ...lease.set, doubt: Math.max(options.doubt, holder.doubt ?? 0) } },
+      { all: [due, { field: 'leaseToken', is: '=', to: holder.leaseToken }, { exists: 'leaseUntil' }] },
+    );
+    return takenOver.applied
+      ? { claimed: true, record: parse(takenOver.row) }
+      : { claimed: false, record: takenOver.row && parse(takenOver.row) };
+  }
+
+  /** Writes what a pass found and drops its lease, if the lease is still its own. */
+  async function commit(commit: Commit): Promise<CommitAnswer> {
+    const key = keyOf(commit.link, commit.certificate);
+    const held: Condition[] = [{ field: 'leaseToken', is: '=', to: commit.token }, { exists: 'leaseUntil' }];
+    const done = changeOf({
+      ...noLeaseHolderFields,
+      ...commit.fields,
+      replicated: commit.seen,
+      leaseUntil: undefined,
+      leaseOwner: undefined,
+    });
+
+    const unmoved = await table.update(
+      key,
+      mergeChanges(done, changeOf({ doubt: commit.doubt, wakeAt: commit.wakeAt })),
+      { all: [...held, { field: 'requested', is: '=', to: commit.seen }] },
+    );
+    if (unmoved.applied) return 'committed';
+    // Asked for meanwhile: `wakeAt` is the asker's, and so may doubt be; neither is cleared, doubt only grows.
+    const doubt = Math.max(commit.doubt ?? 0, numberIn(unmoved.row, 'doubt'));
+    const moved = await table.update(key, mergeChanges(done, doubt > 0 ? { set: { doubt } } : {}), { all: held });
+    return moved.applied ? 'moved' : 'refused';
+  }
+
+  /** Wake-ups that are due, earliest first. May lag behind the writes by seconds. */
+  async function due(link: string, until: number, limit: number): Promise<readonly string[]> {
+    const page = await table.queryIndex({ partition: partitionOf(link), until, limit });
+    return page.rows.map((row) => row.sort);
+  }
+
+  /** All records of a link, a page at a time, in order of the certificate id. */
+  async function* all(link: string): AsyncGenerator<ReplicationRecord> {
+    let cursor: string | undefined;
+    do {
+      const page = await table.query({
+        partition: partitionOf(link),
+        limit: 500,
+        ...(cursor === undefined ? {} : { cursor }),
+      });
+      for (const row of page.rows) yield parse(row);
+      cursor = page.cursor;
+    } while (cursor !== undefined);
+  }
+
+  return { get, ask, claim, commit, due, all };
+}
+
+export type ReplicationRecords = ReturnType<typeof replicationRecords>;
+
+/** Sets what is there, removes what is not. */
+function changeOf(fields: Readonly<Record<string, unknown>>): Change {
+  const remove = Object.keys(fields).filter((name) => fields[name] === undefined);
+  return { set: defined(fields), remove };
+}
+
+function mergeChanges(a: Change, b: Change): Change {
+  return { set: { ...a.set, ...b.set }, remove: [...(a.remove ?? []), ...(b.remove ?? [])] };
+}
+
+/** The same without members that are `undefined`, at any depth: tables hold no `undefined`. */
+function defined(fields: Readonly<Record<string, unknown>>): Record<string, Value> {
+  return JSON.parse(JSON.stringify(fields)) as Record<string, Value>;
+}
+
+function numberIn(row: Row | undefined, field: string): number {
+  const value = row?.[field];
+  return typeof value === 'number' ? value : 0;
+}

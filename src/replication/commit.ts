@@ -1,0 +1,58 @@
+import type { ReplicationRecord } from '../records/replication-record.ts';
+import type { CommitAnswer, LeaseHolderFields } from '../records/replication-records.ts';
+import type { Link } from './link.ts';
+import { backoffMs } from './timing.ts';
+import type { Worker } from './worker.ts';
+
+/**
+ * Commits, whatever becomes of the answer: if it is refused or lost, the row says whether it was done. If someone else took over and
+ * this pass sent a write, it asks for one more look in doubt, so that a late write of ours cannot be the last word.
+ */
+export async function commitSurely(
+  worker: Worker,
+  link: Link,
+  record: ReplicationRecord,
+  pass: {
+    readonly fields: LeaseHolderFields;
+    readonly doubt: number | undefined;
+    readonly wakeAt: number | undefined;
+    readonly wrote: boolean;
+    readonly settled: number;
+  },
+): Promise<CommitAnswer> {
+  const { records, runtime, timing } = worker;
+  const { certificate, leaseToken: token, requested: seen } = record;
+  const { fields, doubt, wakeAt } = pass;
+  let failure: unknown;
+  for (let attempt = 1; attempt <= commitAttempts; attempt += 1) {
+    try {
+      const answer = await records.commit({
+        link: link.name,
+        certificate,
+        token,
+        seen,
+        fields,
+        ...(doubt === undefined ? {} : { doubt }),
+        ...(wakeAt === undefined ? {} : { wakeAt }),
+      });
+      if (answer !== 'refused') return answer;
+      const row = await records.get(link.name, certificate);
+      if (row?.leaseToken === token) {
+        if (row.leaseUntil !== undefined) continue;
+        // An earlier try of ours was applied, and its answer lost.
+        return row.requested === seen ? 'committed' : 'moved';
+      }
+      if (pass.wrote) {
+        const now = runtime.now();
+        await records.ask({ link: link.name, certificate, now, doubt: Math.max(now + pass.settled, row?.doubt ?? 0) });
+      }
+      return 'refused';
+    } catch (thrown) {
+      failure = thrown;
+      await runtime.wait(backoffMs(attempt, runtime.random, timing));
+    }
+  }
+  throw failure;
+}
+
+const commitAttempts = 4;

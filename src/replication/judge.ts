@@ -1,0 +1,62 @@
+import type { CertificateContent } from '../certificate/certificate.ts';
+import { fingerprintOf, metadataDigestOf } from '../certificate/fingerprint.ts';
+import { contentProblem } from '../certificate/judgement.ts';
+import { CodedError } from '../errors.ts';
+import type { Aside } from '../records/replication-record.ts';
+import type { CertificateMetadata, Reading, StoredCertificate } from '../store/store.ts';
+import { includes, type Link } from './link.ts';
+
+/** What the primary holds and may be copied, with its digests. */
+export interface Sound {
+  readonly metadata: CertificateMetadata;
+  readonly content: CertificateContent;
+  readonly fingerprint: string;
+  readonly metadataDigest: string;
+}
+
+/** What a look at the primary comes to. Different answers, never confused. */
+export type Verdict =
+  | ({ readonly kind: 'sound' } & Sound)
+  | { readonly kind: 'refused'; readonly error: CodedError; readonly facts: string; readonly found?: Sound }
+  | { readonly kind: 'aside'; readonly why: Aside; readonly found?: Sound }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'unreadable'; readonly error: CodedError };
+
+/** Judges what the primary holds at a moment: whether a copy of it would serve, and whether this link copies it at all. */
+export function judge(link: Link, reading: Reading<StoredCertificate>, now: number): Verdict {
+  if (reading.state === 'absent') return { kind: 'absent' };
+  if (reading.state === 'unreadable') {
+    const { error } = reading;
+    // Held there, but not as a certificate that parses: that is a finding about the content, not a failure to reach the store.
+    return error.code === 'store_content_unreadable'
+      ? { kind: 'refused', error, facts: error.message }
+      : { kind: 'unreadable', error };
+  }
+  const { metadata, content } = reading.value;
+  const found: Sound = {
+    metadata,
+    content,
+    fingerprint: fingerprintOf(content),
+    metadataDigest: metadataDigestOf(metadata),
+  };
+  if (!includes(link.filter, metadata)) return { kind: 'aside', why: 'excluded', found };
+  if (metadata.mark !== undefined && !link.policy.onward) return { kind: 'aside', why: 'marked', found };
+  if (content.privateKey === undefined) return { kind: 'aside', why: 'keyless', found };
+
+  const problem =
+    contentProblem(content, { nowMs: now, requireChain: link.policy.requireChain }) ?? regionProblem(link);
+  return problem === undefined
+    ? { kind: 'sound', ...found }
+    : { kind: 'refused', error: problem, facts: `${problem.code} ${found.fingerprint}`, found };
+}
+
+/** The first backup whose region the policy forbids, as a coded problem. */
+export function regionProblem({ policy, backups }: Pick<Link, 'policy' | 'backups'>): CodedError | undefined {
+  const forbidden = backups.find(({ region }) => policy.regions !== undefined && !policy.regions.includes(region));
+  return (
+    forbidden &&
+    new CodedError('certificate_region_forbidden', `the policy allows no copy in region ${forbidden.region}`, {
+      fields: { region: forbidden.region, store: forbidden.id },
+    })
+  );
+}

@@ -1,0 +1,55 @@
+import type { CertificateMetadata, Store } from '../store/store.ts';
+
+/** Which certificates of the primary a link copies. Patterns: `*` stands for any run of characters, case does not matter. Empty lists allow all. */
+export interface Filter {
+  readonly names: readonly string[];
+  readonly domains: readonly string[];
+}
+
+/** What a link allows. */
+export interface Policy {
+  /** Regions in which a copy may lie; absent: any. */
+  readonly regions?: readonly string[];
+  /** A leaf without its chain is refused. */
+  readonly requireChain: boolean;
+  /** Certificates that are copies themselves (they carry a mark) are copied onward. */
+  readonly onward: boolean;
+}
+
+/** One primary and its backups. */
+export interface Link {
+  readonly name: string;
+  readonly primary: Store;
+  readonly backups: readonly Store[];
+  readonly filter: Filter;
+  readonly policy: Policy;
+}
+
+/** Whether the filter includes a certificate: a name pattern fits its name, and a domain pattern fits one of its domains. */
+export function includes(filter: Filter, metadata: Pick<CertificateMetadata, 'name' | 'domains'>): boolean {
+  const fits = (patterns: readonly string[], texts: readonly string[]) =>
+    patterns.length === 0 || patterns.some((pattern) => texts.some((text) => matches(pattern, text)));
+  return fits(filter.names, [metadata.name]) && fits(filter.domains, metadata.domains);
+}
+
+function matches(pattern: string, text: string): boolean {
+  const parts = pattern.toLowerCase().split('*');
+  const lower = text.toLowerCase();
+  const first = parts[0] ?? '';
+  const last = parts.at(-1) ?? '';
+  if (parts.length === 1) return lower === first;
+  if (lower.length < first.length + last.length || !lower.startsWith(first) || !lower.endsWith(last)) return false;
+  // Greedy from the left, within what the last part leaves: linear, unlike a pattern turned into a regular expression.
+  let position = first.length;
+  for (const part of parts.slice(1, -1)) {
+    const found = lower.indexOf(part, position);
+    if (found < 0 || found + part.length > lower.length - last.length) return false;
+    position = found + part.length;
+  }
+  return true;
+}
+
+/** Serial and dates as a listing tells them: what stands in for a revision where the service has none. */
+export function listedFacts({ serial, notBefore, notAfter }: CertificateMetadata): string {
+  return `${serial ?? ''}|${notBefore ?? ''}|${notAfter ?? ''}`;
+}

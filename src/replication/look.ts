@@ -1,0 +1,92 @@
+import { asCodedError, CodedError } from '../errors.ts';
+import type { BackupState, ReplicationRecord } from '../records/replication-record.ts';
+import type { Runtime } from '../runtime.ts';
+import type { Mark } from '../store/mark.ts';
+import type { CertificateMetadata, Reading, Store, StoredCertificate } from '../store/store.ts';
+import { withDeadline } from './deadline.ts';
+import type { SharedListings } from './shared-listing.ts';
+
+/** What one look saw at one backup. */
+export interface BackupLook {
+  readonly store: Store;
+  readonly state: BackupState;
+  /** What is under the id that the record knows; absent if it knows none. */
+  readonly known?: Reading<CertificateMetadata>;
+  /** The copies found by our mark; absent if it was not looked for. */
+  readonly marked?: readonly CertificateMetadata[];
+  /** Why the copies could not be looked for. */
+  readonly markedError?: CodedError;
+}
+
+/** A read that ends by a moment, as the store's own answer or as unreadable. */
+export function readBy<T>(
+  runtime: Runtime,
+  at: number,
+  store: Store,
+  read: (signal: AbortSignal) => Promise<Reading<T>>,
+): Promise<Reading<T>> {
+  return withDeadline<Reading<T>>(runtime, at, read, () => ({
+    state: 'unreadable',
+    error: new CodedError('store_unavailable', `${store.id} did not answer a read in time`, {
+      fields: { store: store.id },
+    }),
+  })).catch((thrown: unknown): Reading<T> => ({ state: 'unreadable', error: asCodedError(thrown) }));
+}
+
+/** Looks at the primary in full. */
+export function lookAtPrimary(
+  runtime: Runtime,
+  at: number,
+  store: Store,
+  id: string,
+): Promise<Reading<StoredCertificate>> {
+  return readBy(runtime, at, store, (signal) => store.read(id, { signal }));
+}
+
+/**
+ * Looks at one backup: at the id that the record knows, and by our mark where there is doubt, where the service can be asked for a
+ * mark directly, or where this backup has not completed its first reconcile. Answers instead of throwing.
+ */
+export async function lookAtBackup(options: {
+  readonly runtime: Runtime;
+  readonly at: number;
+  readonly store: Store;
+  readonly state: BackupState;
+  readonly mark: Mark;
+  readonly byMark: boolean;
+  readonly listings: SharedListings;
+}): Promise<BackupLook> {
+  const { runtime, at, store, state, mark } = options;
+  const { id } = state;
+  const [known, copies] = await Promise.all([
+    id === undefined ? undefined : readBy(runtime, at, store, (signal) => store.readMetadata(id, { signal })),
+    options.byMark || store.abilities.findsMarks ? findCopies(runtime, at, store, mark, options.listings) : undefined,
+  ]);
+  return { store, state, ...(known === undefined ? {} : { known }), ...copies };
+}
+
+async function findCopies(
+  runtime: Runtime,
+  at: number,
+  store: Store,
+  mark: Mark,
+  listings: SharedListings,
+): Promise<Pick<BackupLook, 'marked' | 'markedError'>> {
+  const find = (signal: AbortSignal) => store.findByMark?.(mark, { signal }) ?? listings.marked(store, mark);
+  try {
+    return {
+      marked: await withDeadline(runtime, at, find, () => {
+        throw new CodedError('store_unavailable', `${store.id} could not be searched for copies in time`, {
+          fields: { store: store.id },
+        });
+      }),
+    };
+  } catch (thrown) {
+    return { markedError: asCodedError(thrown) };
+  }
+}
+
+/** The state of each backup of the link, in the link's order; what the record says about stores that are no longer backups is dropped. */
+export function backupStates(record: ReplicationRecord, backups: readonly Store[]): readonly BackupState[] {
+  return backups.map(({ id }) => record.backups.find(({ store }) => store === id) ?? { store: id, attempts: 0 });
+}

@@ -1,0 +1,155 @@
+import type { CodedError } from '../errors.ts';
+import type { PrimaryState, ReplicationRecord } from '../records/replication-record.ts';
+import type { LeaseHolderFields } from '../records/replication-records.ts';
+import type { BackupOutcome } from './bring-equal.ts';
+import type { Sound, Verdict } from './judge.ts';
+import { type Link, listedFacts } from './link.ts';
+import { backoffMs, type Timing } from './timing.ts';
+import type { Worker } from './worker.ts';
+
+/** What the record says about the primary after a look that began at `beganAt`; what it said before, if nothing was found. */
+export function primaryState(record: ReplicationRecord, verdict: Verdict, beganAt: number): PrimaryState | undefined {
+  const found = foundIn(verdict);
+  if (found === undefined) return record.primary;
+  const { metadata, fingerprint, metadataDigest } = found;
+  return {
+    name: metadata.name,
+    fingerprint,
+    metadataDigest,
+    notAfter: Date.parse(found.content.leaf.validTo),
+    listedFacts: listedFacts(metadata),
+    lookedAt: beganAt,
+    ...(metadata.revision === undefined ? {} : { revision: metadata.revision }),
+    ...changeMoment(record, found, beganAt),
+  };
+}
+
+/** When the certificate changed: the primary's last-modified, else the event's time, else when it was acknowledged. */
+function changeMoment(
+  record: ReplicationRecord,
+  { metadata }: Sound,
+  beganAt: number,
+): Pick<PrimaryState, 'changedAt' | 'changedAtFrom'> {
+  if (metadata.lastModified !== undefined) return { changedAt: metadata.lastModified, changedAtFrom: 'last-modified' };
+  if (record.occurredAt !== undefined) return { changedAt: record.occurredAt, changedAtFrom: 'event' };
+  return { changedAt: record.eventAt ?? beganAt, changedAtFrom: 'acknowledged' };
+}
+
+function foundIn(verdict: Verdict): Sound | undefined {
+  if (verdict.kind === 'sound') return verdict;
+  return verdict.kind === 'refused' || verdict.kind === 'aside' ? verdict.found : undefined;
+}
+
+/** What the lease holder writes about the certificate as a whole. What it does not mention is removed. */
+export function leaseHolderFields(
+  worker: Pick<Worker, 'runtime' | 'timing'>,
+  record: ReplicationRecord,
+  verdict: Verdict,
+  outcomes: readonly BackupOutcome[],
+  primary: PrimaryState | undefined,
+): LeaseHolderFields {
+  const { runtime, timing } = worker;
+  const now = runtime.now();
+  const always = {
+    attempts: 0,
+    backups: outcomes.map(({ state }) => state),
+    ...(primary === undefined ? {} : { primary }),
+  };
+  const unfit = outcomes.find(({ refused }) => refused)?.error;
+  if (verdict.kind === 'unreadable') {
+    const attempts = record.attempts + 1;
+    const notBefore = now + backoffMs(attempts, runtime.random, timing, verdict.error.retryAfterMs);
+    const { absentSince, aside, refusal } = record;
+    const kept = {
+      ...(absentSince === undefined ? {} : { absentSince }),
+      ...(aside === undefined ? {} : { aside }),
+      ...(refusal === undefined ? {} : { refusal }),
+    };
+    return { ...always, ...kept, attempts, notBefore, lastError: recorded(verdict.error, now) };
+  }
+  if (verdict.kind === 'absent') return { ...always, absentSince: record.absentSince ?? now };
+  if (verdict.kind === 'aside') return { ...always, aside: verdict.why };
+  if (verdict.kind === 'refused') {
+    return { ...always, ...refusalOf(record, { ...verdict, byPolicy: true }, primary, now) };
+  }
+  if (unfit !== undefined) {
+    const facts = `${unfit.code} ${verdict.fingerprint}`;
+    return { ...always, ...refusalOf(record, { error: unfit, facts }, primary, now) };
+  }
+  return always;
+}
+
+/** The finding, counted on if it is the same as before. */
+function refusalOf(
+  record: ReplicationRecord,
+  finding: { readonly error: CodedError; readonly facts: string; readonly byPolicy?: boolean },
+  primary: PrimaryState | undefined,
+  now: number,
+): Pick<LeaseHolderFields, 'refusal' | 'lastError'> {
+  const { error, facts, byPolicy } = finding;
+  const same = record.refusal?.facts === facts ? record.refusal : undefined;
+  return {
+    refusal: {
+      code: error.code,
+      facts,
+      since: same?.since ?? now,
+      looks: (same?.looks ?? 0) + 1,
+      ...(byPolicy === undefined ? {} : { byPolicy }),
+      ...(primary?.revision === undefined ? {} : { revision: primary.revision }),
+    },
+    lastError: recorded(error, now),
+  };
+}
+
+function recorded(error: CodedError, at: number) {
+  return { code: error.code, message: error.message, at };
+}
+
+/** Doubt is set anew after a write that nobody heard the end of, and cleared only by a pass that began after it and found every backup equal, having searched it. */
+export function nextDoubt(
+  record: ReplicationRecord,
+  pass: {
+    readonly beganAt: number;
+    readonly outcomes: readonly BackupOutcome[];
+    readonly allEqual: boolean;
+    readonly now: number;
+    readonly settled: number;
+  },
+): number | undefined {
+  const { doubt } = record;
+  if (pass.outcomes.some(({ doubtful }) => doubtful)) return Math.max(doubt ?? 0, pass.now + pass.settled);
+  const settledAndSeen =
+    doubt !== undefined && doubt <= pass.beganAt && pass.outcomes.every(({ searched }) => searched);
+  return settledAndSeen && pass.allEqual ? undefined : doubt;
+}
+
+/** The earliest moment at which something may have to be done; absent if there is nothing. */
+export function nextLook(
+  link: Link,
+  record: ReplicationRecord,
+  fields: LeaseHolderFields,
+  pass: {
+    readonly beganAt: number;
+    readonly outcomes: readonly BackupOutcome[];
+    readonly doubt: number | undefined;
+    readonly timing: Timing;
+  },
+): number | undefined {
+  const { beganAt, timing, doubt } = pass;
+  const moments: number[] = [];
+  if (fields.notBefore !== undefined) moments.push(fields.notBefore);
+  for (const { again } of pass.outcomes) if (again !== undefined) moments.push(again);
+  // A doubt that had passed when this look began is settled by whatever else is in this list.
+  if (doubt !== undefined && doubt > beganAt) moments.push(doubt);
+  const refusalWait = fields.refusal && timing.refusalLooksMs[fields.refusal.looks - 1];
+  if (refusalWait !== undefined) moments.push(beganAt + refusalWait);
+  if (fields.absentSince !== undefined) {
+    const confirmAt = fields.absentSince + Math.max(timing.absenceMs, link.primary.abilities.readSettlesMs);
+    if (beganAt < confirmAt) moments.push(confirmAt);
+  }
+  if (record.eventAt !== undefined) {
+    const readSettledAt = record.eventAt + link.primary.abilities.readSettlesMs;
+    if (beganAt < readSettledAt) moments.push(readSettledAt);
+  }
+  return moments.length === 0 ? undefined : Math.min(...moments);
+}

@@ -1,0 +1,151 @@
+import { asCodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { errorFields, type Log } from '../log.ts';
+import type { PrimaryState, ReplicationRecord } from '../records/replication-record.ts';
+import type { CommitAnswer, LeaseHolderFields } from '../records/replication-records.ts';
+import type { Mark } from '../store/mark.ts';
+import { type BackupOutcome, bringEqual } from './bring-equal.ts';
+import { commitSurely } from './commit.ts';
+import { judge, type Verdict } from './judge.ts';
+import type { Link } from './link.ts';
+import { backupStates, lookAtBackup, lookAtPrimary } from './look.ts';
+import { leaseHolderFields, nextDoubt, nextLook, primaryState } from './pass-outcome.ts';
+import { settledMs } from './timing.ts';
+import type { Worker } from './worker.ts';
+
+/** What one pass did and found. */
+export interface PassReport {
+  readonly link: string;
+  readonly certificate: string;
+  readonly verdict: Verdict;
+  readonly backups: readonly BackupOutcome[];
+  readonly record: ReplicationRecord;
+  /** When the commit was written, epoch milliseconds. */
+  readonly committedAt: number;
+  readonly primary?: PrimaryState;
+}
+
+/** `again` is when the next look is due, if one is known to be: a hint for a dispatch that can delay. */
+export interface ReplicateAnswer {
+  readonly passes: readonly PassReport[];
+  readonly again?: number;
+}
+
+/**
+ * Replicates one certificate of one link: claims it, looks at both sides as they are now, judges, writes what differs, and
+ * commits what it saw; begins again, a few times, if more was asked for meanwhile. Looking again is always safe.
+ * Throws when the table cannot be asked; whatever the stores do is in the report and in the record.
+ */
+export async function replicate(worker: Worker, link: Link, certificate: string): Promise<ReplicateAnswer> {
+  const passes: PassReport[] = [];
+  for (let round = 0; round < limits.passesInARow; round += 1) {
+    const pass = await onePass(worker, link, certificate);
+    if (pass === undefined) return { passes };
+    passes.push(pass.report);
+    if (pass.answer === 'refused') return { passes };
+    if (pass.answer === 'committed') return pass.wakeAt === undefined ? { passes } : { passes, again: pass.wakeAt };
+  }
+  return { passes, again: worker.runtime.now() };
+}
+
+async function onePass(worker: Worker, link: Link, certificate: string) {
+  const { runtime, timing, records } = worker;
+  const settled = settledMs(link.backups, timing);
+  const claimedAt = runtime.now();
+  const leaseUntil = claimedAt + timing.leaseMs;
+  const [claim, reconciled] = await Promise.all([
+    records.claim({
+      link: link.name,
+      certificate,
+      owner: runtime.newId(),
+      now: claimedAt,
+      leaseUntil,
+      skewMs: timing.skewMs,
+      doubt: claimedAt + settled,
+    }),
+    worker.links.reconciled(link.name),
+  ]);
+  if (!claim.claimed) return undefined;
+  const { record } = claim;
+
+  const beganAt = runtime.now();
+  const { verdict, outcomes } = await lookAndWrite(worker, link, record, {
+    beganAt,
+    writeBy: leaseUntil - timing.commitMs,
+    reconciled,
+  });
+
+  const primary = primaryState(record, verdict, beganAt);
+  const fields = leaseHolderFields(worker, record, verdict, outcomes, primary);
+  const allEqual = verdict.kind === 'sound' && outcomes.every(({ equal }) => equal);
+  const doubt = nextDoubt(record, { beganAt, outcomes, allEqual, now: runtime.now(), settled });
+  const wakeAt = nextLook(link, record, fields, { beganAt, outcomes, doubt, timing });
+  const wrote = outcomes.some((outcome) => outcome.wrote);
+  const answer = await commitSurely(worker, link, record, { fields, doubt, wakeAt, wrote, settled });
+  const report: PassReport = {
+    link: link.name,
+    certificate,
+    verdict,
+    backups: outcomes,
+    record,
+    committedAt: runtime.now(),
+    ...(primary === undefined ? {} : { primary }),
+  };
+  logPass(worker.log, report, answer, fields);
+  return { report, answer, wakeAt };
+}
+
+async function lookAndWrite(
+  worker: Worker,
+  link: Link,
+  record: ReplicationRecord,
+  times: { readonly beganAt: number; readonly writeBy: number; readonly reconciled: ReadonlyMap<string, number> },
+): Promise<{ readonly verdict: Verdict; readonly outcomes: readonly BackupOutcome[] }> {
+  const { runtime, timing, listings } = worker;
+  const { beganAt, writeBy } = times;
+  const { doubt } = record;
+  const mark: Mark = { store: link.primary.id, certificate: record.certificate };
+  const at = Math.min(beganAt + timing.lookMs, writeBy);
+  const states = backupStates(record, link.backups);
+  // The primary and the backups are asked at once; each backup is written as soon as it and the primary have answered.
+  const verdictSoon = lookAtPrimary(runtime, at, link.primary, record.certificate)
+    .then((reading) => judge(link, reading, runtime.now()))
+    .catch((thrown: unknown): Verdict => ({ kind: 'unreadable', error: asCodedError(thrown) }));
+  const outcomes = await Promise.all(
+    link.backups.map(async (store, index): Promise<BackupOutcome> => {
+      const state = states[index] ?? { store: store.id, attempts: 0 };
+      if (state.notBefore !== undefined && state.notBefore > beganAt) return untouched(state, state.notBefore);
+      const byMark = doubt !== undefined || !times.reconciled.has(store.id);
+      const [verdict, look] = await Promise.all([
+        verdictSoon,
+        lookAtBackup({ runtime, at, store, state, mark, byMark, listings }),
+      ]);
+      // Nothing sound to compare with: nothing is written, and no surplus removed, because nobody can say which copy is right.
+      if (verdict.kind !== 'sound') return untouched(state);
+      return bringEqual({ runtime, timing, beganAt, writeBy, doubt, mark, sound: verdict }, look);
+    }),
+  );
+  return { verdict: await verdictSoon, outcomes };
+}
+
+/** A backup to which nothing was done in this pass. */
+function untouched(state: BackupOutcome['state'], again?: number): BackupOutcome {
+  const nothing = { state, actions: [], equal: false, searched: false, wrote: false, doubtful: false };
+  return again === undefined ? nothing : { ...nothing, again };
+}
+
+function logPass(log: Log, report: PassReport, answer: CommitAnswer, fields: LeaseHolderFields): void {
+  const { link, certificate, verdict } = report;
+  const about = { link, certificate, name: report.primary?.name };
+  if (fields.refusal !== undefined && fields.refusal.looks === 1) {
+    log('warn', 'certificate_refused', { ...about, code: fields.refusal.code, message: fields.lastError?.message });
+  }
+  if (verdict.kind === 'unreadable') log('warn', 'primary_unreadable', { ...about, ...errorFields(verdict.error) });
+  for (const { state, actions, error, refused } of report.backups) {
+    const at = { ...about, backup: state.store, copy: state.id };
+    if (actions.length > 0) log('info', 'copy_written', { ...at, actions });
+    if (error !== undefined && refused !== true)
+      log('warn', 'backup_failed', { ...at, ...errorFields(asCodedError(error)) });
+  }
+  log('debug', 'pass', { ...about, verdict: verdict.kind, answer });
+}

@@ -1,0 +1,56 @@
+import type { Dispatch } from '../dispatch/dispatch.ts';
+import { asCodedError } from '../errors.ts';
+import { errorFields, type Log } from '../log.ts';
+import type { LinkRecords } from '../records/link-records.ts';
+import type { ReplicationRecords } from '../records/replication-records.ts';
+import type { Runtime } from '../runtime.ts';
+import type { Link } from './link.ts';
+
+export interface Sweeper {
+  readonly records: ReplicationRecords;
+  readonly links: LinkRecords;
+  readonly dispatch: Dispatch;
+  readonly runtime: Runtime;
+  readonly log: Log;
+  /** Wake-ups that one sweep of a link hands over at the most; the next sweep goes on. */
+  readonly most?: number;
+}
+
+/** Wakes what is due, and refreshes the key that verifies notifications. Each link alone: one that fails does not hold up the others. Never throws. */
+export async function sweep(sweeper: Sweeper, links: readonly Link[]): Promise<{ readonly woken: number }> {
+  const woken = await Promise.all(
+    links.map(async (link) => {
+      const [due] = await Promise.all([wakeDue(sweeper, link), refreshVerificationKey(sweeper, link)]);
+      return due;
+    }),
+  );
+  return { woken: woken.reduce((sum, count) => sum + count, 0) };
+}
+
+async function wakeDue({ records, dispatch, runtime, log, most = 1_000 }: Sweeper, link: Link): Promise<number> {
+  try {
+    const certificates = await records.due(link.name, runtime.now(), most);
+    if (certificates.length > 0) {
+      await dispatch.dispatch(certificates.map((certificate) => ({ link: link.name, certificate })));
+    }
+    return certificates.length;
+  } catch (thrown) {
+    log('error', 'sweep_failed', { link: link.name, ...errorFields(asCodedError(thrown)) });
+    return 0;
+  }
+}
+
+/** Fetches the primary's verification key into the table. The receiver reads it from there: a notification never causes a call. */
+export async function refreshVerificationKey(
+  { links, runtime, log }: Pick<Sweeper, 'links' | 'runtime' | 'log'>,
+  link: Link,
+): Promise<void> {
+  if (link.primary.notificationKey === undefined) return;
+  try {
+    const pem = await link.primary.notificationKey();
+    if (pem !== (await links.verificationKey(link.name)))
+      await links.saveVerificationKey(link.name, pem, runtime.now());
+  } catch (thrown) {
+    log('warn', 'verification_key_not_refreshed', { link: link.name, ...errorFields(asCodedError(thrown)) });
+  }
+}

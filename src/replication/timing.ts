@@ -1,0 +1,49 @@
+import type { Store } from '../store/store.ts';
+
+/** The periods of the protocol, in milliseconds. */
+export interface Timing {
+  /** How long one pass may hold a certificate. */
+  readonly leaseMs: number;
+  /** How far the clocks of two workers may be apart. */
+  readonly skewMs: number;
+  /** How long a look at the stores may take. */
+  readonly lookMs: number;
+  /** No write is sent, or waited for, in the last part of the lease: it is for the commit. */
+  readonly commitMs: number;
+  /** Backoff of failed attempts: full jitter below `base * 2 ** attempts`, at most `cap`. */
+  readonly backoffBaseMs: number;
+  readonly backoffCapMs: number;
+  /** When a refused certificate is looked at again, counted from each look; after the last one it rests. */
+  readonly refusalLooksMs: readonly number[];
+  /** After which an absent certificate is looked at once more before it counts as deleted. */
+  readonly absenceMs: number;
+  /** How long a notification is remembered. */
+  readonly notificationKeepMs: number;
+  /** Each certificate is looked at in full at least this often. */
+  readonly fullLookMs: number;
+}
+
+export const defaultTiming: Timing = {
+  leaseMs: 60_000,
+  skewMs: 5_000,
+  lookMs: 20_000,
+  commitMs: 10_000,
+  backoffBaseMs: 1_000,
+  backoffCapMs: 15 * 60_000,
+  refusalLooksMs: [15_000, 60_000, 5 * 60_000, 20 * 60_000],
+  absenceMs: 60_000,
+  notificationKeepMs: 7 * 24 * 3_600_000,
+  fullLookMs: 7 * 24 * 3_600_000,
+};
+
+/** How long after an unanswered write to any of these backups everything about it is settled and listed. */
+export function settledMs(backups: readonly Store[], timing: Timing): number {
+  const longest = Math.max(0, ...backups.map(({ abilities }) => abilities.settlesMs + abilities.listingLagMs));
+  return longest + timing.skewMs;
+}
+
+/** The wait before the next attempt: full jitter, and never earlier than the other side asked for. `attempts` counts the failed ones, 1 or more. */
+export function backoffMs(attempts: number, random: () => number, timing: Timing, retryAfterMs = 0): number {
+  const ceiling = Math.min(timing.backoffCapMs, timing.backoffBaseMs * 2 ** Math.min(attempts - 1, 30));
+  return Math.ceil(retryAfterMs + random() * ceiling);
+}

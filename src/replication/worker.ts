@@ -1,0 +1,16 @@
+import type { Log } from '../log.ts';
+import type { LinkRecords } from '../records/link-records.ts';
+import type { ReplicationRecords } from '../records/replication-records.ts';
+import type { Runtime } from '../runtime.ts';
+import type { SharedListings } from './shared-listing.ts';
+import type { Timing } from './timing.ts';
+
+/** What a worker needs. One for all passes of a process. */
+export interface Worker {
+  readonly records: ReplicationRecords;
+  readonly links: LinkRecords;
+  readonly listings: SharedListings;
+  readonly runtime: Runtime;
+  readonly timing: Timing;
+  readonly log: Log;
+}
