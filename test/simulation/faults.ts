@@ -1,0 +1,227 @@
+import { CodedError } from '../../src/errors.ts';
+import type { Runtime } from '../../src/runtime.ts';
+import type { CallOptions, Reading, Store } from '../../src/store/store.ts';
+import type { Table } from '../../src/table/table.ts';
+import type { VirtualTime } from './virtual-time.ts';
+
+/** What can go wrong at a call, and how likely each is while faults are on. */
+const faults = {
+  'crash-before': 0.006,
+  'crash-after': 0.006,
+  stall: 0.01,
+  'error-before': 0.03,
+  limited: 0.02,
+  'limited-until': 0.01,
+  'lost-answer': 0.03,
+  'lands-late': 0.02,
+  slow: 0.02,
+} as const;
+
+export type Fault = keyof typeof faults;
+
+/** A process: its memory is whatever hangs on promises that its calls resolve. A dead one's calls never resolve. */
+export interface SimulatedProcess {
+  readonly runtime: Runtime;
+  readonly dead: boolean;
+  crash(): void;
+}
+
+export interface FaultSource {
+  /** Whether faults happen now. */
+  on: boolean;
+  readonly counts: Map<Fault, number>;
+  readonly trace: (line: string) => void;
+}
+
+/** Starts a process with a clock that is off by `skewMs`. */
+export function startProcess(time: VirtualTime, skewMs: number, died: () => void) {
+  let dead = false;
+  let frozenUntil = 0;
+  const never = new Promise<never>(() => {});
+
+  /** Resolves when the process runs: at once, after the stall, or never. */
+  async function awake(): Promise<void> {
+    while (!dead && time.now() < frozenUntil) await time.wait(frozenUntil - time.now());
+    if (dead) await never;
+  }
+
+  const runtime: Runtime = {
+    now: () => time.now() + skewMs,
+    random: time.random,
+    newId: time.newId,
+    async wait(milliseconds, signal) {
+      await time.wait(milliseconds, signal);
+      await awake();
+    },
+  };
+  return {
+    runtime,
+    awake,
+    never,
+    get dead() {
+      return dead;
+    },
+    stall(milliseconds: number) {
+      frozenUntil = Math.max(frozenUntil, time.now() + milliseconds);
+    },
+    crash() {
+      if (dead) return;
+      dead = true;
+      died();
+    },
+  };
+}
+
+type Process = ReturnType<typeof startProcess>;
+
+interface CallKind {
+  readonly name: string;
+  readonly writes: boolean;
+  /** How long the request may take to land when nobody waits for it any more. */
+  readonly settlesMs: number;
+  readonly failures: {
+    readonly unavailable: () => CodedError;
+    readonly unanswered: () => CodedError;
+    readonly limited?: (retryAfterMs?: number) => CodedError;
+  };
+}
+
+/** Sends one request of a process, through whatever goes wrong on the way. */
+export async function send<T>(
+  time: VirtualTime,
+  process: Process,
+  source: FaultSource,
+  kind: CallKind,
+  apply: () => Promise<T>,
+): Promise<T> {
+  await process.awake();
+  await time.wait(1 + Math.floor(time.random() * 20));
+  const fault = source.on ? pick(time.random()) : undefined;
+  const limited = fault === 'limited' || fault === 'limited-until';
+  if (fault === undefined || (limited && kind.failures.limited === undefined)) {
+    const value = await attempt(apply);
+    await time.wait(1 + Math.floor(time.random() * 20));
+    await process.awake();
+    return value();
+  }
+  source.counts.set(fault, (source.counts.get(fault) ?? 0) + 1);
+  source.trace(`${time.now()} fault ${fault} at ${kind.name}`);
+  switch (fault) {
+    case 'crash-before':
+      process.crash();
+      return process.never;
+    case 'crash-after':
+      await attempt(apply);
+      process.crash();
+      return process.never;
+    case 'stall': {
+      process.stall(5_000 + time.random() * 240_000);
+      await process.awake();
+      const value = await attempt(apply);
+      await process.awake();
+      return value();
+    }
+    case 'slow': {
+      await time.wait(time.random() * Math.min(30_000, kind.settlesMs));
+      const value = await attempt(apply);
+      await process.awake();
+      return value();
+    }
+    case 'error-before':
+      await process.awake();
+      throw kind.failures.unavailable();
+    case 'limited':
+      throw kind.failures.limited?.();
+    case 'limited-until':
+      throw kind.failures.limited?.(Math.ceil(time.random() * 90_000));
+    case 'lost-answer':
+      await attempt(apply);
+      await time.wait(time.random() * 3_000);
+      await process.awake();
+      throw kind.failures.unanswered();
+    case 'lands-late':
+      if (kind.writes) time.at(time.now() + time.random() * kind.settlesMs, () => void attempt(apply));
+      await time.wait(time.random() * 10_000);
+      await process.awake();
+      throw kind.failures.unanswered();
+  }
+}
+
+/** Runs the request; what it throws is thrown when the answer is taken, not when it lands. */
+async function attempt<T>(apply: () => Promise<T>): Promise<() => T> {
+  try {
+    const value = await apply();
+    return () => value;
+  } catch (error) {
+    return () => {
+      throw error;
+    };
+  }
+}
+
+function pick(chance: number): Fault | undefined {
+  let left = chance;
+  for (const [fault, share] of Object.entries(faults) as [Fault, number][]) {
+    left -= share;
+    if (left < 0) return fault;
+  }
+  return undefined;
+}
+
+/** A process's way to a store. */
+export function storeFrom(time: VirtualTime, process: Process, source: FaultSource, store: Store): Store {
+  const failures = {
+    unavailable: () => new CodedError('store_unavailable', `${store.id} is not reached`),
+    unanswered: () => new CodedError('store_unanswered', `${store.id} does not answer`),
+    limited: (retryAfterMs?: number) =>
+      new CodedError(
+        'store_limited',
+        `${store.id} limits requests`,
+        retryAfterMs === undefined ? {} : { fields: { retryAfterMs } },
+      ),
+  };
+  const { settlesMs } = store.abilities;
+  const call = <T>(name: string, writes: boolean, apply: () => Promise<T>) =>
+    send(time, process, source, { name: `${store.id} ${name}`, writes, settlesMs, failures }, apply);
+  const read = async <T>(name: string, apply: () => Promise<Reading<T>>): Promise<Reading<T>> => {
+    try {
+      return await call(name, false, apply);
+    } catch (error) {
+      return { state: 'unreadable', error: error as CodedError };
+    }
+  };
+  const { findByMark } = store;
+  return {
+    ...store,
+    list: (request) => call('list', false, () => store.list(request)),
+    readMetadata: (id) => read(`metadata ${id}`, () => store.readMetadata(id)),
+    read: (id) => read(`read ${id}`, () => store.read(id)),
+    ...(findByMark
+      ? { findByMark: (mark, options?: CallOptions) => call('find', false, () => findByMark(mark, options)) }
+      : {}),
+    import: (entry) => call('import', true, () => store.import(entry)),
+    reimport: (id, content) => call(`reimport ${id}`, true, () => store.reimport(id, content)),
+    updateMetadata: (id, metadata, mark) =>
+      call(`describe ${id}`, true, () => store.updateMetadata(id, metadata, mark)),
+    delete: (id) => call(`delete ${id}`, true, () => store.delete(id)),
+  };
+}
+
+/** A process's way to the table. A table write that lands late lands within seconds: engines time out their own transactions. */
+export function tableFrom(time: VirtualTime, process: Process, source: FaultSource, table: Table): Table {
+  const failures = {
+    unavailable: () => new CodedError('table_unavailable', 'the table is not reached'),
+    unanswered: () => new CodedError('table_unavailable', 'the table does not answer'),
+  };
+  const call = <T>(name: string, writes: boolean, apply: () => Promise<T>) =>
+    send(time, process, source, { name: `table ${name}`, writes, settlesMs: 2_000, failures }, apply);
+  return {
+    get: (key) => call(`get ${key.sort}`, false, () => table.get(key)),
+    update: (key, change, condition) => call(`update ${key.sort}`, true, () => table.update(key, change, condition)),
+    putIfAbsent: (key, fields) => call(`put ${key.sort}`, true, () => table.putIfAbsent(key, fields)),
+    delete: (key, condition) => call(`delete ${key.sort}`, true, () => table.delete(key, condition)),
+    query: (query) => call('query', false, () => table.query(query)),
+    queryIndex: (query) => call('due', false, () => table.queryIndex(query)),
+    close: () => table.close(),
+  };
+}

@@ -1,0 +1,92 @@
+import type { X509Certificate } from 'node:crypto';
+import type { CertificateContent } from '../../src/certificate/certificate.ts';
+import { parseContent } from '../../src/certificate/pem.ts';
+import { mismatchedKey, testCertificate } from '../support/certificates.ts';
+
+/** Certificates that every seed uses: making them is slow, and what they say does not matter to the protocol. */
+export interface Pool {
+  /** Good ones: by certificate, then by version. The last version of each has other domains. */
+  readonly good: readonly (readonly CertificateContent[])[];
+  /** With a key that does not belong to it. */
+  readonly wrongKey: CertificateContent;
+  readonly keyless: CertificateContent;
+  /** A leaf without its chain, of the issuer of the good ones. */
+  readonly chainless: CertificateContent;
+  /** What a stranger keeps in a backup. */
+  readonly foreign: CertificateContent;
+}
+
+let pool: Promise<Pool> | undefined;
+
+/** The pool, made once per process. */
+export function certificatePool(): Promise<Pool> {
+  pool ??= makePool();
+  return pool;
+}
+
+async function makePool(): Promise<Pool> {
+  const one = async (domains: readonly string[]) => remembering(parseContent(await testCertificate({ domains })));
+  const good = await Promise.all(
+    ['a', 'b', 'c'].map(async (name) =>
+      Promise.all([
+        one([`${name}.example.test`]),
+        one([`${name}.example.test`]),
+        one([`${name}.example.test`]),
+        one([`${name}.example.test`, `www.${name}.example.test`]),
+      ]),
+    ),
+  );
+  const { privateKey: _key, ...keyless } = await one(['keyless.example.test']);
+  return {
+    good,
+    wrongKey: remembering(parseContent(await mismatchedKey())),
+    keyless,
+    chainless: { ...(await one(['a.example.test'])), chain: [] },
+    foreign: await one(['foreign.example.test']),
+  };
+}
+
+/**
+ * The same certificate, which answers the same question about itself once: signatures and dates cannot change, and a simulation
+ * asks for them thousands of times. What is asked, and what is made of the answer, stays the program's own.
+ */
+function remembering(content: CertificateContent): CertificateContent {
+  for (const certificate of [content.leaf, ...content.chain]) {
+    remember(certificate, 'verify', (key) =>
+      (key as { export(o: object): Buffer }).export({ type: 'spki', format: 'der' }).toString('base64'),
+    );
+    remember(certificate, 'checkIssued', (issuer) => (issuer as X509Certificate).fingerprint256);
+    for (const name of [
+      'raw',
+      'validFrom',
+      'validTo',
+      'subject',
+      'issuer',
+      'serialNumber',
+      'subjectAltName',
+      'publicKey',
+      'ca',
+      'fingerprint256',
+    ] as const) {
+      Object.defineProperty(certificate, name, { value: certificate[name] });
+    }
+  }
+  return content;
+}
+
+function remember(
+  certificate: X509Certificate,
+  method: 'verify' | 'checkIssued',
+  keyOf: (argument: unknown) => string,
+): void {
+  const answers = new Map<string, boolean>();
+  const original = certificate[method].bind(certificate) as (argument: unknown) => boolean;
+  Object.defineProperty(certificate, method, {
+    value: (argument: unknown) => {
+      const key = keyOf(argument);
+      const answer = answers.get(key) ?? original(argument);
+      answers.set(key, answer);
+      return answer;
+    },
+  });
+}

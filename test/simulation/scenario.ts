@@ -1,0 +1,96 @@
+import type { CertificateContent } from '../../src/certificate/certificate.ts';
+import type { Held } from './simulated-store.ts';
+import type { World } from './world.ts';
+
+/** Lets people and renewals change the primary and meddle with the backups, for `durationMs` of virtual time. Everything from the world's seed. */
+export function scheduleChanges(world: World, durationMs: number): void {
+  const { time, random, pool } = world;
+  const count = 3 + Math.floor(random() * 12);
+  for (let index = 0; index < count; index += 1) {
+    time.at(time.now() + random() * durationMs, () =>
+      random() < 0.75 ? changePrimary(world, pool.good.length) : meddle(world),
+    );
+  }
+}
+
+const pick = <T>(random: () => number, items: readonly T[]): T => items[Math.floor(random() * items.length)] as T;
+
+function changePrimary(world: World, certificates: number): void {
+  const { primary, random, pool, time, trace } = world;
+  const which = Math.floor(random() * certificates);
+  const versions = pool.good[which] ?? [];
+  const existing = [...primary.rows().values()].find(({ id }) => id.startsWith(`p${which}-`));
+  const action =
+    existing === undefined
+      ? 'create'
+      : pick(random, [
+          'renew',
+          'renew',
+          'renew',
+          'break',
+          'keyless',
+          'cut',
+          'delete',
+          primary.givesRevisions ? 'rename' : 'renew',
+        ]);
+  const id = existing?.id ?? `p${which}-${time.newId()}`;
+  trace(`${time.now()} primary: ${action} ${id}`);
+  const content: Readonly<Record<string, CertificateContent>> = {
+    create: pick(random, versions),
+    renew: pick(random, versions),
+    break: pool.wrongKey,
+    keyless: pool.keyless,
+    cut: pool.chainless,
+  };
+  const fresh = { revision: Math.floor(random() * 1e9), lastModified: time.now() };
+  primary.tamper(id, (held): Held | undefined => {
+    if (action === 'delete') return undefined;
+    const metadata = held?.metadata ?? { name: `name ${which}`, description: '', tags: [] };
+    if (action === 'rename')
+      return held && { ...held, metadata: { ...metadata, name: `name ${which} ${time.newId()}` }, ...fresh };
+    return { id, metadata, content: content[action] ?? pick(random, versions), ...fresh };
+  });
+  sendNotifications(world, id, action === 'rename');
+}
+
+/** Notifications get lost, doubled and late; a rename sends none. Now and then two are the same bytes. */
+function sendNotifications(world: World, certificate: string, silent: boolean): void {
+  const { time, random } = world;
+  if (silent || random() < 0.15) return;
+  const digest = random() < 0.2 ? `same ${certificate}` : time.newId();
+  const deliver = (delayMs: number) => time.at(time.now() + delayMs, () => void world.notify(certificate, digest));
+  deliver(random() * 2_000);
+  if (random() < 0.2) deliver(random() * 120_000);
+}
+
+/** What others do at a backup behind our back; where listings tell no revision, only what serial and dates give away. */
+function meddle(world: World): void {
+  const { backups, random, pool, time, trace } = world;
+  const store = pick(random, backups);
+  const copy = pick(random, [...store.rows().values()]);
+  const action =
+    copy === undefined
+      ? 'foreign'
+      : pick(
+          random,
+          store.givesRevisions
+            ? ['delete', 'replace', 'foreign', 'rename', 'damage']
+            : ['delete', 'replace', 'foreign'],
+        );
+  trace(`${time.now()} ${store.id}: someone does ${action} ${copy?.id ?? ''}`);
+  if (action === 'foreign') {
+    const id = `foreign-${time.newId()}`;
+    const metadata = { name: id, description: 'not ours', tags: [] };
+    store.tamper(id, () => ({ id, content: pool.foreign, metadata, revision: 1, lastModified: time.now() }));
+    return;
+  }
+  if (copy.mark === undefined) return;
+  store.tamper(copy.id, (held) => {
+    if (held === undefined || action === 'delete') return undefined;
+    const fresh = { revision: held.revision + 1_000_000, lastModified: time.now() };
+    if (action === 'replace') return { ...held, ...fresh, content: pool.foreign };
+    if (action === 'rename')
+      return { ...held, ...fresh, metadata: { ...held.metadata, name: `renamed ${time.newId()}` } };
+    return { ...held, ...fresh, unreadable: true };
+  });
+}

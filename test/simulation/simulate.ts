@@ -1,0 +1,58 @@
+import type { Fault } from './faults.ts';
+import { brokenPromises, watchWrites } from './oracle.ts';
+import { certificatePool } from './pool.ts';
+import { scheduleChanges } from './scenario.ts';
+import { makeWorld, reconcileEveryMs, type World } from './world.ts';
+
+export interface SimulationResult {
+  readonly seed: number;
+  readonly broken: readonly string[];
+  readonly faults: ReadonlyMap<Fault, number>;
+  readonly trace: readonly string[];
+  readonly imports: number;
+  readonly writes: number;
+  readonly acknowledged: number;
+  readonly looks: number;
+}
+
+const troubleMs = 20 * 60_000;
+const mostSteps = 200_000;
+
+/** One world from one seed: a while of changes and faults, then quiet, then the oracle. Never throws for what the program does. */
+export async function simulate(
+  seed: number,
+  options: { readonly withReconcile?: boolean; readonly keepTrace?: boolean } = {},
+): Promise<SimulationResult> {
+  const { withReconcile = true, keepTrace = false } = options;
+  const world = makeWorld({ seed, pool: await certificatePool(), withReconcile, keepTrace });
+  const watched = watchWrites(world);
+  const broken: string[] = [];
+  const start = world.time.now();
+  try {
+    scheduleChanges(world, troubleMs);
+    await world.time.runUntil(start + troubleMs, mostSteps);
+    world.faults.on = false;
+    await world.time.runUntil(start + troubleMs + reconcileEveryMs + 20 * 60_000, mostSteps);
+    broken.push(...watched.broken, ...brokenPromises(world));
+    if (keepTrace) world.trace(await finalState(world));
+  } catch (thrown) {
+    broken.push(`bound: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+  }
+  return {
+    seed,
+    broken,
+    faults: world.faults.counts,
+    trace: world.journal.trace,
+    imports: watched.imports,
+    writes: watched.writes,
+    acknowledged: world.journal.acknowledged.length,
+    looks: world.journal.looks.length,
+  };
+}
+
+/** The records as they stand, for reading a trace. */
+async function finalState(world: World): Promise<string> {
+  const { rows } = await world.table.query({ partition: 'replication.1/main', limit: 100 });
+  const abilities = [world.primary, ...world.backups].map(({ id, abilities }) => ({ id, ...abilities }));
+  return JSON.stringify({ now: world.time.now(), rows, abilities }, undefined, 1);
+}

@@ -1,0 +1,196 @@
+import type { Dispatch } from '../../src/dispatch/dispatch.ts';
+import { inProcessDispatch } from '../../src/dispatch/in-process.ts';
+import { silentLog } from '../../src/log.ts';
+import type { LifecycleEvent } from '../../src/notification/event.ts';
+import { idempotencyRecords } from '../../src/records/idempotency-records.ts';
+import { linkRecords } from '../../src/records/link-records.ts';
+import { replicationRecords } from '../../src/records/replication-records.ts';
+import { acknowledge } from '../../src/replication/acknowledge.ts';
+import type { Link } from '../../src/replication/link.ts';
+import { reconcile } from '../../src/replication/reconcile.ts';
+import { replicate } from '../../src/replication/replicate.ts';
+import { sharedListings } from '../../src/replication/shared-listing.ts';
+import { sweep } from '../../src/replication/sweep.ts';
+import { defaultTiming } from '../../src/replication/timing.ts';
+import type { StoreAbilities } from '../../src/store/store.ts';
+import { memoryTable } from '../../src/table/memory.ts';
+import { type FaultSource, startProcess, storeFrom, tableFrom } from './faults.ts';
+import type { Pool } from './pool.ts';
+import { type SimulatedStore, simulatedStore } from './simulated-store.ts';
+import { seededRandom, virtualTime } from './virtual-time.ts';
+
+const startMs = Date.UTC(2026, 0, 1);
+const linkName = 'main';
+export const reconcileEveryMs = 3_600_000;
+const sweepEveryMs = 60_000;
+
+/** What was acknowledged, and what was looked at: promise 1 compares them. */
+export interface Journal {
+  readonly acknowledged: { readonly certificate: string; readonly at: number }[];
+  readonly looks: { readonly certificate: string; readonly at: number }[];
+  readonly trace: string[];
+}
+
+export interface WorldOptions {
+  readonly seed: number;
+  readonly pool: Pool;
+  readonly withReconcile: boolean;
+  readonly keepTrace: boolean;
+}
+
+export type World = ReturnType<typeof makeWorld>;
+
+/** One link, its stores, a table, and processes that come and go: everything from one seed. */
+export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions) {
+  const random = seededRandom(seed);
+  const time = virtualTime(startMs, random);
+  const journal: Journal = { acknowledged: [], looks: [], trace: [] };
+  const trace = keepTrace ? (line: string) => void journal.trace.push(line) : () => {};
+  const faults: FaultSource = { on: true, counts: new Map(), trace };
+  const table = memoryTable();
+  const chance = (share: number) => random() < share;
+
+  function makeStore(id: string, abilities: Partial<StoreAbilities>): SimulatedStore {
+    const bounds = {
+      settlesMs: 120_000,
+      listingLagMs: chance(0.5) ? 0 : 4_000,
+      readSettlesMs: id === 'primary' && chance(0.5) ? 3_000 : 0,
+    };
+    const store = simulatedStore({
+      id,
+      region: id,
+      time,
+      abilities: {
+        givesKeys: true,
+        reimportsInPlace: true,
+        importIsIdempotent: false,
+        uniqueNames: false,
+        findsMarks: false,
+        ...bounds,
+        ...abilities,
+      },
+      givesRevisions: chance(0.7),
+      refusesOtherDomains: id !== 'primary' && chance(0.6),
+      staleness: (kind) => random() * (kind === 'read' ? bounds.readSettlesMs : bounds.listingLagMs),
+    });
+    store.onWrite = (operation, copy) => trace(`${time.now()} ${id} ${operation} ${copy}`);
+    return store;
+  }
+
+  const primary = makeStore('primary', {});
+  const backups = Array.from({ length: chance(0.4) ? 2 : 1 }, (_, index) =>
+    makeStore(`backup-${index + 1}`, {
+      importIsIdempotent: chance(0.2),
+      uniqueNames: chance(0.2),
+      findsMarks: chance(0.25),
+      givesKeys: chance(0.85),
+      reimportsInPlace: chance(0.85),
+    }),
+  );
+
+  let wanted = 2 + Math.floor(random() * 2);
+  const dispatches: Dispatch[] = [];
+
+  /** A process that receives, works, sweeps and reconciles. When it dies another one starts a while later. */
+  function start(): void {
+    let stop = () => {};
+    const process = startProcess(time, Math.floor((random() - 0.5) * 5_000), () => {
+      stop();
+      dispatches.splice(dispatches.indexOf(dispatch), 1);
+      trace(`${time.now()} a process died`);
+      time.at(time.now() + random() * 60_000, start);
+    });
+    const { runtime } = process;
+    const link: Link = {
+      name: linkName,
+      primary: watched(storeFrom(time, process, faults, primary)),
+      backups: backups.map((store) => storeFrom(time, process, faults, store)),
+      filter: { names: [], domains: [] },
+      policy: { requireChain: false, onward: false },
+    };
+    const own = tableFrom(time, process, faults, table);
+    const parts = {
+      records: replicationRecords(own),
+      links: linkRecords(own),
+      runtime,
+      timing: defaultTiming,
+      log: silentLog,
+    };
+    const worker = { ...parts, listings: sharedListings() };
+    const dispatch = inProcessDispatch({
+      runtime,
+      concurrency: 4,
+      most: 100,
+      work: ({ certificate }) => replicate(worker, link, certificate),
+      failed: () => {},
+    });
+    const unsure: Dispatch = {
+      async dispatch(wakes, options) {
+        if (faults.on && chance(0.1)) return;
+        if (faults.on && chance(0.1)) await dispatch.dispatch(wakes, { delayMs: random() * 5_000 });
+        await dispatch.dispatch(wakes, options);
+      },
+    };
+    dispatches.push(dispatch);
+    receivers.push({
+      process,
+      acknowledge: (event) =>
+        acknowledge({ ...parts, notifications: idempotencyRecords(own), dispatch: unsure }, linkName, event),
+    });
+    const periodically = (periodMs: number, firstMs: number, task: () => Promise<unknown>) => {
+      const again = () => {
+        if (process.dead) return;
+        task().catch(() => {});
+        time.at(time.now() + periodMs, again);
+      };
+      time.at(time.now() + firstMs, again);
+    };
+    periodically(sweepEveryMs, random() * sweepEveryMs, () => sweep({ ...parts, dispatch: unsure }, [link]));
+    if (withReconcile) {
+      periodically(reconcileEveryMs, random() * 1_000, () => reconcile({ ...parts, dispatch: unsure }, link));
+    }
+    stop = () => void dispatch.stop();
+  }
+
+  function watched<S extends SimulatedStore | Link['primary']>(store: S): S {
+    return {
+      ...store,
+      read: (id: string) => {
+        journal.looks.push({ certificate: id, at: time.now() });
+        return store.read(id);
+      },
+    };
+  }
+
+  const receivers: { process: { dead: boolean }; acknowledge: (event: LifecycleEvent) => Promise<unknown> }[] = [];
+
+  /** Delivers a notification to some process, as often as the sender cares to try. */
+  async function notify(certificate: string, digest: string, tries = 4): Promise<void> {
+    const receiver = receivers.filter(({ process }) => !process.dead)[Math.floor(random() * receivers.length)];
+    const answer = receiver?.acknowledge({
+      kind: 'reimported',
+      changes: true,
+      type: 'cert_reimported',
+      version: 4,
+      store: 'primary',
+      certificates: [{ id: certificate, name: '' }],
+      digest,
+    });
+    const at = time.now();
+    const acknowledged = await Promise.race([
+      answer?.then(
+        () => true,
+        () => false,
+      ) ?? false,
+      time.wait(10_000).then(() => false),
+    ]);
+    if (acknowledged) journal.acknowledged.push({ certificate, at });
+    else if (tries > 1) time.at(time.now() + 5_000, () => void notify(certificate, digest, tries - 1));
+  }
+
+  while (wanted > 0) {
+    wanted -= 1;
+    start();
+  }
+  return { time, random, chance, primary, backups, faults, journal, table, notify, pool, trace };
+}
