@@ -1,0 +1,193 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { memoryTable, startInstanceServer } from '../compose.ts';
+import { type Config, parseConfig } from '../config.ts';
+import type { Log } from '../log.ts';
+import type { Runtime } from '../runtime.ts';
+import { Secret } from '../secret.ts';
+import type { OwnFolder } from './folder.ts';
+
+/** A primary and a backup on this machine, and the configuration that links them. */
+export interface Embedded {
+  readonly config: Config;
+  readonly link: string;
+  /** First port to try for the receiver. */
+  readonly nextPort: number;
+  /** Registers the callback URL as a notification channel of the primary. Writes the file that the README's `curl` lines source. */
+  register(callbackUrl: string): Promise<void>;
+  heading(receiverUrl: string): string;
+  nextSteps(): string;
+  close(): Promise<void>;
+}
+
+const link = 'main';
+const firstPort = 8471;
+const account = 'a/00000000000000000000000000000001';
+const sides = {
+  primary: `crn:v1:bluemix:public:cloudcerts:eu-de:${account}:11111111-2222-4333-8444-555555555555::`,
+  backup: `crn:v1:bluemix:public:cloudcerts:eu-gb:${account}:66666666-7777-4888-9999-aaaaaaaaaaaa::`,
+} as const;
+const credentialsFile = 'credentials.env';
+
+/** Starts both instances. Their certificates live in memory; API keys and records are kept in the folder. */
+export async function startEmbedded(options: {
+  readonly folder: OwnFolder;
+  readonly port?: number;
+  readonly runtime: Runtime;
+  readonly log: Log;
+}): Promise<Embedded> {
+  const { folder, runtime, log } = options;
+  const port = options.port ?? firstPort;
+  const primary = await startSide('primary', port, { folder, runtime, log });
+  const backup = await startSide('backup', primary.port + 1, { folder, runtime, log }).catch(
+    async (thrown: unknown) => {
+      await primary.close();
+      throw thrown;
+    },
+  );
+
+  const configFile = 'certstandby.yaml';
+  folder.write(configFile, configText({ primary: primary.url, backup: backup.url }));
+  const config = parseConfig(readFileSync(join(folder.path, configFile), 'utf8'), {
+    path: join(folder.path, configFile),
+    env: {},
+    readFile: (path) => readFileSync(path, 'utf8'),
+  });
+  const shown = relative(process.cwd(), folder.path) || '.';
+
+  return {
+    config,
+    link,
+    nextPort: backup.port + 1,
+    async register(callbackUrl) {
+      folder.write(credentialsFile, credentials({ primary, backup, callbackUrl }));
+      await primary.createChannel(callbackUrl);
+    },
+    heading: (receiverUrl) =>
+      [
+        `primary   ${primary.url}   eu-de`,
+        `backup    ${backup.url}   eu-gb`,
+        `receiver  ${receiverUrl}/callback/${link}`,
+        `records, credentials (${credentialsFile}) and log are in ${shown}`,
+        '',
+        '',
+      ].join('\n'),
+    nextSteps: () =>
+      [
+        '',
+        `Both sides stay up. In another terminal:  . ${join(shown, credentialsFile)}`,
+        'and import a certificate of your own with the curl lines of the README, or compare everything:',
+        `  node dist/certstandby.js reconcile --config ${join(shown, configFile)}`,
+        'Ctrl-C stops. The events of the primary appear here:',
+        '',
+        '',
+      ].join('\n'),
+    async close() {
+      await Promise.all([primary.close(), backup.close()]);
+    },
+  };
+}
+
+type Side = Awaited<ReturnType<typeof startSide>>;
+
+async function startSide(
+  side: keyof typeof sides,
+  port: number,
+  { folder, runtime, log }: { readonly folder: OwnFolder; readonly runtime: Runtime; readonly log: Log },
+) {
+  const apiKey = keptApiKey(folder, `${side}.apikey`);
+  const server = await startInstanceServer({
+    host: '127.0.0.1',
+    port,
+    nextFree: true,
+    table: memoryTable(),
+    runtime,
+    log,
+    instances: [
+      {
+        crn: sides[side],
+        apiKeys: [{ name: `${side}-manager`, key: new Secret(apiKey), role: 'manager' }],
+        limits: 'none',
+        allowLoopbackChannels: true,
+      },
+    ],
+  });
+  const instanceUrl = `${server.url}/api/v1/instances/${encodeURIComponent(sides[side])}`;
+  return {
+    ...server,
+    crn: sides[side],
+    apiKey,
+    async createChannel(endpoint: string): Promise<void> {
+      const token = await fetch(`${server.url}/identity/token`, {
+        method: 'POST',
+        body: new URLSearchParams({ grant_type: 'urn:ibm:params:oauth:grant-type:apikey', apikey: apiKey }),
+      });
+      const { access_token: bearer } = (await token.json()) as { access_token: string };
+      const created = await fetch(`${instanceUrl}/notifications/channels`, {
+        method: 'PUT',
+        headers: { authorization: `Bearer ${bearer}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ type: 'url', endpoint, is_active: true }),
+      });
+      if (!created.ok) throw new Error(`the primary refused the channel with status ${created.status}`);
+    },
+  };
+}
+
+/** The API key of an earlier run, so that sourced credentials stay good; a new one the first time. */
+function keptApiKey(folder: OwnFolder, name: string): string {
+  try {
+    const kept = readFileSync(join(folder.path, name), 'utf8').trim();
+    if (/^[\w-]{40,}$/.test(kept)) return kept;
+  } catch {
+    // The first run here.
+  }
+  const made = randomBytes(33).toString('base64url');
+  folder.write(name, `${made}\n`);
+  return made;
+}
+
+function configText(urls: Readonly<Record<keyof typeof sides, string>>): string {
+  const store = (side: keyof typeof sides) =>
+    [
+      `  ${side}:`,
+      '    kind: certificate-manager',
+      `    instance: "${sides[side]}"`,
+      `    apiKey: file:${side}.apikey`,
+      `    endpoint: ${urls[side]}`,
+      `    iam: ${urls[side]}`,
+      '    settles: 5s                              # our own instance on this machine: nothing takes effect later than that',
+      '    writesPerCertificatePerMinute: unlimited',
+    ].join('\n');
+  return [
+    '# Written by certstandby up. Copy it, and put your own stores in.',
+    'version: 1',
+    'table: { kind: lmdb, path: records }',
+    'stores:',
+    store('primary'),
+    store('backup'),
+    'links:',
+    `  ${link}:`,
+    '    primary: primary',
+    '    backups: [backup]',
+    '    policy: { regions: [eu-gb] }',
+    '',
+  ].join('\n');
+}
+
+function credentials({ primary, backup, callbackUrl }: { primary: Side; backup: Side; callbackUrl: string }): string {
+  const side = (prefix: string, { url, crn, apiKey }: Side) => [
+    `export ${prefix}='${url}'`,
+    `export ${prefix}_CRN='${crn}'`,
+    `# the CRN as one segment of a path`,
+    `export ${prefix}_INSTANCE='${encodeURIComponent(crn)}'`,
+    `export ${prefix}_API_KEY='${apiKey}'`,
+  ];
+  return [
+    '# Written by certstandby up. Mode 0600: it holds API keys. Use it with:  . credentials.env',
+    ...side('PRIMARY', primary),
+    ...side('BACKUP', backup),
+    `export CALLBACK='${callbackUrl}'`,
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,161 @@
+import { appendFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fingerprintOf } from '../certificate/fingerprint.ts';
+import { compose, type Program, startReceiverServer } from '../compose.ts';
+import { loadConfig } from '../config.ts';
+import { CodedError } from '../errors.ts';
+import { jsonLog, type Log } from '../log.ts';
+import { systemRuntime as runtime } from '../runtime.ts';
+import { demonstrate } from './demonstration.ts';
+import { type Embedded, startEmbedded } from './embedded.ts';
+import { type EventRow, type EventTable, eventTable } from './event-table.ts';
+import { takeFolder } from './folder.ts';
+import { every } from './schedule.ts';
+
+export interface UpOptions {
+  readonly config?: string;
+  readonly once: boolean;
+  readonly folder?: string;
+  readonly port?: number;
+}
+
+/** `certstandby up`: receiver and worker until a signal comes; with the embedded pair of stores unless a configuration is given. */
+export async function upCommand(options: UpOptions): Promise<void> {
+  const stopped = signalled();
+  if (options.config !== undefined) {
+    if (options.once) throw new CodedError('usage', '--once shows the embedded pair; it does not go with --config');
+    const log = jsonLog({ least: 'info', now: runtime.now, write: (line) => process.stderr.write(line) });
+    await run(await compose(loadConfig(options.config, process.env), { runtime, log }), log, { until: stopped });
+    return;
+  }
+  const folder = takeFolder(options.folder);
+  try {
+    const logFile = join(folder.path, 'certstandby.log');
+    const write = (line: string) => appendFileSync(logFile, line, { mode: 0o600 });
+    const log = jsonLog({ least: 'info', now: runtime.now, write });
+    const embedded = await startEmbedded({
+      folder,
+      runtime,
+      log,
+      ...(options.port === undefined ? {} : { port: options.port }),
+    });
+    try {
+      await upEmbedded(embedded, options, log, stopped);
+    } finally {
+      await embedded.close();
+    }
+  } finally {
+    folder.release();
+  }
+}
+
+async function upEmbedded(embedded: Embedded, options: UpOptions, log: Log, stopped: Promise<string>): Promise<void> {
+  // The table needs the program to read copies back, and the program tells the table what happens.
+  let program: Program | undefined;
+  const table: EventTable = eventTable(process.stdout, (link, certificate) => readBack(program, link, certificate));
+  program = await compose(embedded.config, { runtime, log, observer: table });
+  const { primary } = program.links[0] ?? {};
+  if (primary === undefined) return;
+  await run(program, log, {
+    until: stopped,
+    port: embedded.nextPort,
+    async started(url) {
+      await embedded.register(`${url}/callback/${embedded.link}`);
+      process.stdout.write(embedded.heading(url));
+      table.start();
+      const rows = await Promise.race([demonstrate(primary, table, runtime.now), stopped]);
+      if (typeof rows === 'string') return 'stop';
+      if (options.once) {
+        conclude(rows);
+        return 'stop';
+      }
+      process.stdout.write(embedded.nextSteps());
+      return 'stay';
+    },
+  });
+}
+
+/** The verdict of `--once`: the exit code, and a sentence. */
+function conclude(rows: readonly EventRow[]): void {
+  const wrong = rows.filter(({ equal }) => !equal);
+  if (rows.length === 4 && wrong.length === 0) {
+    process.stdout.write('\nEvery certificate read back from the backup equals the primary, private key included.\n');
+    return;
+  }
+  process.stderr.write(
+    `\ncertstandby: ${4 - rows.length + wrong.length} of 4 events did not end as an equal copy in the backup\n`,
+  );
+  process.exitCode = 6;
+}
+
+/** Starts receiver, sweep and reconcile, and stops them again, in the order in which nothing is lost. */
+async function run(
+  program: Program,
+  log: Log,
+  options: {
+    readonly until: Promise<string>;
+    readonly port?: number;
+    readonly started?: (url: string) => Promise<'stay' | 'stop'>;
+  },
+): Promise<void> {
+  const { host, port } = program.config.receiver;
+  const { sweepEveryMs, reconcileEveryMs } = program.config.worker;
+  try {
+    const server = await startReceiverServer({
+      receiver: program.receiver,
+      host,
+      port: options.port ?? port,
+      nextFree: options.port !== undefined,
+      log,
+    });
+    const reconcileAll = () => Promise.all(program.links.map((link) => program.reconcile(link)));
+    const tasks = [
+      every({ name: 'sweep', periodMs: sweepEveryMs, runtime, log }, program.sweep),
+      every({ name: 'reconcile', periodMs: reconcileEveryMs, runtime, log }, reconcileAll),
+    ];
+    try {
+      log('info', 'started', { url: server.url });
+      await program.sweep();
+      await reconcileAll().catch((thrown: unknown) => log('error', 'reconcile_failed', { message: String(thrown) }));
+      if ((await options.started?.(server.url)) !== 'stop') {
+        const signal = await options.until;
+        log('info', 'stopping', { signal });
+      }
+    } finally {
+      await server.close();
+      await Promise.all(tasks.map((task) => task.stop()));
+    }
+  } finally {
+    await program.close();
+  }
+}
+
+/** Reads a certificate and all its copies back over HTTP, in full, and compares fingerprints. */
+async function readBack(program: Program | undefined, linkName: string, certificate: string): Promise<boolean> {
+  const link = program?.links.find(({ name }) => name === linkName);
+  if (program === undefined || link === undefined) return false;
+  const record = await program.record(link, certificate);
+  const original = await link.primary.read(certificate);
+  if (original.state !== 'present' || record === undefined) return false;
+  const wanted = fingerprintOf(original.value.content);
+  const equal = await Promise.all(
+    link.backups.map(async (store) => {
+      const { id } = record.backups.find((state) => state.store === store.id) ?? {};
+      const copy = id === undefined ? undefined : await store.read(id);
+      return copy?.state === 'present' && fingerprintOf(copy.value.content) === wanted;
+    }),
+  );
+  return equal.every(Boolean);
+}
+
+/** Resolves with the name of the first signal that asks to stop. A second one ends the process at once. */
+function signalled(): Promise<string> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.once(signal, () => {
+        resolve(signal);
+        process.once(signal, () => process.exit(130));
+      });
+    }
+  });
+}

@@ -1,0 +1,342 @@
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { LineCounter, parseDocument } from 'yaml';
+import * as z from 'zod/mini';
+import { CodedError } from './errors.ts';
+import { Secret } from './secret.ts';
+
+/**
+ * The one configuration, `certstandby.yaml`: parsed once, strictly, all mistakes reported at once. Secrets stand in it only by
+ * reference (`env:NAME`, `file:PATH`); paths are relative to the file. `certstandby.schema.json` is made from the schema below.
+ */
+
+const durationPattern = /^(\d+)(ms|s|m|h|d)$/;
+const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+const duration = z.string().check(z.regex(durationPattern, 'a duration such as 500ms, 30s, 5m, 2h or 7d'));
+const secretReference = z
+  .string()
+  .check(z.regex(/^(env:\w+|file:.+)$/, 'a reference: env:NAME or file:PATH, never the secret itself'));
+const name = z
+  .string()
+  .check(z.regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'a name of lower-case letters, digits and dashes, at most 63'));
+const url = z
+  .string()
+  .check(z.regex(/^https?:\/\/[^\s/?#]+\/?$/, 'an address such as https://host or https://host:port'));
+const cmInstance = z
+  .string()
+  .check(
+    z.regex(
+      /^crn:v1:[a-z]+:[a-z]+:cloudcerts:[a-z0-9-]+:a\/[0-9a-f]+:[0-9a-f-]+::$/,
+      'the CRN of a Certificate Manager instance: crn:v1:bluemix:public:cloudcerts:<region>:a/<account>:<guid>::',
+    ),
+  );
+
+const certificateManagerStore = z.strictObject({
+  kind: z.literal('certificate-manager'),
+  instance: cmInstance,
+  apiKey: secretReference,
+  endpoint: z.optional(url),
+  iam: z.optional(url),
+  settles: z.optional(duration),
+  listingLag: z.optional(duration),
+  readSettles: z.optional(duration),
+  writesPerCertificatePerMinute: z.optional(z.union([z.int().check(z.minimum(1)), z.literal('unlimited')])),
+  requestsPerSecond: z.optional(z.number().check(z.positive())),
+});
+
+const link = z.strictObject({
+  primary: z.string(),
+  backups: z.array(z.string()).check(z.minLength(1, 'at least one backup')),
+  filter: z.optional(
+    z.strictObject({ names: z.optional(z.array(z.string())), domains: z.optional(z.array(z.string())) }),
+  ),
+  policy: z.optional(
+    z.strictObject({
+      regions: z.optional(z.array(z.string())),
+      requireChain: z.optional(z.boolean()),
+      onward: z.optional(z.boolean()),
+    }),
+  ),
+  verificationKey: z.optional(z.string().check(z.regex(/^file:.+$/, 'file:PATH of a public key in PEM'))),
+});
+
+const table = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('lmdb'), path: z.string() }),
+  z.strictObject({
+    kind: z.literal('dynamodb'),
+    name: z.string(),
+    region: z.string(),
+    endpoint: z.optional(url),
+  }),
+]);
+
+/** The schema of the file. Exported for the JSON schema that editors use. */
+export const configFileSchema = z.strictObject({
+  version: z.literal(1),
+  table: z.optional(table),
+  receiver: z.optional(
+    z.strictObject({ host: z.optional(z.string()), port: z.optional(z.int().check(z.minimum(0), z.maximum(65_535))) }),
+  ),
+  worker: z.optional(
+    z.strictObject({
+      concurrency: z.optional(z.int().check(z.minimum(1), z.maximum(256))),
+      sweepEvery: z.optional(duration),
+      reconcileEvery: z.optional(duration),
+    }),
+  ),
+  stores: z.record(name, z.discriminatedUnion('kind', [certificateManagerStore])),
+  links: z.record(name, link),
+});
+
+type ConfigFile = z.infer<typeof configFileSchema>;
+
+export interface StoreConfig {
+  readonly name: string;
+  readonly kind: 'certificate-manager';
+  readonly instance: string;
+  readonly region: string;
+  readonly apiKey: Secret;
+  readonly endpoint?: string;
+  readonly iam?: string;
+  readonly settlesMs?: number;
+  readonly listingLagMs?: number;
+  readonly readSettlesMs?: number;
+  /** Absent: what the service is known to allow. */
+  readonly writesPerCertificatePerMinute?: number | 'unlimited';
+  readonly requestsPerSecond?: number;
+}
+
+export interface LinkConfig {
+  readonly name: string;
+  readonly primary: string;
+  readonly backups: readonly string[];
+  readonly filter: { readonly names: readonly string[]; readonly domains: readonly string[] };
+  readonly policy: { readonly regions?: readonly string[]; readonly requireChain: boolean; readonly onward: boolean };
+  /** PEM; absent: fetched from the primary by the sweep. */
+  readonly verificationKey?: string;
+}
+
+export type TableConfig =
+  | { readonly kind: 'lmdb'; readonly path: string }
+  | { readonly kind: 'dynamodb'; readonly name: string; readonly region: string; readonly endpoint?: string };
+
+export interface Config {
+  readonly table: TableConfig;
+  readonly receiver: { readonly host: string; readonly port: number };
+  readonly worker: { readonly concurrency: number; readonly sweepEveryMs: number; readonly reconcileEveryMs: number };
+  readonly stores: readonly StoreConfig[];
+  readonly links: readonly LinkConfig[];
+}
+
+/** Where references lead. Given, not read from the process, so that tests decide. */
+export interface ConfigSources {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly readFile: (path: string) => string;
+}
+
+/** Reads and parses a configuration file. Throws `configuration_invalid` with every mistake named. */
+export function loadConfig(path: string, env: ConfigSources['env']): Config {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new CodedError('configuration_invalid', `the configuration file ${path} cannot be read`, { cause });
+  }
+  return parseConfig(text, { path, env, readFile: (file) => readFileSync(file, 'utf8') });
+}
+
+/** Parses the text of a configuration file. Throws `configuration_invalid` with every mistake named. */
+export function parseConfig(text: string, sources: ConfigSources & { readonly path: string }): Config {
+  const mistakes: string[] = [];
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  for (const error of document.errors) {
+    mistakes.push(`line ${lines.linePos(error.pos[0]).line}: not YAML: ${error.message}`);
+  }
+  if (mistakes.length > 0) throw invalid(sources.path, mistakes);
+
+  const raw: unknown = document.toJS() ?? {};
+  const parsed = configFileSchema.safeParse(raw);
+  for (const issue of parsed.error?.issues ?? []) {
+    const place = issue.path.map(String);
+    const node = document.getIn(issue.path as (string | number)[], true) as
+      | { range?: [number, number, number] }
+      | undefined;
+    const line = node?.range ? ` (line ${lines.linePos(node.range[0]).line})` : '';
+    mistakes.push(`${place.join('.') || 'the file'}${line}: ${describeIssue(issue)}`);
+  }
+  const references = readReferences(raw, sources, mistakes);
+  mistakes.push(...crossMistakes(raw));
+  if (!parsed.success || mistakes.length > 0) throw invalid(sources.path, mistakes);
+  return toConfig(parsed.data, references, dirname(sources.path));
+}
+
+function invalid(path: string, mistakes: readonly string[]): CodedError {
+  const list = mistakes.map((mistake) => `\n  - ${mistake}`).join('');
+  const count = mistakes.length === 1 ? 'one mistake' : `${mistakes.length} mistakes`;
+  return new CodedError('configuration_invalid', `${path} has ${count}:${list}`, { fields: { path, mistakes } });
+}
+
+function describeIssue(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'unrecognized_keys')
+    return `unknown key${issue.keys.length > 1 ? 's' : ''} ${issue.keys.join(', ')}`;
+  if (issue.code === 'invalid_type') return `must be ${/^[aeiou]/.test(issue.expected) ? 'an' : 'a'} ${issue.expected}`;
+  if (issue.code === 'invalid_value') return `must be ${issue.values.map(String).join(' or ')}`;
+  if (issue.code === 'invalid_union') return 'must have a known kind';
+  if (issue.code === 'invalid_key') return `must be ${issue.issues[0]?.message ?? 'a name'}`;
+  if (issue.code === 'invalid_format') return `must be ${issue.message}`;
+  return issue.message;
+}
+
+type Tree = Readonly<Record<string, unknown>>;
+const tree = (value: unknown): Tree => (typeof value === 'object' && value !== null ? (value as Tree) : {});
+const strings = (value: unknown): string[] =>
+  Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
+
+/** Follows every reference in the file. Leaves out what is not one: the schema has said so. */
+function readReferences(raw: unknown, { env, readFile, path }: ConfigSources & { path: string }, mistakes: string[]) {
+  const values = new Map<string, string>();
+  const follow = (place: string, reference: unknown) => {
+    if (typeof reference !== 'string') return;
+    const [, scheme, target = ''] = /^(env|file):(.+)$/.exec(reference) ?? [];
+    if (scheme === 'env') {
+      const value = env[target];
+      if (value === undefined || value === '') mistakes.push(`${place}: the environment variable ${target} is not set`);
+      else values.set(place, value);
+    } else if (scheme === 'file') {
+      try {
+        values.set(place, readFile(resolve(dirname(path), target)).trim());
+      } catch (cause) {
+        mistakes.push(
+          `${place}: the file ${target} cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'error'})`,
+        );
+      }
+    }
+  };
+  for (const [store, value] of Object.entries(tree(tree(raw).stores)))
+    follow(`stores.${store}.apiKey`, tree(value).apiKey);
+  for (const [link, value] of Object.entries(tree(tree(raw).links))) {
+    follow(`links.${link}.verificationKey`, tree(value).verificationKey);
+  }
+  return values;
+}
+
+/** Mistakes between parts of the file. Works on whatever is there, so that they are named together with all others. */
+function crossMistakes(raw: unknown): string[] {
+  const stores = tree(tree(raw).stores);
+  const links = tree(tree(raw).links);
+  const mistakes: string[] = [];
+  const instanceOf = (store: string) => tree(stores[store]).instance;
+  const known = (store: string) => Object.hasOwn(stores, store);
+
+  const owners = new Map<unknown, string>();
+  for (const [store, value] of Object.entries(stores)) {
+    const { instance, endpoint, iam } = tree(value);
+    const owner = typeof instance === 'string' ? owners.get(instance) : undefined;
+    if (owner !== undefined) mistakes.push(`stores.${store}: is the same instance as stores.${owner}`);
+    else owners.set(instance, store);
+    for (const [key, address] of Object.entries({ endpoint, iam })) {
+      if (typeof address === 'string' && isPlainHttpOffLoopback(address)) {
+        mistakes.push(
+          `stores.${store}.${key}: plain http:// is allowed on loopback only; keys would travel in the clear`,
+        );
+      }
+    }
+  }
+
+  const pairs = new Map<string, string>();
+  for (const [link, value] of Object.entries(links)) {
+    const { primary, backups, policy } = tree(value);
+    const names = strings(backups);
+    for (const store of [...(typeof primary === 'string' ? [primary] : []), ...names]) {
+      if (!known(store)) mistakes.push(`links.${link}: there is no store ${store} under stores`);
+    }
+    const regions = tree(policy).regions;
+    for (const [index, backup] of names.entries()) {
+      const same =
+        backup === primary || (instanceOf(backup) !== undefined && instanceOf(backup) === instanceOf(String(primary)));
+      if (same) mistakes.push(`links.${link}: the primary ${backup} is also a backup of this link`);
+      if (names.indexOf(backup) < index) mistakes.push(`links.${link}: the backup ${backup} is named twice`);
+      const region = regionOf(instanceOf(backup));
+      if (Array.isArray(regions) && region !== undefined && !regions.includes(region)) {
+        mistakes.push(`links.${link}: policy.regions forbids ${region}, the region of backup ${backup}`);
+      }
+      const pair = `${String(primary)} ${backup}`;
+      const other = pairs.get(pair);
+      if (other !== undefined && other !== link) {
+        mistakes.push(
+          `links.${link}: has the same primary and backup as links.${other}; their copies would be confused`,
+        );
+      }
+      pairs.set(pair, link);
+    }
+  }
+  return mistakes;
+}
+
+/** Segment 5 of a CRN. */
+function regionOf(instance: unknown): string | undefined {
+  return typeof instance === 'string' ? instance.split(':')[5] : undefined;
+}
+
+/** Whether an address is `http://` and its host is not loopback. */
+export function isPlainHttpOffLoopback(address: string): boolean {
+  if (!URL.canParse(address)) return false;
+  const { protocol, hostname } = new URL(address);
+  const loopback = hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname);
+  return protocol === 'http:' && !loopback;
+}
+
+function milliseconds(text: string | undefined): number | undefined {
+  const [, count, unit] = durationPattern.exec(text ?? '') ?? [];
+  return count === undefined ? undefined : Number(count) * unitMs[unit as keyof typeof unitMs];
+}
+
+function toConfig(file: ConfigFile, references: ReadonlyMap<string, string>, folder: string): Config {
+  const stores = Object.entries(file.stores).map(([name, store]): StoreConfig => {
+    const { settles, listingLag, readSettles, apiKey: _reference, ...plain } = store;
+    return withoutUndefined({
+      ...plain,
+      name,
+      region: regionOf(store.instance) ?? '',
+      apiKey: new Secret(references.get(`stores.${name}.apiKey`) ?? ''),
+      settlesMs: milliseconds(settles),
+      listingLagMs: milliseconds(listingLag),
+      readSettlesMs: milliseconds(readSettles),
+    }) as StoreConfig;
+  });
+  const links = Object.entries(file.links).map(([name, { primary, backups, filter, policy }]): LinkConfig => {
+    const verificationKey = references.get(`links.${name}.verificationKey`);
+    return {
+      name,
+      primary,
+      backups,
+      filter: { names: filter?.names ?? [], domains: filter?.domains ?? [] },
+      policy: {
+        requireChain: policy?.requireChain ?? false,
+        onward: policy?.onward ?? false,
+        ...(policy?.regions === undefined ? {} : { regions: policy.regions }),
+      },
+      ...(verificationKey === undefined ? {} : { verificationKey }),
+    };
+  });
+  const table = file.table ?? { kind: 'lmdb', path: 'certstandby-data' };
+  return {
+    table:
+      table.kind === 'lmdb'
+        ? { kind: 'lmdb', path: resolve(folder, table.path) }
+        : (withoutUndefined(table) as TableConfig),
+    receiver: { host: file.receiver?.host ?? '127.0.0.1', port: file.receiver?.port ?? 8480 },
+    worker: {
+      concurrency: file.worker?.concurrency ?? 16,
+      sweepEveryMs: milliseconds(file.worker?.sweepEvery) ?? 60_000,
+      reconcileEveryMs: milliseconds(file.worker?.reconcileEvery) ?? 3_600_000,
+    },
+    stores,
+    links,
+  };
+}
+
+function withoutUndefined<T extends object>(value: T): Partial<T> {
+  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as Partial<T>;
+}
