@@ -1,0 +1,179 @@
+// Which way the arrows between the rooms point: `functions, cli -> compose -> everything`; rooms know contracts, kinds never meet.
+// Each rule has been seen failing: test/gates plants a fault for every one of them.
+
+const ground = '^src/(errors|secret|limits|runtime)\\.ts$';
+const log = '^src/log\\.ts$';
+const tableContract = '^src/table/table\\.ts$';
+
+/** What a room may import of ours, beside its own files. A room that is not listed here fails the rule `room-is-listed`. */
+const rooms = {
+  certificate: [ground],
+  table: [ground],
+  store: [ground, log, '^src/certificate/'],
+  notification: [ground, log],
+  dispatch: [ground, log],
+  keys: [ground, log, tableContract],
+  records: [ground, log, tableContract],
+  replication: [
+    ground,
+    log,
+    tableContract,
+    '^src/certificate/',
+    '^src/records/',
+    '^src/store/(store|mark)\\.ts$',
+    '^src/dispatch/dispatch\\.ts$',
+    '^src/notification/event\\.ts$',
+  ],
+  receiver: [ground, log, '^src/notification/(event|plain-text)\\.ts$'],
+  // It plays a service of somebody else: if it shared the client's code, a wrong assumption would agree with itself.
+  instance: [ground, log, tableContract, '^src/certificate/', '^src/keys/keys\\.ts$', '^src/receiver/listen\\.ts$'],
+  // Of the rooms it sees what things are (certificates, contracts, records); what acts, it gets from compose.
+  cli: [
+    ground,
+    log,
+    '^src/(config|compose)\\.ts$',
+    '^src/certificate/',
+    '^src/store/store\\.ts$',
+    '^src/notification/event\\.ts$',
+    '^src/records/replication-record\\.ts$',
+    '^src/replication/link\\.ts$',
+  ],
+};
+
+/**
+ * Rooms with several kinds, and the files in them that kinds may share. Every other file is a kind, or a part of one
+ * (`<kind>-<part>.ts`): only compose, and tests, import it. A new helper that kinds share is added here.
+ */
+const sharedFiles = {
+  table: ['table', 'check', 'condition', 'paging'],
+  store: ['store', 'mark', 'iam', 'iam-service', 'http', 'service-failure', 'crn'],
+  notification: ['event', 'json', 'jws', 'plain-text', 'verification-keys'],
+  dispatch: ['dispatch'],
+  keys: ['keys'],
+};
+
+/** The only file or folder under src/ that may import a package. A package that is not listed here may not be imported at all. */
+const packages = {
+  '@aws-sdk/client-dynamodb': '^src/table/dynamodb\\.ts$',
+  '@peculiar/x509': '^src/instance/development-ca\\.ts$',
+  commander: '^src/cli/',
+  'reflect-metadata': '^src/instance/development-ca\\.ts$',
+  lmdb: '^src/table/lmdb\\.ts$',
+  yaml: '^src/config\\.ts$',
+  zod: '^src/',
+};
+
+const anyPackage = '(^|/)node_modules/';
+const inPackage = (name) => `${anyPackage}${name}/`;
+const rule = (name, comment, from, to) => ({ name, severity: 'error', comment, from, to });
+
+const roomRules = Object.entries(rooms).map(([room, allowed]) =>
+  rule(
+    `${room}-imports-only`,
+    `src/${room} may import its own files and: ${allowed.join(' ')}`,
+    { path: `^src/${room}/` },
+    { path: '^(src|test|functions|infra)/', pathNot: [`^src/${room}/`, ...allowed] },
+  ),
+);
+
+const kindRules = Object.entries(sharedFiles).flatMap(([room, shared]) => {
+  const helpers = `^src/${room}/(${shared.join('|')})\\.ts$`;
+  return [
+    rule(
+      `${room}-kinds-apart`,
+      `Kinds of src/${room} never import each other; what they share is listed in sharedFiles.`,
+      { path: `^src/${room}/(.+)\\.ts$` },
+      { path: `^src/${room}/`, pathNot: [helpers, `^src/${room}/$1-`] },
+    ),
+    rule(
+      `${room}-kinds-only-in-compose`,
+      `Only compose chooses a kind of src/${room}; everything else knows its contract.`,
+      { path: '^(src|functions|infra)/', pathNot: ['^src/compose\\.ts$', `^src/${room}/`] },
+      { path: `^src/${room}/`, pathNot: helpers },
+    ),
+  ];
+});
+
+const packageRules = Object.entries(packages).map(([name, place]) =>
+  rule(
+    `package-${name.replace('@', '').replace('/', '-')}`,
+    `${name} is imported only by ${place}`,
+    { path: '^(src|functions)/', pathNot: place },
+    { path: inPackage(name) },
+  ),
+);
+
+module.exports = {
+  forbidden: [
+    ...roomRules,
+    rule(
+      'room-is-listed',
+      'Say in .dependency-cruiser.cjs what this room may import.',
+      { path: '^src/[^/]+/', pathNot: `^src/(${Object.keys(rooms).join('|')})/` },
+      {},
+    ),
+    rule(
+      'ground-stands-alone',
+      'The files directly in src/, compose apart, import no room.',
+      { path: '^src/[^/]+\\.ts$', pathNot: '^src/compose\\.ts$' },
+      { path: '^(src/[^/]+/|src/compose\\.ts$|test/|functions/|infra/)' },
+    ),
+    rule(
+      'compose-only-from-entry-points',
+      'Only the command line, the functions and tests import compose.',
+      { pathNot: '^(src/cli/|functions/|test/)' },
+      { path: '^src/compose\\.ts$' },
+    ),
+    rule(
+      'configuration-only-at-the-edge',
+      'Rooms take options; the configuration is read by compose and the entry points.',
+      { path: '^src/', pathNot: ['^src/compose\\.ts$', '^src/cli/'] },
+      { path: '^src/config\\.ts$' },
+    ),
+    rule(
+      'functions-import-only',
+      'A deployed function imports compose and the ground.',
+      { path: '^functions/' },
+      { path: '^(src|test|infra)/', pathNot: ['^src/compose\\.ts$', ground, log] },
+    ),
+    rule('nothing-imports-test', 'Only tests import tests.', { pathNot: '^test/' }, { path: '^test/' }),
+    rule(
+      'no-input-output',
+      'What a certificate is, and the heart, touch no file, network or process: that is for kinds.',
+      { path: '^src/(certificate|replication)/' },
+      { dependencyTypes: ['core'], path: '^(node:)?(fs|http|https|http2|net|tls|dgram|child_process|worker_threads)' },
+    ),
+    rule('no-circle', 'Imports do not run in circles.', {}, { circular: true }),
+    ...kindRules,
+    ...packageRules,
+    rule(
+      'package-zod-is-mini',
+      'zod whole is thirty times the size of zod/mini.',
+      { path: '^(src|functions)/' },
+      { path: inPackage('zod'), pathNot: inPackage('zod/mini') },
+    ),
+    rule(
+      'package-is-listed',
+      'Say in .dependency-cruiser.cjs who may import this package.',
+      { path: '^(src|functions)/' },
+      { path: anyPackage, pathNot: Object.keys(packages).map(inPackage) },
+    ),
+    rule(
+      'package-is-shipped',
+      'A development dependency, or one that package.json does not name, is not there in production.',
+      { path: '^(src|functions)/' },
+      { dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown', 'npm-optional', 'npm-peer'] },
+    ),
+    rule('resolves', 'What is imported is there.', {}, { couldNotResolve: true }),
+  ],
+  options: {
+    // With TypeScript 7 dependency-cruiser finds no TypeScript, reads no .ts file and is content. swc reads them, `import type` too.
+    parser: 'swc',
+    doNotFollow: { path: '(^|/)(node_modules|dist|coverage|\\.git|\\.certstandby)(/|$)' },
+    enhancedResolveOptions: {
+      extensions: ['.ts', '.mjs', '.cjs', '.js', '.json'],
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'default'],
+    },
+  },
+};

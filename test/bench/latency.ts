@@ -1,0 +1,123 @@
+import { type Bench, eventBody, holds, makeSubjects, post, type Subject } from './bench.ts';
+import { clockMs, quantile } from './statistics.ts';
+
+const warmUpRounds = 40;
+const rounds = 300;
+const subjectsEach = 4;
+
+/** One way of getting a changed certificate into the backup, and its own certificates. */
+interface Contender {
+  readonly name: string;
+  readonly subjects: readonly Subject[];
+  /** Milliseconds from posting the event until the backup holds the new version. Called when the primary has it. */
+  replicate(subject: Subject): Promise<number>;
+  copyOf(subject: Subject): Promise<string | undefined>;
+}
+
+/** From the moment a signed event is posted until the backup serves the new certificate: one at a time, the contenders in turn. */
+export async function measureLatency(bench: Bench): Promise<void> {
+  const { report } = bench;
+  const contenders = [await floor(bench), await product(bench), await straightforward(bench)];
+  const times = contenders.map((): number[] => []);
+  for (let round = -warmUpRounds; round < rounds; round += 1) {
+    const turn = Math.floor((round + warmUpRounds) / subjectsEach);
+    for (let offset = 0; offset < contenders.length; offset += 1) {
+      // Whoever comes first pays for what the others left behind, so that comes round too.
+      const index = (offset + turn) % contenders.length;
+      const contender = contenders[index] as Contender;
+      const subject = contender.subjects[(round + warmUpRounds) % subjectsEach] as Subject;
+      await bench.primary.reimport(subject.id, versionOf(subject, turn));
+      const took = await contender.replicate(subject);
+      if (round >= 0) times[index]?.push(took);
+    }
+  }
+
+  report.heading(`Event to backup, one changed certificate at a time, ms: p50 and p99 of ${rounds}`);
+  const medians = times.map((each) => quantile(each, 0.5));
+  const [floorMs = 0, productMs = 0, straightforwardMs = 0] = medians;
+  const ratios = [
+    undefined,
+    { value: productMs / floorMs, atMost: 2 },
+    { value: straightforwardMs / productMs, atLeast: 2 },
+  ];
+  for (const [index, { name }] of contenders.entries()) {
+    const [p50, p99] = [0.5, 0.99].map((share) =>
+      quantile(times[index] ?? [], share)
+        .toFixed(2)
+        .padStart(7),
+    );
+    report.line(name, `p50 ${p50}   p99 ${p99}`, ratios[index]);
+  }
+  await check(bench, contenders);
+}
+
+const versionOf = ({ versions }: Subject, turn: number) => versions[(turn + 1) % 2] as Subject['versions'][0];
+
+/** Every copy must be the version that the primary got last. */
+async function check({ report, backup }: Bench, contenders: readonly Contender[]): Promise<void> {
+  const last = Math.floor((rounds + warmUpRounds - 1) / subjectsEach);
+  for (const { name, subjects, copyOf } of contenders) {
+    for (const subject of subjects) {
+      const copy = await copyOf(subject);
+      if (copy === undefined || !(await holds(backup, copy, versionOf(subject, last))))
+        report.wrong(`${name}: the copy of ${subject.name} is not the last version`);
+    }
+  }
+}
+
+/** The least that any way has to do: one download and one reimport, over connections and with tokens that are there. */
+async function floor({ primary, backup }: Bench): Promise<Contender> {
+  const subjects = await makeSubjects(primary, 'floor', subjectsEach);
+  const copies = new Map<string, string>();
+  for (const { id, name, versions } of subjects) copies.set(id, await backup.import(name, versions[0]));
+  return {
+    name: 'floor: one download, one reimport',
+    subjects,
+    async replicate({ id }) {
+      const started = clockMs();
+      const { data } = await primary.download(id);
+      await backup.reimport(copies.get(id) ?? '', data);
+      return clockMs() - started;
+    },
+    copyOf: async ({ id }) => copies.get(id),
+  };
+}
+
+async function product({ report, signer, primary, backup, product }: Bench): Promise<Contender> {
+  const subjects = await makeSubjects(primary, 'product', subjectsEach);
+  const replicate = async (subject: Subject, type: string, action: string) => {
+    const passed = product.call('pass', subject.id);
+    const body = eventBody(signer, type, subject);
+    const started = clockMs();
+    await post(product.url, body);
+    const { at, equal, actions } = await passed;
+    if (!equal || !actions.includes(action)) report.wrong(`${subject.name} was not ${action}: ${actions.join()}`);
+    return at - started;
+  };
+  for (const subject of subjects) await replicate(subject, 'cert_imported', 'imported');
+  return {
+    name: 'certstandby: until the pass is on disk',
+    subjects,
+    replicate: (subject) => replicate(subject, 'cert_reimported', 'reimported'),
+    async copyOf({ id }) {
+      return (await backup.list()).find(({ description }) => description.endsWith(` ${id}`))?.id;
+    },
+  };
+}
+
+async function straightforward({ signer, primary, straightforward }: Bench): Promise<Contender> {
+  const subjects = await makeSubjects(primary, 'straightforward', subjectsEach);
+  const replicate = async (subject: Subject, type: string) => {
+    const body = eventBody(signer, type, subject);
+    const started = clockMs();
+    const { at } = (await post(straightforward.url, body)) as { readonly at: number };
+    return at - started;
+  };
+  for (const subject of subjects) await replicate(subject, 'cert_imported');
+  return {
+    name: 'straightforward function',
+    subjects,
+    replicate: (subject) => replicate(subject, 'cert_reimported'),
+    copyOf: ({ id }) => straightforward.call('copyOf', id),
+  };
+}

@@ -1,0 +1,110 @@
+import { readMarkedDescription } from '../../src/store/mark.ts';
+import { type Bench, eventBody, holds, inParallel, makeSubjects, post, type Subject } from './bench.ts';
+import { clockMs, seededRandom, shuffled } from './statistics.ts';
+
+const certificates = 500;
+const notificationsEach = 10;
+/** When a certificate is renewed, counted in its notifications. */
+const renewedAt = 6;
+/** Posts, and requests of the floor, under way at one time. */
+const concurrency = 16;
+
+/** Many certificates at once: a flood of notifications, and then the pace of one worker process. */
+export async function measureThroughput(bench: Bench): Promise<void> {
+  const { report } = bench;
+  const subjects = await makeSubjects(bench.primary, 'many', certificates);
+  report.heading(
+    `${certificates * notificationsEach} notifications for ${certificates} certificates, shuffled, half of them repeats`,
+  );
+  await flood(bench, subjects);
+  report.heading(`${certificates} certificates renewed, ${certificates} events at once, one worker process`);
+  await pace(bench, subjects);
+}
+
+/** Each certificate is renewed in the middle; its notifications are events of its own and exact repeats, in turn. */
+async function flood(bench: Bench, subjects: readonly Subject[]): Promise<void> {
+  const { report, signer, primary, product, servers } = bench;
+  const order = shuffled(
+    subjects.flatMap((subject) => Array.from({ length: notificationsEach }, () => subject)),
+    seededRandom(1),
+  );
+  const before = new Map<Subject, { readonly number: number; readonly body: string }>();
+  const notifications = order.map((subject) => {
+    const last = before.get(subject);
+    const number = (last?.number ?? 0) + 1;
+    const repeats = number % 2 === 0 && number !== renewedAt;
+    const type = number < renewedAt ? 'cert_imported' : 'cert_reimported';
+    const body = repeats && last !== undefined ? last.body : eventBody(signer, type, subject);
+    before.set(subject, { number, body });
+    return { subject, number, body };
+  });
+  const memoryBefore = await product.call('memoryKiB');
+  await Promise.all([servers.call('takeCounts'), product.call('takeCounts')]);
+
+  const started = clockMs();
+  await inParallel(notifications, concurrency, async ({ subject, number, body }) => {
+    if (number === renewedAt) await primary.reimport(subject.id, subject.versions[1]);
+    await post(product.url, body);
+  });
+  const postedMs = clockMs() - started;
+  await product.call('idle');
+  const doneMs = clockMs() - started;
+  const memoryAfter = await product.call('memoryKiB');
+  const { passes } = await product.call('takeCounts');
+  await product.call('sweep');
+  const sweptPasses = (await product.call('takeCounts')).passes;
+
+  const seconds = (ms: number) => (ms / 1000).toFixed(1);
+  const perSecond = ((certificates * notificationsEach) / postedMs) * 1000;
+  report.line('all answered', `after ${seconds(postedMs)} s, ${perSecond.toFixed(0)} a second`);
+  report.line('all replicated', `after ${seconds(doneMs)} s, ${passes} passes (then ${sweptPasses} by a sweep)`);
+  report.line(
+    'RssAnon of the product, before and after',
+    `${(memoryBefore / 1024).toFixed(1)} MiB, ${(memoryAfter / 1024).toFixed(1)} MiB`,
+  );
+  await check(bench, subjects, 1);
+}
+
+/** Events per second until the last copy is equal, and the same for the floor: what the two servers allow. */
+async function pace(bench: Bench, subjects: readonly Subject[]): Promise<void> {
+  const { report, signer, primary, backup, product } = bench;
+  await inParallel(subjects, 4, (subject) => primary.reimport(subject.id, subject.versions[0]));
+  const bodies = subjects.map((subject) => eventBody(signer, 'cert_reimported', subject));
+  const written = product.call('written', certificates);
+  const started = clockMs();
+  await inParallel(bodies, concurrency, (body) => post(product.url, body));
+  const perSecond = (certificates / ((await written) - started)) * 1000;
+  await product.call('idle');
+  const copies = await check(bench, subjects, 0);
+
+  const floorStarted = clockMs();
+  await inParallel(subjects, concurrency, async ({ id }) => {
+    const { data } = await primary.download(id);
+    await backup.reimport(copies.get(id) ?? '', data);
+  });
+  const floorPerSecond = (certificates / (clockMs() - floorStarted)) * 1000;
+  report.line('floor: one download, one reimport', `${floorPerSecond.toFixed(0)} a second`);
+  report.line('certstandby', `${perSecond.toFixed(0)} a second`, { value: floorPerSecond / perSecond });
+}
+
+/** Exactly one copy of each certificate, and of this version. Answers the copies by certificate. */
+async function check({ report, backup }: Bench, subjects: readonly Subject[], version: 0 | 1) {
+  const copies = new Map<string, string>();
+  const doubled: string[] = [];
+  for (const { id, description } of await backup.list()) {
+    const certificate = readMarkedDescription(description).mark?.certificate;
+    if (certificate === undefined) continue;
+    if (copies.has(certificate)) doubled.push(certificate);
+    copies.set(certificate, id);
+  }
+  const wrong: string[] = [];
+  await inParallel(subjects, 8, async ({ id, name, versions }) => {
+    const copy = copies.get(id);
+    if (copy === undefined || !(await holds(backup, copy, versions[version]))) wrong.push(name);
+  });
+  const found = subjects.length - wrong.length;
+  const result = `${found} of ${subjects.length} equal in the backup, ${doubled.length} there twice`;
+  report.line('read back from the backup', result);
+  if (wrong.length > 0 || doubled.length > 0) report.wrong(result);
+  return copies;
+}

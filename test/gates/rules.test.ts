@@ -1,0 +1,130 @@
+import { readdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { runScript } from './scripts.ts';
+import { treePerTest } from './tree.ts';
+
+const tree = treePerTest();
+
+/** What dependency-cruiser reports as JSON, as far as it is used here. */
+interface Report {
+  readonly modules: readonly { readonly source: string }[];
+  readonly summary: {
+    readonly violations: readonly { readonly from: string; readonly rule: { readonly name: string } }[];
+  };
+}
+
+/** One fault a line: the planted file, what it says, and every rule that must name it. */
+const faults: readonly (readonly [string, string, ...string[]])[] = [
+  ['src/certificate/planted.ts', `export type { Log } from '../log.ts';`, 'certificate-imports-only'],
+  ['src/certificate/planted-file.ts', `import 'node:fs/promises';`, 'no-input-output'],
+  ['src/table/planted.ts', `import type {} from '../certificate/certificate.ts';`, 'table-imports-only'],
+  ['src/table/planted-kind.ts', `import './memory.ts';`, 'table-kinds-apart'],
+  ['src/store/planted.ts', `import '../records/link-records.ts';`, 'store-imports-only'],
+  ['src/store/planted-kind.ts', `export type {} from './certificate-manager.ts';`, 'store-kinds-apart'],
+  ['src/notification/planted.ts', `import '../store/mark.ts';`, 'notification-imports-only'],
+  ['src/notification/planted-kind.ts', `await import('./certificate-manager.ts');`, 'notification-kinds-apart'],
+  ['src/dispatch/planted.ts', `import '../records/link-records.ts';`, 'dispatch-imports-only'],
+  ['src/dispatch/planted-kind.ts', `export * from './in-process.ts';`, 'dispatch-kinds-apart'],
+  ['src/keys/planted.ts', `import '../store/store.ts';`, 'keys-imports-only'],
+  ['src/keys/planted-kind.ts', `import './planted.ts';`, 'keys-kinds-apart'],
+  ['src/records/planted.ts', `import '../dispatch/dispatch.ts';`, 'records-imports-only'],
+  [
+    'src/records/planted-kind.ts',
+    `import '../table/memory.ts';`,
+    'records-imports-only',
+    'table-kinds-only-in-compose',
+  ],
+  [
+    'src/replication/planted.ts',
+    `import type {} from '../store/certificate-manager.ts';`,
+    'replication-imports-only',
+    'store-kinds-only-in-compose',
+  ],
+  [
+    'src/replication/planted-dispatch.ts',
+    `import '../dispatch/in-process.ts';`,
+    'dispatch-kinds-only-in-compose',
+    'replication-imports-only',
+  ],
+  [
+    'src/replication/planted-compose.ts',
+    `import '../compose.ts';`,
+    'compose-only-from-entry-points',
+    'replication-imports-only',
+  ],
+  ['src/replication/planted-net.ts', `import 'https';`, 'no-input-output'],
+  ['src/receiver/planted.ts', `import '../replication/acknowledge.ts';`, 'receiver-imports-only'],
+  [
+    'src/receiver/planted-kind.ts',
+    `import '../notification/certificate-manager.ts';`,
+    'notification-kinds-only-in-compose',
+    'receiver-imports-only',
+  ],
+  ['src/instance/planted.ts', `import '../store/mark.ts';`, 'instance-imports-only'],
+  [
+    'src/instance/planted-kind.ts',
+    `import '../keys/planted.ts';`,
+    'instance-imports-only',
+    'keys-kinds-only-in-compose',
+  ],
+  ['src/cli/planted.ts', `import '../replication/acknowledge.ts';`, 'cli-imports-only'],
+  ['src/cli/planted-test.ts', `import '../../test/planted.ts';`, 'cli-imports-only', 'nothing-imports-test'],
+  ['src/elsewhere/planted.ts', `import '../errors.ts';`, 'room-is-listed'],
+  ['src/planted.ts', `import './table/table.ts';`, 'ground-stands-alone'],
+  ['src/table/planted-config.ts', `import '../config.ts';`, 'configuration-only-at-the-edge', 'table-imports-only'],
+  ['functions/planted.ts', `import '../src/store/store.ts';`, 'functions-import-only'],
+  ['infra/planted.mjs', `import '../src/compose.ts';`, 'compose-only-from-entry-points'],
+  ['src/planted-circle-a.ts', `import './planted-circle-b.ts';`, 'no-circle'],
+  ['src/planted-circle-b.ts', `export type {} from './planted-circle-a.ts';`],
+  ['src/planted-aws.ts', `import '@aws-sdk/client-dynamodb';`, 'package-aws-sdk-client-dynamodb'],
+  ['src/planted-x509.ts', `import '@peculiar/x509';`, 'package-peculiar-x509'],
+  ['src/planted-commander.ts', `import 'commander';`, 'package-commander'],
+  ['src/planted-reflect.ts', `import 'reflect-metadata';`, 'package-reflect-metadata'],
+  ['src/planted-lmdb.ts', `await import('lmdb');`, 'package-lmdb'],
+  ['src/planted-yaml.ts', `import type {} from 'yaml';`, 'package-yaml'],
+  ['functions/planted-zod.ts', `import 'zod/mini';`, 'package-zod'],
+  ['src/planted-zod.ts', `import 'zod';`, 'package-zod-is-mini'],
+  ['src/planted-development.ts', `import 'fast-check';`, 'package-is-listed', 'package-is-shipped'],
+  ['src/planted-unlisted.ts', `import 'picomatch';`, 'package-is-listed', 'package-is-shipped'],
+  ['src/planted-nowhere.ts', `import './nowhere.ts';`, 'resolves'],
+  ['test/planted.ts', `import '../src/compose.ts';`],
+];
+
+test('the tree as it is passes, and every source file is really read', () => {
+  const { status, output } = runScript(tree(), 'rules');
+  expect(status, output).toBe(0);
+  const { stdout } = runScript(tree(), 'rules', '--output-type', 'json'); // of which the status is always 0
+  const { modules } = JSON.parse(stdout) as Report;
+  const read = new Set(modules.map(({ source }) => source));
+  const root = fileURLToPath(new URL('../..', import.meta.url));
+  const files = ['src', 'test'].flatMap((folder) =>
+    readdirSync(`${root}${folder}`, { recursive: true, encoding: 'utf8' }).map((file) => `${folder}/${file}`),
+  );
+  expect(files.filter((file) => file.endsWith('.ts') && !read.has(file))).toEqual([]);
+});
+
+test('every fault is refused by its rules, and by no others', () => {
+  for (const [file, text] of faults) tree().plant(file, `${text}\n`);
+  const { stdout } = runScript(tree(), 'rules', '--output-type', 'json');
+  const named: Record<string, string[]> = Object.fromEntries(faults.map(([file]) => [file, []]));
+  for (const { from, rule } of (JSON.parse(stdout) as Report).summary.violations) named[from]?.push(rule.name);
+  for (const rules of Object.values(named)) rules.sort();
+  expect(named).toEqual(Object.fromEntries(faults.map(([file, , ...rules]) => [file, rules])));
+});
+
+test('one fault is enough to end with an error, and is named', () => {
+  tree().plant('src/table/planted.ts', `import './memory.ts';\n`);
+  const { status, output } = runScript(tree(), 'rules');
+  expect(status).not.toBe(0);
+  expect(output).toContain('error table-kinds-apart: src/table/planted.ts → src/table/memory.ts');
+});
+
+test('there is a fault for every rule', () => {
+  const { forbidden } = createRequire(import.meta.url)('../../.dependency-cruiser.cjs') as {
+    forbidden: readonly { readonly name: string }[];
+  };
+  const proven = new Set(faults.flatMap(([, , ...rules]) => rules));
+  expect(forbidden.map(({ name }) => name).filter((name) => !proven.has(name))).toEqual([]);
+});
