@@ -134,13 +134,14 @@ export interface ConfigSources {
   readonly readFile: (path: string) => string;
 }
 
-/** Reads and parses a configuration file. Throws `configuration_invalid` with every mistake named. */
+/** Reads and parses a configuration file. Throws `configuration_missing`, or `configuration_invalid` with every mistake named. */
 export function loadConfig(path: string, env: ConfigSources['env']): Config {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
   } catch (cause) {
-    throw new CodedError('configuration_invalid', `the configuration file ${path} cannot be read`, { cause });
+    const { code = 'error' } = cause as NodeJS.ErrnoException;
+    throw new CodedError('configuration_missing', `the configuration file ${path} cannot be read (${code})`, { cause });
   }
   return parseConfig(text, { path, env, readFile: (file) => readFileSync(file, 'utf8') });
 }

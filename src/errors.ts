@@ -213,6 +213,10 @@ export const errorRegistry = {
 
   // Commands and configuration.
   configuration_invalid: { ...configuration, remedy: 'Mend the configuration file; every mistake is listed.' },
+  configuration_missing: {
+    ...configuration,
+    remedy: 'Give its path with --config. The README shows one to begin with; certstandby up needs none.',
+  },
   configuration_link_moved: {
     ...configuration,
     remedy: 'The records of this link belong to another primary. Give the link a new name, or restore its primary.',

@@ -47,7 +47,10 @@ export function readElements(bytes: Uint8Array): readonly DerElement[] {
   return elements;
 }
 
-/** The content of an OBJECT IDENTIFIER in dotted form (X.690 section 8.19). Throws RangeError if it ends within an arc or is empty. */
+/**
+ * The content of an OBJECT IDENTIFIER in dotted form (X.690 section 8.19). Throws RangeError if it ends within
+ * an arc or is empty.
+ */
 export function oidText(content: Uint8Array): string {
   const arcs: bigint[] = [];
   let arc = 0n;

@@ -4,7 +4,10 @@ import type { CertificateContent, CertificateFacts } from './certificate.ts';
 import { commonNameOf, distinguishedName, domainsOf } from './names.ts';
 import { structureOf } from './structure.ts';
 
-/** OpenSSL's long names of the algorithms that sign certificates. An algorithm that is not here goes by its dotted identifier. */
+/**
+ * OpenSSL's long names of the algorithms that sign certificates. An algorithm that is not here goes by its
+ * dotted identifier.
+ */
 const signatureNames: Readonly<Record<string, string>> = {
   '1.2.840.113549.1.1.4': 'md5WithRSAEncryption',
   '1.2.840.113549.1.1.5': 'sha1WithRSAEncryption',
@@ -41,7 +44,10 @@ const keyBitsByName: Readonly<Record<string, number>> = {
   ed448: 456,
 };
 
-/** What a certificate (of a content, its leaf) says of itself. Throws `certificate_malformed` where it cannot be understood. */
+/**
+ * What a certificate (of a content, its leaf) says of itself. Throws `certificate_malformed` where it cannot be
+ * understood.
+ */
 export function factsOf(of: CertificateContent | X509Certificate): CertificateFacts {
   const certificate = of instanceof X509Certificate ? of : of.leaf;
   const { signatureOid, keyOid, alternativeNames } = structureOf(certificate);

@@ -14,8 +14,8 @@ export interface JudgementRules {
 }
 
 /**
- * The first reason why a certificate would not serve, or `undefined`: its private key, its chain, its validity, and facts that cannot be read. One of
- * `certificate_key_missing`, `certificate_key_mismatch`, `certificate_chain_broken`, `certificate_chain_missing`,
+ * The first reason why a certificate would not serve, or `undefined`: its private key, its chain, its validity, facts that cannot
+ * be read. One of `certificate_key_missing`, `certificate_key_mismatch`, `certificate_chain_broken`, `certificate_chain_missing`,
  * `certificate_expired`, `certificate_malformed`.
  */
 export function contentProblem(content: CertificateContent, rules: JudgementRules): CodedError | undefined {

@@ -1,13 +1,19 @@
 import type { X509Certificate } from 'node:crypto';
 import { type DerElement, derTag } from './der.ts';
 
-/** A distinguished name as Node gives it (one line per relative name, in the certificate's order, values escaped) as one RFC 4514 line. */
+/**
+ * A distinguished name as Node gives it (one line per relative name, in the certificate's order, values escaped)
+ * as one RFC 4514 line.
+ */
 export function distinguishedName(lines: string | undefined): string {
   // An unescaped plus joins the parts of one relative name; within values it is escaped, so ` + ` can be nothing else.
   return (lines ?? '').split('\n').reverse().join(',').replaceAll(' + ', '+');
 }
 
-/** The common name of a subject or an issuer, unescaped. Of several the last: the most specific one (RFC 6125 section 6.4.4 speaks of it so). */
+/**
+ * The common name of a subject or an issuer, unescaped. Of several the last: the most specific one (RFC 6125
+ * section 6.4.4 speaks of it so).
+ */
 export function commonNameOf(certificate: X509Certificate, of: 'subject' | 'issuer'): string | undefined {
   const value: unknown = certificate.toLegacyObject()[of]?.CN;
   const last: unknown = Array.isArray(value) ? value.at(-1) : value;

@@ -33,7 +33,10 @@ export function parseContent(pem: CertificatePem): CertificateContent {
   return { leaf, chain, ...(privateKey ? { privateKey } : {}) };
 }
 
-/** A certificate as PEM texts: 64 characters in a line, `\n` line ends, the last line too; `intermediate` only if there is a chain. */
+/**
+ * A certificate as PEM texts: 64 characters in a line, `\n` line ends, the last line too; `intermediate` only if
+ * there is a chain.
+ */
 export function toPem({ leaf, chain, privateKey }: CertificateContent): CertificatePem {
   return {
     certificate: formatBlock('CERTIFICATE', leaf.raw),

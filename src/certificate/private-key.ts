@@ -50,8 +50,9 @@ export function belongsTo(key: PrivateKey, certificate: X509Certificate): boolea
  */
 export function signsFor(key: PrivateKey, certificate: X509Certificate): boolean {
   const probe = Buffer.from('certstandby');
+  const pem = key.pem.reveal();
   try {
-    const privateKey = createPrivateKey(key.pem.reveal());
+    const privateKey = createPrivateKey(pem);
     // An RSA-PSS key may be bound to one digest; Ed25519 takes none.
     const { hashAlgorithm = 'sha256' } = privateKey.asymmetricKeyDetails ?? {};
     const digest = privateKey.asymmetricKeyType === 'ed25519' ? null : hashAlgorithm;
@@ -69,7 +70,10 @@ function createKey(pem: string): KeyObject {
   }
 }
 
-/** The same for every encoding of a key: that of an elliptic curve may carry its point compressed or not. By way of a JWK it is not. */
+/**
+ * The same for every encoding of a key: that of an elliptic curve may carry its point compressed or not. By way
+ * of a JWK it is not.
+ */
 function publicKeyDerOf(privateKey: KeyObject): Uint8Array {
   const given = createPublicKey(privateKey);
   const key =

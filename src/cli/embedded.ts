@@ -156,7 +156,8 @@ function configText(urls: Readonly<Record<keyof typeof sides, string>>): string 
       `    apiKey: file:${side}.apikey`,
       `    endpoint: ${urls[side]}`,
       `    iam: ${urls[side]}`,
-      '    settles: 5s                              # our own instance on this machine: nothing takes effect later than that',
+      '    settles: 5s                              # an instance of our own on this machine is known better than a cloud',
+      '    listingLag: 0s',
       '    writesPerCertificatePerMinute: unlimited',
     ].join('\n');
   return [

@@ -35,7 +35,11 @@ export function inProcessDispatch(options: InProcessOptions): InProcessDispatch 
       if (stopped || running.size >= concurrency) return;
       if (running.has(key)) continue;
       waiting.delete(key);
-      running.set(key, run(key, wake));
+      // Its place is taken before it begins, whatever the work does at once.
+      running.set(
+        key,
+        Promise.resolve().then(() => run(key, wake)),
+      );
     }
     if (running.size === 0 && waiting.size === 0) for (const resolve of idlers) resolve();
   }
@@ -61,7 +65,9 @@ export function inProcessDispatch(options: InProcessOptions): InProcessDispatch 
     runtime.wait(Math.max(1, at - runtime.now()), timer.signal).then(
       () => {
         delayed.delete(key);
-        enqueue([wake]);
+        // Timers may be a millisecond early, and a look before its moment finds nothing to do.
+        if (runtime.now() < at) delay(key, wake, at);
+        else enqueue([wake]);
       },
       () => undefined,
     );

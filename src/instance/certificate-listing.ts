@@ -1,4 +1,5 @@
-import { type CertificateRow, type CertificateRows, type ExpiryEntry, expiryPosition } from './certificate-rows.ts';
+import { type CertificateRow, type ExpiryEntry, expiryPosition } from './certificate-row.ts';
+import type { CertificateRows } from './certificate-rows.ts';
 
 /** One page of certificates in order of expiry, and where the next one begins; no `next` on the last page. */
 export interface CertificatePage {
@@ -53,6 +54,7 @@ async function currentRow(rows: CertificateRows, entry: ExpiryEntry): Promise<Ce
   // No row: an import that has not come to its end yet, or never will.
   if (row === undefined) return undefined;
   if (row.state === 'live' && row.content === entry.content) return row;
+  await rows.repair(entry, row);
   // A lower version: the reimport that wrote this entry has not changed the row, so the certificate stands where it stood.
   return row.state === 'removed' || row.version < entry.version ? undefined : row;
 }

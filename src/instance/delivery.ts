@@ -21,15 +21,18 @@ export interface DeliveryPolicy {
   readonly longestRetryAfterMs: number;
   /** How long one request may take. */
   readonly requestMs: number;
+  /** Notifications that may be on their way to one channel. */
+  readonly waiting: number;
 }
 
-/** Eight attempts over about two minutes, four at most. */
+/** Eight attempts over about two minutes, at most four. */
 export const defaultDeliveryPolicy: DeliveryPolicy = {
   attempts: 8,
   firstWaitMs: 2_000,
   longestWaitMs: 120_000,
   longestRetryAfterMs: 600_000,
   requestMs: 10_000,
+  waiting: limits.deliveriesWaiting,
 };
 
 const deadLetterSeconds = 30 * 86_400;
@@ -105,7 +108,7 @@ export function delivery(context: {
 
   async function toOne(first: Channel, out: Outgoing): Promise<void> {
     const before = waiting.get(first.id) ?? 0;
-    if (before >= limits.deliveriesWaiting) return bury(first, out, 0, 'too many notifications wait for this channel');
+    if (before >= policy.waiting) return bury(first, out, 0, 'too many notifications wait for this channel');
     waiting.set(first.id, before + 1);
     try {
       await tryOne(first, out);

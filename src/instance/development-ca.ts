@@ -28,7 +28,10 @@ export interface DevelopmentCaOptions {
 
 /** What a leaf shall be. */
 export interface LeafRequest {
-  /** DNS names, wildcards and IP addresses: the first is the common name too, all stand in the SAN. Taken as they are, unchecked. */
+  /**
+   * DNS names, wildcards and IP addresses: the first is the common name too, all stand in the SAN. Taken as they
+   * are, unchecked.
+   */
   readonly domains: readonly string[];
   /** Default `p-256`. Not looked at if `privateKey` is given. */
   readonly keyKind?: KeyKind;

@@ -1,4 +1,4 @@
-import type { CertificateRow } from './certificate-rows.ts';
+import type { CertificateRow } from './certificate-row.ts';
 import { certificateCrn } from './crn.ts';
 import type { ChannelVersion, Instance } from './instance.ts';
 

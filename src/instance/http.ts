@@ -65,7 +65,11 @@ export function errorAnswer(thrown: unknown): Answer {
   return {
     status,
     body: { code: error.code, message: messageOf(error, remedy) },
-    ...(retryAfterMs !== undefined && { headers: { 'retry-after': String(Math.ceil(retryAfterMs / 1000)) } }),
+    headers: {
+      ...(retryAfterMs !== undefined && { 'retry-after': String(Math.ceil(retryAfterMs / 1000)) }),
+      // What is left of a body that is too large is not waited for.
+      ...(status === 413 && { connection: 'close' }),
+    },
   };
 }
 

@@ -17,7 +17,7 @@ export interface InstanceLimits {
   readonly channelTestsPerSecond: number;
 }
 
-export const certificateManagerLimits: InstanceLimits = {
+const certificateManagerLimits: InstanceLimits = {
   certificates: 1000,
   reimportsPerMinute: 5,
   updatesPerMinute: 5,

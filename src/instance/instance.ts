@@ -2,7 +2,7 @@ import { createPublicKey, generateKeyPair, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
 import { CodedError } from '../errors.ts';
 import type { Secret } from '../secret.ts';
-import { parseInstanceCrn } from './crn.ts';
+import { isInstanceCrn } from './crn.ts';
 import {
   type InstanceLimits,
   type InstanceRates,
@@ -41,8 +41,6 @@ export interface InstanceOptions {
 /** One instance as served. */
 export interface Instance {
   readonly crn: string;
-  readonly region: string;
-  readonly guid: string;
   readonly signingKey: KeyObject;
   /** PEM of its public half. */
   readonly publicKeyPem: string;
@@ -60,8 +58,7 @@ export async function openInstance(
   options: InstanceOptions,
   context: { readonly now: () => number; readonly limits?: LimitOptions | undefined },
 ): Promise<Instance> {
-  const named = parseInstanceCrn(options.crn);
-  if (named === undefined)
+  if (!isInstanceCrn(options.crn))
     throw invalid(`"${options.crn}" is not the CRN of an instance (ten segments, ending in "::")`);
   const seen = new Set<string>();
   for (const { name, key } of options.apiKeys) {
@@ -77,7 +74,7 @@ export async function openInstance(
   const publicKey = createPublicKey(signingKey);
   const limits = resolveLimits(options.limits ?? context.limits);
   return {
-    ...named,
+    crn: options.crn,
     signingKey,
     publicKeyPem: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
     publicKeyJwk: { ...publicKey.export({ format: 'jwk' }) },

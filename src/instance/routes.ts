@@ -1,7 +1,7 @@
 import { CodedError } from '../errors.ts';
 import type { Certificates } from './certificates.ts';
 import type { Channels } from './channels.ts';
-import { parseCertificateCrn, parseInstanceCrn } from './crn.ts';
+import { isInstanceCrn, parseCertificateCrn } from './crn.ts';
 import type { Deliveries } from './delivery.ts';
 import { invalid } from './fields.ts';
 import type { Instance, Role } from './instance.ts';
@@ -194,8 +194,7 @@ function matchSegment(
   const text = decodeOnce(segment);
   if (part === '{ch}') return /^[\w-]{1,64}$/.test(text) ? { id: text } : undefined;
   if (part === '{C}') return parseCertificateCrn(text);
-  const instance = parseInstanceCrn(text);
-  return instance && { instanceCrn: instance.crn };
+  return isInstanceCrn(text) ? { instanceCrn: text } : undefined;
 }
 
 /** Decoded once; empty, which nothing fits, if a percent sign begins no escape. */

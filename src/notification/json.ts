@@ -34,7 +34,7 @@ export function jsonMembers(text: string): MemberText[] {
     if (char === '"') {
       const start = at;
       at = closingQuote(text, at);
-      if (depth === 1 && name === undefined) name = JSON.parse(text.slice(start, at + 1)) as string;
+      if (name === undefined) name = JSON.parse(text.slice(start, at + 1)) as string;
     } else if (char === '{' || char === '[') {
       depth += 1;
     } else if (char === ':' && depth === 1) {

@@ -51,7 +51,7 @@ function isGoodHeader(part: string): boolean {
   if (header === undefined) throw new CodedError('notification_malformed', 'the header of the token is no JSON object');
   const names = jsonMembers(text).map(({ name }) => name);
   if (new Set(names).size !== names.length) return false;
-  return Object.hasOwn(header, 'alg') && header.alg === 'RS256' && !names.some((name) => refusedParameters.has(name));
+  return header.alg === 'RS256' && !names.some((name) => refusedParameters.has(name));
 }
 
 function modulusBytes(key: KeyObject): number {

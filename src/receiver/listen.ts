@@ -26,8 +26,10 @@ export async function listen(
       const got = await listenOnce(server, host, candidate);
       return { url: `http://${isIPv6(host) ? `[${host}]` : host}:${got}`, port: got };
     } catch (thrown) {
-      const { code } = thrown as NodeJS.ErrnoException;
-      if (code !== 'EADDRINUSE' || candidate >= last) throw cannotListen(host, port, last, thrown);
+      const taken = (thrown as NodeJS.ErrnoException).code === 'EADDRINUSE';
+      if (taken && candidate < last) continue;
+      const ports = taken && last > port ? `ports ${port} to ${last}` : `port ${candidate}`;
+      throw cannotListen(thrown, `${host}, ${ports}`, { host, port });
     }
   }
 }
@@ -47,12 +49,8 @@ function listenOnce(server: Server, host: string, port: number): Promise<number>
   });
 }
 
-function cannotListen(host: string, port: number, last: number, cause: unknown): CodedError {
+function cannotListen(cause: unknown, place: string, fields: { host: string; port: number }): CodedError {
   const { code, message } = cause as NodeJS.ErrnoException;
-  const ports = last > port ? `ports ${port} to ${last}` : `port ${port}`;
   const reason = code === 'EADDRINUSE' ? 'already taken' : (code ?? message);
-  return new CodedError('configuration_invalid', `cannot listen on ${host}, ${ports}: ${reason}`, {
-    cause,
-    fields: { host, port },
-  });
+  return new CodedError('configuration_invalid', `cannot listen on ${place}: ${reason}`, { cause, fields });
 }

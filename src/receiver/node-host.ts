@@ -42,9 +42,9 @@ export async function startReceiverServer(options: ReceiverServerOptions): Promi
       underWay -= 1;
       if (closing && underWay === 0) server.closeAllConnections();
     });
-    if (closing) response.setHeader('connection', 'close');
     const begin = () => void (awaitsContinue && response.writeContinue());
-    answer(request, response, { receiver: options.receiver, begin, lingerMs: limits.lingerMs }).catch((thrown) => {
+    const context = { receiver: options.receiver, lingerMs: limits.lingerMs, begin, isClosing: () => closing };
+    answer(request, response, context).catch((thrown) => {
       log('error', 'request_failed', { message: thrown instanceof Error ? thrown.message : typeof thrown });
       response.destroy();
     });
@@ -89,6 +89,7 @@ async function answer(
     readonly receiver: ReceiverServerOptions['receiver'];
     readonly begin: () => void;
     readonly lingerMs: number;
+    readonly isClosing: () => boolean;
   },
 ): Promise<void> {
   const path = pathOf(request.url ?? '');
@@ -105,7 +106,7 @@ async function answer(
     header: (name) => request.headersDistinct[name.toLowerCase()]?.join(', '),
     body: body.bytes,
   });
-  if (!body.complete) response.setHeader('connection', 'close');
+  if (!body.complete || context.isClosing()) response.setHeader('connection', 'close');
   send(response, answered);
   // The answer is complete for its reader; closing at once on a sender who still sends would take it away again.
   if (!body.complete) await drain(request, context.lingerMs);

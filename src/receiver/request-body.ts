@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { finished } from 'node:stream';
 import { limits } from '../limits.ts';
 
 export interface ReceivedBody {
@@ -28,9 +29,7 @@ export function receiveBody(request: IncomingMessage, begin: () => void): Promis
       if (size > limits.notificationBytes) settle(overTheLimit);
     };
     request.on('data', take);
-    request.once('end', () => settle({ bytes: Buffer.concat(chunks), complete: true }));
-    request.once('error', () => settle(undefined));
-    request.once('close', () => settle(undefined));
+    finished(request, (error) => settle(error ? undefined : { bytes: Buffer.concat(chunks), complete: true }));
     begin();
   });
 }
@@ -39,12 +38,10 @@ export function receiveBody(request: IncomingMessage, begin: () => void): Promis
 export function drain(request: IncomingMessage, milliseconds: number): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, milliseconds);
-    const over = (): void => {
+    finished(request, () => {
       clearTimeout(timer);
       resolve();
-    };
-    request.once('end', over);
-    request.once('close', over);
+    });
     request.resume();
   });
 }

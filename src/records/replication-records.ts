@@ -115,10 +115,13 @@ export function replicationRecords(table: Table) {
     if (holder?.leaseUntil === undefined || holder.leaseUntil + options.skewMs >= now)
       return { claimed: false, record: holder };
 
+    const doubt = Math.max(options.doubt, holder.doubt ?? 0);
     const takenOver = await table.update(
       key,
-      { ...lease, set: { ...lease.set, doubt: Math.max(options.doubt, holder.doubt ?? 0) } },
-      { all: [due, { field: 'leaseToken', is: '=', to: holder.leaseToken }, { exists: 'leaseUntil' }] },
+      { ...lease, set: { ...lease.set, doubt } },
+      {
+        all: [due, { field: 'leaseToken', is: '=', to: holder.leaseToken }, { exists: 'leaseUntil' }, doubtUpTo(doubt)],
+      },
     );
     return takenOver.applied
       ? { claimed: true, record: parse(takenOver.row) }
@@ -144,8 +147,14 @@ export function replicationRecords(table: Table) {
     );
     if (unmoved.applied) return 'committed';
     // Asked for meanwhile: `wakeAt` is the asker's, and so may doubt be; neither is cleared, doubt only grows.
-    const doubt = Math.max(commit.doubt ?? 0, numberIn(unmoved.row, 'doubt'));
-    const moved = await table.update(key, mergeChanges(done, doubt > 0 ? { set: { doubt } } : {}), { all: held });
+    const { doubt } = commit;
+    if (doubt !== undefined) {
+      const raised = await table.update(key, mergeChanges(done, { set: { doubt } }), {
+        all: [...held, doubtUpTo(doubt)],
+      });
+      if (raised.applied) return 'moved';
+    }
+    const moved = await table.update(key, done, { all: held });
     return moved.applied ? 'moved' : 'refused';
   }
 
@@ -189,7 +198,7 @@ function defined(fields: Readonly<Record<string, unknown>>): Record<string, Valu
   return JSON.parse(JSON.stringify(fields)) as Record<string, Value>;
 }
 
-function numberIn(row: Row | undefined, field: string): number {
-  const value = row?.[field];
-  return typeof value === 'number' ? value : 0;
+/** That the row's doubt would not be lowered by setting it to this: someone may have set it since it was read. */
+function doubtUpTo(doubt: number): Condition {
+  return { any: [{ absent: 'doubt' }, { field: 'doubt', is: '<=', to: doubt }] };
 }

@@ -405,11 +405,14 @@ function factsDiffer(metadata: CertificateMetadata, sound: Sound): boolean {
   );
 }
 
-/** The name and description for a copy. Where names are unique, eight hex digits of the primary's id keep copies apart. */
+/** The name and description for a copy. Where names are unique, eight hex digits of the primary's id keep copies apart, however short a name must be. */
 function descriptive(metadata: DescriptiveMetadata, mark: Mark, store: Store): DescriptiveMetadata {
   const { name, description, tags } = metadata;
   if (!store.abilities.uniqueNames) return { name, description, tags };
-  return { name: `${name}-${sha256(mark.certificate).slice(0, 8)}`, description, tags };
+  const suffix = `-${sha256(mark.certificate).slice(0, 8)}`;
+  const kept = store.asKept({ name: `${name}${suffix}`, description, tags }, mark).name;
+  const room = kept.endsWith(suffix) ? name.length : Math.max(0, kept.length - suffix.length);
+  return { name: `${name.slice(0, room)}${suffix}`, description, tags };
 }
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');

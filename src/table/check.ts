@@ -29,6 +29,8 @@ function isPlain(value: object): value is Record<string, unknown> {
 function checkName(name: string): void {
   if (typeof name !== 'string' || name === '') throw fault('a field of a row has no name');
   if (loneSurrogate.test(name)) throw fault('the name of a field of a row is not well-formed Unicode');
+  // The AWS SDK loses a field of this name without a word.
+  if (name === '__proto__') throw fault('a field of a row is called __proto__');
 }
 
 export function checkNumber(value: number, field: string): number {

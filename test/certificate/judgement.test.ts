@@ -60,6 +60,12 @@ describe('keyProblem', () => {
     expect(keyProblem(content)?.code).toBe('certificate_key_mismatch');
   });
 
+  it('does not take a key that was wiped for a wrong one', async () => {
+    const content = parseContent(await testCertificate());
+    content.privateKey?.pem.wipe();
+    expect(() => keyProblem(content)).toThrow('wiped');
+  });
+
   it('mismatch: the platform cannot read the key of the certificate', async () => {
     const { certificate, privateKey } = await testCertificate();
     const unknown = tampered(certificate, Buffer.from('2a8648ce3d0201', 'hex'), Buffer.from('2a8648ce3d0209', 'hex'));

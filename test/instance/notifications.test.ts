@@ -328,6 +328,22 @@ describe('delivery', () => {
     expect(stuck.arrived).toHaveLength(4);
   });
 
+  test('a channel for which too many wait gets the next ones as dead letters', async () => {
+    const { api, channel, deadLetters, saw } = await start({ delivery: { waiting: 2 } });
+    const [stuck, fine] = [await receiver('hang'), await receiver(200)];
+    const id = await channel(stuck.endpoint);
+    await channel(fine.endpoint);
+    for (let count = 1; count <= 2; count++) await importOne(api);
+    await stuck.received(2);
+    expect(await deadLetters()).toEqual([]);
+    await importOne(api);
+    await saw('instance_notification_dead');
+    await fine.received(3);
+    expect(await deadLetters()).toMatchObject([
+      { channel: id, attempts: 0, reason: 'too many notifications wait for this channel' },
+    ]);
+  });
+
   test('between attempts looks at the channel: moved, switched off, deleted', async () => {
     const { runtime } = quickRuntime();
     let meanwhile: () => Promise<unknown> = async () => {};

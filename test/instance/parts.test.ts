@@ -1,6 +1,8 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { CodedError } from '../../src/errors.ts';
-import { certificateCrn, parseCertificateCrn, parseInstanceCrn } from '../../src/instance/crn.ts';
+import { certificateCrn, isInstanceCrn, parseCertificateCrn } from '../../src/instance/crn.ts';
 import { lanes } from '../../src/instance/lane.ts';
 import { parseRetryAfter } from '../../src/instance/post.ts';
 import { rateLimit } from '../../src/instance/rate.ts';
@@ -14,7 +16,7 @@ describe('CRNs', () => {
   const crn = 'crn:v1:bluemix:public:cloudcerts:eu-de:a/0a:11-22::';
 
   test('come apart and together', () => {
-    expect(parseInstanceCrn(crn)).toEqual({ crn, region: 'eu-de', guid: '11-22' });
+    expect(isInstanceCrn(crn)).toBe(true);
     expect(certificateCrn(crn, 'ab')).toBe('crn:v1:bluemix:public:cloudcerts:eu-de:a/0a:11-22:certificate:ab');
     expect(parseCertificateCrn(certificateCrn(crn, 'ab'))).toEqual({ instanceCrn: crn, id: 'ab' });
   });
@@ -30,7 +32,7 @@ describe('CRNs', () => {
     ['crn:v1:bluemix:public:cloudcerts:eu-de:a/0a:11-22::\n'],
     ['crn:v1:bluemix:public:cloudcerts:eu-de:a/0a:11-22:certificate:ab'],
   ])('%j is not the CRN of an instance', (text) => {
-    expect(parseInstanceCrn(text)).toBeUndefined();
+    expect(isInstanceCrn(text)).toBe(false);
     expect(parseCertificateCrn(`${text.slice(0, -1)}certificate:../x`)).toBeUndefined();
   });
 });
@@ -124,5 +126,56 @@ describe('when the table fails', () => {
     expect([answer.status, answer.body.code]).toEqual([500, 'internal']);
     expect(answer.body.message).not.toContain('secret detail');
     await instance.close();
+  });
+});
+
+describe('the server goes on', () => {
+  test('after a body far too large, a body that ends early, and what is no HTTP', async () => {
+    const instance = await startTestInstance();
+    const api = await clientOf(instance);
+    const target = `/api/v3/${segment(instance.crn)}/certificates/import`;
+    const headers = `host: x\r\nauthorization: Bearer ${await instance.token()}\r\n`;
+    const sent = async (text: string, end: boolean) => {
+      const socket = connect(Number(new URL(instance.url).port), '127.0.0.1');
+      socket.on('error', () => {});
+      socket.resume();
+      await once(socket, 'connect');
+      socket.write(text);
+      if (end) setImmediate(() => socket.destroy());
+      await new Promise((resolve) => socket.on('close', resolve));
+    };
+    await sent(`POST ${target} HTTP/1.1\r\n${headers}content-length: 9000000\r\n\r\n${'x'.repeat(9_000_000)}`, false);
+    await sent(`POST ${target} HTTP/1.1\r\n${headers}content-length: 100\r\n\r\n{"name"`, true);
+    await sent('\0\0\0\r\n\r\n', false);
+    expect((await api('GET', `/v3/${segment(instance.crn)}/certificates`)).body.totalScannedDocs).toBe(0);
+    await instance.close();
+  });
+
+  test('closing lets a request under way come to its end', async () => {
+    const table = memoryTable();
+    let go: () => void = () => {};
+    const reached = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    let release: () => void = () => {};
+    const slow: Table = {
+      ...table,
+      async query(query) {
+        go();
+        await new Promise<void>((resolve) => {
+          release = resolve;
+        });
+        return table.query(query);
+      },
+    };
+    const instance = await startTestInstance({ table: slow });
+    const api = await clientOf(instance);
+    const answer = api('GET', `/v3/${segment(instance.crn)}/certificates`);
+    await reached;
+    const closed = instance.close();
+    release();
+    expect((await answer).status).toBe(200);
+    await closed;
+    await expect(api('GET', `/v3/${segment(instance.crn)}/certificates`)).rejects.toThrow();
   });
 });

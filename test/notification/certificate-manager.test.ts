@@ -221,6 +221,17 @@ describe('the body', () => {
     expect(refusal(() => verifyCallback(Buffer.from(body), pinned))).toMatch(/^notification_malformed: /);
   });
 
+  it.each([
+    ['{}', 'the body has no member data'],
+    ['{"data":5}', 'the member data of the body is no string'],
+    ['{"data":"","data":"","data":""}', 'the body has 3 members data, one is needed'],
+    ['{"data":"a.b"}', 'a token has three parts with a dot between them; this one has not'],
+    ['{"data":"e30.e30.e30="}', 'a part of the token is not canonical base64url'],
+    ['{"data":"W10.e30.e30"}', 'the header of the token is no JSON object'],
+  ])('is told what is wrong with it: %s', (body, message) => {
+    expect(refusal(() => verifyCallback(Buffer.from(body), pinned))).toBe(`notification_malformed: ${message}`);
+  });
+
   it('must be UTF-8', () => {
     const beside = (bytes: number[]) =>
       Buffer.concat([Buffer.from(`{"data":"${token}","x":"`), Buffer.from(bytes), Buffer.from('"}')]);
@@ -271,6 +282,7 @@ describe('the payload', () => {
     ['version null', { ...payloadV4(), version: null }],
     ['a change of nothing', { ...payloadV4(), certificates: [] }],
     ['a change without a list', without('certificates', payloadV4())],
+    ['the list of version 1 in version 2', { ...payloadV1(), version: 2, event_type: 'cert_reimported' }],
     ['a list that is an object', { ...payloadV4(), certificates: { length: 1 } }],
     ['an item that is text', { ...payloadV4(), certificates: [certificateCrn()] }],
     ['an item that is null', { ...payloadV4(), certificates: [null] }],

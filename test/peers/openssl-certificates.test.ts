@@ -131,7 +131,7 @@ describe.skipIf(version === undefined)('certificates that OpenSSL made', () => {
     ['ed25519', false],
   ])('signed by itself with %s (PSS asked for: %s)', (kind, pss) => {
     const key = newKey(kind);
-    const pem = certify({ key, subject: '/OU=many+CN=self', extensions: 'leaf', pss });
+    const pem = certify({ key, subject: '/CN=self', extensions: 'leaf', pss });
     expect(
       contentProblem(parseContent({ certificate: pem + key }), { nowMs: Date.now(), requireChain: true }),
     ).toBeUndefined();

@@ -3,7 +3,15 @@ import { describe, expect, it } from 'vitest';
 import { silentLog } from '../../src/log.ts';
 import { pinVerificationKey } from '../../src/notification/jws.ts';
 import { createReceiver } from '../../src/receiver/receiver.ts';
-import { certificateCrn, instanceCrn, makeSigner, payloadV4, payloadV5 } from '../support/notifications.ts';
+import {
+  certificateCrn,
+  instanceCrn,
+  makeSigner,
+  otherInstanceCrn,
+  payloadTest,
+  payloadV4,
+  payloadV5,
+} from '../support/notifications.ts';
 import { watchedLink } from './links.ts';
 
 const signer = makeSigner();
@@ -27,9 +35,14 @@ const members = fc.constantFrom(
   'data',
 );
 
-/** A good payload in which some members have another value. */
+const foreign = payloadV4({ instance: otherInstanceCrn });
+
+/** A payload of any good kind, in which some members may have another value. */
 const payload = fc
-  .tuple(fc.constantFrom(payloadV4(), payloadV5()), fc.array(fc.tuple(members, anything), { maxLength: 3 }))
+  .tuple(
+    fc.constantFrom(payloadV4(), payloadV5(), payloadTest(), foreign),
+    fc.array(fc.tuple(members, anything), { maxLength: 3 }),
+  )
   .map(([good, changes]) => {
     const texts = new Map(Object.entries(good).map(([name, value]) => [name, JSON.stringify(value)]));
     for (const [name, value] of changes) texts.set(name, JSON.stringify(value));

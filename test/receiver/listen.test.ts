@@ -14,12 +14,12 @@ function newServer(): Server {
 }
 
 /** A server that says of so many ports in a row that they are taken, and notes which were tried. */
-function crowded(taken: number): { readonly server: Server; readonly tried: number[] } {
+function crowded(taken: number, code = 'EADDRINUSE'): { readonly server: Server; readonly tried: number[] } {
   const server = newServer();
   const tried: number[] = [];
   server.listen = ((options: { port: number }) => {
     tried.push(options.port);
-    const error = Object.assign(new Error('listen EADDRINUSE'), { code: 'EADDRINUSE' });
+    const error = Object.assign(new Error(`listen ${code}`), { code });
     setImmediate(() => (tried.length <= taken ? server.emit('error', error) : server.emit('listening')));
     return server;
   }) as never;
@@ -76,10 +76,12 @@ describe('listen', () => {
   });
 
   it('says why else it cannot listen, and does not try other ports for that', async () => {
-    await expect(listen(newServer(), '192.0.2.1', 8000, { nextFree: true })).rejects.toMatchObject({
+    const { server, tried } = crowded(50, 'EACCES');
+    await expect(listen(server, '127.0.0.1', 443, { nextFree: true })).rejects.toMatchObject({
       code: 'configuration_invalid',
-      message: expect.stringContaining('EADDRNOTAVAIL'),
+      message: 'cannot listen on 127.0.0.1, port 443: EACCES',
     });
+    expect(tried).toEqual([443]);
     await expect(listen(newServer(), '127.0.0.1', 65_536, { nextFree: false })).rejects.toMatchObject({
       code: 'configuration_invalid',
       fields: { host: '127.0.0.1', port: 65_536 },

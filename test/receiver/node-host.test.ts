@@ -178,6 +178,20 @@ describe('the size of a body, in bytes', () => {
     expect(answer.headers.connection).toBe('close');
   });
 
+  it('lets a sender who sends first and reads later read the answer', async () => {
+    const { server } = await setUp({ limits: { lingerMs: 10_000 } });
+    const socket = connect(server.port, '127.0.0.1').pause();
+    socket.on('error', () => {});
+    socket.write('POST /callback/shop HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n');
+    for (let sent = 0; sent < 3_000_000 && !socket.destroyed; sent += 300_000) {
+      await Promise.race([new Promise((resolve) => socket.write(Buffer.alloc(300_000), resolve)), pause(2_000)]);
+      await pause(10);
+    }
+    let answer = '';
+    for await (const chunk of socket) answer += chunk;
+    expect(answer).toMatch(/^HTTP\/1.1 413 /);
+  });
+
   it('keeps the order of checks: what has no link is not called too large', async () => {
     const { server } = await setUp();
     const head = 'POST /callback/x HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n';
@@ -294,9 +308,23 @@ describe('starting and closing', () => {
     expect(server.close()).toBe(closed);
     await expect(fetch(`${server.url}/healthz`)).rejects.toThrow();
     written('new');
-    expect((await underWay).status).toBe(202);
+    const answer = await underWay;
+    expect([answer.status, answer.headers.get('connection')]).toEqual([202, 'close']);
     await closed;
     idle.destroy();
+  });
+
+  it('does not wait for connections on which nothing is under way', async () => {
+    const { server } = await setUp({ limits: { closeMs: 60_000 } });
+    const silent = connect(server.port, '127.0.0.1');
+    await new Promise((resolve) => silent.once('connect', resolve));
+    expect((await sendRaw(server.port, ['GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'])).status).toBe(200);
+    const half = connect(server.port, '127.0.0.1');
+    half.write('POST /callback/shop HT');
+    for (const socket of [silent, half]) socket.on('error', () => {});
+    await pause(20);
+    await server.close();
+    for (const socket of [silent, half]) socket.destroy();
   });
 
   it('ends what does not finish in time', async () => {

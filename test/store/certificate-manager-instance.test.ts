@@ -63,7 +63,7 @@ describe('certificate-manager at our own instance', () => {
     expect(await codeOf(store.import({ content: mismatched, metadata }))).toBe('store_refused');
   });
 
-  it('takes three calls from a reader, and lets it write nothing', async () => {
+  it('lets a reader see metadata and listings, and neither keys nor writes', async () => {
     const { id } = await store.import({ content: await content(), metadata });
     const reader = storeOf(instance, apiKeyOf('reader'));
     expect(await reader.readMetadata(id)).toMatchObject({ state: 'present' });

@@ -7,7 +7,7 @@ import {
 } from '../../src/instance/development-ca.ts';
 
 /** Dates that fit every clock a test may use: real ones, and virtual ones that begin in this century. */
-export const validFrom = Date.UTC(2000, 0, 1);
+const validFrom = Date.UTC(2000, 0, 1);
 export const validTo = Date.UTC(2099, 0, 1);
 
 const authorities = new Map<string, Promise<DevelopmentCa>>();
@@ -28,7 +28,10 @@ export function testCa(options: Partial<DevelopmentCaOptions> = {}): Promise<Dev
   return made;
 }
 
-/** What a test wants of a certificate. Domains default to `shop.example.test`, the key to P-256, validity to this whole century. */
+/**
+ * What a test wants of a certificate. Domains default to `shop.example.test`, the key to P-256, validity to this
+ * whole century.
+ */
 export interface TestCertificateOptions extends Partial<LeafRequest> {
   /** Length of the chain, without the root. Default 1. */
   readonly intermediates?: number;

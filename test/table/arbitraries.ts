@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import type { Change, Condition, Value } from '../../src/table/table.ts';
 
-/** Names that trip up engines: words that DynamoDB reserves, dots, names that every object inherits. */
-export const names = ['count', 'status', 'wakeAt', 'a.b', '#n', 'constructor', '__proto__', 'name'] as const;
+/** Names that trip up engines: words that DynamoDB reserves, dots, what looks like a placeholder. */
+export const names = ['count', 'status', 'wakeAt', 'a.b', '#n0', 'name'] as const;
 
 /** Sort keys whose order by UTF-8 differs from the order by UTF-16, that begin with one another, and that hold control characters. */
 export const sorts = [
@@ -37,14 +37,23 @@ export const value: fc.Arbitrary<Value> = fc.letrec<{ value: Value }>((tie) => (
     { maxDepth: 4, depthSize: 'small', withCrossShrink: true },
     scalar,
     fc.array(tie('value'), { maxLength: 4 }),
-    fc.dictionary(fc.oneof(fc.constantFrom(...names), fc.string({ minLength: 1, unit: 'binary' })), tie('value'), {
-      maxKeys: 4,
-      noNullPrototype: true,
-    }),
+    fc.dictionary(
+      fc.oneof(
+        fc.constantFrom(...names),
+        fc.string({ minLength: 1, unit: 'binary' }).filter((any) => any !== '__proto__'),
+      ),
+      tie('value'),
+      {
+        maxKeys: 4,
+        noNullPrototype: true,
+      },
+    ),
   ),
 })).value;
 
 const small = fc.integer({ min: -3, max: 3 });
+/** Sums are the same everywhere for whole numbers only, so the fields that are added to hold no others. */
+const notNumber = value.filter((any) => typeof any !== 'number');
 const name = fc.constantFrom(...names);
 const operator = fc.constantFrom('=', '<', '<=', '>', '>=' as const);
 
@@ -54,7 +63,7 @@ function distinct<Item>(items: readonly Item[]): readonly Item[] {
 
 /** Each name goes to one of the three parts of the change. */
 export const change: fc.Arbitrary<Change> = fc
-  .array(fc.tuple(name, fc.constantFrom('set', 'add', 'remove' as const), small, fc.oneof(small, value)), {
+  .array(fc.tuple(name, fc.constantFrom('set', 'add', 'remove' as const), small, fc.oneof(small, notNumber)), {
     maxLength: 5,
   })
   .map((parts) => {

@@ -15,29 +15,32 @@ export interface Model {
   due(partition: string, until: number): Row[];
 }
 
-const byBytes = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b));
+export type TextOrder = (a: string, b: string) => number;
 
-function operators(a: Value | undefined, b: Value | undefined): string[] {
+export const byBytes: TextOrder = (a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b));
+
+function operators(a: Value | undefined, b: Value | undefined, order: TextOrder): string[] {
   if (typeof a === 'boolean' && a === b) return ['='];
   const bothNumbers = typeof a === 'number' && typeof b === 'number';
   const bothStrings = typeof a === 'string' && typeof b === 'string';
   if (!bothNumbers && !bothStrings) return [];
-  const sign = bothNumbers ? Math.sign(a - b) : Math.sign(byBytes(a as string, b as string));
+  const sign = bothNumbers ? Math.sign(a - b) : Math.sign(order(a as string, b as string));
   if (sign === 0) return ['=', '<=', '>='];
   return sign < 0 ? ['<', '<='] : ['>', '>='];
 }
 
-export function satisfies(row: Row | undefined, condition: Condition): boolean {
+function satisfies(row: Row | undefined, condition: Condition, order: TextOrder): boolean {
   const value = (name: string) => (row !== undefined && Object.keys(row).includes(name) ? row[name] : undefined);
   if ('exists' in condition) return value(condition.exists) !== undefined;
   if ('absent' in condition) return value(condition.absent) === undefined;
-  if ('all' in condition) return !condition.all.some((part) => !satisfies(row, part));
-  if ('any' in condition) return condition.any.filter((part) => satisfies(row, part)).length > 0;
+  if ('all' in condition) return !condition.all.some((part) => !satisfies(row, part, order));
+  if ('any' in condition) return condition.any.filter((part) => satisfies(row, part, order)).length > 0;
   const to = condition.to instanceof Object ? value(condition.to.fieldOf) : condition.to;
-  return operators(value(condition.field), to).includes(condition.is);
+  return operators(value(condition.field), to, order).includes(condition.is);
 }
 
-export function emptyModel(): Model {
+/** `order` is how conditions compare texts. */
+export function emptyModel(order: TextOrder = byBytes): Model {
   let rows: Row[] = [];
   const same = (key: Key) => (row: Row) => row.partition === key.partition && row.sort === key.sort;
   const put = (row: Row): WriteOutcome => {
@@ -48,7 +51,7 @@ export function emptyModel(): Model {
     get: (key) => rows.find(same(key)),
     update(key, change, condition) {
       const row = model.get(key);
-      if (condition && !satisfies(row, condition)) return { applied: false, row };
+      if (condition && !satisfies(row, condition, order)) return { applied: false, row };
       const fields = new Map(Object.entries<Value>(row ?? { ...key }));
       for (const [name, value] of Object.entries(change.set ?? {})) fields.set(name, value);
       for (const [name, amount] of Object.entries(change.add ?? {})) {
@@ -65,7 +68,7 @@ export function emptyModel(): Model {
     },
     delete(key, condition) {
       const row = model.get(key);
-      if (condition && !satisfies(row, condition)) return { applied: false, row };
+      if (condition && !satisfies(row, condition, order)) return { applied: false, row };
       rows = rows.filter((other) => !same(key)(other));
       return { applied: true, row: row ?? { ...key } };
     },

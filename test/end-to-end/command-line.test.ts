@@ -1,0 +1,126 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type BundledScript, bundleScript } from '../support/child.ts';
+
+let script: BundledScript;
+let folder: string;
+beforeAll(async () => {
+  script = await bundleScript('src/cli/main.ts');
+  folder = mkdtempSync(join(tmpdir(), 'certstandby-cli-'));
+});
+afterAll(async () => {
+  await script.dispose();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function start(args: readonly string[]): {
+  readonly child: ChildProcess;
+  readonly output: () => string;
+  readonly errors: () => string;
+} {
+  const child = spawn(process.execPath, [script.file, ...args], { cwd: folder, env: { PATH: process.env.PATH } });
+  let output = '';
+  let errors = '';
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    output += text;
+  });
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    errors += text;
+  });
+  return { child, output: () => output, errors: () => errors };
+}
+
+async function run(...args: string[]) {
+  const { child, output, errors } = start(args);
+  const [code] = await once(child, 'close');
+  return { code, output: output(), errors: errors() };
+}
+
+/** The rows of the live table, as [event, certificate, fingerprints]. */
+const rowsOf = (output: string) =>
+  [...output.matchAll(/^(imported|reimported) +(.+?) {2,}\S+ +\S+ +\d+ ms +(\S+)$/gm)].map(
+    ([, event, name, outcome]) => [event, name, outcome],
+  );
+
+test('up --once copies three certificates and a renewal, and says so; records and keys are its own to read', async () => {
+  const { code, output, errors } = await run('up', '--once', '--port', '0');
+  expect(errors).toBe('');
+  expect(rowsOf(output).sort()).toEqual([
+    ['imported', 'api', 'equal'],
+    ['imported', 'apps wildcard', 'equal'],
+    ['imported', 'shop', 'equal'],
+    ['reimported', 'shop', 'equal'],
+  ]);
+  expect(output).toContain('Every certificate read back from the backup equals the primary, private key included.');
+  expect(code).toBe(0);
+  for (const name of ['credentials.env', 'certstandby.yaml', 'primary.apikey', 'backup.apikey', 'certstandby.log']) {
+    expect([name, statSync(join(folder, '.certstandby', name)).mode & 0o777]).toEqual([name, 0o600]);
+  }
+  const key = readFileSync(join(folder, '.certstandby', 'primary.apikey'), 'utf8').trim();
+  const log = readFileSync(join(folder, '.certstandby', 'certstandby.log'), 'utf8');
+  expect(log).not.toContain(key);
+  expect(log).not.toContain('PRIVATE KEY');
+});
+
+test('started again it keeps its records and credentials; beside a running one it takes another folder; it stops on a signal', async () => {
+  const kept = readFileSync(join(folder, '.certstandby', 'primary.apikey'), 'utf8');
+  const first = start(['up', '--port', '0']);
+  await expect.poll(() => first.output(), { timeout: 15_000 }).toContain('Ctrl-C stops');
+  expect(readFileSync(join(folder, '.certstandby', 'primary.apikey'), 'utf8')).toBe(kept);
+
+  const second = await run('up', '--once', '--port', '0');
+  expect(second.code).toBe(0);
+  expect(second.output).toContain('are in .certstandby-2');
+
+  const config = join('.certstandby', 'certstandby.yaml');
+  const compared = await run('reconcile', '--config', config);
+  expect(compared.output).toContain('main: 3 certificates in the primary, 3 included; nothing to look at');
+  expect(compared.output).toContain('every included certificate is equal in the backup');
+  expect(compared.code).toBe(0);
+
+  first.child.kill('SIGTERM');
+  const [code] = await once(first.child, 'close');
+  expect(code).toBe(0);
+  expect(first.errors()).toBe('');
+
+  const alone = await run('reconcile', '--config', config, '--wait', '0');
+  expect(alone.code).toBe(4);
+  expect(alone.errors).toContain('[store_unavailable]');
+}, 60_000);
+
+test('mistakes in the command line and in the configuration have exit codes of their own', async () => {
+  expect(await run('reconcile')).toMatchObject({
+    code: 3,
+    errors: expect.stringContaining('certstandby.yaml cannot be read (ENOENT)'),
+  });
+  expect((await run('fly')).code).toBe(2);
+  expect((await run('up', '--port', 'many')).code).toBe(2);
+  expect((await run('--help')).code).toBe(0);
+
+  writeFileSync(
+    join(folder, 'bad.yaml'),
+    `version: 1
+colour: red
+stores:
+  one:
+    kind: certificate-manager
+    instance: "crn:v1:bluemix:public:cloudcerts:eu-de:a/00000000000000000000000000000001:11111111-2222-4333-8444-555555555555::"
+    apiKey: env:NOT_SET_HERE
+    endpoint: http://203.0.113.7
+links:
+  main: { primary: one, backups: [one], policy: { regions: [eu-gb] } }
+`,
+  );
+  const { code, errors } = await run('reconcile', '--config', 'bad.yaml');
+  expect(code).toBe(3);
+  expect(errors).toContain('unknown key colour');
+  expect(errors).toContain('the environment variable NOT_SET_HERE is not set');
+  expect(errors).toContain('plain http:// is allowed on loopback only');
+  expect(errors).toContain('the primary one is also a backup of this link');
+  expect(errors).toContain('policy.regions forbids eu-de');
+  expect(errors).toContain('has 5 mistakes');
+});

@@ -1,0 +1,62 @@
+import { describe, expect, it } from 'vitest';
+import { backoffMs, defaultTiming, settledMs } from '../../src/replication/timing.ts';
+import { memoryStore } from '../../src/store/memory.ts';
+import { virtualTime } from '../simulation/virtual-time.ts';
+
+const runtime = virtualTime(0, () => 0);
+const storeOf = (settlesMs: number, listingLagMs: number) =>
+  memoryStore({ id: 'b', region: 'r', runtime, abilities: { settlesMs, listingLagMs, readSettlesMs: 7 } });
+
+describe('the periods', () => {
+  it('are those that the protocol names', () => {
+    expect(defaultTiming).toEqual({
+      leaseMs: 60_000,
+      skewMs: 5_000,
+      lookMs: 20_000,
+      commitMs: 10_000,
+      backoffBaseMs: 1_000,
+      backoffCapMs: 900_000,
+      refusalLooksMs: [15_000, 60_000, 300_000, 1_200_000],
+      absenceMs: 60_000,
+      notificationKeepMs: 604_800_000,
+      fullLookMs: 604_800_000,
+    });
+  });
+
+  it('let a refused certificate rest within the hour', () => {
+    expect(defaultTiming.refusalLooksMs.reduce((sum, wait) => sum + wait, 0)).toBeLessThan(3_600_000);
+  });
+});
+
+describe('backoff', () => {
+  const shortest = () => 0;
+  const longest = () => 0.999_999;
+
+  it.each([
+    [1, 1_000],
+    [2, 2_000],
+    [3, 4_000],
+    [5, 16_000],
+    [10, 512_000],
+    [11, 900_000],
+    [31, 900_000],
+    [2_000, 900_000],
+  ])('after %i failed attempts is anything up to %i ms', (attempts, most) => {
+    expect(backoffMs(attempts, shortest, defaultTiming)).toBe(0);
+    expect(backoffMs(attempts, () => 0.5, defaultTiming)).toBe(most / 2);
+    expect(backoffMs(attempts, longest, defaultTiming)).toBe(most);
+  });
+
+  it('begins where the other side allows it', () => {
+    expect(backoffMs(1, shortest, defaultTiming, 30_000)).toBe(30_000);
+    expect(backoffMs(2, longest, defaultTiming, 30_000)).toBe(32_000);
+  });
+});
+
+describe('the time after which everything is settled', () => {
+  it('is that of the slowest backup, its listing, and the skew', () => {
+    expect(settledMs([storeOf(120_000, 10_000)], defaultTiming)).toBe(135_000);
+    expect(settledMs([storeOf(120_000, 10_000), storeOf(1_000, 200_000)], defaultTiming)).toBe(206_000);
+    expect(settledMs([], defaultTiming)).toBe(5_000);
+  });
+});
