@@ -1,6 +1,8 @@
 // Which way the arrows between the rooms point: `functions, cli -> compose -> everything`; rooms know contracts, kinds never meet.
 // Each rule has been seen failing: test/gates plants a fault for every one of them.
 
+const { existsSync, readdirSync } = require('node:fs');
+
 const ground = '^src/(errors|secret|limits|runtime)\\.ts$';
 const log = '^src/log\\.ts$';
 const tableContract = '^src/table/table\\.ts$';
@@ -52,13 +54,13 @@ const sharedFiles = {
   keys: ['keys'],
 };
 
-/** The only file or folder under src/ that may import a package. A package that is not listed here may not be imported at all. */
+/** The only kind or folder under src/ that may import a package. A package that is not listed here may not be imported at all. */
 const packages = {
-  '@aws-sdk/client-dynamodb': '^src/table/dynamodb\\.ts$',
-  '@peculiar/x509': '^src/instance/development-ca\\.ts$',
+  '@aws-sdk/client-dynamodb': '^src/table/dynamodb[-.]',
+  '@peculiar/x509': '^src/instance/development-ca[-.]',
   commander: '^src/cli/',
-  'reflect-metadata': '^src/instance/development-ca\\.ts$',
-  lmdb: '^src/table/lmdb\\.ts$',
+  'reflect-metadata': '^src/instance/development-ca[-.]',
+  lmdb: '^src/table/lmdb[-.]',
   yaml: '^src/config\\.ts$',
   zod: '^src/',
 };
@@ -76,14 +78,26 @@ const roomRules = Object.entries(rooms).map(([room, allowed]) =>
   ),
 );
 
+/** The kinds of a room: `a-b.ts` is a part of the kind `a` where there is an `a.ts`, else a kind of its own. */
+function kindsOf(room, shared) {
+  const folder = `${__dirname}/src/${room}`;
+  const files = (existsSync(folder) ? readdirSync(folder) : []).flatMap((file) => /^(.+)\.ts$/.exec(file)?.[1] ?? []);
+  const own = files.filter((file) => !shared.includes(file));
+  return own.filter((file) => !own.some((other) => file.startsWith(`${other}-`)));
+}
+
+const helpersOf = (room, shared) => `^src/${room}/(${shared.join('|')})\\.ts$`;
+const allHelpers = Object.entries(sharedFiles).map(([room, shared]) => helpersOf(room, shared));
+
 const kindRules = Object.entries(sharedFiles).flatMap(([room, shared]) => {
-  const helpers = `^src/${room}/(${shared.join('|')})\\.ts$`;
+  const helpers = helpersOf(room, shared);
+  const kinds = kindsOf(room, shared).join('|');
   return [
     rule(
       `${room}-kinds-apart`,
       `Kinds of src/${room} never import each other; what they share is listed in sharedFiles.`,
-      { path: `^src/${room}/(.+)\\.ts$` },
-      { path: `^src/${room}/`, pathNot: [helpers, `^src/${room}/$1-`] },
+      { path: `^src/${room}/(${kinds})[-.]` },
+      { path: `^src/${room}/`, pathNot: [helpers, `^src/${room}/$1[-.]`] },
     ),
     rule(
       `${room}-kinds-only-in-compose`,
@@ -145,6 +159,12 @@ module.exports = {
     ),
     rule('no-circle', 'Imports do not run in circles.', {}, { circular: true }),
     ...kindRules,
+    rule(
+      'helpers-know-no-kind',
+      'What kinds share imports none of them.',
+      { path: allHelpers },
+      { path: `^src/(${Object.keys(sharedFiles).join('|')})/`, pathNot: allHelpers },
+    ),
     ...packageRules,
     rule(
       'package-zod-is-mini',

@@ -1,7 +1,9 @@
 import type { Config, LinkConfig, StoreConfig, TableConfig } from './config.ts';
 import { inProcessDispatch } from './dispatch/in-process.ts';
 import { asCodedError, CodedError } from './errors.ts';
+import type { DevelopmentCa, DevelopmentCaOptions } from './instance/development-ca.ts';
 import { errorFields, type Log } from './log.ts';
+import { verifyCallback } from './notification/certificate-manager.ts';
 import type { LifecycleEvent } from './notification/event.ts';
 import { verificationKeyCache } from './notification/verification-keys.ts';
 import { type CallbackLink, createReceiver } from './receiver/receiver.ts';
@@ -23,11 +25,15 @@ import type { Store } from './store/store.ts';
 import type { Table } from './table/table.ts';
 
 // What the command line starts beside the program, so that it meets kinds only here.
-export { createDevelopmentCa } from './instance/development-ca.ts';
 export { startInstanceServer } from './instance/server.ts';
 export { startReceiverServer } from './receiver/node-host.ts';
 export { memoryTable } from './table/memory.ts';
 export type { PassReport };
+
+/** A development CA. Loaded only when one is wanted: what makes certificates is slow to load. */
+export async function createDevelopmentCa(options: DevelopmentCaOptions): Promise<DevelopmentCa> {
+  return (await import('./instance/development-ca.ts')).createDevelopmentCa(options);
+}
 
 /** What a host may watch. Nothing rests on it. */
 export interface Observer {
@@ -81,9 +87,10 @@ export async function compose(config: Config, options: ComposeOptions) {
 
   const callbackLinks = config.links.map((link): CallbackLink => {
     const pinned = link.verificationKey;
+    const instance = storeOf(stores, link.primary).id;
     return {
       name: link.name,
-      instance: storeOf(stores, link.primary).id,
+      verify: (body, publicKey) => verifyCallback(body, { instance, publicKey }),
       verificationKey: verificationKeyCache({
         runtime,
         load: async () => pinned ?? linkRows.verificationKey(link.name),

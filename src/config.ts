@@ -281,7 +281,7 @@ function regionOf(instance: unknown): string | undefined {
 }
 
 /** Whether an address is `http://` and its host is not loopback. */
-export function isPlainHttpOffLoopback(address: string): boolean {
+function isPlainHttpOffLoopback(address: string): boolean {
   if (!URL.canParse(address)) return false;
   const { protocol, hostname } = new URL(address);
   const loopback = hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname);

@@ -2,7 +2,6 @@ import type { KeyObject } from 'node:crypto';
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { errorFields, type Log, type LogFields } from '../log.ts';
-import { verifyCallback } from '../notification/certificate-manager.ts';
 import type { LifecycleEvent } from '../notification/event.ts';
 import { acceptsEncoding, acceptsMediaType } from './media-type.ts';
 
@@ -26,8 +25,11 @@ export interface CallbackResponse {
 /** What the receiver needs to know of a link. */
 export interface CallbackLink {
   readonly name: string;
-  /** CRN of the primary: the only instance whose notifications are taken. */
-  readonly instance: string;
+  /**
+   * What a notification of this link's primary says: the body as it arrived, checked with the pinned key. Which sender it is, and to which
+   * instance the link is bound, was settled when this was made. Throws `notification_malformed`, `_not_genuine` or `_foreign`.
+   */
+  verify(body: Uint8Array, publicKey: KeyObject): LifecycleEvent;
   /** The pinned key, from configuration or the table, never from a service; `undefined` as long as there is none. */
   verificationKey(): Promise<KeyObject | undefined>;
   /** Makes the event durable. Called once for each genuine notification of a change, and for nothing else. */
@@ -60,7 +62,7 @@ export function createReceiver(options: {
       const link = findLink(links, request.path);
       facts.link = link.name;
       checkRequest(request);
-      const event = verifyCallback(request.body, { instance: link.instance, publicKey: await pinnedKey(link) });
+      const event = link.verify(request.body, await pinnedKey(link));
       facts.type = event.type;
       facts.count = event.certificates.length;
       const answer = event.changes ? await link.acknowledge(event) : 'noted';

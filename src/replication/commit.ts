@@ -1,3 +1,4 @@
+import { CodedError } from '../errors.ts';
 import type { ReplicationRecord } from '../records/replication-record.ts';
 import type { CommitAnswer, LeaseHolderFields } from '../records/replication-records.ts';
 import type { Link } from './link.ts';
@@ -23,7 +24,10 @@ export async function commitSurely(
   const { records, runtime, timing } = worker;
   const { certificate, leaseToken: token, requested: seen } = record;
   const { fields, doubt, wakeAt } = pass;
-  let failure: unknown;
+  let failure: unknown = new CodedError(
+    'internal',
+    `the table refuses the commit of ${certificate} and shows its lease as ours`,
+  );
   for (let attempt = 1; attempt <= commitAttempts; attempt += 1) {
     try {
       const answer = await records.commit({

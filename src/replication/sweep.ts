@@ -41,7 +41,7 @@ async function wakeDue({ records, dispatch, runtime, log, most = 1_000 }: Sweepe
 }
 
 /** Fetches the primary's verification key into the table. The receiver reads it from there: a notification never causes a call. */
-export async function refreshVerificationKey(
+async function refreshVerificationKey(
   { links, runtime, log }: Pick<Sweeper, 'links' | 'runtime' | 'log'>,
   link: Link,
 ): Promise<void> {

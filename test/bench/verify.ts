@@ -5,8 +5,8 @@ import { certificateId, instanceCrn, payloadV4, type Signer } from '../support/n
 import type { Report } from './report.ts';
 import { quantile } from './statistics.ts';
 
-const warmUpRounds = 10;
-const rounds = 60;
+const warmUpRounds = 50;
+const rounds = 100;
 const perRound = 60;
 
 /** What it costs to get from body bytes to a verified event, against the signature check alone. One thread, median of rounds in turn. */

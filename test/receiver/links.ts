@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import type { LogFields } from '../../src/log.ts';
+import { verifyCallback } from '../../src/notification/certificate-manager.ts';
 import type { LifecycleEvent } from '../../src/notification/event.ts';
 import type { CallbackLink } from '../../src/receiver/receiver.ts';
 import { instanceCrn } from '../support/notifications.ts';
@@ -29,7 +30,7 @@ export function watchedLink(
   };
   return {
     name: options.name ?? 'shop',
-    instance: options.instance ?? instanceCrn,
+    verify: (body, publicKey) => verifyCallback(body, { instance: options.instance ?? instanceCrn, publicKey }),
     acknowledged,
     asked,
     verificationKey: () => {

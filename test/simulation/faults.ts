@@ -19,13 +19,6 @@ const faults = {
 
 export type Fault = keyof typeof faults;
 
-/** A process: its memory is whatever hangs on promises that its calls resolve. A dead one's calls never resolve. */
-export interface SimulatedProcess {
-  readonly runtime: Runtime;
-  readonly dead: boolean;
-  crash(): void;
-}
-
 export interface FaultSource {
   /** Whether faults happen now. */
   on: boolean;
@@ -33,7 +26,7 @@ export interface FaultSource {
   readonly trace: (line: string) => void;
 }
 
-/** Starts a process with a clock that is off by `skewMs`. */
+/** Starts a process with a clock that is off by `skewMs`. Its memory is whatever hangs on promises that its calls resolve: a dead one's never do. */
 export function startProcess(time: VirtualTime, skewMs: number, died: () => void) {
   let dead = false;
   let frozenUntil = 0;
@@ -87,7 +80,7 @@ interface CallKind {
 }
 
 /** Sends one request of a process, through whatever goes wrong on the way. */
-export async function send<T>(
+async function send<T>(
   time: VirtualTime,
   process: Process,
   source: FaultSource,
