@@ -15,9 +15,13 @@ export class Secret {
 
   /** The secret text (UTF-8). Throws after `wipe`, so that a wiped key is never sent as zeros. */
   reveal(): string {
-    if (this.#bytes.length > 0 && this.#bytes.every((byte) => byte === 0))
-      throw new TypeError('this secret has been wiped');
+    if (this.wiped) throw new TypeError('this secret has been wiped');
     return new TextDecoder().decode(this.#bytes);
+  }
+
+  /** Whether it was overwritten. No secret is all zeros. */
+  get wiped(): boolean {
+    return this.#bytes.length > 0 && this.#bytes.every((byte) => byte === 0);
   }
 
   /** Overwrites the bytes held here. Copies that `reveal` gave out are the garbage collector's. */

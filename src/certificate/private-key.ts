@@ -30,8 +30,13 @@ export function readPrivateKey(block: PemBlock): PrivateKey {
   const key = createKey(pem);
   const type = key.asymmetricKeyType ?? 'unknown';
   if (!keyTypes[type]?.(key)) throw unsupported(key.asymmetricKeyDetails?.namedCurve ?? type);
-  return { pem: new Secret(pem), publicKeyDer: publicKeyDerOf(key) };
+  const privateKey = { pem: new Secret(pem), publicKeyDer: publicKeyDerOf(key) };
+  handles.set(privateKey, key);
+  return privateKey;
 }
+
+/** The platform's handles of keys that were read here, as long as they are used: reading one takes as long as signing with it. */
+const handles = new WeakMap<PrivateKey, KeyObject>();
 
 /** Whether the public half of a private key is the public key of a certificate, however either is encoded. */
 export function belongsTo(key: PrivateKey, certificate: X509Certificate): boolean {
@@ -50,9 +55,10 @@ export function belongsTo(key: PrivateKey, certificate: X509Certificate): boolea
  */
 export function signsFor(key: PrivateKey, certificate: X509Certificate): boolean {
   const probe = Buffer.from('certstandby');
-  const pem = key.pem.reveal();
+  const handle = handles.get(key);
+  const pem = handle === undefined || key.pem.wiped ? key.pem.reveal() : undefined;
   try {
-    const privateKey = createPrivateKey(pem);
+    const privateKey = pem === undefined && handle ? handle : createPrivateKey(pem ?? '');
     // An RSA-PSS key may be bound to one digest; Ed25519 takes none.
     const { hashAlgorithm = 'sha256' } = privateKey.asymmetricKeyDetails ?? {};
     const digest = privateKey.asymmetricKeyType === 'ed25519' ? null : hashAlgorithm;

@@ -34,7 +34,7 @@ function checkName(name: string): void {
 }
 
 export function checkNumber(value: number, field: string): number {
-  const magnitude = Math.abs(value);
+  const magnitude = typeof value === 'number' ? Math.abs(value) : Number.NaN;
   if (!(magnitude < largest) || (magnitude < smallest && magnitude !== 0))
     throw fault(`field ${field}: ${value} is not a number that every table can hold`);
   return value + 0; // -0 becomes 0, as it does on the wire

@@ -1,6 +1,6 @@
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
-import { checkIndexQuery, checkKey, checkQuery } from './check.ts';
+import { checkIndexQuery, checkKey, checkNumber, checkQuery } from './check.ts';
 import { compareText } from './condition.ts';
 import type { IndexQuery, Page, Query, Row } from './table.ts';
 
@@ -15,24 +15,16 @@ export function cursorOf(position: Position): string {
 }
 
 function positionOf(cursor: string, partition: string, parts: 2 | 3): Position {
-  const position = parsed(cursor);
-  const [of, sort, wakeAt] = Array.isArray(position) ? (position as unknown[]) : [];
-  const ours =
-    of === partition &&
-    typeof sort === 'string' &&
-    (parts === 2 ? wakeAt === undefined : typeof wakeAt === 'number') &&
-    cursorOf(position as Position) === cursor;
-  if (!ours) throw new CodedError('usage', 'the cursor of a page is not one that this query gave');
-  checkKey({ partition, sort });
-  return position as Position;
-}
-
-function parsed(cursor: string): unknown {
   try {
-    return JSON.parse(Buffer.from(cursor, 'base64url').toString());
+    const position = JSON.parse(Buffer.from(cursor, 'base64url').toString());
+    const [of, sort, wakeAt] = position;
+    checkKey({ partition: of, sort });
+    if (parts === 3) checkNumber(wakeAt, 'wakeAt');
+    if (of === partition && position.length === parts && cursorOf(position) === cursor) return position;
   } catch {
-    return undefined;
+    // Whatever is wrong with it, it is not ours.
   }
+  throw new CodedError('usage', 'the cursor of a page is not one that this query gave');
 }
 
 /** The sort keys that a query reads: greater than `after`, and beginning with `prefix`. Either may be empty. */

@@ -5,10 +5,14 @@
  * number in its field `wakeAt`; it is read per partition, in order of `wakeAt`. A row with `expiresAt` (epoch *seconds*, as
  * DynamoDB wants it) may vanish at any time after that moment, and may as well stay: who cares looks at the field.
  *
- * A kind is one file beside this one. `test/table/contract.ts` is the suite that every kind runs.
+ * No engine takes what another refuses: check.ts says what goes in. `test/table/contract.ts` is the suite that every kind runs.
  */
 
-/** What a field holds. Numbers are finite; strings may be empty; there is no `undefined` inside. */
+/**
+ * What a field holds. Numbers are finite, of a magnitude of 0 or from 1e-130 to below 1e126; strings may be empty, and what is no
+ * Unicode in them (a lone surrogate) becomes U+FFFD; names are non-empty and not `__proto__`; there is no `undefined` inside, and
+ * at most 31 levels of lists and maps. A whole row takes at most 400 KB. It is read back equal, but -0 as 0.
+ */
 export type Value = string | number | boolean | null | readonly Value[] | { readonly [name: string]: Value };
 
 /** Where a row is. Both are non-empty, together at most 1,000 bytes of UTF-8. */
@@ -25,7 +29,8 @@ export type Operand = Value | { readonly fieldOf: string };
 
 /**
  * What must hold for a conditional write. A comparison with a field that is absent (on either side) does not hold; numbers
- * compare with numbers and strings with strings, anything else does not hold.
+ * compare with numbers, strings with strings (by their UTF-8 bytes), and booleans with booleans by `=` only; anything else does
+ * not hold. An empty `all` holds, an empty `any` does not.
  */
 export type Condition =
   | { readonly exists: string }
@@ -41,7 +46,7 @@ export type Condition =
 /** What an update does to named top-level fields; the others stay as they are. A field stands in at most one of the three. */
 export interface Change {
   readonly set?: Readonly<Record<string, Value>>;
-  /** Adds to a number; an absent field counts as 0, and adding 0 creates it. */
+  /** Adds a whole number to a number; an absent field counts as 0, and adding 0 creates it. */
   readonly add?: Readonly<Record<string, number>>;
   readonly remove?: readonly string[];
 }
@@ -80,6 +85,8 @@ export interface Page {
 /**
  * Every method throws `table_unavailable` when the table cannot be asked or does not answer (a write may then have been applied
  * all the same), and `table_row_unreadable` when a row cannot be understood: unreadable is never taken for absent.
+ * Arguments that no table could take, and adding to what is no number, are faults of the program: `internal`. A cursor that this
+ * query never gave: `usage`.
  * A write that has resolved is durable, as far as the kind is durable at all: visible to every process, and on disk.
  */
 export interface Table {

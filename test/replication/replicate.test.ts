@@ -3,7 +3,17 @@ import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { CodedError } from '../../src/errors.ts';
 import { replicate } from '../../src/replication/replicate.ts';
-import { askAndPass, content, described, held, markOf, type Setup, setup, startMs } from '../support/replication.ts';
+import {
+  askAndPass,
+  content,
+  described,
+  held,
+  markOf,
+  replicated,
+  type Setup,
+  setup,
+  startMs,
+} from '../support/replication.ts';
 
 let first: CertificateContent;
 let second: CertificateContent;
@@ -11,15 +21,6 @@ let second: CertificateContent;
 beforeAll(async () => {
   [first, second] = await Promise.all([content(), content()]);
 });
-
-/** A world in which the certificate `c1` has been replicated, and nothing is left to do. */
-async function replicated(options: Parameters<typeof setup>[0] = {}): Promise<Setup> {
-  const world = await setup(options);
-  world.primary.store.put({ content: first, metadata: described('shop') }, 'c1');
-  await askAndPass(world, 'c1');
-  world.calls.length = 0;
-  return world;
-}
 
 /** Makes one pass in which every call takes ten milliseconds, and answers its calls with their moments. */
 async function timedPass(world: Setup): Promise<readonly string[]> {
@@ -34,7 +35,7 @@ async function timedPass(world: Setup): Promise<readonly string[]> {
 
 describe('what a pass costs', () => {
   it('is, for a changed certificate: claim, look at both sides at once, write, commit', async () => {
-    const world = await replicated();
+    const world = await replicated(first);
     world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
     expect(await timedPass(world)).toEqual([
       '0 table update',
@@ -59,7 +60,7 @@ describe('what a pass costs', () => {
   });
 
   it('is, for an equal one, a full read of the copy in place of the write', async () => {
-    const world = await replicated();
+    const world = await replicated(first);
     expect(await timedPass(world)).toEqual([
       '0 table update',
       '0 table get',
@@ -71,7 +72,7 @@ describe('what a pass costs', () => {
   });
 
   it('is, for another name, that and one write', async () => {
-    const world = await replicated();
+    const world = await replicated(first);
     await world.primary.store.updateMetadata('c1', described('shop 2'), undefined);
     expect((await timedPass(world)).slice(4)).toEqual([
       '20 backup read',
@@ -81,7 +82,7 @@ describe('what a pass costs', () => {
   });
 
   it('is, for other content and another name, two writes', async () => {
-    const world = await replicated();
+    const world = await replicated(first);
     world.primary.store.put({ content: second, metadata: described('shop 2') }, 'c1');
     expect((await timedPass(world)).slice(4)).toEqual([
       '20 backup reimport',
@@ -91,7 +92,7 @@ describe('what a pass costs', () => {
   });
 
   it('is the same for two backups, side by side', async () => {
-    const world = await replicated({ backups: [{}, {}] });
+    const world = await replicated(first, { backups: [{}, {}] });
     world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
     expect((await timedPass(world)).slice(2)).toEqual([
       '10 primary read',
@@ -104,7 +105,7 @@ describe('what a pass costs', () => {
   });
 
   it('asks a service that finds marks for them at the same time', async () => {
-    const world = await replicated({ backups: [{ abilities: { findsMarks: true } }] });
+    const world = await replicated(first, { backups: [{ abilities: { findsMarks: true } }] });
     expect((await timedPass(world)).slice(2, 5)).toEqual([
       '10 primary read',
       '10 backup readMetadata',
@@ -113,7 +114,7 @@ describe('what a pass costs', () => {
   });
 
   it('is a refused claim when nothing is pending', async () => {
-    const world = await replicated();
+    const world = await replicated(first);
     expect(await world.pass('c1')).toEqual({ passes: [] });
     expect(world.calls).toEqual(['0 table update', '0 table get']);
   });
@@ -121,7 +122,7 @@ describe('what a pass costs', () => {
 
 describe('what a pass leaves', () => {
   it('is a copy that is equal, key and mark included, and a record that rests', async () => {
-    const { backup, record } = await replicated();
+    const { backup, record } = await replicated(first);
     const copy = await held(backup.store, 'backup-1');
     expect(fingerprintOf(copy.content)).toBe(fingerprintOf(first));
     expect(copy.metadata).toMatchObject({ name: 'shop', mark: markOf('c1') });
@@ -172,7 +173,9 @@ describe('what a pass leaves', () => {
   });
 
   it('logs what was written, and nothing when nothing was', async () => {
-    const world = await replicated();
+    const world = await setup();
+    world.primary.store.put({ content: first, metadata: described('shop') }, 'c1');
+    await askAndPass(world, 'c1');
     const told = () => world.lines.filter(({ level }) => level !== 'debug');
     expect(told()).toMatchObject([
       { level: 'info', event: 'copy_written', fields: { copy: 'backup-1', name: 'shop', actions: ['imported'] } },
@@ -182,7 +185,7 @@ describe('what a pass leaves', () => {
   });
 
   it('drops what the record says about stores that are no longer backups', async () => {
-    const world = await replicated({ backups: [{}, {}] });
+    const world = await replicated(first, { backups: [{}, {}] });
     const [, second] = world.link.backups;
     if (second === undefined) throw new Error('there is no second backup');
     await world.ask('c1');
@@ -193,7 +196,7 @@ describe('what a pass leaves', () => {
 
 describe('when more is asked for meanwhile', () => {
   it('begins again, and answers all its passes', async () => {
-    const world = await replicated();
+    const world = await replicated(first);
     await world.ask('c1');
     let asked = 0;
     world.primary.hooks.read = async (proceed, ...args) => {
@@ -209,7 +212,7 @@ describe('when more is asked for meanwhile', () => {
   });
 
   it('makes three passes at the most, and leaves the rest due', async () => {
-    const world = await replicated();
+    const world = await replicated(first);
     await world.ask('c1');
     world.primary.hooks.read = async (proceed, ...args) => {
       await world.ask('c1');
@@ -222,7 +225,7 @@ describe('when more is asked for meanwhile', () => {
   });
 
   it('looks at what is there then', async () => {
-    const world = await replicated();
+    const world = await replicated(first);
     await world.ask('c1');
     world.backup.hooks.read = async (proceed, ...args) => {
       delete world.backup.hooks.read;
@@ -237,14 +240,14 @@ describe('when more is asked for meanwhile', () => {
 
 describe('two workers', () => {
   it('do not work on one certificate at one time', async () => {
-    const world = await replicated();
+    const world = await replicated(first);
     await world.ask('c1');
     const answers = await Promise.all([world.pass('c1'), world.pass('c1')]);
     expect(answers.map(({ passes }) => passes.length)).toEqual([1, 0]);
   });
 
   it('are not hindered by one that died', async () => {
-    const world = await replicated();
+    const world = await replicated(first);
     world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
     await world.ask('c1');
     world.primary.hooks.read = () => new Promise(() => {});
@@ -266,7 +269,7 @@ describe('two workers', () => {
 
 describe('a table that fails', () => {
   it('ends the pass before any store is written to', async () => {
-    const world = await replicated();
+    const world = await replicated(first);
     world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
     await world.ask('c1');
     world.table.hooks.update = () => Promise.reject(new CodedError('table_unavailable', 'not reached'));

@@ -93,7 +93,7 @@ async function send<T>(
   const limited = fault === 'limited' || fault === 'limited-until';
   if (fault === undefined || (limited && kind.failures.limited === undefined)) {
     const value = await attempt(apply);
-    await time.wait(1 + Math.floor(time.random() * 20));
+    if (source.on) await time.wait(1 + Math.floor(time.random() * 20));
     await process.awake();
     return value();
   }

@@ -52,10 +52,10 @@ async function makePool(): Promise<Pool> {
  */
 function remembering(content: CertificateContent): CertificateContent {
   for (const certificate of [content.leaf, ...content.chain]) {
-    remember(certificate, 'verify', (key) =>
-      (key as { export(o: object): Buffer }).export({ type: 'spki', format: 'der' }).toString('base64'),
-    );
-    remember(certificate, 'checkIssued', (issuer) => (issuer as X509Certificate).fingerprint256);
+    remember(certificate, 'verify');
+    remember(certificate, 'checkIssued');
+    const legacy = certificate.toLegacyObject();
+    Object.defineProperty(certificate, 'toLegacyObject', { value: () => legacy });
     for (const name of [
       'raw',
       'validFrom',
@@ -74,18 +74,13 @@ function remembering(content: CertificateContent): CertificateContent {
   return content;
 }
 
-function remember(
-  certificate: X509Certificate,
-  method: 'verify' | 'checkIssued',
-  keyOf: (argument: unknown) => string,
-): void {
-  const answers = new Map<string, boolean>();
-  const original = certificate[method].bind(certificate) as (argument: unknown) => boolean;
+function remember(certificate: X509Certificate, method: 'verify' | 'checkIssued'): void {
+  const answers = new WeakMap<object, boolean>();
+  const original = certificate[method].bind(certificate) as (argument: object) => boolean;
   Object.defineProperty(certificate, method, {
-    value: (argument: unknown) => {
-      const key = keyOf(argument);
-      const answer = answers.get(key) ?? original(argument);
-      answers.set(key, answer);
+    value: (argument: object) => {
+      const answer = answers.get(argument) ?? original(argument);
+      answers.set(argument, answer);
       return answer;
     },
   });

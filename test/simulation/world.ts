@@ -132,23 +132,13 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
       },
     };
     dispatches.push(dispatch);
-    receivers.push({
-      process,
-      acknowledge: (event) =>
-        acknowledge({ ...parts, notifications: idempotencyRecords(own), dispatch: unsure }, linkName, event),
+    const running = { ...parts, dispatch: unsure };
+    processes.push({
+      isDead: () => process.dead,
+      acknowledge: (event) => acknowledge({ ...running, notifications: idempotencyRecords(own) }, linkName, event),
+      sweep: () => sweep(running, [link]),
+      reconcile: () => reconcile(running, link),
     });
-    const periodically = (periodMs: number, firstMs: number, task: () => Promise<unknown>) => {
-      const again = () => {
-        if (process.dead) return;
-        task().catch(() => {});
-        time.at(time.now() + periodMs, again);
-      };
-      time.at(time.now() + firstMs, again);
-    };
-    periodically(sweepEveryMs, random() * sweepEveryMs, () => sweep({ ...parts, dispatch: unsure }, [link]));
-    if (withReconcile) {
-      periodically(reconcileEveryMs, random() * 1_000, () => reconcile({ ...parts, dispatch: unsure }, link));
-    }
     stop = () => void dispatch.stop();
   }
 
@@ -162,12 +152,36 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
     };
   }
 
-  const receivers: { process: { dead: boolean }; acknowledge: (event: LifecycleEvent) => Promise<unknown> }[] = [];
+  interface Host {
+    readonly isDead: () => boolean;
+    readonly acknowledge: (event: LifecycleEvent) => Promise<unknown>;
+    readonly sweep: () => Promise<unknown>;
+    readonly reconcile: () => Promise<unknown>;
+  }
+  const processes: Host[] = [];
+
+  /** Some process that lives; while all are dead, nothing happens. */
+  function someProcess(): Host | undefined {
+    const living = processes.filter((host) => !host.isDead());
+    return living[Math.floor(random() * living.length)];
+  }
+
+  /** A schedule outside of the processes: now and then a run is lost, or there are two. */
+  function periodically(periodMs: number, task: (host: Host) => Promise<unknown>): void {
+    const run = () => {
+      const runs = faults.on && chance(0.2) ? Math.floor(random() * 3) : 1;
+      for (let count = 0; count < runs; count += 1) {
+        const host = someProcess();
+        if (host !== undefined) task(host).catch(() => {});
+      }
+      time.at(time.now() + periodMs, run);
+    };
+    time.at(time.now() + random() * 1_000, run);
+  }
 
   /** Delivers a notification to some process, as often as the sender cares to try. */
   async function notify(certificate: string, digest: string, tries = 4): Promise<void> {
-    const receiver = receivers.filter(({ process }) => !process.dead)[Math.floor(random() * receivers.length)];
-    const answer = receiver?.acknowledge({
+    const answer = someProcess()?.acknowledge({
       kind: 'reimported',
       changes: true,
       type: 'cert_reimported',
@@ -192,5 +206,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
     wanted -= 1;
     start();
   }
+  periodically(sweepEveryMs, (host) => host.sweep());
+  if (withReconcile) periodically(reconcileEveryMs, (host) => host.reconcile());
   return { time, random, chance, primary, backups, faults, journal, table, notify, pool, trace };
 }

@@ -199,6 +199,23 @@ export async function askAndPass(world: Setup, certificate: string): Promise<Rep
   return world.pass(certificate);
 }
 
+/** A world in which the certificate `c1`, named `shop`, has been replicated, and nothing is left to do. */
+export async function replicated(held: CertificateContent, options: SetupOptions = {}): Promise<Setup> {
+  const world = await setup(options);
+  world.primary.store.put({ content: held, metadata: described('shop') }, 'c1');
+  await askAndPass(world, 'c1');
+  world.calls.length = 0;
+  world.lines.length = 0;
+  return world;
+}
+
+/** The writes among the calls to stores, without their moments. */
+export function writesIn(world: Setup): readonly string[] {
+  return world.calls
+    .map((call) => call.replace(/^\d+ /, ''))
+    .filter((call) => /^(?!table ).* (import|reimport|updateMetadata|delete)$/.test(call));
+}
+
 /** What a store holds under an id. Throws if it cannot be read. */
 export async function held(store: MemoryStore, id: string): Promise<StoredCertificate> {
   const reading = await store.read(id);

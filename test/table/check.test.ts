@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CodedError } from '../../src/errors.ts';
 import {
@@ -54,7 +53,7 @@ describe('values', () => {
   it.each<readonly [string, unknown]>([
     ['undefined', undefined],
     ['undefined within', { list: [1, { a: undefined }] }],
-    ['a hole', [1, , 2]], // biome-ignore lint/suspicious/noSparseArray: the hole is the point
+    ['a hole', Object.assign([], { 1: 1 })],
     ['NaN', Number.NaN],
     ['Infinity within', [Number.POSITIVE_INFINITY]],
     ['a number beyond DynamoDB', 1e126],
@@ -176,14 +175,4 @@ it.each([
   const empty = rowJson({ partition: 'p', sort: 's', text: '' });
   const text = `é${'x'.repeat(bytes - empty.length - 2)}`;
   expect(codeOf(() => rowJson({ partition: 'p', sort: 's', text }))).toBe(expected);
-});
-
-it('takes whatever JSON can say, and gives it back', () => {
-  fc.assert(
-    fc.property(fc.jsonValue({ noUnicodeString: false }), (value) => {
-      const text = JSON.stringify(value);
-      fc.pre(!/"(__proto__)?":|e-[12]\d\d|e-3|e\+/.test(text) && !text.includes('\\ud'));
-      expect(JSON.stringify(checkedFields({ field: value as Value }).field)).toBe(text);
-    }),
-  );
 });

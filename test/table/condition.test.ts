@@ -3,7 +3,10 @@ import { expect, it } from 'vitest';
 import { compareText } from '../../src/table/condition.ts';
 import { justAfter, numberBytes, partitionBytes, rowKey } from '../../src/table/lmdb-format.ts';
 
-const text = fc.oneof(fc.string({ unit: 'binary', maxLength: 4 }), fc.constantFrom('\u{e000}', '\u{ffff}', '\u{10000}'));
+const text = fc.oneof(
+  fc.string({ unit: 'binary', maxLength: 4 }),
+  fc.constantFrom('\u{e000}', '\u{ffff}', '\u{10000}'),
+);
 
 it('orders texts by their UTF-8 bytes', () => {
   expect(['\u{1f600}', '\u{ffee}', '\u{d7ff}', 'é', 'a', 'ab', ''].sort(compareText)).toEqual([

@@ -77,7 +77,11 @@ describe('what the service answers', () => {
     tableName: 'records',
     region: 'eu-central-1',
     endpoint: `http://127.0.0.1:${(scripted.address() as AddressInfo).port}`,
-    credentials: { accessKeyId: 'AKID', secretAccessKey: new Secret('long-secret'), sessionToken: new Secret('session-1') },
+    credentials: {
+      accessKeyId: 'AKID',
+      secretAccessKey: new Secret('long-secret'),
+      sessionToken: new Secret('session-1'),
+    },
     connectTimeoutMs: 10_000,
     answerTimeoutMs: 10_000,
   });
@@ -178,7 +182,10 @@ describe('what the service answers', () => {
   });
 
   it('goes on from a page that is empty', async () => {
-    script = [json(200, { Items: [], LastEvaluatedKey: { partition: { S: 'p' }, sort: { S: 'm' } } }), json(200, { Items: [item] })];
+    script = [
+      json(200, { Items: [], LastEvaluatedKey: { partition: { S: 'p' }, sort: { S: 'm' } } }),
+      json(200, { Items: [item] }),
+    ];
     const first = await table.query({ partition: 'p', limit: 5 });
     expect(first).toEqual({ rows: [], cursor: expect.any(String) });
     expect(await table.query({ partition: 'p', limit: 5, cursor: first.cursor ?? '' })).toEqual({ rows: [key] });
@@ -187,7 +194,9 @@ describe('what the service answers', () => {
 
   it('signs with the credentials it was given, and lets no error show them', async () => {
     script = [failure(403, 'AccessDeniedException')];
-    const error = asCodedError(await table.update(key, { set: { a: 'row-content' } }).catch((thrown: unknown) => thrown));
+    const error = asCodedError(
+      await table.update(key, { set: { a: 'row-content' } }).catch((thrown: unknown) => thrown),
+    );
     expect(asked[0]?.headers).toMatchObject({
       authorization: expect.stringContaining('Credential=AKID/'),
       'x-amz-security-token': 'session-1',
@@ -199,7 +208,11 @@ describe('what the service answers', () => {
   it('waits a minute at most for a new table', async () => {
     const waits: number[] = [];
     const runtime = { wait: async (milliseconds: number) => void waits.push(milliseconds) };
-    script = [json(200, {}), failure(400, 'ResourceNotFoundException'), json(200, { Table: { TableStatus: 'CREATING' } })];
+    script = [
+      json(200, {}),
+      failure(400, 'ResourceNotFoundException'),
+      json(200, { Table: { TableStatus: 'CREATING' } }),
+    ];
     await expect(createDynamodbTable({ ...options(), runtime })).rejects.toMatchObject({ code: 'table_unavailable' });
     expect(waits.reduce((sum, each) => sum + each, 0)).toBe(60_000);
   });
