@@ -11,6 +11,7 @@ const entryPoints = {
   certstandby: './src/cli/main.ts',
   bench: './test/bench/main.ts',
   simulate: './test/simulation/main.ts',
+  kills: './test/kills/main.ts',
 };
 
 /**

@@ -8,6 +8,8 @@ export const limits = {
   notificationTextCharacters: 256,
   /** Characters of a certificate id in a notification. */
   certificateIdCharacters: 128,
+  /** Least length of the RSA key that verifies notifications, in bits (RFC 7518, 3.3). */
+  verificationKeyBits: 2048,
   /** Until a request to the receiver must have arrived: its headers, all of it. Milliseconds. */
   requestHeadersMs: 10_000,
   requestMs: 30_000,

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { errorFields, type Log } from '../log.ts';
@@ -57,6 +58,8 @@ export function delivery(context: {
 }) {
   const { instance, channels, table, runtime, log, policy } = context;
   const stop = new AbortController();
+  // Every notification under way listens to it; that many are no leak.
+  setMaxListeners(0, stop.signal);
   const underWay = new Set<Promise<void>>();
   const waiting = new Map<string, number>();
   const lane = lanes(limits.deliveriesAtOnce);

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import { CodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
 import { jsonMembers, parseJsonObject } from './json.ts';
 
 /** The header that Certificate Manager sends, `{"alg":"RS256"}`, as it stands in a token. */
@@ -8,8 +9,6 @@ const usualHeader = 'eyJhbGciOiJSUzI1NiJ9';
 
 /** Header parameters that bring a key (RFC 7515, 4.1) or change what the bytes mean (`crit`, `b64` of RFC 7797, `zip` and `enc` of RFC 7516). */
 const refusedParameters = new Set(['jwk', 'jku', 'x5u', 'x5c', 'crit', 'b64', 'zip', 'enc']);
-
-const leastModulusBits = 2048;
 
 /**
  * The payload bytes of a compact JWS that this key signed with RS256. A strict gate in front of the platform's own check: each
@@ -75,7 +74,8 @@ export function pinVerificationKey(pem: string): KeyObject {
   const key = readPublicKey(pem);
   const { modulusLength: bits = 0 } = key.asymmetricKeyDetails ?? {};
   if (key.asymmetricKeyType !== 'rsa') throw unusableKey(`its type is ${key.asymmetricKeyType}, not rsa`);
-  if (bits < leastModulusBits) throw unusableKey(`it has ${bits} bits, at least ${leastModulusBits} are needed`);
+  if (bits < limits.verificationKeyBits)
+    throw unusableKey(`it has ${bits} bits, at least ${limits.verificationKeyBits} are needed`);
   return key;
 }
 

@@ -18,7 +18,8 @@ export interface PrimaryState {
   readonly revision?: string;
   /** Serial and dates, as a listing tells them (`listedFacts` in replication/). */
   readonly listedFacts: string;
-  readonly notAfter: number;
+  /** Absent if the certificate says no date. */
+  readonly notAfter?: number;
   /** When the certificate changed there, epoch milliseconds, and who says so. */
   readonly changedAt: number;
   readonly changedAtFrom: 'last-modified' | 'event' | 'acknowledged';
@@ -51,8 +52,9 @@ export interface Refusal {
   readonly facts: string;
   /** Found by judging the primary alone; absent if it was found against the copy that a backup holds. */
   readonly byPolicy?: boolean;
-  /** The primary's revision when it was found, if it has one. */
+  /** The primary's revision when it was found, if it has one, and serial and dates as a listing tells them, if they could be had. */
   readonly revision?: string;
+  readonly listedFacts?: string;
   readonly since: number;
   readonly looks: number;
 }
@@ -119,6 +121,7 @@ const rowSchema = z.object({
       facts: z.string(),
       byPolicy: z.optional(z.boolean()),
       revision: z.optional(z.string()),
+      listedFacts: z.optional(z.string()),
       since: z.number(),
       looks: z.number(),
     }),
@@ -130,7 +133,7 @@ const rowSchema = z.object({
       metadataDigest: z.string(),
       revision: z.optional(z.string()),
       listedFacts: z.string(),
-      notAfter: z.number(),
+      notAfter: z.optional(z.number()),
       changedAt: z.number(),
       changedAtFrom: z.enum(['last-modified', 'event', 'acknowledged']),
       lookedAt: z.number(),

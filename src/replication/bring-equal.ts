@@ -99,8 +99,12 @@ export async function bringEqual(task: BackupTask, look: BackupLook): Promise<Ba
     if (thrown instanceof Waiting) return { ...attempt.summary(), state, equal: false, again: thrown.until };
     const now = runtime.now();
     const lastError = { code: error.code, message: error.message, at: now };
-    if (thrown instanceof Unfit)
-      return { ...attempt.summary(), state: { ...state, lastError }, equal: false, error, refused: true };
+    if (thrown instanceof Unfit) {
+      // The copy was read, and stays: reconcile asks again when it is no longer this one.
+      const { revision } = attempt;
+      const kept = { ...state, lastError, ...(revision === undefined ? {} : { revision }) };
+      return { ...attempt.summary(), state: kept, equal: false, error, refused: true };
+    }
     const attempts = look.state.attempts + 1;
     const notBefore = now + backoffMs(attempts, runtime.random, timing, error.retryAfterMs);
     const doubtful = attempt.summary().doubtful || error.code === 'store_conflict';
@@ -172,7 +176,8 @@ class Attempt {
     const content = await this.#makeContentEqual(holding);
     if (content === 'replaced') return;
     await this.#removeSurplus(content.full !== undefined);
-    await this.#describe(content.full?.metadata ?? holding.metadata, holding.id);
+    const described = content.full?.metadata ?? holding.metadata ?? (await this.#calls.readMetadata(holding.id));
+    await this.#describe(described, holding.id);
     // The copy is equal, but whether it is the only one was to be found out and could not be.
     if (this.#look.markedError !== undefined) throw this.#look.markedError;
   }
@@ -264,6 +269,7 @@ class Attempt {
       content.chain.length > 0 &&
       content.leaf.issuer === sound.content.leaf.issuer
     ) {
+      this.revision = reading.metadata.revision;
       throw new Unfit(
         'certificate_chain_missing',
         'the primary holds a leaf without its chain, and the copy of the same issuer has one: the copy stays as it is',
@@ -314,12 +320,14 @@ class Attempt {
     const { beganAt, doubt, mark, sound } = this.#task;
     if (this.#look.markedError !== undefined) throw this.#look.markedError;
     if (doubt !== undefined && (doubt > beganAt || this.#look.marked === undefined)) throw new Waiting(doubt);
-    const token = sha256(`${formatMark(mark)}${replaces === undefined ? '' : ` instead of ${replaces}`}`);
+    // A replacement is made once for each content; what an earlier attempt at another content left is not in its way.
+    const replacement = replaces === undefined ? '' : ` instead of ${replaces} as ${sound.fingerprint}`;
+    const token = sha256(`${formatMark(mark)}${replacement}`);
     // Where names are unique the copy to be replaced still has this one; a later look gives the name over.
     const metadata =
-      replaces === undefined || !this.#store.abilities.uniqueNames
+      replacement === '' || !this.#store.abilities.uniqueNames
         ? this.#given
-        : { ...this.#given, name: `${this.#given.name}-${sha256(replaces).slice(0, 8)}` };
+        : { ...this.#given, name: `${this.#given.name}-${sha256(replacement).slice(0, 8)}` };
     const answer = await this.#calls.send((signal) =>
       this.#store.import({ content: sound.content, metadata, mark, token }, { signal }),
     );
@@ -370,6 +378,7 @@ class Attempt {
       const hopeless =
         code === 'store_unavailable' &&
         this.#look.state.attempts >= unreadableAfterAttempts &&
+        this.#store.abilities.reimportsInPlace &&
         this.#task.sound.content.chain.length > 0;
       if (code === 'store_content_unreadable' || hopeless) return 'unreadable';
       throw thrown;

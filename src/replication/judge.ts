@@ -17,19 +17,35 @@ export interface Sound {
 /** What a look at the primary comes to. Different answers, never confused. */
 export type Verdict =
   | ({ readonly kind: 'sound' } & Sound)
-  | { readonly kind: 'refused'; readonly error: CodedError; readonly facts: string; readonly found?: Sound }
+  | {
+      readonly kind: 'refused';
+      readonly error: CodedError;
+      readonly facts: string;
+      readonly found?: Sound;
+      /** What the service says about it; absent where it says nothing. */
+      readonly metadata?: CertificateMetadata;
+    }
   | { readonly kind: 'aside'; readonly why: Aside; readonly found?: Sound }
   | { readonly kind: 'absent' }
   | { readonly kind: 'unreadable'; readonly error: CodedError };
 
-/** Judges what the primary holds at a moment: whether a copy of it would serve, and whether this link copies it at all. */
-export function judge(link: Link, reading: Reading<StoredCertificate>, now: number): Verdict {
+/**
+ * Judges what the primary holds at a moment: whether a copy of it would serve, and whether this link copies it at all.
+ * `described` is what the service says about a certificate whose content cannot be understood.
+ */
+export function judge(
+  link: Link,
+  reading: Reading<StoredCertificate>,
+  now: number,
+  described?: CertificateMetadata,
+): Verdict {
   if (reading.state === 'absent') return { kind: 'absent' };
   if (reading.state === 'unreadable') {
     const { error } = reading;
+    if (described !== undefined && !includes(link.filter, described)) return { kind: 'aside', why: 'excluded' };
     // Held there, but not as a certificate that parses: that is a finding about the content, not a failure to reach the store.
     return error.code === 'store_content_unreadable'
-      ? { kind: 'refused', error, facts: error.message }
+      ? { kind: 'refused', error, facts: error.message, ...(described && { metadata: described }) }
       : { kind: 'unreadable', error };
   }
   const { metadata, content } = reading.value;
@@ -47,7 +63,7 @@ export function judge(link: Link, reading: Reading<StoredCertificate>, now: numb
     contentProblem(content, { nowMs: now, requireChain: link.policy.requireChain }) ?? regionProblem(link);
   return problem === undefined
     ? { kind: 'sound', ...found }
-    : { kind: 'refused', error: problem, facts: `${problem.code} ${found.fingerprint}`, found };
+    : { kind: 'refused', error: problem, facts: `${problem.code} ${found.fingerprint}`, found, metadata };
 }
 
 /** The first backup whose region the policy forbids, as a coded problem. */

@@ -33,14 +33,19 @@ export function readBy<T>(
   })).catch((thrown: unknown): Reading<T> => ({ state: 'unreadable', error: asCodedError(thrown) }));
 }
 
+/** What one look saw at the primary. */
+export interface PrimaryLook {
+  readonly reading: Reading<StoredCertificate>;
+  /** What the service says about a certificate whose content cannot be understood. */
+  readonly described?: CertificateMetadata;
+}
+
 /** Looks at the primary in full. */
-export function lookAtPrimary(
-  runtime: Runtime,
-  at: number,
-  store: Store,
-  id: string,
-): Promise<Reading<StoredCertificate>> {
-  return readBy(runtime, at, store, (signal) => store.read(id, { signal }));
+export async function lookAtPrimary(runtime: Runtime, at: number, store: Store, id: string): Promise<PrimaryLook> {
+  const reading = await readBy(runtime, at, store, (signal) => store.read(id, { signal }));
+  if (reading.state !== 'unreadable' || reading.error.code !== 'store_content_unreadable') return { reading };
+  const described = await readBy(runtime, at, store, (signal) => store.readMetadata(id, { signal }));
+  return described.state === 'present' ? { reading, described: described.value } : { reading };
 }
 
 /**

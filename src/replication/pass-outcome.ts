@@ -1,6 +1,7 @@
 import type { CodedError } from '../errors.ts';
 import type { PrimaryState, ReplicationRecord } from '../records/replication-record.ts';
 import type { LeaseHolderFields } from '../records/replication-records.ts';
+import type { CertificateMetadata } from '../store/store.ts';
 import type { BackupOutcome } from './bring-equal.ts';
 import type { Sound, Verdict } from './judge.ts';
 import { type Link, listedFacts } from './link.ts';
@@ -12,13 +13,15 @@ export function primaryState(record: ReplicationRecord, verdict: Verdict, beganA
   const found = foundIn(verdict);
   if (found === undefined) return record.primary;
   const { metadata, fingerprint, metadataDigest } = found;
+  const notAfter = Date.parse(found.content.leaf.validTo);
   return {
     name: metadata.name,
     fingerprint,
     metadataDigest,
-    notAfter: Date.parse(found.content.leaf.validTo),
     listedFacts: listedFacts(metadata),
     lookedAt: beganAt,
+    // OpenSSL reads a certificate whose dates are none, and a row holds no number that is none.
+    ...(Number.isNaN(notAfter) ? {} : { notAfter }),
     ...(metadata.revision === undefined ? {} : { revision: metadata.revision }),
     ...changeMoment(record, found, beganAt),
   };
@@ -70,11 +73,11 @@ export function leaseHolderFields(
   if (verdict.kind === 'absent') return { ...always, absentSince: record.absentSince ?? now };
   if (verdict.kind === 'aside') return { ...always, aside: verdict.why };
   if (verdict.kind === 'refused') {
-    return { ...always, ...refusalOf(record, { ...verdict, byPolicy: true }, primary, now) };
+    return { ...always, ...refusalOf(record, { ...verdict, byPolicy: true }, now) };
   }
   if (unfit !== undefined) {
     const facts = `${unfit.code} ${verdict.fingerprint}`;
-    return { ...always, ...refusalOf(record, { error: unfit, facts }, primary, now) };
+    return { ...always, ...refusalOf(record, { error: unfit, facts, metadata: verdict.metadata }, now) };
   }
   return always;
 }
@@ -82,11 +85,15 @@ export function leaseHolderFields(
 /** The finding, counted on if it is the same as before. */
 function refusalOf(
   record: ReplicationRecord,
-  finding: { readonly error: CodedError; readonly facts: string; readonly byPolicy?: boolean },
-  primary: PrimaryState | undefined,
+  finding: {
+    readonly error: CodedError;
+    readonly facts: string;
+    readonly metadata?: CertificateMetadata;
+    readonly byPolicy?: boolean;
+  },
   now: number,
 ): Pick<LeaseHolderFields, 'refusal' | 'lastError'> {
-  const { error, facts, byPolicy } = finding;
+  const { error, facts, metadata, byPolicy } = finding;
   const same = record.refusal?.facts === facts ? record.refusal : undefined;
   return {
     refusal: {
@@ -95,7 +102,8 @@ function refusalOf(
       since: same?.since ?? now,
       looks: (same?.looks ?? 0) + 1,
       ...(byPolicy === undefined ? {} : { byPolicy }),
-      ...(primary?.revision === undefined ? {} : { revision: primary.revision }),
+      ...(metadata === undefined ? {} : { listedFacts: listedFacts(metadata) }),
+      ...(metadata?.revision === undefined ? {} : { revision: metadata.revision }),
     },
     lastError: recorded(error, now),
   };

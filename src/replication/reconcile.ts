@@ -131,6 +131,9 @@ function reasonToAsk(
   backups: readonly { readonly store: string; readonly copies: ReadonlyMap<string, ListedCopy> }[],
   { now, timing }: { readonly now: number; readonly timing: Timing },
 ): Reason | undefined {
+  // What rests by judgement of the primary alone, and has not changed, is not asked for again: nothing would be done.
+  if (record !== undefined && rests(link, record, listed))
+    return isDueForFullLook(listed.id, record, now, timing) ? 'due-for-a-full-look' : undefined;
   const copies = backups.map(({ store, copies }) => ({
     listed: copies.get(listed.id),
     recorded: record?.backups.find((state) => state.store === store),
@@ -140,26 +143,32 @@ function reasonToAsk(
     return 'not-the-recorded-copy';
   if (record === undefined) return 'unknown';
 
-  const { primary, refusal, aside } = record;
-  if (restEnded(link, record)) return 'different';
-  const changedHere =
-    primary === undefined
-      ? refusal?.revision !== listed.revision
-      : primary.revision !== listed.revision || primary.listedFacts !== listedFacts(listed);
-  if (record.absentSince !== undefined || changedHere) return 'different';
-  // What rests by judgement of the primary alone, and has not changed, is not asked for again.
-  if (aside === undefined && refusal?.byPolicy !== true) {
-    const changedThere = copies.some(
-      (copy) => copy.listed !== undefined && (copy.recorded?.revision ?? '') !== copy.listed.revision,
-    );
-    // A backup that keeps its copy against the primary's differs from it, and is to.
-    const serves =
-      refusal !== undefined ||
-      copies.every((copy) => copy.listed === undefined || sameFacts(copy.listed.facts, listedFacts(listed)));
-    if (copies.some((copy) => copy.listed === undefined)) return 'missing';
-    if (changedThere || !serves) return 'different';
-  }
-  return isDueForFullLook(listed.id, primary?.lookedAt, now, timing) ? 'due-for-a-full-look' : undefined;
+  const isAside = record.aside !== undefined || record.refusal?.byPolicy === true;
+  if (isAside || record.absentSince !== undefined || changedHere(record, listed)) return 'different';
+  const changedThere = copies.some(
+    (copy) => copy.listed !== undefined && (copy.recorded?.revision ?? '') !== copy.listed.revision,
+  );
+  // A backup that keeps its copy against the primary's differs from it, and is to.
+  const serves =
+    record.refusal !== undefined ||
+    copies.every((copy) => copy.listed === undefined || sameFacts(copy.listed.facts, listedFacts(listed)));
+  if (copies.some((copy) => copy.listed === undefined)) return 'missing';
+  if (changedThere || !serves) return 'different';
+  return isDueForFullLook(listed.id, record, now, timing) ? 'due-for-a-full-look' : undefined;
+}
+
+/** Whether a certificate is not copied, for a reason that lies in the primary alone and still holds. */
+function rests(link: Link, record: ReplicationRecord, listed: CertificateMetadata): boolean {
+  const isAside = record.aside !== undefined || record.refusal?.byPolicy === true;
+  return isAside && record.absentSince === undefined && !restEnded(link, record) && !changedHere(record, listed);
+}
+
+/** Whether the primary lists another version than the last look saw. */
+function changedHere({ primary, refusal }: ReplicationRecord, listed: CertificateMetadata): boolean {
+  // A refusal may be of content that could not be read, and then the last version that could be is an older one.
+  const seen = refusal?.byPolicy === true ? refusal : primary;
+  const facts = listedFacts(listed);
+  return seen?.revision !== listed.revision || (seen?.listedFacts ?? facts) !== facts;
 }
 
 /** Whether a certificate rests for a reason that the configuration no longer gives. (Excluded ones are never asked about here.) */
@@ -175,11 +184,16 @@ function sameFacts(a: string, b: string): boolean {
   return a.split('|').every((fact, index) => fact === '' || other[index] === '' || fact === other[index]);
 }
 
-/** Spread over the last seventh of the period by the id, so that an estate imported in one hour is not looked at in one hour. */
-function isDueForFullLook(id: string, lookedAt: number | undefined, now: number, timing: Timing): boolean {
+/**
+ * Spread over the last seventh but one of the period by the id, so that an estate imported in one hour is not looked at in one
+ * hour; the last seventh is for a reconcile that comes late.
+ */
+function isDueForFullLook(id: string, record: ReplicationRecord, now: number, timing: Timing): boolean {
+  const { primary, refusal, lastError } = record;
+  const lookedAt = (refusal === undefined ? undefined : lastError?.at) ?? primary?.lookedAt;
   if (lookedAt === undefined) return true;
   const spread = [...id].reduce((sum, character) => (sum * 31 + (character.codePointAt(0) ?? 0)) % 997, 7) / 997;
-  return now - lookedAt >= timing.fullLookMs * (1 - spread / 7);
+  return now - lookedAt >= (timing.fullLookMs * (6 - spread)) / 7;
 }
 
 async function* batches<T>(items: AsyncIterable<T>, size: number): AsyncGenerator<T[]> {

@@ -109,7 +109,7 @@ async function lookAndWrite(
   const states = backupStates(record, link.backups);
   // The primary and the backups are asked at once; each backup is written as soon as it and the primary have answered.
   const verdictSoon = lookAtPrimary(runtime, at, link.primary, record.certificate)
-    .then((reading) => judge(link, reading, runtime.now()))
+    .then(({ reading, described }) => judge(link, reading, runtime.now(), described))
     .catch((thrown: unknown): Verdict => ({ kind: 'unreadable', error: asCodedError(thrown) }));
   const outcomes = await Promise.all(
     link.backups.map(async (store, index): Promise<BackupOutcome> => {
@@ -137,7 +137,8 @@ function untouched(state: BackupOutcome['state'], again?: number): BackupOutcome
 function logPass(log: Log, report: PassReport, answer: CommitAnswer, fields: LeaseHolderFields): void {
   const { link, certificate, verdict } = report;
   const about = { link, certificate, name: report.primary?.name };
-  if (fields.refusal !== undefined && fields.refusal.looks === 1) {
+  // Once per finding: a pass that could not read the primary, or found the same again, has nothing new to tell.
+  if (fields.refusal !== undefined && fields.refusal.facts !== report.record.refusal?.facts) {
     log('warn', 'certificate_refused', { ...about, code: fields.refusal.code, message: fields.lastError?.message });
   }
   if (verdict.kind === 'unreadable') log('warn', 'primary_unreadable', { ...about, ...errorFields(verdict.error) });

@@ -10,7 +10,7 @@ export interface Timing {
   readonly lookMs: number;
   /** No write is sent, or waited for, in the last part of the lease: it is for the commit. */
   readonly commitMs: number;
-  /** Backoff of failed attempts: full jitter below `base * 2 ** attempts`, at most `cap`. */
+  /** Backoff of failed attempts: full jitter below `base * 2 ** (attempts - 1)`, at most `cap`. */
   readonly backoffBaseMs: number;
   readonly backoffCapMs: number;
   /** When a refused certificate is looked at again, counted from each look; after the last one it rests. */

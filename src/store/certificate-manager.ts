@@ -2,6 +2,7 @@ import { createPublicKey } from 'node:crypto';
 import type { CertificateContent } from '../certificate/certificate.ts';
 import { parseContent, toPem } from '../certificate/pem.ts';
 import { asCodedError, CodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Secret } from '../secret.ts';
 import { readCertificate, readContent, readCursor, readPage, readPublicKey } from './certificate-manager-answers.ts';
@@ -235,11 +236,17 @@ function writeAnswer(instance: InstanceCrn, call: ServiceCall, id: string, answe
   return { id, metadata };
 }
 
-/** A PEM public key as Node writes it; `undefined` for anything else, a private key or a certificate too. */
+/**
+ * A PEM public key as Node writes it; `undefined` for anything that no notification could be verified with: a private key, a
+ * certificate, a key that is not RSA or too short. It would take the place of a good one.
+ */
 function canonicalPublicKey(pem: string | undefined): string | undefined {
   if (pem === undefined || !/^\s*-----BEGIN PUBLIC KEY-----/.test(pem)) return undefined;
   try {
-    return createPublicKey(pem).export({ type: 'spki', format: 'pem' }).toString();
+    const key = createPublicKey(pem);
+    const bits = key.asymmetricKeyDetails?.modulusLength ?? 0;
+    if (key.asymmetricKeyType !== 'rsa' || bits < limits.verificationKeyBits) return undefined;
+    return key.export({ type: 'spki', format: 'pem' }).toString();
   } catch {
     return undefined;
   }

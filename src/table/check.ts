@@ -133,7 +133,7 @@ export function checkedCondition(condition: Condition): Condition {
   return condition;
 }
 
-export function checkLimit(limit: number): void {
+function checkLimit(limit: number): void {
   if (!Number.isSafeInteger(limit) || limit < 1 || limit > limits.tablePageRows)
     throw fault(`a page of ${limit} rows was asked for, 1 to ${limits.tablePageRows} are allowed`);
 }

@@ -61,7 +61,7 @@ export function applied(key: Key, row: Row | undefined, change: CheckedChange): 
   const fields = new Map<string, Value>(Object.entries(row ?? {}));
   for (const [name, value] of Object.entries(change.set)) fields.set(name, value);
   for (const [name, amount] of Object.entries(change.add)) {
-    const before = fields.get(name) ?? 0;
+    const before = fields.has(name) ? fields.get(name) : 0;
     if (typeof before !== 'number') throw fault(`field ${name} holds no number to add to`);
     fields.set(name, checkNumber(before + amount, name));
   }

@@ -9,7 +9,7 @@ import type { Condition, Key, Row, Value } from './table.ts';
  */
 
 /** The value as an attribute. A number goes over the wire as text: the shortest that reads back as the same double. */
-export function toAttribute(value: Value): AttributeValue {
+function toAttribute(value: Value): AttributeValue {
   if (value === null) return { NULL: true };
   if (typeof value === 'string') return { S: value };
   if (typeof value === 'number') return { N: `${value}` };
@@ -19,7 +19,7 @@ export function toAttribute(value: Value): AttributeValue {
   return { M: toItem(value as Readonly<Record<string, Value>>) };
 }
 
-export function toItem(fields: Readonly<Record<string, Value>>): Record<string, AttributeValue> {
+function toItem(fields: Readonly<Record<string, Value>>): Record<string, AttributeValue> {
   return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, toAttribute(value)]));
 }
 

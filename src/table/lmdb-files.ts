@@ -26,7 +26,8 @@ export function openFiles(path: string): Files {
     permissionsMode: 0o600,
     // A commit is on disk before anyone sees it: with overlapping sync it would be visible first.
     overlappingSync: false,
-    // Batches are made in lmdb.ts. Those of the library leave a rejected promise that nobody holds when a commit fails.
+    // Batches are made in lmdb-commits.ts. Those of the library cost a turn of the event loop, and may leave a rejected promise
+    // that nobody holds when a commit fails.
     eventTurnBatching: false,
   };
   const root = open<Buffer, Buffer>(options);

@@ -5,7 +5,8 @@
  * number in its field `wakeAt`; it is read per partition, in order of `wakeAt`. A row with `expiresAt` (epoch *seconds*, as
  * DynamoDB wants it) may vanish at any time after that moment, and may as well stay: who cares looks at the field.
  *
- * No engine takes what another refuses: check.ts says what goes in. `test/table/contract.ts` is the suite that every kind runs.
+ * A kind is one file beside this one, its helpers named after it. No engine takes what another refuses: check.ts says what goes
+ * in. `test/table/contract.ts` is the suite that every kind runs.
  */
 
 /**
@@ -23,9 +24,6 @@ export interface Key {
 
 /** A row as read: its key and its fields, in one flat object. */
 export type Row = Key & { readonly [field: string]: Value };
-
-/** A literal, or another field of the same row. */
-export type Operand = Value | { readonly fieldOf: string };
 
 /**
  * What must hold for a conditional write. A comparison with a field that is absent (on either side) does not hold; numbers

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { createDevelopmentCa } from '../../src/instance/development-ca.ts';
+import { exchangeToken } from '../support/instance.ts';
 import { payloadV5, type Signer } from '../support/notifications.ts';
 import type { Child } from './child.ts';
 import type { productHandlers } from './product.ts';
 import type { Report } from './report.ts';
-import { asContent, type Content, contentFingerprint, type RestClient } from './rest.ts';
+import { asContent, type Content, type RestClient, restClient, type Side, sameContent } from './rest.ts';
 import type { Pair, serverHandlers } from './servers.ts';
 import type { straightforwardHandlers } from './straightforward.ts';
 
@@ -12,6 +13,7 @@ import type { straightforwardHandlers } from './straightforward.ts';
 export interface Bench {
   readonly report: Report;
   readonly signer: Signer;
+  /** The servers as the contenders reach them, and clients of the one who measures, without a network in between. */
   readonly pair: Pair;
   readonly primary: RestClient;
   readonly backup: RestClient;
@@ -58,8 +60,22 @@ export async function post(url: string, body: string): Promise<unknown> {
 /** Whether a copy in the backup is what it is to be: certificate, chain and private key. */
 export async function holds(backup: RestClient, copy: string, wanted: Content): Promise<boolean> {
   const { data } = await backup.download(copy);
-  return contentFingerprint(data) === contentFingerprint(wanted);
+  return sameContent(data, wanted);
 }
+
+/** The floor: downloads a certificate by its id and reimports it into its copy, with tokens that are there. */
+export async function plainCopy({ primary, backup }: Pair, copies: ReadonlyMap<string, string>) {
+  const from = await signIn(primary);
+  const to = await signIn(backup);
+  return async (id: string): Promise<void> => {
+    const { data } = await from.download(id);
+    await to.reimport(copies.get(id) ?? '', data);
+  };
+}
+
+/** A client with a new token. */
+export const signIn = async (side: Side): Promise<RestClient> =>
+  restClient(side, await exchangeToken(side.url, side.apiKey));
 
 /** Works on all items, so many at a time. */
 export async function inParallel<T>(

@@ -1,9 +1,13 @@
-import { type Bench, eventBody, holds, makeSubjects, post, type Subject } from './bench.ts';
+import { type Bench, eventBody, holds, makeSubjects, plainCopy, post, type Subject } from './bench.ts';
 import { clockMs, quantile } from './statistics.ts';
 
-const warmUpRounds = 40;
-const rounds = 300;
 const subjectsEach = 4;
+
+/** How often each contender is measured, and how often before that. */
+interface Rounds {
+  readonly warmUp: number;
+  readonly measured: number;
+}
 
 /** One way of getting a changed certificate into the backup, and its own certificates. */
 interface Contender {
@@ -15,24 +19,24 @@ interface Contender {
 }
 
 /** From the moment a signed event is posted until the backup serves the new certificate: one at a time, the contenders in turn. */
-export async function measureLatency(bench: Bench): Promise<void> {
+export async function measureLatency(bench: Bench, network: string, { warmUp, measured }: Rounds): Promise<void> {
   const { report } = bench;
   const contenders = [await floor(bench), await product(bench), await straightforward(bench)];
   const times = contenders.map((): number[] => []);
-  for (let round = -warmUpRounds; round < rounds; round += 1) {
-    const turn = Math.floor((round + warmUpRounds) / subjectsEach);
+  for (let round = 0; round < warmUp + measured; round += 1) {
+    const turn = Math.floor(round / subjectsEach);
     for (let offset = 0; offset < contenders.length; offset += 1) {
       // Whoever comes first pays for what the others left behind, so that comes round too.
       const index = (offset + turn) % contenders.length;
       const contender = contenders[index] as Contender;
-      const subject = contender.subjects[(round + warmUpRounds) % subjectsEach] as Subject;
+      const subject = contender.subjects[round % subjectsEach] as Subject;
       await bench.primary.reimport(subject.id, versionOf(subject, turn));
       const took = await contender.replicate(subject);
-      if (round >= 0) times[index]?.push(took);
+      if (round >= warmUp) times[index]?.push(took);
     }
   }
 
-  report.heading(`Event to backup, one changed certificate at a time, ms: p50 and p99 of ${rounds}`);
+  report.heading(`Event to backup, ${network}: one changed certificate at a time, ms, of ${measured}`);
   const medians = times.map((each) => quantile(each, 0.5));
   const [floorMs = 0, productMs = 0, straightforwardMs = 0] = medians;
   const ratios = [
@@ -48,14 +52,13 @@ export async function measureLatency(bench: Bench): Promise<void> {
     );
     report.line(name, `p50 ${p50}   p99 ${p99}`, ratios[index]);
   }
-  await check(bench, contenders);
+  await check(bench, contenders, Math.floor((warmUp + measured - 1) / subjectsEach));
 }
 
 const versionOf = ({ versions }: Subject, turn: number) => versions[(turn + 1) % 2] as Subject['versions'][0];
 
-/** Every copy must be the version that the primary got last. */
-async function check({ report, backup }: Bench, contenders: readonly Contender[]): Promise<void> {
-  const last = Math.floor((rounds + warmUpRounds - 1) / subjectsEach);
+/** Every copy must be the version that the primary got in the last turn. */
+async function check({ report, backup }: Bench, contenders: readonly Contender[], last: number): Promise<void> {
   for (const { name, subjects, copyOf } of contenders) {
     for (const subject of subjects) {
       const copy = await copyOf(subject);
@@ -66,17 +69,17 @@ async function check({ report, backup }: Bench, contenders: readonly Contender[]
 }
 
 /** The least that any way has to do: one download and one reimport, over connections and with tokens that are there. */
-async function floor({ primary, backup }: Bench): Promise<Contender> {
+async function floor({ pair, primary, backup }: Bench): Promise<Contender> {
   const subjects = await makeSubjects(primary, 'floor', subjectsEach);
   const copies = new Map<string, string>();
   for (const { id, name, versions } of subjects) copies.set(id, await backup.import(name, versions[0]));
+  const replicate = await plainCopy(pair, copies);
   return {
     name: 'floor: one download, one reimport',
     subjects,
     async replicate({ id }) {
       const started = clockMs();
-      const { data } = await primary.download(id);
-      await backup.reimport(copies.get(id) ?? '', data);
+      await replicate(id);
       return clockMs() - started;
     },
     copyOf: async ({ id }) => copies.get(id),

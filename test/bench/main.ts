@@ -1,14 +1,13 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { exchangeToken } from '../support/instance.ts';
 import { makeSigner } from '../support/notifications.ts';
+import { type Bench, signIn } from './bench.ts';
 import { answerCalls, startChild } from './child.ts';
 import { measureLatency } from './latency.ts';
 import { productHandlers } from './product.ts';
 import { createReport, type Report } from './report.ts';
 import { measureRequests } from './requests.ts';
-import { restClient } from './rest.ts';
 import { serverHandlers } from './servers.ts';
 import { straightforwardHandlers } from './straightforward.ts';
 import { measureThroughput } from './throughput.ts';
@@ -49,27 +48,39 @@ async function runAll(): Promise<void> {
 async function measureAll(report: Report, folder: string): Promise<void> {
   const signer = makeSigner();
   measureVerify(report, signer);
+  await withBench({ report, signer, folder: join(folder, 'near'), oneWayMs: 0 }, async (bench) => {
+    await measureThroughput(bench);
+    await measureRequests(bench);
+    await measureLatency(bench, 'no network in between', { warmUp: 100, measured: 300 });
+  });
+  await withBench({ report, signer, folder: join(folder, 'far'), oneWayMs: 10 }, (bench) =>
+    measureLatency(bench, '20 ms of network for each request', { warmUp: 20, measured: 80 }),
+  );
+}
 
+/** New servers and contenders, each in a process of its own. */
+async function withBench(
+  options: Pick<Bench, 'report' | 'signer'> & { readonly folder: string; readonly oneWayMs: number },
+  measure: (bench: Bench) => Promise<void>,
+): Promise<void> {
+  const { report, signer, folder, oneWayMs } = options;
+  mkdirSync(folder);
   const servers = startChild<ReturnType<typeof serverHandlers>>('servers');
   const product = startChild<ReturnType<typeof productHandlers>>('product', ['--expose-gc']);
   const straightforward = startChild<ReturnType<typeof straightforwardHandlers>>('straightforward');
   try {
-    const pair = await servers.call('start', signer.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString());
-    const client = async (side: (typeof pair)['primary']) =>
-      restClient(side, await exchangeToken(side.url, side.apiKey));
-    const bench = {
+    const signingKey = signer.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+    const { near, pair } = await servers.call('start', { signingKey, oneWayMs });
+    await measure({
       report,
       signer,
       pair,
-      primary: await client(pair.primary),
-      backup: await client(pair.backup),
+      primary: await signIn(near.primary),
+      backup: await signIn(near.backup),
       servers,
       product: { ...product, url: await product.call('start', { pair, folder }) },
       straightforward: { ...straightforward, url: await straightforward.call('start', pair) },
-    };
-    await measureLatency(bench);
-    await measureRequests(bench);
-    await measureThroughput(bench);
+    });
   } finally {
     await Promise.all([product.stop(), straightforward.stop(), servers.stop()]);
   }

@@ -4,6 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import { findRoutes } from '../../src/instance/routes.ts';
 import { apiKeyOf, startTestInstance } from '../support/instance.ts';
 import { instanceCrn } from '../support/notifications.ts';
+import { startRelay } from './relay.ts';
 import type { Side } from './rest.ts';
 
 /** A primary and a backup, each a server of its own. */
@@ -15,16 +16,34 @@ export interface Pair {
 /** Requests that arrived, by what they asked for: `download`, `reimport`, `token`, ... of both servers together. */
 export type RequestCounts = Readonly<Record<string, number>>;
 
+const apiKey = apiKeyOf('manager');
 const backupCrn =
   'crn:v1:bluemix:public:cloudcerts:eu-gb:a/00000000000000000000000000000001:66666666-7777-4888-9999-aaaaaaaaaaaa::';
 
-/** Both servers in this process, unlimited, on tables in memory. `signingKeyPem` signs what the primary says. */
-export async function startServers(signingKeyPem: string) {
-  const signingKey = createPrivateKey(signingKeyPem);
+export interface ServerOptions {
+  /** PEM of the key that signs what the primary says. */
+  readonly signingKey: string;
+  /** What the network between the contenders and the servers takes, each way. */
+  readonly oneWayMs: number;
+}
+
+/** Both servers in this process, unlimited, on tables in memory. */
+export async function startServers({ signingKey, oneWayMs }: ServerOptions) {
   const [primary, backup] = await Promise.all([
-    startTestInstance({ crn: instanceCrn, signingKey }),
+    startTestInstance({ crn: instanceCrn, signingKey: createPrivateKey(signingKey) }),
     startTestInstance({ crn: backupCrn }),
   ]);
+  const relays: Awaited<ReturnType<typeof startRelay>>[] = [];
+  async function seenFromAfar({ url, crn }: Pick<Side, 'url' | 'crn'>): Promise<Side> {
+    const relay = await startRelay(Number(new URL(url).port), oneWayMs);
+    relays.push(relay);
+    return { url: `http://127.0.0.1:${relay.port}`, crn, apiKey };
+  }
+  const near: Pair = {
+    primary: { url: primary.url, crn: primary.crn, apiKey },
+    backup: { url: backup.url, crn: backup.crn, apiKey },
+  };
+
   let counts: Record<string, number> = {};
   // Counted where they arrive: what a client says about its own requests is not asked.
   const count = (message: unknown) => {
@@ -32,9 +51,12 @@ export async function startServers(signingKeyPem: string) {
     counts[name] = (counts[name] ?? 0) + 1;
   };
   subscribe('http.server.request.start', count);
-  const sideOf = ({ url, crn }: Side): Side => ({ url, crn, apiKey: apiKeyOf('manager') });
   return {
-    pair: { primary: sideOf(primary), backup: sideOf(backup) } satisfies Pair,
+    /** For the one who measures: without the network. */
+    near,
+    /** For the contenders. */
+    pair:
+      oneWayMs === 0 ? near : { primary: await seenFromAfar(near.primary), backup: await seenFromAfar(near.backup) },
     /** The requests since the last call, or since the start. */
     takeCounts(): RequestCounts {
       const taken = counts;
@@ -43,7 +65,7 @@ export async function startServers(signingKeyPem: string) {
     },
     async close(): Promise<void> {
       unsubscribe('http.server.request.start', count);
-      await Promise.all([primary.close(), backup.close()]);
+      await Promise.all([...relays, primary, backup].map((each) => each.close()));
     },
   };
 }
@@ -58,9 +80,10 @@ function operationOf({ method, url = '' }: IncomingMessage): string {
 export function serverHandlers() {
   let servers: Awaited<ReturnType<typeof startServers>> | undefined;
   return {
-    async start(signingKeyPem: string): Promise<Pair> {
-      servers = await startServers(signingKeyPem);
-      return servers.pair;
+    async start(options: ServerOptions): Promise<{ readonly near: Pair; readonly pair: Pair }> {
+      servers = await startServers(options);
+      const { near, pair } = servers;
+      return { near, pair };
     },
     takeCounts: (): RequestCounts => servers?.takeCounts() ?? {},
   };

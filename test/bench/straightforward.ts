@@ -52,6 +52,10 @@ export function straightforwardHandlers() {
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
       return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
     },
+    /** Tells it where copies are: certificate id, copy id. */
+    know(known: readonly (readonly [string, string])[]): void {
+      for (const [certificate, copy] of known) copies.set(certificate, copy);
+    },
     copyOf: (certificate: string): string | undefined => copies.get(certificate),
   };
 }

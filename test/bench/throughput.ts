@@ -1,5 +1,5 @@
 import { readMarkedDescription } from '../../src/store/mark.ts';
-import { type Bench, eventBody, holds, inParallel, makeSubjects, post, type Subject } from './bench.ts';
+import { type Bench, eventBody, holds, inParallel, makeSubjects, plainCopy, post, type Subject } from './bench.ts';
 import { clockMs, seededRandom, shuffled } from './statistics.ts';
 
 const certificates = 500;
@@ -54,34 +54,43 @@ async function flood(bench: Bench, subjects: readonly Subject[]): Promise<void> 
   const perSecond = ((certificates * notificationsEach) / postedMs) * 1000;
   report.line('all answered', `after ${seconds(postedMs)} s, ${perSecond.toFixed(0)} a second`);
   report.line('all replicated', `after ${seconds(doneMs)} s, ${passes} passes (then ${sweptPasses} by a sweep)`);
-  report.line(
-    'RssAnon of the product, before and after',
-    `${(memoryBefore / 1024).toFixed(1)} MiB, ${(memoryAfter / 1024).toFixed(1)} MiB`,
-  );
+  report.line('RssAnon of the product, before and after', `${mebibytes(memoryBefore)}, ${mebibytes(memoryAfter)}`);
   await check(bench, subjects, 1);
 }
 
-/** Events per second until the last copy is equal, and the same for the floor: what the two servers allow. */
+/** Events per second until the last copy is equal; the same by the straightforward function; and what the two servers allow. */
 async function pace(bench: Bench, subjects: readonly Subject[]): Promise<void> {
-  const { report, signer, primary, backup, product } = bench;
+  const { report, signer, primary, product, straightforward } = bench;
   await inParallel(subjects, 4, (subject) => primary.reimport(subject.id, subject.versions[0]));
   const bodies = subjects.map((subject) => eventBody(signer, 'cert_reimported', subject));
+  const perSecond = (started: number, ended: number) => (certificates / (ended - started)) * 1000;
+
   const written = product.call('written', certificates);
-  const started = clockMs();
+  const oursStarted = clockMs();
   await inParallel(bodies, concurrency, (body) => post(product.url, body));
-  const perSecond = (certificates / ((await written) - started)) * 1000;
+  const ours = perSecond(oursStarted, await written);
   await product.call('idle');
   const copies = await check(bench, subjects, 0);
 
+  await straightforward.call('know', [...copies]);
+  const theirsStarted = clockMs();
+  await inParallel(bodies, concurrency, (body) => post(straightforward.url, body));
+  const theirs = perSecond(theirsStarted, clockMs());
+
+  const copy = await plainCopy(bench.pair, copies);
   const floorStarted = clockMs();
-  await inParallel(subjects, concurrency, async ({ id }) => {
-    const { data } = await primary.download(id);
-    await backup.reimport(copies.get(id) ?? '', data);
-  });
-  const floorPerSecond = (certificates / (clockMs() - floorStarted)) * 1000;
-  report.line('floor: one download, one reimport', `${floorPerSecond.toFixed(0)} a second`);
-  report.line('certstandby', `${perSecond.toFixed(0)} a second`, { value: floorPerSecond / perSecond });
+  await inParallel(subjects, concurrency, ({ id }) => copy(id));
+  const floor = perSecond(floorStarted, clockMs());
+
+  const line = (name: string, rate: number) =>
+    report.line(name, `${rate.toFixed(0)} a second`, { value: rate / floor });
+  line('floor: one download, one reimport each', floor);
+  line('certstandby', ours);
+  line('straightforward function', theirs);
+  report.line('RssAnon of the product then', mebibytes(await product.call('memoryKiB')));
 }
+
+const mebibytes = (kibibytes: number) => `${(kibibytes / 1024).toFixed(1)} MiB`;
 
 /** Exactly one copy of each certificate, and of this version. Answers the copies by certificate. */
 async function check({ report, backup }: Bench, subjects: readonly Subject[], version: 0 | 1) {

@@ -11,6 +11,7 @@ import {
   replicated,
   setup,
   startMs,
+  told,
   writesIn,
 } from '../support/replication.ts';
 
@@ -99,7 +100,7 @@ describe('the copy that the record knows', () => {
         at: startMs,
       },
     });
-    expect(world.lines).toMatchObject([
+    expect(told(world)).toMatchObject([
       {
         level: 'warn',
         event: 'backup_failed',
@@ -259,6 +260,13 @@ describe('a store with unique names', () => {
     expect((await held(world.backup.store, 'backup-1')).metadata.name).toBe('shop-d0f631ca');
     await askAndPass(world, 'c1');
     expect(writesIn(world)).toEqual([]);
+  });
+
+  it('cuts a long name, not the digits that keep copies apart', async () => {
+    const world = await setup({ backups: [{ abilities: { uniqueNames: true }, nameCharacters: 12 }] });
+    world.primary.store.put({ content: first, metadata: described('a name that is long') }, 'c1');
+    await askAndPass(world, 'c1');
+    expect((await held(world.backup.store, 'backup-1')).metadata.name).toBe('a n-d0f631ca');
   });
 
   it('is looked at by mark after a conflict, and what carries our mark is adopted', async () => {

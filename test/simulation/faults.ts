@@ -23,6 +23,8 @@ export interface FaultSource {
   /** Whether faults happen now. */
   on: boolean;
   readonly counts: Map<Fault, number>;
+  /** Writes of which nobody heard what became of them, by store. */
+  readonly unheard: Map<string, number>;
   readonly trace: (line: string) => void;
 }
 
@@ -70,6 +72,8 @@ type Process = ReturnType<typeof startProcess>;
 interface CallKind {
   readonly name: string;
   readonly writes: boolean;
+  /** The store that is called; absent for the table. */
+  readonly store?: string;
   /** How long the request may take to land when nobody waits for it any more. */
   readonly settlesMs: number;
   readonly failures: {
@@ -99,6 +103,9 @@ async function send<T>(
   }
   source.counts.set(fault, (source.counts.get(fault) ?? 0) + 1);
   source.trace(`${time.now()} fault ${fault} at ${kind.name}`);
+  if (kind.writes && kind.store !== undefined) {
+    source.unheard.set(kind.store, (source.unheard.get(kind.store) ?? 0) + 1);
+  }
   switch (fault) {
     case 'crash-before':
       process.crash();
@@ -175,7 +182,7 @@ export function storeFrom(time: VirtualTime, process: Process, source: FaultSour
   };
   const { settlesMs } = store.abilities;
   const call = <T>(name: string, writes: boolean, apply: () => Promise<T>) =>
-    send(time, process, source, { name: `${store.id} ${name}`, writes, settlesMs, failures }, apply);
+    send(time, process, source, { name: `${store.id} ${name}`, store: store.id, writes, settlesMs, failures }, apply);
   const read = async <T>(name: string, apply: () => Promise<Reading<T>>): Promise<Reading<T>> => {
     try {
       return await call(name, false, apply);

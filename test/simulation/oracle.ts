@@ -6,12 +6,32 @@ import type { World } from './world.ts';
 /** Watches every write of the program for promises 3 and 4, which hold at every moment. Answers what was broken. */
 export function watchWrites(world: World): { readonly broken: string[]; imports: number; writes: number } {
   const seen = { broken: [] as string[], imports: 0, writes: 0 };
+  const imports = new Map<string, number>();
+  const removals = new Map<string, number>();
+  const count = (counts: Map<string, number>, key: string) => {
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+    return counts.get(key) ?? 0;
+  };
   for (const store of world.backups) {
     const before = store.onWrite;
     store.onWrite = (operation, id, was, becomes) => {
       before?.(operation, id, was, becomes);
       seen.writes += 1;
-      if (operation === 'import') seen.imports += 1;
+      if (operation === 'delete') count(removals, `${store.id} ${was?.mark?.certificate}`);
+      if (operation === 'import' && becomes !== undefined) {
+        seen.imports += 1;
+        // One import for each content, and one more for each copy that went away or each write that nobody heard the end of.
+        const certificate = `${store.id} ${becomes.mark?.certificate}`;
+        const content = `${certificate} ${fingerprintOf(becomes.content)}`;
+        const done = count(imports, content);
+        // Once it is replaced by another content, it may come back.
+        for (const other of imports.keys())
+          if (other.startsWith(`${certificate} `) && other !== content) imports.delete(other);
+        const gone = (removals.get(certificate) ?? 0) + world.removedByOthers(store.id);
+        const excused = 1 + gone + (world.faults.unheard.get(store.id) ?? 0);
+        if (done > excused)
+          seen.broken.push(`bound: import ${done} of one content of ${certificate}, ${excused} explained`);
+      }
       if (was !== undefined && was.mark === undefined)
         seen.broken.push(`promise 3: ${operation} of ${id}, which is not ours`);
       if (becomes !== undefined && operation !== 'describe') {
@@ -28,6 +48,13 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
     };
   }
   return seen;
+}
+
+/** Nothing is looked at any more when everything is equal: what goes on for ever is a livelock. */
+export function restlessness(world: World, quietSince: number): string[] {
+  const late = world.journal.looks.filter(({ at }) => at >= quietSince);
+  const allowed = 2 * world.primary.rows().size;
+  return late.length > allowed ? [`bound: ${late.length} looks after everything was quiet, ${allowed} allowed`] : [];
 }
 
 /** Checks the promises when all is quiet. Answers what was broken. */

@@ -8,16 +8,19 @@ export function scheduleChanges(world: World, durationMs: number): void {
   const count = 3 + Math.floor(random() * 12);
   for (let index = 0; index < count; index += 1) {
     time.at(time.now() + random() * durationMs, () =>
-      random() < 0.75 ? changePrimary(world, pool.good.length) : meddle(world),
+      random() < 0.75 || !world.withReconcile ? changePrimary(world, pool.good.length) : meddle(world),
     );
   }
 }
 
 const pick = <T>(random: () => number, items: readonly T[]): T => items[Math.floor(random() * items.length)] as T;
 
-function changePrimary(world: World, certificates: number): void {
+/** Changes some certificate of so many; `again`: the one of this number. */
+function changePrimary(world: World, certificates: number, again = false): void {
   const { primary, random, pool, time, trace } = world;
-  const which = Math.floor(random() * certificates);
+  const which = again ? certificates : Math.floor(random() * certificates);
+  // Changes come in bursts: what is asked for while a pass runs is where the races are.
+  if (random() < 0.35) time.at(time.now() + random() * 90_000, () => changePrimary(world, which, true));
   const versions = pool.good[which] ?? [];
   const existing = [...primary.rows().values()].find(({ id }) => id.startsWith(`p${which}-`));
   const action =
@@ -31,7 +34,7 @@ function changePrimary(world: World, certificates: number): void {
           'keyless',
           'cut',
           'delete',
-          primary.givesRevisions ? 'rename' : 'renew',
+          primary.givesRevisions && world.withReconcile ? 'rename' : 'renew',
         ]);
   const id = existing?.id ?? `p${which}-${time.newId()}`;
   trace(`${time.now()} primary: ${action} ${id}`);
@@ -56,7 +59,7 @@ function changePrimary(world: World, certificates: number): void {
 /** Notifications get lost, doubled and late; a rename sends none. Now and then two are the same bytes. */
 function sendNotifications(world: World, certificate: string, silent: boolean): void {
   const { time, random } = world;
-  if (silent || random() < 0.15) return;
+  if (silent || (world.withReconcile && random() < 0.15)) return;
   const digest = random() < 0.2 ? `same ${certificate}` : time.newId();
   const deliver = (delayMs: number) => time.at(time.now() + delayMs, () => void world.notify(certificate, digest));
   deliver(random() * 2_000);
@@ -85,6 +88,7 @@ function meddle(world: World): void {
     return;
   }
   if (copy.mark === undefined) return;
+  if (action !== 'rename') world.noteRemoval(store.id);
   store.tamper(copy.id, (held) => {
     if (held === undefined || action === 'delete') return undefined;
     const fresh = { revision: held.revision + 1_000_000, lastModified: time.now() };

@@ -1,5 +1,5 @@
 import type { Fault } from './faults.ts';
-import { brokenPromises, watchWrites } from './oracle.ts';
+import { brokenPromises, restlessness, watchWrites } from './oracle.ts';
 import { certificatePool } from './pool.ts';
 import { scheduleChanges } from './scenario.ts';
 import { makeWorld, reconcileEveryMs, type World } from './world.ts';
@@ -16,6 +16,8 @@ export interface SimulationResult {
 }
 
 const troubleMs = 20 * 60_000;
+/** At the end, and before the next reconcile. */
+const restMs = 10 * 60_000;
 const mostSteps = 200_000;
 
 /** One world from one seed: a while of changes and faults, then quiet, then the oracle. Never throws for what the program does. */
@@ -32,8 +34,9 @@ export async function simulate(
     scheduleChanges(world, troubleMs);
     await world.time.runUntil(start + troubleMs, mostSteps);
     world.faults.on = false;
-    await world.time.runUntil(start + troubleMs + reconcileEveryMs + 20 * 60_000, mostSteps);
-    broken.push(...watched.broken, ...brokenPromises(world));
+    const healingMs = withReconcile ? reconcileEveryMs + 20 * 60_000 : 45 * 60_000;
+    await world.time.runUntil(start + troubleMs + healingMs, mostSteps);
+    broken.push(...watched.broken, ...brokenPromises(world), ...restlessness(world, world.time.now() - restMs));
     if (keepTrace) world.trace(await finalState(world));
   } catch (thrown) {
     broken.push(`bound: ${thrown instanceof Error ? thrown.message : String(thrown)}`);

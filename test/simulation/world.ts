@@ -46,7 +46,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
   const time = virtualTime(startMs, random);
   const journal: Journal = { acknowledged: [], looks: [], trace: [] };
   const trace = keepTrace ? (line: string) => void journal.trace.push(line) : () => {};
-  const faults: FaultSource = { on: true, counts: new Map(), trace };
+  const faults: FaultSource = { on: true, counts: new Map(), unheard: new Map(), trace };
   const table = memoryTable();
   const chance = (share: number) => random() < share;
 
@@ -89,14 +89,12 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
   );
 
   let wanted = 2 + Math.floor(random() * 2);
-  const dispatches: Dispatch[] = [];
 
   /** A process that receives, works, sweeps and reconciles. When it dies another one starts a while later. */
   function start(): void {
     let stop = () => {};
     const process = startProcess(time, Math.floor((random() - 0.5) * 5_000), () => {
       stop();
-      dispatches.splice(dispatches.indexOf(dispatch), 1);
       trace(`${time.now()} a process died`);
       time.at(time.now() + random() * 60_000, start);
     });
@@ -131,7 +129,6 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
         await dispatch.dispatch(wakes, options);
       },
     };
-    dispatches.push(dispatch);
     const running = { ...parts, dispatch: unsure };
     processes.push({
       isDead: () => process.dead,
@@ -180,7 +177,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
   }
 
   /** Delivers a notification to some process, as often as the sender cares to try. */
-  async function notify(certificate: string, digest: string, tries = 4): Promise<void> {
+  async function notify(certificate: string, digest: string, tries = withReconcile ? 4 : 100): Promise<void> {
     const answer = someProcess()?.acknowledge({
       kind: 'reimported',
       changes: true,
@@ -208,5 +205,27 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
   }
   periodically(sweepEveryMs, (host) => host.sweep());
   if (withReconcile) periodically(reconcileEveryMs, (host) => host.reconcile());
-  return { time, random, chance, primary, backups, faults, journal, table, notify, pool, trace };
+  // Without it the link has had its first one: else every look would search by mark, and hide what is to be found.
+  else {
+    const ids = backups.map(({ id }) => id);
+    void linkRecords(table).noteReconciled(linkName, ids, startMs);
+  }
+  const removed = new Map<string, number>();
+  return {
+    /** Copies that others removed from a backup, or made worthless. */
+    removedByOthers: (store: string) => removed.get(store) ?? 0,
+    noteRemoval: (store: string) => void removed.set(store, (removed.get(store) ?? 0) + 1),
+    withReconcile,
+    time,
+    random,
+    chance,
+    primary,
+    backups,
+    faults,
+    journal,
+    table,
+    notify,
+    pool,
+    trace,
+  };
 }

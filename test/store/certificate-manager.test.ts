@@ -1,3 +1,4 @@
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
@@ -27,6 +28,7 @@ const encodedInstance = `${encodedStem}%3A%3A`;
 const encodedCertificate = `${encodedStem}%3Acertificate%3A${id}`;
 const mark = { store: 'crn:v1:primary::', certificate: 'cccc' };
 const metadata = { name: 'shop', description: 'the shop', tags: [] };
+const spki = (key: KeyObject) => key.export({ type: 'spki', format: 'pem' }).toString();
 const now = Date.UTC(2026, 10, 23, 12, 0, 0);
 
 /** The example of the documentation, with invented values. */
@@ -646,10 +648,12 @@ describe('answers that are not to be understood', () => {
     ['no key', {}],
     ['a word', { publicKey: 'key' }],
     ['a broken key', { publicKey: '-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n' }],
-    ['a private key', { publicKey: 'PRIVATE' }],
-  ])('a public key answer with %s', async (_, body) => {
-    const isPrivate = 'publicKey' in body && body.publicKey === 'PRIVATE';
-    server.answers({ body: isPrivate ? { publicKey: privateKeyText } : body });
+    ['a private key', { publicKey: () => privateKeyText }],
+    ['an RSA key of 2047 bits', { publicKey: () => makeSigner({ modulusLength: 2047 }).publicKeyPem }],
+    ['an EC key', { publicKey: () => spki(generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey) }],
+    ['an RSA-PSS key', { publicKey: () => spki(generateKeyPairSync('rsa-pss', { modulusLength: 2048 }).publicKey) }],
+  ])('a public key answer with %s', async (_, { publicKey }: { publicKey?: string | (() => string) }) => {
+    server.answers({ body: { publicKey: typeof publicKey === 'function' ? publicKey() : publicKey } });
     expect((await errorOf(readCalls['notification key']?.(storeAt()) ?? Promise.reject())).code).toBe('store_nonsense');
   });
 

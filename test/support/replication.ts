@@ -216,6 +216,11 @@ export function writesIn(world: Setup): readonly string[] {
     .filter((call) => /^(?!table ).* (import|reimport|updateMetadata|delete)$/.test(call));
 }
 
+/** What was logged, without what only a developer reads. */
+export function told(world: Setup): readonly LogLine[] {
+  return world.lines.filter(({ level }) => level !== 'debug');
+}
+
 /** What a store holds under an id. Throws if it cannot be read. */
 export async function held(store: MemoryStore, id: string): Promise<StoredCertificate> {
   const reading = await store.read(id);

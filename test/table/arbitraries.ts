@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import type { Change, Condition, Value } from '../../src/table/table.ts';
 
 /** Names that trip up engines: words that DynamoDB reserves, dots, what looks like a placeholder. */
-export const names = ['count', 'status', 'wakeAt', 'a.b', '#n0', 'name'] as const;
+const names = ['count', 'status', 'wakeAt', 'a.b', '#n0', 'name'] as const;
 
 /** Sort keys whose order by UTF-8 differs from the order by UTF-16, that begin with one another, and that hold control characters. */
 export const sorts = [
@@ -62,7 +62,7 @@ function distinct<Item>(items: readonly Item[]): readonly Item[] {
 }
 
 /** Each name goes to one of the three parts of the change. */
-export const change: fc.Arbitrary<Change> = fc
+const change: fc.Arbitrary<Change> = fc
   .array(fc.tuple(name, fc.constantFrom('set', 'add', 'remove' as const), small, fc.oneof(small, notNumber)), {
     maxLength: 5,
   })
@@ -93,7 +93,7 @@ const comparison: fc.Arbitrary<Condition> = fc
   .filter(([field, , to]) => typeof to !== 'object' || to.fieldOf !== field)
   .map(([field, is, to]) => ({ field, is, to }) as Condition);
 
-export const condition: fc.Arbitrary<Condition> = fc.letrec<{ condition: Condition }>((tie) => ({
+const condition: fc.Arbitrary<Condition> = fc.letrec<{ condition: Condition }>((tie) => ({
   condition: fc.oneof(
     { maxDepth: 2, depthSize: 'small' },
     comparison,

@@ -124,7 +124,12 @@ describe('what the service answers', () => {
     await table.close();
     table = impatient();
     const stalled = (response: ServerResponse) => void response.writeHead(200).write('{');
-    for (const answer of [silence, stalled]) {
+    const trickle = ({ socket }: ServerResponse) => {
+      socket?.write('HTTP/1.1 200 OK\r\n');
+      const more = setInterval(() => socket?.write('x-more: 1\r\n'), 10);
+      socket?.on('close', () => clearInterval(more));
+    };
+    for (const answer of [silence, stalled, trickle]) {
       asked = [];
       script = [answer];
       await expect(write()).rejects.toMatchObject({ code: 'table_unavailable' });

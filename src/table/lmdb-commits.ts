@@ -1,0 +1,84 @@
+import type { RootDatabase } from 'lmdb';
+import { CodedError } from '../errors.ts';
+import type { WriteOutcome } from './table.ts';
+
+/** Writes that share one commit, at most: bounds how long other work of this process waits for them. */
+const writesPerCommit = 1000;
+
+/** The library hands out a failed commit as an error that promises the real one. */
+async function engineError(thrown: unknown): Promise<unknown> {
+  const real: unknown = (thrown as { readonly commitError?: unknown }).commitError;
+  return real instanceof Promise ? real.then(() => thrown).catch((reason: unknown) => reason) : thrown;
+}
+
+/** What the system or the engine says, as `table_unavailable` with it as the cause; a coded error stays what it is. */
+export function unavailable(action: string, path: string, cause: unknown): CodedError {
+  if (cause instanceof CodedError) return cause;
+  const code = (cause as { readonly code?: unknown } | null)?.code;
+  const engineCode = typeof code === 'string' || typeof code === 'number' ? code : undefined;
+  return new CodedError('table_unavailable', `cannot ${action} the embedded table in ${path}`, {
+    cause,
+    fields: { path, engineCode },
+  });
+}
+
+interface Job {
+  /** Runs inside the transaction. Throws a coded error before it has written anything, or the engine's. */
+  readonly run: () => WriteOutcome;
+  readonly resolve: (outcome: WriteOutcome) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Runs writes in order, all that wait at once in one transaction: many writers share one flush to disk. `tidy` runs at the end of
+ * each transaction and is told how many writes there were.
+ */
+export function groupCommits(root: RootDatabase<Buffer, Buffer>, path: string, tidy: (writes: number) => void) {
+  const waiting: Job[] = [];
+  let draining: Promise<void> | undefined;
+  let failed = false;
+
+  async function commit(batch: readonly Job[]): Promise<void> {
+    const settle: (() => void)[] = [];
+    const runAll = (): void => {
+      for (const { run, resolve, reject } of batch) {
+        try {
+          const outcome = run();
+          settle.push(() => resolve(outcome));
+        } catch (thrown) {
+          // The engine failed half-way: nothing of the whole batch may stay.
+          if (!(thrown instanceof CodedError)) throw thrown;
+          settle.push(() => reject(thrown));
+        }
+      }
+      tidy(batch.length);
+    };
+    try {
+      // A child transaction, because only that is rolled back when it throws. After a failure synchronously: where the
+      // engine has given up for good, the asynchronous way would never answer.
+      if (failed) root.transactionSync(runAll);
+      else await root.childTransaction(runAll);
+      failed = false;
+    } catch (thrown) {
+      failed = true;
+      const error = unavailable('write', path, await engineError(thrown));
+      for (const { reject } of batch) reject(error);
+      return;
+    }
+    for (const tell of settle) tell();
+  }
+
+  async function drain(): Promise<void> {
+    while (waiting.length > 0) await commit(waiting.splice(0, writesPerCommit));
+    draining = undefined;
+  }
+
+  return {
+    write: (run: Job['run']): Promise<WriteOutcome> =>
+      new Promise((resolve, reject) => {
+        waiting.push({ run, resolve, reject });
+        draining ??= Promise.resolve().then(drain);
+      }),
+    idle: async (): Promise<void> => draining,
+  };
+}

@@ -1,0 +1,183 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { systemRuntime as runtime } from '../../src/runtime.ts';
+import { Secret } from '../../src/secret.ts';
+import { certificateManagerStore } from '../../src/store/certificate-manager.ts';
+import type { Store } from '../../src/store/store.ts';
+import { seededRandom } from '../simulation/virtual-time.ts';
+import { makeSigner } from '../support/notifications.ts';
+import { startRole } from '../support/roles.ts';
+import { type Estate, privateKeysOf } from './estate.ts';
+import { checkCopies, checkRecords, type Findings, leaksIn, strangersIn } from './findings.ts';
+import { startLoad } from './load.ts';
+import { linkName } from './program.ts';
+import { type Relay, startRelay } from './relay.ts';
+import type { Side, serverHandlers } from './servers.ts';
+import { type SharedTable, sharedTable, type TableKind } from './tables.ts';
+import { startWorker, type Worker } from './worker.ts';
+
+export interface RoundOptions {
+  /** The JavaScript file of this program, for its other roles. */
+  readonly program: string;
+  readonly table: TableKind;
+  readonly workers: 1 | 2;
+  readonly kills: number;
+  /** Decides who is killed when, what is changed, and what the network does; not who of several processes is faster. */
+  readonly seed: number;
+  readonly estate: Estate;
+}
+
+export interface RoundResult extends Findings {
+  readonly kills: number;
+  /** How many were killed at which moment. */
+  readonly deaths: ReadonlyMap<string, number>;
+  /** Where what is left lies, if a promise is broken. */
+  readonly folder?: string;
+}
+
+/** Workers are killed under load, then it becomes quiet, and what is left is held against the promises. Throws when the round itself fails. */
+export async function killRound(options: RoundOptions): Promise<RoundResult> {
+  const { program, seed } = options;
+  const folder = mkdtempSync(join(tmpdir(), 'certstandby-kills-'));
+  const signer = makeSigner();
+  const random = seededRandom(seed);
+  const firstPort = portOfRound();
+  const servers = startRole<ReturnType<typeof serverHandlers>>({ program, role: 'servers' });
+  const table = await sharedTable(options.table, folder, program);
+  const started: Worker[] = [];
+  try {
+    const services = await servers.call('start', {
+      signingKeyPem: signer.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+      workers: options.workers,
+      firstPort: firstPort + 50,
+      seed,
+    });
+    const primary = clientOf(services.primary);
+    const backup = clientOf(services.backup);
+    await importStrangers(options.estate, backup);
+    const strangers = await strangersIn(backup, primary);
+
+    const ports = Array.from({ length: options.workers }, (_, index) => firstPort + index);
+    const callbacks = ports.map((port) => `http://127.0.0.1:${port}/callback/${linkName}`);
+    const relay = await startRelay(callbacks, seededRandom(seed + 11));
+    await servers.call('addChannel', relay.url);
+    const workers = ports.map((port, index) =>
+      startWorker(
+        {
+          program,
+          index,
+          servers,
+          stalls: options.workers > 1,
+          random: seededRandom(Math.floor(random() * 2 ** 32)),
+          ...(table.env === undefined ? {} : { env: table.env }),
+          configuration: {
+            primary: services.primary,
+            backup: { ...services.backup, url: services.backupUrls[index] ?? services.backup.url },
+            table: table.config,
+            logFile: join(folder, `worker-${index}.log`),
+            port,
+          },
+        },
+        Math.floor((options.kills + index) / options.workers),
+      ),
+    );
+    started.push(...workers);
+    await servers.call('disturb', true);
+    const load = startLoad({ primary, estate: options.estate, relay, callbacks, signer, seed: seed + 12 });
+    const survivors = await Promise.all(workers.map(({ survivor }) => survivor));
+    await servers.call('disturb', false);
+    await load.stop();
+    const restless = await quiet(survivors[0] as Survivor, relay);
+    for (const survivor of survivors) await survivor.kill();
+
+    const findings = await check({ table, relay, primary, backup, folder, estate: options.estate });
+    const broken = [...restless, ...findings.broken, ...(await servers.call('unfitWrites'))];
+    if ((await strangersIn(backup, primary)) !== strangers)
+      broken.push('what strangers keep in the backup was touched');
+    const deaths = new Map<string, number>();
+    for (const worker of workers)
+      for (const [moment, count] of worker.deaths) deaths.set(moment, (deaths.get(moment) ?? 0) + count);
+    if (broken.length === 0) rmSync(folder, { recursive: true });
+    return { ...findings, broken, kills: options.kills, deaths, ...(broken.length > 0 && { folder }) };
+  } finally {
+    await Promise.all(started.map(({ survivor }) => survivor.then((worker) => worker.kill()).catch(() => undefined)));
+    await Promise.all([servers.stop(), table.close()]);
+  }
+}
+
+type Survivor = Awaited<Worker['survivor']>;
+
+const quietMs = 60_000;
+
+/** Waits until the primary has nothing more to tell and the workers nothing more to do. What is still not done after a minute is returned. */
+async function quiet(worker: Survivor, relay: Relay): Promise<readonly string[]> {
+  const until = performance.now() + quietMs;
+  // Twice the longest pause of the primary between two attempts.
+  while (relay.silentMs() < 2_000 && performance.now() < until) await wait(100);
+  await relay.close();
+  let left: readonly string[] = [];
+  while (performance.now() < until) {
+    const pending = await worker.call('pending');
+    const asked = pending.length === 0 ? await worker.call('reconcile') : {};
+    left = [
+      ...pending.map((id) => `${id} is never done`),
+      ...Object.keys(asked).map((why) => `there is always: ${why}`),
+    ];
+    if (left.length === 0 && (await worker.call('pending')).length === 0) return [];
+    await wait(200);
+  }
+  return left;
+}
+
+async function check(left: {
+  readonly table: SharedTable;
+  readonly relay: Relay;
+  readonly primary: Store;
+  readonly backup: Store;
+  readonly folder: string;
+  readonly estate: Estate;
+}): Promise<Findings> {
+  const { relay, primary, backup, folder } = left;
+  writeFileSync(join(folder, 'table.json'), await left.table.contents());
+  const table = left.table.open();
+  try {
+    const records = await checkRecords(table, relay.acknowledged);
+    const copies = await checkCopies(primary, backup, table);
+    const refused = [...relay.statuses.keys()].filter((status) => status >= 400 && status < 500);
+    const broken = [
+      ...records.broken,
+      ...copies.broken,
+      ...leaksIn(folder, privateKeysOf(left.estate), [apiKey]),
+      ...refused.map((status) => `a genuine notification was answered ${status}`),
+      ...(records.acknowledged === 0 ? ['nothing was acknowledged: the round shows nothing'] : []),
+    ];
+    return { ...records, doubled: copies.doubled, broken };
+  } finally {
+    await table.close();
+  }
+}
+
+/** Certificates in the backup that are not ours: unmarked ones, one of them like one of the primary's, and one with the mark of another primary. */
+async function importStrangers({ foreign, subjects }: Estate, backup: Store): Promise<void> {
+  const [like] = subjects;
+  const contents = [...foreign, ...(like?.versions.slice(0, 1) ?? [])];
+  for (const [index, content] of contents.entries()) {
+    const metadata = { name: index === 0 ? 'foreign' : 'cert-0', description: '', tags: [] };
+    const mark = { store: 'another-primary', certificate: 'a' };
+    await backup.import({ content, metadata, ...(index === 1 && { mark }) });
+  }
+}
+
+const apiKey = 'test-api-key-of-the-manager';
+
+/** A client that goes around the workers' networks. */
+function clientOf({ url, crn }: Side): Store {
+  return certificateManagerStore({ instance: crn, apiKey: new Secret(apiKey), endpoint: url, iamUrl: url, runtime });
+}
+
+/** Below the ports that systems give to connections: while a worker is dead nobody may take its port. */
+function portOfRound(): number {
+  return 20_000 + Math.floor(Math.random() * 110) * 100;
+}

@@ -1,0 +1,98 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { type RoleProcess, startRole } from '../support/roles.ts';
+import type { ProgramOptions, programHandlers } from './program.ts';
+import type { serverHandlers } from './servers.ts';
+
+type ProgramProcess = RoleProcess<ReturnType<typeof programHandlers>>;
+
+/** When a worker is killed. */
+export const moments = ['starting', 'working', 'at-a-write', 'after-a-stall'] as const;
+type Moment = (typeof moments)[number];
+
+export interface WorkerOptions {
+  /** The JavaScript file of this program. */
+  readonly program: string;
+  /** Which network it has. */
+  readonly index: number;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly configuration: ProgramOptions;
+  readonly servers: RoleProcess<ReturnType<typeof serverHandlers>>;
+  /** Whether it is stalled for longer than its leases, too. */
+  readonly stalls: boolean;
+  readonly random: () => number;
+}
+
+/** A worker that lives so many short lives, and then one that is not ended. */
+export interface Worker {
+  /** Resolves with the last life when all others have been lived. */
+  readonly survivor: Promise<ProgramProcess>;
+  readonly deaths: ReadonlyMap<Moment, number>;
+}
+
+/** A little longer than a lease lives in the other worker's eyes. */
+const stallMs = 2_400;
+
+export function startWorker(options: WorkerOptions, kills: number): Worker {
+  const deaths = new Map<Moment, number>();
+  let startMs = 400;
+
+  async function liveAndDie(): Promise<void> {
+    const { random, stalls } = options;
+    const moment = momentOf(random(), stalls);
+    const worker = born(options);
+    const started = performance.now();
+    const running = worker.call('start', options.configuration).then(
+      () => {
+        startMs = performance.now() - started;
+      },
+      () => undefined, // it was killed
+    );
+    if (moment === 'starting') {
+      await Promise.race([wait(random() * startMs * 1.2), worker.ended]);
+    } else {
+      await Promise.race([running, worker.ended]);
+      if (moment === 'working') await wait(random() * 1_200);
+      if (moment === 'at-a-write') await killAtWrite(options, worker);
+      if (moment === 'after-a-stall') await stall(worker, random);
+    }
+    await worker.kill();
+    deaths.set(moment, (deaths.get(moment) ?? 0) + 1);
+  }
+
+  async function live(): Promise<ProgramProcess> {
+    for (let life = 0; life < kills; life += 1) await liveAndDie();
+    const survivor = born(options);
+    await survivor.call('start', options.configuration);
+    return survivor;
+  }
+
+  return { survivor: live(), deaths };
+}
+
+function born({ program, env }: WorkerOptions): ProgramProcess {
+  return startRole({ program, role: 'program', ...(env === undefined ? {} : { env }) });
+}
+
+function momentOf(dice: number, stalls: boolean): Moment {
+  if (dice < 0.15) return 'starting';
+  if (dice < 0.55) return 'at-a-write';
+  return dice < 0.65 && stalls ? 'after-a-stall' : 'working';
+}
+
+/** Dies when its next write reaches the network, or up to 30 ms later: before the answer, after it, or after the commit. */
+async function killAtWrite({ index, servers, random }: WorkerOptions, worker: ProgramProcess): Promise<void> {
+  await wait(random() * 500);
+  const afterMs = random() < 0.3 ? 0 : Math.floor(random() * 30);
+  await servers.call('killAtWrite', { worker: index, pid: worker.pid, afterMs });
+  await Promise.race([worker.ended, wait(2_000)]);
+  await servers.call('spare', index);
+}
+
+/** Stands still for longer than its leases last, and goes on as if nothing had been. */
+async function stall(worker: ProgramProcess, random: () => number): Promise<void> {
+  await wait(random() * 500);
+  process.kill(worker.pid, 'SIGSTOP');
+  await wait(stallMs);
+  process.kill(worker.pid, 'SIGCONT');
+  await wait(random() * 800);
+}

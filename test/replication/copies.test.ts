@@ -1,0 +1,331 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { CertificateContent } from '../../src/certificate/certificate.ts';
+import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
+import { CodedError } from '../../src/errors.ts';
+import {
+  askAndPass,
+  content,
+  described,
+  held,
+  markOf,
+  replicated,
+  type Setup,
+  type SetupOptions,
+  setup,
+  startMs,
+  writesIn,
+} from '../support/replication.ts';
+
+let first: CertificateContent;
+let second: CertificateContent;
+
+beforeAll(async () => {
+  [first, second] = await Promise.all([content(), content()]);
+});
+
+/** A primary that holds `c1`, in a link that nobody has worked on. */
+async function fresh(options: SetupOptions = {}): Promise<Setup> {
+  const world = await setup(options);
+  world.primary.store.put({ content: first, metadata: described('shop') }, 'c1');
+  return world;
+}
+
+const copyOf = (held: CertificateContent, certificate = 'c1', name = 'shop') => ({
+  content: held,
+  metadata: described(name),
+  mark: markOf(certificate),
+});
+const stateOf = async (world: Setup) => (await world.record('c1')).backups[0];
+const callsOf = (world: Setup, name: string) =>
+  world.calls.map((call) => call.replace(/^\d+ /, '')).filter((call) => call.startsWith(`${name} `));
+
+describe('a copy with our mark that the record does not know', () => {
+  it('is adopted before the first reconcile, and an equal one is not written', async () => {
+    const world = await fresh({ reconciled: false });
+    world.backup.store.put(copyOf(first), 'earlier');
+    const { passes } = await askAndPass(world, 'c1');
+    expect(passes[0]?.backups[0]?.actions).toEqual(['adopted']);
+    expect(writesIn(world)).toEqual([]);
+    expect(await stateOf(world)).toMatchObject({ id: 'earlier', fingerprint: fingerprintOf(first), revision: '1' });
+  });
+
+  it('is adopted and made equal if it differs', async () => {
+    const world = await fresh({ reconciled: false });
+    world.backup.store.put(copyOf(second, 'c1', 'old name'), 'earlier');
+    await askAndPass(world, 'c1');
+    expect(writesIn(world)).toEqual(['backup reimport', 'backup updateMetadata']);
+    expect(fingerprintOf((await held(world.backup.store, 'earlier')).content)).toBe(fingerprintOf(first));
+  });
+
+  it('is looked for beside the look at the primary', async () => {
+    const world = await fresh({ reconciled: false });
+    world.backup.store.put(copyOf(first), 'earlier');
+    await world.ask('c1');
+    world.calls.length = 0;
+    world.journal.latencyMs = 10;
+    await world.finish(world.pass('c1'));
+    expect(world.calls.slice(2)).toEqual(['10 primary read', '10 backup list', '20 backup read', '30 table update']);
+  });
+
+  it('is not looked for after the first reconcile, without doubt', async () => {
+    const world = await fresh();
+    await askAndPass(world, 'c1');
+    expect(callsOf(world, 'backup')).toEqual(['backup import']);
+  });
+
+  it('is found by a service that can be asked for marks, without a listing', async () => {
+    const world = await fresh({ backups: [{ abilities: { findsMarks: true } }] });
+    world.backup.store.put(copyOf(first), 'earlier');
+    await askAndPass(world, 'c1');
+    expect(callsOf(world, 'backup')).toEqual(['backup findByMark', 'backup read']);
+    expect((await stateOf(world))?.id).toBe('earlier');
+  });
+
+  it('is not adopted when a direct read no longer shows it, or not with our mark', async () => {
+    const world = await fresh({ reconciled: false });
+    world.backup.store.put(copyOf(first), 'gone');
+    world.backup.store.put(copyOf(first), 'taken');
+    world.backup.hooks.list = async (proceed, ...args) => {
+      const page = await proceed(...args);
+      await world.backup.store.delete('gone');
+      await world.backup.store.updateMetadata('taken', described('shop'), markOf('c2'));
+      return page;
+    };
+    await askAndPass(world, 'c1');
+    expect(writesIn(world)).toEqual(['backup import']);
+    expect((await stateOf(world))?.id).toBe('backup-1');
+  });
+
+  it('is adopted though its content is damaged, and written anew', async () => {
+    const world = await fresh({ reconciled: false });
+    world.backup.store.put(copyOf(first), 'earlier');
+    world.backup.store.corrupt('earlier');
+    await askAndPass(world, 'c1');
+    expect(writesIn(world)).toEqual(['backup reimport']);
+    expect((await stateOf(world))?.id).toBe('earlier');
+  });
+
+  it('holds up an import while the store cannot be searched', async () => {
+    const world = await fresh({ reconciled: false });
+    world.backup.hooks.list = () => Promise.reject(new CodedError('store_unavailable', 'not reached'));
+    await askAndPass(world, 'c1');
+    expect(writesIn(world)).toEqual([]);
+    expect(await stateOf(world)).toMatchObject({ attempts: 1, lastError: { code: 'store_unavailable' } });
+  });
+});
+
+describe('what does not carry our mark', () => {
+  it('is neither adopted nor touched', async () => {
+    const world = await fresh({ reconciled: false });
+    world.backup.store.put({ content: first, metadata: described('shop') }, 'unmarked');
+    world.backup.store.put(copyOf(second, 'c2'), 'of-c2');
+    world.backup.store.put({ ...copyOf(second), mark: { store: 'elsewhere', certificate: 'c1' } }, 'of-elsewhere');
+    const before = await Promise.all(['unmarked', 'of-c2', 'of-elsewhere'].map((id) => held(world.backup.store, id)));
+    await askAndPass(world, 'c1');
+    expect(writesIn(world)).toEqual(['backup import']);
+    expect(await Promise.all(['unmarked', 'of-c2', 'of-elsewhere'].map((id) => held(world.backup.store, id)))).toEqual(
+      before,
+    );
+  });
+});
+
+describe('several copies with our mark', () => {
+  const inDoubt = (world: Setup) => world.ask('c1', { doubt: startMs });
+
+  it('become one: the recorded one stays, whatever its id, proven by a full read before anything is deleted', async () => {
+    const world = await replicated(first);
+    world.backup.store.put(copyOf(first), 'a-smaller-id');
+    world.backup.store.put(copyOf(second), 'b');
+    world.backup.store.put({ content: first, metadata: described('shop') }, 'unmarked');
+    world.backup.store.put(copyOf(first, 'c2'), 'of-c2');
+    await inDoubt(world);
+    const { passes } = await world.pass('c1');
+    expect(callsOf(world, 'backup')).toEqual([
+      'backup readMetadata',
+      'backup list',
+      'backup read',
+      'backup readMetadata',
+      'backup delete',
+      'backup readMetadata',
+      'backup delete',
+    ]);
+    expect(passes[0]?.backups[0]).toMatchObject({ actions: ['surplus-removed'], equal: true, searched: true });
+    expect((await stateOf(world))?.id).toBe('backup-1');
+    const left = await world.backup.store.list({});
+    expect(left.certificates.map(({ id }) => id)).toEqual(['backup-1', 'unmarked', 'of-c2']);
+    expect(await world.record('c1')).not.toHaveProperty('doubt');
+  });
+
+  it('are proven after a write, too', async () => {
+    const world = await replicated(first);
+    world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
+    world.backup.store.put(copyOf(first), 'surplus');
+    await inDoubt(world);
+    await world.pass('c1');
+    expect(callsOf(world, 'backup')).toEqual([
+      'backup readMetadata',
+      'backup list',
+      'backup reimport',
+      'backup read',
+      'backup readMetadata',
+      'backup delete',
+    ]);
+  });
+
+  it('all stay when the kept one cannot be proven', async () => {
+    const world = await replicated(first);
+    world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
+    world.backup.store.put(copyOf(first), 'surplus');
+    world.backup.hooks.read = async () =>
+      held(world.primary.store, 'c1').then((value) => ({
+        state: 'present',
+        value: { ...value, content: first },
+      }));
+    await inDoubt(world);
+    await world.pass('c1');
+    expect(world.backup.store.size()).toBe(2);
+    expect(await stateOf(world)).toMatchObject({ lastError: { code: 'store_holds_other' } });
+  });
+
+  it('all stay when the kept one cannot be read', async () => {
+    const world = await replicated(first);
+    world.backup.store.put(copyOf(first), 'surplus');
+    const error = new CodedError('store_unavailable', 'not reached');
+    world.backup.hooks.read = async () => ({ state: 'unreadable', error });
+    await inDoubt(world);
+    await world.pass('c1');
+    expect(writesIn(world)).toEqual([]);
+  });
+
+  it('lose none whose mark has changed since the listing', async () => {
+    const world = await replicated(first);
+    world.backup.store.put(copyOf(first), 'surplus');
+    world.backup.hooks.list = async (proceed, ...args) => {
+      const page = await proceed(...args);
+      await world.backup.store.updateMetadata('surplus', described('taken over by a person'), undefined);
+      return page;
+    };
+    await inDoubt(world);
+    await world.pass('c1');
+    expect(writesIn(world)).toEqual([]);
+    expect(world.backup.store.size()).toBe(2);
+  });
+
+  it('of which none is recorded keep one that equals the primary', async () => {
+    const world = await fresh({ reconciled: false });
+    world.backup.store.put(copyOf(second), 'a');
+    world.backup.store.put(copyOf(first), 'b');
+    world.backup.store.put(copyOf(first), 'c');
+    await askAndPass(world, 'c1');
+    expect(writesIn(world)).toEqual(['backup delete', 'backup delete']);
+    expect((await stateOf(world))?.id).toBe('b');
+  });
+
+  it('of which none is recorded and none is equal keep the smallest id', async () => {
+    const world = await fresh({ reconciled: false });
+    world.backup.store.put(copyOf(second), 'b');
+    world.backup.store.put(copyOf(second), 'a');
+    await askAndPass(world, 'c1');
+    expect(writesIn(world)).toEqual(['backup reimport', 'backup delete']);
+    expect((await stateOf(world))?.id).toBe('a');
+  });
+
+  it('leave doubt when a deletion got no answer', async () => {
+    const world = await replicated(first);
+    world.backup.store.put(copyOf(first), 'surplus');
+    world.backup.hooks.delete = () => Promise.reject(new CodedError('store_unanswered', 'no answer'));
+    await inDoubt(world);
+    const { passes } = await world.pass('c1');
+    expect(passes[0]?.backups[0]).toMatchObject({ wrote: true, doubtful: true, equal: false });
+    expect(await world.record('c1')).toMatchObject({ doubt: startMs + 5_000 });
+    delete world.backup.hooks.delete;
+    await world.later(5_000);
+    await world.pass('c1');
+    expect(world.backup.store.size()).toBe(1);
+    expect(await world.record('c1')).not.toHaveProperty('doubt');
+  });
+});
+
+describe('a service that refuses a reimport because of the content', () => {
+  const refusing: SetupOptions = {
+    backups: [{ abilities: { reimportsInPlace: false, settlesMs: 120_000, listingLagMs: 10_000 } }],
+  };
+
+  async function renewed(): Promise<Setup> {
+    const world = await replicated(first, refusing);
+    world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
+    return world;
+  }
+
+  it('gets a replacement; a later look removes the old copy', async () => {
+    const world = await renewed();
+    const { passes } = await askAndPass(world, 'c1');
+    expect(passes[0]?.backups[0]).toMatchObject({ equal: true, actions: ['replaced'], doubtful: true });
+    expect(writesIn(world)).toEqual(['backup import']);
+    expect(await stateOf(world)).toMatchObject({ id: 'backup-2', fingerprint: fingerprintOf(second) });
+    expect(await world.record('c1')).toMatchObject({ doubt: startMs + 135_000, wakeAt: startMs + 135_000 });
+    expect(world.backup.store.size()).toBe(2);
+
+    await world.later(135_000);
+    await world.pass('c1');
+    expect(writesIn(world)).toEqual(['backup import', 'backup delete']);
+    const left = await world.backup.store.list({});
+    expect(left.certificates.map(({ id }) => id)).toEqual(['backup-2']);
+    expect(await world.record('c1')).not.toHaveProperty('doubt');
+    expect(await world.record('c1')).not.toHaveProperty('wakeAt');
+  });
+
+  it('gets one as well where it could have reimported other content', async () => {
+    const world = await replicated(first);
+    world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
+    world.backup.hooks.reimport = () => Promise.reject(new CodedError('store_refused', 'other domains'));
+    await askAndPass(world, 'c1');
+    expect(writesIn(world)).toEqual(['backup reimport', 'backup import']);
+    expect(await stateOf(world)).toMatchObject({ id: 'backup-2', fingerprint: fingerprintOf(second) });
+  });
+
+  it('gets none for another failure', async () => {
+    const world = await replicated(first);
+    world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
+    world.backup.hooks.reimport = () => Promise.reject(new CodedError('store_unauthorized', 'not allowed'));
+    await askAndPass(world, 'c1');
+    expect(writesIn(world)).toEqual(['backup reimport']);
+    expect(await stateOf(world)).toMatchObject({ id: 'backup-1', lastError: { code: 'store_unauthorized' } });
+  });
+
+  it('gets none while there is doubt, and keeps the old copy', async () => {
+    const world = await renewed();
+    await world.ask('c1', { doubt: startMs + 1 });
+    await world.pass('c1');
+    expect(writesIn(world)).toEqual([]);
+    expect(await stateOf(world)).toMatchObject({ id: 'backup-1', fingerprint: fingerprintOf(first) });
+    await world.later(1);
+    await world.pass('c1');
+    expect((await stateOf(world))?.id).toBe('backup-2');
+  });
+
+  it('gets none where an equal copy with our mark is there already: its maker did not live to record it', async () => {
+    const world = await renewed();
+    world.backup.store.put(copyOf(second), 'made-and-forgotten');
+    await world.ask('c1', { doubt: startMs });
+    await world.pass('c1');
+    expect(writesIn(world)).toEqual([]);
+    expect(await stateOf(world)).toMatchObject({ id: 'made-and-forgotten', fingerprint: fingerprintOf(second) });
+    await world.later(135_000);
+    await world.pass('c1');
+    const left = await world.backup.store.list({});
+    expect(left.certificates.map(({ id }) => id)).toEqual(['made-and-forgotten']);
+  });
+
+  it('gets one of another name where names are unique; a later look gives the name over', async () => {
+    const world = await replicated(first, { backups: [{ abilities: { reimportsInPlace: false, uniqueNames: true } }] });
+    world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
+    await askAndPass(world, 'c1');
+    expect((await held(world.backup.store, 'backup-2')).metadata.name).toMatch(/^shop-d0f631ca-[0-9a-f]{8}$/);
+    await world.later(5_000);
+    await world.pass('c1');
+    expect(world.backup.store.size()).toBe(1);
+    expect((await held(world.backup.store, 'backup-2')).metadata.name).toBe('shop-d0f631ca');
+    expect(await world.record('c1')).not.toHaveProperty('wakeAt');
+  });
+});

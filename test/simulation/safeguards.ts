@@ -1,0 +1,163 @@
+/** A protective step of the protocol, and the change of the source that takes it away. */
+export interface Safeguard {
+  readonly step: string;
+  readonly file: string;
+  /** Stands exactly once in the file. */
+  readonly find: string;
+  readonly replace: string;
+  /** Reconcile would mend the loss before anyone sees it. */
+  readonly eventsOnly?: boolean;
+  /** Within so many seeds the simulation must find it out. */
+  readonly seeds: number;
+}
+
+/** Taken away one at a time, each must make the simulation find a broken promise or bound: a step that nobody would miss is untested or unneeded. */
+export const safeguards: readonly Safeguard[] = [
+  {
+    step: 'a claim needs that nobody holds the lease',
+    file: 'src/records/replication-records.ts',
+    find: "{ all: [due, { absent: 'leaseUntil' }] }",
+    replace: '{ all: [due] }',
+    seeds: 1_000,
+  },
+  {
+    step: 'a commit needs the token of its claim',
+    file: 'src/records/replication-records.ts',
+    find: "const held: Condition[] = [{ field: 'leaseToken', is: '=', to: commit.token }, { exists: 'leaseUntil' }];",
+    replace: 'const held: Condition[] = [];',
+    eventsOnly: true,
+    seeds: 10_000,
+  },
+  {
+    step: 'a refused commit of a pass that wrote asks again in doubt',
+    file: 'src/replication/commit.ts',
+    find: 'if (pass.wrote) {',
+    replace: 'if (pass.wrote && Date.now() < 0) {',
+    eventsOnly: true,
+    seeds: 10_000,
+  },
+  {
+    step: 'an unanswered write sets doubt',
+    file: 'src/replication/backup-calls.ts',
+    find: "if (asCodedError(thrown).entry.applied === 'unknown') doubtful = true;",
+    replace: '',
+    eventsOnly: true,
+    seeds: 1_000,
+  },
+  {
+    step: 'a lease taken over sets doubt',
+    file: 'src/records/replication-records.ts',
+    find: '{ ...lease, set: { ...lease.set, doubt } }',
+    replace: 'lease',
+    eventsOnly: true,
+    seeds: 3_000,
+  },
+  {
+    step: 'wakeAt is cleared only if nothing was asked for meanwhile',
+    file: 'src/records/replication-records.ts',
+    find: "{ all: [...held, { field: 'requested', is: '=', to: commit.seen }] }",
+    replace: '{ all: held }',
+    eventsOnly: true,
+    seeds: 3_000,
+  },
+  {
+    step: 'wakeAt is cleared only if every backup was found or made equal',
+    file: 'src/replication/pass-outcome.ts',
+    find: 'for (const { again } of pass.outcomes) if (again !== undefined) moments.push(again);',
+    replace: '',
+    eventsOnly: true,
+    seeds: 1_000,
+  },
+  {
+    step: 'a backup that was not tried in this pass keeps its notBefore in wakeAt',
+    file: 'src/replication/replicate.ts',
+    find: 'return untouched(state, state.notBefore);',
+    replace: 'return untouched(state);',
+    eventsOnly: true,
+    seeds: 3_000,
+  },
+  {
+    step: 'a look that began before reads had settled is done again',
+    file: 'src/replication/pass-outcome.ts',
+    find: 'if (beganAt < readSettledAt) moments.push(readSettledAt);',
+    replace: '',
+    eventsOnly: true,
+    seeds: 1_000,
+  },
+  {
+    step: 'an import waits until doubt has passed',
+    file: 'src/replication/bring-equal.ts',
+    find: 'throw new Waiting(doubt);',
+    replace: '{}',
+    eventsOnly: true,
+    seeds: 1_000,
+  },
+  {
+    step: 'a copy found by its mark is adopted',
+    file: 'src/replication/bring-equal.ts',
+    find: '.filter(({ id }) => id !== state.id)',
+    replace: '.filter(() => false)',
+    seeds: 1_000,
+  },
+  {
+    step: 'surplus copies are removed',
+    file: 'src/replication/bring-equal.ts',
+    find: 'await this.#removeSurplus(content.full !== undefined);',
+    replace: '',
+    seeds: 1_000,
+  },
+  {
+    step: 'doubt is cleared only when every backup was equal',
+    file: 'src/replication/pass-outcome.ts',
+    find: 'return settledAndSeen && pass.allEqual ? undefined : doubt;',
+    replace: 'return settledAndSeen ? undefined : doubt;',
+    eventsOnly: true,
+    seeds: 10_000,
+  },
+  {
+    step: 'doubt is cleared only by a pass that began after it, having searched',
+    file: 'src/replication/pass-outcome.ts',
+    find: 'return settledAndSeen && pass.allEqual ? undefined : doubt;',
+    replace: 'return pass.allEqual ? undefined : doubt;',
+    eventsOnly: true,
+    seeds: 10_000,
+  },
+  {
+    step: 'each pass reads both sides anew',
+    file: 'src/replication/replicate.ts',
+    find: "if (verdict.kind !== 'sound') return untouched(state);",
+    replace:
+      "if (verdict.kind !== 'sound') return untouched(state); if (state.fingerprint === verdict.fingerprint) return { ...untouched(state), equal: true, searched: true };",
+    seeds: 1_000,
+  },
+  {
+    step: 'a repeated notification is looked at too',
+    file: 'src/replication/acknowledge.ts',
+    find: 'const asking = certificates.map(',
+    replace: 'const asking = (await remembering.catch(() => true) ? certificates : []).map(',
+    eventsOnly: true,
+    seeds: 1_000,
+  },
+  {
+    step: 'the sweep wakes what is due',
+    file: 'src/replication/sweep.ts',
+    find: 'await dispatch.dispatch(certificates.map((certificate) => ({ link: link.name, certificate })));',
+    replace: '',
+    eventsOnly: true,
+    seeds: 1_000,
+  },
+  {
+    step: 'reconcile asks in doubt for copies that are doubled or not the recorded ones',
+    file: 'src/replication/reconcile.ts',
+    find: "const inDoubt = reason === 'doubled' || reason === 'not-the-recorded-copy';",
+    replace: 'const inDoubt = false;',
+    seeds: 10_000,
+  },
+  {
+    step: 'what would not serve is refused',
+    file: 'src/replication/judge.ts',
+    find: 'return problem === undefined',
+    replace: 'return problem === undefined || problem !== undefined',
+    seeds: 1_000,
+  },
+];
