@@ -14,6 +14,8 @@ export interface LoadOptions {
   readonly callbacks: readonly string[];
   /** The key of the primary. */
   readonly signer: Signer;
+  /** How much longer the pauses are. */
+  readonly slowness: number;
   readonly seed: number;
 }
 
@@ -37,7 +39,7 @@ export function startLoad(options: LoadOptions): Load {
   const loop = async (pauseMs: number, random: () => number, step: (random: () => number) => Promise<unknown>) => {
     while (!stopping.signal.aborted) {
       await step(random);
-      await wait(random() * pauseMs);
+      await wait(random() * pauseMs * options.slowness);
     }
   };
   const loops = Promise.all([

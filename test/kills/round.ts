@@ -24,6 +24,8 @@ export interface RoundOptions {
   readonly table: TableKind;
   readonly workers: 1 | 2;
   readonly kills: number;
+  /** Slows the load down; 1 is a few dozen changes a second. */
+  readonly slowness: number;
   /** Decides who is killed when, what is changed, and what the network does; not who of several processes is faster. */
   readonly seed: number;
   readonly estate: Estate;
@@ -39,7 +41,7 @@ export interface RoundResult extends Findings {
 
 /** Workers are killed under load, then it becomes quiet, and what is left is held against the promises. Throws when the round itself fails. */
 export async function killRound(options: RoundOptions): Promise<RoundResult> {
-  const { program, seed } = options;
+  const { program, seed, slowness } = options;
   const folder = mkdtempSync(join(tmpdir(), 'certstandby-kills-'));
   const signer = makeSigner();
   const random = seededRandom(seed);
@@ -85,7 +87,7 @@ export async function killRound(options: RoundOptions): Promise<RoundResult> {
     );
     started.push(...workers);
     await servers.call('disturb', true);
-    const load = startLoad({ primary, estate: options.estate, relay, callbacks, signer, seed: seed + 12 });
+    const load = startLoad({ primary, estate: options.estate, relay, callbacks, signer, slowness, seed: seed + 12 });
     const survivors = await Promise.all(workers.map(({ survivor }) => survivor));
     await servers.call('disturb', false);
     await load.stop();
@@ -119,16 +121,19 @@ async function quiet(worker: Survivor, relay: Relay): Promise<readonly string[]>
   await relay.close();
   let left: readonly string[] = [];
   while (performance.now() < until) {
-    const pending = await worker.call('pending');
-    const asked = pending.length === 0 ? await worker.call('reconcile') : {};
-    left = [
-      ...pending.map((id) => `${id} is never done`),
-      ...Object.keys(asked).map((why) => `there is always: ${why}`),
-    ];
-    if (left.length === 0 && (await worker.call('pending')).length === 0) return [];
+    left = await leftToDo(worker).catch((thrown: unknown) => [String(thrown)]);
+    if (left.length === 0) return [];
     await wait(200);
   }
   return left;
+}
+
+async function leftToDo(worker: Survivor): Promise<readonly string[]> {
+  const pending = await worker.call('pending');
+  if (pending.length > 0) return pending.map((id) => `${id} is never done`);
+  const asked = await worker.call('reconcile');
+  if (Object.keys(asked).length > 0) return Object.keys(asked).map((why) => `a reconcile always finds: ${why}`);
+  return (await worker.call('pending')).map((id) => `${id} is never done`);
 }
 
 async function check(left: {

@@ -4,9 +4,9 @@ import { moments } from './worker.ts';
 
 /** What is killed, and its share of the kills. */
 const setups = [
-  { name: 'lmdb-1', title: 'lmdb, one worker', table: 'lmdb', workers: 1, share: 0.5 },
-  { name: 'lmdb-2', title: 'lmdb, two workers', table: 'lmdb', workers: 2, share: 0.35 },
-  { name: 'dynamodb-2', title: 'dynamodb, two workers', table: 'dynamodb', workers: 2, share: 0.15 },
+  { name: 'lmdb-1', title: 'lmdb, one worker', table: 'lmdb', workers: 1, slowness: 1, share: 0.5 },
+  { name: 'lmdb-2', title: 'lmdb, two workers', table: 'lmdb', workers: 2, slowness: 1, share: 0.35 },
+  { name: 'dynamodb-2', title: 'dynamodb, two workers', table: 'dynamodb', workers: 2, slowness: 4, share: 0.15 },
 ] as const;
 
 /** After so many kills at most it has to become quiet, and the promises are checked. */
@@ -34,7 +34,7 @@ export async function runSeries(options: {
   const rows: string[] = [];
   let anyBroken = false;
   let roundSeed = seed;
-  for (const { name, title, table, workers, share } of chosen) {
+  for (const { name, title, table, workers, slowness, share } of chosen) {
     const counts: Counts = { kills: 0, acknowledged: 0, replicated: 0, lost: 0, doubled: 0, unreadable: 0 };
     let left = Math.max(1, Math.round((kills * share) / shares));
     while (left > 0) {
@@ -42,6 +42,7 @@ export async function runSeries(options: {
         program: options.program,
         table,
         workers,
+        slowness,
         kills: Math.min(left, killsPerRound),
         seed: roundSeed,
         estate,

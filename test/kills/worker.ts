@@ -31,6 +31,8 @@ export interface Worker {
 
 /** A little longer than a lease lives in the other worker's eyes. */
 const stallMs = 2_400;
+/** A table may not answer in time while the machine is busy; whoever watches over a program starts it again. */
+const startAttempts = 5;
 
 export function startWorker(options: WorkerOptions, kills: number): Worker {
   const deaths = new Map<Moment, number>();
@@ -61,9 +63,16 @@ export function startWorker(options: WorkerOptions, kills: number): Worker {
 
   async function live(): Promise<ProgramProcess> {
     for (let life = 0; life < kills; life += 1) await liveAndDie();
-    const survivor = born(options);
-    await survivor.call('start', options.configuration);
-    return survivor;
+    for (let attempt = 1; ; attempt += 1) {
+      const survivor = born(options);
+      try {
+        await survivor.call('start', options.configuration);
+        return survivor;
+      } catch (thrown) {
+        await survivor.kill();
+        if (attempt === startAttempts) throw thrown;
+      }
+    }
   }
 
   return { survivor: live(), deaths };
