@@ -12,6 +12,7 @@ const entryPoints = {
   bench: './test/bench/main.ts',
   simulate: './test/simulation/main.ts',
   kills: './test/kills/main.ts',
+  load: './test/load/main.ts',
 };
 
 /**

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { LineCounter, parseDocument } from 'yaml';
+import { type Document, LineCounter, parseDocument } from 'yaml';
 import * as z from 'zod/mini';
 import { CodedError } from './errors.ts';
 import { Secret } from './secret.ts';
@@ -12,24 +12,21 @@ import { Secret } from './secret.ts';
 
 const durationPattern = /^(\d+)(ms|s|m|h|d)$/;
 const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
-const duration = z.string().check(z.regex(durationPattern, 'a duration such as 500ms, 30s, 5m, 2h or 7d'));
-const secretReference = z
-  .string()
-  .check(z.regex(/^(env:\w+|file:.+)$/, 'a reference: env:NAME or file:PATH, never the secret itself'));
-const name = z
-  .string()
-  .check(z.regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'a name of lower-case letters, digits and dashes, at most 63'));
-const url = z
-  .string()
-  .check(z.regex(/^https?:\/\/[^\s/?#]+\/?$/, 'an address such as https://host or https://host:port'));
-const cmInstance = z
-  .string()
-  .check(
-    z.regex(
-      /^crn:v1:[a-z]+:[a-z]+:cloudcerts:[a-z0-9-]+:a\/[0-9a-f]+:[0-9a-f-]+::$/,
-      'the CRN of a Certificate Manager instance: crn:v1:bluemix:public:cloudcerts:<region>:a/<account>:<guid>::',
-    ),
-  );
+/** Text of a form that `what` describes, after "must be". */
+const text = (pattern: RegExp, what: string) => z.string(what).check(z.regex(pattern, what));
+/** A timer that is set for longer goes off at once. */
+const longestMs = 24 * unitMs.d;
+const duration = text(durationPattern, 'a duration such as 500ms, 30s, 5m, 2h or 7d').check(
+  z.refine((given) => (milliseconds(given) ?? 0) <= longestMs, 'at most 24d'),
+);
+const period = duration.check(z.refine((given) => (milliseconds(given) ?? 1_000) >= 1_000, 'at least 1s'));
+const secretReference = text(/^(env:\w+|file:.+)$/, 'a reference: env:NAME or file:PATH, never the secret itself');
+const name = text(/^[a-z0-9][a-z0-9-]{0,62}$/, 'a name of lower-case letters, digits and dashes, at most 63');
+const url = text(/^https?:\/\/[^\s/?#]+\/?$/, 'an address such as https://host or https://host:port');
+const cmInstance = text(
+  /^crn:v1:[a-z]+:[a-z]+:cloudcerts:[a-z0-9-]+:a\/[0-9a-f]+:[0-9a-f-]+::$/,
+  'the CRN of a Certificate Manager instance: crn:v1:bluemix:public:cloudcerts:<region>:a/<account>:<guid>::',
+);
 
 const certificateManagerStore = z.strictObject({
   kind: z.literal('certificate-manager'),
@@ -40,7 +37,9 @@ const certificateManagerStore = z.strictObject({
   settles: z.optional(duration),
   listingLag: z.optional(duration),
   readSettles: z.optional(duration),
-  writesPerCertificatePerMinute: z.optional(z.union([z.int().check(z.minimum(1)), z.literal('unlimited')])),
+  writesPerCertificatePerMinute: z.optional(
+    z.union([z.int().check(z.minimum(1)), z.literal('unlimited')], 'a whole number of at least 1, or unlimited'),
+  ),
   requestsPerSecond: z.optional(z.number().check(z.positive())),
 });
 
@@ -57,7 +56,7 @@ const link = z.strictObject({
       onward: z.optional(z.boolean()),
     }),
   ),
-  verificationKey: z.optional(z.string().check(z.regex(/^file:.+$/, 'file:PATH of a public key in PEM'))),
+  verificationKey: z.optional(text(/^file:.+$/, 'file:PATH of a public key in PEM')),
 });
 
 const table = z.discriminatedUnion('kind', [
@@ -80,8 +79,8 @@ export const configFileSchema = z.strictObject({
   worker: z.optional(
     z.strictObject({
       concurrency: z.optional(z.int().check(z.minimum(1), z.maximum(256))),
-      sweepEvery: z.optional(duration),
-      reconcileEvery: z.optional(duration),
+      sweepEvery: z.optional(period),
+      reconcileEvery: z.optional(period),
     }),
   ),
   stores: z.record(name, z.discriminatedUnion('kind', [certificateManagerStore])),
@@ -152,23 +151,26 @@ export function parseConfig(text: string, sources: ConfigSources & { readonly pa
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   for (const error of document.errors) {
-    mistakes.push(`line ${lines.linePos(error.pos[0]).line}: not YAML: ${error.message}`);
+    // What the message quotes of the file is cut off: it may be a secret.
+    const message = error.message.replace(/(YAML stream|extra characters|escape sequence|tag):? .*$/s, '$1');
+    mistakes.push(`line ${lines.linePos(error.pos[0]).line}: not YAML: ${message}`);
   }
   if (mistakes.length > 0) throw invalid(sources.path, mistakes);
 
-  const raw: unknown = document.toJS() ?? {};
+  const raw = withoutAliases(document, sources.path);
+  const lineAt = (path: readonly PropertyKey[]): string => {
+    const node = document.getIn(path as (string | number)[], true) as { range?: [number, number, number] } | undefined;
+    if (node?.range) return ` (line ${lines.linePos(node.range[0]).line})`;
+    return path.length === 0 ? '' : lineAt(path.slice(0, -1));
+  };
   const parsed = configFileSchema.safeParse(raw);
-  for (const issue of parsed.error?.issues ?? []) {
-    const place = issue.path.map(String);
-    const node = document.getIn(issue.path as (string | number)[], true) as
-      | { range?: [number, number, number] }
-      | undefined;
-    const line = node?.range ? ` (line ${lines.linePos(node.range[0]).line})` : '';
-    mistakes.push(`${place.join('.') || 'the file'}${line}: ${describeIssue(issue)}`);
+  for (const issue of (parsed.error?.issues ?? []).flatMap(oneByOne)) {
+    const { path } = issue;
+    mistakes.push(`${path.map(String).join('.') || 'the file'}${lineAt(path)}: ${describeIssue(issue, raw)}`);
   }
   const references = readReferences(raw, sources, mistakes);
   mistakes.push(...crossMistakes(raw));
-  if (!parsed.success || mistakes.length > 0) throw invalid(sources.path, mistakes);
+  if (!parsed.success || mistakes.length > 0) throw invalid(sources.path, [...new Set(mistakes)]);
   return toConfig(parsed.data, references, dirname(sources.path));
 }
 
@@ -178,15 +180,57 @@ function invalid(path: string, mistakes: readonly string[]): CodedError {
   return new CodedError('configuration_invalid', `${path} has ${count}:${list}`, { fields: { path, mistakes } });
 }
 
-function describeIssue(issue: z.core.$ZodIssue): string {
-  if (issue.code === 'unrecognized_keys')
-    return `unknown key${issue.keys.length > 1 ? 's' : ''} ${issue.keys.join(', ')}`;
-  if (issue.code === 'invalid_type') return `must be ${/^[aeiou]/.test(issue.expected) ? 'an' : 'a'} ${issue.expected}`;
-  if (issue.code === 'invalid_value') return `must be ${issue.values.map(String).join(' or ')}`;
-  if (issue.code === 'invalid_union') return 'must have a known kind';
-  if (issue.code === 'invalid_key') return `must be ${issue.issues[0]?.message ?? 'a name'}`;
-  if (issue.code === 'invalid_format') return `must be ${issue.message}`;
-  return issue.message;
+/** The values of the document. Its aliases are followed, as far as they lead somewhere and no bomb is built of them. */
+function withoutAliases(document: Document.Parsed, path: string): unknown {
+  try {
+    return document.toJS() ?? {};
+  } catch {
+    throw invalid(path, ['an alias (*name) leads nowhere, or to too much']);
+  }
+}
+
+type Issue = z.core.$ZodIssue;
+
+/** Each unknown key as an issue of its own, in its own place. */
+function oneByOne(issue: Issue): readonly Issue[] {
+  if (issue.code !== 'unrecognized_keys') return [issue];
+  return issue.keys.map((key) => ({ ...issue, keys: [key], path: [...issue.path, key] }));
+}
+
+const typeNames: Readonly<Record<string, string>> = {
+  string: 'text',
+  object: 'a mapping of keys to values',
+  record: 'a mapping of names to values',
+  array: 'a list',
+  boolean: 'true or false',
+  int: 'a whole number',
+  number: 'a number',
+};
+
+/** What the schema says of itself where it has words of its own; it has none for most things. */
+const ownWords = ({ message }: Issue): string | undefined => (message === 'Invalid input' ? undefined : message);
+
+function describeIssue(issue: Issue, raw: unknown): string {
+  const given = issue.path.reduce<unknown>((value, key) => tree(value)[String(key)], raw);
+  switch (issue.code) {
+    case 'unrecognized_keys':
+      return 'is not a known key';
+    case 'invalid_type':
+      return given === undefined ? 'is missing' : `must be ${ownWords(issue) ?? typeNames[issue.expected]}`;
+    case 'invalid_value':
+      return `must be ${issue.values.map(String).join(' or ')}`;
+    case 'invalid_union':
+      return `must be ${ownWords(issue) ?? (issue as { options?: string[] }).options?.join(' or ')}`;
+    case 'invalid_key':
+      return `must be ${issue.issues[0]?.message}`;
+    case 'too_small':
+      if (issue.origin === 'array') return `must name ${issue.message}`;
+      return `must be ${issue.inclusive ? 'at least' : 'above'} ${issue.minimum}`;
+    case 'too_big':
+      return `must be at most ${issue.maximum}`;
+    default:
+      return `must be ${issue.message}`;
+  }
 }
 
 type Tree = Readonly<Record<string, unknown>>;
@@ -206,7 +250,9 @@ function readReferences(raw: unknown, { env, readFile, path }: ConfigSources & {
       else values.set(place, value);
     } else if (scheme === 'file') {
       try {
-        values.set(place, readFile(resolve(dirname(path), target)).trim());
+        const value = readFile(resolve(dirname(path), target)).trim();
+        if (value === '') mistakes.push(`${place}: the file ${target} is empty`);
+        else values.set(place, value);
       } catch (cause) {
         mistakes.push(
           `${place}: the file ${target} cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'error'})`,
@@ -217,7 +263,8 @@ function readReferences(raw: unknown, { env, readFile, path }: ConfigSources & {
   for (const [store, value] of Object.entries(tree(tree(raw).stores)))
     follow(`stores.${store}.apiKey`, tree(value).apiKey);
   for (const [link, value] of Object.entries(tree(tree(raw).links))) {
-    follow(`links.${link}.verificationKey`, tree(value).verificationKey);
+    const { verificationKey } = tree(value);
+    if (String(verificationKey).startsWith('file:')) follow(`links.${link}.verificationKey`, verificationKey);
   }
   return values;
 }
@@ -256,13 +303,17 @@ function crossMistakes(raw: unknown): string[] {
     for (const [index, backup] of names.entries()) {
       const same =
         backup === primary || (instanceOf(backup) !== undefined && instanceOf(backup) === instanceOf(String(primary)));
-      if (same) mistakes.push(`links.${link}: the primary ${backup} is also a backup of this link`);
+      if (same) {
+        mistakes.push(`links.${link}: the primary ${backup} is also a backup of this link`);
+        continue;
+      }
       if (names.indexOf(backup) < index) mistakes.push(`links.${link}: the backup ${backup} is named twice`);
       const region = regionOf(instanceOf(backup));
       if (Array.isArray(regions) && region !== undefined && !regions.includes(region)) {
         mistakes.push(`links.${link}: policy.regions forbids ${region}, the region of backup ${backup}`);
       }
-      const pair = `${String(primary)} ${backup}`;
+      if (typeof primary !== 'string') continue;
+      const pair = `${primary} ${backup}`;
       const other = pairs.get(pair);
       if (other !== undefined && other !== link) {
         mistakes.push(

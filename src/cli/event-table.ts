@@ -61,6 +61,8 @@ export function eventTable(output: NodeJS.WriteStream, readBack: ReadBack): Even
   }
 
   function finish(row: EventRow, outcome: string, equal: boolean): void {
+    // Passes that begin again are told together, and each has the copies read back.
+    if (row.done) return;
     Object.assign(row, { outcome, equal, done: true });
     draw(row);
     for (const watcher of watchers) watcher();

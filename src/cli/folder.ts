@@ -69,7 +69,8 @@ function livingOwner(lock: string): number | undefined {
     return undefined;
   }
   try {
-    if (pid !== process.pid) {
+    // Signals to 0 and to negative numbers go to many processes; an owner that died at once has written no id.
+    if (Number.isSafeInteger(pid) && pid > 0 && pid !== process.pid) {
       process.kill(pid, 0);
       return pid;
     }

@@ -136,9 +136,16 @@ function settled(condition: Condition): Condition | boolean {
   return isAny ? { any: open } : { all: open };
 }
 
-function translate(condition: Condition, using: Placeholders): string {
-  if ('all' in condition) return `(${condition.all.map((each) => translate(each, using)).join(' AND ')})`;
-  if ('any' in condition) return `(${condition.any.map((each) => translate(each, using)).join(' OR ')})`;
+/**
+ * Parentheses stand only around an OR inside of an AND, which binds closer. With more of them the parser of dynalite takes
+ * seconds for one claim: its time grows by powers with their depth.
+ */
+function translate(condition: Condition, using: Placeholders, inside: 'AND' | 'OR' = 'OR'): string {
+  if ('all' in condition) return condition.all.map((each) => translate(each, using, 'AND')).join(' AND ');
+  if ('any' in condition) {
+    const either = condition.any.map((each) => translate(each, using)).join(' OR ');
+    return inside === 'AND' ? `(${either})` : either;
+  }
   if ('exists' in condition) return `attribute_exists(${using.name(condition.exists)})`;
   if ('absent' in condition) return `attribute_not_exists(${using.name(condition.absent)})`;
   const { field, is, to } = condition;
@@ -148,7 +155,7 @@ function translate(condition: Condition, using: Placeholders): string {
   const types = is === '=' ? ['N', 'S', 'BOOL'] : ['N', 'S'];
   const alike = types.map((type) => {
     const typeName = using.value(type);
-    return `(attribute_type(${left}, ${typeName}) AND attribute_type(${right}, ${typeName}))`;
+    return `attribute_type(${left}, ${typeName}) AND attribute_type(${right}, ${typeName})`;
   });
-  return `((${alike.join(' OR ')}) AND ${left} ${is} ${right})`;
+  return `(${alike.join(' OR ')}) AND ${left} ${is} ${right}`;
 }

@@ -12,6 +12,8 @@ import type { straightforwardHandlers } from './straightforward.ts';
 /** What every measurement works on: the same two servers, and the contenders before them. */
 export interface Bench {
   readonly report: Report;
+  /** Where the product has its table. */
+  readonly folder: string;
   readonly signer: Signer;
   /** The servers as the contenders reach them, and clients of the one who measures, without a network in between. */
   readonly pair: Pair;

@@ -30,7 +30,7 @@ async function runAll(): Promise<void> {
   const [cpu] = cpus();
   process.stdout.write(
     `Node ${process.versions.node}, ${availableParallelism()} cores (${cpu?.model.trim() ?? 'unknown'}). ` +
-      'The machine may be busy: look at the ratios.\n',
+      'The machine may be busy, and the disk shared: look at the ratios.\n',
   );
   const folder = mkdtempSync(join(tmpdir(), 'certstandby-bench-'));
   try {
@@ -51,16 +51,16 @@ async function measureAll(report: Report, folder: string): Promise<void> {
   await withBench({ report, signer, folder: join(folder, 'near'), oneWayMs: 0 }, async (bench) => {
     await measureThroughput(bench);
     await measureRequests(bench);
-    await measureLatency(bench, 'no network in between', { warmUp: 100, measured: 300 });
+    await measureLatency(bench, 'no network in between', { warmUp: 60, measured: 200 });
   });
   await withBench({ report, signer, folder: join(folder, 'far'), oneWayMs: 10 }, (bench) =>
-    measureLatency(bench, '20 ms of network for each request', { warmUp: 20, measured: 80 }),
+    measureLatency(bench, '20 ms of network for each request', { warmUp: 16, measured: 60 }),
   );
 }
 
 /** New servers and contenders, each in a process of its own. */
 async function withBench(
-  options: Pick<Bench, 'report' | 'signer'> & { readonly folder: string; readonly oneWayMs: number },
+  options: Pick<Bench, 'report' | 'signer' | 'folder'> & { readonly oneWayMs: number },
   measure: (bench: Bench) => Promise<void>,
 ): Promise<void> {
   const { report, signer, folder, oneWayMs } = options;
@@ -74,6 +74,7 @@ async function withBench(
     await measure({
       report,
       signer,
+      folder,
       pair,
       primary: await signIn(near.primary),
       backup: await signIn(near.backup),

@@ -14,8 +14,8 @@ export interface Report {
   readonly failures: readonly string[];
 }
 
-const measurementWidth = 50;
-const resultWidth = 44;
+const measurementWidth = 62;
+const resultWidth = 52;
 
 /** `write` gets whole lines. */
 export function createReport(write: (text: string) => void): Report {

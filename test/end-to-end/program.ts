@@ -79,7 +79,7 @@ function configOf(options: ProgramOptions): Config {
   return {
     table: { kind: 'lmdb', path: options.path },
     receiver: { host: '127.0.0.1', port: 0 },
-    worker: { concurrency: 8, sweepEveryMs: 200, reconcileEveryMs: 3_600_000 },
+    worker: { concurrency: 16, sweepEveryMs: 200, reconcileEveryMs: 3_600_000 },
     stores: [store('primary', primaryCrn, 'eu-de', primaryUrl), store('backup', backupCrn, 'eu-gb', backupUrl)],
     links: [
       {

@@ -6,7 +6,7 @@ import { moments } from './worker.ts';
 const setups = [
   { name: 'lmdb-1', title: 'lmdb, one worker', table: 'lmdb', workers: 1, slowness: 1, share: 0.5 },
   { name: 'lmdb-2', title: 'lmdb, two workers', table: 'lmdb', workers: 2, slowness: 1, share: 0.35 },
-  { name: 'dynamodb-2', title: 'dynamodb, two workers', table: 'dynamodb', workers: 2, slowness: 4, share: 0.15 },
+  { name: 'dynamodb-2', title: 'dynamodb, two workers', table: 'dynamodb', workers: 2, slowness: 2, share: 0.15 },
 ] as const;
 
 /** After so many kills at most it has to become quiet, and the promises are checked. */

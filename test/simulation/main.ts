@@ -9,6 +9,7 @@ const { values } = parseArgs({
     from: { type: 'string', default: '1' },
     seed: { type: 'string' },
     'events-only': { type: 'boolean', default: false },
+    records: { type: 'boolean', default: false },
     without: { type: 'boolean', default: false },
   },
 });
@@ -20,6 +21,7 @@ if (values.without) {
 } else if (values.seed !== undefined) {
   const result = await simulate(Number(values.seed), { keepTrace: true, withReconcile });
   for (const line of result.trace) process.stdout.write(`${line}\n`);
+  if (values.records) process.stdout.write(`${result.records}\n`);
   process.stdout.write(`${result.broken.join('\n') || 'no promise broken'}\n`);
   process.exitCode = result.broken.length > 0 ? 1 : 0;
 } else {

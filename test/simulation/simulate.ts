@@ -9,6 +9,8 @@ export interface SimulationResult {
   readonly broken: readonly string[];
   readonly faults: ReadonlyMap<Fault, number>;
   readonly trace: readonly string[];
+  /** The records at the end, as JSON, if the trace is kept. Fingerprints in it differ from process to process: keys are made anew. */
+  readonly records: string;
   readonly imports: number;
   readonly writes: number;
   readonly acknowledged: number;
@@ -37,7 +39,6 @@ export async function simulate(
     const healingMs = withReconcile ? reconcileEveryMs + 20 * 60_000 : 45 * 60_000;
     await world.time.runUntil(start + troubleMs + healingMs, mostSteps);
     broken.push(...watched.broken, ...brokenPromises(world), ...restlessness(world, world.time.now() - restMs));
-    if (keepTrace) world.trace(await finalState(world));
   } catch (thrown) {
     broken.push(`bound: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
   }
@@ -46,6 +47,7 @@ export async function simulate(
     broken,
     faults: world.faults.counts,
     trace: world.journal.trace,
+    records: keepTrace ? await finalRecords(world) : '',
     imports: watched.imports,
     writes: watched.writes,
     acknowledged: world.journal.acknowledged.length,
@@ -53,8 +55,7 @@ export async function simulate(
   };
 }
 
-/** The records as they stand, for reading a trace. */
-async function finalState(world: World): Promise<string> {
+async function finalRecords(world: World): Promise<string> {
   const { rows } = await world.table.query({ partition: 'replication.1/main', limit: 100 });
   const abilities = [world.primary, ...world.backups].map(({ id, abilities }) => ({ id, ...abilities }));
   return JSON.stringify({ now: world.time.now(), rows, abilities }, undefined, 1);

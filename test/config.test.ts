@@ -1,0 +1,417 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { inspect } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type ConfigSources, loadConfig, parseConfig } from '../src/config.ts';
+import { CodedError } from '../src/errors.ts';
+
+const account = 'a/00000000000000000000000000000001';
+const frankfurt = `crn:v1:bluemix:public:cloudcerts:eu-de:${account}:11111111-2222-4333-8444-555555555555::`;
+const london = `crn:v1:bluemix:public:cloudcerts:eu-gb:${account}:66666666-7777-4888-9999-aaaaaaaaaaaa::`;
+
+const files: Readonly<Record<string, string>> = {
+  '/etc/certstandby/london.key': 'key of london\n',
+  '/keys/shop.pem': 'PEM of shop\n',
+  '/etc/certstandby/empty': ' \n',
+};
+
+const sources: ConfigSources & { readonly path: string } = {
+  path: '/etc/certstandby/certstandby.yaml',
+  env: { FRANKFURT_KEY: 'key of frankfurt', EMPTY: '' },
+  readFile(path) {
+    const text = files[path];
+    if (text === undefined) throw Object.assign(new Error(`no ${path}`), { code: 'ENOENT' });
+    return text;
+  },
+};
+
+const smallest = `version: 1
+stores:
+  frankfurt: { kind: certificate-manager, instance: "${frankfurt}", apiKey: env:FRANKFURT_KEY }
+  london: { kind: certificate-manager, instance: "${london}", apiKey: file:london.key }
+links:
+  shop: { primary: frankfurt, backups: [london] }
+`;
+
+/** The mistakes found in a file. */
+function mistakesIn(text: string): readonly string[] {
+  try {
+    parseConfig(text, sources);
+  } catch (thrown) {
+    if (thrown instanceof CodedError && thrown.code === 'configuration_invalid')
+      return thrown.fields.mistakes as readonly string[];
+    throw thrown;
+  }
+  return [];
+}
+
+/** The smallest file with one line changed, or with lines added. */
+const changed = (from: string, to: string): string => {
+  if (!smallest.includes(from)) throw new Error(`${from} is not in the file`);
+  return smallest.replace(from, to);
+};
+
+describe('a good file', () => {
+  it('needs no more than stores and links', () => {
+    const { stores, ...rest } = parseConfig(smallest, sources);
+    expect(rest).toEqual({
+      table: { kind: 'lmdb', path: '/etc/certstandby/certstandby-data' },
+      receiver: { host: '127.0.0.1', port: 8480 },
+      worker: { concurrency: 16, sweepEveryMs: 60_000, reconcileEveryMs: 3_600_000 },
+      links: [
+        {
+          name: 'shop',
+          primary: 'frankfurt',
+          backups: ['london'],
+          filter: { names: [], domains: [] },
+          policy: { requireChain: false, onward: false },
+        },
+      ],
+    });
+    expect(stores.map(({ apiKey, ...plain }) => ({ ...plain, key: apiKey.reveal() }))).toEqual([
+      {
+        name: 'frankfurt',
+        kind: 'certificate-manager',
+        instance: frankfurt,
+        region: 'eu-de',
+        key: 'key of frankfurt',
+      },
+      { name: 'london', kind: 'certificate-manager', instance: london, region: 'eu-gb', key: 'key of london' },
+    ]);
+  });
+
+  it('may say everything', () => {
+    const config = parseConfig(
+      `version: 1
+table: { kind: dynamodb, name: certstandby, region: eu-central-1, endpoint: "http://127.0.0.1:8000" }
+receiver: { host: 0.0.0.0, port: 0 }
+worker: { concurrency: 4, sweepEvery: 30s, reconcileEvery: 2h }
+stores:
+  frankfurt:
+    kind: certificate-manager
+    instance: "${frankfurt}"
+    apiKey: env:FRANKFURT_KEY
+    endpoint: https://private.eu-de.certificate-manager.example.test
+    iam: http://[::1]:8471
+    settles: 90s
+    listingLag: 500ms
+    readSettles: 1d
+    writesPerCertificatePerMinute: unlimited
+    requestsPerSecond: 0.5
+  london:
+    kind: certificate-manager
+    instance: "${london}"
+    apiKey: file:london.key
+    writesPerCertificatePerMinute: 5
+links:
+  shop:
+    primary: frankfurt
+    backups: [london]
+    filter: { names: ["shop*"], domains: ["*.example.test"] }
+    policy: { regions: [eu-gb], requireChain: true, onward: true }
+    verificationKey: file:/keys/shop.pem
+`,
+      sources,
+    );
+    const [first, second] = config.stores.map(({ apiKey: _key, ...plain }) => plain);
+    expect(config).toMatchObject({
+      table: { kind: 'dynamodb', name: 'certstandby', region: 'eu-central-1', endpoint: 'http://127.0.0.1:8000' },
+      receiver: { host: '0.0.0.0', port: 0 },
+      worker: { concurrency: 4, sweepEveryMs: 30_000, reconcileEveryMs: 7_200_000 },
+    });
+    expect(first).toEqual({
+      name: 'frankfurt',
+      kind: 'certificate-manager',
+      instance: frankfurt,
+      region: 'eu-de',
+      endpoint: 'https://private.eu-de.certificate-manager.example.test',
+      iam: 'http://[::1]:8471',
+      settlesMs: 90_000,
+      listingLagMs: 500,
+      readSettlesMs: 86_400_000,
+      writesPerCertificatePerMinute: 'unlimited',
+      requestsPerSecond: 0.5,
+    });
+    expect(second).toMatchObject({ writesPerCertificatePerMinute: 5 });
+    expect(config.links).toEqual([
+      {
+        name: 'shop',
+        primary: 'frankfurt',
+        backups: ['london'],
+        filter: { names: ['shop*'], domains: ['*.example.test'] },
+        policy: { regions: ['eu-gb'], requireChain: true, onward: true },
+        verificationKey: 'PEM of shop',
+      },
+    ]);
+  });
+
+  it('shows no secret when it is printed or serialised', () => {
+    const config = parseConfig(smallest, sources);
+    for (const shown of [
+      JSON.stringify(config),
+      inspect(config, { depth: 9, showHidden: true }),
+      String(config.stores),
+    ])
+      expect(shown).not.toMatch(/key of/);
+  });
+
+  it('may link both ways, and two primaries to one backup', () => {
+    const third = london.replace('eu-gb', 'us-south').replace('aaaaaaaaaaaa', 'bbbbbbbbbbbb');
+    const text = `${smallest}  back: { primary: london, backups: [frankfurt] }
+  other: { primary: dallas, backups: [london, frankfurt] }
+`.replace('links:', `  dallas: { kind: certificate-manager, instance: "${third}", apiKey: env:FRANKFURT_KEY }\nlinks:`);
+    expect(mistakesIn(text)).toEqual([]);
+  });
+});
+
+describe('a file with mistakes', () => {
+  it('is refused with all of them at once, in words that a person can use', () => {
+    const text = `version: 2
+table: { kind: sqlite, path: 3 }
+receiver: { port: 70000, hst: x }
+worker: { concurrency: 0, sweepEvery: 5 minutes, reconcileEvery: 5 }
+stores:
+  Prim: { kind: certificate-manager, instance: "${frankfurt}", apiKey: env:FRANKFURT_KEY }
+  acm: { kind: acm }
+  frankfurt:
+    kind: certificate-manager
+    instance: "${frankfurt}"
+    apiKey: s3cr3t-api-key
+    endpoint: http://certificates.example.test
+    requestsPerSecond: 0
+    writesPerCertificatePerMinute: often
+    settles: 1.5h
+  london:
+    kind: certificate-manager
+    instance: "${london}"
+    apiKey: env:LONDON_KEY
+    iam: http://10.0.0.1
+  again:
+    kind: certificate-manager
+    instance: "${london}"
+    apiKey: file:again.key
+  unknown:
+    instance: crn:v1
+links:
+  main:
+    primary: frankfurt
+    backups: [frankfurt, london, london, paris]
+    policy: { regions: [us-south], requireChain: maybe }
+    filter: { names: shop }
+  other:
+    primary: frankfurt
+    backups: [london]
+    verificationKey: env:SHOP_PEM
+  third:
+    backups: []
+extra: true
+`;
+    let thrown: unknown;
+    try {
+      parseConfig(text, sources);
+    } catch (error) {
+      thrown = error;
+    }
+    expect(thrown).toBeInstanceOf(CodedError);
+    expect(thrown).toMatchObject({ code: 'configuration_invalid' });
+    expect((thrown as CodedError).message).toBe(
+      `/etc/certstandby/certstandby.yaml has 31 mistakes:
+  - version (line 1): must be 1
+  - table.kind (line 2): must be lmdb or dynamodb
+  - receiver.port (line 3): must be at most 65535
+  - receiver.hst (line 3): is not a known key
+  - worker.concurrency (line 4): must be at least 1
+  - worker.sweepEvery (line 4): must be a duration such as 500ms, 30s, 5m, 2h or 7d
+  - worker.reconcileEvery (line 4): must be a duration such as 500ms, 30s, 5m, 2h or 7d
+  - stores.Prim (line 6): must be a name of lower-case letters, digits and dashes, at most 63
+  - stores.acm.kind (line 7): must be certificate-manager
+  - stores.frankfurt.apiKey (line 11): must be a reference: env:NAME or file:PATH, never the secret itself
+  - stores.frankfurt.settles (line 15): must be a duration such as 500ms, 30s, 5m, 2h or 7d
+  - stores.frankfurt.writesPerCertificatePerMinute (line 14): must be a whole number of at least 1, or unlimited
+  - stores.frankfurt.requestsPerSecond (line 13): must be above 0
+  - stores.unknown.kind (line 26): must be certificate-manager
+  - links.main.filter.names (line 32): must be a list
+  - links.main.policy.requireChain (line 31): must be true or false
+  - links.other.verificationKey (line 36): must be file:PATH of a public key in PEM
+  - links.third.primary (line 38): is missing
+  - links.third.backups (line 38): must name at least one backup
+  - extra (line 39): is not a known key
+  - stores.london.apiKey: the environment variable LONDON_KEY is not set
+  - stores.again.apiKey: the file again.key cannot be read (ENOENT)
+  - stores.frankfurt: is the same instance as stores.Prim
+  - stores.frankfurt.endpoint: plain http:// is allowed on loopback only; keys would travel in the clear
+  - stores.london.iam: plain http:// is allowed on loopback only; keys would travel in the clear
+  - stores.again: is the same instance as stores.london
+  - links.main: there is no store paris under stores
+  - links.main: the primary frankfurt is also a backup of this link
+  - links.main: policy.regions forbids eu-gb, the region of backup london
+  - links.main: the backup london is named twice
+  - links.other: has the same primary and backup as links.main; their copies would be confused`,
+    );
+  });
+
+  it('may have one only', () => {
+    expect(() => parseConfig(changed('version: 1', 'version: one'), sources)).toThrow(
+      /^\/etc\/certstandby\/certstandby\.yaml has one mistake:\n {2}- version \(line 1\): must be 1$/,
+    );
+  });
+
+  it.each([
+    ['empty', '', ['version: must be 1', 'stores: is missing', 'links: is missing']],
+    ['a comment', '# nothing yet\n', ['version: must be 1', 'stores: is missing', 'links: is missing']],
+    ['a word', 'hello', ['the file (line 1): must be a mapping of keys to values']],
+    ['a list', '- a', ['the file (line 1): must be a mapping of keys to values']],
+    [
+      'no YAML',
+      'version: 1\nlinks: [',
+      ['line 2: not YAML: Flow sequence in block collection must be sufficiently indented and end with a ]'],
+    ],
+    [
+      'no YAML, with a secret',
+      'version: 1\nstores: ]s3cr3t',
+      [
+        'line 2: not YAML: Unexpected flow-seq-end token in YAML stream',
+        'line 2: not YAML: Unexpected scalar token in YAML stream',
+      ],
+    ],
+    ['a key twice', 'version: 1\nversion: 1', ['line 2: not YAML: Map keys must be unique']],
+    ['an alias of nothing', 'version: *s3cr3t', ['an alias (*name) leads nowhere, or to too much']],
+  ])('may be %s', (_what, text, mistakes) => {
+    expect(mistakesIn(text)).toEqual(mistakes);
+  });
+
+  it('may be a bomb of aliases', () => {
+    const levels = Array.from(
+      { length: 12 },
+      (_, level) =>
+        `l${level}: &l${level} [${Array(9)
+          .fill(level === 0 ? 'x' : `*l${level - 1}`)
+          .join()}]`,
+    );
+    expect(mistakesIn(levels.join('\n'))).toEqual(['an alias (*name) leads nowhere, or to too much']);
+  });
+
+  it.each([
+    ['env:NOT_THERE', 'the environment variable NOT_THERE is not set'],
+    ['env:EMPTY', 'the environment variable EMPTY is not set'],
+    ['file:nowhere.key', 'the file nowhere.key cannot be read (ENOENT)'],
+    ['file:empty', 'the file empty is empty'],
+  ])('may refer to a secret that is not there: %s', (reference, mistake) => {
+    expect(mistakesIn(changed('env:FRANKFURT_KEY', reference))).toEqual([`stores.frankfurt.apiKey: ${mistake}`]);
+  });
+
+  it.each([
+    ['0ms', undefined],
+    ['24d', undefined],
+    ['25d', 'must be at most 24d'],
+    ['-1s', 'must be a duration such as 500ms, 30s, 5m, 2h or 7d'],
+    ['1 s', 'must be a duration such as 500ms, 30s, 5m, 2h or 7d'],
+    ['1S', 'must be a duration such as 500ms, 30s, 5m, 2h or 7d'],
+    ['10', 'must be a duration such as 500ms, 30s, 5m, 2h or 7d'],
+  ])('may give a duration of %s', (duration, mistake) => {
+    const found = mistakesIn(changed('apiKey: env:FRANKFURT_KEY', `apiKey: env:FRANKFURT_KEY, settles: ${duration}`));
+    expect(found).toEqual(mistake === undefined ? [] : [`stores.frankfurt.settles (line 3): ${mistake}`]);
+  });
+
+  it.each([
+    ['1s', []],
+    ['999ms', ['worker.sweepEvery (line 1): must be at least 1s']],
+    ['0d', ['worker.sweepEvery (line 1): must be at least 1s']],
+    ['30d', ['worker.sweepEvery (line 1): must be at most 24d']],
+  ])('may give a period of %s: a timer of 0, or beyond its range, never rests', (period, mistakes) => {
+    expect(mistakesIn(`worker: { sweepEvery: ${period} }\n${smallest}`)).toEqual(mistakes);
+  });
+
+  it.each([
+    [{ concurrency: 1 }, 0],
+    [{ concurrency: 256 }, 0],
+    [{ concurrency: 257 }, 1],
+    [{ concurrency: 1.5 }, 1],
+  ])('may give a bad concurrency: %o', (worker, count) => {
+    expect(mistakesIn(`worker: ${JSON.stringify(worker)}\n${smallest}`)).toHaveLength(count);
+  });
+
+  it.each([
+    ['crn:v1:bluemix:public:kms:eu-de:a/1:1::', 1],
+    [frankfurt.slice(0, -1), 1],
+    [`${frankfurt}certificate:1`, 1],
+    [frankfurt, 0],
+  ])('may give a CRN that is none of an instance: %s', (crn, count) => {
+    expect(mistakesIn(changed(frankfurt, crn))).toHaveLength(count);
+  });
+
+  it.each([
+    ['ftp://host', 1],
+    ['https://host/path', 1],
+    ['https://host?query', 1],
+    ['host', 1],
+    ['https://host:8443/', 0],
+    ['http://localhost:1', 0],
+  ])('may give an address that is none: %s', (endpoint, count) => {
+    const text = changed('apiKey: env:FRANKFURT_KEY', `apiKey: env:FRANKFURT_KEY, endpoint: "${endpoint}"`);
+    expect(mistakesIn(text)).toHaveLength(count);
+  });
+});
+
+describe('plain http off loopback', () => {
+  it.each([
+    ['http://127.0.0.1', false],
+    ['http://127.1.2.3:80', false],
+    ['http://localhost', false],
+    ['http://[::1]:8471', false],
+    ['https://example.test', false],
+    ['http://example.test', true],
+    ['http://127.0.0.1.example.test', true],
+    ['http://localhost.example.test', true],
+    ['http://0.0.0.0', true],
+    ['http://[::2]', true],
+  ])('%s: %s', (address, expected) => {
+    const found = mistakesIn(changed('apiKey: env:FRANKFURT_KEY', `apiKey: env:FRANKFURT_KEY, iam: "${address}"`));
+    const mistake = 'stores.frankfurt.iam: plain http:// is allowed on loopback only; keys would travel in the clear';
+    expect(found).toEqual(expected ? [mistake] : []);
+  });
+});
+
+describe('secrets', () => {
+  it('are in no message, whatever else is wrong', () => {
+    const secrets = 'env:FRANKFURT_KEY, extra: s3cr3t';
+    for (const text of [
+      changed('env:FRANKFURT_KEY', secrets),
+      changed('version: 1', 'version: 2'),
+      changed('env:FRANKFURT_KEY', 's3cr3t'),
+      changed('env:FRANKFURT_KEY', '"s3cr3t'),
+      changed('env:FRANKFURT_KEY', '|s3cr3t'),
+      changed('env:FRANKFURT_KEY', '"\\s3cr3t"'),
+      changed('env:FRANKFURT_KEY', '!s3cr3t !s3cr3t x'),
+      changed('env:FRANKFURT_KEY', '&s3cr3t *s3cr3t'),
+      changed('env:FRANKFURT_KEY', '@s3cr3t'),
+    ]) {
+      const mistakes = mistakesIn(text).join('\n');
+      expect(mistakes).not.toBe('');
+      expect(mistakes).not.toMatch(/s3cr3t|key of/);
+    }
+  });
+});
+
+describe('loading', () => {
+  let folder: string;
+
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'certstandby-config-'));
+    writeFileSync(join(folder, 'certstandby.yaml'), smallest);
+    writeFileSync(join(folder, 'london.key'), 'from the file\n');
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  it('reads the file, and others beside it', () => {
+    const config = loadConfig(join(folder, 'certstandby.yaml'), { FRANKFURT_KEY: 'from the environment' });
+    expect(config.stores.map(({ apiKey }) => apiKey.reveal())).toEqual(['from the environment', 'from the file']);
+    expect(config.table).toEqual({ kind: 'lmdb', path: join(folder, 'certstandby-data') });
+  });
+
+  it('says that the file is missing', () => {
+    const path = join(folder, 'nowhere.yaml');
+    expect(() => loadConfig(path, {})).toThrow(`the configuration file ${path} cannot be read (ENOENT)`);
+  });
+});
