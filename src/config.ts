@@ -292,6 +292,11 @@ function crossMistakes(raw: unknown): string[] {
     }
   }
 
+  const given = tree(raw).links;
+  if (typeof given === 'object' && given !== null && !Array.isArray(given) && Object.keys(given).length === 0) {
+    mistakes.push('links: must name at least one link');
+  }
+
   const pairs = new Map<string, string>();
   for (const [link, value] of Object.entries(links)) {
     const { primary, backups, policy } = tree(value);

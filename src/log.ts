@@ -10,7 +10,7 @@ export type Log = (level: Level, event: string, fields?: LogFields) => void;
 
 const order: Readonly<Record<Level, number>> = { debug: 0, info: 1, warn: 2, error: 3 };
 
-/** A log that writes one JSON object a line, from `least` upwards. Foreign text cannot break a line: JSON escapes it. */
+/** A log that writes one JSON object a line, from `least` upwards. Foreign text cannot break a line: JSON escapes it. A line that cannot be written is lost. */
 export function jsonLog(options: {
   readonly least: Level;
   readonly now: () => number;
@@ -18,7 +18,11 @@ export function jsonLog(options: {
 }): Log {
   return (level, event, fields = {}) => {
     if (order[level] < order[options.least]) return;
-    options.write(`${JSON.stringify({ time: new Date(options.now()).toISOString(), level, event, ...fields })}\n`);
+    try {
+      options.write(`${JSON.stringify({ time: new Date(options.now()).toISOString(), level, event, ...fields })}\n`);
+    } catch {
+      // A full disk must not end what the line is about.
+    }
   };
 }
 

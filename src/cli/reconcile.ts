@@ -1,6 +1,6 @@
 import { compose, type Program } from '../compose.ts';
 import { loadConfig } from '../config.ts';
-import { CodedError, errorRegistry } from '../errors.ts';
+import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
 import { jsonLog } from '../log.ts';
 import type { ReplicationRecord } from '../records/replication-record.ts';
 import type { Link } from '../replication/link.ts';
@@ -13,6 +13,9 @@ export interface ReconcileOptions {
   readonly wait: number;
 }
 
+/** The exit code when a certificate is not equal in every backup. */
+const notEqualExit = errorRegistry.certificate_expired.exit;
+
 /** `certstandby reconcile`: compares both sides of each link, works off what differs, and says what is left and why. */
 export async function reconcileCommand(options: ReconcileOptions): Promise<void> {
   const log = jsonLog({ least: 'error', now: runtime.now, write: (line) => process.stderr.write(line) });
@@ -23,65 +26,83 @@ export async function reconcileCommand(options: ReconcileOptions): Promise<void>
       const known = program.links.map(({ name }) => name).join(', ');
       throw new CodedError('usage', `there is no link ${options.link}; the configuration has ${known}`);
     }
-    let left = 0;
-    for (const link of links) left += await reconcileLink(program, link, options.wait * 1_000);
-    if (left > 0) process.exitCode = errorRegistry.certificate_expired.exit;
+    const exits: number[] = [];
+    for (const link of links) exits.push(await reconcileLink(program, link, options.wait * 1_000));
+    process.exitCode = Math.max(...exits);
   } finally {
     await program.close();
   }
 }
 
-/** Reconciles one link and prints what came of it. Answers how many certificates are not equal everywhere. */
+/** Reconciles one link and prints what came of it; a link that fails does not keep the others from theirs. Answers its exit code. */
 async function reconcileLink(program: Program, link: Link, waitMs: number): Promise<number> {
-  const report = await program.reconcile(link);
-  const asked = Object.entries(report.asked);
-  const reasons = asked.map(([reason, count]) => `${count} ${reason.replaceAll('-', ' ')}`).join(', ');
-  process.stdout.write(
-    `${link.name}: ${report.listed} certificates in the primary, ${report.included} included; ` +
-      `${reasons === '' ? 'nothing to look at' : `looked at: ${reasons}`}\n`,
-  );
-  if (report.unmarked > 0) {
-    process.stdout.write(`  ${report.unmarked} certificates in the backups are not ours and were not touched\n`);
-  }
-  const left = await settle(program, link, waitMs);
-  for (const problem of left) process.stdout.write(`  ${problem}\n`);
-  if (left.length === 0)
-    process.stdout.write(
-      `  every included certificate is equal in ${link.backups.length === 1 ? 'the backup' : 'every backup'}\n`,
+  const print = (line: string) => process.stdout.write(`${line}\n`);
+  try {
+    const { listed, included, asked, unmarked, notListed } = await program.reconcile(link);
+    const reasons = Object.entries(asked).map(([reason, count]) => `${count} ${reason.replaceAll('-', ' ')}`);
+    print(
+      `${link.name}: ${listed} certificates in the primary, ${included} included; ` +
+        `${reasons.length === 0 ? 'nothing to look at' : `looked at: ${reasons.join(', ')}`}`,
     );
-  return left.length;
+    if (unmarked > 0) print(`  ${unmarked} certificates in the backups are not ours and were not touched`);
+    for (const { store, error } of notListed) {
+      print(`  ${store} could not be compared: ${error.message} [${error.code}]\n    ${error.entry.remedy}`);
+    }
+    const problems = await settle(program, link, waitMs);
+    for (const problem of problems) print(`  ${problem}`);
+    if (problems.length > 0) return notEqualExit;
+    if (notListed.length > 0) return errorRegistry.store_unavailable.exit;
+    print(`  every included certificate is equal in ${link.backups.length === 1 ? 'the backup' : 'every backup'}`);
+    return 0;
+  } catch (thrown) {
+    const error = asCodedError(thrown);
+    process.stderr.write(`certstandby: ${link.name}: ${error.message}\n  ${error.entry.remedy} [${error.code}]\n`);
+    return error.entry.exit;
+  }
 }
 
-/** Waits until nothing is pending that time alone would mend, at most so long. Answers the problems that are left, as lines. */
+/** Waits, at most so long, while there is something that time alone may mend. Answers the problems that are left, as lines. */
 async function settle(program: Program, link: Link, waitMs: number): Promise<readonly string[]> {
   const until = runtime.now() + waitMs;
+  let announced = false;
   for (;;) {
     await program.dispatch.idle();
     const problems: string[] = [];
     let pending = false;
     for await (const record of program.records(link)) {
-      pending ||= isPending(record);
-      problems.push(...problemsOf(record));
+      const found = problemsOf(record, link);
+      problems.push(...found);
+      // A refusal is looked at again by and by, but only a person mends it.
+      pending ||= found.length > 0 && record.refusal === undefined && record.aside === undefined;
     }
     if (!pending || runtime.now() >= until) return problems;
+    if (!announced)
+      process.stdout.write(`  waiting up to ${Math.ceil(waitMs / 1_000)} s for what has to be tried again\n`);
+    announced = true;
     await runtime.wait(250);
   }
 }
 
-function isPending(record: ReplicationRecord): boolean {
-  return record.requested > record.replicated || (record.wakeAt !== undefined && record.refusal === undefined);
-}
-
-/** What a person has to know about a certificate that is not equal in every backup. */
-function problemsOf(record: ReplicationRecord): string[] {
-  const name = record.primary?.name ?? record.certificate;
-  const about = `${name} (${record.certificate})`;
-  const errors = [record.lastError, ...record.backups.map(({ lastError }) => lastError)].filter(
-    (error) => error !== undefined,
-  );
-  if (errors.length > 0) {
-    return errors.map(({ code, message }) => `${about}: ${message} [${code}]\n    ${errorRegistry[code].remedy}`);
+/** What a person has to know of a certificate that is not equal in every backup; nothing if it is, or is not to be. */
+function problemsOf(record: ReplicationRecord, link: Link): string[] {
+  const { primary, aside, refusal } = record;
+  const about = `${primary?.name ?? record.certificate} (${record.certificate})`;
+  const describe = (error: ReplicationRecord['lastError'], otherwise: string) =>
+    error === undefined
+      ? `${about}: ${otherwise}`
+      : `${about}: ${error.message} [${error.code}]\n    ${errorRegistry[error.code].remedy}`;
+  if (record.absentSince !== undefined || aside === 'excluded' || aside === 'marked') return [];
+  if (aside === 'keyless') return [`${about}: not copied, it has no private key`];
+  if (refusal !== undefined || primary === undefined || record.lastError !== undefined) {
+    return [describe(record.lastError, 'still to be looked at')];
   }
-  if (record.aside === 'keyless') return [`${about}: not copied, it has no private key`];
+  const behind = link.backups.flatMap(({ id: store }) => {
+    const state = record.backups.find((backup) => backup.store === store);
+    const equal = state?.id !== undefined && state.fingerprint === primary.fingerprint && state.lastError === undefined;
+    if (equal) return [];
+    const later = record.wakeAt === undefined ? '' : `; looked at again at ${new Date(record.wakeAt).toISOString()}`;
+    return [describe(state?.lastError, `not yet known to be in ${store}${later}`)];
+  });
+  if (behind.length > 0) return behind;
   return record.requested > record.replicated ? [`${about}: still to be looked at`] : [];
 }

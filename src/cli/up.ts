@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { fingerprintOf } from '../certificate/fingerprint.ts';
 import { compose, type Program, startReceiverServer } from '../compose.ts';
 import { loadConfig } from '../config.ts';
-import { CodedError } from '../errors.ts';
-import { jsonLog, type Log } from '../log.ts';
+import { asCodedError, CodedError } from '../errors.ts';
+import { errorFields, jsonLog, type Log } from '../log.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { demonstrate } from './demonstration.ts';
 import { type Embedded, startEmbedded } from './embedded.ts';
@@ -108,15 +108,23 @@ async function run(
       nextFree: options.port !== undefined,
       log,
     });
-    const reconcileAll = () => Promise.all(program.links.map((link) => program.reconcile(link)));
+    // Each link alone: one that fails neither hides the others nor is hidden by them.
+    const reconcileAll = () =>
+      Promise.all(
+        program.links.map((link) =>
+          program.reconcile(link).catch((thrown: unknown) => {
+            log('error', 'reconcile_failed', { link: link.name, ...errorFields(asCodedError(thrown)) });
+          }),
+        ),
+      );
     const tasks = [
       every({ name: 'sweep', periodMs: sweepEveryMs, runtime, log }, program.sweep),
       every({ name: 'reconcile', periodMs: reconcileEveryMs, runtime, log }, reconcileAll),
     ];
     try {
       log('info', 'started', { url: server.url });
-      await program.sweep();
-      await reconcileAll().catch((thrown: unknown) => log('error', 'reconcile_failed', { message: String(thrown) }));
+      // A signal does not wait until a large estate is compared.
+      await Promise.race([program.sweep().then(reconcileAll), options.until]);
       if ((await options.started?.(server.url)) !== 'stop') {
         const signal = await options.until;
         log('info', 'stopping', { signal });

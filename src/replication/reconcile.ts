@@ -1,5 +1,5 @@
 import type { Dispatch } from '../dispatch/dispatch.ts';
-import { asCodedError } from '../errors.ts';
+import { asCodedError, type CodedError } from '../errors.ts';
 import { errorFields, type Log } from '../log.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { ReplicationRecord } from '../records/replication-record.ts';
@@ -38,6 +38,8 @@ export interface ReconcileReport {
   readonly asked: Readonly<Partial<Record<Reason, number>>>;
   /** Copies without our mark in the backups: not ours, not touched. */
   readonly unmarked: number;
+  /** Backups that could not be listed: nothing is known of them, and the others were compared all the same. */
+  readonly notListed: readonly { readonly store: string; readonly error: CodedError }[];
 }
 
 /** A copy as a listing shows it, in few bytes: listings of a hundred thousand are held for the length of a reconcile. */
@@ -51,13 +53,24 @@ interface ListedCopy {
 /**
  * Compares both sides of a link by their listings, without keys, and asks for what differs: catches what no event told. Nothing
  * is written to a store here; what is asked for is looked at by the same passes as everything else.
- * Throws what a listing or the table throws; then nothing is noted as reconciled, and the next one does it all again.
+ * A backup that cannot be listed is reported and does not hold up the others. Throws what the primary's listing, the last backup's, or the
+ * table throws; then nothing is noted as reconciled, and the next one does it all again.
  */
 export async function reconcile(reconciler: Reconciler, link: Link): Promise<ReconcileReport> {
-  const { links, runtime, timing } = reconciler;
+  const { links, runtime, timing, log } = reconciler;
   const startedAt = runtime.now();
   await links.bind(link.name, link.primary.id);
-  const backups = await Promise.all(link.backups.map((store) => listCopies(link, store)));
+  const listings = await Promise.allSettled(link.backups.map((store) => listCopies(link, store)));
+  const backups = listings.flatMap((listing) => (listing.status === 'fulfilled' ? [listing.value] : []));
+  const notListed = listings.flatMap((listing, index) =>
+    listing.status === 'rejected'
+      ? [{ store: link.backups[index]?.id ?? '', error: asCodedError(listing.reason) }]
+      : [],
+  );
+  const [nobody] = notListed;
+  if (backups.length === 0 && nobody !== undefined) throw nobody.error;
+  for (const { store, error } of notListed)
+    log('error', 'backup_not_listed', { link: link.name, backup: store, ...errorFields(error) });
   const doubtMs = settledMs(link.backups, timing);
   const asked: Partial<Record<Reason, number>> = {};
   const seen = new Set<string>();
@@ -91,11 +104,11 @@ export async function reconcile(reconciler: Reconciler, link: Link): Promise<Rec
   }
   await links.noteReconciled(
     link.name,
-    link.backups.map(({ id }) => id),
+    backups.map(({ store }) => store),
     startedAt,
   );
   const unmarked = backups.reduce((sum, backup) => sum + backup.unmarked, 0);
-  return { link: link.name, listed, included, asked, unmarked };
+  return { link: link.name, listed, included, asked, unmarked, notListed };
 }
 
 const concurrency = 32;

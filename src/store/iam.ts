@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { CodedError, type ErrorCode } from '../errors.ts';
+import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
 import { type Fetch, type HttpAnswer, type HttpClient, httpClient, serviceBase } from './http.ts';
@@ -61,6 +61,11 @@ export function iamTokens(options: IamOptions): IamTokens {
       .then((token) => {
         living = token;
         return token;
+      })
+      .catch((thrown: unknown) => {
+        const { code, message, fields, cause } = asCodedError(thrown);
+        // With several stores, only the address says whose key or address is wrong.
+        throw new CodedError(code, `${message} (${url})`, { fields: { ...fields, url }, cause });
       })
       .finally(() => {
         flight = undefined;

@@ -71,6 +71,7 @@ describe('what differs is asked for', () => {
       included: 1,
       asked: {},
       unmarked: 0,
+      notListed: [],
       woken: [],
     });
     expect((await world.record('c1')).requested).toBe(1);

@@ -42,7 +42,7 @@ export interface Journal {
   latencyMs: number;
 }
 
-export function tapped<T extends object>(
+function tapped<T extends object>(
   target: T,
   name: string,
   methods: readonly (keyof T & string)[],
