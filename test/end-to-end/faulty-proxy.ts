@@ -18,6 +18,8 @@ interface ProxiedRequest {
   readonly method: string;
   readonly path: string;
   readonly body: string;
+  /** The header of that name; empty if there is none. */
+  readonly authorization: string;
 }
 
 export interface FaultyProxy {
@@ -44,7 +46,8 @@ export async function startFaultyProxy(target: string, firstPort = 0): Promise<F
     const chunks: Uint8Array[] = [];
     for await (const chunk of request) chunks.push(chunk as Uint8Array);
     const body = Buffer.concat(chunks).toString();
-    const behaviour = proxy.behave({ method, path, body });
+    const { authorization = '', 'content-type': contentType } = request.headers;
+    const behaviour = proxy.behave({ method, path, body, authorization });
     if (behaviour === 'drop') return void request.socket.destroy();
     if (typeof behaviour === 'object' && 'status' in behaviour) {
       response.writeHead(behaviour.status, behaviour.headers).end(behaviour.body ?? '');
@@ -54,7 +57,6 @@ export async function startFaultyProxy(target: string, firstPort = 0): Promise<F
       request.socket.destroy();
       await pause(behaviour.lateMs);
     }
-    const { authorization, 'content-type': contentType } = request.headers;
     const answer = await fetch(target + path, {
       method,
       headers: { ...(authorization && { authorization }), ...(contentType && { 'content-type': contentType }) },

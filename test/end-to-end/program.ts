@@ -11,7 +11,7 @@ export const primaryCrn = `crn:v1:bluemix:public:cloudcerts:eu-de:${account}:111
 export const backupCrn = `crn:v1:bluemix:public:cloudcerts:eu-gb:${account}:66666666-7777-4888-9999-aaaaaaaaaaaa::`;
 
 /** Short periods, so that healing takes tenths of seconds. What they are relative to each other is as in the real ones. */
-export const quick: Partial<Timing> = {
+const quick: Partial<Timing> = {
   leaseMs: 4_000,
   skewMs: 100,
   lookMs: 1_500,

@@ -1,21 +1,18 @@
 import { parseArgs } from 'node:util';
 import { answerCalls } from '../support/roles.ts';
-import { programHandlers } from './program.ts';
-import { runSeries } from './series.ts';
-import { serverHandlers } from './servers.ts';
-import { tableHandlers } from './tables.ts';
 
-/** Each runs in a process of its own; the one who kills runs in this one. */
+/** Each runs in a process of its own, and loads no more than it needs; the one who kills runs in this one. */
 const roles = {
-  servers: serverHandlers,
-  program: programHandlers,
-  table: tableHandlers,
+  servers: async () => (await import('./servers.ts')).serverHandlers(),
+  program: async () => (await import('./program.ts')).programHandlers(),
+  table: async () => (await import('./tables.ts')).tableHandlers(),
 };
 
 const [, program = '', role = ''] = process.argv;
-if (Object.hasOwn(roles, role)) {
-  answerCalls(roles[role as keyof typeof roles]());
-} else {
+if (Object.hasOwn(roles, role)) answerCalls(await roles[role as keyof typeof roles]());
+else await killMany();
+
+async function killMany(): Promise<void> {
   const { values } = parseArgs({
     options: {
       kills: { type: 'string', default: '300' },
@@ -23,6 +20,7 @@ if (Object.hasOwn(roles, role)) {
       only: { type: 'string', default: '' },
     },
   });
+  const { runSeries } = await import('./series.ts');
   const broken = await runSeries({
     program,
     kills: Number(values.kills),

@@ -2,6 +2,13 @@ import { createServer } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { listen } from '../../src/receiver/listen.ts';
 
+/** Kills a worker so many milliseconds after its next notification was handed to it, or at the first byte of its answer. */
+interface Doom {
+  readonly when: 'asked' | 'answered';
+  readonly afterMs: number;
+  readonly kill: () => void;
+}
+
 /** What stands before the workers and hands notifications to one that lives; it remembers what was acknowledged. */
 export interface Relay {
   /** The callback URL of the channel. */
@@ -14,25 +21,37 @@ export interface Relay {
   readonly statuses: ReadonlyMap<number, number>;
   /** Bodies that came from the primary. */
   readonly seen: readonly string[];
+  killAtNotification(worker: number, doom: Doom): void;
+  /** It is dead already. */
+  spare(worker: number): void;
   /** Milliseconds since the last notification was answered. */
   silentMs(): number;
   close(): Promise<void>;
 }
 
 /** `random` decides which worker is asked first, and which answers are lost on their way back to the sender. */
-export async function startRelay(targets: readonly string[], random: () => number): Promise<Relay> {
+export async function startRelay(callbacks: readonly string[], random: () => number): Promise<Relay> {
+  const targets = callbacks.map((url, worker) => ({ url, worker }));
   const acknowledged = new Map<string, number>();
   const statuses = new Map<number, number>();
+  const dooms = new Map<number, Doom>();
   const seen: string[] = [];
   let lastAt = performance.now();
 
+  async function handTo({ url, worker }: (typeof targets)[number], body: string): Promise<number | undefined> {
+    const doom = dooms.get(worker);
+    dooms.delete(worker);
+    if (doom?.when === 'asked') setTimeout(doom.kill, doom.afterMs);
+    const status = await ask(url, body);
+    if (doom?.when === 'answered') doom.kill();
+    return status;
+  }
+
   async function post(body: string): Promise<number> {
     const order = random() < 0.5 ? targets : targets.toReversed();
-    let status = 502;
-    for (const target of order) {
-      status = (await ask(target, body)) ?? 502;
-      if (status !== 502) break;
-    }
+    let status: number | undefined;
+    for (const target of order) status ??= await handTo(target, body);
+    status ??= 502;
     statuses.set(status, (statuses.get(status) ?? 0) + 1);
     if (status >= 200 && status < 300)
       for (const id of certificatesIn(body)) acknowledged.set(id, (acknowledged.get(id) ?? 0) + 1);
@@ -54,6 +73,8 @@ export async function startRelay(targets: readonly string[], random: () => numbe
     acknowledged,
     statuses,
     seen,
+    killAtNotification: (worker, doom) => void dooms.set(worker, doom),
+    spare: (worker) => void dooms.delete(worker),
     silentMs: () => performance.now() - lastAt,
     close: () =>
       new Promise((resolve) => {
@@ -63,13 +84,12 @@ export async function startRelay(targets: readonly string[], random: () => numbe
   };
 }
 
-/** The status; `undefined` if there was no whole answer. */
-export async function ask(target: string | undefined, body: string): Promise<number | undefined> {
-  if (target === undefined) return undefined;
+/** The status, as soon as it is there, as a sender sees it; `undefined` if there is none. */
+export async function ask(url: string, body: string): Promise<number | undefined> {
   try {
     const headers = { 'content-type': 'application/json' };
-    const answer = await fetch(target, { method: 'POST', headers, body });
-    await answer.text();
+    const answer = await fetch(url, { method: 'POST', headers, body });
+    void answer.text().catch(() => undefined);
     return answer.status;
   } catch {
     return undefined;

@@ -8,13 +8,13 @@ import { certificateManagerStore } from '../../src/store/certificate-manager.ts'
 import type { Store } from '../../src/store/store.ts';
 import { seededRandom } from '../simulation/virtual-time.ts';
 import { makeSigner } from '../support/notifications.ts';
-import { startRole } from '../support/roles.ts';
+import { type RoleProcess, startRole } from '../support/roles.ts';
 import { type Estate, privateKeysOf } from './estate.ts';
 import { checkCopies, checkRecords, type Findings, leaksIn, strangersIn } from './findings.ts';
 import { startLoad } from './load.ts';
 import { linkName } from './program.ts';
 import { type Relay, startRelay } from './relay.ts';
-import type { Side, serverHandlers } from './servers.ts';
+import type { Services, Side, serverHandlers } from './servers.ts';
 import { type SharedTable, sharedTable, type TableKind } from './tables.ts';
 import { startWorker, type Worker } from './worker.ts';
 
@@ -41,19 +41,17 @@ export interface RoundResult extends Findings {
 
 /** Workers are killed under load, then it becomes quiet, and what is left is held against the promises. Throws when the round itself fails. */
 export async function killRound(options: RoundOptions): Promise<RoundResult> {
-  const { program, seed, slowness } = options;
+  const { program, seed } = options;
   const folder = mkdtempSync(join(tmpdir(), 'certstandby-kills-'));
   const signer = makeSigner();
-  const random = seededRandom(seed);
-  const firstPort = portOfRound();
+  const ports = portsOfRound(options.workers);
   const servers = startRole<ReturnType<typeof serverHandlers>>({ program, role: 'servers' });
   const table = await sharedTable(options.table, folder, program);
-  const started: Worker[] = [];
+  let workers: readonly Worker[] = [];
   try {
     const services = await servers.call('start', {
       signingKeyPem: signer.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-      workers: options.workers,
-      firstPort: firstPort + 50,
+      networkPorts: ports.networks,
       seed,
     });
     const primary = clientOf(services.primary);
@@ -61,52 +59,71 @@ export async function killRound(options: RoundOptions): Promise<RoundResult> {
     await importStrangers(options.estate, backup);
     const strangers = await strangersIn(backup, primary);
 
-    const ports = Array.from({ length: options.workers }, (_, index) => firstPort + index);
-    const callbacks = ports.map((port) => `http://127.0.0.1:${port}/callback/${linkName}`);
-    const relay = await startRelay(callbacks, seededRandom(seed + 11));
+    const callbacks = ports.workers.map((port) => `http://127.0.0.1:${port}/callback/${linkName}`);
+    const relay = await startRelay(callbacks, seededRandom(seed + 1));
     await servers.call('addChannel', relay.url);
-    const workers = ports.map((port, index) =>
-      startWorker(
-        {
-          program,
-          index,
-          servers,
-          stalls: options.workers > 1,
-          random: seededRandom(Math.floor(random() * 2 ** 32)),
-          ...(table.env === undefined ? {} : { env: table.env }),
-          configuration: {
-            primary: services.primary,
-            backup: { ...services.backup, url: services.backupUrls[index] ?? services.backup.url },
-            table: table.config,
-            logFile: join(folder, `worker-${index}.log`),
-            port,
-          },
-        },
-        Math.floor((options.kills + index) / options.workers),
-      ),
-    );
-    started.push(...workers);
+    workers = startWorkers(options, { services, servers, relay, table, folder, ports: ports.workers });
     await servers.call('disturb', true);
-    const load = startLoad({ primary, estate: options.estate, relay, callbacks, signer, slowness, seed: seed + 12 });
+    const load = startLoad({ ...options, primary, relay, callbacks, signer, seed: seed + 2 });
     const survivors = await Promise.all(workers.map(({ survivor }) => survivor));
     await servers.call('disturb', false);
-    await load.stop();
+    const fooled = await load.stop();
     const restless = await quiet(survivors[0] as Survivor, relay);
     for (const survivor of survivors) await survivor.kill();
 
     const findings = await check({ table, relay, primary, backup, folder, estate: options.estate });
-    const broken = [...restless, ...findings.broken, ...(await servers.call('unfitWrites'))];
+    const broken = [...fooled, ...restless, ...findings.broken, ...(await servers.call('unfitWrites'))];
     if ((await strangersIn(backup, primary)) !== strangers)
       broken.push('what strangers keep in the backup was touched');
-    const deaths = new Map<string, number>();
-    for (const worker of workers)
-      for (const [moment, count] of worker.deaths) deaths.set(moment, (deaths.get(moment) ?? 0) + count);
     if (broken.length === 0) rmSync(folder, { recursive: true });
-    return { ...findings, broken, kills: options.kills, deaths, ...(broken.length > 0 && { folder }) };
+    return { ...findings, broken, kills: options.kills, deaths: sum(workers), ...(broken.length > 0 && { folder }) };
   } finally {
-    await Promise.all(started.map(({ survivor }) => survivor.then((worker) => worker.kill()).catch(() => undefined)));
+    await Promise.all(workers.map(({ survivor }) => survivor.then((worker) => worker.kill()).catch(() => undefined)));
     await Promise.all([servers.stop(), table.close()]);
   }
+}
+
+function startWorkers(
+  { program, workers, kills, seed }: RoundOptions,
+  world: {
+    readonly services: Services;
+    readonly servers: RoleProcess<ReturnType<typeof serverHandlers>>;
+    readonly relay: Relay;
+    readonly table: SharedTable;
+    readonly folder: string;
+    readonly ports: readonly number[];
+  },
+): readonly Worker[] {
+  const { services, servers, relay, table } = world;
+  return world.ports.map((port, index) =>
+    startWorker(
+      {
+        program,
+        index,
+        servers,
+        relay,
+        stalls: workers > 1,
+        random: seededRandom(seed + 1_000 + index),
+        ...(table.env === undefined ? {} : { env: table.env }),
+        configuration: {
+          primary: services.primary,
+          backup: { ...services.backup, url: services.backupUrls[index] ?? services.backup.url },
+          table: table.config,
+          logFile: join(world.folder, `worker-${index}.log`),
+          port,
+        },
+      },
+      Math.floor((kills + index) / workers),
+    ),
+  );
+}
+
+/** How many died at which moment. */
+function sum(workers: readonly Worker[]): ReadonlyMap<string, number> {
+  const all = new Map<string, number>();
+  for (const { deaths } of workers)
+    for (const [moment, count] of deaths) all.set(moment, (all.get(moment) ?? 0) + count);
+  return all;
 }
 
 type Survivor = Awaited<Worker['survivor']>;
@@ -183,6 +200,8 @@ function clientOf({ url, crn }: Side): Store {
 }
 
 /** Below the ports that systems give to connections: while a worker is dead nobody may take its port. */
-function portOfRound(): number {
-  return 20_000 + Math.floor(Math.random() * 110) * 100;
+function portsOfRound(workers: number): { readonly workers: readonly number[]; readonly networks: readonly number[] } {
+  const first = 20_000 + Math.floor(Math.random() * 1_100) * 10;
+  const from = (port: number) => Array.from({ length: workers }, (_, index) => port + index);
+  return { workers: from(first), networks: from(first + 5) };
 }

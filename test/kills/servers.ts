@@ -43,8 +43,8 @@ export function serverHandlers() {
   return {
     async start(options: {
       readonly signingKeyPem: string;
-      readonly workers: number;
-      readonly firstPort: number;
+      /** Where each worker's network is, or else at the next free port. */
+      readonly networkPorts: readonly number[];
       readonly seed: number;
     }): Promise<Services> {
       primary = await startTestInstance({
@@ -54,10 +54,10 @@ export function serverHandlers() {
       });
       const backup = await startTestInstance({ crn: backupCrn });
       const sideOf = ({ url, crn }: TestInstance): Side => ({ url, crn, apiKey: apiKeyOf('manager') });
-      for (let worker = 0; worker < options.workers; worker += 1) {
-        const proxy = await startFaultyProxy(backup.url, options.firstPort + worker);
+      for (const [worker, port] of options.networkPorts.entries()) {
+        const proxy = await startFaultyProxy(backup.url, port);
         const network: Network = { proxy, doom: undefined };
-        const random = seededRandom(options.seed + worker);
+        const random = seededRandom(options.seed + 2_000 + worker);
         proxy.behave = ({ method, body }) => {
           const writes = method !== 'GET' && body.includes('"content"');
           if (writes && !wouldServe(body)) unfit.push(`a certificate that would not serve was written by ${method}`);

@@ -1,12 +1,13 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { type RoleProcess, startRole } from '../support/roles.ts';
 import type { ProgramOptions, programHandlers } from './program.ts';
+import type { Relay } from './relay.ts';
 import type { serverHandlers } from './servers.ts';
 
 type ProgramProcess = RoleProcess<ReturnType<typeof programHandlers>>;
 
 /** When a worker is killed. */
-export const moments = ['starting', 'working', 'at-a-write', 'after-a-stall'] as const;
+export const moments = ['starting', 'working', 'acknowledging', 'at-a-write', 'after-a-stall'] as const;
 type Moment = (typeof moments)[number];
 
 export interface WorkerOptions {
@@ -17,6 +18,7 @@ export interface WorkerOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly configuration: ProgramOptions;
   readonly servers: RoleProcess<ReturnType<typeof serverHandlers>>;
+  readonly relay: Relay;
   /** Whether it is stalled for longer than its leases, too. */
   readonly stalls: boolean;
   readonly random: () => number;
@@ -54,6 +56,7 @@ export function startWorker(options: WorkerOptions, kills: number): Worker {
     } else {
       await Promise.race([running, worker.ended]);
       if (moment === 'working') await wait(random() * 1_200);
+      if (moment === 'acknowledging') await killAtNotification(options, worker);
       if (moment === 'at-a-write') await killAtWrite(options, worker);
       if (moment === 'after-a-stall') await stall(worker, random);
     }
@@ -84,8 +87,18 @@ function born({ program, env }: WorkerOptions): ProgramProcess {
 
 function momentOf(dice: number, stalls: boolean): Moment {
   if (dice < 0.15) return 'starting';
-  if (dice < 0.55) return 'at-a-write';
-  return dice < 0.65 && stalls ? 'after-a-stall' : 'working';
+  if (dice < 0.35) return 'acknowledging';
+  if (dice < 0.65) return 'at-a-write';
+  return dice < 0.75 && stalls ? 'after-a-stall' : 'working';
+}
+
+/** Dies in the milliseconds after a notification was handed to it, or as soon as its answer is seen. */
+async function killAtNotification({ index, relay, random }: WorkerOptions, worker: ProgramProcess): Promise<void> {
+  await wait(random() * 500);
+  const when = random() < 0.5 ? 'asked' : 'answered';
+  relay.killAtNotification(index, { when, afterMs: random() * 8, kill: () => void worker.kill() });
+  await Promise.race([worker.ended, wait(2_000)]);
+  relay.spare(index);
 }
 
 /** Dies when its next write reaches the network, or up to 30 ms later: before the answer, after it, or after the commit. */

@@ -24,6 +24,8 @@ export interface RoleOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** No file may grow beyond so many KiB: the nearest thing to a full disk that needs no rights. */
   readonly fileLimitKib?: number;
+  /** File descriptor for what it prints, errors too. Default: where this process prints. */
+  readonly output?: number;
 }
 
 /** A process of its own, so that those who are measured, or killed, share no event loop and no heap with anybody. */
@@ -78,12 +80,13 @@ export function startRole<H extends Handlers>(options: RoleOptions): RoleProcess
   };
 }
 
-function spawnRole({ program, role, nodeOptions = [], env = {}, fileLimitKib }: RoleOptions): ChildProcess {
+function spawnRole(options: RoleOptions): ChildProcess {
+  const { program, role, nodeOptions = [], env = {}, fileLimitKib, output = 'inherit' } = options;
   const command = [process.execPath, '--enable-source-maps', ...nodeOptions, program, role];
   // `ulimit -f` counts blocks of 512 bytes.
   const limited = ['sh', '-c', `ulimit -f ${(fileLimitKib ?? 0) * 2}; exec "$0" "$@"`, ...command];
   const [file = '', ...rest] = fileLimitKib === undefined ? command : limited;
-  return spawn(file, rest, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env: { ...process.env, ...env } });
+  return spawn(file, rest, { stdio: ['ignore', output, output, 'ipc'], env: { ...process.env, ...env } });
 }
 
 /** In the process of a role: answers calls until the parent lets go. */
