@@ -56,10 +56,17 @@ test('the floor is one download and one reimport', async () => {
   if (subject === undefined) throw new Error('no certificate was made');
   const copy = await backup.import('floor', subject.versions[1]);
   const replicate = await plainCopy(servers.pair, new Map([[subject.id, copy]]));
+  const importedAt = servers.backupWroteAt();
   servers.takeCounts();
   await replicate(subject.id);
   expect(servers.takeCounts()).toEqual({ download: 1, reimport: 1 });
   expect(await holds(backup, copy, subject.versions[0])).toBe(true);
+
+  const reimportedAt = servers.backupWroteAt();
+  expect(reimportedAt).toBeGreaterThan(importedAt);
+  await primary.reimport(subject.id, subject.versions[1]);
+  await primary.download(subject.id);
+  expect(servers.backupWroteAt(), 'a write to the primary is none to the backup').toBe(reimportedAt);
 });
 
 test('contents are the same wherever their lines break, and differ by their key alone', () => {

@@ -1,6 +1,8 @@
 import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Bench, eventBody, holds, makeSubjects, plainCopy, post, type Subject } from './bench.ts';
+import type { Report } from './report.ts';
+import type { Content } from './rest.ts';
 import { clockMs, quantile } from './statistics.ts';
 
 const subjectsEach = 4;
@@ -15,9 +17,16 @@ interface Rounds {
 interface Contender {
   readonly name: string;
   readonly subjects: readonly Subject[];
-  /** Milliseconds from posting the event until the backup holds the new version. Called when the primary has it. */
-  replicate(subject: Subject): Promise<number>;
+  /** Called when the primary has a new version. Answers when the event was posted, and when the contender was through. */
+  replicate(subject: Subject): Promise<{ readonly startedAt: number; readonly endedAt: number }>;
   copyOf(subject: Subject): Promise<string | undefined>;
+}
+
+interface Times {
+  /** Milliseconds from posting the event until the backup had answered the write: it serves the new version. */
+  readonly served: number[];
+  /** Until the contender was through with it. */
+  readonly ended: number[];
 }
 
 /**
@@ -26,8 +35,9 @@ interface Contender {
  */
 export async function measureLatency(bench: Bench, network: string, { warmUp, measured }: Rounds): Promise<void> {
   const contenders = [await floor(bench), await product(bench), await straightforward(bench)];
-  const times = contenders.map((): number[] => []);
+  const times = contenders.map((): Times => ({ served: [], ended: [] }));
   const flushes: number[] = [];
+  const last = new Map<Subject, Content>();
   const disk = flusher(bench.folder);
   for (let round = 0; round < warmUp + measured; round += 1) {
     const turn = Math.floor(round / subjectsEach);
@@ -36,26 +46,32 @@ export async function measureLatency(bench: Bench, network: string, { warmUp, me
       const index = (offset + turn) % contenders.length;
       const contender = contenders[index] as Contender;
       const subject = contender.subjects[round % subjectsEach] as Subject;
-      await bench.primary.reimport(subject.id, versionOf(subject, turn));
-      const took = await contender.replicate(subject);
-      if (round >= warmUp) times[index]?.push(took);
+      const version = subject.versions[(turn + 1) % 2] as Content;
+      await bench.primary.reimport(subject.id, version);
+      last.set(subject, version);
+      const { startedAt, endedAt } = await contender.replicate(subject);
+      const servedAt = await bench.servers.call('backupWroteAt');
+      if (servedAt < startedAt) bench.report.wrong(`${contender.name}: nothing was written to the backup`);
+      if (round < warmUp) continue;
+      times[index]?.served.push(servedAt - startedAt);
+      times[index]?.ended.push(endedAt - startedAt);
     }
     flushes.push(disk.flush());
   }
   disk.close();
+  bench.report.heading(`Event to backup, ${network}: one changed certificate at a time, ms, of ${measured}`);
+  print(bench.report, contenders, times, flushes);
+  await check(bench, contenders, last);
+}
 
-  const { report } = bench;
-  report.heading(`Event to backup, ${network}: one changed certificate at a time, ms, of ${measured}`);
-  const [floorMs, productMs, straightforwardMs] = times.map((each) => quantile(each, 0.5)) as [number, number, number];
-  const ratios = [
-    undefined,
-    { value: productMs / floorMs, atMost: 2 },
-    { value: straightforwardMs / productMs, atLeast: 2 },
-  ];
-  for (const [index, { name }] of contenders.entries())
-    report.line(name, percentiles(times[index] ?? []), ratios[index]);
+function print(report: Report, contenders: readonly Contender[], times: readonly Times[], flushes: readonly number[]) {
+  const [floorMs, ownMs, otherMs] = times.map(({ served }) => quantile(served, 0.5)) as [number, number, number];
+  const ratios = [undefined, { value: ownMs / floorMs, atMost: 2 }, { value: otherMs / ownMs, atLeast: 2 }];
+  for (const [index, { name }] of contenders.entries()) {
+    report.line(name, percentiles(times[index]?.served ?? []), ratios[index]);
+  }
+  report.line('certstandby: until its commit is on disk too', percentiles(times[1]?.ended ?? []));
   report.line('one flush to this disk; certstandby waits for three commits', percentiles(flushes));
-  await check(bench, contenders, Math.floor((warmUp + measured - 1) / subjectsEach));
 }
 
 function percentiles(times: readonly number[]): string {
@@ -78,14 +94,17 @@ function flusher(folder: string) {
   };
 }
 
-const versionOf = ({ versions }: Subject, turn: number) => versions[(turn + 1) % 2] as Subject['versions'][0];
-
-/** Every copy must be the version that the primary got in the last turn. */
-async function check({ report, backup }: Bench, contenders: readonly Contender[], last: number): Promise<void> {
+/** Every copy must be the version that the primary got last. */
+async function check(
+  { report, backup }: Bench,
+  contenders: readonly Contender[],
+  last: ReadonlyMap<Subject, Content>,
+): Promise<void> {
   for (const { name, subjects, copyOf } of contenders) {
     for (const subject of subjects) {
       const copy = await copyOf(subject);
-      if (copy === undefined || !(await holds(backup, copy, versionOf(subject, last))))
+      const wanted = last.get(subject);
+      if (copy === undefined || wanted === undefined || !(await holds(backup, copy, wanted)))
         report.wrong(`${name}: the copy of ${subject.name} is not the last version`);
     }
   }
@@ -101,9 +120,9 @@ async function floor({ pair, primary, backup }: Bench): Promise<Contender> {
     name: 'floor: one download, one reimport',
     subjects,
     async replicate({ id }) {
-      const started = clockMs();
+      const startedAt = clockMs();
       await replicate(id);
-      return clockMs() - started;
+      return { startedAt, endedAt: clockMs() };
     },
     copyOf: async ({ id }) => copies.get(id),
   };
@@ -114,15 +133,15 @@ async function product({ report, signer, primary, backup, product }: Bench): Pro
   const replicate = async (subject: Subject, type: string, action: string) => {
     const passed = product.call('pass', subject.id);
     const body = eventBody(signer, type, subject);
-    const started = clockMs();
+    const startedAt = clockMs();
     await post(product.url, body);
-    const { at, equal, actions } = await passed;
+    const { at: endedAt, equal, actions } = await passed;
     if (!equal || !actions.includes(action)) report.wrong(`${subject.name} was not ${action}: ${actions.join()}`);
-    return at - started;
+    return { startedAt, endedAt };
   };
   for (const subject of subjects) await replicate(subject, 'cert_imported', 'imported');
   return {
-    name: 'certstandby: until the pass is on disk',
+    name: 'certstandby',
     subjects,
     replicate: (subject) => replicate(subject, 'cert_reimported', 'reimported'),
     async copyOf({ id }) {
@@ -135,9 +154,9 @@ async function straightforward({ signer, primary, straightforward }: Bench): Pro
   const subjects = await makeSubjects(primary, 'straightforward', subjectsEach);
   const replicate = async (subject: Subject, type: string) => {
     const body = eventBody(signer, type, subject);
-    const started = clockMs();
-    const { at } = (await post(straightforward.url, body)) as { readonly at: number };
-    return at - started;
+    const startedAt = clockMs();
+    const { at: endedAt } = (await post(straightforward.url, body)) as { readonly at: number };
+    return { startedAt, endedAt };
   };
   for (const subject of subjects) await replicate(subject, 'cert_imported');
   return {

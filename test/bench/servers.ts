@@ -6,6 +6,7 @@ import { apiKeyOf, startTestInstance } from '../support/instance.ts';
 import { instanceCrn } from '../support/notifications.ts';
 import { startRelay } from './relay.ts';
 import type { Side } from './rest.ts';
+import { clockMs } from './statistics.ts';
 
 /** A primary and a backup, each a server of its own. */
 export interface Pair {
@@ -17,8 +18,8 @@ export interface Pair {
 export type RequestCounts = Readonly<Record<string, number>>;
 
 const apiKey = apiKeyOf('manager');
-const backupCrn =
-  'crn:v1:bluemix:public:cloudcerts:eu-gb:a/00000000000000000000000000000001:66666666-7777-4888-9999-aaaaaaaaaaaa::';
+const backupGuid = '66666666-7777-4888-9999-aaaaaaaaaaaa';
+const backupCrn = `crn:v1:bluemix:public:cloudcerts:eu-gb:a/00000000000000000000000000000001:${backupGuid}::`;
 
 export interface ServerOptions {
   /** PEM of the key that signs what the primary says. */
@@ -50,7 +51,14 @@ export async function startServers({ signingKey, oneWayMs }: ServerOptions) {
     const name = operationOf((message as { readonly request: IncomingMessage }).request);
     counts[name] = (counts[name] ?? 0) + 1;
   };
+  let backupWroteAt = 0;
+  const noteWrite = (message: unknown) => {
+    const { request } = message as { readonly request: IncomingMessage };
+    const isWrite = ['import', 'reimport'].includes(operationOf(request));
+    if (isWrite && pathOf(request).includes(backupGuid)) backupWroteAt = clockMs();
+  };
   subscribe('http.server.request.start', count);
+  subscribe('http.server.response.finish', noteWrite);
   return {
     /** For the one who measures: without the network. */
     near,
@@ -63,18 +71,23 @@ export async function startServers({ signingKey, oneWayMs }: ServerOptions) {
       counts = {};
       return taken;
     },
+    /** When the backup last answered an import or a reimport: since then at the latest it serves what it was given. */
+    backupWroteAt: () => backupWroteAt,
     async close(): Promise<void> {
       unsubscribe('http.server.request.start', count);
+      unsubscribe('http.server.response.finish', noteWrite);
       await Promise.all([...relays, primary, backup].map((each) => each.close()));
     },
   };
 }
 
-function operationOf({ method, url = '' }: IncomingMessage): string {
-  const [path = ''] = url.split('?');
+function operationOf(request: IncomingMessage): string {
+  const path = pathOf(request);
   if (path === '/identity/token') return 'token';
-  return findRoutes(path)?.routes.find((route) => route.method === method)?.name ?? 'other';
+  return findRoutes(path)?.routes.find(({ method }) => method === request.method)?.name ?? 'other';
 }
+
+const pathOf = ({ url = '' }: IncomingMessage): string => url.split('?', 1).join();
 
 /** The process that holds both servers. */
 export function serverHandlers() {
@@ -86,5 +99,6 @@ export function serverHandlers() {
       return { near, pair };
     },
     takeCounts: (): RequestCounts => servers?.takeCounts() ?? {},
+    backupWroteAt: (): number => servers?.backupWroteAt() ?? 0,
   };
 }
