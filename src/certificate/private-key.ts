@@ -38,6 +38,14 @@ export function readPrivateKey(block: PemBlock): PrivateKey {
 /** The platform's handles of keys that were read here, as long as they are used: reading one takes as long as signing with it. */
 const handles = new WeakMap<PrivateKey, KeyObject>();
 
+/** The same key, its text apart: whoever has one of the two may wipe it. */
+export function ownKey(key: PrivateKey): PrivateKey {
+  const own = { pem: new Secret(key.pem.reveal()), publicKeyDer: Uint8Array.from(key.publicKeyDer) };
+  const handle = handles.get(key);
+  if (handle !== undefined) handles.set(own, handle);
+  return own;
+}
+
 /** Whether the public half of a private key is the public key of a certificate, however either is encoded. */
 export function belongsTo(key: PrivateKey, certificate: X509Certificate): boolean {
   try {

@@ -1,14 +1,13 @@
-import { Command, CommanderError, Option } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { asCodedError, type CodedError } from '../errors.ts';
+import { usageExit } from './options.ts';
 import { reconcileCommand } from './reconcile.ts';
 import { upCommand } from './up.ts';
 
-/** The exit code of a mistake in the command line itself. */
-const usageExit = 2;
+/** What there is, in the order of the help. One file per command, which says what it is called, takes and does. */
+const commands = [upCommand, reconcileCommand];
 
-/** The command line: what each command is called, takes and does. Help is rendered from the same definitions. */
 function commandLine(): Command {
-  const config = () => new Option('-c, --config <file>', 'the configuration file').default('certstandby.yaml');
   const program = new Command('certstandby')
     .description('Keeps a second copy of every TLS certificate, private key included, alive in another region.')
     .version('0.1.0', '-V, --version', 'print the version')
@@ -16,49 +15,8 @@ function commandLine(): Command {
     .helpCommand(false)
     .exitOverride()
     .showHelpAfterError('(certstandby --help shows what there is)');
-
-  program
-    .command('up')
-    .description('bring up receiver and worker; without --config also a primary and a backup to try it on')
-    .option('-c, --config <file>', 'run the links of this configuration instead of the embedded pair')
-    .option('--once', 'make the sample certificates, show that all are in the backup, and stop', false)
-    .option('--folder <path>', 'where the embedded pair keeps records, credentials and logs (default: .certstandby)')
-    .option('--port <number>', 'first port to try; the next free ones are taken (default: 8471)', portNumber)
-    .addHelpText(
-      'after',
-      '\nExamples:\n  certstandby up                              a primary and a backup on this machine, and a live table' +
-        '\n  certstandby up --once                       the same as a self-test: exits 0 if every copy is equal' +
-        '\n  certstandby up --config certstandby.yaml    your own stores',
-    )
-    .action(upCommand);
-
-  program
-    .command('reconcile')
-    .description('compare both sides of each link, and bring the backups up to date')
-    .addOption(config())
-    .option('-l, --link <name>', 'only this link')
-    .option('--wait <seconds>', 'how long to wait for copies that have to be tried again', seconds, 30)
-    .addHelpText(
-      'after',
-      '\nExamples:\n  certstandby reconcile --config certstandby.yaml\n  certstandby reconcile --link shop --wait 120' +
-        '\n\nExits 0 if every included certificate is equal in every backup, 6 if not, and says which and why.',
-    )
-    .action(reconcileCommand);
+  for (const command of commands) program.addCommand(command().copyInheritedSettings(program));
   return program;
-}
-
-function portNumber(text: string): number {
-  const port = Number(text);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535)
-    throw new CommanderError(usageExit, 'usage', `error: ${text} is not a port`);
-  return port;
-}
-
-function seconds(text: string): number {
-  const value = Number(text);
-  if (!(value >= 0 && value <= 86_400))
-    throw new CommanderError(usageExit, 'usage', `error: ${text} is not a number of seconds`);
-  return value;
 }
 
 /** What a person reads when a command fails: what was tried and found, and what to do. */
@@ -67,8 +25,7 @@ function describe(error: CodedError): string {
 }
 
 try {
-  const program = commandLine();
-  await program.parseAsync();
+  await commandLine().parseAsync();
 } catch (thrown) {
   if (thrown instanceof CommanderError) {
     if (thrown.code === 'usage') process.stderr.write(`${thrown.message}\n`);

@@ -1,3 +1,4 @@
+import { Command } from 'commander';
 import { compose, type Program } from '../compose.ts';
 import { loadConfig } from '../config.ts';
 import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
@@ -5,8 +6,9 @@ import { jsonLog } from '../log.ts';
 import type { ReplicationRecord } from '../records/replication-record.ts';
 import type { Link } from '../replication/link.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
+import { configOption, seconds } from './options.ts';
 
-export interface ReconcileOptions {
+interface ReconcileOptions {
   readonly config: string;
   readonly link?: string;
   /** Seconds. */
@@ -16,8 +18,23 @@ export interface ReconcileOptions {
 /** The exit code when a certificate is not equal in every backup. */
 const notEqualExit = errorRegistry.certificate_expired.exit;
 
-/** `certstandby reconcile`: compares both sides of each link, works off what differs, and says what is left and why. */
-export async function reconcileCommand(options: ReconcileOptions): Promise<void> {
+/** `certstandby reconcile`. */
+export function reconcileCommand(): Command {
+  return new Command('reconcile')
+    .description('compare both sides of each link, and bring the backups up to date')
+    .addOption(configOption())
+    .option('-l, --link <name>', 'only this link')
+    .option('--wait <seconds>', 'how long to wait for copies that have to be tried again', seconds, 30)
+    .addHelpText(
+      'after',
+      '\nExamples:\n  certstandby reconcile --config certstandby.yaml\n  certstandby reconcile --link shop --wait 120' +
+        '\n\nExits 0 if every included certificate is equal in every backup, 6 if not, and says which and why.',
+    )
+    .action(reconcileLinks);
+}
+
+/** Compares both sides of each link, works off what differs, and says what is left and why. */
+async function reconcileLinks(options: ReconcileOptions): Promise<void> {
   const log = jsonLog({ least: 'error', now: runtime.now, write: (line) => process.stderr.write(line) });
   const program = await compose(loadConfig(options.config, process.env), { runtime, log });
   try {

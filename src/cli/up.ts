@@ -1,5 +1,6 @@
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Command } from 'commander';
 import { fingerprintOf } from '../certificate/fingerprint.ts';
 import { compose, type Program, startReceiverServer } from '../compose.ts';
 import { loadConfig } from '../config.ts';
@@ -10,17 +11,35 @@ import { demonstrate } from './demonstration.ts';
 import { type Embedded, startEmbedded } from './embedded.ts';
 import { type EventRow, type EventTable, eventTable } from './event-table.ts';
 import { takeFolder } from './folder.ts';
+import { portNumber } from './options.ts';
 import { every } from './schedule.ts';
 
-export interface UpOptions {
+interface UpOptions {
   readonly config?: string;
   readonly once: boolean;
   readonly folder?: string;
   readonly port?: number;
 }
 
-/** `certstandby up`: receiver and worker until a signal comes; with the embedded pair of stores unless a configuration is given. */
-export async function upCommand(options: UpOptions): Promise<void> {
+/** `certstandby up`. */
+export function upCommand(): Command {
+  return new Command('up')
+    .description('bring up receiver and worker; without --config also a primary and a backup to try it on')
+    .option('-c, --config <file>', 'run the links of this configuration instead of the embedded pair')
+    .option('--once', 'make the sample certificates, show that all are in the backup, and stop', false)
+    .option('--folder <path>', 'where the embedded pair keeps records, credentials and logs (default: .certstandby)')
+    .option('--port <number>', 'first port to try; the next free ones are taken (default: 8471)', portNumber)
+    .addHelpText(
+      'after',
+      '\nExamples:\n  certstandby up                              a primary and a backup on this machine, and a live table' +
+        '\n  certstandby up --once                       the same as a self-test: exits 0 if every copy is equal' +
+        '\n  certstandby up --config certstandby.yaml    your own stores',
+    )
+    .action(up);
+}
+
+/** Receiver and worker until a signal comes; with the embedded pair of stores unless a configuration is given. */
+async function up(options: UpOptions): Promise<void> {
   const stopped = signalled();
   if (options.config !== undefined) {
     if (options.once) throw new CodedError('usage', '--once shows the embedded pair; it does not go with --config');

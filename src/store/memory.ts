@@ -1,8 +1,8 @@
 import type { CertificateContent, CertificateFacts } from '../certificate/certificate.ts';
 import { factsOf } from '../certificate/facts.ts';
+import { ownKey } from '../certificate/private-key.ts';
 import { CodedError } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
-import { Secret } from '../secret.ts';
 import { cutText, type Mark, readMarkedDescription, sameMark, writeMarkedDescription } from './mark.ts';
 import type {
   CallOptions,
@@ -228,8 +228,7 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
 /** A copy whose key lives apart from the caller's, who may wipe his. */
 function ownContent({ leaf, chain, privateKey }: CertificateContent, withKey: boolean): CertificateContent {
   if (privateKey === undefined || !withKey) return { leaf, chain };
-  const pem = new Secret(privateKey.pem.reveal());
-  return { leaf, chain, privateKey: { pem, publicKeyDer: Uint8Array.from(privateKey.publicKeyDer) } };
+  return { leaf, chain, privateKey: ownKey(privateKey) };
 }
 
 /** What a service would say about this content. */

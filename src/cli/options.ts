@@ -1,0 +1,27 @@
+import { CommanderError, Option } from 'commander';
+
+/** The exit code of a mistake in the command line itself. */
+export const usageExit = 2;
+
+/** `--config`, as every command that reads a configuration takes it. */
+export function configOption(): Option {
+  return new Option('-c, --config <file>', 'the configuration file').default('certstandby.yaml');
+}
+
+/** A TCP port, 0 for any free one. Throws what the command line prints. */
+export function portNumber(text: string): number {
+  const port = Number(text);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw usage(`${text} is not a port`);
+  return port;
+}
+
+/** Seconds, a day at the most. Throws what the command line prints. */
+export function seconds(text: string): number {
+  const value = Number(text);
+  if (!(value >= 0 && value <= 86_400)) throw usage(`${text} is not a number of seconds`);
+  return value;
+}
+
+function usage(message: string): CommanderError {
+  return new CommanderError(usageExit, 'usage', `error: ${message}`);
+}
