@@ -25,12 +25,12 @@ export function readPrivateKey(block: PemBlock): PrivateKey {
   if (block.encrypted) throw new CodedError('certificate_key_encrypted', 'the private key is encrypted');
   if (block.label === 'OPENSSH PRIVATE KEY') throw unsupported('openssh');
   const der = derOf(block);
-  const pem = formatBlock(block.label, der);
+  const pem = new Secret(formatBlock(block.label, der));
   der.fill(0);
   const key = createKey(pem);
   const type = key.asymmetricKeyType ?? 'unknown';
   if (!keyTypes[type]?.(key)) throw unsupported(key.asymmetricKeyDetails?.namedCurve ?? type);
-  const privateKey = { pem: new Secret(pem), publicKeyDer: publicKeyDerOf(key) };
+  const privateKey = { pem, publicKeyDer: publicKeyDerOf(key) };
   handles.set(privateKey, key);
   return privateKey;
 }
@@ -40,7 +40,7 @@ const handles = new WeakMap<PrivateKey, KeyObject>();
 
 /** The same key, its text apart: whoever has one of the two may wipe it. */
 export function ownKey(key: PrivateKey): PrivateKey {
-  const own = { pem: new Secret(key.pem.reveal()), publicKeyDer: Uint8Array.from(key.publicKeyDer) };
+  const own = { pem: key.pem.copy(), publicKeyDer: Uint8Array.from(key.publicKeyDer) };
   const handle = handles.get(key);
   if (handle !== undefined) handles.set(own, handle);
   return own;
@@ -49,6 +49,9 @@ export function ownKey(key: PrivateKey): PrivateKey {
 /** Whether the public half of a private key is the public key of a certificate, however either is encoded. */
 export function belongsTo(key: PrivateKey, certificate: X509Certificate): boolean {
   try {
+    const encoded = certificate.publicKey.export({ type: 'spki', format: 'der' });
+    // As nearly always. Else perhaps one key in two encodings, which takes longer to see.
+    if (encoded.equals(key.publicKeyDer)) return true;
     const publicKey = createPublicKey({ key: Buffer.from(key.publicKeyDer), format: 'der', type: 'spki' });
     return publicKey.equals(certificate.publicKey);
   } catch {
@@ -63,24 +66,30 @@ export function belongsTo(key: PrivateKey, certificate: X509Certificate): boolea
  */
 export function signsFor(key: PrivateKey, certificate: X509Certificate): boolean {
   const probe = Buffer.from('certstandby');
-  const handle = handles.get(key);
-  const pem = handle === undefined || key.pem.wiped ? key.pem.reveal() : undefined;
+  const pem = key.pem.revealBytes();
   try {
-    const privateKey = pem === undefined && handle ? handle : createPrivateKey(pem ?? '');
+    const privateKey = handles.get(key) ?? createPrivateKey(pem);
     // An RSA-PSS key may be bound to one digest; Ed25519 takes none.
     const { hashAlgorithm = 'sha256' } = privateKey.asymmetricKeyDetails ?? {};
     const digest = privateKey.asymmetricKeyType === 'ed25519' ? null : hashAlgorithm;
     return verify(digest, probe, certificate.publicKey, sign(digest, probe, privateKey));
   } catch {
     return false;
+  } finally {
+    pem.fill(0);
   }
 }
 
-function createKey(pem: string): KeyObject {
+/** The platform's handle of a key. It is given bytes that are then overwritten: of a text it would make a copy that is not. */
+function createKey(secret: Secret): KeyObject {
+  const pem = secret.revealBytes();
   try {
     return createPrivateKey(pem);
   } catch (cause) {
+    secret.wipe();
     throw new CodedError('certificate_malformed', 'the private key cannot be read', { cause });
+  } finally {
+    pem.fill(0);
   }
 }
 

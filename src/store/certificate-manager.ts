@@ -7,7 +7,7 @@ import type { Runtime } from '../runtime.ts';
 import type { Secret } from '../secret.ts';
 import { readCertificate, readContent, readCursor, readPage, readPublicKey } from './certificate-manager-answers.ts';
 import { certificateCrn, type InstanceCrn, instanceCrn } from './crn.ts';
-import { type Fetch, type HttpAnswer, serviceBase } from './http.ts';
+import { type HttpAnswer, type HttpSend, serviceBase } from './http.ts';
 import { iamService } from './iam-service.ts';
 import { cutText, type Mark, readMarkedDescription, writeMarkedDescription } from './mark.ts';
 import { looksForeign, looksLikePage, nonsenseError, type ServiceCall } from './service-failure.ts';
@@ -22,7 +22,7 @@ export interface CertificateManagerOptions {
   /** Where API keys are exchanged for tokens. Default `https://iam.cloud.ibm.com`. */
   readonly iamUrl?: string;
   readonly runtime: Runtime;
-  readonly fetch?: Fetch;
+  readonly send?: HttpSend;
   /** How long one request may take. Default 30 s. */
   readonly requestTimeoutMs?: number;
   /** The bounds that `abilities` states. Defaults 120,000, 10,000 and 0: the listing is an index beside the documents, a read asks the document. */
@@ -225,6 +225,8 @@ function contentIn(call: ServiceCall, answer: HttpAnswer): CertificateContent {
       cause: thrown,
       fields: { store, operation, certificate, reason: thrown.code },
     });
+  } finally {
+    pem?.privateKey?.wipe();
   }
 }
 

@@ -1,8 +1,8 @@
+import { Agent as HttpAgent, type IncomingMessage, request as sendHttp } from 'node:http';
+import { Agent as HttpsAgent, request as sendHttps } from 'node:https';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Runtime } from '../runtime.ts';
-
-export type Fetch = typeof globalThis.fetch;
 
 export interface HttpRequest {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
@@ -33,19 +33,35 @@ export type HttpOutcome =
 /** One request, one outcome; never throws for what the network or the other side did. */
 export type HttpClient = (request: HttpRequest) => Promise<HttpOutcome>;
 
-/** A client on `fetch`: never follows a redirect, gives up after `requestTimeoutMs`, and reads at most `limits.storeAnswerBytes`. */
+/** What an HTTP server answers, its body still to be read. */
+export interface HttpResponse {
+  readonly status: number;
+  /** By lower-case name. */
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: AsyncIterable<Uint8Array>;
+}
+
+/** Sends one request. Calls `connected` before the first byte of it can leave; rejects when there is no answer, or when the signal says so. */
+export type HttpSend = (
+  request: HttpRequest,
+  options: { readonly signal: AbortSignal; readonly connected: () => void },
+) => Promise<HttpResponse>;
+
+/** A client that never follows a redirect, gives up after `requestTimeoutMs`, and reads at most `limits.storeAnswerBytes`. */
 export function httpClient(options: {
   readonly runtime: Runtime;
   readonly requestTimeoutMs: number;
-  readonly fetch?: Fetch;
+  /** Default: over kept connections. */
+  readonly send?: HttpSend;
 }): HttpClient {
-  const { runtime, requestTimeoutMs, fetch = globalThis.fetch } = options;
+  const { runtime, requestTimeoutMs, send = sendOverNetwork } = options;
   return async (request) => {
     const { signal } = request;
     if (signal?.aborted) return { failure: 'ended', sent: false, cause: signal.reason };
     const ender = new AbortController();
     const settled = new AbortController();
     let ended: 'timeout' | 'ended' | undefined;
+    let sent = false;
     const end = (why: 'timeout' | 'ended') => {
       ended ??= why;
       ender.abort();
@@ -57,29 +73,56 @@ export function httpClient(options: {
       () => {},
     );
     try {
-      const response = await fetch(request.url, {
-        method: request.method,
-        headers: request.headers,
-        redirect: 'manual',
-        signal: ender.signal,
-        ...(request.body !== undefined && { body: request.body }),
-      });
-      const text = await readText(response, limits.storeAnswerBytes);
-      if (text === undefined) return { failure: 'oversized' };
-      const retryAfterMs = parseRetryAfter(response.headers.get('retry-after'), runtime.now());
-      const mediaType = (response.headers.get('content-type') ?? '').split(';', 1).join('').trim().toLowerCase();
-      return {
-        answer: { status: response.status, mediaType, text, ...(retryAfterMs !== undefined && { retryAfterMs }) },
+      const connected = () => {
+        sent = true;
       };
+      const { status, headers, body } = await send(request, { signal: ender.signal, connected });
+      const text = await readText(body, limits.storeAnswerBytes);
+      if (text === undefined) return { failure: 'oversized' };
+      const retryAfterMs = parseRetryAfter(first(headers['retry-after']), runtime.now());
+      const mediaType = first(headers['content-type']).split(';', 1).join('').trim().toLowerCase();
+      return { answer: { status, mediaType, text, ...(retryAfterMs !== undefined && { retryAfterMs }) } };
     } catch (thrown) {
-      const cause = ended === 'ended' ? signal?.reason : thrown;
-      return { failure: ended ?? 'network', sent: ended !== undefined || !neverConnected(thrown), cause };
+      return { failure: ended ?? 'network', sent, cause: ended === 'ended' ? signal?.reason : thrown };
     } finally {
       signal?.removeEventListener('abort', onAbort);
       // With a reason: the default one is an error with a stack, made anew for each request and read by nobody.
       settled.abort('settled');
     }
   };
+}
+
+// A kept connection is given up before the other side does so: servers keep one for five seconds and more.
+const keptConnections = { keepAlive: true, timeout: 4_000 } as const;
+const plain = { send: sendHttp, agent: new HttpAgent(keptConnections), ready: 'connect' } as const;
+const encrypted = { send: sendHttps, agent: new HttpsAgent(keptConnections), ready: 'secureConnect' } as const;
+
+/** Over connections that are kept and shared by all clients of the process. */
+export const sendOverNetwork: HttpSend = ({ method, url, headers, body }, { signal, connected }) =>
+  new Promise((resolve, reject) => {
+    const { send, agent, ready } = url.startsWith('https:') ? encrypted : plain;
+    const length = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) };
+    const request = send(url, {
+      method,
+      agent,
+      signal,
+      // An answer that is packed would have to be unpacked with a bound.
+      headers: { 'accept-encoding': 'identity', ...headers, ...length },
+    });
+    request.once('socket', (socket) => {
+      if (request.reusedSocket) connected();
+      // The other side has then proven who it is; what is to be sent has waited for that.
+      else socket.once(ready, connected);
+    });
+    request.once('response', (message: IncomingMessage) => {
+      resolve({ status: message.statusCode ?? 0, headers: message.headers, body: message });
+    });
+    request.on('error', reject);
+    request.end(body);
+  });
+
+function first(header: string | string[] | undefined): string {
+  return (Array.isArray(header) ? header[0] : header) ?? '';
 }
 
 /**
@@ -103,46 +146,11 @@ function isLoopback(hostname: string): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);
 }
 
-/** Codes of failures that come before the first byte of a request leaves: TLS checks of the other side, and no connection in time. */
-const beforeSending: ReadonlySet<string> = new Set([
-  'UND_ERR_CONNECT_TIMEOUT',
-  'ERR_SSL_WRONG_VERSION_NUMBER',
-  'ERR_SSL_PACKET_LENGTH_TOO_LONG',
-  'ERR_SSL_UNSUPPORTED_PROTOCOL',
-  'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION',
-  'ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE',
-  'ERR_TLS_CERT_ALTNAME_INVALID',
-  'CERT_HAS_EXPIRED',
-  'CERT_NOT_YET_VALID',
-  'CERT_REJECTED',
-  'CERT_REVOKED',
-  'CERT_SIGNATURE_FAILURE',
-  'CERT_UNTRUSTED',
-  'DEPTH_ZERO_SELF_SIGNED_CERT',
-  'INVALID_CA',
-  'INVALID_PURPOSE',
-  'SELF_SIGNED_CERT_IN_CHAIN',
-  'UNABLE_TO_GET_ISSUER_CERT',
-  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
-  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-]);
-
-/** Whether a thrown thing of `fetch` shows that no connection came about. What is not known to show it does not. */
-function neverConnected(thrown: unknown): boolean {
-  const cause: unknown = thrown instanceof Error ? thrown.cause : undefined;
-  if (!(cause instanceof Error)) return false;
-  const { syscall, code } = cause as NodeJS.ErrnoException;
-  // Several addresses of one name were tried: all must have failed to connect.
-  if (cause instanceof AggregateError)
-    return cause.errors.length > 0 && cause.errors.every((error: NodeJS.ErrnoException) => error.syscall === 'connect');
-  return syscall === 'connect' || syscall === 'getaddrinfo' || (code !== undefined && beforeSending.has(code));
-}
-
-/** The body as text, or `undefined` if it is longer than `maximumBytes`, counted as unpacked. */
-async function readText(response: Response, maximumBytes: number): Promise<string | undefined> {
+/** The body as text, or `undefined` if it is longer than `maximumBytes`, */
+async function readText(body: AsyncIterable<Uint8Array>, maximumBytes: number): Promise<string | undefined> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  for await (const chunk of response.body ?? []) {
+  for await (const chunk of body) {
     bytes += chunk.byteLength;
     if (bytes > maximumBytes) return undefined;
     chunks.push(chunk);
@@ -151,8 +159,8 @@ async function readText(response: Response, maximumBytes: number): Promise<strin
 }
 
 /** `Retry-After` (RFC 9110, 10.2.3: seconds or a date) as milliseconds from `now`; `undefined` if absent or neither. */
-function parseRetryAfter(header: string | null, now: number): number | undefined {
-  const text = header?.trim() ?? '';
+function parseRetryAfter(header: string, now: number): number | undefined {
+  const text = header.trim();
   const milliseconds = /^\d+$/.test(text)
     ? Number(text) * 1000
     : /^[a-z]{3,9},? .*gmt$/i.test(text)

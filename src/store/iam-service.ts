@@ -1,6 +1,6 @@
 import type { Runtime } from '../runtime.ts';
 import type { Secret } from '../secret.ts';
-import { type Fetch, type HttpAnswer, type HttpRequest, httpClient } from './http.ts';
+import { type HttpAnswer, type HttpRequest, type HttpSend, httpClient } from './http.ts';
 import { iamTokens } from './iam.ts';
 import { answerError, type ServiceCall, unansweredError } from './service-failure.ts';
 
@@ -11,7 +11,7 @@ export interface IamServiceOptions {
   /** Default `https://iam.cloud.ibm.com`. */
   readonly iamUrl?: string;
   readonly runtime: Runtime;
-  readonly fetch?: Fetch;
+  readonly send?: HttpSend;
   /** How long one request may take. Default 30 s. */
   readonly requestTimeoutMs?: number;
 }
@@ -32,9 +32,9 @@ export type SendToService = (call: ServiceCall, request: ServiceRequest) => Prom
 
 /** A JSON service of IBM Cloud behind IAM tokens. 401 and 403 get one new token and one more try, as in IBM-Cloud/bluemix-go. */
 export function iamService(options: IamServiceOptions): SendToService {
-  const { base, runtime, fetch, requestTimeoutMs = 30_000, iamUrl = 'https://iam.cloud.ibm.com', apiKey } = options;
-  const client = httpClient({ runtime, requestTimeoutMs, ...(fetch && { fetch }) });
-  const tokens = iamTokens({ url: iamUrl, apiKey, runtime, ...(fetch && { fetch }) });
+  const { base, runtime, send, requestTimeoutMs = 30_000, iamUrl = 'https://iam.cloud.ibm.com', apiKey } = options;
+  const client = httpClient({ runtime, requestTimeoutMs, ...(send && { send }) });
+  const tokens = iamTokens({ url: iamUrl, apiKey, runtime, ...(send && { send }) });
 
   async function once(call: ServiceCall, request: ServiceRequest, token: Secret | undefined): Promise<HttpAnswer> {
     const { method, path, body, signal } = request;

@@ -2,7 +2,7 @@ import * as z from 'zod/mini';
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
-import { type Fetch, type HttpAnswer, type HttpClient, httpClient, serviceBase } from './http.ts';
+import { type HttpAnswer, type HttpClient, type HttpSend, httpClient, serviceBase } from './http.ts';
 import { parseJson } from './service-failure.ts';
 
 /** IAM access tokens for one API key, exchanged when needed and kept while they live. */
@@ -18,7 +18,7 @@ export interface IamOptions {
   readonly url: string;
   readonly apiKey: Secret;
   readonly runtime: Runtime;
-  readonly fetch?: Fetch;
+  readonly send?: HttpSend;
   /** How long one exchange may take. Default 15 s. */
   readonly requestTimeoutMs?: number;
 }

@@ -5,14 +5,15 @@ import { asCodedError } from '../../src/errors.ts';
 import { systemRuntime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
 import { certificateManagerStore } from '../../src/store/certificate-manager.ts';
+import { type HttpSend, sendOverNetwork } from '../../src/store/http.ts';
 import type { Store } from '../../src/store/store.ts';
 import { mismatchedKey, testCertificate } from '../support/certificates.ts';
 import { apiKeyOf, startTestInstance, type TestInstance } from '../support/instance.ts';
 import { storeContract } from './contract.ts';
 
 /** Pages of three instead of two hundred, so that a listing of several pages needs few certificates. */
-const smallPages: typeof globalThis.fetch = (input, init) =>
-  globalThis.fetch(String(input).replace('page_size=200', 'page_size=3'), init);
+const smallPages: HttpSend = (request, options) =>
+  sendOverNetwork({ ...request, url: request.url.replace('page_size=200', 'page_size=3') }, options);
 
 const storeOf = (instance: TestInstance, apiKey = instance.apiKey): Store =>
   certificateManagerStore({
@@ -21,7 +22,7 @@ const storeOf = (instance: TestInstance, apiKey = instance.apiKey): Store =>
     endpoint: instance.url,
     iamUrl: instance.url,
     runtime: systemRuntime,
-    fetch: smallPages,
+    send: smallPages,
   });
 
 storeContract(

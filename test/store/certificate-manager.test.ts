@@ -1,6 +1,7 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { Readable } from 'node:stream';
 import { inspect } from 'node:util';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
@@ -11,6 +12,7 @@ import { limits } from '../../src/limits.ts';
 import { systemRuntime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
 import { type CertificateManagerOptions, certificateManagerStore } from '../../src/store/certificate-manager.ts';
+import { type HttpSend, sendOverNetwork } from '../../src/store/http.ts';
 import type { Store } from '../../src/store/store.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { makeSigner } from '../support/notifications.ts';
@@ -563,28 +565,31 @@ describe('answers that do not come', () => {
     await expectFor(never, {}, { endpoint: gone.url });
   });
 
-  const system = (code: string, syscall?: string) =>
-    Object.assign(new Error(code), { code, ...(syscall && { syscall }) });
   it.each([
-    ['a name that is not known', system('ENOTFOUND', 'getaddrinfo'), never],
-    ['a name server that does not answer', system('EAI_AGAIN', 'getaddrinfo'), never],
-    ['no connection in time', system('UND_ERR_CONNECT_TIMEOUT'), never],
-    ['no way to the host', system('EHOSTUNREACH', 'connect'), never],
-    ['none of several addresses', new AggregateError([system('ECONNREFUSED', 'connect')]), never],
-    [
-      'one of several addresses',
-      new AggregateError([system('ECONNREFUSED', 'connect'), system('EPIPE', 'write')]),
-      unknown,
-    ],
-    ['a reset while reading', system('ECONNRESET', 'read'), unknown],
-    ['a time-out while reading', system('ETIMEDOUT', 'read'), unknown],
-    ['something never heard of', system('E_NEW'), unknown],
-  ])('%s', async (_, cause, codes) => {
-    const fetch: typeof globalThis.fetch = async (input, init) => {
-      if (String(input).endsWith('/identity/token')) return globalThis.fetch(input, init);
-      throw new TypeError('fetch failed', { cause });
+    ['before a connection is there', false, never],
+    ['after it was there', true, unknown],
+  ])('a failure %s', async (_, connects, codes) => {
+    const send: HttpSend = async (request, options) => {
+      if (request.url.endsWith('/identity/token')) return sendOverNetwork(request, options);
+      if (connects) options.connected();
+      throw new Error('never heard of');
     };
-    await expectFor(codes, {}, { fetch });
+    await expectFor(codes, {}, { send });
+  });
+
+  it('a connection that does not come about in time', async () => {
+    const send: HttpSend = async (request, options) => {
+      if (request.url.endsWith('/identity/token')) return sendOverNetwork(request, options);
+      return new Promise((_, reject) => options.signal.addEventListener('abort', () => reject(options.signal.reason)));
+    };
+    await expectFor(never, {}, { send, requestTimeoutMs: 50 });
+  });
+
+  it('a kept connection that drops when the next request comes', async () => {
+    const store = storeAt();
+    server.answers({ body: shown }, (_, response) => void response.destroy());
+    expect((await store.readMetadata(id)).state).toBe('present');
+    expect((await errorOf(store.reimport(id, content))).code).toBe('store_unanswered');
   });
 
   it('a server that does not speak TLS', () => expectFor(never, {}, { endpoint: server.url.replace('http', 'https') }));
@@ -608,7 +613,7 @@ describe('answers that do not come', () => {
     server.answers((_, response) => void response.destroy());
     const error = await errorOf(storeAt().reimport(id, content));
     expect(error.message).toBe(`reimport at ${crn}: the connection failed`);
-    expect(error.fields.reason).toBe('UND_ERR_SOCKET');
+    expect(error.fields.reason).toBe('ECONNRESET');
   });
 });
 
@@ -703,9 +708,10 @@ describe('options', () => {
       instance: crn,
       apiKey: new Secret('k'),
       runtime: systemRuntime,
-      fetch: async (input) => {
-        asked.push(new URL(String(input)).origin);
-        return Response.json(asked.length === 1 ? { access_token: 't', expires_in: 60 } : shown);
+      send: async ({ url }) => {
+        asked.push(new URL(url).origin);
+        const body = asked.length === 1 ? { access_token: 't', expires_in: 60 } : shown;
+        return { status: 200, headers: {}, body: Readable.from([Buffer.from(JSON.stringify(body))]) };
       },
     });
     expect(await store.readMetadata(id)).toMatchObject({ state: 'present' });
