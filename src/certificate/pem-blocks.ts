@@ -41,14 +41,17 @@ export function derOf(block: PemBlock): Buffer {
     throw new CodedError('certificate_malformed', `a PEM block (${block.label}) is not base64`);
   }
   const der = Buffer.from(block.base64, 'base64');
-  if (!isOneElement(der)) throw new CodedError('certificate_malformed', `a PEM block (${block.label}) is not DER`);
-  return der;
+  if (isOneElement(der)) return der;
+  // It may be most of a private key.
+  der.fill(0);
+  throw new CodedError('certificate_malformed', `a PEM block (${block.label}) is not DER`);
 }
 
 /** One block of PEM: 64 characters in a line, `\n` line ends, the last line too. */
 export function formatBlock(label: string, der: Uint8Array): string {
   const lines =
-    Buffer.from(der)
+    // The same memory, no copy: it may be a private key, and is overwritten by whoever gave it.
+    Buffer.from(der.buffer, der.byteOffset, der.byteLength)
       .toString('base64')
       .match(/.{1,64}/g) ?? [];
   return [`-----BEGIN ${label}-----`, ...lines, `-----END ${label}-----`, ''].join('\n');

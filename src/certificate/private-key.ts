@@ -25,14 +25,16 @@ export function readPrivateKey(block: PemBlock): PrivateKey {
   if (block.encrypted) throw new CodedError('certificate_key_encrypted', 'the private key is encrypted');
   if (block.label === 'OPENSSH PRIVATE KEY') throw unsupported('openssh');
   const der = derOf(block);
-  const pem = new Secret(formatBlock(block.label, der));
-  der.fill(0);
-  const key = createKey(pem);
-  const type = key.asymmetricKeyType ?? 'unknown';
-  if (!keyTypes[type]?.(key)) throw unsupported(key.asymmetricKeyDetails?.namedCurve ?? type);
-  const privateKey = { pem, publicKeyDer: publicKeyDerOf(key) };
-  handles.set(privateKey, key);
-  return privateKey;
+  try {
+    const key = createKey(block.label, der);
+    const type = key.asymmetricKeyType ?? 'unknown';
+    if (!keyTypes[type]?.(key)) throw unsupported(key.asymmetricKeyDetails?.namedCurve ?? type);
+    const privateKey = { pem: new Secret(formatBlock(block.label, der)), publicKeyDer: publicKeyDerOf(key) };
+    handles.set(privateKey, key);
+    return privateKey;
+  } finally {
+    der.fill(0);
+  }
 }
 
 /** The platform's handles of keys that were read here, as long as they are used: reading one takes as long as signing with it. */
@@ -80,16 +82,22 @@ export function signsFor(key: PrivateKey, certificate: X509Certificate): boolean
   }
 }
 
-/** The platform's handle of a key. It is given bytes that are then overwritten: of a text it would make a copy that is not. */
-function createKey(secret: Secret): KeyObject {
-  const pem = secret.revealBytes();
+/** What the labels say of the DER in a block (RFC 7468 section 10, and OpenSSL's for the older encodings). */
+const encodings: Readonly<Record<string, 'pkcs8' | 'pkcs1' | 'sec1'>> = {
+  'PRIVATE KEY': 'pkcs8',
+  'RSA PRIVATE KEY': 'pkcs1',
+  'EC PRIVATE KEY': 'sec1',
+};
+
+/** The platform's handle of a key. It is given DER: of PEM it leaves decoded copies in memory that are not overwritten. */
+function createKey(label: string, der: Buffer): KeyObject {
+  const type = encodings[label];
   try {
-    return createPrivateKey(pem);
+    return type === undefined
+      ? createPrivateKey(formatBlock(label, der))
+      : createPrivateKey({ key: der, format: 'der', type });
   } catch (cause) {
-    secret.wipe();
     throw new CodedError('certificate_malformed', 'the private key cannot be read', { cause });
-  } finally {
-    pem.fill(0);
   }
 }
 

@@ -2,6 +2,7 @@ import { CodedError } from '../../src/errors.ts';
 import type { Runtime } from '../../src/runtime.ts';
 import type { CallOptions, Reading, Store } from '../../src/store/store.ts';
 import type { Table } from '../../src/table/table.ts';
+import { ownContent } from './simulated-store.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
 /** What can go wrong at a call, and how likely each is while faults are on. */
@@ -17,7 +18,8 @@ const faults = {
   slow: 0.02,
 } as const;
 
-export type Fault = keyof typeof faults;
+/** `down`: a call to a store while nothing there answers, for minutes. */
+export type Fault = keyof typeof faults | 'down';
 
 export interface FaultSource {
   /** Whether faults happen now. */
@@ -25,6 +27,18 @@ export interface FaultSource {
   readonly counts: Map<Fault, number>;
   /** Writes of which nobody heard what became of them, by store. */
   readonly unheard: Map<string, number>;
+  /** Writes that landed later than their store says that they can, by store: their sender was stalled. */
+  readonly overdue: Map<string, number>;
+  /** By write, until when a store has asked not to be asked again, and `recordsAtRisk` at that moment. */
+  readonly waits: Map<string, { readonly until: number; readonly recordsAtRisk: number }>;
+  /** What may have kept a record from being written. */
+  recordsAtRisk: number;
+  /** Writes that were sent although a store had asked to wait, and nothing had kept the record of that from being written. */
+  early: number;
+  /** The stores that are down. */
+  readonly down: Set<string>;
+  /** How far the clocks of two processes may be apart. */
+  readonly clocksApartMs: number;
   readonly trace: (line: string) => void;
 }
 
@@ -89,10 +103,23 @@ async function send<T>(
   process: Process,
   source: FaultSource,
   kind: CallKind,
-  apply: () => Promise<T>,
+  land: () => Promise<T>,
 ): Promise<T> {
+  const sentAt = time.now();
+  const apply = () => {
+    const { store = '', writes, settlesMs } = kind;
+    if (writes && time.now() - sentAt > settlesMs) source.overdue.set(store, (source.overdue.get(store) ?? 0) + 1);
+    return land();
+  };
   await process.awake();
+  const wait = kind.writes ? source.waits.get(kind.name) : undefined;
+  if (wait !== undefined && sentAt < wait.until && wait.recordsAtRisk === source.recordsAtRisk) source.early += 1;
   await time.wait(1 + Math.floor(time.random() * 20));
+  if (source.down.has(kind.store ?? '')) {
+    source.counts.set('down', (source.counts.get('down') ?? 0) + 1);
+    await process.awake();
+    throw kind.failures.unavailable();
+  }
   const fault = source.on ? pick(time.random()) : undefined;
   const limited = fault === 'limited' || fault === 'limited-until';
   if (fault === undefined || (limited && kind.failures.limited === undefined)) {
@@ -106,6 +133,8 @@ async function send<T>(
   if (kind.writes && kind.store !== undefined) {
     source.unheard.set(kind.store, (source.unheard.get(kind.store) ?? 0) + 1);
   }
+  const losesRecord = kind.writes && kind.store === undefined;
+  if (losesRecord || fault === 'stall' || fault.startsWith('crash')) source.recordsAtRisk += 1;
   switch (fault) {
     case 'crash-before':
       process.crash();
@@ -132,8 +161,12 @@ async function send<T>(
       throw kind.failures.unavailable();
     case 'limited':
       throw kind.failures.limited?.();
-    case 'limited-until':
-      throw kind.failures.limited?.(Math.ceil(time.random() * 90_000));
+    case 'limited-until': {
+      const waitMs = Math.ceil(time.random() * 90_000);
+      const { recordsAtRisk } = source;
+      source.waits.set(kind.name, { until: time.now() + waitMs - source.clocksApartMs, recordsAtRisk });
+      throw kind.failures.limited?.(waitMs);
+    }
     case 'lost-answer':
       await attempt(apply);
       await time.wait(time.random() * 3_000);
@@ -159,9 +192,9 @@ async function attempt<T>(apply: () => Promise<T>): Promise<() => T> {
   }
 }
 
-function pick(chance: number): Fault | undefined {
+function pick(chance: number): keyof typeof faults | undefined {
   let left = chance;
-  for (const [fault, share] of Object.entries(faults) as [Fault, number][]) {
+  for (const [fault, share] of Object.entries(faults) as [keyof typeof faults, number][]) {
     left -= share;
     if (left < 0) return fault;
   }
@@ -199,8 +232,15 @@ export function storeFrom(time: VirtualTime, process: Process, source: FaultSour
     ...(findByMark
       ? { findByMark: (mark, options?: CallOptions) => call('find', false, () => findByMark(mark, options)) }
       : {}),
-    import: (entry) => call('import', true, () => store.import(entry)),
-    reimport: (id, content) => call(`reimport ${id}`, true, () => store.reimport(id, content)),
+    // A request that was sent holds what it holds, whatever becomes of the sender's key.
+    import(entry) {
+      const sent = { ...entry, content: ownContent(entry.content) };
+      return call(`import of ${entry.mark?.certificate}`, true, () => store.import(sent));
+    },
+    reimport(id, content) {
+      const sent = ownContent(content);
+      return call(`reimport ${id}`, true, () => store.reimport(id, sent));
+    },
     updateMetadata: (id, metadata, mark) =>
       call(`describe ${id}`, true, () => store.updateMetadata(id, metadata, mark)),
     delete: (id) => call(`delete ${id}`, true, () => store.delete(id)),

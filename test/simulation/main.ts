@@ -1,61 +1,96 @@
 import { parseArgs } from 'node:util';
+import { isMainThread, parentPort, workerData } from 'node:worker_threads';
+import { runOnAllCores, runSeeds, type SeedRange, type Tally } from './many.ts';
 import { safeguards } from './safeguards.ts';
-import { simulate } from './simulate.ts';
+import { shortestRun } from './shortest.ts';
+import { type SimulationOptions, simulate } from './simulate.ts';
 import { firstBroken, simulationWithout } from './without.ts';
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: 'string', default: '1000' },
-    from: { type: 'string', default: '1' },
-    seed: { type: 'string' },
-    'events-only': { type: 'boolean', default: false },
-    records: { type: 'boolean', default: false },
-    without: { type: 'boolean', default: false },
-  },
-});
+// A reader that has seen enough, `| head`, is no failure.
+process.stdout.on('error', () => process.exit());
 
-const withReconcile = !values['events-only'];
+if (isMainThread) await commandLine();
+else parentPort?.postMessage(await runSeeds(workerData as SeedRange));
 
-if (values.without) {
-  await eachSafeguard();
-} else if (values.seed !== undefined) {
-  const result = await simulate(Number(values.seed), { keepTrace: true, withReconcile });
-  for (const line of result.trace) process.stdout.write(`${line}\n`);
-  if (values.records) process.stdout.write(`${result.records}\n`);
-  process.stdout.write(`${result.broken.join('\n') || 'no promise broken'}\n`);
-  process.exitCode = result.broken.length > 0 ? 1 : 0;
-} else {
-  await many(Number(values.from), Number(values.seeds));
+async function commandLine(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      seeds: { type: 'string', default: '1000' },
+      from: { type: 'string', default: '1' },
+      seed: { type: 'string' },
+      changes: { type: 'string' },
+      minutes: { type: 'string' },
+      'events-only': { type: 'boolean', default: false },
+      records: { type: 'boolean', default: false },
+      without: { type: 'boolean', default: false },
+      step: { type: 'string', default: '' },
+    },
+  });
+  const withReconcile = !values['events-only'];
+  if (values.without) return eachSafeguard(values.step);
+  if (values.seed === undefined) return many(Number(values.from), Number(values.seeds), withReconcile);
+  await replay(Number(values.seed), values.records, {
+    withReconcile,
+    ...(values.changes !== undefined && { changes: Number(values.changes) }),
+    ...(values.minutes !== undefined && { troubleMs: Number(values.minutes) * 60_000 }),
+  });
 }
 
-/** Takes away one protective step after the other, and says after how many seeds it was missed. */
-async function eachSafeguard(): Promise<void> {
-  for (const safeguard of safeguards) {
+/** Plays one seed and prints all that happened. */
+async function replay(seed: number, withRecords: boolean, options: SimulationOptions): Promise<void> {
+  const result = await simulate(seed, { ...options, keepTrace: true });
+  for (const line of result.trace) print(line);
+  if (withRecords) print(result.records);
+  print(result.broken.join('\n') || 'no promise broken');
+  process.exitCode = result.broken.length > 0 ? 1 : 0;
+}
+
+async function many(from: number, count: number, withReconcile: boolean): Promise<void> {
+  const started = performance.now();
+  const tally = await runOnAllCores({ from, until: from + count, withReconcile }, new URL(import.meta.url));
+  const perSecond = (tally.seeds / (performance.now() - started)) * 1_000;
+  const { violations } = tally;
+  for (const { seed, broken } of violations) print(`seed ${seed}: ${broken.join('; ')}`);
+  print(`${tally.seeds} seeds, ${perSecond.toFixed(0)} a second: ${violations.length} violations`);
+  print(
+    `${tally.acknowledged} notifications acknowledged, ${tally.looks} looks, ${tally.writes} writes to backups, ` +
+      `${tally.states.size} states of a record`,
+  );
+  printFaults(tally);
+  const [first] = violations;
+  if (first === undefined) return;
+  process.exitCode = 1;
+  await explain(first.seed, first.broken[0] ?? '', withReconcile);
+}
+
+function printFaults({ faults }: Tally): void {
+  const total = [...faults.values()].reduce((sum, times) => sum + times, 0);
+  print(`${total} faults injected:`);
+  for (const [fault, times] of [...faults].sort()) print(`  ${fault.padEnd(26)}${String(times).padStart(10)}`);
+}
+
+/** Prints how to play a violation again, and the shortest trace that was found of its kind. */
+async function explain(seed: number, broken: string, withReconcile: boolean): Promise<void> {
+  const mode = withReconcile ? '' : ' --events-only';
+  print(`\nThe whole trace:  npm run simulate -- --seed ${seed}${mode}`);
+  const shortest = await shortestRun(seed, broken, { withReconcile });
+  if (shortest === undefined) return print('No shorter run breaks it.');
+  const { result, changes, minutes } = shortest;
+  print(`The shortest found (--seed ${result.seed} --changes ${changes} --minutes ${minutes}${mode}):`);
+  for (const line of [...result.trace, ...result.broken]) print(`  ${line}`);
+}
+
+/** Takes away one protective step after the other, of those with this text in their names, and says after how many seeds it was missed. */
+async function eachSafeguard(text: string): Promise<void> {
+  for (const safeguard of safeguards.filter(({ step }) => step.includes(text))) {
     const found = await firstBroken(await simulationWithout(safeguard), safeguard);
     const place = safeguard.eventsOnly ? 'events only' : 'with reconcile';
     const outcome = found ? `${String(found.seed).padStart(6)}  ${found.broken}` : ' never';
-    process.stdout.write(`${safeguard.step.padEnd(84)}${place.padEnd(16)}${outcome}\n`);
+    print(`${safeguard.step.padEnd(84)}${place.padEnd(16)}${outcome}`);
     if (found === undefined) process.exitCode = 1;
   }
 }
 
-async function many(from: number, count: number): Promise<void> {
-  const started = performance.now();
-  const faults = new Map<string, number>();
-  let violations = 0;
-  let looks = 0;
-  for (let seed = from; seed < from + count; seed += 1) {
-    const result = await simulate(seed, { withReconcile });
-    looks += result.looks;
-    for (const [fault, times] of result.faults) faults.set(fault, (faults.get(fault) ?? 0) + times);
-    if (result.broken.length > 0) {
-      violations += 1;
-      process.stdout.write(`seed ${seed}: ${result.broken.join('; ')}\n`);
-      if (violations >= 10) break;
-    }
-  }
-  const perSecond = (count / (performance.now() - started)) * 1000;
-  process.stdout.write(`${count} seeds, ${perSecond.toFixed(0)} a second, ${looks} looks, ${violations} violations\n`);
-  for (const [fault, times] of [...faults].sort()) process.stdout.write(`  ${fault}: ${times}\n`);
-  process.exitCode = violations > 0 ? 1 : 0;
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
 }

@@ -8,6 +8,7 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
   const seen = { broken: [] as string[], imports: 0, writes: 0 };
   const imports = new Map<string, number>();
   const removals = new Map<string, number>();
+  const doubles = new Map<string, number>();
   const count = (counts: Map<string, number>, key: string) => {
     counts.set(key, (counts.get(key) ?? 0) + 1);
     return counts.get(key) ?? 0;
@@ -31,6 +32,10 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
         const excused = 1 + gone + (world.faults.unheard.get(store.id) ?? 0);
         if (done > excused)
           seen.broken.push(`bound: import ${done} of one content of ${certificate}, ${excused} explained`);
+        // What was there when the import was sent would have been found, but for a request that came too late for any bound.
+        const allowed = world.wildClocks ? Number.POSITIVE_INFINITY : (world.faults.overdue.get(store.id) ?? 0);
+        if (hasEqualCopy(store, becomes) && count(doubles, store.id) > allowed)
+          seen.broken.push(`bound: a second copy of ${certificate} beside an equal one`);
       }
       if (was !== undefined && was.mark === undefined)
         seen.broken.push(`promise 3: ${operation} of ${id}, which is not ours`);
@@ -50,11 +55,38 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
   return seen;
 }
 
+function hasEqualCopy(store: World['backups'][number], copy: Held): boolean {
+  const others = [...store.rows().values()].filter(({ id, mark }) => {
+    return id !== copy.id && mark !== undefined && mark.certificate === copy.mark?.certificate;
+  });
+  const wanted = fingerprintOf(copy.content);
+  return others.some(({ content, unreadable }) => unreadable !== true && fingerprintOf(content) === wanted);
+}
+
 /** Nothing is looked at any more when everything is equal: what goes on for ever is a livelock. */
 export function restlessness(world: World, quietSince: number): string[] {
   const late = world.journal.looks.filter(({ at }) => at >= quietSince);
   const allowed = 2 * world.primary.rows().size;
   return late.length > allowed ? [`bound: ${late.length} looks after everything was quiet, ${allowed} allowed`] : [];
+}
+
+/** Looks and writes to the backups for each notification and each fault, at the most. */
+const work = { looks: 2, writes: 1 } as const;
+
+/** The work is bounded by what happened. */
+export function excess(world: World, writes: number): string[] {
+  const { journal, faults } = world;
+  const happened =
+    journal.acknowledged.length + [...faults.counts.values()].reduce((sum, times) => sum + times, 0) + 10;
+  const done = { looks: journal.looks.length, writes };
+  return (['looks', 'writes'] as const)
+    .filter((kind) => done[kind] > work[kind] * happened)
+    .map((kind) => `bound: ${done[kind]} ${kind} for ${happened} notifications and faults`);
+}
+
+/** A store that asked to wait is not asked again before that. */
+export function haste({ faults: { early } }: World): string[] {
+  return early > 0 ? [`bound: ${early} writes were sent before a store allowed it`] : [];
 }
 
 /** Checks the promises when all is quiet. Answers what was broken. */

@@ -29,6 +29,14 @@ export const safeguards: readonly Safeguard[] = [
     seeds: 10_000,
   },
   {
+    step: 'the token goes up with each claim',
+    file: 'src/records/replication-records.ts',
+    find: 'add: { leaseToken: 1 },',
+    replace: '',
+    eventsOnly: true,
+    seeds: 10_000,
+  },
+  {
     step: 'a refused commit of a pass that wrote asks again in doubt',
     file: 'src/replication/commit.ts',
     find: 'if (pass.wrote) {',

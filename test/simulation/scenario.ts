@@ -2,15 +2,34 @@ import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import type { Held } from './simulated-store.ts';
 import type { World } from './world.ts';
 
-/** Lets people and renewals change the primary and meddle with the backups, for `durationMs` of virtual time. Everything from the world's seed. */
-export function scheduleChanges(world: World, durationMs: number): void {
+/**
+ * Lets people and renewals change the primary and meddle with the backups, for `durationMs` of virtual time: everything from the
+ * world's seed. At most `most` of them.
+ */
+export function scheduleChanges(world: World, durationMs: number, most = Number.POSITIVE_INFINITY): void {
   const { time, random, pool } = world;
-  const count = 3 + Math.floor(random() * 12);
+  if (random() < 0.3) scheduleOutage(world, durationMs);
+  const count = Math.min(most, 3 + Math.floor(random() * 12));
   for (let index = 0; index < count; index += 1) {
     time.at(time.now() + random() * durationMs, () =>
       random() < 0.75 || !world.withReconcile ? changePrimary(world, pool.good.length) : meddle(world),
     );
   }
+}
+
+/** One of the stores is down for some minutes of the time of faults. */
+function scheduleOutage({ time, random, primary, backups, faults, trace }: World, durationMs: number): void {
+  const { id } = pick(random, [primary, ...backups, ...backups]);
+  const from = time.now() + random() * durationMs;
+  const until = Math.min(from + random() * 10 * 60_000, time.now() + durationMs);
+  time.at(from, () => {
+    faults.down.add(id);
+    trace(`${time.now()} ${id} is down`);
+  });
+  time.at(until, () => {
+    faults.down.delete(id);
+    trace(`${time.now()} ${id} is up again`);
+  });
 }
 
 const pick = <T>(random: () => number, items: readonly T[]): T => items[Math.floor(random() * items.length)] as T;

@@ -1,5 +1,5 @@
 import type { Fault } from './faults.ts';
-import { brokenPromises, restlessness, watchWrites } from './oracle.ts';
+import { brokenPromises, excess, haste, restlessness, watchWrites } from './oracle.ts';
 import { certificatePool } from './pool.ts';
 import { scheduleChanges } from './scenario.ts';
 import { makeWorld, reconcileEveryMs, type World } from './world.ts';
@@ -15,30 +15,44 @@ export interface SimulationResult {
   readonly writes: number;
   readonly acknowledged: number;
   readonly looks: number;
+  /** Shapes that a replication record had: which fields are there, and how they stand to each other. */
+  readonly states: ReadonlySet<string>;
 }
 
-const troubleMs = 20 * 60_000;
+export interface SimulationOptions {
+  readonly withReconcile?: boolean;
+  readonly keepTrace?: boolean;
+  /** At most so many people and renewals begin to change something. Default: as many as the seed says. */
+  readonly changes?: number;
+  /** For how long there are changes and faults, in milliseconds. */
+  readonly troubleMs?: number;
+}
+
+export const defaultTroubleMs = 20 * 60_000;
 /** At the end, and before the next reconcile. */
 const restMs = 10 * 60_000;
 const mostSteps = 200_000;
 
 /** One world from one seed: a while of changes and faults, then quiet, then the oracle. Never throws for what the program does. */
-export async function simulate(
-  seed: number,
-  options: { readonly withReconcile?: boolean; readonly keepTrace?: boolean } = {},
-): Promise<SimulationResult> {
-  const { withReconcile = true, keepTrace = false } = options;
+export async function simulate(seed: number, options: SimulationOptions = {}): Promise<SimulationResult> {
+  const { withReconcile = true, keepTrace = false, troubleMs = defaultTroubleMs } = options;
   const world = makeWorld({ seed, pool: await certificatePool(), withReconcile, keepTrace });
   const watched = watchWrites(world);
   const broken: string[] = [];
   const start = world.time.now();
   try {
-    scheduleChanges(world, troubleMs);
+    scheduleChanges(world, troubleMs, options.changes);
     await world.time.runUntil(start + troubleMs, mostSteps);
     world.faults.on = false;
     const healingMs = withReconcile ? reconcileEveryMs + 20 * 60_000 : 45 * 60_000;
     await world.time.runUntil(start + troubleMs + healingMs, mostSteps);
-    broken.push(...watched.broken, ...brokenPromises(world), ...restlessness(world, world.time.now() - restMs));
+    broken.push(
+      ...watched.broken,
+      ...brokenPromises(world),
+      ...restlessness(world, world.time.now() - restMs),
+      ...haste(world),
+      ...excess(world, watched.writes),
+    );
   } catch (thrown) {
     broken.push(`bound: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
   }
@@ -52,6 +66,7 @@ export async function simulate(
     writes: watched.writes,
     acknowledged: world.journal.acknowledged.length,
     looks: world.journal.looks.length,
+    states: world.states,
   };
 }
 

@@ -1,5 +1,6 @@
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { factsOf } from '../../src/certificate/facts.ts';
+import { ownKey } from '../../src/certificate/private-key.ts';
 import { CodedError } from '../../src/errors.ts';
 import type { Runtime } from '../../src/runtime.ts';
 import { type Mark, sameMark } from '../../src/store/mark.ts';
@@ -138,7 +139,7 @@ export function simulatedStore(options: {
       }
       return reading(id, (held) => {
         const { privateKey: _key, ...keyless } = held.content;
-        return { metadata: describe(held), content: abilities.givesKeys ? held.content : keyless };
+        return { metadata: describe(held), content: abilities.givesKeys ? ownContent(held.content) : keyless };
       });
     },
     ...(abilities.findsMarks
@@ -182,4 +183,9 @@ export function simulatedStore(options: {
     asKept: ({ name, description, tags }) => ({ name, description, tags }),
   };
   return store;
+}
+
+/** A copy whose key lives apart: who reads a certificate, or sends one, overwrites his own when he is done. */
+export function ownContent(content: CertificateContent): CertificateContent {
+  return content.privateKey === undefined ? content : { ...content, privateKey: ownKey(content.privateKey) };
 }

@@ -16,6 +16,7 @@ import type { StoreAbilities } from '../../src/store/store.ts';
 import { memoryTable } from '../../src/table/memory.ts';
 import { type FaultSource, startProcess, storeFrom, tableFrom } from './faults.ts';
 import type { Pool } from './pool.ts';
+import { noting } from './record-states.ts';
 import { type SimulatedStore, simulatedStore } from './simulated-store.ts';
 import { seededRandom, virtualTime } from './virtual-time.ts';
 
@@ -46,9 +47,24 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
   const time = virtualTime(startMs, random);
   const journal: Journal = { acknowledged: [], looks: [], trace: [] };
   const trace = keepTrace ? (line: string) => void journal.trace.push(line) : () => {};
-  const faults: FaultSource = { on: true, counts: new Map(), unheard: new Map(), trace };
   const table = memoryTable();
+  const states = new Set<string>();
   const chance = (share: number) => random() < share;
+  /** Clocks that are further apart than the configuration allows, as far as a lease. The promises hold, and then reconcile is needed for them. */
+  const wildClocks = withReconcile && chance(0.2);
+  const clocksApartMs = wildClocks ? defaultTiming.leaseMs : defaultTiming.skewMs;
+  const faults: FaultSource = {
+    on: true,
+    counts: new Map(),
+    unheard: new Map(),
+    overdue: new Map(),
+    waits: new Map(),
+    recordsAtRisk: 0,
+    early: 0,
+    down: new Set(),
+    clocksApartMs,
+    trace,
+  };
 
   function makeStore(id: string, abilities: Partial<StoreAbilities>): SimulatedStore {
     const bounds = {
@@ -93,7 +109,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
   /** A process that receives, works, sweeps and reconciles. When it dies another one starts a while later. */
   function start(): void {
     let stop = () => {};
-    const process = startProcess(time, Math.floor((random() - 0.5) * 5_000), () => {
+    const process = startProcess(time, Math.floor((random() - 0.5) * clocksApartMs), () => {
       stop();
       trace(`${time.now()} a process died`);
       time.at(time.now() + random() * 60_000, start);
@@ -106,7 +122,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
       filter: { names: [], domains: [] },
       policy: { requireChain: false, onward: false },
     };
-    const own = tableFrom(time, process, faults, table);
+    const own = tableFrom(time, process, faults, noting(table, states, time.now));
     const parts = {
       records: replicationRecords(own),
       links: linkRecords(own),
@@ -216,6 +232,8 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
     removedByOthers: (store: string) => removed.get(store) ?? 0,
     noteRemoval: (store: string) => void removed.set(store, (removed.get(store) ?? 0) + 1),
     withReconcile,
+    wildClocks,
+    states,
     time,
     random,
     chance,
