@@ -29,11 +29,15 @@ interface Job {
   readonly reject: (error: unknown) => void;
 }
 
-/**
- * Runs writes in order, all that wait at once in one transaction: many writers share one flush to disk. `tidy` runs at the end of
- * each transaction and is told how many writes there were.
- */
-export function groupCommits(root: RootDatabase<Buffer, Buffer>, path: string, tidy: (writes: number) => void) {
+/** What is done inside of each transaction beside the writes. */
+interface Frame {
+  readonly begin: () => void;
+  /** Is told how many writes there were. Throws to have nothing of the transaction stay. */
+  readonly end: (writes: number) => void;
+}
+
+/** Runs writes in order, all that wait at once in one transaction: many writers share one flush to disk. */
+export function groupCommits(root: RootDatabase<Buffer, Buffer>, path: string, frame: Frame) {
   const waiting: Job[] = [];
   let draining: Promise<void> | undefined;
   let failed = false;
@@ -41,6 +45,7 @@ export function groupCommits(root: RootDatabase<Buffer, Buffer>, path: string, t
   async function commit(batch: readonly Job[]): Promise<void> {
     const settle: (() => void)[] = [];
     const runAll = (): void => {
+      frame.begin();
       for (const { run, resolve, reject } of batch) {
         try {
           const outcome = run();
@@ -51,7 +56,7 @@ export function groupCommits(root: RootDatabase<Buffer, Buffer>, path: string, t
           settle.push(() => reject(thrown));
         }
       }
-      tidy(batch.length);
+      frame.end(batch.length);
     };
     try {
       // A child transaction, because only that is rolled back when it throws. After a failure synchronously: where the

@@ -14,6 +14,7 @@ import {
   rowKey,
   wakeKey,
 } from './lmdb-format.ts';
+import { roomKeeper } from './lmdb-room.ts';
 import { cursorOf, fillPage, indexPosition, sortRange } from './paging.ts';
 import type { Key, Row, Table, WriteOutcome } from './table.ts';
 
@@ -32,8 +33,16 @@ const expiredPerWrite = 2;
  * are removed by later writes. Throws `table_unavailable` when the files cannot be opened.
  */
 export function lmdbTable({ path, runtime = systemRuntime }: LmdbTableOptions): Table {
-  const { root, rows, wake, expiry } = attempt('open', () => openFiles(path));
-  const commits = groupCommits(root, path, removeExpired);
+  const files = attempt('open', () => openFiles(path));
+  const { root, rows, wake, expiry } = files;
+  const room = roomKeeper(files, path);
+  const commits = groupCommits(root, path, {
+    begin: room.begin,
+    end(writes) {
+      removeExpired(writes);
+      room.make();
+    },
+  });
   let closed = false;
 
   function attempt<Result>(action: string, work: () => Result): Result {
@@ -69,17 +78,27 @@ export function lmdbTable({ path, runtime = systemRuntime }: LmdbTableOptions): 
     }
   }
 
+  function put(entries: Entries, key: Buffer, value: Buffer): void {
+    entries.putSync(key, value);
+    room.put(key.length + value.length);
+  }
+
+  function remove(entries: Entries, key: Buffer): void {
+    entries.removeSync(key);
+    room.removed();
+  }
+
   function replace(entries: Entries, before: Buffer | undefined, after: Buffer | undefined, value: Buffer): void {
     if (before && after && before.equals(after)) return;
-    if (before) entries.removeSync(before);
-    if (after) entries.putSync(after, value);
+    if (before) remove(entries, before);
+    if (after) put(entries, after, value);
   }
 
   /** Puts `after` where `before` was, in the rows and in both indexes. */
   function store(key: Buffer, before: Row | undefined, after: Row | undefined): void {
     const bytes = after && encodeRow(after);
-    if (bytes) rows.putSync(key, bytes);
-    else if (before) rows.removeSync(key);
+    if (bytes) put(rows, key, bytes);
+    else if (before) remove(rows, key);
     replace(wake, wakeKey(before), wakeKey(after), Buffer.alloc(0));
     replace(expiry, expiryKey(before), expiryKey(after), key);
   }
@@ -93,7 +112,7 @@ export function lmdbTable({ path, runtime = systemRuntime }: LmdbTableOptions): 
       } catch (thrown) {
         if (!(thrown instanceof CodedError)) throw thrown;
         // Unreadable: the row stays where it is, for whoever can read it.
-        expiry.removeSync(key);
+        remove(expiry, key);
       }
     }
   }

@@ -13,7 +13,7 @@ describe('the public key endpoint of the primary', () => {
   const signer = makeSigner();
   const successor = makeSigner();
   const stranger = makeSigner();
-  const printed = printedTable('the public key endpoint', 'key kept', 'genuine, forged');
+  const printed = printedTable('the public key endpoint', 'key kept', 'genuine, forged', 'calls for them');
   const table = memoryTable();
   const stored = () => linkRecords(table).verificationKey('main');
   let aheadMs = 0;
@@ -43,6 +43,7 @@ describe('the public key endpoint of the primary', () => {
     });
     return (await send(pair.callbackUrl, { body: by.body(payload) })).status;
   }
+  const calls = () => pair.primaryProxy.requests.length + pair.proxy.requests.length + trap.requests();
   const asked = () =>
     pair.primaryProxy.requests.filter((request) => request.includes('/notifications/publicKey')).length;
   /** What the endpoint does from now on. */
@@ -89,22 +90,28 @@ describe('the public key endpoint of the primary', () => {
     await pair.program.sweep();
     expect(asked()).toBe(before + 1);
     later();
+    const callsBefore = calls();
     const [genuine, forged] = [await answerTo(signer), await answerTo(stranger)];
+    const cost = calls() - callsBefore;
     const kept = (await stored()) === signer.publicKeyPem;
-    printed.add(name, kept ? 'yes' : 'NO', `${genuine}, ${forged}`);
-    expect([genuine, forged, kept, trap.requests()]).toEqual([200, 401, true, 0]);
+    printed.add(name, kept ? 'yes' : 'NO', `${genuine}, ${forged}`, `${cost}`);
+    expect([genuine, forged, cost, kept, trap.requests()]).toEqual([200, 401, 0, true, 0]);
   });
 
   test('is slow: notifications are judged meanwhile', async () => {
     endpoint({ delayMs: 1_000 });
+    const before = asked();
     let swept = false;
     const sweeping = pair.program.sweep().then(() => {
       swept = true;
     });
     later();
+    await expect.poll(() => asked(), { interval: 5 }).toBe(before + 1);
+    const callsBefore = calls();
     const [genuine, forged] = [await answerTo(signer), await answerTo(stranger)];
-    expect([genuine, forged, swept]).toEqual([200, 401, false]);
-    printed.add('is slow (answered while the sweep waited)', 'yes', `${genuine}, ${forged}`);
+    const cost = calls() - callsBefore;
+    expect([genuine, forged, cost, swept]).toEqual([200, 401, 0, false]);
+    printed.add('is slow (answered while the sweep waited)', 'yes', `${genuine}, ${forged}`, `${cost}`);
     await sweeping;
   });
 
@@ -118,12 +125,15 @@ describe('the public key endpoint of the primary', () => {
   test('changes its key: the pinned one judges until the sweep has fetched the other', async () => {
     endpoint(saying(successor.publicKeyPem));
     later();
-    expect([await answerTo(signer), await answerTo(successor)]).toEqual([200, 401]);
+    let callsBefore = calls();
+    expect([await answerTo(signer), await answerTo(successor), calls()]).toEqual([200, 401, callsBefore]);
     await pair.program.sweep();
     expect(await stored()).toBe(successor.publicKeyPem);
     later();
+    callsBefore = calls();
     expect([await answerTo(signer), await answerTo(successor), await answerTo(stranger)]).toEqual([401, 200, 401]);
-    printed.add('changes its key; before the sweep', 'yes', '200 by the old, 401 by the new');
-    printed.add('changes its key; after the sweep', 'the new', '401 by the old, 200 by the new');
+    expect(calls()).toBe(callsBefore);
+    printed.add('changes its key; before the sweep', 'yes', '200 by the old, 401 by the new', '0');
+    printed.add('changes its key; after the sweep', 'the new', '401 by the old, 200 by the new', '0');
   });
 });

@@ -126,12 +126,12 @@ function sum(workers: readonly Worker[]): ReadonlyMap<string, number> {
   return all;
 }
 
-type Survivor = Awaited<Worker['survivor']>;
+export type Survivor = Awaited<Worker['survivor']>;
 
 const quietMs = 60_000;
 
 /** Waits until the primary has nothing more to tell and the workers nothing more to do. What is still not done after a minute is returned. */
-async function quiet(worker: Survivor, relay: Relay): Promise<readonly string[]> {
+export async function quiet(worker: Survivor, relay: Relay): Promise<readonly string[]> {
   const until = performance.now() + quietMs;
   // Twice the longest pause of the primary between two attempts.
   while (relay.silentMs() < 2_000 && performance.now() < until) await wait(100);
@@ -153,7 +153,7 @@ async function leftToDo(worker: Survivor): Promise<readonly string[]> {
   return (await worker.call('pending')).map((id) => `${id} is never done`);
 }
 
-async function check(left: {
+export async function check(left: {
   readonly table: SharedTable;
   readonly relay: Relay;
   readonly primary: Store;
@@ -182,7 +182,7 @@ async function check(left: {
 }
 
 /** Certificates in the backup that are not ours: unmarked ones, one of them like one of the primary's, and one with the mark of another primary. */
-async function importStrangers({ foreign, subjects }: Estate, backup: Store): Promise<void> {
+export async function importStrangers({ foreign, subjects }: Estate, backup: Store): Promise<void> {
   const [like] = subjects;
   const contents = [...foreign, ...(like?.versions.slice(0, 1) ?? [])];
   for (const [index, content] of contents.entries()) {
@@ -195,12 +195,15 @@ async function importStrangers({ foreign, subjects }: Estate, backup: Store): Pr
 const apiKey = 'test-api-key-of-the-manager';
 
 /** A client that goes around the workers' networks. */
-function clientOf({ url, crn }: Side): Store {
+export function clientOf({ url, crn }: Side): Store {
   return certificateManagerStore({ instance: crn, apiKey: new Secret(apiKey), endpoint: url, iamUrl: url, runtime });
 }
 
 /** Below the ports that systems give to connections: while a worker is dead nobody may take its port. */
-function portsOfRound(workers: number): { readonly workers: readonly number[]; readonly networks: readonly number[] } {
+export function portsOfRound(workers: number): {
+  readonly workers: readonly number[];
+  readonly networks: readonly number[];
+} {
   const first = 20_000 + Math.floor(Math.random() * 1_100) * 10;
   const from = (port: number) => Array.from({ length: workers }, (_, index) => port + index);
   return { workers: from(first), networks: from(first + 5) };

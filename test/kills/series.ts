@@ -1,12 +1,13 @@
 import { makeEstate } from './estate.ts';
+import { fullDiskRound } from './full-disk.ts';
 import { killRound, type RoundOptions, type RoundResult } from './round.ts';
-import { moments } from './worker.ts';
 
 /** What is killed, and its share of the kills. */
 const setups = [
   { name: 'lmdb-1', title: 'lmdb, one worker', table: 'lmdb', workers: 1, slowness: 1, share: 0.5 },
   { name: 'lmdb-2', title: 'lmdb, two workers', table: 'lmdb', workers: 2, slowness: 1, share: 0.35 },
   { name: 'dynamodb-2', title: 'dynamodb, two workers', table: 'dynamodb', workers: 2, slowness: 2, share: 0.15 },
+  { name: 'full-disk', title: 'lmdb, full disk', table: 'lmdb', workers: 1, slowness: 0.3, share: 0 },
 ] as const;
 
 /** After so many kills at most it has to become quiet, and the promises are checked. */
@@ -28,7 +29,7 @@ export async function runSeries(options: {
   const started = performance.now();
   const chosen = setups.filter(({ name }) => options.only === '' || name === options.only);
   if (chosen.length === 0) throw new Error(`--only takes one of ${setups.map(({ name }) => name).join(', ')}`);
-  const shares = chosen.reduce((sum, { share }) => sum + share, 0);
+  const shares = chosen.reduce((sum, { share }) => sum + share, 0) || 1;
   write(`seed ${seed}\n`);
   const estate = await makeEstate(24, 3);
   const rows: string[] = [];
@@ -47,11 +48,11 @@ export async function runSeries(options: {
         seed: roundSeed,
         estate,
       };
-      const result = await killRound(round);
+      const result = await (name === 'full-disk' ? fullDiskRound(round, write) : killRound(round));
       for (const column of counted) counts[column] += result[column];
       anyBroken ||= result.broken.length > 0;
       write(describe(name, round, result));
-      left -= round.kills;
+      left -= result.kills;
       roundSeed += 1;
     }
     rows.push(
@@ -72,8 +73,9 @@ export async function runSeries(options: {
 }
 
 /** One line for a round, and one for each broken promise. */
-function describe(name: string, { kills, seed }: RoundOptions, result: RoundResult): string {
-  const deaths = moments.map((moment) => `${moment} ${result.deaths.get(moment) ?? 0}`).join(', ');
+function describe(name: string, { seed }: RoundOptions, result: RoundResult): string {
+  const { kills } = result;
+  const deaths = [...result.deaths].map(([moment, count]) => `${moment} ${count}`).join(', ');
   const line = `${name}, seed ${seed}: ${kills} kills (${deaths}), ${result.acknowledged} acknowledged`;
   const broken = result.broken.map((promise) => `  BROKEN: ${promise}\n`).join('');
   return `${line}\n${broken}${result.folder === undefined ? '' : `  what is left lies in ${result.folder}\n`}`;

@@ -7,8 +7,7 @@ import type { serverHandlers } from './servers.ts';
 type ProgramProcess = RoleProcess<ReturnType<typeof programHandlers>>;
 
 /** When a worker is killed. */
-export const moments = ['starting', 'working', 'acknowledging', 'at-a-write', 'after-a-stall'] as const;
-type Moment = (typeof moments)[number];
+type Moment = 'starting' | 'working' | 'acknowledging' | 'at-a-write' | 'after-a-stall';
 
 export interface WorkerOptions {
   /** The JavaScript file of this program. */

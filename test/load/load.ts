@@ -33,7 +33,7 @@ export interface LoadFigures {
   readonly floodMs: number;
   /** How long each answer took, sorted, in milliseconds. */
   readonly answerMs: readonly number[];
-  /** `RssAnon` of the program in KiB: before, after the last answer, in the end. */
+  /** `RssAnon` of the program in KiB: before, after each quarter of the notifications, in the end. */
   readonly memoryKiB: readonly (number | undefined)[];
   /** What the services answered, from the first notification to the end. */
   readonly requests: Readonly<Record<'primary' | 'backup', AnswerCounts>>;
@@ -53,13 +53,12 @@ export async function runLoad(options: LoadOptions): Promise<LoadFigures> {
   const callbackUrl = await product.call('start', { ...urls, folder, speed });
   const posts = postsOf(options, ids);
   const before = await servers.call('counts');
-  const memoryBefore = await product.call('memoryKiB');
+  const memoryBefore = await product.call('memoryKiB', { collect: true });
   const passesBefore = await product.call('passes');
 
   const beganAt = performance.now();
-  const flooded = await flood(options, callbackUrl, posts);
+  const { memoryKiB, ...flooded } = await flood(options, callbackUrl, posts);
   const floodedAt = performance.now();
-  const memoryAfter = await product.call('memoryKiB');
   const quiet = await untilEqual(options, floodedAt + options.patienceMs);
   const quietAt = performance.now();
   const after = await servers.call('counts');
@@ -70,7 +69,7 @@ export async function runLoad(options: LoadOptions): Promise<LoadFigures> {
   return {
     ...flooded,
     floodMs: floodedAt - beganAt,
-    memoryKiB: [memoryBefore, memoryAfter, await product.call('memoryKiB')],
+    memoryKiB: [memoryBefore, ...memoryKiB, await product.call('memoryKiB', { collect: true })],
     requests,
     passes: (await product.call('passes')) - passesBefore,
     ...(quiet && { equalAfterMs: quietAt - floodedAt }),
@@ -105,10 +104,12 @@ function postsOf({ notifications, certificates, renewals, signer }: LoadOptions,
   });
 }
 
-async function flood({ connections, servers }: LoadOptions, callbackUrl: string, posts: readonly Post[]) {
+async function flood({ connections, servers, product }: LoadOptions, callbackUrl: string, posts: readonly Post[]) {
   const agent = new Agent({ keepAlive: true, maxSockets: connections });
   const answers: Record<number, number> = {};
   const answerMs: number[] = [];
+  const quarter = Math.ceil(posts.length / 4);
+  const memory: Promise<number | undefined>[] = [];
   const waiting = posts.values();
   await Promise.all(
     Array.from({ length: connections }, async () => {
@@ -118,11 +119,15 @@ async function flood({ connections, servers }: LoadOptions, callbackUrl: string,
         const status = await post(agent, callbackUrl, body);
         answerMs.push(performance.now() - sentAt);
         answers[status] = (answers[status] ?? 0) + 1;
+        const answered = answerMs.length;
+        // Not collected first: that would hold up the answers that are measured.
+        if (answered % quarter === 0 || answered === posts.length)
+          memory.push(product.call('memoryKiB', { collect: false }));
       }
     }),
   );
   agent.destroy();
-  return { answers, answerMs: answerMs.sort((a, b) => a - b) };
+  return { answers, answerMs: answerMs.sort((a, b) => a - b), memoryKiB: await Promise.all(memory) };
 }
 
 /** The status of the answer, when all of it is there. */

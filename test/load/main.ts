@@ -70,7 +70,7 @@ function report(options: LoadOptions, figures: LoadFigures): readonly string[] {
     `a backup that takes 5 writes a minute for each certificate. Node ${process.versions.node}, ${availableParallelism()} cores.`,
     `answered               ${counts(answers)}, in ${(floodMs / 1000).toFixed(1)} s, ${((notifications / floodMs) * 1000).toFixed(0)} a second`,
     `time to the answer     median ${ms(0.5)}, p99 ${ms(0.99)}, longest ${ms(1)}`,
-    `RssAnon of the program ${mib[0]} before, ${mib[1]} after the last answer, ${mib[2]} in the end`,
+    `RssAnon of the program ${mib[0]} before, ${mib.slice(1, -1).join(', ')} after each quarter, ${mib.at(-1)} in the end`,
     `passes                 ${passes}`,
     `asked of the backup    ${total(requests.backup)}: ${counts(requests.backup)}`,
     `asked of the primary   ${total(requests.primary)}: ${counts(requests.primary)}`,

@@ -48,9 +48,9 @@ export function productHandlers() {
       return running.callbackUrl;
     },
 
-    /** `RssAnon` in KiB after a garbage collection, where the system says it: resident size would count the pages of LMDB's file. */
-    memoryKiB(): number | undefined {
-      globalThis.gc?.();
+    /** `RssAnon` in KiB, after a garbage collection if asked for, where the system says it: resident size would count the pages of LMDB's file. */
+    memoryKiB({ collect }: { readonly collect: boolean }): number | undefined {
+      if (collect) globalThis.gc?.();
       try {
         return Number(/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
       } catch {

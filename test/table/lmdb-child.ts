@@ -57,20 +57,26 @@ const scripts: Readonly<Record<string, () => Promise<void>>> = {
     await table.update({ partition: 'rows', sort: 'shared' }, { set: { number: count } });
   },
 
-  /** Writes until the disk is full; says how many rows it wrote, the code of each failure, and whether it can still read. */
+  /** Writes, so many at a time, until the disk is full; says how many rows it wrote, what each failure was, and whether it can still read. */
   async fill() {
-    const codes: string[] = [];
+    const failures: unknown[] = [];
     let written = 0;
-    while (codes.length < 5) {
-      const fields = { wakeAt: 1, text: 'x'.repeat(20_000) };
-      await table.putIfAbsent({ partition: 'rows', sort: `${written}` }, fields).then(
-        () => {
-          written += 1;
-        },
-        (thrown: unknown) => codes.push(asCodedError(thrown).code),
-      );
-    }
-    say(JSON.stringify({ written, codes, first: (await table.get({ partition: 'rows', sort: '0' }))?.wakeAt }));
+    const fillRows = async (writer: number): Promise<void> => {
+      for (let at = 0; failures.length < 5; at += 1) {
+        const fields = { wakeAt: 1, text: 'x'.repeat(at % 2 === 0 ? 20_000 : 500) };
+        await table.putIfAbsent({ partition: 'rows', sort: `${writer}-${at}` }, fields).then(
+          () => {
+            written += 1;
+          },
+          (thrown: unknown) => {
+            const { code, fields } = asCodedError(thrown);
+            failures.push([code, fields.engineCode]);
+          },
+        );
+      }
+    };
+    await Promise.all(Array.from({ length: count }, (_, writer) => fillRows(writer)));
+    say(JSON.stringify({ written, failures, first: (await table.get({ partition: 'rows', sort: '0-0' }))?.wakeAt }));
   },
 };
 
