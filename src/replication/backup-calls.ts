@@ -3,6 +3,7 @@ import type { Runtime } from '../runtime.ts';
 import { type Mark, sameMark } from '../store/mark.ts';
 import type { CertificateMetadata, Reading, Store, StoredCertificate } from '../store/store.ts';
 import { withDeadline } from './deadline.ts';
+import type { KeysRead } from './keys-read.ts';
 import { readBy } from './look.ts';
 
 /** The calls of one pass to one backup: each ends before the lease does, and what was sent is remembered. */
@@ -22,7 +23,7 @@ export interface BackupCalls {
 }
 
 /** `writeBy`: no call is sent or waited for after this moment. */
-export function backupCalls(runtime: Runtime, store: Store, writeBy: number): BackupCalls {
+export function backupCalls(runtime: Runtime, store: Store, writeBy: number, keys: KeysRead): BackupCalls {
   const fields = { store: store.id };
   let wrote = false;
   let doubtful = false;
@@ -51,7 +52,7 @@ export function backupCalls(runtime: Runtime, store: Store, writeBy: number): Ba
 
   return {
     send,
-    read: (id) => held((signal) => store.read(id, { signal })),
+    read: (id) => held(async (signal) => keys.keep(await store.read(id, { signal }))),
     readMetadata,
     async removeMarked(copies, mark) {
       let removed = 0;

@@ -14,11 +14,20 @@ import type {
 } from '../store/store.ts';
 import { type BackupCalls, backupCalls } from './backup-calls.ts';
 import type { Sound } from './judge.ts';
+import type { KeysRead } from './keys-read.ts';
 import type { BackupLook } from './look.ts';
 import { backoffMs, type Timing } from './timing.ts';
 
 /** What a pass did at one backup, in the order in which it did it. */
-export type BackupAction = 'adopted' | 'imported' | 'reimported' | 'replaced' | 'described' | 'surplus-removed';
+export type BackupAction =
+  | 'adopted'
+  | 'imported'
+  | 'reimported'
+  | 'replaced'
+  | 'described'
+  | 'surplus-removed'
+  | 'retained'
+  | 'removed';
 
 /** How one backup stands after a pass. */
 export interface BackupOutcome {
@@ -52,6 +61,7 @@ export interface BackupTask {
   readonly doubt: number | undefined;
   readonly mark: Mark;
   readonly sound: Sound;
+  readonly keys: KeysRead;
 }
 
 /** The copy that a backup holds, as far as this pass has seen it. */
@@ -152,7 +162,7 @@ class Attempt {
     this.#task = task;
     this.#look = look;
     this.#store = look.store;
-    this.#calls = backupCalls(task.runtime, look.store, task.writeBy);
+    this.#calls = backupCalls(task.runtime, look.store, task.writeBy, task.keys);
     this.id = look.state.id;
     this.#given = descriptive(task.sound.metadata, task.mark, look.store);
     this.#wanted = look.store.asKept(this.#given, task.mark);
@@ -415,7 +425,7 @@ function factsDiffer(metadata: CertificateMetadata, sound: Sound): boolean {
 }
 
 /** The name and description for a copy. Where names are unique, eight hex digits of the primary's id keep copies apart, however short a name must be. */
-function descriptive(metadata: DescriptiveMetadata, mark: Mark, store: Store): DescriptiveMetadata {
+export function descriptive(metadata: DescriptiveMetadata, mark: Mark, store: Store): DescriptiveMetadata {
   const { name, description, tags } = metadata;
   if (!store.abilities.uniqueNames) return { name, description, tags };
   const suffix = `-${sha256(mark.certificate).slice(0, 8)}`;

@@ -4,6 +4,7 @@ import type { Runtime } from '../runtime.ts';
 import type { Mark } from '../store/mark.ts';
 import type { CertificateMetadata, Reading, Store, StoredCertificate } from '../store/store.ts';
 import { withDeadline } from './deadline.ts';
+import type { KeysRead } from './keys-read.ts';
 import type { SharedListings } from './shared-listing.ts';
 
 /** What one look saw at one backup. */
@@ -41,8 +42,15 @@ export interface PrimaryLook {
 }
 
 /** Looks at the primary in full. */
-export async function lookAtPrimary(runtime: Runtime, at: number, store: Store, id: string): Promise<PrimaryLook> {
-  const reading = await readBy(runtime, at, store, (signal) => store.read(id, { signal }));
+export async function lookAtPrimary(options: {
+  readonly runtime: Runtime;
+  readonly at: number;
+  readonly store: Store;
+  readonly id: string;
+  readonly keys: KeysRead;
+}): Promise<PrimaryLook> {
+  const { runtime, at, store, id, keys } = options;
+  const reading = await readBy(runtime, at, store, async (signal) => keys.keep(await store.read(id, { signal })));
   if (reading.state !== 'unreadable' || reading.error.code !== 'store_content_unreadable') return { reading };
   const described = await readBy(runtime, at, store, (signal) => store.readMetadata(id, { signal }));
   return described.state === 'present' ? { reading, described: described.value } : { reading };

@@ -7,13 +7,15 @@ import type { Mark } from '../store/mark.ts';
 import { type BackupOutcome, bringEqual } from './bring-equal.ts';
 import { commitSurely } from './commit.ts';
 import { judge, type Verdict } from './judge.ts';
+import { type KeysRead, keysRead } from './keys-read.ts';
 import type { Link } from './link.ts';
 import { backupStates, lookAtBackup, lookAtPrimary } from './look.ts';
 import { leaseHolderFields, nextDoubt, nextLook, primaryState } from './pass-outcome.ts';
+import { isGone, mayRemove, retire } from './retire.ts';
 import { settledMs } from './timing.ts';
 import type { Worker } from './worker.ts';
 
-/** What one pass did and found. */
+/** What one pass did and found. The private keys in it are overwritten. */
 export interface PassReport {
   readonly link: string;
   readonly certificate: string;
@@ -69,11 +71,13 @@ async function onePass(worker: Worker, link: Link, certificate: string) {
   const { record } = claim;
 
   const beganAt = runtime.now();
+  const keys = keysRead();
   const { verdict, outcomes } = await lookAndWrite(worker, link, record, {
     beganAt,
     writeBy: leaseUntil - timing.commitMs,
     reconciled,
-  });
+    keys,
+  }).finally(() => keys.wipe());
 
   const primary = primaryState(record, verdict, beganAt);
   const fields = leaseHolderFields(worker, record, verdict, outcomes, primary);
@@ -99,30 +103,43 @@ async function lookAndWrite(
   worker: Worker,
   link: Link,
   record: ReplicationRecord,
-  times: { readonly beganAt: number; readonly writeBy: number; readonly reconciled: ReadonlyMap<string, number> },
+  pass: {
+    readonly beganAt: number;
+    readonly writeBy: number;
+    readonly reconciled: ReadonlyMap<string, number>;
+    readonly keys: KeysRead;
+  },
 ): Promise<{ readonly verdict: Verdict; readonly outcomes: readonly BackupOutcome[] }> {
   const { runtime, timing, listings } = worker;
-  const { beganAt, writeBy } = times;
+  const { beganAt, writeBy, keys } = pass;
   const { doubt } = record;
   const mark: Mark = { store: link.primary.id, certificate: record.certificate };
   const at = Math.min(beganAt + timing.lookMs, writeBy);
   const states = backupStates(record, link.backups);
   // The primary and the backups are asked at once; each backup is written as soon as it and the primary have answered.
-  const verdictSoon = lookAtPrimary(runtime, at, link.primary, record.certificate)
+  const verdictSoon = lookAtPrimary({ runtime, at, store: link.primary, id: record.certificate, keys })
     .then(({ reading, described }) => judge(link, reading, runtime.now(), described))
     .catch((thrown: unknown): Verdict => ({ kind: 'unreadable', error: asCodedError(thrown) }));
   const outcomes = await Promise.all(
     link.backups.map(async (store, index): Promise<BackupOutcome> => {
       const state = states[index] ?? { store: store.id, attempts: 0 };
       if (state.notBefore !== undefined && state.notBefore > beganAt) return untouched(state, state.notBefore);
-      const byMark = doubt !== undefined || !times.reconciled.has(store.id);
+      const byMark = doubt !== undefined || !pass.reconciled.has(store.id);
       const [verdict, look] = await Promise.all([
         verdictSoon,
         lookAtBackup({ runtime, at, store, state, mark, byMark, listings }),
       ]);
+      if (verdict.kind === 'absent' && isGone(link, record, beganAt, timing)) {
+        const remove = mayRemove(link, record, runtime.now());
+        if (state.retainedAt !== undefined && !remove) return untouched(state);
+        return retire({ runtime, timing, beganAt, writeBy, mark, keys }, look, {
+          since: record.absentSince ?? beganAt,
+          remove,
+        });
+      }
       // Nothing sound to compare with: nothing is written, and no surplus removed, because nobody can say which copy is right.
       if (verdict.kind !== 'sound') return untouched(state);
-      return bringEqual({ runtime, timing, beganAt, writeBy, doubt, mark, sound: verdict }, look);
+      return bringEqual({ runtime, timing, beganAt, writeBy, doubt, mark, sound: verdict, keys }, look);
     }),
   );
   return { verdict: await verdictSoon, outcomes };

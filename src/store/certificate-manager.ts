@@ -6,6 +6,7 @@ import { limits } from '../limits.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Secret } from '../secret.ts';
 import { readCertificate, readContent, readCursor, readPage, readPublicKey } from './certificate-manager-answers.ts';
+import { certificateManagerDiagnosis } from './certificate-manager-diagnosis.ts';
 import { certificateCrn, type InstanceCrn, instanceCrn } from './crn.ts';
 import { type HttpAnswer, type HttpSend, serviceBase } from './http.ts';
 import { iamService } from './iam-service.ts';
@@ -182,6 +183,8 @@ export function certificateManagerStore(options: CertificateManagerOptions): Sto
       if (pem === undefined) throw nonsenseError(call, answer, 'something that is no public key');
       return pem;
     },
+
+    diagnosis: certificateManagerDiagnosis(instance.crn, host, send),
   };
 }
 

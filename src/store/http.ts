@@ -16,6 +16,8 @@ export interface HttpAnswer {
   readonly status: number;
   /** From `Retry-After`, as a wait from now by our clock; at most `limits.retryAfterMs`. */
   readonly retryAfterMs?: number;
+  /** From `Date`: the other side's clock, epoch milliseconds. */
+  readonly date?: number;
   /** Lower case, without parameters; empty if not given. */
   readonly mediaType: string;
   readonly text: string;
@@ -81,7 +83,16 @@ export function httpClient(options: {
       if (text === undefined) return { failure: 'oversized' };
       const retryAfterMs = parseRetryAfter(first(headers['retry-after']), runtime.now());
       const mediaType = first(headers['content-type']).split(';', 1).join('').trim().toLowerCase();
-      return { answer: { status, mediaType, text, ...(retryAfterMs !== undefined && { retryAfterMs }) } };
+      const date = Date.parse(first(headers.date));
+      return {
+        answer: {
+          status,
+          mediaType,
+          text,
+          ...(retryAfterMs !== undefined && { retryAfterMs }),
+          ...(!Number.isNaN(date) && { date }),
+        },
+      };
     } catch (thrown) {
       return { failure: ended ?? 'network', sent, cause: ended === 'ended' ? signal?.reason : thrown };
     } finally {
@@ -101,7 +112,8 @@ const encrypted = { send: sendHttps, agent: new HttpsAgent(keptConnections), rea
 export const sendOverNetwork: HttpSend = ({ method, url, headers, body }, { signal, connected }) =>
   new Promise((resolve, reject) => {
     const { send, agent, ready } = url.startsWith('https:') ? encrypted : plain;
-    const length = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) };
+    const bytes = body === undefined ? undefined : Buffer.from(body);
+    const length = bytes === undefined ? {} : { 'content-length': bytes.byteLength };
     const request = send(url, {
       method,
       agent,
@@ -118,7 +130,9 @@ export const sendOverNetwork: HttpSend = ({ method, url, headers, body }, { sign
       resolve({ status: message.statusCode ?? 0, headers: message.headers, body: message });
     });
     request.on('error', reject);
-    request.end(body);
+    // Bodies may hold private keys, in both directions.
+    request.once('close', () => bytes?.fill(0));
+    request.end(bytes);
   });
 
 function first(header: string | string[] | undefined): string {
@@ -155,7 +169,10 @@ async function readText(body: AsyncIterable<Uint8Array>, maximumBytes: number): 
     if (bytes > maximumBytes) return undefined;
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  const whole = Buffer.concat(chunks);
+  const text = whole.toString('utf8');
+  for (const read of [...chunks, whole]) read.fill(0);
+  return text;
 }
 
 /** `Retry-After` (RFC 9110, 10.2.3: seconds or a date) as milliseconds from `now`; `undefined` if absent or neither. */

@@ -3,7 +3,7 @@ import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
 import { type HttpAnswer, type HttpClient, type HttpSend, httpClient, serviceBase } from './http.ts';
-import { parseJson } from './service-failure.ts';
+import { foreignWords, parseJson } from './service-failure.ts';
 
 /** IAM access tokens for one API key, exchanged when needed and kept while they live. */
 export interface IamTokens {
@@ -127,7 +127,7 @@ function lifetimeOf({ expires_in, expiration }: z.infer<typeof grant>, askedAt: 
 
 /** IAM answers 400, not 401, to an API key that it does not know. Its words are left out, its code is enough. */
 function refused({ status, text, retryAfterMs }: HttpAnswer): CodedError {
-  const iamCode = z.safeParse(refusal, parseJson(text)).data?.errorCode;
+  const iamCode = foreignWords(z.safeParse(refusal, parseJson(text)).data?.errorCode);
   const code: ErrorCode =
     status === 429
       ? 'store_limited'

@@ -68,9 +68,9 @@ export function answerError(call: ServiceCall, answer: HttpAnswer): CodedError {
   const foreign = status === 404 && looksForeign(answer);
   const nameless = status === 404 && call.certificate === undefined;
   const row = foreign ? both('store_nonsense') : nameless ? both('store_refused') : rowOf(status);
-  const serviceMessage = clean(said.message);
+  const serviceMessage = foreignWords(said.message);
   const found = `it answered ${status}${serviceMessage === undefined ? '' : `: ${serviceMessage}`}`;
-  return failed(call, row, found, { status, retryAfterMs, serviceCode: clean(said.code), serviceMessage });
+  return failed(call, row, found, { status, retryAfterMs, serviceCode: foreignWords(said.code), serviceMessage });
 }
 
 /** The error for a success that is not what this call is answered with. */
@@ -101,16 +101,24 @@ export function parseJson(text: string): unknown {
 const textOrNumber = z.catch(z.optional(z.union([z.string(), z.number()])), undefined);
 const errorBody = z.object({ code: textOrNumber, message: textOrNumber });
 
-/** Foreign words fit for a log line: one line, short, and no PEM block or token that a service may have quoted. */
-function clean(value: string | number | undefined): string | undefined {
+/**
+ * Foreign words fit for a log line: one line, short, and nothing that a service may have quoted of what it was sent: no PEM, no
+ * token, no API key, no line of base64 or hex.
+ */
+export function foreignWords(value: string | number | undefined): string | undefined {
   const text = String(value ?? '')
     .replace(/-----BEGIN.*$/s, '[pem]')
-    .replace(/bearer\s+\S+/gi, '[token]')
+    .replace(/(bearer|basic|apikey)[\s:="']+[^\s"',]+/gi, '$1 [removed]')
+    .replace(/[A-Za-z0-9+/_=-]{16,}/g, (run) => (harmless.test(run) ? run : '[removed]'))
     .replace(/[\p{C}\p{Z}]+/gu, ' ')
     .trim()
     .slice(0, serviceWordsCharacters);
   return text === '' ? undefined : text;
 }
+
+/** A long run of letters that is no secret: words (`CERTIFICATE_NOT_FOUND`, `certificateNotFound`, `www-shop`), or a UUID. */
+const harmless =
+  /^(?:[a-z]+(?:[_-][a-z]+)*|[A-Z]+(?:[_-][A-Z]+)*|[A-Z]?[a-z]{2,}(?:[A-Z][a-z]{2,})*|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 
 const serviceWordsCharacters = 200;
 

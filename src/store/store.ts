@@ -54,6 +54,28 @@ export interface Store {
 
   /** PEM of the public key that verifies this store's notifications, where it sends any. Throws a coded error. */
   notificationKey?(options?: CallOptions): Promise<string>;
+
+  /** What a person can have checked, or set up; absent where the service offers nothing of it. */
+  readonly diagnosis?: StoreDiagnosis;
+}
+
+/** For `doctor`: questions to a service about itself and our rights there. None of them changes anything, except `registerChannel`. All throw coded errors. */
+export interface StoreDiagnosis {
+  /** Where the service is asked, for people. */
+  readonly address: string;
+  /** What time it is there, epoch milliseconds, by a request that needs no rights; `undefined` if it does not say. */
+  clock(options?: CallOptions): Promise<number | undefined>;
+  /** Whether our credentials may import: asked by an import of nothing, which no service takes; it refuses the content, or the caller. */
+  mayImport(options?: CallOptions): Promise<boolean>;
+  /** Where it sends notifications. */
+  channels(options?: CallOptions): Promise<readonly NotificationChannel[]>;
+  /** Has it send notifications there too. Repeating it makes a second channel. */
+  registerChannel(endpoint: string, options?: CallOptions): Promise<void>;
+}
+
+export interface NotificationChannel {
+  readonly endpoint: string;
+  readonly active: boolean;
 }
 
 export interface CallOptions {

@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { CodedError } from '../../src/errors.ts';
+import { ownContent } from '../simulation/simulated-store.ts';
 import {
   askAndPass,
   content,
@@ -179,7 +180,7 @@ describe('several copies with our mark', () => {
     world.backup.hooks.read = async () =>
       held(world.primary.store, 'c1').then((value) => ({
         state: 'present',
-        value: { ...value, content: first },
+        value: { ...value, content: ownContent(first) },
       }));
     await inDoubt(world);
     await world.pass('c1');

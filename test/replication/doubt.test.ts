@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { CodedError } from '../../src/errors.ts';
+import { ownContent } from '../simulation/simulated-store.ts';
 import {
   askAndPass,
   content,
@@ -29,7 +30,8 @@ async function afterLostImport(lands: 'at once' | 'later' | 'never'): Promise<Se
   world.primary.store.put({ content: first, metadata: described('shop') }, 'c1');
   let land = () => {};
   world.backup.hooks.import = async (_proceed, entry) => {
-    land = () => void world.backup.store.put(entry, 'late');
+    const sent = { ...entry, content: ownContent(entry.content) };
+    land = () => void world.backup.store.put(sent, 'late');
     if (lands === 'at once') land();
     throw unanswered();
   };

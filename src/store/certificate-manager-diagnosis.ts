@@ -1,0 +1,51 @@
+import * as z from 'zod/mini';
+import { asCodedError } from '../errors.ts';
+import type { SendToService } from './iam-service.ts';
+import { nonsenseError, parseJson, type ServiceCall } from './service-failure.ts';
+import type { StoreDiagnosis } from './store.ts';
+
+/** The list of channels, read leniently: other kinds of channels have other members. */
+const channelsSchema = z.array(z.object({ endpoint: z.catch(z.string(), ''), is_active: z.catch(z.boolean(), true) }));
+
+/** What a Certificate Manager instance can be asked about itself. Paths as in the list of operations of its API, version 1 of channels. */
+export function certificateManagerDiagnosis(instance: string, address: string, send: SendToService): StoreDiagnosis {
+  const path = encodeURIComponent(instance);
+  const channelsPath = `/v1/instances/${path}/notifications/channels`;
+  const call = (operation: string, writes = false): ServiceCall => ({ store: instance, operation, writes });
+
+  return {
+    address,
+
+    async clock({ signal } = {}) {
+      const keyPath = `/v1/instances/${path}/notifications/publicKey?keyFormat=pem`;
+      return (await send(call('reach'), { method: 'GET', path: keyPath, signal, anonymous: true })).date;
+    },
+
+    async mayImport({ signal } = {}) {
+      const asked = call('ask whether it may import');
+      const request = { method: 'POST', path: `/v3/${path}/certificates/import`, body: () => ({}), signal } as const;
+      try {
+        const answer = await send(asked, request);
+        throw nonsenseError(asked, answer, 'a success for an import of nothing');
+      } catch (thrown) {
+        const error = asCodedError(thrown);
+        if (error.code === 'store_unauthorized') return false;
+        if (error.code === 'store_refused' && error.fields.status !== 404) return true;
+        throw error;
+      }
+    },
+
+    async channels({ signal } = {}) {
+      const asked = call('list channels');
+      const answer = await send(asked, { method: 'GET', path: channelsPath, signal });
+      const parsed = channelsSchema.safeParse(parseJson(answer.text));
+      if (!parsed.success) throw nonsenseError(asked, answer, 'something that is no list of channels');
+      return parsed.data.map(({ endpoint, is_active: active }) => ({ endpoint, active }));
+    },
+
+    async registerChannel(endpoint, { signal } = {}) {
+      const body = () => ({ type: 'url', endpoint, is_active: true });
+      await send(call('register a channel', true), { method: 'PUT', path: channelsPath, body, signal });
+    },
+  };
+}
