@@ -14,7 +14,8 @@ const rooms = {
   store: [ground, log, '^src/certificate/'],
   notification: [ground, log],
   dispatch: [ground, log],
-  keys: [ground, log, tableContract],
+  // A root key service of IBM Cloud takes the same tokens as its stores, over the same HTTP.
+  keys: [ground, log, tableContract, '^src/store/(http|iam|service-failure)\\.ts$'],
   records: [ground, log, tableContract],
   replication: [
     ground,
@@ -27,8 +28,25 @@ const rooms = {
     '^src/notification/event\\.ts$',
   ],
   receiver: [ground, log, '^src/notification/(event|plain-text)\\.ts$'],
+  // It watches: what passes report, what records say, whether the table takes writes. Nothing rests on it.
+  monitor: [
+    ground,
+    log,
+    tableContract,
+    '^src/records/replication-record\\.ts$',
+    '^src/replication/(replicate|link)\\.ts$',
+    '^src/notification/event\\.ts$',
+    '^src/receiver/listen\\.ts$',
+  ],
   // It plays a service of somebody else: if it shared the client's code, a wrong assumption would agree with itself.
-  instance: [ground, log, tableContract, '^src/certificate/', '^src/keys/keys\\.ts$', '^src/receiver/listen\\.ts$'],
+  instance: [
+    ground,
+    log,
+    tableContract,
+    '^src/certificate/',
+    '^src/keys/keyring\\.ts$',
+    '^src/receiver/(listen|tls-files)\\.ts$',
+  ],
   // Of the rooms it sees what things are (certificates, contracts, records); what acts, it gets from compose.
   cli: [
     ground,
@@ -51,16 +69,27 @@ const sharedFiles = {
   store: ['store', 'mark', 'iam', 'iam-service', 'http', 'service-failure', 'crn'],
   notification: ['event', 'json', 'jws', 'plain-text', 'verification-keys'],
   dispatch: ['dispatch'],
-  keys: ['keys'],
+  keys: [
+    'root-key',
+    'root-keys',
+    'keyring',
+    'keyring-upkeep',
+    'data-keys',
+    'data-key-rows',
+    'data-key-cache',
+    'sealed',
+  ],
 };
 
 /** The only kind or folder under src/ that may import a package. A package that is not listed here may not be imported at all. */
 const packages = {
   '@aws-sdk/client-dynamodb': '^src/table/dynamodb[-.]',
+  '@aws-sdk/client-kms': '^src/keys/aws-kms[-.]',
   '@peculiar/x509': '^src/instance/development-ca[-.]',
   commander: '^src/cli/',
   'reflect-metadata': '^src/instance/development-ca[-.]',
   lmdb: '^src/table/lmdb[-.]',
+  'prom-client': '^src/monitor/metrics\\.ts$',
   yaml: '^src/config\\.ts$',
   zod: '^src/',
 };

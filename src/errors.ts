@@ -7,7 +7,7 @@
 interface ErrorEntry {
   /** HTTP status with which the receiver or the instance answers when this reaches a request. */
   readonly status: number;
-  /** Exit code of the command line when this ends a command: 2 usage, 3 configuration, 4 a service, 5 the table, 6 certificates differ or were refused, 1 anything else. */
+  /** Exit code of the command line when this ends a command: 2 usage, 3 configuration, 4 a service, 5 the table, 6 certificates differ or were refused, 130 stopped by a signal, 1 anything else. */
   readonly exit: number;
   /** Whether the same attempt may succeed later without a person. */
   readonly retry: boolean;
@@ -129,6 +129,13 @@ export const errorRegistry = {
     remedy: 'The recorded copy now carries the mark of another certificate; a person must decide what it is.',
   },
 
+  channel_missing: {
+    ...service,
+    retry: false,
+    applied: 'no',
+    remedy: 'Have the primary notify <address>/callback/<link>: certstandby doctor --register <address>',
+  },
+
   // Certificates: why something is not parsed, or not copied.
   certificate_malformed: { ...certificate, remedy: 'Give PEM: one leaf certificate, its chain, and one private key.' },
   certificate_too_large: {
@@ -173,6 +180,66 @@ export const errorRegistry = {
     remedy: 'A row of the table cannot be understood. Nothing was changed; was it written by a newer version?',
   },
 
+  // Keys: root keys, data keys, and what is sealed with them.
+  keys_unavailable: {
+    status: 503,
+    exit: 4,
+    retry: true,
+    applied: 'no',
+    remedy: 'Check that the root key service can be reached from here; it is asked again.',
+  },
+  keys_refused: {
+    status: 503,
+    exit: 4,
+    retry: false,
+    applied: 'no',
+    remedy: 'Check that the root key is enabled, and that these credentials may wrap and unwrap with it.',
+  },
+  keys_unreadable: {
+    status: 500,
+    exit: 5,
+    retry: false,
+    applied: 'no',
+    remedy:
+      'A data key does not open under this root key. Is it the root key that wrapped it? See certstandby instance check.',
+  },
+  sealed_unreadable: {
+    status: 500,
+    exit: 5,
+    retry: false,
+    applied: 'no',
+    remedy: 'A sealed value was damaged, moved or made elsewhere. Put it back from a backup, or from the primary.',
+  },
+  keys_file_missing: {
+    status: 503,
+    exit: 3,
+    retry: false,
+    applied: 'no',
+    remedy: 'Put the root key file back, or make it again from its recovery text.',
+  },
+  keys_file_exposed: {
+    status: 503,
+    exit: 3,
+    retry: false,
+    applied: 'no',
+    remedy:
+      'Others may have read the root key. Make it yours alone (chmod 600), and change to a new root key if in doubt.',
+  },
+  keys_file_unusable: {
+    status: 503,
+    exit: 3,
+    retry: false,
+    applied: 'no',
+    remedy: 'Put the root key file back as it was, or make it again from its recovery text.',
+  },
+  keys_recovery_text_wrong: {
+    status: 400,
+    exit: 2,
+    retry: false,
+    applied: 'no',
+    remedy: 'Type the recovery text again, as it was shown when the root key was made.',
+  },
+
   // The instance of our own: what its REST API answers.
   instance_unauthorized: {
     ...request,
@@ -202,13 +269,29 @@ export const errorRegistry = {
     retry: true,
     remedy: 'Too many changes of one certificate at once; try again.',
   },
-  instance_not_offered: { ...request, status: 501, remedy: 'This instance does not offer that operation yet.' },
-  instance_not_delivered: {
+  instance_not_private: {
+    ...configuration,
+    remedy:
+      'Give it a certificate of its own (--tls-certificate, --tls-key), or say --behind-proxy if something in front of it ends TLS, or let it listen on 127.0.0.1.',
+  },
+  instance_content_unreadable: {
+    status: 500,
+    exit: 6,
+    retry: false,
+    applied: 'no',
+    remedy:
+      'The certificate is there, and what was sealed for it does not open: it was changed, moved, or sealed with other keys. Reimport it.',
+  },
+  instance_not_configured: {
     ...request,
-    status: 502,
-    retry: true,
-    applied: 'unknown',
-    remedy: 'Check that the endpoint of the channel answers 2xx.',
+    status: 501,
+    remedy: 'Order and renew the certificate elsewhere, and import or reimport it here.',
+  },
+  instance_endpoint_forbidden: {
+    ...request,
+    status: 400,
+    remedy:
+      'Give the channel an endpoint on the public Internet, or let the instance have channels on this machine or in private networks.',
   },
 
   // Commands and configuration.
@@ -217,11 +300,47 @@ export const errorRegistry = {
     ...configuration,
     remedy: 'Give its path with --config. The README shows one to begin with; certstandby up needs none.',
   },
+  receiver_not_private: {
+    ...configuration,
+    remedy:
+      'Write serve: { tls: { certificate: <file>, key: <file> } }, or serve: { behindProxy: true } if something in front of it ends TLS, or receiver: { host: 127.0.0.1 }.',
+  },
+  tls_unusable: {
+    ...configuration,
+    remedy: 'Give PEM files that belong together: the certificate followed by its chain, and its private key.',
+  },
   configuration_link_moved: {
     ...configuration,
     remedy: 'The records of this link belong to another primary. Give the link a new name, or restore its primary.',
   },
+
+  // Reconcile, verify and adopt.
+  reconcile_running: {
+    status: 503,
+    exit: 1,
+    retry: true,
+    applied: 'no',
+    remedy: 'Wait until it has ended. If its process died, it counts as ended a few minutes later.',
+  },
+  reconcile_brake: {
+    ...certificate,
+    remedy:
+      'Look at certstandby reconcile --plan. If that is what you want: certstandby reconcile --apply <plan>, or --yes-change <number>.',
+  },
+  reconcile_plan_changed: {
+    ...certificate,
+    remedy: 'Look at the new plan with certstandby reconcile --plan, and apply that one.',
+  },
+  adopt_refused: { ...certificate, remedy: 'Nothing was changed. See certstandby adopt --help.' },
+
   usage: { status: 400, exit: 2, retry: false, applied: 'no', remedy: 'See --help.' },
+  interrupted: {
+    status: 503,
+    exit: 130,
+    retry: true,
+    applied: 'unknown',
+    remedy: 'Nothing is lost and nothing is doubled. Run the same command again: it goes on where it stopped.',
+  },
   internal: {
     status: 500,
     exit: 1,

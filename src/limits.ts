@@ -29,6 +29,15 @@ export const limits = {
   storeAnswerBytes: 8 * 1024 * 1024,
   /** Pages of one listing: 200,000 certificates at 200 a page, with room. Stops a listing that runs in circles. */
   listingPages: 10_000,
+  /** How often, and for how long each time, one page of a listing waits until the store allows it. */
+  listingTries: 10,
+  listingWaitMs: 60_000,
+  /** Copies that are due to be removed, as far as one reconcile looks at them; it removes the oldest of them, as many as the policy allows. */
+  removalsConsidered: 10_000,
+  /** A reconcile that would change no more copies than this has no brake, however small the estate. */
+  brakeLeast: 10,
+  /** Wake-ups that one reconcile hands over; what is beyond is due, and the sweep wakes it. */
+  reconcileWakes: 1_000,
   /** Longest wait that a `Retry-After` can ask for: one reconcile period, since a service that names a date may have a wrong clock. */
   retryAfterMs: 60 * 60 * 1000,
   /** Certificates whose recent writes a limited store remembers; the one written to longest ago is forgotten first. */
@@ -37,8 +46,21 @@ export const limits = {
   passesInARow: 3,
   /** Body of a request to our own instance, in bytes: three PEM texts and their JSON escapes, with room. */
   instanceBodyBytes: 1024 * 1024,
+  /** Certificates that one request of a search looks at. */
+  searchedCertificates: 1_000,
+  /** Characters of a search term. */
+  searchCharacters: 256,
+  /** Certificates counted by expiry beyond which the counts of an instance may be some seconds old. */
+  countedCertificates: 1_000,
   /** Characters of a CRN. Longer than any that Certificate Manager gave. */
   crnCharacters: 300,
+  /** Characters of an API key of our own instance, at least: what is shorter may have been thought up by somebody. */
+  apiKeyCharacters: 24,
+  /** API keys of one instance, and instances of one server. */
+  apiKeys: 200,
+  instances: 500,
+  /** Characters of the name of an API key. */
+  apiKeyNameCharacters: 100,
   /** Characters of a channel endpoint. */
   channelEndpointCharacters: 2048,
   /** Channels of one instance. */
@@ -47,6 +69,13 @@ export const limits = {
   deliveriesAtOnce: 4,
   /** Notifications that wait for one channel; what is beyond goes straight to the dead letters. */
   deliveriesWaiting: 10_000,
+  /** Plain data keys of one tenant in memory at once. */
+  dataKeysInMemory: 100,
+  /** Longest time that a plain data key may be kept in memory, and how much longer while no root key can be asked. Milliseconds. */
+  dataKeyCacheMs: 60 * 60 * 1000,
+  dataKeyOutageMs: 24 * 60 * 60 * 1000,
+  /** The file of a root key, in bytes: far more than one takes. */
+  rootKeyFileBytes: 4 * 1024,
   /** Partition and sort key of a row of the table together, in bytes of UTF-8 (DynamoDB takes 1,024 for the sort key, LMDB 1,978 for both). */
   tableKeyBytes: 1000,
   /** A row of the table as JSON, in bytes: DynamoDB's limit for an item, so that no engine takes what another refuses. */

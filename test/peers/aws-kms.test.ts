@@ -1,0 +1,220 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { CreateKeyCommand, DecryptCommand, KMSClient } from '@aws-sdk/client-kms';
+import { compactDecrypt } from 'jose';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { awsKmsRootKey } from '../../src/keys/aws-kms.ts';
+import { type KeyringOptions, keyring } from '../../src/keys/keyring.ts';
+import type { RootKey } from '../../src/keys/root-key.ts';
+import { silentLog } from '../../src/log.ts';
+import { systemRuntime } from '../../src/runtime.ts';
+import { Secret } from '../../src/secret.ts';
+import { memoryTable } from '../../src/table/memory.ts';
+import { rootKeyContract } from '../keys/contract.ts';
+import { requirePeer } from './peer.ts';
+
+/** AWS played by moto, from PyPI: fetched once, kept with the other caches. */
+const version = '5.2.1';
+const cache = fileURLToPath(new URL(`../../node_modules/.cache/moto/${version}`, import.meta.url));
+const libraries = join(cache, 'lib');
+const withLibraries = (...command: string[]) => ['env', `PYTHONPATH=${libraries}`, 'python3', ...command] as const;
+
+/** Complete or not at all: a run that is interrupted leaves no half a library. */
+function fetchOnce(): void {
+  if (existsSync(libraries)) return;
+  mkdirSync(cache, { recursive: true });
+  const fresh = join(cache, `lib-${process.pid}`);
+  const install = ['-m', 'pip', 'install', '--quiet', '--target', fresh, `moto[server]==${version}`];
+  const { status } = spawnSync('python3', install, { stdio: 'inherit' });
+  if (status === 0) renameSync(fresh, libraries);
+  else rmSync(fresh, { recursive: true, force: true });
+}
+
+const python = requirePeer('Python', ['python3', '-m', 'pip', '--version'], 'apt-get install python3-pip');
+if (python !== undefined) fetchOnce();
+const moto =
+  python &&
+  requirePeer(
+    'moto',
+    withLibraries('-c', 'import moto, moto.server; print("moto", moto.__version__)'),
+    `let pip reach an index with moto[server] ${version} once`,
+  );
+
+describe.skipIf(moto === undefined)('AWS KMS, played by moto', () => {
+  /** Each region is a server of its own, so that one can lose everything. */
+  const servers = new Map<string, { readonly process: ChildProcess; readonly url: string }>();
+  const secretAccessKey = 'testing';
+  const place = { certificate: 'c1', field: 'private-key', version: '1' };
+  const content = Buffer.from('what must not be seen');
+  const text = (bytes: Uint8Array) => Buffer.from(bytes).toString();
+
+  beforeAll(async () => {
+    const [program, ...args] = withLibraries('-m', 'moto.server', '-H', '127.0.0.1', '-p', '0');
+    const start = async (region: string) => {
+      const process = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+      servers.set(region, { process, url: await listening(process) });
+    };
+    await Promise.all([start('eu-central-1'), start('eu-west-1')]);
+  });
+  afterAll(async () => {
+    for (const { process } of servers.values()) {
+      const end = once(process, 'exit');
+      process.kill('SIGKILL');
+      await end;
+    }
+  });
+
+  const endpointOf = (region: string) => servers.get(region)?.url ?? '';
+  const regionOf = (arn: string) => arn.split(':')[3] ?? '';
+  const client = (region: string) =>
+    new KMSClient({ region, endpoint: endpointOf(region), credentials: { accessKeyId: 'testing', secretAccessKey } });
+
+  async function newKey(region: string): Promise<string> {
+    const kms = client(region);
+    const { KeyMetadata } = await kms.send(new CreateKeyCommand({}));
+    kms.destroy();
+    if (KeyMetadata?.Arn === undefined) throw new Error('no key was made');
+    return KeyMetadata.Arn;
+  }
+
+  /** Deletes all keys of a region: moto lets disabled and dying keys work, and forgets none by itself. */
+  async function forget(region: string): Promise<void> {
+    const { ok } = await fetch(`${endpointOf(region)}/moto-api/reset`, { method: 'POST' });
+    expect(ok).toBe(true);
+  }
+
+  const rootKeyOf = (keyArn: string, where = endpointOf(regionOf(keyArn))): RootKey =>
+    awsKmsRootKey({
+      keyArn,
+      endpoint: where,
+      credentials: { accessKeyId: 'testing', secretAccessKey: new Secret(secretAccessKey) },
+    });
+
+  rootKeyContract(
+    'aws-kms',
+    async () => {
+      const [one, two] = [await newKey('eu-central-1'), await newKey('eu-central-1')];
+      return { rootKey: rootKeyOf(one), other: rootKeyOf(two), refuse: () => forget('eu-central-1') };
+    },
+    { runs: 20, damageIsRefused: 'moto looks for the key that the ciphertext names, before anything else' },
+  );
+
+  function ring(rootKeys: readonly RootKey[], options: Partial<KeyringOptions> = {}) {
+    const table = options.table ?? memoryTable();
+    const open = (given: readonly RootKey[] = rootKeys) =>
+      keyring({ table, tenant: 'crn:v1:one', runtime: systemRuntime, log: silentLog, ...options, rootKeys: given });
+    return { table, open };
+  }
+
+  it('a wrong encryption context is refused by the service itself', async () => {
+    const arn = await newKey('eu-central-1');
+    const wrapped = await rootKeyOf(arn).wrap(Buffer.alloc(32, 1), { tenant: 'crn:v1:one', dataKey: '1-9f3c02ab' });
+    const kms = client('eu-central-1');
+    const asking = (EncryptionContext: Record<string, string>) =>
+      kms.send(new DecryptCommand({ KeyId: arn, CiphertextBlob: Buffer.from(wrapped, 'base64'), EncryptionContext }));
+    const { Plaintext } = await asking({ tenant: 'crn:v1:one', dataKey: '1-9f3c02ab' });
+    expect(Plaintext).toEqual(new Uint8Array(32).fill(1));
+    for (const context of [
+      {},
+      { tenant: 'crn:v1:two', dataKey: '1-9f3c02ab' },
+      { tenant: 'crn:v1:one', dataKey: '2-9f3c02ab' },
+    ])
+      await expect(asking(context as Record<string, string>)).rejects.toMatchObject({
+        name: 'InvalidCiphertextException',
+      });
+    kms.destroy();
+  });
+
+  it('a data key moved to another tenant does not open, and what it sealed neither', async () => {
+    const { table, open } = ring([rootKeyOf(await newKey('eu-central-1'))]);
+    const first = open();
+    const sealed = await first.seal(place, content);
+    const [row] = (await table.query({ partition: 'keys.1/crn:v1:one', limit: 1 })).rows;
+    const { partition: _, sort = '', ...fields } = row ?? { partition: '' };
+    await table.putIfAbsent({ partition: 'keys.1/crn:v1:two', sort: `${sort}` }, fields);
+    const stranger = keyring({
+      table,
+      tenant: 'crn:v1:two',
+      rootKeys: [
+        rootKeyOf(
+          String(
+            Object.keys(fields)
+              .find((name) => name.startsWith('wrap/'))
+              ?.slice('wrap/aws-kms:'.length),
+          ),
+        ),
+      ],
+      runtime: systemRuntime,
+      log: silentLog,
+    });
+    await expect(stranger.open(place, sealed)).rejects.toMatchObject({ code: 'keys_unreadable' });
+    for (const each of [first, stranger]) await each.close();
+  });
+
+  it.each(['unreachable', 'deleted'] as const)(
+    'with root keys in two regions everything opens after the first one is %s, and can be rewrapped without it',
+    async (how) => {
+      const [first, second] = [await newKey('eu-central-1'), await newKey('eu-west-1')];
+      const { open } = ring([rootKeyOf(first), rootKeyOf(second)]);
+      const before = open();
+      const sealed = await before.seal(place, content);
+      await before.close();
+      if (how === 'deleted') await forget('eu-central-1');
+      const gone = how === 'deleted' ? rootKeyOf(first) : rootKeyOf(first, 'http://127.0.0.1:1');
+
+      const after = open([gone, rootKeyOf(second)]);
+      expect(text(await after.open(place, sealed))).toBe(text(content));
+      expect(text(await after.open(place, await after.seal(place, content)))).toBe(text(content));
+      expect(after.status()).toMatchObject({
+        state: 'degraded',
+        rootKeys: [{ state: how === 'unreachable' ? 'unavailable' : 'refused' }, { state: 'opens' }],
+      });
+      await after.close();
+
+      const third = rootKeyOf(await newKey('eu-west-1'));
+      const moved = open([rootKeyOf(second), third]);
+      expect(await moved.rewrap()).toMatchObject({ complete: true, dataKeys: [{ dropped: [`aws-kms:${first}`] }] });
+      await moved.close();
+      const alone = open([third]);
+      expect(text(await alone.open(place, sealed))).toBe(text(content));
+      await alone.close();
+    },
+  );
+
+  it('a sealed value is opened by jose with what KMS decrypts, and nothing of this program', async () => {
+    const arn = await newKey('eu-central-1');
+    const { table, open } = ring([rootKeyOf(arn)]);
+    const keys = open();
+    const sealed = await keys.seal(place, content);
+    await keys.close();
+    const [row] = (await table.query({ partition: 'keys.1/crn:v1:one', limit: 1 })).rows;
+    const kms = client('eu-central-1');
+    const { Plaintext } = await kms.send(
+      new DecryptCommand({
+        CiphertextBlob: Buffer.from(String(row?.[`wrap/aws-kms:${arn}`]), 'base64'),
+        EncryptionContext: { tenant: 'crn:v1:one', dataKey: String(row?.id) },
+      }),
+    );
+    kms.destroy();
+    const { plaintext } = await compactDecrypt(sealed, Plaintext ?? new Uint8Array());
+    expect(text(plaintext)).toBe(text(content));
+  });
+});
+
+/** The address that it says it runs on. */
+async function listening(server: ChildProcess): Promise<string> {
+  if (!server.stderr) throw new Error('moto did not start');
+  const lines = createInterface({ input: server.stderr });
+  for await (const line of lines) {
+    const [, url] = /Running on (http:\/\/127\.0\.0\.1:\d+)/.exec(line) ?? [];
+    if (url === undefined) continue;
+    // It goes on to write a line for each request.
+    server.stderr.resume();
+    return url;
+  }
+  throw new Error('moto ended before it could be asked');
+}
