@@ -1,8 +1,19 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
 import type { Config, LinkConfig, StoreConfig, TableConfig } from './config.ts';
 import { inProcessDispatch } from './dispatch/in-process.ts';
 import { asCodedError, CodedError } from './errors.ts';
+import { certificateRows } from './instance/certificate-rows.ts';
+import { certificateUpkeep } from './instance/certificate-upkeep.ts';
 import type { DevelopmentCa, DevelopmentCaOptions } from './instance/development-ca.ts';
+import { instanceRegistry } from './instance/registry.ts';
+import { type InstanceServer, type InstanceServerOptions, startInstanceServer } from './instance/server.ts';
+import { hasDataKeys, type Keyring, keyring } from './keys/keyring.ts';
+import type { RootKey } from './keys/root-key.ts';
 import { errorFields, type Log } from './log.ts';
+import { linkFigures } from './monitor/figures.ts';
+import type { Metrics, MetricsOptions } from './monitor/metrics.ts';
+import { readiness } from './monitor/readiness.ts';
 import { verifyCallback } from './notification/certificate-manager.ts';
 import type { LifecycleEvent } from './notification/event.ts';
 import { verificationKeyCache } from './notification/verification-keys.ts';
@@ -12,27 +23,45 @@ import { linkRecords } from './records/link-records.ts';
 import type { ReplicationRecord } from './records/replication-record.ts';
 import { replicationRecords } from './records/replication-records.ts';
 import { acknowledge } from './replication/acknowledge.ts';
+import { type Adoption, adopt } from './replication/adopt.ts';
+import { type AcknowledgedEvent, acknowledgedEvents } from './replication/events.ts';
 import type { Link } from './replication/link.ts';
-import { type ReconcileReport, reconcile } from './replication/reconcile.ts';
+import { type Plan, type PlanLine, planReconcile } from './replication/plan.ts';
+import { brakeOf, type ReconcileOptions, type ReconcileReport, reconcile } from './replication/reconcile.ts';
+import type { ReconcileOwner } from './replication/reconcile-turn.ts';
 import { type PassReport, replicate } from './replication/replicate.ts';
 import { sharedListings } from './replication/shared-listing.ts';
-import { sweep } from './replication/sweep.ts';
+import { type Standing, standingOf } from './replication/standing.ts';
+import { type LinkStatus, statusOf } from './replication/status.ts';
+import { sweep, wakeDue } from './replication/sweep.ts';
 import { defaultTiming, type Timing } from './replication/timing.ts';
+import { type VerifyFinding, type VerifyOptions, type VerifyReport, verify } from './replication/verify.ts';
 import type { Runtime } from './runtime.ts';
+import type { Secret } from './secret.ts';
 import { certificateManagerStore } from './store/certificate-manager.ts';
+import { countedStore } from './store/counted.ts';
 import { limitedStore } from './store/limited.ts';
 import type { Store } from './store/store.ts';
 import type { Table } from './table/table.ts';
 
+export { instanceCrnOf } from './instance/crn.ts';
+export type { KeptInstance } from './instance/registry.ts';
 // What the command line starts beside the program, so that it meets kinds only here.
-export { startInstanceServer } from './instance/server.ts';
+export type { Metrics } from './monitor/metrics.ts';
+export { startMonitorServer } from './monitor/server.ts';
 export { startReceiverServer } from './receiver/node-host.ts';
-export { memoryTable } from './table/memory.ts';
-export type { PassReport };
+export { type TlsFiles, tlsFiles } from './receiver/tls-files.ts';
+export { linkRecords } from './records/link-records.ts';
+export type { LinkStatus, PassReport, Plan, PlanLine, ReconcileReport, Standing, VerifyFinding, VerifyReport };
 
 /** A development CA. Loaded only when one is wanted: what makes certificates is slow to load. */
 export async function createDevelopmentCa(options: DevelopmentCaOptions): Promise<DevelopmentCa> {
   return (await import('./instance/development-ca.ts')).createDevelopmentCa(options);
+}
+
+/** The metrics of a process. Loaded only where somebody watches. */
+export async function createMetrics(options: MetricsOptions): Promise<Metrics> {
+  return (await import('./monitor/metrics.ts')).createMetrics(options);
 }
 
 /** What a host may watch. Nothing rests on it. */
@@ -61,7 +90,10 @@ export async function compose(config: Config, options: ComposeOptions) {
   const { runtime, log, observer = {} } = options;
   const timing: Timing = { ...defaultTiming, ...options.timing };
   const table = options.table ?? (await openTable(config.table));
-  const stores = new Map(config.stores.map((store) => [store.name, openStore(store, runtime)]));
+  let requests = 0;
+  const stores = openStores(config, runtime, () => {
+    requests += 1;
+  });
   const links = config.links.map((link) => toLink(link, stores));
   const linkByName = new Map(links.map((link) => [link.name, link]));
 
@@ -107,13 +139,44 @@ export async function compose(config: Config, options: ComposeOptions) {
   return {
     config,
     links,
-    stores: stores as ReadonlyMap<string, Store>,
+    stores,
     dispatch,
     receiver: createReceiver({ links: callbackLinks, log }),
     /** Wakes what is due on every link, and refreshes verification keys. */
     sweep: () => sweep(parts, links),
+    /** Wakes what is due on one link, as much as a sweep does. Answers how many that were. */
+    wakeDue: (link: Link): Promise<number> => wakeDue(parts, link),
     /** Reconciles one link. */
-    reconcile: (link: Link): Promise<ReconcileReport> => reconcile(parts, link),
+    reconcile: (link: Link, given: ReconcileOptions = {}): Promise<ReconcileReport> =>
+      reconcile({ ...parts, owner: ownerHere() }, link, given),
+    /** What a reconcile of one link would do. Changes nothing. */
+    plan: (link: Link, given: Parameters<typeof planReconcile>[2] = {}): Promise<Plan> =>
+      planReconcile(worker, link, given),
+    /** What would hold a reconcile back that finds what this plan found. */
+    brakeOf: (link: Link, { comparison }: Plan) => brakeOf(link, comparison, runtime.now()),
+    /** Proves one link by reading both sides. */
+    verify: (link: Link, given: VerifyOptions = {}): Promise<VerifyReport> => verify(worker, link, given),
+    /** How one link stands, from the table alone. */
+    status: (link: Link): Promise<LinkStatus> => statusOf(worker, link),
+    /** How one certificate stands, by its record. */
+    standing: (link: Link, record: ReplicationRecord): Standing => standingOf(link, record),
+    /** Takes a copy that somebody else made under management, and has it looked at. */
+    async adopt(link: Link, request: Parameters<typeof adopt>[2]): Promise<Adoption> {
+      const adoption = await adopt(worker, link, request);
+      await dispatch.dispatch([{ link: link.name, certificate: adoption.certificate }]);
+      return adoption;
+    },
+    /** The last acknowledged event of each certificate, the newest first. */
+    events: (link: Link, given: Parameters<typeof acknowledgedEvents>[2]): Promise<readonly AcknowledgedEvent[]> =>
+      acknowledgedEvents(records, link, given),
+    /** Requests that this process has sent to the stores so far. */
+    requests: (): number => requests,
+    /** Why a notification would not be acknowledged now; empty if it would. */
+    notReady: readiness({ table, links: callbackLinks, runtime }),
+    /** Where the certificates of a link stand, counted from its records. */
+    figures: (link: Link) => linkFigures(link, records.all(link.name)),
+    /** When the last successful reconcile of a link began, epoch milliseconds. */
+    lastReconcileAt: (link: Link): Promise<number | undefined> => linkRows.lastReconcileAt(link.name),
     /** The replication record of one certificate. */
     record: (link: Link, certificate: string): Promise<ReplicationRecord | undefined> =>
       records.get(link.name, certificate),
@@ -126,8 +189,38 @@ export async function compose(config: Config, options: ComposeOptions) {
   };
 }
 
+/** Tells this process from an earlier one that had its number. */
+const thisProcess = randomUUID();
+
+/** This process as the owner of a reconcile: of another one on this machine it can tell whether it is still there. */
+function ownerHere(): ReconcileOwner {
+  const machine = hostname();
+  const isThere = (pid: number): boolean => {
+    // Ours by now.
+    if (pid === process.pid) return false;
+    try {
+      process.kill(pid, 0);
+      return true;
+    } catch (thrown) {
+      return (thrown as NodeJS.ErrnoException).code !== 'ESRCH';
+    }
+  };
+  return {
+    id: `${machine} ${process.pid} ${thisProcess}`,
+    hasDied(owner) {
+      const [, where, pid, which] = /^(\S+) ([1-9]\d*) (\S+)$/.exec(owner) ?? [];
+      return where === machine && which !== thisProcess && pid !== undefined && !isThere(Number(pid));
+    },
+  };
+}
+
+/** The configured stores by their names in the configuration. Nothing is asked of them yet; `sent` is called for each request. */
+export function openStores(config: Config, runtime: Runtime, sent = () => {}): ReadonlyMap<string, Store> {
+  return new Map(config.stores.map((store) => [store.name, openStore(store, runtime, sent)]));
+}
+
 /** Opens the configured table. Each kind is loaded only when it is the configured one: a cold start pays for one engine. */
-async function openTable(config: TableConfig): Promise<Table> {
+export async function openTable(config: TableConfig): Promise<Table> {
   if (config.kind === 'lmdb') {
     const { lmdbTable } = await import('./table/lmdb.ts');
     return lmdbTable({ path: config.path });
@@ -137,7 +230,141 @@ async function openTable(config: TableConfig): Promise<Table> {
   return dynamodbTable({ tableName, region, ...(endpoint === undefined ? {} : { endpoint }) });
 }
 
-function openStore(config: StoreConfig, runtime: Runtime): Store {
+/** Where a root key is. Either of two opens. */
+export type RootKeyConfig =
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'aws-kms'; readonly keyArn: string }
+  | {
+      readonly kind: 'key-protect';
+      readonly region: string;
+      readonly instance: string;
+      readonly key: string;
+      readonly apiKey: Secret;
+    };
+
+export interface InstancesConfig {
+  readonly table: TableConfig;
+  readonly rootKeys: readonly RootKeyConfig[];
+  /** Instances that are not in the registry. */
+  readonly tenants?: readonly string[];
+}
+
+/** Instances of our own on one table, as commands and servers use them. */
+export type Instances = Awaited<ReturnType<typeof openInstances>>;
+
+/**
+ * Opens the table and the root keys of instances of our own. A root key file that is not there is made, as long as no data key
+ * needs another one; its recovery text is in `made` then, for the only time.
+ * Throws what the table and the root keys throw.
+ */
+export async function openInstances(
+  config: InstancesConfig,
+  { runtime, log }: Pick<ComposeOptions, 'runtime' | 'log'>,
+) {
+  const table = await openTable(config.table);
+  const registry = instanceRegistry({ table, runtime });
+  const keyrings = new Map<string, Keyring>();
+  const made: { readonly path: string; readonly recoveryText: Secret }[] = [];
+  let rootKeys: readonly RootKey[] = [];
+  const everOpened: { close(): Promise<void> }[] = [];
+
+  async function openRootKeys(configs: readonly RootKeyConfig[], create: boolean): Promise<void> {
+    const opened: RootKey[] = [];
+    for (const rootKey of configs) {
+      const { recoveryText, ...rest } = await openRootKey(rootKey, { create, runtime });
+      opened.push(rest.rootKey);
+      everOpened.push(rest.rootKey);
+      if (recoveryText !== undefined && rootKey.kind === 'file') made.push({ path: rootKey.path, recoveryText });
+    }
+    rootKeys = opened;
+  }
+
+  async function close(): Promise<void> {
+    for (const each of [...keyrings.values(), ...everOpened]) await each.close();
+    await table.close();
+  }
+
+  try {
+    const tenants = [...(config.tenants ?? []), ...(await registry.list()).map(({ crn }) => crn)];
+    const taken = await Promise.all(tenants.map((tenant) => hasDataKeys(table, tenant)));
+    await openRootKeys(config.rootKeys, !taken.includes(true));
+  } catch (thrown) {
+    await close();
+    throw thrown;
+  }
+
+  const inForce = (tenant: string): Keyring => {
+    const there = keyrings.get(tenant) ?? keyring({ table, tenant, rootKeys, runtime, log });
+    keyrings.set(tenant, there);
+    return there;
+  };
+  /** The keyring of a tenant, by whichever root keys are in force when it is used. */
+  const keyringOf = (tenant: string): Keyring => ({
+    seal: (place, content) => inForce(tenant).seal(place, content),
+    open: (place, sealed) => inForce(tenant).open(place, sealed),
+    sealedWith: (sealed) => inForce(tenant).sealedWith(sealed),
+    currentDataKey: () => inForce(tenant).currentDataKey(),
+    rotate: () => inForce(tenant).rotate(),
+    rewrap: () => inForce(tenant).rewrap(),
+    check: () => inForce(tenant).check(),
+    status: () => inForce(tenant).status(),
+    destroy: () => inForce(tenant).destroy(),
+    close: () => inForce(tenant).close(),
+  });
+
+  return {
+    registry,
+    /** Ids of the root keys in force. */
+    rootKeys: (): readonly string[] => rootKeys.map(({ id }) => id),
+    made,
+    keyringOf,
+    /**
+     * Changes to these root keys; a file that is not there is made. What is under way goes on with those it began with: their data
+     * keys leave the memory at the end of their time, as always.
+     */
+    async useRootKeys(configs: readonly RootKeyConfig[]): Promise<void> {
+      await openRootKeys(configs, true);
+      everOpened.push(...keyrings.values());
+      keyrings.clear();
+    },
+    /** Work on all certificates of an instance. */
+    upkeepOf(instanceCrn: string) {
+      const its = { table, sealer: keyringOf(instanceCrn), runtime, log, instanceCrn };
+      return certificateUpkeep({ ...its, rows: certificateRows(its) });
+    },
+    /** Serves the instances of the registry, and others if asked. */
+    serve: (
+      options: Omit<InstanceServerOptions, 'table' | 'registry' | 'keyringOf' | 'runtime' | 'log'>,
+    ): Promise<InstanceServer> => startInstanceServer({ ...options, table, registry, keyringOf, runtime, log }),
+    /** After what serves has been closed. */
+    close,
+  };
+}
+
+/** Opens a root key; each kind is loaded only when it is wanted. */
+async function openRootKey(
+  config: RootKeyConfig,
+  { create, runtime }: { readonly create: boolean; readonly runtime: Runtime },
+): Promise<{ readonly rootKey: RootKey; readonly recoveryText?: Secret }> {
+  if (config.kind === 'file') {
+    const { fileRootKey } = await import('./keys/file.ts');
+    return fileRootKey({ path: config.path, create });
+  }
+  if (config.kind === 'aws-kms') {
+    const { awsKmsRootKey } = await import('./keys/aws-kms.ts');
+    return { rootKey: awsKmsRootKey({ keyArn: config.keyArn }) };
+  }
+  const { keyProtectRootKey } = await import('./keys/key-protect.ts');
+  const { kind: _kind, ...options } = config;
+  return { rootKey: keyProtectRootKey({ ...options, runtime }) };
+}
+
+/** The id of the root key that this recovery text makes again. Throws `keys_recovery_text_wrong`. */
+export async function rootKeyOfRecoveryText(text: Secret): Promise<string> {
+  return (await import('./keys/file.ts')).rootKeyOfRecoveryText(text);
+}
+
+function openStore(config: StoreConfig, runtime: Runtime, sent: () => void): Store {
   const {
     name: _name,
     kind: _kind,
@@ -149,7 +376,7 @@ function openStore(config: StoreConfig, runtime: Runtime): Store {
   } = config;
   const store = certificateManagerStore({ ...given, runtime, ...(iam === undefined ? {} : { iamUrl: iam }) });
   const writes = writesPerCertificatePerMinute ?? store.abilities.writesPerCertificatePerMinute;
-  return limitedStore(store, {
+  return limitedStore(countedStore(store, sent), {
     runtime,
     ...(writes === undefined || writes === 'unlimited' ? {} : { writesPerCertificatePerMinute: writes }),
     ...(requestsPerSecond === undefined ? {} : { requestsPerSecond }),

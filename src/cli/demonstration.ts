@@ -6,9 +6,11 @@ import type { EventRow, EventTable } from './event-table.ts';
 const withinMs = 30_000;
 const dayMs = 86_400_000;
 
+const description = 'made by certstandby up';
+
 /**
- * Makes real certificates, imports three into the primary, and then reimports the first with a new key and a later expiry. Answers
- * the rows of these four events, done or not done within half a minute for each step.
+ * Makes real certificates, imports three into the primary (or reimports them, where an earlier run has left them), and then reimports
+ * the first with a new key and a later expiry. Answers the rows of these four events, done or not done within half a minute for each step.
  */
 export async function demonstrate(primary: Store, table: EventTable, now: () => number): Promise<readonly EventRow[]> {
   const [short, long] = await Promise.all([
@@ -22,13 +24,16 @@ export async function demonstrate(primary: Store, table: EventTable, now: () => 
     short.issue({ domains: ['*.apps.example.test'], keyKind: 'p-384' }),
   ]);
   const names = ['shop', 'api', 'apps wildcard'];
+  const earlier = await earlierSamples(primary);
   const answers = await Promise.all(
-    samples.map((pem, index) =>
-      primary.import({
-        content: parseContent(pem),
-        metadata: { name: names[index] ?? '', description: 'made by certstandby up', tags: [] },
-      }),
-    ),
+    samples.map((pem, index) => {
+      const content = parseContent(pem);
+      const name = names[index] ?? '';
+      const id = earlier.get(name);
+      return id === undefined
+        ? primary.import({ content, metadata: { name, description, tags: [] } })
+        : primary.reimport(id, content);
+    }),
   );
   await table.rowsDone(samples.length, withinMs);
 
@@ -36,4 +41,18 @@ export async function demonstrate(primary: Store, table: EventTable, now: () => 
   const [shop] = answers;
   if (shop !== undefined) await primary.reimport(shop.id, parseContent(renewed));
   return table.rowsDone(samples.length + 1, withinMs);
+}
+
+/** Ids of the samples that an earlier run has left, by name. */
+async function earlierSamples(primary: Store): Promise<ReadonlyMap<string, string>> {
+  const found = new Map<string, string>();
+  let cursor: string | undefined;
+  do {
+    const page = await primary.list(cursor === undefined ? {} : { cursor });
+    for (const certificate of page.certificates) {
+      if (certificate.description === description) found.set(certificate.name, certificate.id);
+    }
+    cursor = page.cursor;
+  } while (cursor !== undefined);
+  return found;
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { memoryTable, startInstanceServer } from '../compose.ts';
+import { type Instances, openInstances } from '../compose.ts';
 import { type Config, parseConfig } from '../config.ts';
 import type { Log } from '../log.ts';
 import type { Runtime } from '../runtime.ts';
@@ -30,7 +30,10 @@ const sides = {
 } as const;
 const credentialsFile = 'credentials.env';
 
-/** Starts both instances. Their certificates live in memory; API keys and records are kept in the folder. */
+/**
+ * Starts both instances. Everything is kept in the folder: certificates sealed, in a table for each side, as if they were in two regions;
+ * a root key in a folder of its own; API keys in files of their own, because the configuration needs them.
+ */
 export async function startEmbedded(options: {
   readonly folder: OwnFolder;
   readonly port?: number;
@@ -62,14 +65,14 @@ export async function startEmbedded(options: {
     nextPort: backup.port + 1,
     async register(callbackUrl) {
       folder.write(credentialsFile, credentials({ primary, backup, callbackUrl }));
-      await primary.createChannel(callbackUrl);
+      await primary.notify(callbackUrl);
     },
     heading: (receiverUrl) =>
       [
         `primary   ${primary.url}   eu-de`,
         `backup    ${backup.url}   eu-gb`,
         `receiver  ${receiverUrl}/callback/${link}`,
-        `records, credentials (${credentialsFile}) and log are in ${shown}`,
+        `certificates (sealed), records, credentials (${credentialsFile}) and log are in ${shown}`,
         '',
         '',
       ].join('\n'),
@@ -97,13 +100,65 @@ async function startSide(
   { folder, runtime, log }: { readonly folder: OwnFolder; readonly runtime: Runtime; readonly log: Log },
 ) {
   const apiKey = keptApiKey(folder, `${side}.apikey`);
-  const server = await startInstanceServer({
+  const crn = sides[side];
+  const instances = await openInstances(
+    {
+      table: { kind: 'lmdb', path: join(folder.path, side) },
+      rootKeys: [{ kind: 'file', path: join(folder.path, 'keys', `${side}.root-key`) }],
+      tenants: [crn],
+    },
+    { runtime, log },
+  );
+  // The pair is for trying things out: nobody is asked to keep its recovery texts. `instance create` shows the one it makes.
+  for (const { recoveryText } of instances.made) recoveryText.wipe();
+  const server = await serveSide(instances, { side, apiKey, port }).catch(async (thrown: unknown) => {
+    await instances.close();
+    throw thrown;
+  });
+  const instanceUrl = `${server.url}/api/v1/instances/${encodeURIComponent(crn)}`;
+  return {
+    ...server,
+    crn,
+    apiKey,
+    async close(): Promise<void> {
+      await server.close();
+      await instances.close();
+    },
+    /** Has notifications sent to this endpoint, and no longer to where earlier runs here were listening. */
+    async notify(endpoint: string): Promise<void> {
+      const token = await fetch(`${server.url}/identity/token`, {
+        method: 'POST',
+        body: new URLSearchParams({ grant_type: 'urn:ibm:params:oauth:grant-type:apikey', apikey: apiKey }),
+      });
+      const { access_token: bearer } = (await token.json()) as { access_token: string };
+      const call = async (method: string, path: string, body?: object): Promise<unknown> => {
+        const answer = await fetch(`${instanceUrl}/notifications/${path}`, {
+          method,
+          headers: { authorization: `Bearer ${bearer}`, 'content-type': 'application/json' },
+          ...(body !== undefined && { body: JSON.stringify(body) }),
+        });
+        if (!answer.ok) throw new Error(`the primary refused ${method} ${path} with status ${answer.status}`);
+        return answer.json();
+      };
+      const channels = (await call('GET', 'channels')) as readonly { readonly id: string; readonly endpoint: string }[];
+      const path = new URL(endpoint).pathname;
+      for (const { id, endpoint: other } of channels) {
+        if (other !== endpoint && new URL(other).pathname === path) await call('DELETE', id);
+      }
+      if (channels.some(({ endpoint: other }) => other === endpoint)) return;
+      await call('PUT', 'channels', { type: 'url', endpoint, is_active: true });
+    },
+  };
+}
+
+function serveSide(
+  instances: Instances,
+  { side, apiKey, port }: { readonly side: keyof typeof sides; readonly apiKey: string; readonly port: number },
+) {
+  return instances.serve({
     host: '127.0.0.1',
     port,
     nextFree: true,
-    table: memoryTable(),
-    runtime,
-    log,
     instances: [
       {
         crn: sides[side],
@@ -113,25 +168,6 @@ async function startSide(
       },
     ],
   });
-  const instanceUrl = `${server.url}/api/v1/instances/${encodeURIComponent(sides[side])}`;
-  return {
-    ...server,
-    crn: sides[side],
-    apiKey,
-    async createChannel(endpoint: string): Promise<void> {
-      const token = await fetch(`${server.url}/identity/token`, {
-        method: 'POST',
-        body: new URLSearchParams({ grant_type: 'urn:ibm:params:oauth:grant-type:apikey', apikey: apiKey }),
-      });
-      const { access_token: bearer } = (await token.json()) as { access_token: string };
-      const created = await fetch(`${instanceUrl}/notifications/channels`, {
-        method: 'PUT',
-        headers: { authorization: `Bearer ${bearer}`, 'content-type': 'application/json' },
-        body: JSON.stringify({ type: 'url', endpoint, is_active: true }),
-      });
-      if (!created.ok) throw new Error(`the primary refused the channel with status ${created.status}`);
-    },
-  };
 }
 
 /** The API key of an earlier run, so that sourced credentials stay good; a new one the first time. */

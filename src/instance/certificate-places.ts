@@ -7,6 +7,8 @@ export interface CertificatePlaces {
   take(maximum: number): Promise<void>;
   /** Gives one place back. */
   free(): Promise<void>;
+  /** How many are taken: as many as there are certificates, and those of imports that died until somebody counts anew. */
+  taken(): Promise<number>;
 }
 
 /**
@@ -52,6 +54,10 @@ export function certificatePlaces(context: {
 
     async free() {
       await table.update(counter, { add: { count: -1 } });
+    },
+
+    async taken() {
+      return Number((await table.get(counter))?.count ?? 0);
     },
   };
 }

@@ -1,6 +1,9 @@
 import * as z from 'zod/mini';
 import { CodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
 import type { Row } from '../table/table.ts';
+import { decodeRow } from './row-format.ts';
+import { contentPlace, type Sealer } from './sealer.ts';
 
 /** PEM exactly as it was given. */
 export interface ContentPem {
@@ -52,13 +55,21 @@ const certificateSchema = z.object({
   keyAlgorithm: z.string(),
 });
 
+const sealedSchema = z.object({ sealed: z.string() });
+
 const contentSchema = z.object({
   content: z.string(),
   intermediate: z.optional(z.string()),
   priv_key: z.optional(z.string()),
 });
 
-const entrySchema = z.object({ id: z.string(), content: z.string(), version: z.number(), expiresOn: z.number() });
+const entrySchema = z.object({
+  id: z.string(),
+  content: z.string(),
+  version: z.number(),
+  expiresOn: z.number(),
+  preparedAt: z.number(),
+});
 
 /** A row of the index by expiry: one for each content that was ever written, until it is superseded. */
 export interface ExpiryEntry extends z.infer<typeof entrySchema> {
@@ -73,22 +84,75 @@ export function expiryPosition(expiresOn: number, id: string): string {
 
 /** The row of a certificate as read. Throws `table_row_unreadable`. */
 export function decodeCertificate(row: Row): CertificateRow {
-  return { id: row.sort, ...decode(certificateSchema, row) };
-}
-
-/** The row of a content as read. Throws `table_row_unreadable`. */
-export function decodeContent(row: Row): ContentPem {
-  return decode(contentSchema, row);
+  return { id: row.sort, ...decodeRow(certificateSchema, row) };
 }
 
 /** A row of the index as read. Throws `table_row_unreadable`. */
 export function decodeEntry(row: Row): ExpiryEntry {
-  return { ...decode(entrySchema, row), sort: row.sort };
+  return { ...decodeRow(entrySchema, row), sort: row.sort };
 }
 
-function decode<T>(schema: z.ZodMiniType<T>, row: Row): T {
-  const parsed = schema.safeParse(row);
-  if (parsed.success) return parsed.data;
-  const where = parsed.error.issues.map((issue) => issue.path.join('.')).join(', ');
-  throw new CodedError('table_row_unreadable', `the row ${row.partition} ${row.sort} cannot be understood: ${where}`);
+/** The sealed text in the row of a content. Throws `table_row_unreadable`. */
+export function sealedOf(row: Row): string {
+  return decodeRow(sealedSchema, row).sealed;
+}
+
+/** The header, the IV and the tag of a sealed text, and the other fields of its row. */
+const sealedOverheadBytes = 4096;
+
+/**
+ * Bytes of a content as JSON at the most: sealed it is longer by a third, and has to fit into a row of the table. Text between the
+ * PEM blocks is kept too, and what JSON escapes counts as it is written.
+ */
+const contentJsonBytes = Math.floor(((limits.tableRowBytes - limits.tableKeyBytes - sealedOverheadBytes) * 3) / 4);
+
+/** Throws `certificate_too_large` for a content that no row can hold. */
+export function checkContentSize(pem: ContentPem): void {
+  const bytes = Buffer.byteLength(JSON.stringify(pem));
+  if (bytes <= contentJsonBytes) return;
+  throw new CodedError(
+    'certificate_too_large',
+    `certificate, chain and key together take ${bytes} bytes as JSON, more than the ${contentJsonBytes} that can be kept`,
+  );
+}
+
+/** Certificate, chain and private key as one sealed value. */
+export async function sealContent(sealer: Sealer, id: string, content: string, pem: ContentPem): Promise<string> {
+  const bytes = Buffer.from(JSON.stringify(pem));
+  try {
+    return await sealer.seal(contentPlace(id, content), bytes);
+  } finally {
+    bytes.fill(0);
+  }
+}
+
+/** What was sealed there. Throws `instance_content_unreadable` for what does not open or is no content, and what the root key throws. */
+export async function openContent(sealer: Sealer, id: string, content: string, sealed: string): Promise<ContentPem> {
+  const bytes = await openFor(sealer, id, content, sealed);
+  try {
+    const parsed = z.safeParse(
+      contentSchema,
+      JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString()),
+    );
+    if (parsed.success) return parsed.data;
+  } catch {
+    // The message of the syntax error quotes what it read: perhaps a private key.
+  } finally {
+    bytes.fill(0);
+  }
+  throw contentUnreadable(id);
+}
+
+/** The bytes that were sealed there; the caller wipes them. Throws as `openContent` does. */
+export async function openFor(sealer: Sealer, id: string, content: string, sealed: string): Promise<Uint8Array> {
+  try {
+    return await sealer.open(contentPlace(id, content), sealed);
+  } catch (thrown) {
+    throw thrown instanceof CodedError && thrown.code === 'sealed_unreadable' ? contentUnreadable(id, thrown) : thrown;
+  }
+}
+
+function contentUnreadable(id: string, cause?: unknown): CodedError {
+  const message = `certificate ${id} is there, but what is kept of its content cannot be opened`;
+  return new CodedError('instance_content_unreadable', message, { cause, fields: { certificate: id } });
 }

@@ -1,24 +1,45 @@
 import { CodedError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Runtime } from '../runtime.ts';
-import type { Key, Table, Value } from '../table/table.ts';
+import type { Row, Table, Value } from '../table/table.ts';
+import { certificateKeys } from './certificate-keys.ts';
 import { certificatePlaces } from './certificate-places.ts';
 import {
   type CertificateRow,
   type ContentPem,
   decodeCertificate,
-  decodeContent,
   decodeEntry,
   type ExpiryEntry,
-  expiryPosition,
   type KeptFacts,
+  openContent,
+  sealContent,
+  sealedOf,
 } from './certificate-row.ts';
+import { formatted } from './row-format.ts';
+import type { Sealer } from './sealer.ts';
 
 /** What a change sets, and the content and index row that were written for it. */
 interface Decision {
   readonly set: Readonly<Record<string, Value>>;
-  readonly prepared?: Pick<CertificateRow, 'id' | 'expiresOn' | 'content'>;
+  readonly prepared?: Prepared;
 }
+
+/** A content and its index row, written, and in force only once the certificate's row names them. */
+interface Prepared extends Pick<CertificateRow, 'id' | 'expiresOn' | 'content'> {
+  readonly preparedAt: number;
+}
+
+/** How long after it was prepared a content may still come into force. Much less than what upkeep takes for left behind. */
+const preparedGoodMs = 10 * 60_000;
+
+/** What is known of a change before it is made: the certificate as it will be, and the version that the change will be. */
+export type ComingChange = Pick<CertificateRow, 'id' | 'name' | 'domains' | 'expiresOn' | 'version'>;
+
+/**
+ * Further rows of a change, written before the certificate's row is: got ready, then written in the same moment as the content, so
+ * that an engine that gathers writes flushes once. Called again where another change was faster, and this one becomes a later version.
+ */
+export type Along = (coming: ComingChange) => Promise<() => Promise<unknown>>;
 
 /** How often a change is tried against others of the same certificate before the caller is told to come back. */
 const attempts = 20;
@@ -30,38 +51,41 @@ const attempts = 20;
  * its own, and removed only when the certificate's row has moved past them. So a crash at any point leaves either the old state or the new one,
  * and at most rows that nothing points to, which readers pass over.
  */
-export function certificateRows(context: { table: Table; runtime: Runtime; log: Log; instanceCrn: string }) {
-  const { table, runtime, log, instanceCrn } = context;
-  const partition = (what: string) => `instance.1/${instanceCrn}/${what}`;
-  const certificateKey = (id: string): Key => ({ partition: partition('certificate'), sort: id });
-  const contentKey = (id: string, content: string): Key => ({
-    partition: partition('content'),
-    sort: `${id}/${content}`,
-  });
-  const entryKey = (row: Pick<CertificateRow, 'id' | 'expiresOn' | 'content'>): Key => ({
-    partition: partition('expiry'),
-    sort: `${expiryPosition(row.expiresOn, row.id)}/${row.content}`,
-  });
-  const places = certificatePlaces({
-    table,
-    counter: { partition: partition('counter'), sort: 'certificates' },
-    certificates: partition('certificate'),
-  });
+export function certificateRows(context: {
+  table: Table;
+  sealer: Sealer;
+  runtime: Runtime;
+  log: Log;
+  instanceCrn: string;
+}) {
+  const { table, sealer, runtime, log, instanceCrn } = context;
+  const keys = certificateKeys(instanceCrn);
+  const places = certificatePlaces({ table, counter: keys.counter, certificates: keys.partition('certificate') });
 
-  /** Writes content and index row of the version to come. Returns the name of the content. */
-  async function prepare(id: string, version: number, pem: ContentPem, expiresOn: number): Promise<string> {
+  /** Writes content and index row of the version to come, side by side: on an engine that gathers writes, with one flush. */
+  async function prepare(coming: ComingChange, pem: ContentPem, along: Along | undefined): Promise<Prepared> {
+    const { id, version, expiresOn } = coming;
     const content = `${String(version).padStart(10, '0')}-${runtime.newId()}`;
-    await table.putIfAbsent(contentKey(id, content), {
-      content: pem.content,
-      ...(pem.intermediate !== undefined && { intermediate: pem.intermediate }),
-      ...(pem.priv_key !== undefined && { priv_key: pem.priv_key }),
-    });
-    await table.putIfAbsent(entryKey({ id, expiresOn, content }), { id, content, version, expiresOn });
-    return content;
+    const preparedAt = runtime.now();
+    const [sealed, writeAlong] = await Promise.all([sealContent(sealer, id, content, pem), along?.(coming)]);
+    const entry = { id, expiresOn, content };
+    await Promise.all([
+      table.putIfAbsent(keys.entry(entry), formatted({ ...entry, version, preparedAt })),
+      table.putIfAbsent(keys.content(id, content), formatted({ sealed, preparedAt })),
+      writeAlong?.(),
+    ]);
+    return { ...entry, preparedAt };
+  }
+
+  /** Whoever comes this late may find that what was prepared has been tidied away. */
+  function checkInTime({ id, preparedAt }: Prepared): void {
+    const tookMs = runtime.now() - preparedAt;
+    if (tookMs <= preparedGoodMs) return;
+    throw new CodedError('table_unavailable', `writing the content of certificate ${id} took ${tookMs} ms`);
   }
 
   async function get(id: string): Promise<CertificateRow | undefined> {
-    const row = await table.get(certificateKey(id));
+    const row: Row | undefined = await table.get(keys.certificate(id));
     return row && decodeCertificate(row);
   }
 
@@ -75,17 +99,18 @@ export function certificateRows(context: { table: Table; runtime: Runtime; log: 
       if (before?.state !== 'live') return undefined;
       const version = before.version + 1;
       const { set, prepared } = await decide(before, version);
+      if (prepared !== undefined) checkInTime(prepared);
       const lastModified = Math.max(runtime.now(), before.lastModified + 1);
       const outcome = await table.update(
-        certificateKey(id),
+        keys.certificate(id),
         { set: { ...set, version, lastModified } },
         { field: 'version', is: '=', to: before.version },
       );
       const after = outcome.row && decodeCertificate(outcome.row);
       if (after !== undefined && (outcome.applied || holds(after, prepared?.content))) return { before, after };
       if (prepared !== undefined) {
-        await table.delete(entryKey(prepared));
-        await table.delete(contentKey(id, prepared.content));
+        await table.delete(keys.entry(prepared));
+        await table.delete(keys.content(id, prepared.content));
       }
     }
     throw new CodedError(
@@ -99,7 +124,7 @@ export function certificateRows(context: { table: Table; runtime: Runtime; log: 
     let cursor: string | undefined;
     do {
       const page = await table.query({
-        partition: partition('content'),
+        partition: keys.partition('content'),
         beginsWith: `${id}/`,
         limit: 20,
         ...(cursor && { cursor }),
@@ -124,8 +149,8 @@ export function certificateRows(context: { table: Table; runtime: Runtime; log: 
   /** Removes what a removed certificate leaves; its own row last, so that whoever is interrupted is continued. */
   async function finishRemoval(row: CertificateRow): Promise<void> {
     await removeContents(row.id, () => true);
-    await table.delete(entryKey(row));
-    const outcome = await table.delete(certificateKey(row.id), { field: 'state', is: '=', to: 'removed' });
+    await table.delete(keys.entry(row));
+    const outcome = await table.delete(keys.certificate(row.id), { field: 'state', is: '=', to: 'removed' });
     if (outcome.applied) await places.free();
   }
 
@@ -142,10 +167,29 @@ export function certificateRows(context: { table: Table; runtime: Runtime; log: 
       for (let attempt = 1; attempt <= attempts; attempt++) {
         const row = await get(id);
         if (row?.state !== 'live') return undefined;
-        const kept = await table.get(contentKey(id, row.content));
-        if (kept !== undefined) return { row, pem: decodeContent(kept) };
+        const kept = await table.get(keys.content(id, row.content));
+        if (kept === undefined) continue;
+        return { row, pem: await openContent(sealer, id, row.content, sealedOf(kept)) };
       }
-      throw new CodedError('table_row_unreadable', `the content of certificate ${id} is not where its row says`);
+      throw new CodedError('instance_content_unreadable', `the content of certificate ${id} is not where its row says`);
+    },
+
+    /** The content before the one in force; no `pem` if there is none. Undefined if there is no such certificate. */
+    async readPrevious(
+      id: string,
+    ): Promise<{ readonly row: CertificateRow; readonly pem?: ContentPem | undefined } | undefined> {
+      for (let attempt = 1; attempt <= attempts; attempt++) {
+        const row = await get(id);
+        if (row?.state !== 'live') return undefined;
+        if (row.previous === undefined) return { row };
+        const kept = await table.get(keys.content(id, row.previous));
+        if (kept === undefined) continue;
+        return { row, pem: await openContent(sealer, id, row.previous, sealedOf(kept)) };
+      }
+      throw new CodedError(
+        'instance_content_unreadable',
+        `the previous content of certificate ${id} is not where its row says`,
+      );
     },
 
     /** Adds a certificate under a new id. Throws `instance_full`. */
@@ -153,20 +197,25 @@ export function certificateRows(context: { table: Table; runtime: Runtime; log: 
       entry: KeptFacts & { readonly name: string; readonly description: string },
       pem: ContentPem,
       maximum: number,
+      along?: Along,
     ): Promise<CertificateRow> {
-      await places.take(maximum);
+      const place = places.take(maximum);
+      // Where nothing can be refused, nothing need wait either.
+      if (maximum !== Number.POSITIVE_INFINITY) await place;
       const id = runtime.newId().replaceAll('-', '').toLowerCase();
-      const content = await prepare(id, 1, pem, entry.expiresOn);
+      const [prepared] = await Promise.all([prepare({ ...entry, id, version: 1 }, pem, along), place]);
+      const { content } = prepared;
       const { domains, ...facts } = entry;
-      const fields = {
+      const fields = formatted({
         ...facts,
         domains: [...domains],
         state: 'live',
         version: 1,
         lastModified: runtime.now(),
         content,
-      };
-      const outcome = await table.putIfAbsent(certificateKey(id), fields);
+      });
+      checkInTime(prepared);
+      const outcome = await table.putIfAbsent(keys.certificate(id), fields);
       if (outcome.row?.content !== content) throw new CodedError('internal', `the new id ${id} is taken`);
       return decodeCertificate(outcome.row);
     },
@@ -177,18 +226,19 @@ export function certificateRows(context: { table: Table; runtime: Runtime; log: 
       facts: KeptFacts,
       pem: ContentPem,
       judge: (row: CertificateRow) => void,
+      along?: Along,
     ): Promise<CertificateRow | undefined> {
       const changed = await change(id, async (row, version) => {
         judge(row);
-        const content = await prepare(id, version, pem, facts.expiresOn);
-        const set = { ...facts, domains: [...facts.domains], content, previous: row.content };
-        return { set, prepared: { id, content, expiresOn: facts.expiresOn } };
+        const prepared = await prepare({ ...row, ...facts, version }, pem, along);
+        const set = { ...facts, domains: [...facts.domains], content: prepared.content, previous: row.content };
+        return { set, prepared };
       });
       if (changed === undefined) return undefined;
       const { before, after } = changed;
       const newest = String(after.version).padStart(10, '0');
       await afterwards(id, async () => {
-        await table.delete(entryKey(before));
+        await table.delete(keys.entry(before));
         // A content of a higher version may be on its way to a row; one of a lower version can no longer get there.
         await removeContents(
           id,
@@ -208,9 +258,11 @@ export function certificateRows(context: { table: Table; runtime: Runtime; log: 
     },
 
     /** Removes a certificate with all that belongs to it, and finishes a removal that was interrupted. Undefined if there was none. */
-    async remove(id: string): Promise<CertificateRow | undefined> {
+    async remove(id: string, along?: Along): Promise<CertificateRow | undefined> {
+      const before = along && (await get(id));
+      if (before?.state === 'live') await (await along?.({ ...before, version: before.version + 1 }))?.();
       const outcome = await table.update(
-        certificateKey(id),
+        keys.certificate(id),
         { set: { state: 'removed' }, add: { version: 1 } },
         { field: 'state', is: '=', to: 'live' },
       );
@@ -220,6 +272,9 @@ export function certificateRows(context: { table: Table; runtime: Runtime; log: 
       return row;
     },
 
+    /** How many certificates there are. */
+    count: () => places.taken(),
+
     /** A page of the index by expiry, from this position on. */
     async entries(request: {
       readonly from?: string | undefined;
@@ -227,7 +282,7 @@ export function certificateRows(context: { table: Table; runtime: Runtime; log: 
       readonly cursor?: string | undefined;
     }): Promise<{ readonly entries: readonly ExpiryEntry[]; readonly cursor?: string | undefined }> {
       const page = await table.query({
-        partition: partition('expiry'),
+        partition: keys.partition('expiry'),
         limit: request.limit,
         ...(request.from !== undefined && { after: request.from }),
         ...(request.cursor !== undefined && { cursor: request.cursor }),
@@ -240,12 +295,13 @@ export function certificateRows(context: { table: Table; runtime: Runtime; log: 
     async repair(entry: ExpiryEntry, row: CertificateRow): Promise<void> {
       await afterwards(entry.id, async () => {
         if (row.state === 'removed') await finishRemoval(row);
-        else if (row.version >= entry.version) await table.delete(entryKey(entry));
+        else if (row.version >= entry.version) await table.delete(keys.entry(entry));
       });
     },
 
     /** The certificate's row whatever its state. */
     getAnyState: get,
+    finishRemoval,
   };
 }
 
@@ -254,4 +310,17 @@ export type CertificateRows = ReturnType<typeof certificateRows>;
 /** Whether this content got into the row: a table that asks again after a lost answer is refused by its own first write. */
 function holds(row: CertificateRow, content: string | undefined): boolean {
   return content !== undefined && (row.content === content || row.previous === content);
+}
+
+/**
+ * Whether a change that was prepared has come into force: the certificate has that version or a later one; or, for a deletion, is gone.
+ * A certificate that is gone makes its earlier changes moot.
+ */
+export async function wasChanged(
+  rows: CertificateRows,
+  type: string,
+  change: { readonly id: string; readonly version: number },
+): Promise<boolean> {
+  const row = await rows.get(change.id);
+  return type === 'cert_deleted' ? row === undefined : row !== undefined && row.version >= change.version;
 }

@@ -1,22 +1,21 @@
+import type { CertificateContent } from '../certificate/certificate.ts';
 import { factsOf } from '../certificate/facts.ts';
 import { expiryProblem, keyProblem } from '../certificate/judgement.ts';
 import { parseContent } from '../certificate/pem.ts';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { Secret } from '../secret.ts';
-import { listCertificates } from './certificate-listing.ts';
-import type { CertificateRow, ContentPem, KeptFacts } from './certificate-row.ts';
+import { type CertificatePage, listCertificates } from './certificate-listing.ts';
+import { type CertificateRow, type ContentPem, checkContentSize, type KeptFacts } from './certificate-row.ts';
 import type { CertificateRows } from './certificate-rows.ts';
 import { certificateCrn } from './crn.ts';
-import type { Announce } from './events.ts';
+import type { Announce } from './delivery.ts';
 import { type Fields, invalid, memberOf, objectOf, optionalText, requiredText } from './fields.ts';
 import type { Instance } from './instance.ts';
-import { parseListQuery } from './list-query.ts';
+import { parseListQuery, parseSearchQuery } from './list-query.ts';
 
 const nameCharacters = 256;
 const descriptionCharacters = 1024;
-/** A row of the table, less room for its key. */
-const contentRowBytes = limits.tableRowBytes - 4096;
 
 /** A certificate as the REST API shows it. Moments are epoch milliseconds. */
 interface CertificateObject {
@@ -35,6 +34,9 @@ interface CertificateObject {
   readonly has_previous: boolean;
   readonly last_modified: number;
 }
+
+/** A version that is no longer in force: nobody says when it was changed, and nothing is kept from before it. */
+type PreviousObject = Omit<CertificateObject, 'last_modified'> & { readonly data: ContentPem };
 
 /**
  * The operations on the certificates of one instance, from request bodies to answer bodies. They throw `instance_not_found`,
@@ -67,6 +69,17 @@ export function certificates(context: {
     };
   }
 
+  function pageFor({ certificates, next }: CertificatePage) {
+    return {
+      totalScannedDocs: certificates.length,
+      certificates: certificates.map(objectFor),
+      nextPageInfo: {
+        startWithDocId: next ? certificateCrn(instance.crn, next.id) : '',
+        startWithOrderByValue: next ? String(next.expiresOn) : '',
+      },
+    };
+  }
+
   return {
     /** Body: `{name, description?, data: {content, priv_key?, intermediate?}}`. */
     async import(body: unknown): Promise<CertificateObject> {
@@ -74,8 +87,9 @@ export function certificates(context: {
       const name = requiredText(fields, 'name', nameCharacters);
       const description = optionalText(fields, 'description', descriptionCharacters) ?? '';
       const { pem, facts } = accept(objectOf(memberOf(fields, 'data'), 'data'), now());
-      const row = await rows.add({ name, description, ...facts }, pem, instance.limits.certificates);
-      announce('cert_imported', row);
+      const row = await announce('cert_imported', (along) =>
+        rows.add({ name, description, ...facts }, pem, instance.limits.certificates, along),
+      );
       return objectFor(row);
     },
 
@@ -86,14 +100,21 @@ export function certificates(context: {
       const current = await found(rows.get(id), id);
       judge(current);
       instance.rates.reimport(id);
-      const row = await found(rows.replaceContent(id, facts, pem, judge), id);
-      announce('cert_reimported', row);
-      return objectFor(row);
+      const change = announce('cert_reimported', (along) => rows.replaceContent(id, facts, pem, judge, along));
+      return objectFor(await found(change, id));
     },
 
     async download(id: string): Promise<CertificateObject & { readonly data: ContentPem }> {
       const { row, pem } = await found(rows.read(id), id);
       return { ...objectFor(row), data: pem };
+    },
+
+    /** The content before the one in force, and what that says of itself. Throws `instance_not_found` if there is none. */
+    async downloadPrevious(id: string): Promise<PreviousObject> {
+      const { row, pem } = await found(rows.readPrevious(id), id);
+      if (pem === undefined) throw new CodedError('instance_not_found', `certificate ${id} has no previous version`);
+      const { last_modified: _, ...previous } = objectFor({ ...row, ...factsIn(pem), previous: undefined });
+      return { ...previous, data: pem };
     },
 
     async metadata(id: string): Promise<CertificateObject> {
@@ -114,22 +135,28 @@ export function certificates(context: {
     },
 
     async delete(id: string): Promise<{ readonly message: string }> {
-      announce('cert_deleted', await found(rows.remove(id), id));
+      await found(
+        announce('cert_deleted', (along) => rows.remove(id, along)),
+        id,
+      );
       return { message: 'The certificate was deleted.' };
     },
 
     /** One page, as Certificate Manager's clients read it: the cursor is two strings, both empty on the last page. */
     async list(query: string) {
       const { from, pageNumber, pageSize } = parseListQuery(query, instance.crn);
-      const page = await listCertificates(rows, { from, skip: pageNumber * pageSize, size: pageSize });
-      return {
-        totalScannedDocs: page.certificates.length,
-        certificates: page.certificates.map(objectFor),
-        nextPageInfo: {
-          startWithDocId: page.next ? certificateCrn(instance.crn, page.next.id) : '',
-          startWithOrderByValue: page.next ? String(page.next.expiresOn) : '',
-        },
-      };
+      return pageFor(await listCertificates(rows, { from, skip: pageNumber * pageSize, size: pageSize }));
+    },
+
+    /**
+     * One page of what a search finds, in the form and order of a list. One request examines a bounded number of certificates, so a page
+     * may hold less than asked for, or nothing, and still name the next one.
+     */
+    async search(query: string) {
+      const { from, pageSize, matches } = parseSearchQuery(query, instance.crn);
+      return pageFor(
+        await listCertificates(rows, { from, skip: 0, size: pageSize, matches, examine: limits.searchedCertificates }),
+      );
     },
   };
 }
@@ -157,30 +184,30 @@ function accept(fields: Fields, nowMs: number): { readonly pem: ContentPem; read
   // A key may be left out, and a chain that does not hold is kept as it is: Certificate Manager looks at neither.
   const problem = (parsed.privateKey && keyProblem(parsed)) ?? expiryProblem({ leaf: parsed.leaf, chain: [] }, nowMs);
   if (problem !== undefined) throw problem;
-  const { domains, issuer, serial, notBefore, notAfter, signatureAlgorithm, keyAlgorithm } = factsOf(parsed);
   const pem: ContentPem = {
     content,
     ...(intermediate !== '' && { intermediate }),
     ...(key !== '' && { priv_key: key }),
   };
-  // Text between the PEM blocks is kept too, and may grow when it is written as JSON.
-  if (Buffer.byteLength(JSON.stringify(pem)) > contentRowBytes) {
-    throw new CodedError(
-      'certificate_too_large',
-      `certificate, chain and key together take more than ${contentRowBytes} bytes`,
-    );
-  }
+  checkContentSize(pem);
+  return { pem, facts: keptFacts(parsed) };
+}
+
+/** What a kept content says of itself. */
+function factsIn({ content, intermediate }: ContentPem): KeptFacts {
+  return keptFacts(parseContent({ certificate: content, ...(intermediate !== undefined && { intermediate }) }));
+}
+
+function keptFacts(content: CertificateContent): KeptFacts {
+  const { domains, issuer, serial, notBefore, notAfter, signatureAlgorithm, keyAlgorithm } = factsOf(content);
   return {
-    pem,
-    facts: {
-      domains,
-      issuer,
-      serialNumber: serial,
-      beginsOn: notBefore,
-      expiresOn: notAfter,
-      algorithm: signatureAlgorithm,
-      keyAlgorithm,
-    },
+    domains,
+    issuer,
+    serialNumber: serial,
+    beginsOn: notBefore,
+    expiresOn: notAfter,
+    algorithm: signatureAlgorithm,
+    keyAlgorithm,
   };
 }
 

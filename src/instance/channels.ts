@@ -3,13 +3,16 @@ import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Key, Row, Table } from '../table/table.ts';
+import { checkEndpoint } from './endpoint.ts';
+import { type ChannelType, newestSlackVersion } from './events.ts';
 import { type Fields, invalid, memberOf, objectOf, optionalBoolean, requiredText } from './fields.ts';
 import type { ChannelVersion, Instance } from './instance.ts';
+import { decodeRow, formatted } from './row-format.ts';
 
 /** Where notifications go, as the REST API shows it. */
 export interface Channel {
   readonly id: string;
-  readonly type: 'url';
+  readonly type: ChannelType;
   readonly endpoint: string;
   readonly is_active: boolean;
   /** Payload version, for ever the one it was made with. */
@@ -17,9 +20,10 @@ export interface Channel {
 }
 
 const channelSchema = z.object({
+  type: z.enum(['url', 'slack']),
   endpoint: z.string(),
   is_active: z.boolean(),
-  version: z.union([z.literal(4), z.literal(5)]),
+  version: z.literal([1, 2, 3, 4, 5] as const satisfies readonly ChannelVersion[]),
 });
 
 /** The channels of one instance, kept on the table. The operations take request bodies and throw coded errors. */
@@ -52,21 +56,20 @@ export function channels(context: { instance: Instance; table: Table; runtime: R
     list,
     get,
 
-    /** Body: `{type, endpoint, is_active?, version?}`; `version` is our own, and by default the newest that the instance offers. */
+    /** Body: `{type, endpoint, is_active?, version?}`; `version` is our own, and by default the newest of the type that the instance offers. */
     async create(body: unknown): Promise<Channel> {
       const fields = objectOf(body);
       const type = requiredText(fields, 'type', 20);
-      if (type === 'slack') throw new CodedError('instance_not_offered', 'channels of type slack are not offered');
-      if (type !== 'url') throw invalid('type is not url');
+      if (type !== 'slack' && type !== 'url') throw invalid('type is neither url nor slack');
       const endpoint = endpointOf(fields, instance);
       const is_active = optionalBoolean(fields, 'is_active') ?? true;
-      const version = versionOf(fields, instance);
+      const version = versionOf(fields, type, instance);
       instance.rates.channelCreate('');
       if ((await list()).length >= limits.channels) {
         throw new CodedError('instance_full', `the instance has ${limits.channels} channels, and takes no more`);
       }
       const id = runtime.newId();
-      await table.putIfAbsent(keyOf(id), { endpoint, is_active, version });
+      await table.putIfAbsent(keyOf(id), formatted({ type, endpoint, is_active, version }));
       return { id, type, endpoint, is_active, version };
     },
 
@@ -93,41 +96,24 @@ export function channels(context: { instance: Instance; table: Table; runtime: R
 export type Channels = ReturnType<typeof channels>;
 
 function decodeChannel(row: Row): Channel {
-  const parsed = channelSchema.safeParse(row);
-  if (!parsed.success) throw new CodedError('table_row_unreadable', `channel ${row.sort} cannot be understood`);
-  return { id: row.sort, type: 'url', ...parsed.data };
+  return { id: row.sort, ...decodeRow(channelSchema, row) };
 }
 
 function notFound(id: string): CodedError {
   return new CodedError('instance_not_found', `there is no channel ${id} in this instance`);
 }
 
-function versionOf(fields: Fields, instance: Instance): ChannelVersion {
-  const version = memberOf(fields, 'version') ?? instance.channelVersion;
-  if ((version !== 4 && version !== 5) || version > instance.channelVersion) {
-    throw invalid(`version is not a payload version from 4 to ${instance.channelVersion}`);
-  }
+/** The payload version of a new channel: the newest of its type that the instance offers, unless the request names an older one. */
+function versionOf(fields: Fields, type: ChannelType, instance: Instance): ChannelVersion {
+  const { channelVersion } = instance;
+  const newest = type === 'slack' && channelVersion > newestSlackVersion ? newestSlackVersion : channelVersion;
+  const asked = memberOf(fields, 'version') ?? newest;
+  const version = ([1, 2, 3, 4, 5] as const).find((known) => known === asked && known <= newest);
+  if (version === undefined) throw invalid(`version is not a payload version from 1 to ${newest}`);
   return version;
 }
 
-/** Certificate Manager wants a public address with TLS. On this machine, where that is allowed, plain HTTP will do. */
 function endpointOf(fields: Fields, instance: Instance): string {
   const endpoint = requiredText(fields, 'endpoint', limits.channelEndpointCharacters);
-  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
-  if (url === undefined) throw invalid('endpoint is not a URL');
-  if (url.username !== '' || url.password !== '') throw invalid('endpoint carries a user name or password');
-  if (isLoopback(url.hostname)) {
-    if (!instance.allowLoopbackChannels)
-      throw invalid('endpoint is on this machine, which this instance does not allow');
-    if (url.protocol === 'http:') return endpoint;
-  }
-  if (url.protocol !== 'https:') throw invalid('endpoint does not begin with https:');
-  return endpoint;
-}
-
-function isLoopback(hostname: string): boolean {
-  // The URL parser has brought other spellings of addresses (decimal, octal, short) to this one.
-  return /^(localhost\.?|.+\.localhost\.?|127\.\d+\.\d+\.\d+|0\.0\.0\.0|\[::1?\]|\[::ffff:7f[0-9a-f]{2}:[0-9a-f]{1,4}\])$/.test(
-    hostname,
-  );
+  return checkEndpoint(endpoint, { loopback: instance.allowLoopbackChannels, private: instance.allowPrivateChannels });
 }

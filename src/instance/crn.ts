@@ -8,6 +8,11 @@ export function isInstanceCrn(text: string): boolean {
   return text.length <= limits.crnCharacters && instancePattern.test(text);
 }
 
+/** The CRN of an instance of our own in a region. */
+export function instanceCrnOf(region: string, guid: string): string {
+  return `crn:v1:bluemix:public:cloudcerts:${region}:a/${'0'.repeat(31)}1:${guid}::`;
+}
+
 /** The CRN of a certificate: the instance CRN without its last colon, then `certificate:<id>`. */
 export function certificateCrn(instanceCrn: string, id: string): string {
   return `${instanceCrn.slice(0, -1)}certificate:${id}`;

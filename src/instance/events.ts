@@ -1,17 +1,36 @@
-import type { CertificateRow } from './certificate-row.ts';
 import { certificateCrn } from './crn.ts';
 import type { ChannelVersion, Instance } from './instance.ts';
 
-/** Everything known about a kind of event: the first payload version whose channels get it. */
+const never = Number.POSITIVE_INFINITY;
+
+/** Everything known about a kind of event: the first payload version of each type of channel that gets it, and its words for people. */
 const eventKinds = {
-  cert_reimported: { from: 4 },
-  test_notification_channel: { from: 4 },
+  test_notification_channel: { url: 1, slack: 1, text: 'This is a test of this notification channel.' },
+  cert_about_to_expire_reimport_required: {
+    url: 1,
+    slack: 1,
+    text: 'These certificates are about to expire. Reimport them:',
+  },
+  cert_expired_reimport_required: { url: 1, slack: 1, text: 'These certificates have expired. Reimport them:' },
+  cert_reimported: { url: 2, slack: 2, text: 'These certificates were reimported:' },
   // Our own: Certificate Manager says nothing when a certificate is imported or deleted.
-  cert_imported: { from: 5 },
-  cert_deleted: { from: 5 },
-} as const satisfies Record<string, { readonly from: ChannelVersion }>;
+  cert_imported: { url: 5, slack: never, text: 'These certificates were imported:' },
+  cert_deleted: { url: 5, slack: never, text: 'These certificates were deleted:' },
+  // Certificate Manager confirms to Slack, and to Slack alone, that a channel was saved.
+  notification_channel_saved: { url: never, slack: 1, text: 'This notification channel was saved.' },
+} as const satisfies Record<string, { readonly url: number; readonly slack: number; readonly text: string }>;
 
 export type EventType = keyof typeof eventKinds;
+export const eventTypes = Object.keys(eventKinds) as readonly EventType[];
+
+/** What happens to one certificate by a request. */
+export type ChangeEvent = 'cert_imported' | 'cert_reimported' | 'cert_deleted';
+
+/** What happens to a channel; told to it alone, also when it is switched off. */
+export type ChannelEvent = 'test_notification_channel' | 'notification_channel_saved';
+
+export const isChannelEvent = (type: EventType): type is ChannelEvent =>
+  type === 'test_notification_channel' || type === 'notification_channel_saved';
 
 /** Something that happened, ready to be told to channels of any version. */
 export interface InstanceEvent {
@@ -19,11 +38,12 @@ export interface InstanceEvent {
   readonly type: EventType;
   /** Epoch milliseconds. */
   readonly at: number;
-  readonly item: EventItem;
+  /** The certificates concerned. Those of an event about expiry all expire on the same day, by UTC. */
+  readonly items: readonly EventItem[];
 }
 
 /** A certificate in a notification. The order of the members is the one that was seen in real ones. */
-interface EventItem {
+export interface EventItem {
   readonly cert_crn: string;
   /** Comma separated. */
   readonly domains: string;
@@ -32,43 +52,84 @@ interface EventItem {
   readonly name: string;
 }
 
-/** Tells the channels of an instance what happened to a certificate. Returns at once. */
-export type Announce = (type: Exclude<EventType, 'test_notification_channel'>, row: CertificateRow) => void;
+/** Types of channels: one that gets signed notifications, and one of Slack, which gets plain words. */
+export type ChannelType = 'url' | 'slack';
 
-/** Whether channels of this version get events of this type. */
-export function isFor(version: ChannelVersion, type: EventType): boolean {
-  return version >= eventKinds[type].from;
+/** The newest payload version of Slack channels: Certificate Manager's third, which tells of ordered certificates too. */
+export const newestSlackVersion = 3;
+
+/** Whether channels of this type and version get events of this type. */
+export function isFor(
+  channel: { readonly type: ChannelType; readonly version: ChannelVersion },
+  type: EventType,
+): boolean {
+  return channel.version >= eventKinds[type][channel.type];
 }
 
 /** The item of a certificate. */
-export function certificateItem(instance: Instance, row: CertificateRow): EventItem {
+export function certificateItem(
+  instanceCrn: string,
+  certificate: {
+    readonly id: string;
+    readonly domains: readonly string[];
+    readonly expiresOn: number;
+    readonly name: string;
+  },
+): EventItem {
   return {
-    cert_crn: certificateCrn(instance.crn, row.id),
-    domains: row.domains.join(','),
-    expires_on: row.expiresOn,
-    name: row.name,
+    cert_crn: certificateCrn(instanceCrn, certificate.id),
+    domains: certificate.domains.join(','),
+    expires_on: certificate.expiresOn,
+    name: certificate.name,
   };
 }
 
 /** The item of the test event: a certificate that does not exist, with values as they were seen. */
-export function testItem(instance: Instance, at: number): EventItem {
+export function testItem(instanceCrn: string, at: number): EventItem {
   return {
-    cert_crn: certificateCrn(instance.crn, '12345678-9012-3456-7890-123456789012'),
+    cert_crn: certificateCrn(instanceCrn, '12345678-9012-3456-7890-123456789012'),
     domains: 'notification.test.com',
     expires_on: new Date(at).toISOString(),
     name: 'certificate name',
   };
 }
 
-/** The claims of a notification. Version 4 has no time and no id of any kind, so two events may give the same bytes; version 5 has both. */
-export function claimsOf(instance: Instance, event: InstanceEvent, version: ChannelVersion) {
+/**
+ * The claims of a notification in the payload version of a channel. 1 knows expiry alone, and so no type; 2 has types; 3 says of each
+ * certificate when it expires; 4 knows ordered certificates, which changes nothing in these events. Up to there nothing tells two
+ * events of the same content apart: 5, our own, has an id and a time.
+ */
+export function claimsOf(
+  instance: Pick<Instance, 'crn' | 'channelVersion'>,
+  event: InstanceEvent,
+  version: ChannelVersion,
+): Readonly<Record<string, unknown>> {
+  const items = event.items.map(({ cert_crn, domains, expires_on, name }) =>
+    version >= 3 ? { cert_crn, domains, expires_on, name } : { cert_crn, domains, name },
+  );
+  const dated = version <= 2 || event.type === 'cert_about_to_expire_reimport_required';
   return {
     instance_crn: instance.crn,
     certificate_manager_url: `https://cloud.ibm.com/services/cloudcerts/${encodeURIComponent(instance.crn)}`,
-    event_type: event.type,
-    certificates: [event.item],
+    ...(version >= 2 && { event_type: event.type }),
+    ...(dated && { expiry_date: expiryDay(event.items[0]?.expires_on ?? event.at) }),
+    [version === 1 ? 'expiring_certificates' : 'certificates']: items,
     version,
     latestVersion: instance.channelVersion,
     ...(version >= 5 && { event_id: event.id, event_time: event.at }),
   };
+}
+
+/** Midnight, by UTC, of the day of a moment. */
+function expiryDay(moment: number | string): number {
+  return new Date(moment).setUTCHours(0, 0, 0, 0);
+}
+
+/** What a Slack channel gets: words for people, with the characters escaped that mean something there (Slack, "Formatting text"). */
+export function slackMessage(instance: Pick<Instance, 'crn'>, event: InstanceEvent): { readonly text: string } {
+  const escaped = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+  const line = ({ name, domains, expires_on, cert_crn }: EventItem) =>
+    `• ${escaped(name)} (${escaped(domains)}), expires ${new Date(expires_on).toISOString().slice(0, 10)}, ${cert_crn}`;
+  const lines = isChannelEvent(event.type) ? [] : event.items.map(line);
+  return { text: [eventKinds[event.type].text, ...lines, instance.crn].join('\n') };
 }

@@ -1,11 +1,14 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { CodedError } from '../errors.ts';
-import type { InstanceOptions, Role } from './instance.ts';
+import { Secret } from '../secret.ts';
+import { apiKeyHash, type KnownApiKey, type Role } from './api-keys.ts';
 
 /** An answer of the token endpoint: IBM IAM's shapes (go-sdk-core, `iam_authenticator.go`). */
 export interface TokenAnswer {
   readonly status: 200 | 400;
   readonly body: Readonly<Record<string, string | number>>;
+  /** The name of the API key, where it is known. Not for the client. */
+  readonly caller?: string;
 }
 
 /** Who sent a request: the name of its API key, and its role in each instance that knows the key. */
@@ -23,33 +26,20 @@ export interface Iam {
   authenticate(authorization: string | undefined): Caller;
 }
 
-type KeyHolder = Pick<InstanceOptions, 'crn' | 'apiKeys'>;
-
-interface KnownKey extends Caller {
-  readonly hash: Buffer;
-}
+/** Who is behind the API key of this hash, as of now; undefined if nobody is. */
+export type FindCaller = (hash: string) => Caller | undefined;
 
 const apiKeyGrant = 'urn:ibm:params:oauth:grant-type:apikey';
 const lifetimeSeconds = 3600;
 
 /**
  * Access tokens are `<body>.<HMAC of it>` under a key of this process: nothing is kept for each, and after a restart clients exchange
- * their API key again, as they do after any 401. API keys are kept as hashes.
+ * their API key again, as they do after any 401. A token names its API key by hash, and is good for as long as that is known.
  */
-export function createIam(instances: readonly KeyHolder[], now: () => number): Iam {
+export function createIam(find: FindCaller, now: () => number): Iam {
   const processKey = randomBytes(32);
   const hmac = (text: string) => createHmac('sha256', processKey).update(text).digest();
-  const hashOf = (apiKey: string) => hmac(`api key ${apiKey}`);
   const macOf = (body: string) => hmac(`token ${body}`);
-  const keys = knownKeys(instances, hashOf);
-
-  function find(apiKey: string): number {
-    const hash = hashOf(apiKey);
-    let found = -1;
-    // Every key is compared, so that the time says nothing about which one matched.
-    for (const [index, key] of keys.entries()) if (timingSafeEqual(key.hash, hash)) found = index;
-    return found;
-  }
 
   return {
     exchange(form) {
@@ -57,14 +47,17 @@ export function createIam(instances: readonly KeyHolder[], now: () => number): I
       if (fields.get('grant_type') !== apiKeyGrant) {
         return refusal('BXNIM0137E', `The grant_type must be ${apiKeyGrant}; this server offers no other.`);
       }
-      const index = find(fields.get('apikey') ?? '');
-      if (index < 0) return refusal('BXNIM0415E', 'The API key is not known here.');
+      // The time that looking it up takes tells of hashes at the most, and those cannot be chosen.
+      const hash = apiKeyHash(new Secret(fields.get('apikey') ?? ''));
+      const caller = find(hash);
+      if (caller === undefined) return refusal('BXNIM0415E', 'The API key is not known here.');
       const issued = Math.floor(now() / 1000);
       const expiration = issued + lifetimeSeconds;
-      const claims = { key: index, exp: expiration, id: randomBytes(12).toString('hex') };
+      const claims = { key: hash, exp: expiration, id: randomBytes(12).toString('hex') };
       const body = Buffer.from(JSON.stringify(claims)).toString('base64url');
       return {
         status: 200,
+        caller: caller.name,
         body: {
           access_token: `${body}.${macOf(body).toString('base64url')}`,
           refresh_token: 'not_supported',
@@ -81,8 +74,8 @@ export function createIam(instances: readonly KeyHolder[], now: () => number): I
       if (body === undefined || seal === undefined || !timingSafeEqual(macOf(body), Buffer.from(seal, 'base64url'))) {
         throw new CodedError('instance_unauthorized', 'Unauthorized');
       }
-      const claims = JSON.parse(Buffer.from(body, 'base64url').toString()) as { key: number; exp: number };
-      const caller = keys[claims.key];
+      const claims = JSON.parse(Buffer.from(body, 'base64url').toString()) as { key: string; exp: number };
+      const caller = find(claims.key);
       if (caller === undefined || claims.exp * 1000 <= now()) {
         throw new CodedError('instance_unauthorized', 'Unauthorized');
       }
@@ -91,18 +84,19 @@ export function createIam(instances: readonly KeyHolder[], now: () => number): I
   };
 }
 
-/** Each API key once, with its roles: two instances may know the same key. */
-function knownKeys(instances: readonly KeyHolder[], hashOf: (apiKey: string) => Buffer): readonly KnownKey[] {
-  const found = new Map<string, { name: string; hash: Buffer; roles: Map<string, Role> }>();
-  for (const instance of instances) {
-    for (const { name, key, role } of instance.apiKeys) {
-      const hash = hashOf(key.reveal());
-      const known = found.get(hash.toString('hex')) ?? { name, hash, roles: new Map<string, Role>() };
-      known.roles.set(instance.crn, role);
-      found.set(hash.toString('hex'), known);
+/** Who is behind each API key of these instances, by hash: two instances may know the same key. */
+export function callersOf(
+  instances: Iterable<{ readonly crn: string; readonly apiKeys: readonly KnownApiKey[] }>,
+): ReadonlyMap<string, Caller> {
+  const found = new Map<string, { name: string; roles: Map<string, Role> }>();
+  for (const { crn, apiKeys } of instances) {
+    for (const { name, role, hash } of apiKeys) {
+      const known = found.get(hash) ?? { name, roles: new Map<string, Role>() };
+      known.roles.set(crn, role);
+      found.set(hash, known);
     }
   }
-  return [...found.values()];
+  return found;
 }
 
 function refusal(errorCode: string, errorMessage: string): TokenAnswer {

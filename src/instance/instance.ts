@@ -1,7 +1,8 @@
-import { createPublicKey, generateKeyPair, type KeyObject } from 'node:crypto';
-import { promisify } from 'node:util';
+import { createPublicKey, type KeyObject } from 'node:crypto';
 import { CodedError } from '../errors.ts';
 import type { Secret } from '../secret.ts';
+import type { Table } from '../table/table.ts';
+import { apiKeyHash, checkApiKey, type KnownApiKey, type Role } from './api-keys.ts';
 import { isInstanceCrn } from './crn.ts';
 import {
   type InstanceLimits,
@@ -10,12 +11,13 @@ import {
   type LimitOptions,
   resolveLimits,
 } from './instance-limits.ts';
+import type { Sealer } from './sealer.ts';
+import { keptSigningKey } from './signing-key.ts';
 
-/** What an API key may do: each role also what the one before it may. */
-export type Role = 'reader' | 'writer' | 'manager';
+export type { Role };
 
-/** Payload versions of notifications that can be made. 4 is Certificate Manager's last, 5 our own. */
-export type ChannelVersion = 4 | 5;
+/** Payload versions of notifications: 1 to 4 are Certificate Manager's, 5 is our own. */
+export type ChannelVersion = 1 | 2 | 3 | 4 | 5;
 
 export interface ApiKey {
   /** For logs. */
@@ -24,18 +26,20 @@ export interface ApiKey {
   readonly role: Role;
 }
 
-/** One instance as configured. */
+/** One instance as configured: API keys as they are, or only their hashes. */
 export interface InstanceOptions {
   /** `crn:v1:<cloud>:<type>:cloudcerts:<region>:<scope>:<guid>::` */
   readonly crn: string;
-  readonly apiKeys: readonly ApiKey[];
-  /** RSA private key of 2048 bits or more that signs notifications. Made when absent, and then different after each start. */
+  readonly apiKeys: readonly (ApiKey | KnownApiKey)[];
+  /** RSA private key of 2048 bits or more that signs notifications. When absent: one that is made once and kept sealed on the table. */
   readonly signingKey?: KeyObject;
   /** The newest payload version, which new channels get. Default 5. */
   readonly channelVersion?: ChannelVersion;
   readonly limits?: LimitOptions;
   /** Lets channels have `http:` endpoints on this machine. Default false. */
   readonly allowLoopbackChannels?: boolean;
+  /** Lets channels have endpoints at addresses that are not of the public Internet. Default false. */
+  readonly allowPrivateChannels?: boolean;
 }
 
 /** One instance as served. */
@@ -49,32 +53,30 @@ export interface Instance {
   readonly limits: InstanceLimits;
   readonly rates: InstanceRates;
   readonly allowLoopbackChannels: boolean;
+  readonly allowPrivateChannels: boolean;
 }
 
-const generate = promisify(generateKeyPair);
-
-/** The instance that these options describe. Throws `configuration_invalid`. */
+/** The instance that these options describe. Throws `configuration_invalid`, and what table and root key throw. */
 export async function openInstance(
   options: InstanceOptions,
-  context: { readonly now: () => number; readonly limits?: LimitOptions | undefined },
+  context: {
+    readonly now: () => number;
+    readonly limits?: LimitOptions | undefined;
+    readonly table: Table;
+    readonly sealer: Sealer;
+  },
 ): Promise<Instance> {
-  if (!isInstanceCrn(options.crn))
-    throw invalid(`"${options.crn}" is not the CRN of an instance (ten segments, ending in "::")`);
-  const seen = new Set<string>();
-  for (const { name, key } of options.apiKeys) {
-    const text = key.reveal();
-    if (text === '') throw invalid(`the API key "${name}" of ${options.crn} is empty`);
-    if (seen.has(text)) throw invalid(`the API key "${name}" of ${options.crn} is there twice`);
-    seen.add(text);
-  }
-  const signingKey = options.signingKey ?? (await generate('rsa', { modulusLength: 2048 })).privateKey;
+  const { crn } = options;
+  if (!isInstanceCrn(crn)) throw invalid(`"${crn}" is not the CRN of an instance (ten segments, ending in "::")`);
+  const { table, sealer } = context;
+  const signingKey = options.signingKey ?? (await keptSigningKey({ table, sealer, instanceCrn: crn }));
   if (signingKey.type !== 'private' || signingKey.asymmetricKeyType !== 'rsa' || bits(signingKey) < 2048) {
-    throw invalid(`the signing key of ${options.crn} is not an RSA private key of at least 2048 bits`);
+    throw invalid(`the signing key of ${crn} is not an RSA private key of at least 2048 bits`);
   }
   const publicKey = createPublicKey(signingKey);
   const limits = resolveLimits(options.limits ?? context.limits);
   return {
-    crn: options.crn,
+    crn,
     signingKey,
     publicKeyPem: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
     publicKeyJwk: { ...publicKey.export({ format: 'jwk' }) },
@@ -82,7 +84,21 @@ export async function openInstance(
     limits,
     rates: instanceRates(limits, context.now),
     allowLoopbackChannels: options.allowLoopbackChannels ?? false,
+    allowPrivateChannels: options.allowPrivateChannels ?? false,
   };
+}
+
+/** The API keys of these options by their hashes. Throws `configuration_invalid` for short keys and for one that is there twice. */
+export function knownApiKeys({ crn, apiKeys }: Pick<InstanceOptions, 'crn' | 'apiKeys'>): readonly KnownApiKey[] {
+  const known = new Map<string, KnownApiKey>();
+  for (const given of apiKeys) {
+    if ('key' in given) checkApiKey(given.key, `the API key "${given.name}" of ${crn}`);
+    const { name, role } = given;
+    const hash = 'key' in given ? apiKeyHash(given.key) : given.hash;
+    if (known.has(hash)) throw invalid(`the API key "${name}" of ${crn} is there twice`);
+    known.set(hash, { name, role, hash });
+  }
+  return [...known.values()];
 }
 
 function bits(key: KeyObject): number {

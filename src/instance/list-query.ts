@@ -1,3 +1,4 @@
+import { limits } from '../limits.ts';
 import { parseCertificateCrn } from './crn.ts';
 import { invalid } from './fields.ts';
 
@@ -36,6 +37,38 @@ export function parseListQuery(query: string, instanceCrn: string): ListQuery {
   return { from: { id: crn.id, expiresOn: Number(value) }, pageNumber: 0, pageSize };
 }
 
+/** What a search asks for. */
+export interface SearchQuery extends Omit<ListQuery, 'pageNumber'> {
+  readonly matches: (certificate: {
+    readonly name: string;
+    readonly domains: readonly string[];
+    readonly issuer: string;
+  }) => boolean;
+}
+
+/**
+ * The query of a search: that of a listing, and `q`. A term finds what contains it in its name, a domain or its issuer; in double
+ * quotes, what is exactly that. Upper and lower case are alike. Throws `instance_request_invalid`.
+ */
+export function parseSearchQuery(query: string, instanceCrn: string): SearchQuery {
+  const { from, pageNumber, pageSize } = parseListQuery(query, instanceCrn);
+  if (pageNumber > 0) throw invalid('page_number: a search goes on from a cursor alone');
+  const given = parseQuery(query).get('q') ?? '';
+  const quoted = /^"(.*)"$/s.exec(given);
+  const term = folded(quoted?.[1] ?? given);
+  if (term === '') throw invalid('q, the term to search for, is missing');
+  if ([...term].length > limits.searchCharacters)
+    throw invalid(`q is longer than ${limits.searchCharacters} characters`);
+  const fits =
+    quoted === null ? (text: string) => folded(text).includes(term) : (text: string) => folded(text) === term;
+  return { from, pageSize, matches: ({ name, domains, issuer }) => [name, ...domains, issuer].some(fits) };
+}
+
+/** One spelling of what people take for the same text. */
+function folded(text: string): string {
+  return text.normalize('NFC').toLowerCase();
+}
+
 /** The parts of a raw query string. The last of several counts. Throws `instance_request_invalid` for a broken percent escape. */
 export function parseQuery(query: string): ReadonlyMap<string, string> {
   const parts = new Map<string, string>();
@@ -50,7 +83,8 @@ export function parseQuery(query: string): ReadonlyMap<string, string> {
   return parts;
 }
 
-function wholeNumber(parts: ReadonlyMap<string, string>, name: string, otherwise: number): number {
+/** A query part that is a whole number. Throws `instance_request_invalid`. */
+export function wholeNumber(parts: ReadonlyMap<string, string>, name: string, otherwise: number): number {
   const text = parts.get(name) ?? '';
   if (text === '') return otherwise;
   if (!/^\d{1,9}$/.test(text)) throw invalid(`${name} is not a whole number`);

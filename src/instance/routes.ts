@@ -1,11 +1,14 @@
 import { CodedError } from '../errors.ts';
+import type { AuditAction, AuditTarget } from './audit.ts';
 import type { Certificates } from './certificates.ts';
-import type { Channels } from './channels.ts';
+import type { Channel, Channels } from './channels.ts';
 import { isInstanceCrn, parseCertificateCrn } from './crn.ts';
+import type { DeadLetters } from './dead-letters.ts';
 import type { Deliveries } from './delivery.ts';
-import { invalid } from './fields.ts';
+import { invalid, objectOf } from './fields.ts';
 import type { Instance, Role } from './instance.ts';
 import { parseQuery } from './list-query.ts';
+import type { Repository } from './repository.ts';
 
 /** One instance with everything that works for it. */
 export interface Room {
@@ -13,12 +16,14 @@ export interface Room {
   readonly certificates: Certificates;
   readonly channels: Channels;
   readonly deliveries: Deliveries;
+  readonly deadLetters: DeadLetters;
+  readonly repository: Repository;
 }
 
 /** What a route needs of a request. */
 interface Call {
   readonly room: Room;
-  /** Id of the certificate or of the channel that the path names; empty where it names none. */
+  /** Id of the certificate, the channel or the dead letter that the path names; empty where it names none. */
   readonly id: string;
   /** Raw, without the question mark. */
   readonly query: string;
@@ -30,23 +35,36 @@ interface Call {
 export interface Route {
   readonly name: string;
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
-  /** After `/api`. `{I}` and `{C}` stand for the CRN of an instance and of a certificate, `{ch}` for the id of a channel. */
+  /** After `/api`. `{I}` and `{C}` stand for the CRN of an instance and of a certificate, `{ch}` and `{dl}` for the id of a channel and of a dead letter. */
   readonly path: string;
+  /** What the audit line calls it, and what it has to do with. */
+  readonly action: AuditAction;
+  readonly target?: AuditTarget;
   /** The least role that may, or that anyone may, without a token. */
   readonly role: Role | 'anyone';
   /** Answers 200 with what this returns. */
   readonly run: (call: Call) => unknown;
 }
 
-const notOffered = () => {
-  throw new CodedError('instance_not_offered', 'not configured');
-};
+/** Orders and renewals take an account with a certificate authority, which no instance has yet. The same for every certificate, here or not. */
+async function notConfigured({ body }: Call): Promise<never> {
+  objectOf(await body());
+  throw new CodedError('instance_not_configured', 'ordering and renewal are not configured for this instance');
+}
+
+/** Whether a body switches something on. What is left out, or was never read, switches off. */
+function isOn(body: unknown, member: string): 'on' | 'off' {
+  const fields = (body ?? {}) as Readonly<Record<string, unknown>>;
+  return Object.hasOwn(fields, member) && fields[member] === true ? 'on' : 'off';
+}
 
 export const routes: readonly Route[] = [
   {
     name: 'import',
     method: 'POST',
     path: '/v3/{I}/certificates/import',
+    action: 'cloudcerts.certificate.import',
+    target: 'certificate',
     role: 'manager',
     run: async ({ room, body }) => room.certificates.import(await body()),
   },
@@ -54,6 +72,8 @@ export const routes: readonly Route[] = [
     name: 'reimport',
     method: 'PUT',
     path: '/v1/certificate/{C}',
+    action: 'cloudcerts.certificate.reimport',
+    target: 'certificate',
     role: 'manager',
     run: async ({ room, id, body }) => room.certificates.reimport(id, await body()),
   },
@@ -61,6 +81,8 @@ export const routes: readonly Route[] = [
     name: 'download',
     method: 'GET',
     path: '/v2/certificate/{C}',
+    action: 'cloudcerts.certificate.download',
+    target: 'certificate',
     role: 'writer',
     run: ({ room, id }) => room.certificates.download(id),
   },
@@ -68,6 +90,8 @@ export const routes: readonly Route[] = [
     name: 'metadata',
     method: 'GET',
     path: '/v1/certificate/{C}/metadata',
+    action: 'cloudcerts.certificate-metadata.read',
+    target: 'certificate',
     role: 'reader',
     run: ({ room, id }) => room.certificates.metadata(id),
   },
@@ -75,6 +99,8 @@ export const routes: readonly Route[] = [
     name: 'update',
     method: 'POST',
     path: '/v3/certificate/{C}',
+    action: 'cloudcerts.certificate-metadata.update',
+    target: 'certificate',
     role: 'writer',
     run: async ({ room, id, body }) => room.certificates.update(id, await body()),
   },
@@ -82,6 +108,8 @@ export const routes: readonly Route[] = [
     name: 'delete',
     method: 'DELETE',
     path: '/v2/certificate/{C}',
+    action: 'cloudcerts.certificate.delete',
+    target: 'certificate',
     role: 'manager',
     run: ({ room, id }) => room.certificates.delete(id),
   },
@@ -89,6 +117,7 @@ export const routes: readonly Route[] = [
     name: 'list',
     method: 'GET',
     path: '/v3/{I}/certificates',
+    action: 'cloudcerts.certificates.read',
     role: 'reader',
     run: ({ room, query }) => room.certificates.list(query),
   },
@@ -96,6 +125,7 @@ export const routes: readonly Route[] = [
     name: 'channel_list',
     method: 'GET',
     path: '/v1/instances/{I}/notifications/channels',
+    action: 'cloudcerts.notification-channels.list',
     role: 'reader',
     run: ({ room }) => room.channels.list(),
   },
@@ -103,13 +133,16 @@ export const routes: readonly Route[] = [
     name: 'channel_create',
     method: 'PUT',
     path: '/v1/instances/{I}/notifications/channels',
+    action: 'cloudcerts.notification-channel.create',
+    target: 'channel',
     role: 'manager',
-    run: async ({ room, body }) => room.channels.create(await body()),
+    run: async ({ room, body }) => confirmed(room, await room.channels.create(await body())),
   },
   {
     name: 'public_key',
     method: 'GET',
     path: '/v1/instances/{I}/notifications/publickey',
+    action: 'cloudcerts.notification-channels-publickey.read',
     role: 'anyone',
     run: ({ room, query }) => publicKey(room.instance, query),
   },
@@ -117,13 +150,17 @@ export const routes: readonly Route[] = [
     name: 'channel_update',
     method: 'POST',
     path: '/v1/instances/{I}/notifications/{ch}',
+    action: 'cloudcerts.notification-channel.update',
+    target: 'channel',
     role: 'manager',
-    run: async ({ room, id, body }) => room.channels.updateEndpoint(id, await body()),
+    run: async ({ room, id, body }) => confirmed(room, await room.channels.updateEndpoint(id, await body())),
   },
   {
     name: 'channel_toggle',
     method: 'PUT',
     path: '/v1/instances/{I}/notifications/{ch}/state',
+    action: (body) => `cloudcerts.notification-channel.set-${isOn(body, 'enabled')}`,
+    target: 'channel',
     role: 'manager',
     run: async ({ room, id, body }) => room.channels.toggle(id, await body()),
   },
@@ -131,6 +168,8 @@ export const routes: readonly Route[] = [
     name: 'channel_delete',
     method: 'DELETE',
     path: '/v1/instances/{I}/notifications/{ch}',
+    action: 'cloudcerts.notification-channel.delete',
+    target: 'channel',
     role: 'manager',
     run: ({ room, id }) => room.channels.delete(id),
   },
@@ -138,14 +177,79 @@ export const routes: readonly Route[] = [
     name: 'channel_test',
     method: 'POST',
     path: '/v3/instances/{I}/notifications/{ch}/test',
+    action: 'cloudcerts.notification-channel.test',
+    target: 'channel',
     role: 'reader',
     run: ({ room, id }) => testChannel(room, id),
   },
-  { name: 'order', method: 'POST', path: '/v1/{I}/certificates/order', role: 'manager', run: notOffered },
-  { name: 'renew', method: 'POST', path: '/v1/certificate/{C}/renew', role: 'manager', run: notOffered },
-  { name: 'order_policy', method: 'PUT', path: '/v1/certificate/{C}/order/policy', role: 'manager', run: notOffered },
-  { name: 'search', method: 'GET', path: '/v3/{I}/certificates/search', role: 'reader', run: notOffered },
-  { name: 'repository', method: 'GET', path: '/v2/{I}/certificates/metadata', role: 'reader', run: notOffered },
+  {
+    name: 'search',
+    method: 'GET',
+    path: '/v3/{I}/certificates/search',
+    action: 'cloudcerts.certificates.search',
+    role: 'reader',
+    run: ({ room, query }) => room.certificates.search(query),
+  },
+  {
+    name: 'repository',
+    method: 'GET',
+    path: '/v2/{I}/certificates/metadata',
+    action: 'cloudcerts.certificates-metadata.search',
+    role: 'reader',
+    run: ({ room }) => room.repository.counts(),
+  },
+  {
+    name: 'previous',
+    method: 'GET',
+    path: '/v2/certificate/{C}/previous',
+    action: 'cloudcerts.certificate.download',
+    target: 'certificate',
+    role: 'writer',
+    run: ({ room, id }) => room.certificates.downloadPrevious(id),
+  },
+  {
+    name: 'dead_letter_list',
+    method: 'GET',
+    path: '/v3/instances/{I}/notifications/dead-letters',
+    action: 'cloudcerts.notification-dead-letters.list',
+    role: 'manager',
+    run: ({ room, query }) => room.deadLetters.list(query),
+  },
+  {
+    name: 'dead_letter_resend',
+    method: 'POST',
+    path: '/v3/instances/{I}/notifications/dead-letters/{dl}/resend',
+    action: 'cloudcerts.notification-dead-letter.resend',
+    target: 'dead_letter',
+    role: 'manager',
+    run: ({ room, id }) => room.deadLetters.resend(id),
+  },
+  {
+    name: 'order',
+    method: 'POST',
+    path: '/v1/{I}/certificates/order',
+    action: 'cloudcerts.certificate.order',
+    role: 'manager',
+    run: notConfigured,
+  },
+  {
+    name: 'renew',
+    method: 'POST',
+    path: '/v1/certificate/{C}/renew',
+    action: 'cloudcerts.certificate.renew',
+    target: 'certificate',
+    role: 'manager',
+    run: notConfigured,
+  },
+  {
+    name: 'order_policy',
+    method: 'PUT',
+    path: '/v1/certificate/{C}/order/policy',
+    action: (body) => `cloudcerts.certificate-order-autorenew.set-${isOn(body, 'auto_renew_enabled')}`,
+    target: 'certificate',
+    role: 'manager',
+    run: notConfigured,
+  },
 ];
 
 /** Where a path leads: the operations there by method, and what the path names. */
@@ -192,7 +296,7 @@ function matchSegment(
     return segment === part || (part === 'publickey' && segment.toLowerCase() === part) ? {} : undefined;
   }
   const text = decodeOnce(segment);
-  if (part === '{ch}') return /^[\w-]{1,64}$/.test(text) ? { id: text } : undefined;
+  if (part === '{ch}' || part === '{dl}') return /^[\w-]{1,64}$/.test(text) ? { id: text } : undefined;
   if (part === '{C}') return parseCertificateCrn(text);
   return isInstanceCrn(text) ? { instanceCrn: text } : undefined;
 }
@@ -216,6 +320,12 @@ function publicKey(instance: Instance, query: string): unknown {
 async function testChannel({ instance, channels, deliveries }: Room, id: string) {
   const channel = await channels.get(id);
   instance.rates.channelTest(id);
-  deliveries.test(channel);
+  await deliveries.tellChannel('test_notification_channel', channel);
   return { message: 'The test notification is on its way.' };
+}
+
+/** Certificate Manager tells Slack, and Slack alone, that a channel was saved. */
+async function confirmed({ deliveries }: Room, channel: Channel): Promise<Channel> {
+  await deliveries.tellChannel('notification_channel_saved', channel);
+  return channel;
 }

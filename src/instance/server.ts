@@ -1,20 +1,24 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import { isIPv4 } from 'node:net';
 import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { errorFields, type Log } from '../log.ts';
 import { listen } from '../receiver/listen.ts';
+import type { TlsFiles } from '../receiver/tls-files.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Table } from '../table/table.ts';
-import { certificateRows } from './certificate-rows.ts';
-import { certificates } from './certificates.ts';
-import { channels } from './channels.ts';
-import { type DeliveryPolicy, defaultDeliveryPolicy, delivery } from './delivery.ts';
+import { type AuditNotes, audited } from './audit.ts';
+import type { DeliveryPolicy } from './delivery.ts';
+import { healthAnswer } from './health.ts';
 import { type Answer, errorAnswer, parseJson, readBody, send } from './http.ts';
 import { createIam, type Iam } from './iam.ts';
-import { type InstanceOptions, openInstance } from './instance.ts';
+import type { InstanceOptions } from './instance.ts';
 import type { LimitOptions } from './instance-limits.ts';
-import { findRoutes, type Room, type Route } from './routes.ts';
+import type { InstanceRegistry } from './registry.ts';
+import { findRoutes, type Route } from './routes.ts';
+import { type InstanceKeyring, type ServedInstances, servedInstances } from './served-instances.ts';
 
 export interface InstanceServerOptions {
   readonly host: string;
@@ -22,10 +26,18 @@ export interface InstanceServerOptions {
   readonly port: number;
   /** Takes the next free port if this one is taken. */
   readonly nextFree?: boolean;
-  /** The instances served, each with its own CRN. */
+  /** Ends TLS here, with what the files hold now; they are looked at again every few seconds. */
+  readonly tls?: TlsFiles;
+  /** Something in front of it ends TLS: plain HTTP is meant, also off loopback. */
+  readonly behindProxy?: boolean;
+  /** Instances that are served whatever the registry says, each with its own CRN. */
   readonly instances: readonly InstanceOptions[];
-  /** Where they keep everything. Contents, private keys included, are written to it as they are. */
+  /** Where further instances are kept: what is added or revoked there is taken up while the server runs. */
+  readonly registry?: InstanceRegistry;
+  /** Where they keep everything. */
   readonly table: Table;
+  /** The keyring of an instance, with which contents and signing keys are sealed. */
+  readonly keyringOf: (instanceCrn: string) => InstanceKeyring;
   readonly runtime: Runtime;
   readonly log: Log;
   /** For instances that do not say. */
@@ -34,7 +46,7 @@ export interface InstanceServerOptions {
 }
 
 export interface InstanceServer {
-  /** `http://<host>:<port>`: the API is below `/api`, the token endpoint is `/identity/token`. */
+  /** `http://<host>:<port>`, or `https:`: the API is below `/api`, the token endpoint is `/identity/token`. */
   readonly url: string;
   readonly port: number;
   /** Ends deliveries and connections. The table stays open. */
@@ -43,21 +55,26 @@ export interface InstanceServer {
 
 /** How long requests under way may take when the server closes. */
 const closeMs = 5_000;
+/** How often the files of its own certificate are looked at. */
+const tlsReloadMs = 5_000;
 
 const roleRank = { reader: 1, writer: 2, manager: 3 } as const;
 
 /**
  * Serves Certificate Manager's REST API, and the one call of IBM IAM that its clients need, for instances on a table. Where the
  * real service is not known or this one goes its own way, DIFFERENCES.md beside this file says what was chosen.
- * Throws `configuration_invalid`.
+ * `GET /healthz` answers without a token how it is.
+ * Throws `configuration_invalid`, and `instance_not_private` if it would speak plain HTTP off loopback.
  */
 export async function startInstanceServer(options: InstanceServerOptions): Promise<InstanceServer> {
   const { runtime, log } = options;
-  const rooms = await openRooms(options);
-  const iam = createIam(options.instances, runtime.now);
+  checkPrivate(options);
+  const served = await servedInstances(options);
+  const iam = createIam(served.find, runtime.now);
+  const health = { tableWrites: 'ok' as 'ok' | 'failing' };
   const underWay = new Set<Promise<void>>();
   let closing = false;
-  const server = createServer({ requestTimeout: 60_000, headersTimeout: 15_000 }, (request, response) => {
+  const server = serverFor(options.tls, { requestTimeout: 60_000, headersTimeout: 15_000 }, (request, response) => {
     const handled = answerRequest(request).then(async (answer) => {
       if (response.destroyed) return;
       if (closing) response.setHeader('connection', 'close');
@@ -73,67 +90,69 @@ export async function startInstanceServer(options: InstanceServerOptions): Promi
   async function answerRequest(request: IncomingMessage): Promise<Answer> {
     const [path = '', ...query] = (request.url ?? '').split('?');
     try {
-      if (path === '/identity/token') return await answerToken(iam, request, runtime);
-      return await answerApi({ request, path, query: query.join('?'), rooms, iam, log });
+      if (path === '/identity/token') return await answerToken(iam, request, runtime, log);
+      if (path === '/healthz') return await healthAnswer(request.method, { served, table: options.table, ...health });
+      const answer = await answerApi({ request, path, query: query.join('?'), served, iam, log });
+      if (request.method !== 'GET') health.tableWrites = 'ok';
+      return answer;
     } catch (error) {
       const coded = asCodedError(error);
+      if (request.method !== 'GET' && coded.code === 'table_unavailable') health.tableWrites = 'failing';
       const level = coded.entry.status >= 500 && coded.entry.status !== 501 ? 'error' : 'info';
       log(level, 'instance_request_refused', errorFields(coded));
       return errorAnswer(coded);
     }
   }
 
-  const { url, port } = await listen(server, options.host, options.port, { nextFree: options.nextFree ?? false });
+  const { url, port } = await listen(server, options.host, options.port, { nextFree: options.nextFree ?? false }).catch(
+    async (thrown: unknown) => {
+      await served.close();
+      throw thrown;
+    },
+  );
+  const reloading = setInterval(() => options.tls?.reload(), tlsReloadMs).unref();
   return {
-    url,
+    url: options.tls === undefined ? url : url.replace(/^http:/, 'https:'),
     port,
     async close() {
       closing = true;
+      clearInterval(reloading);
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       const impatient = setTimeout(() => server.closeAllConnections(), closeMs);
       await Promise.all(underWay);
       server.closeAllConnections();
       await closed;
       clearTimeout(impatient);
-      await Promise.all([...rooms.values()].map(({ deliveries }) => deliveries.close()));
+      await served.close();
     },
   };
 }
 
-async function openRooms(options: InstanceServerOptions): Promise<ReadonlyMap<string, Room>> {
-  const { table, runtime, log } = options;
-  const policy = { ...defaultDeliveryPolicy, ...options.delivery };
-  const opened = await Promise.all(
-    options.instances.map((instance) => openInstance(instance, { now: runtime.now, limits: options.limits })),
-  );
-  const rooms = new Map<string, Room>();
-  for (const instance of opened) {
-    if (rooms.has(instance.crn)) {
-      throw new CodedError('configuration_invalid', `two instances have the CRN ${instance.crn}`);
-    }
-    const itsChannels = channels({ instance, table, runtime });
-    const deliveries = delivery({ instance, channels: itsChannels, table, runtime, log, policy });
-    const rows = certificateRows({ table, runtime, log, instanceCrn: instance.crn });
-    const { announce } = deliveries;
-    rooms.set(instance.crn, {
-      instance,
-      certificates: certificates({ instance, rows, now: runtime.now, announce }),
-      channels: itsChannels,
-      deliveries,
-    });
-  }
-  return rooms;
+function serverFor(tls: TlsFiles | undefined, options: ServerOptions, listener: RequestListener): Server | TlsServer {
+  if (tls === undefined) return createServer(options, listener);
+  const server = createTlsServer({ ...options, ...tls.current(), minVersion: 'TLSv1.2' }, listener);
+  tls.onChange((content) => server.setSecureContext({ ...content, minVersion: 'TLSv1.2' }));
+  return server;
+}
+
+/** Private keys and API keys must not travel in the clear by mistake. */
+function checkPrivate({ host, tls, behindProxy }: InstanceServerOptions): void {
+  const loopback = host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
+  if (loopback || tls !== undefined || behindProxy === true) return;
+  throw new CodedError('instance_not_private', `the instance server would speak plain HTTP on ${host}`, {
+    fields: { host },
+  });
 }
 
 async function answerApi(context: {
   request: IncomingMessage;
   path: string;
   query: string;
-  rooms: ReadonlyMap<string, Room>;
+  served: ServedInstances;
   iam: Iam;
   log: Log;
 }): Promise<Answer> {
-  const { request, path, query, rooms, iam, log } = context;
+  const { request, path, query, served, iam, log } = context;
   const destination = findRoutes(path);
   if (destination === undefined) throw new CodedError('instance_no_route', 'this path leads to no operation');
   const route = destination.routes.find(({ method }) => method === request.method);
@@ -142,41 +161,61 @@ async function answerApi(context: {
     const answer = errorAnswer(new CodedError('instance_method', `${request.method} is not an operation of this path`));
     return { ...answer, headers: { allow } };
   }
-  const room = rooms.get(destination.instanceCrn);
-  const caller = admit(route, room, iam, request.headers.authorization);
-  if (room === undefined) throw new CodedError('instance_not_found', 'there is no such instance here');
-  const body = async () => parseJson(await readBody(request, limits.instanceBodyBytes));
-  const answer = { status: 200, body: await route.run({ room, id: destination.id, query, body }) };
-  const facts = { instance: room.instance.crn, operation: route.name, id: destination.id, caller };
-  log(request.method === 'GET' ? 'debug' : 'info', 'instance_request_done', facts);
-  return answer;
+  const { instanceCrn, id } = destination;
+  const about = { ...route, operation: route.name, instance: instanceCrn, id, address: request.socket.remoteAddress };
+  return audited(log, about, async (notes) => {
+    admit(route, instanceCrn, iam, request.headers.authorization, notes);
+    const room = served.room(instanceCrn);
+    if (room === undefined) throw new CodedError('instance_not_found', 'there is no such instance here');
+    const body = async () => {
+      notes.body = parseJson(await readBody(request, limits.instanceBodyBytes));
+      return notes.body;
+    };
+    return route.run({ room, id, query, body });
+  }).then((body) => ({ status: 200, body }));
 }
 
 /**
- * The name of the API key behind a request that may go on. An instance that is not there and one that does not know the key
+ * Lets a request go on, or throws, and notes the name of its API key. An instance that is not there and one that does not know the key
  * get the same refusal: not 404, which clients take for a certificate that is gone.
  */
-function admit(route: Route, room: Room | undefined, iam: Iam, authorization: string | undefined): string {
-  if (route.role === 'anyone') return 'anyone';
+function admit(
+  route: Route,
+  instanceCrn: string,
+  iam: Iam,
+  authorization: string | undefined,
+  notes: AuditNotes,
+): void {
+  if (route.role === 'anyone') {
+    notes.initiator = 'anyone';
+    return;
+  }
   const caller = iam.authenticate(authorization);
-  const role = room && caller.roles.get(room.instance.crn);
+  notes.initiator = caller.name;
+  const role = caller.roles.get(instanceCrn);
   if (role === undefined) {
     throw new CodedError('instance_forbidden', 'this API key has no role in this instance');
   }
   if (roleRank[role] < roleRank[route.role]) {
     throw new CodedError('instance_forbidden', `the operation ${route.name} takes the role ${route.role}, not ${role}`);
   }
-  return caller.name;
 }
 
 const formBytes = 16 * 1024;
 
 /** The token endpoint. Its failures have the shape of IBM IAM's. */
-async function answerToken(iam: Iam, request: IncomingMessage, runtime: Runtime): Promise<Answer> {
+async function answerToken(iam: Iam, request: IncomingMessage, runtime: Runtime, log: Log): Promise<Answer> {
   const headers = { 'transaction-id': runtime.newId() };
   try {
     if (request.method !== 'POST') throw new CodedError('instance_method', 'the token endpoint takes POST alone');
-    return { ...iam.exchange(await readBody(request, formBytes)), headers };
+    const { caller, ...answer } = iam.exchange(await readBody(request, formBytes));
+    log('info', 'audit', {
+      action: 'iam-identity.apikey.login',
+      initiator: caller ?? 'unknown',
+      address: request.socket.remoteAddress,
+      outcome: caller === undefined ? 'failure' : 'success',
+    });
+    return { ...answer, headers };
   } catch (error) {
     const { code, message, entry } = asCodedError(error);
     return {

@@ -67,6 +67,11 @@ export function answerError(call: ServiceCall, answer: HttpAnswer): CodedError {
   const said = z.safeParse(errorBody, parseJson(answer.text)).data ?? {};
   const foreign = status === 404 && looksForeign(answer);
   const nameless = status === 404 && call.certificate === undefined;
+  // An instance of our own says so of what it keeps: an answer about the certificate, not about the service.
+  const unreadable = said.code === 'instance_content_unreadable' && call.certificate !== undefined && !call.writes;
+  if (unreadable) {
+    return failed(call, both('store_content_unreadable'), 'it cannot open what it keeps', { status });
+  }
   const row = foreign ? both('store_nonsense') : nameless ? both('store_refused') : rowOf(status);
   const serviceMessage = foreignWords(said.message);
   const found = `it answered ${status}${serviceMessage === undefined ? '' : `: ${serviceMessage}`}`;

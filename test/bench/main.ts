@@ -4,8 +4,12 @@ import { join } from 'node:path';
 import { makeSigner } from '../support/notifications.ts';
 import { type Bench, signIn } from './bench.ts';
 import { answerCalls, startChild } from './child.ts';
+import { measureInstance } from './instance.ts';
+import { instanceHandlers } from './instance-server.ts';
 import { measureLatency } from './latency.ts';
 import { productHandlers } from './product.ts';
+import { measureReconcile } from './reconcile.ts';
+import { reconcilerHandlers } from './reconciler.ts';
 import { createReport, type Report } from './report.ts';
 import { measureRequests } from './requests.ts';
 import { serverHandlers } from './servers.ts';
@@ -18,6 +22,8 @@ const roles = {
   servers: serverHandlers,
   product: productHandlers,
   straightforward: straightforwardHandlers,
+  reconciler: reconcilerHandlers,
+  'instance-server': instanceHandlers,
 };
 
 const [, , role] = process.argv;
@@ -34,7 +40,7 @@ async function runAll(): Promise<void> {
   );
   const folder = mkdtempSync(join(tmpdir(), 'certstandby-bench-'));
   try {
-    await measureAll(report, folder);
+    await measureAll(report, folder, role);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -45,8 +51,14 @@ async function runAll(): Promise<void> {
   }
 }
 
-async function measureAll(report: Report, folder: string): Promise<void> {
+/** All of it, or the one part that is named: `npm run bench -- reconcile`. */
+async function measureAll(report: Report, folder: string, part: string | undefined): Promise<void> {
   const signer = makeSigner();
+  if (part === undefined || part === 'reconcile') {
+    await measureReconcile({ report, signer, folder: join(folder, 'reconcile') });
+  }
+  if (part === undefined || part === 'instance') await measureInstance(report, join(folder, 'instance'));
+  if (part !== undefined) return;
   measureVerify(report, signer);
   await withBench({ report, signer, folder: join(folder, 'near'), oneWayMs: 0 }, async (bench) => {
     await measureThroughput(bench);

@@ -24,6 +24,20 @@ export function restClient({ url, crn }: Side, token: string) {
   const instance = encodeURIComponent(crn);
   const certificate = (id: string) => encodeURIComponent(`${crn.slice(0, -1)}certificate:${id}`);
 
+  interface Page {
+    readonly certificates: readonly Listed[];
+    readonly nextPageInfo: { readonly startWithDocId: string; readonly startWithOrderByValue: string };
+  }
+
+  /** A page of 200, and what the next one is asked for with; empty after the last. */
+  async function pageFrom(from: string): Promise<{ readonly certificates: readonly Listed[]; readonly next: string }> {
+    const query = `order=expires_on&page_size=200&page_number=0${from}`;
+    const { certificates, nextPageInfo } = await call<Page>('GET', `/v3/${instance}/certificates?${query}`);
+    const { startWithDocId: document, startWithOrderByValue: value } = nextPageInfo;
+    const next = new URLSearchParams({ start_from_document_id: document, start_from_orderby_value: value });
+    return { certificates, next: document === '' ? '' : `&${next}` };
+  }
+
   async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
     const response = await fetch(`${url}/api${path}`, {
       method,
@@ -47,19 +61,16 @@ export function restClient({ url, crn }: Side, token: string) {
     reimport: (id: string, content: Content) => call<Listed>('PUT', `/v1/certificate/${certificate(id)}`, content),
     download: async (id: string) =>
       await call<{ readonly name: string; readonly data: Content }>('GET', `/v2/certificate/${certificate(id)}`),
+    /** One page of 200; where the next one begins, again at the front after the last. */
+    page: async (from = ''): Promise<string> => (await pageFrom(from)).next,
     /** Id and description of everything there. */
     async list(): Promise<readonly { readonly id: string; readonly description: string }[]> {
       const all: Listed[] = [];
       let from = '';
       do {
-        const page = await call<{
-          readonly certificates: readonly Listed[];
-          readonly nextPageInfo: { readonly startWithDocId: string; readonly startWithOrderByValue: string };
-        }>('GET', `/v3/${instance}/certificates?order=expires_on&page_size=200&page_number=0${from}`);
-        all.push(...page.certificates);
-        const { startWithDocId: document, startWithOrderByValue: value } = page.nextPageInfo;
-        const query = new URLSearchParams({ start_from_document_id: document, start_from_orderby_value: value });
-        from = document === '' ? '' : `&${query}`;
+        const { certificates, next } = await pageFrom(from);
+        all.push(...certificates);
+        from = next;
       } while (from !== '');
       return all.map(({ _id, description }) => ({ id: idOf(_id), description }));
     },

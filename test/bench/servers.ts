@@ -19,7 +19,7 @@ export type RequestCounts = Readonly<Record<string, number>>;
 
 const apiKey = apiKeyOf('manager');
 const backupGuid = '66666666-7777-4888-9999-aaaaaaaaaaaa';
-const backupCrn = `crn:v1:bluemix:public:cloudcerts:eu-gb:a/00000000000000000000000000000001:${backupGuid}::`;
+export const backupCrn = `crn:v1:bluemix:public:cloudcerts:eu-gb:a/00000000000000000000000000000001:${backupGuid}::`;
 
 export interface ServerOptions {
   /** PEM of the key that signs what the primary says. */

@@ -8,6 +8,7 @@ import { Secret } from '../../src/secret.ts';
 import { memoryTable } from '../../src/table/memory.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { apiKeyOf, exchangeToken, startTestInstance, type TestInstance } from '../support/instance.ts';
+import { testKeyring } from '../support/keyring.ts';
 import { otherInstanceCrn } from '../support/notifications.ts';
 import { call, clientOf, dataOf, segment } from './client.ts';
 
@@ -45,7 +46,11 @@ afterAll(() => instance.close());
 
 /** The path of a route, with what it names filled in. */
 function pathOf(path: string, crn = instance.crn, certificateCrn = certificate): string {
-  return path.replace('{I}', segment(crn)).replace('{C}', segment(certificateCrn)).replace('{ch}', channel);
+  return path
+    .replace('{I}', segment(crn))
+    .replace('{C}', segment(certificateCrn))
+    .replace('{ch}', channel)
+    .replace('{dl}', '001893553445006-none');
 }
 
 describe('roles', () => {
@@ -70,6 +75,9 @@ describe('roles', () => {
     order_policy: 'manager',
     search: 'reader',
     repository: 'reader',
+    previous: 'writer',
+    dead_letter_list: 'manager',
+    dead_letter_resend: 'manager',
   };
   const allowed: Readonly<Record<string, readonly Role[]>> = {
     reader: ['reader', 'writer', 'manager'],
@@ -259,6 +267,7 @@ describe('options', () => {
   const key = (text: string) => ({ name: text, key: new Secret(text), role: 'reader' as const });
   const start = (...instances: Parameters<typeof startInstanceServer>[0]['instances'][number][]) =>
     startInstanceServer({
+      keyringOf: (tenant) => testKeyring(tenant),
       host: '127.0.0.1',
       port: 0,
       instances,

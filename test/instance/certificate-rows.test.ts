@@ -2,16 +2,18 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { CodedError } from '../../src/errors.ts';
 import { listCertificates } from '../../src/instance/certificate-listing.ts';
-import type { CertificateRow } from '../../src/instance/certificate-row.ts';
+import { type CertificateRow, openContent } from '../../src/instance/certificate-row.ts';
 import { type CertificateRows, certificateRows } from '../../src/instance/certificate-rows.ts';
 import { silentLog } from '../../src/log.ts';
 import { systemRuntime } from '../../src/runtime.ts';
 import { memoryTable } from '../../src/table/memory.ts';
 import type { Table } from '../../src/table/table.ts';
+import { testKeyring } from '../support/keyring.ts';
 import { instanceCrn } from '../support/notifications.ts';
 
+const sealer = testKeyring(instanceCrn);
 const rowsOn = (table: Table): CertificateRows =>
-  certificateRows({ table, runtime: systemRuntime, log: silentLog, instanceCrn });
+  certificateRows({ table, sealer, runtime: systemRuntime, log: silentLog, instanceCrn });
 
 /** Facts and content of a certificate that expires on this day; nothing here looks inside of either. */
 function of(day: number) {
@@ -44,7 +46,11 @@ async function listAll(rows: CertificateRows, size = 200): Promise<readonly Cert
 }
 async function contentsOn(table: Table): Promise<readonly string[]> {
   const page = await table.query({ partition: `instance.1/${instanceCrn}/content`, limit: 100 });
-  return page.rows.map(({ content }) => String(content));
+  const opened = page.rows.map(async ({ sort, sealed }) => {
+    const [id = '', version = ''] = sort.split('/');
+    return openContent(sealer, id, version, String(sealed));
+  });
+  return (await Promise.all(opened)).map(({ content }) => content);
 }
 async function indexOn(table: Table): Promise<number> {
   return (await table.query({ partition: `instance.1/${instanceCrn}/expiry`, limit: 100 })).rows.length;

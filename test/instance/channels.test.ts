@@ -55,7 +55,7 @@ describe('versions', () => {
     expect((await create({ version: 4 })).status).toBe(200);
   });
 
-  test.each([[3], [6], ['4'], [4.5]])('%j is none', async (version) => {
+  test.each([[0], [6], ['4'], [4.5]])('%j is none', async (version) => {
     const { create, list } = await start();
     expect((await create({ version })).status).toBe(400);
     expect(await list()).toEqual([]);
@@ -68,10 +68,22 @@ test('is_active is true unless the request says otherwise', async () => {
   expect((await create({ is_active: 'yes' })).status).toBe(400);
 });
 
-test('a Slack channel is not offered, another type is refused', async () => {
-  const { create } = await start();
-  const slack = await create({ type: 'slack' });
-  expect([slack.status, slack.body.code]).toEqual([501, 'instance_not_offered']);
+test('a Slack channel has versions of its own, up to 3; another type is refused', async () => {
+  const { create, list } = await start();
+  const slack = await create({ type: 'slack', is_active: false, endpoint: 'https://hooks.slack.example.test/T/B/x' });
+  const { id } = slack.body;
+  expect(slack.body).toEqual({
+    id,
+    type: 'slack',
+    endpoint: 'https://hooks.slack.example.test/T/B/x',
+    is_active: false,
+    version: 3,
+  });
+  expect(await list()).toEqual([slack.body]);
+  expect([
+    (await create({ type: 'slack', version: 4 })).status,
+    (await create({ type: 'slack', version: 1 })).status,
+  ]).toEqual([400, 200]);
   expect((await create({ type: 'mail' })).status).toBe(400);
   expect((await create({ type: undefined })).status).toBe(400);
 });

@@ -88,18 +88,16 @@ test('another method of a path is refused, with those that there are', async () 
   expect([channels.status, channels.headers.get('allow')]).toEqual([405, 'GET, PUT']);
 });
 
-test('what is not offered yet says so', async () => {
+test('ordering and renewal say that they are not configured', async () => {
   const api = await clientOf(instance);
   const [I, C] = [segment(instance.crn), segment(certificate)];
   const answers = [
     await api('POST', `/v1/${I}/certificates/order`, {}),
     await api('POST', `/v1/certificate/${C}/renew`, { rotate_keys: false }),
     await api('PUT', `/v1/certificate/${C}/order/policy`, {}),
-    await api('GET', `/v3/${I}/certificates/search?q=shop`),
-    await api('GET', `/v2/${I}/certificates/metadata`),
   ];
   for (const { status, body } of answers) {
-    expect([status, body.code]).toEqual([501, 'instance_not_offered']);
-    expect(body.message).toContain('not configured');
+    expect([status, body.code]).toEqual([501, 'instance_not_configured']);
+    expect(body.message).toContain('not configured for this instance. Order and renew the certificate elsewhere');
   }
 });

@@ -5,6 +5,7 @@ import { answerCalls } from '../support/roles.ts';
 const roles = {
   servers: async () => (await import('./servers.ts')).serverHandlers(),
   program: async () => (await import('./program.ts')).programHandlers(),
+  instance: async () => (await import('./instance-server.ts')).instanceServerHandlers(),
   table: async () => (await import('./tables.ts')).tableHandlers(),
 };
 
@@ -18,8 +19,23 @@ async function killMany(): Promise<void> {
       kills: { type: 'string', default: '300' },
       seed: { type: 'string', default: String(Date.now() % 1_000_000) },
       only: { type: 'string', default: '' },
+      instance: { type: 'boolean', default: false },
     },
   });
+  if (values.instance) {
+    const { runInstanceSeries } = await import('./instance-series.ts');
+    const [kills, seed] = [Number(values.kills), Number(values.seed)];
+    const started = performance.now();
+    const result = await runInstanceSeries({ program, kills, seed, readBackEvery: 20 });
+    const { acknowledged, unanswered, broken } = result;
+    const seconds = ((performance.now() - started) / 1000).toFixed(0);
+    process.stdout.write(
+      `instance, seed ${seed}: ${kills} kills under load, ${acknowledged} changes acknowledged and read back, ` +
+        `${unanswered} unanswered, in ${seconds} s\n${broken.map((promise) => `  BROKEN: ${promise}\n`).join('')}`,
+    );
+    process.exitCode = broken.length > 0 ? 1 : 0;
+    return;
+  }
   const { runSeries } = await import('./series.ts');
   const broken = await runSeries({
     program,

@@ -5,6 +5,7 @@ import { silentLog } from '../../src/log.ts';
 import { systemRuntime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
 import { memoryTable } from '../../src/table/memory.ts';
+import { testKeyring } from './keyring.ts';
 import { instanceCrn } from './notifications.ts';
 
 /** One server with one instance (and others, if asked) on 127.0.0.1, with an API key for each role. */
@@ -44,6 +45,7 @@ export async function startTestInstance(options: TestInstanceOptions = {}): Prom
     signingKey: options.signingKey ?? signingKey,
     ...(options.channelVersion !== undefined && { channelVersion: options.channelVersion }),
     allowLoopbackChannels: options.allowLoopbackChannels ?? true,
+    allowPrivateChannels: options.allowPrivateChannels ?? false,
   };
   const server = await startInstanceServer({
     host: '127.0.0.1',
@@ -52,6 +54,7 @@ export async function startTestInstance(options: TestInstanceOptions = {}): Prom
     runtime: systemRuntime,
     log: silentLog,
     limits: 'none',
+    keyringOf: (tenant) => testKeyring(tenant),
     ...given,
     instances: [instance, ...others],
   });

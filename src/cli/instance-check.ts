@@ -1,0 +1,107 @@
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import type { Instances } from '../compose.ts';
+import { CodedError } from '../errors.ts';
+import { Secret } from '../secret.ts';
+import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstances } from './instance-folder.ts';
+import { interrupted } from './interrupt.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
+import { count } from './text.ts';
+
+interface CheckOptions extends OutputOptions, FolderOptions {
+  readonly instance?: string;
+  readonly recovery?: string;
+  readonly repair: boolean;
+}
+
+/** `certstandby instance check`. */
+export function instanceCheckCommand(host: Host = process): Command {
+  return withOutputOptions(new Command('check'))
+    .description(
+      'does everything open: data keys under each root key, and every certificate; is the recovery text right',
+    )
+    .addOption(folderOption())
+    .addOption(instanceOption('only this instance (default: all)'))
+    .option('--recovery <file>', 'only compare the recovery text in this file, - for standard input, with the root key')
+    .option('--repair', 'remove what interrupted imports have left behind', false)
+    .addHelpText(
+      'after',
+      '\nExamples:\n  certstandby instance check\n  certstandby instance check --recovery -     type it in, then Ctrl-D' +
+        '\n\nIt changes nothing without --repair, and can run beside a server. It exits with 6 if something does not open.',
+    )
+    .action((options: CheckOptions) => check(options, host));
+}
+
+async function check(options: CheckOptions, host: Host): Promise<void> {
+  const signal = interrupted(host);
+  const output = commandOutput(options, host);
+  const instances = await openFolder(options.folder, host, output.log);
+  try {
+    if (options.recovery !== undefined) return await checkRecovery(options.recovery, instances, output);
+    let wrong = 0;
+    for (const { crn } of await pickInstances(await instances.registry.list(), options.instance)) {
+      wrong += await checkKeys(crn, instances, output);
+      wrong += await checkCertificates(crn, instances, { output, signal, repair: options.repair });
+    }
+    if (wrong > 0) throw new CodedError('instance_content_unreadable', `${count(wrong, 'thing')} did not open`);
+  } finally {
+    await instances.close();
+  }
+}
+
+async function checkRecovery(file: string, instances: Instances, output: Output): Promise<void> {
+  const { rootKeyOfRecoveryText } = await import('../compose.ts');
+  const text = readText(file);
+  const id = await rootKeyOfRecoveryText(text);
+  text.wipe();
+  if (!instances.rootKeys().includes(id)) {
+    throw new CodedError(
+      'keys_recovery_text_wrong',
+      `this is the recovery text of another root key (${id}); here are ${instances.rootKeys().join(', ')}`,
+    );
+  }
+  output.item({ recoveryText: 'right', rootKey: id });
+  output.line(`This recovery text makes ${id} again.`);
+}
+
+/** How many data keys do not open under every root key. */
+async function checkKeys(crn: string, instances: Instances, output: Output): Promise<number> {
+  const { dataKeys } = await instances.keyringOf(crn).check();
+  let wrong = 0;
+  for (const { id, current, wraps, alsoWrappedBy } of dataKeys) {
+    const bad = wraps.filter(({ state }) => state !== 'opens');
+    output.item({ crn, dataKey: id, current, wraps, alsoWrappedBy });
+    output.line(`${crn}: data key ${id}${current ? ', current' : ''}: ${bad.length === 0 ? 'opens' : 'see below'}`);
+    for (const { rootKey, state } of bad) output.finding(`${crn}: data key ${id} under ${rootKey}: ${state}`);
+    if (bad.length > 0) wrong += 1;
+  }
+  return wrong;
+}
+
+/** How many certificates do not open. */
+async function checkCertificates(
+  crn: string,
+  instances: Instances,
+  { output, signal, repair }: { readonly output: Output; readonly signal: AbortSignal; readonly repair: boolean },
+): Promise<number> {
+  const upkeep = instances.upkeepOf(crn);
+  const tidied = repair ? await upkeep.tidy(signal) : 0;
+  const { good, unreadable, orphans } = await upkeep.check({ repair, signal });
+  output.item({ crn, good, unreadable, orphans, tidied });
+  output.line(`${crn}: ${count(good, 'certificate')} opened`);
+  for (const { id, message } of unreadable) output.finding(`${crn}: ${id}: ${message}`);
+  if (orphans > 0) {
+    output.line(
+      `${crn}: ${count(orphans, 'content')} without a certificate${repair ? ', removed' : '; --repair removes them'}`,
+    );
+  }
+  return unreadable.length;
+}
+
+function readText(file: string): Secret {
+  try {
+    return new Secret(readFileSync(file === '-' ? 0 : file, 'utf8').trim());
+  } catch (cause) {
+    throw new CodedError('usage', `the recovery text cannot be read from ${file}`, { cause });
+  }
+}

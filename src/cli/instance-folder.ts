@@ -1,0 +1,164 @@
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
+import { Option } from 'commander';
+import * as z from 'zod/mini';
+import type { Instances, KeptInstance, RootKeyConfig } from '../compose.ts';
+import type { TableConfig } from '../config.ts';
+import { CodedError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { systemRuntime as runtime } from '../runtime.ts';
+import { Secret } from '../secret.ts';
+import type { Host } from './output.ts';
+
+/**
+ * What all commands about the instances of a folder have to know: `instances.json` in it, written by `instance create`. Paths are
+ * relative to the folder. Secrets do not stand in it.
+ */
+const settingsSchema = z.strictObject({
+  version: z.literal(1),
+  table: z.discriminatedUnion('kind', [
+    z.strictObject({ kind: z.literal('lmdb'), path: z.string() }),
+    z.strictObject({
+      kind: z.literal('dynamodb'),
+      name: z.string(),
+      region: z.string(),
+      endpoint: z.optional(z.string()),
+    }),
+  ]),
+  rootKeys: z.array(z.string()).check(z.minLength(1), z.maxLength(2)),
+});
+
+export type InstanceSettings = z.infer<typeof settingsSchema>;
+
+/** Data and root key lie apart: whoever copies the one must not get the other with it. */
+export const defaultSettings: InstanceSettings = {
+  version: 1,
+  table: { kind: 'lmdb', path: 'data' },
+  rootKeys: ['file:keys/root.key'],
+};
+
+const settingsFile = 'instances.json';
+/** The API key for root keys in Key Protect. */
+const keyProtectApiKey = 'KEY_PROTECT_API_KEY';
+
+export interface FolderOptions {
+  readonly folder: string;
+}
+
+/** `--folder`, as every command about instances takes it. */
+export function folderOption(): Option {
+  return new Option('--folder <path>', 'where the instances are').default('certstandby-instances');
+}
+
+/** `--instance`, as every command about one or all instances takes it. */
+export function instanceOption(what: string): Option {
+  return new Option('-i, --instance <crn>', `${what}: its CRN, or the GUID in it`);
+}
+
+/** The settings of a folder, `undefined` if there are none. Throws `configuration_invalid`. */
+export function readSettings(folder: string): InstanceSettings | undefined {
+  const file = join(folder, settingsFile);
+  if (!existsSync(file)) return undefined;
+  let raw: unknown;
+  try {
+    raw = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (cause) {
+    throw new CodedError('configuration_invalid', `${file} cannot be read as JSON`, { cause });
+  }
+  const parsed = z.safeParse(settingsSchema, raw);
+  if (parsed.success) return parsed.data;
+  const mistakes = parsed.error.issues.map(
+    ({ path, message }) => `${path.map(String).join('.') || 'the file'}: ${message}`,
+  );
+  throw new CodedError('configuration_invalid', `${file} has mistakes:\n  - ${mistakes.join('\n  - ')}`, {
+    fields: { path: file, mistakes },
+  });
+}
+
+export function writeSettings(folder: string, settings: InstanceSettings): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const file = join(folder, settingsFile);
+  // Renamed into place: a server that reads it meanwhile finds the old one or the new one.
+  writeFileSync(`${file}.${process.pid}`, `${JSON.stringify(settings, undefined, 2)}\n`, { mode: 0o600 });
+  renameSync(`${file}.${process.pid}`, file);
+}
+
+/** Opens the instances of a folder. Throws `configuration_missing` if there are none, and what table and root keys throw. */
+export async function openFolder(folder: string, host: Host, log: Log, given?: InstanceSettings): Promise<Instances> {
+  const settings = given ?? readSettings(folder);
+  if (settings === undefined) {
+    throw new CodedError(
+      'configuration_missing',
+      `there are no instances in ${folder}; certstandby instance create makes one`,
+    );
+  }
+  const { openInstances } = await import('../compose.ts');
+  return openInstances(
+    { table: tableOf(folder, settings), rootKeys: rootKeysOf(folder, settings, host) },
+    { runtime, log },
+  );
+}
+
+/** The root keys that the settings name. Throws `configuration_invalid`. */
+export function rootKeysOf(folder: string, settings: InstanceSettings, host: Host): readonly RootKeyConfig[] {
+  return settings.rootKeys.map((text) => {
+    const rootKey = parseRootKey(text, host);
+    if (rootKey.kind !== 'file') return rootKey;
+    const path = resolve(folder, rootKey.path);
+    if (settings.table.kind === 'lmdb' && isInside(resolve(folder, settings.table.path), path)) {
+      throw new CodedError(
+        'configuration_invalid',
+        `the root key ${path} lies among the data that it protects: whoever copies the one has the other`,
+      );
+    }
+    return { kind: 'file', path };
+  });
+}
+
+/** `file:<path>`, `aws-kms:<arn>` or `key-protect:<region>/<instance>/<key>`. Throws `usage`. */
+function parseRootKey(text: string, host: Pick<Host, 'env'>): RootKeyConfig {
+  const [, kind, rest = ''] = /^(file|aws-kms|key-protect):(.+)$/.exec(text) ?? [];
+  if (kind === 'file') return { kind, path: rest };
+  if (kind === 'aws-kms') return { kind, keyArn: rest };
+  const [, region, instance, key] = /^([\w-]+)\/([\w-]+)\/([\w-]+)$/.exec(rest) ?? [];
+  if (kind !== 'key-protect' || region === undefined || instance === undefined || key === undefined) {
+    throw new CodedError(
+      'usage',
+      `${text} is no root key: file:<path>, aws-kms:<key ARN> or key-protect:<region>/<instance GUID>/<key id>`,
+    );
+  }
+  const apiKey = host.env[keyProtectApiKey];
+  if (apiKey === undefined || apiKey === '') {
+    throw new CodedError('configuration_invalid', `the environment variable ${keyProtectApiKey} is not set`);
+  }
+  return { kind, region, instance, key, apiKey: new Secret(apiKey) };
+}
+
+/** The instance that was asked for; the only one there is, if none was. Throws `usage`. */
+export async function pickInstance({ registry }: Instances, asked: string | undefined): Promise<KeptInstance> {
+  const [only, ...more] = await pickInstances(await registry.list(), asked);
+  if (only !== undefined && more.length === 0) return only;
+  throw new CodedError('usage', 'say which instance with --instance; certstandby instance list shows them');
+}
+
+/** The instance that was asked for, or all. Throws `usage` if it is not there. */
+export async function pickInstances(
+  all: readonly KeptInstance[],
+  asked: string | undefined,
+): Promise<readonly KeptInstance[]> {
+  if (asked === undefined) return all;
+  const found = all.filter(({ crn }) => crn === asked || crn.split(':')[7] === asked);
+  if (found.length === 0) throw new CodedError('usage', `there is no instance ${asked} in this folder`);
+  return found;
+}
+
+function tableOf(folder: string, { table }: InstanceSettings): TableConfig {
+  if (table.kind === 'lmdb') return { kind: 'lmdb', path: resolve(folder, table.path) };
+  const { endpoint, ...rest } = table;
+  return { ...rest, ...(endpoint !== undefined && { endpoint }) };
+}
+
+function isInside(folder: string, path: string): boolean {
+  const from = relative(folder, path);
+  return from !== '' && !from.startsWith('..');
+}

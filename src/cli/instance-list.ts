@@ -1,0 +1,30 @@
+import { Command } from 'commander';
+import { type FolderOptions, folderOption, openFolder } from './instance-folder.ts';
+import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output.ts';
+
+/** `certstandby instance list`. */
+export function instanceListCommand(host: Host = process): Command {
+  return withOutputOptions(new Command('list'))
+    .description('the instances of a folder')
+    .addOption(folderOption())
+    .addHelpText('after', '\nExample:\n  certstandby instance list --json | jq -r .crn')
+    .action(async (options: OutputOptions & FolderOptions) => {
+      const output = commandOutput(options, host);
+      const instances = await openFolder(options.folder, host, output.log);
+      try {
+        const rows: string[][] = [];
+        for (const { crn, createdAt, limits } of await instances.registry.list()) {
+          const apiKeys = (await instances.registry.keys(crn)).length;
+          const created = new Date(createdAt).toISOString();
+          output.item({ crn, created, limits, apiKeys });
+          rows.push([crn, created.slice(0, 10), String(apiKeys), limits === 'none' ? 'none' : "Certificate Manager's"]);
+        }
+        output.table(
+          [{ title: 'INSTANCE' }, { title: 'MADE' }, { title: 'API KEYS', right: true }, { title: 'LIMITS' }],
+          rows,
+        );
+      } finally {
+        await instances.close();
+      }
+    });
+}

@@ -1,0 +1,33 @@
+import { Command } from 'commander';
+import { instanceCheckCommand } from './instance-check.ts';
+import { instanceCreateCommand } from './instance-create.ts';
+import { instanceKeysCommand } from './instance-keys.ts';
+import { instanceListCommand } from './instance-list.ts';
+import { instanceRewrapCommand } from './instance-rewrap.ts';
+import { instanceRotateDataKeyCommand } from './instance-rotate-data-key.ts';
+import { instanceRunCommand } from './instance-run.ts';
+import type { Host } from './output.ts';
+
+/** `certstandby instance`. */
+export function instanceCommand(host: Host = process): Command {
+  const command = new Command('instance')
+    .description('instances of our own with the API of Certificate Manager: make them, run them, look after their keys')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  certstandby instance create --region eu-gb     make an instance, its root key and its first API key' +
+        '\n  certstandby instance run --port 8443 --tls-certificate server.pem --tls-key server.key --host 0.0.0.0' +
+        '\n  certstandby instance check                     does everything open that was sealed',
+    );
+  for (const child of [
+    instanceRunCommand,
+    instanceCreateCommand,
+    instanceListCommand,
+    instanceKeysCommand,
+    instanceCheckCommand,
+    instanceRotateDataKeyCommand,
+    instanceRewrapCommand,
+  ]) {
+    command.addCommand(child(host));
+  }
+  return command;
+}

@@ -1,0 +1,204 @@
+import { asCodedError, CodedError } from '../errors.ts';
+import type { Keyring, KeyringStatus } from '../keys/keyring.ts';
+import { errorFields, type Log } from '../log.ts';
+import type { Runtime } from '../runtime.ts';
+import type { Table } from '../table/table.ts';
+import { certificateRows, wasChanged } from './certificate-rows.ts';
+import { type CertificateUpkeep, certificateUpkeep } from './certificate-upkeep.ts';
+import { certificates } from './certificates.ts';
+import { channels } from './channels.ts';
+import { deadLetters } from './dead-letters.ts';
+import { type DeliveryPolicy, defaultDeliveryPolicy, delivery } from './delivery.ts';
+import { type ExpiryNotices, expiryNotices } from './expiry-notices.ts';
+import { callersOf, type FindCaller } from './iam.ts';
+import { type InstanceOptions, knownApiKeys, openInstance } from './instance.ts';
+import type { LimitOptions } from './instance-limits.ts';
+import { notificationRows } from './notification-rows.ts';
+import { createPoster } from './post.ts';
+import type { InstanceRegistry } from './registry.ts';
+import { repository } from './repository.ts';
+import type { Room } from './routes.ts';
+import type { Sealer } from './sealer.ts';
+
+/** A keyring as an instance uses it, and as its health is told by. */
+export type InstanceKeyring = Sealer & Pick<Keyring, 'status'>;
+
+export interface ServedOptions {
+  /** Instances that are there whatever the registry says. */
+  readonly instances: readonly InstanceOptions[];
+  /** Where further instances are kept, and come and go while the server runs. */
+  readonly registry?: InstanceRegistry;
+  readonly table: Table;
+  /** The keyring of an instance. Asked once for each. */
+  readonly keyringOf: (instanceCrn: string) => InstanceKeyring;
+  readonly runtime: Runtime;
+  readonly log: Log;
+  readonly limits?: LimitOptions | undefined;
+  readonly delivery?: Partial<DeliveryPolicy> | undefined;
+}
+
+/** How often the registry is looked at, and an instance that could not be opened is tried again. */
+const refreshMs = 1_000;
+/** How often rows that interrupted imports have left behind are removed. */
+const tidyMs = 24 * 3_600_000;
+/** How often it is asked whether a new day has begun. */
+const noticesMs = 60_000;
+
+interface ServedRoom extends Room {
+  readonly upkeep: CertificateUpkeep;
+  readonly expiryNotices: ExpiryNotices;
+}
+
+export interface ServedInstances {
+  /** Undefined if there is none. Throws why one that is there cannot be served yet. */
+  room(instanceCrn: string): Room | undefined;
+  readonly find: FindCaller;
+  /** How many are served, and how many are there and cannot be served yet. */
+  counts(): { readonly served: number; readonly waiting: number };
+  /** How each keyring is that is in use. */
+  keyrings(): readonly KeyringStatus[];
+  close(): Promise<void>;
+}
+
+/**
+ * The instances of a server, each with everything that works for it. Those of the registry are taken up within about a second after
+ * they, or their API keys, changed. One whose table or root key does not answer is asked again; the others are served meanwhile.
+ * Throws `configuration_invalid`.
+ */
+export async function servedInstances(options: ServedOptions): Promise<ServedInstances> {
+  const { instances: fixed, runtime, log, registry } = options;
+  const stop = new AbortController();
+  const rooms = new Map<string, ServedRoom>();
+  const failures = new Map<string, CodedError>();
+  const keyrings = new Map<string, InstanceKeyring>();
+  const fixedKeys = fixed.map((instance) => ({ crn: instance.crn, apiKeys: knownApiKeys(instance) }));
+  let wanted: readonly InstanceOptions[] = fixed;
+  let callers = callersOf(fixedKeys);
+  let revision: number | undefined;
+  let outOfTouch = false;
+
+  for (const [index, { crn }] of fixed.entries()) {
+    if (fixed.findIndex((other) => other.crn === crn) < index)
+      throw new CodedError('configuration_invalid', `two instances have the CRN ${crn}`);
+  }
+
+  async function open(instance: InstanceOptions): Promise<void> {
+    const { crn } = instance;
+    try {
+      const keyring = keyrings.get(crn) ?? options.keyringOf(crn);
+      keyrings.set(crn, keyring);
+      rooms.set(crn, await openRoom(instance, keyring, options));
+      if (failures.delete(crn)) log('info', 'instance_open', { instance: crn });
+    } catch (thrown) {
+      const failure = asCodedError(thrown);
+      if (failure.code === 'configuration_invalid') throw failure;
+      if (failures.get(crn)?.code !== failure.code) {
+        log('error', 'instance_not_open', { instance: crn, ...errorFields(failure) });
+      }
+      failures.set(crn, failure);
+    }
+  }
+
+  /** What the registry says now, if it says something new. */
+  async function readRegistry(from: InstanceRegistry): Promise<void> {
+    const current = await from.revision();
+    if (current === revision) return;
+    const kept = (await from.list()).filter(({ crn }) => !fixed.some((instance) => instance.crn === crn));
+    const keptKeys = await Promise.all(kept.map(async ({ crn }) => ({ crn, apiKeys: await from.keys(crn) })));
+    wanted = [...fixed, ...kept.map((instance) => ({ ...instance, apiKeys: [] }))];
+    callers = callersOf([...fixedKeys, ...keptKeys]);
+    revision = current;
+  }
+
+  async function refresh(): Promise<void> {
+    try {
+      if (registry !== undefined) await readRegistry(registry);
+      outOfTouch = false;
+    } catch (thrown) {
+      if (!outOfTouch) log('error', 'instance_registry_unread', errorFields(asCodedError(thrown)));
+      outOfTouch = true;
+    }
+    await Promise.all(wanted.filter(({ crn }) => !rooms.has(crn)).map(open));
+  }
+
+  async function tidy(): Promise<void> {
+    for (const { upkeep, instance } of rooms.values()) {
+      const removed = await upkeep.tidy(stop.signal);
+      if (removed > 0) log('info', 'instance_tidied', { instance: instance.crn, removed });
+    }
+  }
+
+  async function notifyOfExpiry(): Promise<void> {
+    // One instance that fails holds up no other.
+    await Promise.all([...rooms.values()].map((room) => room.expiryNotices.run()));
+  }
+
+  await refresh();
+  const tasks = [
+    repeat(refreshMs, refresh, { runtime, log, signal: stop.signal }),
+    repeat(noticesMs, notifyOfExpiry, { runtime, log, signal: stop.signal }),
+    repeat(tidyMs, tidy, { runtime, log, signal: stop.signal }),
+  ];
+  return {
+    room(crn) {
+      const failure = failures.get(crn);
+      if (failure !== undefined) throw failure;
+      return rooms.get(crn);
+    },
+    find: (hash) => callers.get(hash),
+    counts: () => ({ served: rooms.size, waiting: failures.size + Number(outOfTouch) }),
+    keyrings: () => [...keyrings.values()].map((keyring) => keyring.status()),
+    async close() {
+      stop.abort();
+      await Promise.all(tasks);
+      await Promise.all([...rooms.values()].map(({ deliveries }) => deliveries.close()));
+    },
+  };
+}
+
+/** Does it again and again, with this pause before, until the signal. A failure is logged, and does not end it. */
+async function repeat(
+  pauseMs: number,
+  work: () => Promise<void>,
+  { runtime, log, signal }: { readonly runtime: Runtime; readonly log: Log; readonly signal: AbortSignal },
+): Promise<void> {
+  for (;;) {
+    await runtime.wait(pauseMs, signal).catch(() => {});
+    if (signal.aborted) return;
+    await work().catch((thrown) => log('error', 'instance_task_failed', errorFields(asCodedError(thrown))));
+  }
+}
+
+async function openRoom(options: InstanceOptions, sealer: Sealer, context: ServedOptions): Promise<ServedRoom> {
+  const { table, runtime, log } = context;
+  const policy = { ...defaultDeliveryPolicy, ...context.delivery };
+  const instance = await openInstance(options, { now: runtime.now, limits: context.limits, table, sealer });
+  const itsChannels = channels({ instance, table, runtime });
+  const its = { table, sealer, runtime, log, instanceCrn: instance.crn };
+  const rows = certificateRows(its);
+  const notifications = notificationRows(its);
+  const deliveries = delivery({
+    instance,
+    channels: itsChannels,
+    rows: notifications,
+    poster: createPoster({
+      allowed: { loopback: instance.allowLoopbackChannels, private: instance.allowPrivateChannels },
+      now: runtime.now,
+    }),
+    changed: (type, change) => wasChanged(rows, type, change),
+    runtime,
+    log,
+    policy,
+  });
+  const { announce } = deliveries;
+  return {
+    instance,
+    certificates: certificates({ instance, rows, now: runtime.now, announce }),
+    channels: itsChannels,
+    deliveries,
+    deadLetters: deadLetters({ rows: notifications, channels: itsChannels, deliveries, now: runtime.now }),
+    repository: repository({ rows, now: runtime.now }),
+    upkeep: certificateUpkeep({ ...its, rows }),
+    expiryNotices: expiryNotices({ ...its, rows, deliveries, now: runtime.now }),
+  };
+}

@@ -1,0 +1,156 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { steps } from '../../src/cli/instance-rewrap.ts';
+import { runCommand, testHost } from '../support/command.ts';
+import { exchangeToken } from '../support/instance.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = join(mkdtempSync(join(tmpdir(), 'certstandby-cli-instance-')), 'instances');
+});
+afterEach(() => rmSync(join(folder, '..'), { recursive: true, force: true }));
+
+const run = (...args: string[]) => runCommand(['instance', ...args, '--folder', folder]);
+const json = (text: string) =>
+  text
+    .trim()
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
+
+test('create makes table, root key, instance and API key; the recovery text is shown once and checks', async () => {
+  const created = await run('create', '--region', 'eu-gb');
+  expect(created).toMatchObject({ code: 0, errors: '' });
+  const [recovery = ''] = /CS1-[0-9A-Z-]+/.exec(created.output) ?? [];
+  expect(recovery).not.toBe('');
+  expect(created.output).toMatch(/crn:v1:bluemix:public:cloudcerts:eu-gb:a\/0{31}1:[0-9a-f-]{36}::/);
+  const file = join(folder, 'keys', 'root.key');
+  expect(statSync(file).mode & 0o777).toBe(0o600);
+  expect(statSync(folder).mode & 0o777).toBe(0o700);
+  for (const name of readdirSync(join(folder, 'data'))) {
+    expect(readFileSync(join(folder, 'data', name)).includes(recovery)).toBe(false);
+  }
+  const again = await run('create', '--region', 'eu-de', '--json');
+  expect(again.output).not.toContain('CS1-');
+  expect(json(again.output)).toMatchObject([{ role: 'manager', crn: expect.stringContaining(':eu-de:') }]);
+
+  const text = join(folder, 'written-down');
+  writeFileSync(text, `${recovery.toLowerCase()}\n`);
+  expect(await run('check', '--recovery', text)).toMatchObject({ code: 0, errors: '' });
+  writeFileSync(
+    text,
+    recovery.replace(/.$/, (last) => (last === 'N' ? 'M' : 'N')),
+  );
+  expect((await run('check', '--recovery', text)).code).toBe(2);
+
+  const listed = json((await run('list', '--json')).output);
+  expect(listed).toHaveLength(2);
+  expect(listed[0]).toMatchObject({ apiKeys: 1, limits: 'none' });
+});
+
+test('keys are made, listed without themselves, and revoked', async () => {
+  await run('create');
+  const made = json((await run('keys', 'create', '--name', 'writer', '--role', 'writer', '--json')).output);
+  expect(made).toMatchObject([{ name: 'writer', role: 'writer', apiKey: expect.stringMatching(/^[\w-]{43}$/) }]);
+  const list = async () => json((await run('keys', 'list', '--json')).output);
+  expect((await list()).map(({ name }) => name).sort()).toEqual(['first', 'writer']);
+  expect(JSON.stringify(await list())).not.toContain(made[0].apiKey);
+  expect((await run('keys', 'revoke', made[0].id)).code).toBe(0);
+  expect((await list()).map(({ name }) => name)).toEqual(['first']);
+  expect((await run('keys', 'revoke', made[0].id)).code).toBe(2);
+
+  const own = join(folder, 'own.key');
+  writeFileSync(own, 'password');
+  const short = await run('keys', 'create', '--name', 'own', '--role', 'reader', '--key-file', own);
+  expect(short).toMatchObject({ code: 3, output: '' });
+  expect(short.errors).toContain('has 8 characters; at least 24 are taken');
+});
+
+test('run serves until a signal comes; what is made meanwhile is served too', async () => {
+  const [{ apiKey }] = json((await run('create', '--json')).output).filter((line) => line.crn !== undefined);
+  const host = testHost();
+  const running = runCommand(['instance', 'run', '--folder', folder, '--port', '0', '--log', 'error'], host);
+  while (host.output() === '') await new Promise((resolve) => setTimeout(resolve, 20));
+  const url = host.output().trim();
+  expect(await exchangeToken(url, apiKey)).toMatch(/\./);
+  const [later] = json((await run('create', '--region', 'eu-de', '--json')).output);
+  for (let attempt = 1; ; attempt += 1) {
+    const token = await exchangeToken(url, later.apiKey).catch(() => undefined);
+    const list = `${url}/api/v3/${encodeURIComponent(later.crn)}/certificates`;
+    const status = token && (await fetch(list, { headers: { authorization: `Bearer ${token}` } })).status;
+    if (status === 200) break;
+    expect(attempt, `still ${status}`).toBeLessThan(100);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  expect((await fetch(`${url}/healthz`)).status).toBe(200);
+  host.signal('SIGTERM');
+  expect(await running).toMatchObject({ code: 0, errors: '' });
+}, 20_000);
+
+test('data keys are rotated and wrapped under another root key, and everything opens without the first one', async () => {
+  await run('create');
+  const rotated = json((await run('rotate-data-key', '--json')).output);
+  expect(rotated).toMatchObject([{ dataKey: expect.stringMatching(/^2-/), unreadable: [] }]);
+  const rewrapped = await run('rewrap', '--root-key', `file:${join(folder, 'keys', 'new.key')}`);
+  expect(rewrapped).toMatchObject({ code: 0, errors: '' });
+  expect(rewrapped.output).toContain('CS1-');
+  expect(JSON.parse(readFileSync(join(folder, 'instances.json'), 'utf8')).rootKeys).toEqual(['file:keys/new.key']);
+  rmSync(join(folder, 'keys', 'root.key'));
+  const checked = await run('check', '--json');
+  expect(checked.code).toBe(0);
+  expect(json(checked.output).filter((line) => 'dataKey' in line)).toMatchObject([
+    { wraps: [{ state: 'opens' }], alsoWrappedBy: [] },
+    { wraps: [{ state: 'opens' }], alsoWrappedBy: [] },
+  ]);
+}, 30_000);
+
+describe('what is refused', () => {
+  test.each([
+    [['list'], 3, 'there are no instances'],
+    [['create', '--root-key', 'vault:x'], 2, 'is no root key'],
+    [['create', '--dynamodb', 'table'], 2, '<table>@<region>'],
+    [['create', '--crn', 'crn:v1:no'], 3, 'is not the CRN of an instance'],
+    [['create', '--root-key', 'key-protect:us-south/i/k'], 3, 'KEY_PROTECT_API_KEY is not set'],
+    [['run', '--tls-key', 'x'], 2, 'go together'],
+  ])('%j', async (args, code, message) => {
+    const end = await run(...args);
+    expect(end.errors).toContain(message);
+    expect(end.code).toBe(code);
+  });
+
+  test('a root key among the data, off loopback without TLS, mistakes in the settings, a root key that is gone', async () => {
+    const inside = await run('create', '--root-key', `file:${join(folder, 'data', 'root.key')}`);
+    expect(inside).toMatchObject({ code: 3 });
+    expect(inside.errors).toContain('lies among the data that it protects');
+    await run('create');
+    expect((await run('create', '--root-key', 'file:other')).code).toBe(2);
+    const open = await run('run', '--host', '0.0.0.0', '--log', 'error');
+    expect(open).toMatchObject({ code: 3 });
+    expect(open.errors).toContain('instance_not_private');
+    rmSync(join(folder, 'keys', 'root.key'));
+    expect(await run('check')).toMatchObject({ code: 3, errors: expect.stringContaining('keys_file_missing') });
+    writeFileSync(join(folder, 'instances.json'), '{"version": 2, "more": 1}');
+    expect(await run('list')).toMatchObject({ code: 3, errors: expect.stringContaining('version') });
+  });
+});
+
+test('each set of root keys shares one with the set before', () => {
+  expect(steps(['a'], ['b'])).toEqual([['a', 'b'], ['b']]);
+  expect(steps(['a'], ['a', 'b'])).toEqual([['a', 'b']]);
+  expect(steps(['a', 'b'], ['b'])).toEqual([['b']]);
+  expect(steps(['a', 'b'], ['c', 'd'])).toEqual([
+    ['a', 'c'],
+    ['c', 'd'],
+  ]);
+});
+
+test.each(['run', 'create', 'list', 'keys', 'check', 'rotate-data-key', 'rewrap'])(
+  'instance %s --help shows an example',
+  async (command) => {
+    const { code, output } = await runCommand(['instance', command, '--help']);
+    expect(code).toBe(0);
+    expect(output).toMatch(/Examples?:\n {2}certstandby instance/);
+  },
+);

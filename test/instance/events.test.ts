@@ -1,0 +1,192 @@
+import { describe, expect, test } from 'vitest';
+import type { CertificateRow } from '../../src/instance/certificate-row.ts';
+import { certificateRows } from '../../src/instance/certificate-rows.ts';
+import { claimsOf, type InstanceEvent, isFor, slackMessage } from '../../src/instance/events.ts';
+import { expiryNotices } from '../../src/instance/expiry-notices.ts';
+import { silentLog } from '../../src/log.ts';
+import { systemRuntime } from '../../src/runtime.ts';
+import { memoryTable } from '../../src/table/memory.ts';
+import { testKeyring } from '../support/keyring.ts';
+import { instanceCrn } from '../support/notifications.ts';
+
+const url = `https://cloud.ibm.com/services/cloudcerts/${encodeURIComponent(instanceCrn)}`;
+const crn = `${instanceCrn.slice(0, -1)}certificate:ab`;
+const instance = { crn: instanceCrn, channelVersion: 5 } as const;
+const expiresOn = Date.UTC(2030, 5, 15, 13, 14, 15);
+const midnight = Date.UTC(2030, 5, 15);
+
+function event(type: InstanceEvent['type']): InstanceEvent {
+  const item = { cert_crn: crn, domains: 'a.example.test,b.example.test', expires_on: expiresOn, name: 'shop' };
+  return { id: 'event-1', type, at: Date.UTC(2030, 4, 16), items: [item] };
+}
+
+const frame = { instance_crn: instanceCrn, certificate_manager_url: url };
+const shortItem = { cert_crn: crn, domains: 'a.example.test,b.example.test', name: 'shop' };
+const longItem = { ...shortItem, expires_on: expiresOn };
+
+describe('payload versions', () => {
+  const aboutToExpire = event('cert_about_to_expire_reimport_required');
+  const reimported = event('cert_reimported');
+
+  test('1 has no type, calls its list otherwise and says when all of it expires', () => {
+    expect(claimsOf(instance, aboutToExpire, 1)).toStrictEqual({
+      ...frame,
+      expiry_date: midnight,
+      expiring_certificates: [shortItem],
+      version: 1,
+      latestVersion: 5,
+    });
+  });
+
+  test('2 has types', () => {
+    const claims = { ...frame, expiry_date: midnight, certificates: [shortItem], version: 2, latestVersion: 5 };
+    expect(claimsOf(instance, reimported, 2)).toStrictEqual({ ...claims, event_type: 'cert_reimported' });
+    expect(claimsOf(instance, aboutToExpire, 2)).toStrictEqual({
+      ...claims,
+      event_type: 'cert_about_to_expire_reimport_required',
+    });
+  });
+
+  test.each([3, 4] as const)(
+    '%i says of each certificate when it expires, and of all of them only beforehand',
+    (version) => {
+      const claims = { ...frame, certificates: [longItem], version, latestVersion: 5 };
+      expect(claimsOf(instance, reimported, version)).toStrictEqual({ ...claims, event_type: 'cert_reimported' });
+      const expired = event('cert_expired_reimport_required');
+      expect(claimsOf(instance, expired, version)).toStrictEqual({
+        ...claims,
+        event_type: 'cert_expired_reimport_required',
+      });
+      expect(claimsOf(instance, aboutToExpire, version)).toStrictEqual({
+        ...claims,
+        event_type: 'cert_about_to_expire_reimport_required',
+        expiry_date: midnight,
+      });
+    },
+  );
+
+  test('5 has an id and a time', () => {
+    expect(claimsOf(instance, event('cert_imported'), 5)).toStrictEqual({
+      ...frame,
+      event_type: 'cert_imported',
+      certificates: [longItem],
+      version: 5,
+      latestVersion: 5,
+      event_id: 'event-1',
+      event_time: Date.UTC(2030, 4, 16),
+    });
+  });
+});
+
+test('which versions get which events', () => {
+  const from = (type: InstanceEvent['type'], channel: 'url' | 'slack') =>
+    ([1, 2, 3, 4, 5] as const).filter((version) => isFor({ type: channel, version }, type));
+  expect(from('test_notification_channel', 'url')).toEqual([1, 2, 3, 4, 5]);
+  expect(from('cert_about_to_expire_reimport_required', 'url')).toEqual([1, 2, 3, 4, 5]);
+  expect(from('cert_expired_reimport_required', 'url')).toEqual([1, 2, 3, 4, 5]);
+  expect(from('cert_reimported', 'url')).toEqual([2, 3, 4, 5]);
+  expect(from('cert_imported', 'url')).toEqual([5]);
+  expect(from('cert_deleted', 'url')).toEqual([5]);
+  expect(from('notification_channel_saved', 'url')).toEqual([]);
+  expect(from('cert_reimported', 'slack')).toEqual([2, 3, 4, 5]);
+  expect(from('cert_imported', 'slack')).toEqual([]);
+  expect(from('notification_channel_saved', 'slack')).toEqual([1, 2, 3, 4, 5]);
+});
+
+test('Slack gets words, in which foreign text is only text', () => {
+  const [item] = event('cert_reimported').items;
+  const named = { ...event('cert_reimported'), items: [{ ...item, name: '<!channel> & co' }] } as InstanceEvent;
+  expect(slackMessage(instance, named)).toEqual({
+    text: [
+      'These certificates were reimported:',
+      `• &lt;!channel&gt; &amp; co (a.example.test,b.example.test), expires 2030-06-15, ${crn}`,
+      instanceCrn,
+    ].join('\n'),
+  });
+  expect(slackMessage(instance, event('notification_channel_saved')).text).toBe(
+    `This notification channel was saved.\n${instanceCrn}`,
+  );
+});
+
+describe('once a day', () => {
+  const day = 86_400_000;
+  const start = Date.UTC(2030, 0, 1);
+
+  async function estate() {
+    let time = start + 5 * 3_600_000;
+    const table = memoryTable();
+    const runtime = { ...systemRuntime, now: () => time };
+    const rows = certificateRows({ table, sealer: testKeyring(instanceCrn), runtime, log: silentLog, instanceCrn });
+    const told: [string, string[], number][] = [];
+    const notices = expiryNotices({
+      instanceCrn,
+      rows,
+      table,
+      now: runtime.now,
+      deliveries: {
+        async publish(type, items) {
+          told.push([type, items.slice(0, 3).map(({ name }) => name), items.length]);
+        },
+      },
+    });
+    const add = (name: string, expiresAt: number): Promise<CertificateRow> => {
+      const facts = { domains: [name], issuer: 'CA', serialNumber: '1', beginsOn: 0, expiresOn: expiresAt };
+      const entry = { ...facts, algorithm: 'x', keyAlgorithm: 'y', name, description: '' };
+      return rows.add(entry, { content: 'pem' }, Number.POSITIVE_INFINITY);
+    };
+    const at = (moment: number): void => {
+      time = moment;
+    };
+    return { add, notices, told, rows, at };
+  }
+
+  test('it is told what expires in 90, 60, 30, 10 days and 1, and nothing between', async () => {
+    const { add, notices, told } = await estate();
+    for (const days of [90, 60, 30, 10, 1]) {
+      await add(`first of ${days}`, start + days * day);
+      await add(`last of ${days}`, start + (days + 1) * day - 1);
+    }
+    for (const days of [2, 9, 11, 29, 31, 59, 61, 89, 91]) await add(`in ${days}`, start + days * day);
+    await notices.run();
+    expect(told).toEqual(
+      [90, 60, 30, 10, 1].map((days) => [
+        'cert_about_to_expire_reimport_required',
+        [`first of ${days}`, `last of ${days}`],
+        2,
+      ]),
+    );
+    await notices.run();
+    expect(told).toHaveLength(5);
+  });
+
+  test('it is told what has expired, each day, from the day of the expiry on, until it is gone', async () => {
+    const { add, notices, told, rows, at } = await estate();
+    const { id } = await add('shop', start + day + 3_600_000);
+    await add('long ago', start - 400 * day);
+    await notices.run();
+    at(start + day);
+    await notices.run();
+    at(start + 2 * day);
+    await notices.run();
+    await rows.remove(id);
+    at(start + 3 * day);
+    await notices.run();
+    const expired = 'cert_expired_reimport_required';
+    expect(told).toEqual([
+      [expired, ['long ago'], 1],
+      ['cert_about_to_expire_reimport_required', ['shop'], 1],
+      [expired, ['long ago'], 1],
+      [expired, ['shop'], 1],
+      [expired, ['long ago'], 1],
+      [expired, ['shop'], 1],
+      [expired, ['long ago'], 1],
+    ]);
+  });
+
+  test('no notification holds more than 100 certificates', async () => {
+    const { add, notices, told } = await estate();
+    for (let count = 0; count < 101; count++) await add('shop', start + 10 * day);
+    await notices.run();
+    expect(told.map(([, , items]) => items)).toEqual([100, 1]);
+  });
+});
