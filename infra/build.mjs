@@ -1,10 +1,11 @@
 // Bundles the entry points into dist/: Node 20 cannot run TypeScript. Our own code only; packages stay where npm put them.
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
 /** What is built into dist/<name>.js, and where it begins. Only the first is shipped. */
 const entryPoints = {
@@ -35,6 +36,7 @@ async function bundle(name, file) {
     packages: 'external',
     sourcemap: true,
     banner: { js: '#!/usr/bin/env node' },
+    define: { CERTSTANDBY_VERSION: JSON.stringify(version) },
     write: false,
     logLevel: 'warning',
   });

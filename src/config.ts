@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { type Document, LineCounter, parseDocument } from 'yaml';
+import { type Document, isMap, isScalar, LineCounter, parseDocument, stringify } from 'yaml';
 import * as z from 'zod/mini';
 import { CodedError } from './errors.ts';
 import { Secret } from './secret.ts';
@@ -20,6 +20,10 @@ const duration = text(durationPattern, 'a duration such as 500ms, 30s, 5m, 2h or
   z.refine((given) => (milliseconds(given) ?? 0) <= longestMs, 'at most 24d'),
 );
 const period = duration.check(z.refine((given) => (milliseconds(given) ?? 1_000) >= 1_000, 'at least 1s'));
+/** A length of time that no timer is set for. */
+const span = text(durationPattern, 'a duration such as 12h or 30d');
+const share = z.number().check(z.minimum(0), z.maximum(1));
+const port = z.int().check(z.minimum(0), z.maximum(65_535));
 const secretReference = text(/^(env:\w+|file:.+)$/, 'a reference: env:NAME or file:PATH, never the secret itself');
 const name = text(/^[a-z0-9][a-z0-9-]{0,62}$/, 'a name of lower-case letters, digits and dashes, at most 63');
 const url = text(/^https?:\/\/[^\s/?#]+\/?$/, 'an address such as https://host or https://host:port');
@@ -54,6 +58,10 @@ const link = z.strictObject({
       regions: z.optional(z.array(z.string())),
       requireChain: z.optional(z.boolean()),
       onward: z.optional(z.boolean()),
+      onDelete: z.optional(z.enum(['retain', 'remove'])),
+      removeAfter: z.optional(span),
+      removeShare: z.optional(share.check(z.positive())),
+      brakeShare: z.optional(share),
     }),
   ),
   verificationKey: z.optional(text(/^file:.+$/, 'file:PATH of a public key in PEM')),
@@ -69,18 +77,27 @@ const table = z.discriminatedUnion('kind', [
   }),
 ]);
 
+/** The version of the file's format. */
+const configVersion = 1;
+
 /** The schema of the file. Exported for the JSON schema that editors use. */
 export const configFileSchema = z.strictObject({
-  version: z.literal(1),
+  version: z.literal(configVersion),
   table: z.optional(table),
-  receiver: z.optional(
-    z.strictObject({ host: z.optional(z.string()), port: z.optional(z.int().check(z.minimum(0), z.maximum(65_535))) }),
-  ),
+  receiver: z.optional(z.strictObject({ host: z.optional(z.string()), port: z.optional(port) })),
   worker: z.optional(
     z.strictObject({
       concurrency: z.optional(z.int().check(z.minimum(1), z.maximum(256))),
       sweepEvery: z.optional(period),
       reconcileEvery: z.optional(period),
+    }),
+  ),
+  serve: z.optional(
+    z.strictObject({
+      tls: z.optional(z.strictObject({ certificate: z.string(), key: z.string() })),
+      behindProxy: z.optional(z.boolean()),
+      metrics: z.optional(z.strictObject({ host: z.optional(z.string()), port: z.optional(port) })),
+      stopWithin: z.optional(duration),
     }),
   ),
   stores: z.record(name, z.discriminatedUnion('kind', [certificateManagerStore])),
@@ -110,7 +127,14 @@ export interface LinkConfig {
   readonly primary: string;
   readonly backups: readonly string[];
   readonly filter: { readonly names: readonly string[]; readonly domains: readonly string[] };
-  readonly policy: { readonly regions?: readonly string[]; readonly requireChain: boolean; readonly onward: boolean };
+  readonly policy: {
+    readonly regions?: readonly string[];
+    readonly requireChain: boolean;
+    readonly onward: boolean;
+    /** Absent: copies of deleted certificates stay. */
+    readonly removal?: { readonly afterMs: number; readonly maxShare: number };
+    readonly brakeShare?: number;
+  };
   /** PEM; absent: fetched from the primary by the sweep. */
   readonly verificationKey?: string;
 }
@@ -119,10 +143,29 @@ export type TableConfig =
   | { readonly kind: 'lmdb'; readonly path: string }
   | { readonly kind: 'dynamodb'; readonly name: string; readonly region: string; readonly endpoint?: string };
 
+/** How `certstandby serve` runs. Where it listens is `receiver`. */
+export interface ServeConfig {
+  /** Files in PEM: the certificate with its chain, and its key. */
+  readonly tls?: { readonly certificate: string; readonly key: string };
+  /** Something in front ends TLS, so that plain HTTP is right even off loopback. */
+  readonly behindProxy: boolean;
+  readonly metrics: { readonly host: string; readonly port: number };
+  /** How long a stop waits for passes under way. */
+  readonly stopWithinMs: number;
+}
+
+export const defaultServe: ServeConfig = {
+  behindProxy: false,
+  metrics: { host: '127.0.0.1', port: 9464 },
+  stopWithinMs: 20_000,
+};
+
 export interface Config {
   readonly table: TableConfig;
   readonly receiver: { readonly host: string; readonly port: number };
   readonly worker: { readonly concurrency: number; readonly sweepEveryMs: number; readonly reconcileEveryMs: number };
+  /** Absent: `defaultServe`. */
+  readonly serve?: ServeConfig;
   readonly stores: readonly StoreConfig[];
   readonly links: readonly LinkConfig[];
 }
@@ -163,6 +206,13 @@ export function parseConfig(text: string, sources: ConfigSources & { readonly pa
     if (node?.range) return ` (line ${lines.linePos(node.range[0]).line})`;
     return path.length === 0 ? '' : lineAt(path.slice(0, -1));
   };
+  const { version } = tree(raw);
+  if (typeof version === 'number' && version !== configVersion) {
+    const newer = version > configVersion ? 'a newer' : 'no';
+    throw invalid(sources.path, [
+      `version${lineAt(['version'])}: ${version} is of ${newer} certstandby; this one reads version ${configVersion}`,
+    ]);
+  }
   const parsed = configFileSchema.safeParse(raw);
   for (const issue of (parsed.error?.issues ?? []).flatMap(oneByOne)) {
     const { path } = issue;
@@ -187,6 +237,29 @@ function withoutAliases(document: Document.Parsed, path: string): unknown {
   } catch {
     throw invalid(path, ['an alias (*name) leads nowhere, or to too much']);
   }
+}
+
+/** What stands in a configuration file: each setting by its path (`worker.concurrency`), as written, and on which line. */
+export function writtenSettings(text: string): ReadonlyMap<string, { readonly value: string; readonly line: number }> {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines });
+  const settings = new Map<string, { value: string; line: number }>();
+  const walk = (node: unknown, path: string) => {
+    if (!isMap(node)) return;
+    for (const { key, value } of node.items) {
+      const here = path === '' ? String(key) : `${path}.${key}`;
+      const { range } = (isScalar(key) ? key : { range: undefined }) as { range?: [number, number, number] | null };
+      if (isMap(value)) walk(value, here);
+      else settings.set(here, { value: JSON.stringify(value), line: lines.linePos(range?.[0] ?? 0).line });
+    }
+  };
+  walk(document.contents, '');
+  return settings;
+}
+
+/** Settings as text of such a file. */
+export function settingsText(settings: object): string {
+  return stringify(settings, { lineWidth: 0 });
 }
 
 type Issue = z.core.$ZodIssue;
@@ -292,6 +365,11 @@ function crossMistakes(raw: unknown): string[] {
     }
   }
 
+  const serve = tree(tree(raw).serve);
+  if (serve.tls !== undefined && serve.behindProxy === true) {
+    mistakes.push('serve: tls and behindProxy: true exclude each other: either it ends TLS here, or in front');
+  }
+
   const given = tree(raw).links;
   if (typeof given === 'object' && given !== null && !Array.isArray(given) && Object.keys(given).length === 0) {
     mistakes.push('links: must name at least one link');
@@ -304,7 +382,10 @@ function crossMistakes(raw: unknown): string[] {
     for (const store of [...(typeof primary === 'string' ? [primary] : []), ...names]) {
       if (!known(store)) mistakes.push(`links.${link}: there is no store ${store} under stores`);
     }
-    const regions = tree(policy).regions;
+    const { regions, onDelete, removeAfter, removeShare } = tree(policy);
+    if (onDelete !== 'remove' && (removeAfter !== undefined || removeShare !== undefined)) {
+      mistakes.push(`links.${link}: policy.removeAfter and removeShare say nothing without onDelete: remove`);
+    }
     for (const [index, backup] of names.entries()) {
       const same =
         backup === primary || (instanceOf(backup) !== undefined && instanceOf(backup) === instanceOf(String(primary)));
@@ -373,6 +454,8 @@ function toConfig(file: ConfigFile, references: ReadonlyMap<string, string>, fol
         requireChain: policy?.requireChain ?? false,
         onward: policy?.onward ?? false,
         ...(policy?.regions === undefined ? {} : { regions: policy.regions }),
+        ...(policy?.onDelete === 'remove' ? { removal: toRemoval(policy) } : {}),
+        ...(policy?.brakeShare === undefined ? {} : { brakeShare: policy.brakeShare }),
       },
       ...(verificationKey === undefined ? {} : { verificationKey }),
     };
@@ -389,9 +472,32 @@ function toConfig(file: ConfigFile, references: ReadonlyMap<string, string>, fol
       sweepEveryMs: milliseconds(file.worker?.sweepEvery) ?? 60_000,
       reconcileEveryMs: milliseconds(file.worker?.reconcileEvery) ?? 3_600_000,
     },
+    ...(file.serve === undefined ? {} : { serve: toServe(file.serve, folder) }),
     stores,
     links,
   };
+}
+
+function toServe({ tls, behindProxy, metrics, stopWithin }: NonNullable<ConfigFile['serve']>, folder: string) {
+  const { host, port } = metrics ?? {};
+  const files = tls && { certificate: resolve(folder, tls.certificate), key: resolve(folder, tls.key) };
+  return {
+    ...(files === undefined ? {} : { tls: files }),
+    behindProxy: behindProxy ?? defaultServe.behindProxy,
+    metrics: { host: host ?? defaultServe.metrics.host, port: port ?? defaultServe.metrics.port },
+    stopWithinMs: milliseconds(stopWithin) ?? defaultServe.stopWithinMs,
+  };
+}
+
+/** Copies of deleted certificates go after 30 days, a twentieth of all copies at once, unless the policy says otherwise. */
+function toRemoval({
+  removeAfter,
+  removeShare,
+}: {
+  removeAfter?: string | undefined;
+  removeShare?: number | undefined;
+}) {
+  return { afterMs: milliseconds(removeAfter) ?? 30 * unitMs.d, maxShare: removeShare ?? 0.05 };
 }
 
 function withoutUndefined<T extends object>(value: T): Partial<T> {

@@ -167,7 +167,7 @@ links:
 
 describe('a file with mistakes', () => {
   it('is refused with all of them at once, in words that a person can use', () => {
-    const text = `version: 2
+    const text = `version: one
 table: { kind: sqlite, path: 3 }
 receiver: { port: 70000, hst: x }
 worker: { concurrency: 0, sweepEvery: 5 minutes, reconcileEvery: 5 }
@@ -413,5 +413,39 @@ describe('loading', () => {
   it('says that the file is missing', () => {
     const path = join(folder, 'nowhere.yaml');
     expect(() => loadConfig(path, {})).toThrow(`the configuration file ${path} cannot be read (ENOENT)`);
+  });
+});
+
+describe('what becomes of copies', () => {
+  const policyOf = (policy: string) =>
+    parseConfig(changed('backups: [london] }', `backups: [london], policy: ${policy} }`), sources).links[0]?.policy;
+  const dayMs = 86_400_000;
+
+  it.each([
+    ['{ onDelete: retain }', undefined],
+    ['{ onDelete: remove }', { afterMs: 30 * dayMs, maxShare: 0.05 }],
+    ['{ onDelete: remove, removeAfter: 90d, removeShare: 0.5 }', { afterMs: 90 * dayMs, maxShare: 0.5 }],
+    ['{ onDelete: remove, removeAfter: 12h }', { afterMs: dayMs / 2, maxShare: 0.05 }],
+  ])('of deleted certificates: %s', (policy, removal) => {
+    expect(policyOf(policy)?.removal).toEqual(removal);
+  });
+
+  it('the brake is as wide as it says', () => {
+    expect(policyOf('{ brakeShare: 0.5 }')?.brakeShare).toBe(0.5);
+    expect(policyOf('{ onward: true }')).not.toHaveProperty('brakeShare');
+  });
+
+  it.each([
+    ['{ onDelete: burn }', 'links.shop.policy.onDelete (line 6): must be retain or remove'],
+    ['{ onDelete: remove, removeShare: 0 }', 'links.shop.policy.removeShare (line 6): must be above 0'],
+    ['{ onDelete: remove, removeShare: 2 }', 'links.shop.policy.removeShare (line 6): must be at most 1'],
+    ['{ brakeShare: -1 }', 'links.shop.policy.brakeShare (line 6): must be at least 0'],
+    [
+      '{ onDelete: remove, removeAfter: soon }',
+      'links.shop.policy.removeAfter (line 6): must be a duration such as 12h or 30d',
+    ],
+    ['{ removeAfter: 30d }', 'links.shop: policy.removeAfter and removeShare say nothing without onDelete: remove'],
+  ])('mistakes are named: %s', (policy, mistake) => {
+    expect(mistakesIn(changed('backups: [london] }', `backups: [london], policy: ${policy} }`))).toEqual([mistake]);
   });
 });

@@ -22,6 +22,16 @@ export function seconds(text: string): number {
   return value;
 }
 
+/** The address under which senders reach the receiver: `https://…`, or `http://` on this machine. Throws what the command line prints. */
+export function callbackBase(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const local = url !== undefined && /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
+  const plain = url?.search === '' && url.hash === '' && url.username === '' && url.password === '';
+  if (!plain || !(url.protocol === 'https:' || (local && url.protocol === 'http:')))
+    throw usage(`${text} is not an address such as https://certstandby.example.com`);
+  return text;
+}
+
 function usage(message: string): CommanderError {
   return new CommanderError(usageExit, 'usage', `error: ${message}`);
 }

@@ -1,125 +1,251 @@
-import { Command } from 'commander';
-import { compose, type Program } from '../compose.ts';
-import { loadConfig } from '../config.ts';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { PassReport, ReconcileReport } from '../compose.ts';
 import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
-import { jsonLog } from '../log.ts';
-import type { ReplicationRecord } from '../records/replication-record.ts';
 import type { Link } from '../replication/link.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
-import { configOption, seconds } from './options.ts';
+import { interrupted } from './interrupt.ts';
+import { seconds } from './options.ts';
+import { commandOutput, type Host } from './output.ts';
+import { type LinkOptions, type LinkRun, onlyLink, storeNames, withLinkOptions, withLinks } from './program.ts';
+import type { Progress } from './progress.ts';
+import { confirmPlan, printPlan } from './reconcile-plan.ts';
+import { standingWords } from './standing-words.ts';
+import { clean, count } from './text.ts';
 
-interface ReconcileOptions {
-  readonly config: string;
-  readonly link?: string;
+interface ReconcileOptions extends LinkOptions {
+  readonly plan?: boolean;
+  /** Digest of a plan. */
+  readonly apply?: string;
+  readonly full?: boolean;
+  readonly yesChange?: number;
   /** Seconds. */
   readonly wait: number;
 }
 
 /** The exit code when a certificate is not equal in every backup. */
 const notEqualExit = errorRegistry.certificate_expired.exit;
+/** Problems that are printed; JSON has them all. */
+const problemsShown = 50;
 
 /** `certstandby reconcile`. */
-export function reconcileCommand(): Command {
-  return new Command('reconcile')
+export function reconcileCommand(host: Host = process): Command {
+  return withLinkOptions(new Command('reconcile'))
     .description('compare both sides of each link, and bring the backups up to date')
-    .addOption(configOption())
-    .option('-l, --link <name>', 'only this link')
+    .option('--plan', 'print exactly what would be done, and change nothing')
+    .addOption(new Option('--apply <plan>', 'do what --plan printed, if it still is the same').conflicts('plan'))
+    .option('--full', 'read every certificate in full, and not only those whose turn it is')
+    .option('--yes-change <number>', 'go on where the brake holds, if at most so many would change', wholeNumber)
     .option('--wait <seconds>', 'how long to wait for copies that have to be tried again', seconds, 30)
     .addHelpText(
       'after',
-      '\nExamples:\n  certstandby reconcile --config certstandby.yaml\n  certstandby reconcile --link shop --wait 120' +
-        '\n\nExits 0 if every included certificate is equal in every backup, 6 if not, and says which and why.',
+      '\nExamples:\n  certstandby reconcile --config certstandby.yaml\n  certstandby reconcile --link shop --plan' +
+        '\n  certstandby reconcile --link shop --apply 4f1c0a9b2d3e5f60\n  certstandby reconcile --wait 120' +
+        '\n\nExits 0 if every included certificate is equal in every backup, 6 if not, and says which and why.' +
+        '\nIt can be stopped at any moment, and run again: it goes on where it stopped.',
     )
-    .action(reconcileLinks);
+    .action((options: ReconcileOptions) => reconcileLinks(options, host));
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('not a whole number');
+  return Number(text);
 }
 
 /** Compares both sides of each link, works off what differs, and says what is left and why. */
-async function reconcileLinks(options: ReconcileOptions): Promise<void> {
-  const log = jsonLog({ least: 'error', now: runtime.now, write: (line) => process.stderr.write(line) });
-  const program = await compose(loadConfig(options.config, process.env), { runtime, log });
-  try {
-    const links = program.links.filter(({ name }) => options.link === undefined || name === options.link);
-    if (links.length === 0) {
-      const known = program.links.map(({ name }) => name).join(', ');
-      throw new CodedError('usage', `there is no link ${options.link}; the configuration has ${known}`);
-    }
+async function reconcileLinks(options: ReconcileOptions, host: Host): Promise<void> {
+  const output = commandOutput(options, host, runtime.now);
+  const signal = interrupted(host);
+  const watch: Watch = { passed: () => {} };
+  const observer = { passed: (report: PassReport) => watch.passed(report) };
+  await withLinks(options, { output, host, observer }, async (program, links) => {
+    if (options.apply !== undefined) onlyLink(links);
     const exits: number[] = [];
-    for (const link of links) exits.push(await reconcileLink(program, link, options.wait * 1_000));
-    process.exitCode = Math.max(...exits);
-  } finally {
-    await program.close();
-  }
+    for (const link of links) {
+      const run: Run = { program, link, output, signal, watch };
+      exits.push(options.plan ? await printPlan(run, options.full) : await reconcileLink(run, options));
+    }
+    host.exitCode = Math.max(...exits);
+  });
+}
+
+/** What is told of passes, while something watches them. */
+interface Watch {
+  passed: (report: PassReport) => void;
+}
+
+interface Run extends LinkRun {
+  readonly watch: Watch;
 }
 
 /** Reconciles one link and prints what came of it; a link that fails does not keep the others from theirs. Answers its exit code. */
-async function reconcileLink(program: Program, link: Link, waitMs: number): Promise<number> {
-  const print = (line: string) => process.stdout.write(`${line}\n`);
+async function reconcileLink(run: Run, options: ReconcileOptions): Promise<number> {
+  const { program, link, output, signal } = run;
+  const before = program.requests();
   try {
-    const { listed, included, asked, unmarked, notListed } = await program.reconcile(link);
-    const reasons = Object.entries(asked).map(([reason, count]) => `${count} ${reason.replaceAll('-', ' ')}`);
-    print(
-      `${link.name}: ${listed} certificates in the primary, ${included} included; ` +
-        `${reasons.length === 0 ? 'nothing to look at' : `looked at: ${reasons.join(', ')}`}`,
-    );
-    if (unmarked > 0) print(`  ${unmarked} certificates in the backups are not ours and were not touched`);
-    for (const { store, error } of notListed) {
-      print(`  ${store} could not be compared: ${error.message} [${error.code}]\n    ${error.entry.remedy}`);
-    }
-    const problems = await settle(program, link, waitMs);
-    for (const problem of problems) print(`  ${problem}`);
-    if (problems.length > 0) return notEqualExit;
-    if (notListed.length > 0) return errorRegistry.store_unavailable.exit;
-    print(`  every included certificate is equal in ${link.backups.length === 1 ? 'the backup' : 'every backup'}`);
-    return 0;
+    const report = await compareAndAsk(run, options);
+    describe(run, report);
+    const asked = Object.values(report.asked).reduce((sum, number) => sum + number, 0);
+    const problems = await settle(run, { asked, waitMs: options.wait * 1_000 });
+    return conclude(run, report, { problems, requests: program.requests() - before });
   } catch (thrown) {
+    if (signal.aborted) throw stopped(link);
     const error = asCodedError(thrown);
-    process.stderr.write(`certstandby: ${link.name}: ${error.message}\n  ${error.entry.remedy} [${error.code}]\n`);
+    output.problem(error, link.name);
+    output.item({ link: link.name, error: { code: error.code, message: error.message, ...error.fields } });
     return error.entry.exit;
   }
 }
 
-/** Waits, at most so long, while there is something that time alone may mend. Answers the problems that are left, as lines. */
-async function settle(program: Program, link: Link, waitMs: number): Promise<readonly string[]> {
-  const until = runtime.now() + waitMs;
-  let announced = false;
-  for (;;) {
-    await program.dispatch.idle();
-    const problems: string[] = [];
-    let pending = false;
-    for await (const record of program.records(link)) {
-      const found = problemsOf(record, link);
-      problems.push(...found);
-      // A refusal is looked at again by and by, but only a person mends it.
-      pending ||= found.length > 0 && record.refusal === undefined && record.aside === undefined;
-    }
-    if (!pending || runtime.now() >= until) return problems;
-    if (!announced)
-      process.stdout.write(`  waiting up to ${Math.ceil(waitMs / 1_000)} s for what has to be tried again\n`);
-    announced = true;
-    await runtime.wait(250);
+const stopped = (link: Link) =>
+  new CodedError('interrupted', `the reconcile of ${link.name} was stopped; what it asked for is kept`, {
+    fields: { link: link.name },
+  });
+
+async function compareAndAsk(run: Run, options: ReconcileOptions): Promise<ReconcileReport> {
+  const { program, link, output, signal } = run;
+  const bar = output.progress(`${link.name}: comparing`);
+  let compared = 0;
+  const { apply, yesChange, full } = options;
+  try {
+    return await program.reconcile(link, {
+      signal,
+      allowChanges: yesChange,
+      full,
+      progress: (step, done) => {
+        if (step !== 'comparing') return;
+        bar.advance(done - compared);
+        compared = done;
+      },
+      ...(apply === undefined ? {} : { confirm: (comparison) => confirmPlan(run, { comparison, full }, apply) }),
+    });
+  } finally {
+    bar.end();
   }
 }
 
-/** What a person has to know of a certificate that is not equal in every backup; nothing if it is, or is not to be. */
-function problemsOf(record: ReplicationRecord, link: Link): string[] {
-  const { primary, aside, refusal } = record;
-  const about = `${primary?.name ?? record.certificate} (${record.certificate})`;
-  const describe = (error: ReplicationRecord['lastError'], otherwise: string) =>
-    error === undefined
-      ? `${about}: ${otherwise}`
-      : `${about}: ${error.message} [${error.code}]\n    ${errorRegistry[error.code].remedy}`;
-  if (record.absentSince !== undefined || aside === 'excluded' || aside === 'marked') return [];
-  if (aside === 'keyless') return [`${about}: not copied, it has no private key`];
-  if (refusal !== undefined || primary === undefined || record.lastError !== undefined) {
-    return [describe(record.lastError, 'still to be looked at')];
+function describe({ program, link, output }: Run, report: ReconcileReport): void {
+  const { listed, included, asked, unmarked, notListed, retained } = report;
+  const reasons = Object.entries(asked).map(([reason, count]) => `${count} ${reason.replaceAll('-', ' ')}`);
+  output.line(
+    `${link.name}: ${count(listed, 'certificate')} in the primary, ${included} included; ` +
+      `${reasons.length === 0 ? 'nothing to look at' : `looked at: ${reasons.join(', ')}`}`,
+  );
+  if (unmarked > 0) output.line(`  not ours in the backups, and not touched: ${count(unmarked, 'certificate')}`);
+  if (retained > 0)
+    output.line(`  ${count(retained, 'copy', 'copies')} of certificates that are gone from the primary are kept`);
+  const nameOf = storeNames(program);
+  for (const { store, error } of notListed) {
+    output.finding(
+      `  ${nameOf(store)} could not be compared: ${error.message} [${error.code}]\n    ${error.entry.remedy}`,
+    );
   }
-  const behind = link.backups.flatMap(({ id: store }) => {
-    const state = record.backups.find((backup) => backup.store === store);
-    const equal = state?.id !== undefined && state.fingerprint === primary.fingerprint && state.lastError === undefined;
-    if (equal) return [];
-    const later = record.wakeAt === undefined ? '' : `; looked at again at ${new Date(record.wakeAt).toISOString()}`;
-    return [describe(state?.lastError, `not yet known to be in ${store}${later}`)];
+}
+
+interface Problem {
+  readonly certificate: string;
+  readonly name: string;
+  readonly kind: string;
+  readonly words: readonly string[];
+}
+
+/**
+ * Works off what was asked for, and then waits, at most so long, while there is something that time alone may mend. Answers the
+ * problems that are left.
+ */
+async function settle(
+  run: Run,
+  { asked, waitMs }: { readonly asked: number; readonly waitMs: number },
+): Promise<readonly Problem[]> {
+  const { program, link, output, signal, watch } = run;
+  const bar: Progress | undefined = asked === 0 ? undefined : output.progress(`${link.name}: looking`, asked);
+  let passes = 0;
+  watch.passed = () => {
+    passes += 1;
+    if (passes <= asked) bar?.advance();
+  };
+  try {
+    await unlessStopped(signal, program.dispatch.idle());
+    // What was not handed over at once is due.
+    for (let rounds = 0; (await program.wakeDue(link)) > 0 && rounds <= asked; rounds += 1)
+      await unlessStopped(signal, program.dispatch.idle());
+  } finally {
+    bar?.end();
+    watch.passed = () => {};
+  }
+  const until = runtime.now() + waitMs;
+  let announced = false;
+  for (;;) {
+    const { problems, pending } = await problemsOf(run);
+    if (!pending || runtime.now() >= until) return problems;
+    if (!announced) output.line(`  waiting up to ${Math.ceil(waitMs / 1_000)} s for what has to be tried again`);
+    announced = true;
+    await runtime.wait(Math.min(500, Math.max(1, until - runtime.now())), signal);
+    await program.wakeDue(link);
+    await unlessStopped(signal, program.dispatch.idle());
+  }
+}
+
+/** The same, or the end of waiting for it. */
+async function unlessStopped<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  signal.throwIfAborted();
+  let stop = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason);
+    signal.addEventListener('abort', stop, { once: true });
   });
-  if (behind.length > 0) return behind;
-  return record.requested > record.replicated ? [`${about}: still to be looked at`] : [];
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+async function problemsOf({
+  program,
+  link,
+}: Run): Promise<{ readonly problems: Problem[]; readonly pending: boolean }> {
+  const nameOf = storeNames(program);
+  const problems: Problem[] = [];
+  let pending = false;
+  for await (const record of program.records(link)) {
+    const standing = program.standing(link, record);
+    const { kind } = standing;
+    if (kind === 'equal' || kind === 'aside' || kind === 'gone') continue;
+    // A refusal is looked at again by and by, but only a person mends it.
+    pending ||= kind !== 'refused';
+    const { certificate, primary } = record;
+    problems.push({ certificate, name: primary?.name ?? certificate, kind, words: standingWords(standing, nameOf) });
+  }
+  return { problems, pending };
+}
+
+/** Prints what is left, and what it cost. Answers the exit code. */
+function conclude(
+  { link, output }: Run,
+  report: ReconcileReport,
+  end: { readonly problems: readonly Problem[]; readonly requests: number },
+): number {
+  const { problems, requests } = end;
+  for (const { name, certificate, words } of problems.slice(0, problemsShown))
+    output.finding(`  ${clean(name)} (${certificate}): ${words.map(clean).join('\n    ')}`);
+  if (problems.length > problemsShown)
+    output.finding(`  … and ${problems.length - problemsShown} more; --json has them all`);
+  const { included, pages, notListed } = report;
+  const everything = pages + included * (1 + link.backups.length);
+  output.line(
+    `  ${count(requests, 'request')}; to download and import everything again would have taken ${everything.toLocaleString('en-US')}`,
+  );
+  const exit = exitOf(problems.length, notListed.length);
+  if (exit === 0)
+    output.line(
+      `  every included certificate is equal in ${link.backups.length === 1 ? 'the backup' : 'every backup'}`,
+    );
+  const listedErrors = notListed.map(({ store, error }) => ({ store, code: error.code, message: error.message }));
+  output.item({ ...report, notListed: listedErrors, requests, everything, problems, exit });
+  return exit;
+}
+
+function exitOf(problems: number, notListed: number): number {
+  if (problems > 0) return notEqualExit;
+  return notListed > 0 ? errorRegistry.store_unavailable.exit : 0;
 }

@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { fingerprintOf } from '../certificate/fingerprint.ts';
 import { compose, type Program, startReceiverServer } from '../compose.ts';
-import { loadConfig } from '../config.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { errorFields, jsonLog, type Log } from '../log.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
@@ -13,6 +12,7 @@ import { type EventRow, type EventTable, eventTable } from './event-table.ts';
 import { takeFolder } from './folder.ts';
 import { portNumber } from './options.ts';
 import { every } from './schedule.ts';
+import { serve } from './serve.ts';
 
 interface UpOptions {
   readonly config?: string;
@@ -25,7 +25,7 @@ interface UpOptions {
 export function upCommand(): Command {
   return new Command('up')
     .description('bring up receiver and worker; without --config also a primary and a backup to try it on')
-    .option('-c, --config <file>', 'run the links of this configuration instead of the embedded pair')
+    .option('-c, --config <file>', 'run the links of this configuration instead, as serve does')
     .option('--once', 'make the sample certificates, show that all are in the backup, and stop', false)
     .option('--folder <path>', 'where the embedded pair keeps records, credentials and logs (default: .certstandby)')
     .option('--port <number>', 'first port to try; the next free ones are taken (default: 8471)', portNumber)
@@ -38,15 +38,13 @@ export function upCommand(): Command {
     .action(up);
 }
 
-/** Receiver and worker until a signal comes; with the embedded pair of stores unless a configuration is given. */
+/** Receiver and worker for the embedded pair of stores until a signal comes; with a configuration it is `serve`. */
 async function up(options: UpOptions): Promise<void> {
-  const stopped = signalled();
   if (options.config !== undefined) {
     if (options.once) throw new CodedError('usage', '--once shows the embedded pair; it does not go with --config');
-    const log = jsonLog({ least: 'info', now: runtime.now, write: (line) => process.stderr.write(line) });
-    await run(await compose(loadConfig(options.config, process.env), { runtime, log }), log, { until: stopped });
-    return;
+    return serve({ config: options.config, log: 'info' }, process);
   }
+  const stopped = signalled();
   const folder = takeFolder(options.folder);
   try {
     const logFile = join(folder.path, 'certstandby.log');

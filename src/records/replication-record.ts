@@ -38,6 +38,8 @@ export interface BackupState {
   readonly revision?: string;
   /** When the copy last became equal by a write of ours. */
   readonly replicatedAt?: number;
+  /** Since when the copy says that its original is gone. */
+  readonly retainedAt?: number;
   /** Failed attempts since the last success. */
   readonly attempts: number;
   /** No attempt before this moment. */
@@ -76,6 +78,8 @@ export interface ReplicationRecord {
   readonly occurredAt?: number;
   /** Until then a write that nobody heard the end of may still take effect, or a listing may not show it yet. */
   readonly doubt?: number;
+  /** When a reconcile last allowed to remove the copies of a certificate that is gone. One pass may make use of it. */
+  readonly removalAskedAt?: number;
 
   // Written by the lease holder.
   readonly replicated: number;
@@ -106,6 +110,7 @@ const rowSchema = z.object({
   eventAt: z.optional(z.number()),
   occurredAt: z.optional(z.number()),
   doubt: z.optional(z.number()),
+  removalAskedAt: z.optional(z.number()),
   replicated: z.number(),
   leaseToken: z.number(),
   leaseUntil: z.optional(z.number()),
@@ -148,6 +153,7 @@ const rowSchema = z.object({
         metadataDigest: z.optional(z.string()),
         revision: z.optional(z.string()),
         replicatedAt: z.optional(z.number()),
+        retainedAt: z.optional(z.number()),
         attempts: z.number(),
         notBefore: z.optional(z.number()),
         lastError: z.optional(recordedError),

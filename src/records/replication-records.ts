@@ -29,6 +29,8 @@ export interface Request {
   readonly occurredAt?: number;
   /** Given when what the backup holds is doubtful: until when. */
   readonly doubt?: number;
+  /** Given when the copies may be removed, if the original is still gone. */
+  readonly removalAskedAt?: number;
 }
 
 export type Claim =
@@ -68,10 +70,10 @@ export function replicationRecords(table: Table) {
 
   /** Makes "this certificate must be looked at again" durable. Adding nothing to `replicated` and `leaseToken` creates them, so that conditions can compare them. */
   async function ask(request: Request): Promise<void> {
-    const { link, certificate, now, eventAt, occurredAt, doubt } = request;
+    const { link, certificate, now, eventAt, occurredAt, doubt, removalAskedAt } = request;
     await table.update(keyOf(link, certificate), {
       add: { requested: 1, replicated: 0, leaseToken: 0 },
-      set: defined({ wakeAt: now, eventAt, occurredAt, doubt }),
+      set: defined({ wakeAt: now, eventAt, occurredAt, doubt, removalAskedAt }),
       // A notification without a time of its own says nothing about when it happened; an older one's word would be wrong.
       ...(eventAt !== undefined && occurredAt === undefined ? { remove: ['occurredAt'] } : {}),
     });
@@ -138,6 +140,8 @@ export function replicationRecords(table: Table) {
       replicated: commit.seen,
       leaseUntil: undefined,
       leaseOwner: undefined,
+      // A permission is for one pass.
+      removalAskedAt: undefined,
     });
 
     const unmoved = await table.update(

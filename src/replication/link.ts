@@ -14,7 +14,21 @@ export interface Policy {
   readonly requireChain: boolean;
   /** Certificates that are copies themselves (they carry a mark) are copied onward. */
   readonly onward: boolean;
+  /** When copies of certificates that are gone from the primary are removed; absent: never. */
+  readonly removal?: Removal;
+  /** The share of the copies that one reconcile may change without a person, 0 to 1; absent: `defaultBrakeShare`. */
+  readonly brakeShare?: number;
 }
+
+export interface Removal {
+  /** How long a certificate must have been gone, in milliseconds. */
+  readonly afterMs: number;
+  /** The share of the copies that one reconcile may remove, 0 to 1. One at least. */
+  readonly maxShare: number;
+}
+
+/** Without a word in the policy: a fifth of the copies. */
+export const defaultBrakeShare = 0.2;
 
 /** One primary and its backups. */
 export interface Link {

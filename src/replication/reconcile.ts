@@ -1,222 +1,171 @@
 import type { Dispatch } from '../dispatch/dispatch.ts';
-import { asCodedError, type CodedError } from '../errors.ts';
-import { errorFields, type Log } from '../log.ts';
+import { asCodedError, CodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { errorFields } from '../log.ts';
 import type { LinkRecords } from '../records/link-records.ts';
-import type { ReplicationRecord } from '../records/replication-record.ts';
-import type { ReplicationRecords } from '../records/replication-records.ts';
-import type { Runtime } from '../runtime.ts';
-import type { CertificateMetadata, Store } from '../store/store.ts';
-import { regionProblem } from './judge.ts';
-import { includes, type Link, listedFacts } from './link.ts';
-import { listAll } from './shared-listing.ts';
-import { settledMs, type Timing } from './timing.ts';
+import type { Brake } from '../records/reconcile-records.ts';
+import { defaultBrakeShare, type Link } from './link.ts';
+import { type Comparer, type Comparison, compare, type Reason } from './reconcile-compare.ts';
+import { type ReconcileOwner, type ReconcileTurn, takeTurn } from './reconcile-turn.ts';
+import { settledMs } from './timing.ts';
 
-export interface Reconciler {
-  readonly records: ReplicationRecords;
+export interface Reconciler extends Comparer {
   readonly links: LinkRecords;
   readonly dispatch: Dispatch;
-  readonly runtime: Runtime;
-  readonly timing: Timing;
-  readonly log: Log;
+  /** Absent: nobody is known to have died, and a lease has to end by itself. */
+  readonly owner?: ReconcileOwner;
 }
 
-/** Why a certificate was asked for. */
-export type Reason =
-  | 'unknown'
-  | 'missing'
-  | 'different'
-  | 'not-the-recorded-copy'
-  | 'doubled'
-  | 'gone-from-primary'
-  | 'due-for-a-full-look';
+export interface ReconcileOptions {
+  /** Stops between two pages, or two writes to the table. What was asked for by then stays asked for. */
+  readonly signal?: AbortSignal | undefined;
+  /** How many certificates were compared, or asked for, so far. */
+  readonly progress?: (step: ReconcileStep, done: number) => void;
+  /** Goes on where the brake would hold, if no more certificates than this would change or vanish. */
+  readonly allowChanges?: number | undefined;
+  /** Has everything looked at in full, whether it is its turn or not: what no listing tells is found so. */
+  readonly full?: boolean | undefined;
+  /** Called when everything is compared and nothing has been asked for: throws to leave it at that. It answers which certificates to ask for; absent: all. */
+  readonly confirm?: (comparison: Comparison) => Promise<ReadonlySet<string> | undefined>;
+}
 
-export interface ReconcileReport {
+export type ReconcileStep = 'comparing' | 'asking';
+
+export type ReconcileReport = Pick<
+  Comparison,
+  'listed' | 'included' | 'expired' | 'retained' | 'unmarked' | 'notListed' | 'pages'
+> & {
   readonly link: string;
-  /** Certificates listed in the primary, and how many of them the filter includes. */
-  readonly listed: number;
-  readonly included: number;
-  readonly asked: Readonly<Partial<Record<Reason, number>>>;
-  /** Copies without our mark in the backups: not ours, not touched. */
-  readonly unmarked: number;
-  /** Backups that could not be listed: nothing is known of them, and the others were compared all the same. */
-  readonly notListed: readonly { readonly store: string; readonly error: CodedError }[];
-}
+  readonly asked: Comparison['counts'];
+};
 
-/** A copy as a listing shows it, in few bytes: listings of a hundred thousand are held for the length of a reconcile. */
-interface ListedCopy {
-  readonly id: string;
-  readonly revision: string;
-  readonly facts: string;
-  readonly doubled: boolean;
+/**
+ * Compares both sides of a link by their listings, without keys, and asks for what differs: catches what no event told. First
+ * everything is compared, then the brake is looked at, then it is asked. Nothing is written to a store here; what is asked for is
+ * looked at by the same passes as everything else, so that a run that is stopped anywhere loses and doubles nothing: what it asked
+ * for is durable, and the next run finds the rest.
+ *
+ * A backup that cannot be listed is reported and does not hold up the others. Throws `reconcile_running` while another one runs,
+ * `reconcile_brake`, what the primary's listing, the last backup's, or the table throws, and the reason of the signal; then
+ * nothing is noted as reconciled.
+ */
+export async function reconcile(
+  reconciler: Reconciler,
+  link: Link,
+  options: ReconcileOptions = {},
+): Promise<ReconcileReport> {
+  await reconciler.links.bind(link.name, link.primary.id);
+  const turn = await takeTurn(reconciler, link);
+  try {
+    const comparison = await compare(reconciler, link, {
+      signal: options.signal,
+      full: options.full,
+      moved: (compared) => moveOn(turn, 'comparing', compared, options),
+    });
+    const chosen = await options.confirm?.(comparison);
+    if (options.confirm === undefined) await brake(turn, link, comparison, options.allowChanges ?? 0);
+    const asked = await askAll(reconciler, link, { comparison, chosen, turn, options });
+    await reconciler.links.noteReconciled(link.name, comparison.compared, comparison.startedAt);
+    await turn.complete(comparison);
+    await wake(reconciler, link, asked.first);
+    const { listed, included, expired, retained, unmarked, notListed, pages } = comparison;
+    return { link: link.name, listed, included, expired, retained, unmarked, notListed, pages, asked: asked.counts };
+  } catch (thrown) {
+    await turn.fail(thrown, options.signal?.aborted === true);
+    throw thrown;
+  }
 }
 
 /**
- * Compares both sides of a link by their listings, without keys, and asks for what differs: catches what no event told. Nothing
- * is written to a store here; what is asked for is looked at by the same passes as everything else.
- * A backup that cannot be listed is reported and does not hold up the others. Throws what the primary's listing, the last backup's, or the
- * table throws; then nothing is noted as reconciled, and the next one does it all again.
+ * What holds this reconcile back without a person; `undefined` if nothing does. Adding copies needs nobody: only what writes over
+ * copies, or would count them as bereaved, is counted, and not what was counted before and still waits.
  */
-export async function reconcile(reconciler: Reconciler, link: Link): Promise<ReconcileReport> {
-  const { links, runtime, timing, log } = reconciler;
-  const startedAt = runtime.now();
-  await links.bind(link.name, link.primary.id);
-  const listings = await Promise.allSettled(link.backups.map((store) => listCopies(link, store)));
-  const backups = listings.flatMap((listing) => (listing.status === 'fulfilled' ? [listing.value] : []));
-  const notListed = listings.flatMap((listing, index) =>
-    listing.status === 'rejected'
-      ? [{ store: link.backups[index]?.id ?? '', error: asCodedError(listing.reason) }]
-      : [],
+export function brakeOf({ policy }: Link, comparison: Comparison, now: number): Brake | undefined {
+  const { changing, vanishing, copied } = comparison;
+  const share = policy.brakeShare ?? defaultBrakeShare;
+  const allowed = Math.max(limits.brakeLeast, Math.floor(share * copied));
+  return changing + vanishing > allowed ? { at: now, changing, vanishing, copied, allowed } : undefined;
+}
+
+async function brake(turn: ReconcileTurn, link: Link, comparison: Comparison, allowChanges: number): Promise<void> {
+  const held = brakeOf(link, comparison, comparison.startedAt);
+  if (held === undefined || held.changing + held.vanishing <= allowChanges) return;
+  await turn.brake(held);
+  const { changing, vanishing, copied, allowed } = held;
+  throw new CodedError(
+    'reconcile_brake',
+    `${changing} of ${copied} copies would be written over and ${vanishing} originals are gone, and ${allowed} are allowed ` +
+      'without a person: nothing was changed',
+    { fields: { link: link.name, changing, vanishing, copied, allowed } },
   );
-  const [nobody] = notListed;
-  if (backups.length === 0 && nobody !== undefined) throw nobody.error;
-  for (const { store, error } of notListed)
-    log('error', 'backup_not_listed', { link: link.name, backup: store, ...errorFields(error) });
-  const doubtMs = settledMs(link.backups, timing);
-  const asked: Partial<Record<Reason, number>> = {};
-  const seen = new Set<string>();
-  let listed = 0;
-  let included = 0;
+}
 
-  const ask = async (certificate: string, reason: Reason) => {
-    asked[reason] = (asked[reason] ?? 0) + 1;
-    const now = runtime.now();
-    const inDoubt = reason === 'doubled' || reason === 'not-the-recorded-copy';
-    await reconciler.records.ask({ link: link.name, certificate, now, ...(inDoubt ? { doubt: now + doubtMs } : {}) });
-    await wake(reconciler, link, certificate);
-  };
-
-  for await (const batch of batches(listAll(link.primary), concurrency)) {
+async function askAll(
+  reconciler: Reconciler,
+  link: Link,
+  run: {
+    readonly comparison: Comparison;
+    readonly chosen: ReadonlySet<string> | undefined;
+    readonly turn: ReconcileTurn;
+    readonly options: ReconcileOptions;
+  },
+): Promise<{ readonly counts: Comparison['counts']; readonly first: readonly string[] }> {
+  const { comparison, chosen, turn, options } = run;
+  const { asks } = comparison;
+  const counts: Partial<Record<Reason, number>> = {};
+  const first: string[] = [];
+  const doubtMs = settledMs(link.backups, reconciler.timing);
+  let done = 0;
+  for (const batch of batchesOf(asks.keys(), concurrency)) {
+    options.signal?.throwIfAborted();
+    const wanted = batch.filter((certificate) => chosen?.has(certificate) ?? true);
     await Promise.all(
-      batch.map(async (metadata) => {
-        listed += 1;
-        seen.add(metadata.id);
-        if (!includes(link.filter, metadata)) return;
-        included += 1;
-        const record = await reconciler.records.get(link.name, metadata.id);
-        const reason = reasonToAsk(link, metadata, record, backups, { now: startedAt, timing });
-        if (reason !== undefined) await ask(metadata.id, reason);
+      wanted.map(async (certificate) => {
+        const reason = asks.get(certificate) as Reason;
+        const now = reconciler.runtime.now();
+        const inDoubt = reason === 'doubled' || reason === 'not-the-recorded-copy';
+        const byMark = inDoubt || reason === 'orphaned';
+        await reconciler.records.ask({
+          link: link.name,
+          certificate,
+          now,
+          ...(byMark ? { doubt: now + doubtMs } : {}),
+          ...(reason === 'removal-due' ? { removalAskedAt: now } : {}),
+        });
+        counts[reason] = (counts[reason] ?? 0) + 1;
+        if (first.length < limits.reconcileWakes) first.push(certificate);
       }),
     );
+    done += wanted.length;
+    await moveOn(turn, 'asking', done, options);
   }
-  for await (const record of reconciler.records.all(link.name)) {
-    if (!seen.has(record.certificate) && record.absentSince === undefined)
-      await ask(record.certificate, 'gone-from-primary');
-  }
-  await links.noteReconciled(
-    link.name,
-    backups.map(({ store }) => store),
-    startedAt,
-  );
-  const unmarked = backups.reduce((sum, backup) => sum + backup.unmarked, 0);
-  return { link: link.name, listed, included, asked, unmarked, notListed };
+  return { counts, first };
 }
 
 const concurrency = 32;
 
-async function wake({ dispatch, log }: Reconciler, link: Link, certificate: string): Promise<void> {
+async function moveOn(turn: ReconcileTurn, step: ReconcileStep, done: number, { progress }: ReconcileOptions) {
+  progress?.(step, done);
+  await turn.keep(step, done);
+}
+
+/** Wakes workers only now: a pass before the first reconcile is noted would have to list the backup for each certificate. */
+async function wake({ dispatch, log }: Reconciler, link: Link, certificates: readonly string[]): Promise<void> {
+  if (certificates.length === 0) return;
   try {
-    await dispatch.dispatch([{ link: link.name, certificate }]);
+    await dispatch.dispatch(certificates.map((certificate) => ({ link: link.name, certificate })));
   } catch (thrown) {
-    log('warn', 'dispatch_failed', { link: link.name, certificate, ...errorFields(asCodedError(thrown)) });
+    log('warn', 'dispatch_failed', { link: link.name, ...errorFields(asCodedError(thrown)) });
   }
 }
 
-async function listCopies(link: Link, store: Store) {
-  const copies = new Map<string, ListedCopy>();
-  let unmarked = 0;
-  for await (const metadata of listAll(store)) {
-    const { mark, id } = metadata;
-    if (mark === undefined) unmarked += 1;
-    if (mark?.store !== link.primary.id) continue;
-    const other = copies.get(mark.certificate);
-    // A listing that moves while it is paged may show one copy twice.
-    const doubled = other !== undefined && (other.doubled || other.id !== id);
-    copies.set(mark.certificate, { id, revision: metadata.revision ?? '', facts: listedFacts(metadata), doubled });
-  }
-  return { store: store.id, copies, unmarked };
-}
-
-/** Why this certificate must be looked at; `undefined` if both listings and the record agree. */
-function reasonToAsk(
-  link: Link,
-  listed: CertificateMetadata,
-  record: ReplicationRecord | undefined,
-  backups: readonly { readonly store: string; readonly copies: ReadonlyMap<string, ListedCopy> }[],
-  { now, timing }: { readonly now: number; readonly timing: Timing },
-): Reason | undefined {
-  // What rests by judgement of the primary alone, and has not changed, is not asked for again: nothing would be done.
-  if (record !== undefined && rests(link, record, listed))
-    return isDueForFullLook(listed.id, record, now, timing) ? 'due-for-a-full-look' : undefined;
-  const copies = backups.map(({ store, copies }) => ({
-    listed: copies.get(listed.id),
-    recorded: record?.backups.find((state) => state.store === store),
-  }));
-  if (copies.some((copy) => copy.listed?.doubled)) return 'doubled';
-  if (copies.some((copy) => copy.listed !== undefined && copy.listed.id !== copy.recorded?.id))
-    return 'not-the-recorded-copy';
-  if (record === undefined) return 'unknown';
-
-  const isAside = record.aside !== undefined || record.refusal?.byPolicy === true;
-  if (isAside || record.absentSince !== undefined || changedHere(record, listed)) return 'different';
-  const changedThere = copies.some(
-    (copy) => copy.listed !== undefined && (copy.recorded?.revision ?? '') !== copy.listed.revision,
-  );
-  // A backup that keeps its copy against the primary's differs from it, and is to.
-  const serves =
-    record.refusal !== undefined ||
-    copies.every((copy) => copy.listed === undefined || sameFacts(copy.listed.facts, listedFacts(listed)));
-  if (copies.some((copy) => copy.listed === undefined)) return 'missing';
-  if (changedThere || !serves) return 'different';
-  return isDueForFullLook(listed.id, record, now, timing) ? 'due-for-a-full-look' : undefined;
-}
-
-/** Whether a certificate is not copied, for a reason that lies in the primary alone and still holds. */
-function rests(link: Link, record: ReplicationRecord, listed: CertificateMetadata): boolean {
-  const isAside = record.aside !== undefined || record.refusal?.byPolicy === true;
-  return isAside && record.absentSince === undefined && !restEnded(link, record) && !changedHere(record, listed);
-}
-
-/** Whether the primary lists another version than the last look saw. */
-function changedHere({ primary, refusal }: ReplicationRecord, listed: CertificateMetadata): boolean {
-  // A refusal may be of content that could not be read, and then the last version that could be is an older one.
-  const seen = refusal?.byPolicy === true ? refusal : primary;
-  const facts = listedFacts(listed);
-  return seen?.revision !== listed.revision || (seen?.listedFacts ?? facts) !== facts;
-}
-
-/** Whether a certificate rests for a reason that the configuration no longer gives. (Excluded ones are never asked about here.) */
-function restEnded({ policy, backups }: Link, { aside, refusal }: ReplicationRecord): boolean {
-  if (aside === 'excluded' || (aside === 'marked' && policy.onward)) return true;
-  if (refusal?.code === 'certificate_region_forbidden') return regionProblem({ policy, backups }) === undefined;
-  return refusal?.code === 'certificate_chain_missing' && refusal.byPolicy === true && !policy.requireChain;
-}
-
-/** Equal in each fact that both sides say. */
-function sameFacts(a: string, b: string): boolean {
-  const other = b.split('|');
-  return a.split('|').every((fact, index) => fact === '' || other[index] === '' || fact === other[index]);
-}
-
-/**
- * Spread over the last seventh but one of the period by the id, so that an estate imported in one hour is not looked at in one
- * hour; the last seventh is for a reconcile that comes late.
- */
-function isDueForFullLook(id: string, record: ReplicationRecord, now: number, timing: Timing): boolean {
-  const { primary, refusal, lastError } = record;
-  const lookedAt = (refusal === undefined ? undefined : lastError?.at) ?? primary?.lookedAt;
-  if (lookedAt === undefined) return true;
-  const spread = [...id].reduce((sum, character) => (sum * 31 + (character.codePointAt(0) ?? 0)) % 997, 7) / 997;
-  return now - lookedAt >= (timing.fullLookMs * (6 - spread)) / 7;
-}
-
-async function* batches<T>(items: AsyncIterable<T>, size: number): AsyncGenerator<T[]> {
+function* batchesOf<T>(items: Iterable<T>, size: number): Generator<T[]> {
   let batch: T[] = [];
-  for await (const item of items) {
+  for (const item of items) {
     batch.push(item);
-    if (batch.length === size) {
-      yield batch;
-      batch = [];
-    }
+    if (batch.length < size) continue;
+    yield batch;
+    batch = [];
   }
   if (batch.length > 0) yield batch;
 }

@@ -1,13 +1,27 @@
-import { CodedError } from '../errors.ts';
+import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import type { Runtime } from '../runtime.ts';
 import { formatMark, type Mark } from '../store/mark.ts';
-import type { CertificateMetadata, Store } from '../store/store.ts';
+import type { CertificateMetadata, ListPage, Store } from '../store/store.ts';
 
-/** All metadata of a store, page by page. A listing that runs in circles ends in `store_nonsense`. */
-export async function* listAll(store: Store, signal?: AbortSignal): AsyncGenerator<CertificateMetadata> {
+export interface ListingOptions {
+  /** For waits: a listing that the store limits is asked again when the store allows. Absent: it throws. */
+  readonly runtime?: Runtime;
+  readonly signal?: AbortSignal | undefined;
+  /** Called for each page. */
+  readonly paged?: () => void;
+}
+
+/**
+ * All metadata of a store, page by page. A listing that runs in circles ends in `store_nonsense`, one whose signal is aborted in
+ * the signal's reason, between two pages.
+ */
+export async function* listAll(store: Store, options: ListingOptions = {}): AsyncGenerator<CertificateMetadata> {
   let cursor: string | undefined;
   for (let page = 0; page < limits.listingPages; page += 1) {
-    const answer = await store.list({ ...(cursor === undefined ? {} : { cursor }), ...(signal ? { signal } : {}) });
+    options.signal?.throwIfAborted();
+    const answer = await onePage(store, cursor, options);
+    options.paged?.();
     yield* answer.certificates;
     if (answer.cursor === undefined) return;
     cursor = answer.cursor;
@@ -17,7 +31,28 @@ export async function* listAll(store: Store, signal?: AbortSignal): AsyncGenerat
   });
 }
 
-type Marked = ReadonlyMap<string, readonly CertificateMetadata[]>;
+async function onePage(store: Store, cursor: string | undefined, options: ListingOptions): Promise<ListPage> {
+  const { runtime, signal } = options;
+  const request = { ...(cursor === undefined ? {} : { cursor }), ...(signal ? { signal } : {}) };
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await store.list(request);
+    } catch (thrown) {
+      const { code, retryAfterMs } = asCodedError(thrown);
+      const worthIt = retryAfterMs !== undefined && retryAfterMs <= limits.listingWaitMs;
+      if (code !== 'store_limited' || runtime === undefined || !worthIt || tries >= limits.listingTries) throw thrown;
+      await runtime.wait(retryAfterMs, signal);
+    }
+  }
+}
+
+/** The copies of each mark that somebody waits for: memory grows with those who wait, not with the estate. */
+type Wanted = Map<string, CertificateMetadata[]>;
+
+interface Listing {
+  readonly wanted: Wanted;
+  readonly listed: Promise<void>;
+}
 
 /**
  * Finds copies by their mark in stores that cannot be asked for one, by listing. Listings are shared: one that starts after a
@@ -25,28 +60,25 @@ type Marked = ReadonlyMap<string, readonly CertificateMetadata[]>;
  */
 export function sharedListings() {
   const running = new Map<Store, Promise<unknown>>();
-  const waiting = new Map<Store, Promise<Marked>>();
+  const waiting = new Map<Store, Listing>();
 
-  async function read(store: Store): Promise<Marked> {
-    const marked = new Map<string, CertificateMetadata[]>();
+  async function read(store: Store, wanted: Wanted): Promise<void> {
     for await (const metadata of listAll(store)) {
       if (metadata.mark === undefined) continue;
-      const key = formatMark(metadata.mark);
-      const copies = marked.get(key);
+      const copies = wanted.get(formatMark(metadata.mark));
       // A listing that moves while it is paged may show one certificate twice.
-      if (copies === undefined) marked.set(key, [metadata]);
-      else if (!copies.some(({ id }) => id === metadata.id)) copies.push(metadata);
+      if (copies !== undefined && !copies.some(({ id }) => id === metadata.id)) copies.push(metadata);
     }
-    return marked;
   }
 
-  function next(store: Store): Promise<Marked> {
+  function next(store: Store): Listing {
     const queued = waiting.get(store);
     if (queued) return queued;
+    const wanted: Wanted = new Map();
     const before = running.get(store) ?? Promise.resolve();
-    const listing = before.then(() => {
+    const listed = before.then(() => {
       waiting.delete(store);
-      const result = read(store);
+      const result = read(store, wanted);
       const ended = result.then(
         () => undefined,
         () => undefined,
@@ -55,6 +87,7 @@ export function sharedListings() {
       void ended.then(() => running.get(store) === ended && running.delete(store));
       return result;
     });
+    const listing = { wanted, listed };
     waiting.set(store, listing);
     return listing;
   }
@@ -62,7 +95,11 @@ export function sharedListings() {
   return {
     /** The copies with this mark, by a listing that starts after this call. Throws what the listing throws. */
     async marked(store: Store, mark: Mark): Promise<readonly CertificateMetadata[]> {
-      return (await next(store)).get(formatMark(mark)) ?? [];
+      const { wanted, listed } = next(store);
+      const copies = wanted.get(formatMark(mark)) ?? [];
+      wanted.set(formatMark(mark), copies);
+      await listed;
+      return copies;
     },
   };
 }

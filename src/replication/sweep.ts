@@ -27,7 +27,7 @@ export async function sweep(sweeper: Sweeper, links: readonly Link[]): Promise<{
   return { woken: woken.reduce((sum, count) => sum + count, 0) };
 }
 
-async function wakeDue({ records, dispatch, runtime, log, most = 1_000 }: Sweeper, link: Link): Promise<number> {
+export async function wakeDue({ records, dispatch, runtime, log, most = 1_000 }: Sweeper, link: Link): Promise<number> {
   try {
     const certificates = await records.due(link.name, runtime.now(), most);
     if (certificates.length > 0) {

@@ -71,6 +71,13 @@ test('started again it keeps its records and credentials; beside a running one i
   const first = start(['up', '--port', '0']);
   await expect.poll(() => first.output(), { timeout: 15_000 }).toContain('Ctrl-C stops');
   expect(readFileSync(join(folder, '.certstandby', 'primary.apikey'), 'utf8')).toBe(kept);
+  // The certificates of the run before are there, and so they are reimported.
+  expect(rowsOf(first.output()).sort()).toEqual([
+    ['reimported', 'api', 'equal'],
+    ['reimported', 'apps wildcard', 'equal'],
+    ['reimported', 'shop', 'equal'],
+    ['reimported', 'shop', 'equal'],
+  ]);
 
   const second = await run('up', '--once', '--port', '0');
   expect(second.code).toBe(0);
@@ -123,3 +130,36 @@ links:
   expect(errors).toContain('the primary one is also a backup of this link');
   expect(errors).toContain('has 4 mistakes');
 });
+
+test('serve starts while no service answers, says that it is not ready and why, and ends with 0 on SIGTERM', async () => {
+  const crn = (region: string, digit: string) =>
+    `crn:v1:bluemix:public:cloudcerts:${region}:a/00000000000000000000000000000001:${digit.repeat(8)}-2222-4333-8444-555555555555::`;
+  const store = (instance: string) =>
+    `{ kind: certificate-manager, instance: "${instance}", apiKey: file:key, endpoint: http://127.0.0.1:9, iam: http://127.0.0.1:9 }`;
+  writeFileSync(join(folder, 'key'), 'an-api-key', { mode: 0o600 });
+  writeFileSync(
+    join(folder, 'serve.yaml'),
+    `version: 1
+receiver: { port: 0 }
+serve: { metrics: { port: 0 } }
+stores: { one: ${store(crn('eu-de', '1'))}, two: ${store(crn('eu-gb', '2'))} }
+links: { main: { primary: one, backups: [two] } }
+`,
+  );
+  const { child, output, errors } = start(['serve', '--config', 'serve.yaml']);
+  const logged = (event: string) =>
+    errors()
+      .split('\n')
+      .find((line) => line.includes(`"event":"${event}"`));
+  await expect.poll(() => logged('serving'), { timeout: 15_000 }).toBeDefined();
+  await expect.poll(() => logged('reconcile_failed'), { timeout: 15_000 }).toContain('"code":"store_unavailable"');
+  const { monitor } = JSON.parse(logged('serving') ?? '') as { monitor: string };
+  const ready = await fetch(`${monitor}/readyz`);
+  expect([ready.status, await ready.json()]).toMatchObject([503, { problems: [{ code: 'notification_key_missing' }] }]);
+  expect((await fetch(`${monitor}/healthz`)).status).toBe(200);
+
+  child.kill('SIGTERM');
+  const [code] = await once(child, 'close');
+  expect({ code, output: output() }).toEqual({ code: 0, output: '' });
+  expect(logged('stopped')).toBeDefined();
+}, 60_000);

@@ -160,6 +160,17 @@ test('an instance takes 50 channels, and not one more', async () => {
   expect(await list()).toHaveLength(50);
 });
 
+test('channels made at the same moment beyond that are there for all to see, and to be removed', async () => {
+  const { api, base, create, list } = await start();
+  for (let count = 1; count <= 49; count++) await create();
+  const answers = await Promise.all(Array.from({ length: 5 }, () => create()));
+  const made = answers.filter(({ status }) => status === 200).length;
+  expect(made).toBeGreaterThanOrEqual(1);
+  expect(await list()).toHaveLength(49 + made);
+  for (const { id } of await list()) expect((await api('DELETE', `${base}/${id}`)).status).toBe(200);
+  expect(await list()).toEqual([]);
+});
+
 describe('rates', () => {
   const now = Date.UTC(2030, 0, 1);
 

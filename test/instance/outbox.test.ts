@@ -94,6 +94,18 @@ async function start(options: TestInstanceOptions = {}) {
 const waitingRows = async (table: Table) =>
   (await table.query({ partition: `instance.1/${instanceCrn}/notification`, limit: 1000 })).rows;
 
+/** One of a test event, which a server that is gone has left. */
+const leftBehind = (channel: string, id: string) =>
+  ({
+    id,
+    channel,
+    type: 'url',
+    version: 5,
+    event: { id, type: 'test_notification_channel', at: 1, items: [] },
+    attempts: 7,
+    wakeAt: 2,
+  }) as const;
+
 describe('a notification outlives its server', () => {
   test('killed with what was acknowledged undelivered; the next one delivers all of it', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'certstandby-outbox-'));
@@ -238,6 +250,26 @@ describe('a notification outlives its server', () => {
     expect(await waitingRows(table)).toEqual([]);
   });
 
+  test('a row that cannot be read holds up no other', async () => {
+    const table = memoryTable();
+    const rows = notificationRows({ table, instanceCrn });
+    const first = await start({ table });
+    const at = await receiver(200);
+    const channel = await first.channel(at.endpoint);
+    await first.instance.close();
+    await table.putIfAbsent(
+      { partition: `instance.1/${instanceCrn}/notification`, sort: 'newer' },
+      { format: 2, wakeAt: 1 },
+    );
+    await rows.put(leftBehind(channel, 'readable'));
+    const second = await start({ table });
+    await second.saw('instance_notification_delivered');
+    await second.saw('instance_row_unreadable');
+    await second.instance.close();
+    expect(at.claims.map(({ event_id }) => event_id)).toEqual(['readable']);
+    expect((await waitingRows(table)).map(({ sort }) => sort)).toEqual(['newer']);
+  });
+
   test('two servers on one table deliver it once, and one takes over what the other has left', async () => {
     const table = memoryTable();
     const keyring = testKeyring(instanceCrn);
@@ -295,6 +327,51 @@ describe('dead letters', () => {
     expect((await api('GET', letters)).body.dead_letters).toHaveLength(2);
     expect((await api('POST', `${letters}/${letter.id}/resend`)).status).toBe(404);
     expect(await waitingRows(table)).toEqual([]);
+  });
+
+  test('are not sent by themselves, also where a server was killed before it removed what had waited', async () => {
+    const table = memoryTable();
+    const first = await start({ table });
+    const at = await receiver(200);
+    const channel = await first.channel(at.endpoint);
+    await first.instance.close();
+    const killed: Table = { ...table, delete: async () => Promise.reject(new CodedError('table_unavailable', 'killed')) };
+    const left = leftBehind(channel, '000000000000001-left');
+    await notificationRows({ table, instanceCrn }).put(left);
+    const burying = notificationRows({ table: killed, instanceCrn }).bury(left, 'HTTP 410', Date.now());
+    await expect(burying).rejects.toThrow('killed');
+    const second = await start({ table });
+    await expect.poll(() => waitingRows(table)).toEqual([]);
+    expect((await second.api('GET', letters)).body.dead_letters).toMatchObject([{ id: left.id, reason: 'HTTP 410' }]);
+    await second.instance.close();
+    expect(at.claims).toEqual([]);
+  });
+
+  test('sent again while a row that had waited is still there, are delivered once', async () => {
+    const { api, saw, channel, table, instance } = await start();
+    const at = await receiver(200);
+    const rows = notificationRows({ table, instanceCrn });
+    const left = { ...leftBehind(await channel(at.endpoint), '000000000000001-left'), wakeAt: Date.now() + 60_000 };
+    await rows.bury(left, 'HTTP 410', Date.now());
+    await rows.put(left);
+    expect((await api('POST', `${letters}/${left.id}/resend`)).status).toBe(200);
+    await saw('instance_notification_delivered');
+    await instance.close();
+    expect(await waitingRows(table)).toEqual([]);
+    expect(await rows.letter(left.id)).toBeUndefined();
+    expect(at.claims).toHaveLength(1);
+  });
+
+  test('are what is too much for a channel, whoever makes it', async () => {
+    const waits: Runtime = { ...systemRuntime, random: () => 1 };
+    const { api, saw, channel, instance } = await start({ runtime: waits, delivery: { waiting: 2, attempts: 8 } });
+    const at = await receiver(503);
+    const id = await channel(at.endpoint);
+    for (let count = 1; count <= 3; count++) await api('POST', `/v3/instances/${I}/notifications/${id}/test`);
+    await saw('instance_notification_dead');
+    const { dead_letters } = (await api('GET', letters)).body;
+    expect(dead_letters).toMatchObject([{ reason: 'too many notifications wait for this channel' }]);
+    await instance.close();
   });
 
   test('are not sent to a channel that is switched off or gone', async () => {

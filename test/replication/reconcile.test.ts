@@ -69,9 +69,12 @@ describe('what differs is asked for', () => {
       link: 'main',
       listed: 1,
       included: 1,
+      expired: 0,
+      retained: 0,
       asked: {},
       unmarked: 0,
       notListed: [],
+      pages: 2,
       woken: [],
     });
     expect((await world.record('c1')).requested).toBe(1);
@@ -101,10 +104,10 @@ describe('what differs is asked for', () => {
     expect((await reconcileOnce(world)).asked).toEqual({ different: 1 });
   });
 
-  it('different: what has another revision in a backup', async () => {
+  it('changed at the backup: what has another revision there', async () => {
     const world = await replicated(first);
     await world.backup.store.updateMetadata('backup-1', described('renamed by a person'), markOf('c1'));
-    expect((await reconcileOnce(world)).asked).toEqual({ different: 1 });
+    expect((await reconcileOnce(world)).asked).toEqual({ 'changed-at-the-backup': 1 });
     await workOff(world, 'c1');
     expect((await held(world.backup.store, 'backup-1')).metadata.name).toBe('shop');
     expect((await reconcileOnce(world)).asked).toEqual({});
@@ -118,11 +121,11 @@ describe('what differs is asked for', () => {
     expect((await reconcileOnce(world)).asked).toEqual({ different: 1 });
   });
 
-  it('different: what has another serial in a backup, where there are no revisions', async () => {
+  it('changed at the backup: what has another serial there, where there are no revisions', async () => {
     const plain = { givesRevisions: false };
     const world = await replicated(first, { primary: plain, backups: [plain] });
     world.backup.store.put(copyOf(second), 'backup-1');
-    expect((await reconcileOnce(world)).asked).toEqual({ different: 1 });
+    expect((await reconcileOnce(world)).asked).toEqual({ 'changed-at-the-backup': 1 });
     await workOff(world, 'c1');
     expect(fingerprintOf((await held(world.backup.store, 'backup-1')).content)).toBe(fingerprintOf(first));
   });
@@ -340,7 +343,9 @@ describe('a failure', () => {
     const report = await reconcile({ ...world.worker, dispatch }, world.link);
     expect(report.asked).toEqual({ unknown: 1 });
     expect(await world.records.due('main', startMs, 10)).toEqual(['c1']);
-    expect(told(world)).toMatchObject([{ event: 'dispatch_failed', fields: { certificate: 'c1' } }]);
+    expect(told(world)).toMatchObject([
+      { event: 'dispatch_failed', fields: { link: 'main', code: 'store_unavailable' } },
+    ]);
   });
 });
 

@@ -1,0 +1,147 @@
+import { Command, CommanderError } from 'commander';
+import { asCodedError, CodedError } from '../errors.ts';
+import { exitTable } from './exit-codes.ts';
+import { usageExit } from './options.ts';
+import { type Host, type OutputOptions, paintFor, problemText } from './output.ts';
+import { version } from './version.ts';
+
+interface CommandEntry {
+  readonly name: string;
+  /** The same as the command says itself: a test compares them. */
+  readonly description: string;
+  readonly load: () => Promise<(host: Host) => Command>;
+}
+
+/**
+ * What there is, in the order of the help. One file per command, which says what it is called, takes and does; it is loaded only when
+ * it is the one that was typed, so that help and small commands start fast.
+ */
+export const commandEntries: readonly CommandEntry[] = [
+  {
+    name: 'up',
+    description: 'bring up receiver and worker; without --config also a primary and a backup to try it on',
+    load: async () => (await import('./up.ts')).upCommand,
+  },
+  {
+    name: 'serve',
+    description: 'run receiver and worker for one machine, with metrics and health; logs JSON lines to stderr',
+    load: async () => (await import('./serve.ts')).serveCommand,
+  },
+  {
+    name: 'reconcile',
+    description: 'compare both sides of each link, and bring the backups up to date',
+    load: async () => (await import('./reconcile.ts')).reconcileCommand,
+  },
+  {
+    name: 'verify',
+    description: 'read both sides back in full, and prove that every copy equals its original and would serve',
+    load: async () => (await import('./verify.ts')).verifyCommand,
+  },
+  {
+    name: 'status',
+    description: 'say how every link stands: what is equal, what is behind, what is stuck and why',
+    load: async () => (await import('./status.ts')).statusCommand,
+  },
+  {
+    name: 'adopt',
+    description: 'take a copy that somebody made by hand in a backup under management',
+    load: async () => (await import('./adopt.ts')).adoptCommand,
+  },
+  {
+    name: 'events',
+    description: 'list what notifications were acknowledged, and what became of them',
+    load: async () => (await import('./events.ts')).eventsCommand,
+  },
+  {
+    name: 'doctor',
+    description: 'check configuration, credentials, rights, channels, keys and clocks; say what mends each problem',
+    load: async () => (await import('./doctor.ts')).doctorCommand,
+  },
+  {
+    name: 'instance',
+    description: 'instances of our own with the API of Certificate Manager: make them, run them, look after their keys',
+    load: async () => (await import('./instance.ts')).instanceCommand,
+  },
+  {
+    name: 'config',
+    description: 'check, explain, or print the configuration',
+    load: async () => (await import('./config.ts')).configCommand,
+  },
+  {
+    name: 'completion',
+    description: 'print a script with which a shell completes commands and options',
+    load: async () => (await import('./completion.ts')).completionCommand,
+  },
+];
+
+const examples = `Examples:
+  certstandby up                                        try it: a primary and a backup on this machine
+  certstandby config check --config certstandby.yaml    every mistake in the configuration at once
+  certstandby doctor --config certstandby.yaml          would it work: credentials, rights, channels, keys
+  certstandby serve --config certstandby.yaml           run it
+
+certstandby <command> --help says more, with examples.`;
+
+/**
+ * The command line as a whole, with the commands that are wanted; of the others it knows name and description. Errors are thrown, not
+ * printed: `runCommandLine` does that.
+ */
+export async function commandLine(host: Host, wanted: (name: string) => boolean = () => true): Promise<Command> {
+  const program = new Command('certstandby')
+    .description('Keeps a second copy of every TLS certificate, private key included, alive in another region.')
+    .version(version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'show this help')
+    .helpCommand(false)
+    .addHelpText('after', () => `\n${examples}\n\n${exitTable()}`)
+    .exitOverride()
+    .showHelpAfterError('(certstandby --help shows what there is)')
+    .configureOutput({
+      writeOut: (text) => void host.stdout.write(text),
+      writeErr: (text) => void host.stderr.write(text),
+      getOutHelpWidth: () => host.stdout.columns || 120,
+      getErrHelpWidth: () => host.stderr.columns || 120,
+    });
+  for (const { name, description, load } of commandEntries) {
+    const command = wanted(name) ? (await load())(host) : new Command(name).description(description);
+    program.addCommand(inherit(program, command));
+  }
+  return program;
+}
+
+/** A command of a command has the settings of the whole too. */
+function inherit(parent: Command, command: Command): Command {
+  command.copyInheritedSettings(parent);
+  for (const child of command.commands) inherit(command, child);
+  return command;
+}
+
+/** Runs the command line with these arguments, prints what it throws, and sets the exit code. Never rejects. */
+export async function runCommandLine(args: readonly string[], host: Host): Promise<void> {
+  const typed = args.find((word) => !word.startsWith('-'));
+  // Completion is about all of them.
+  const program = await commandLine(host, (name) => name === typed || typed === 'completion');
+  let options: OutputOptions = {};
+  program.hook('preAction', (_, action) => {
+    options = action.opts();
+  });
+  try {
+    await program.parseAsync(args, { from: 'user' });
+  } catch (thrown) {
+    if (thrown instanceof CommanderError) {
+      if (thrown.code === 'usage') host.stderr.write(`${thrown.message}\n`);
+      host.exitCode = thrown.exitCode === 0 ? 0 : usageExit;
+      return;
+    }
+    const error = commandError(thrown);
+    const json = options.json ?? false;
+    host.stderr.write(`${problemText(error, { json, paint: paintFor(host.stderr) })}\n`);
+    if (error.code === 'internal' && thrown instanceof Error) host.stderr.write(`${thrown.stack}\n`);
+    host.exitCode = error.entry.exit;
+  }
+}
+
+/** A wait that was ended by a signal rejects with an error of Node's, whose cause is the reason that `interrupted` gave. */
+function commandError(thrown: unknown): CodedError {
+  const { name, cause } = thrown instanceof Error ? thrown : {};
+  return name === 'AbortError' && cause instanceof CodedError ? cause : asCodedError(thrown);
+}

@@ -1,0 +1,86 @@
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { loadConfig, settingsText, writtenSettings } from '../config.ts';
+import { CodedError } from '../errors.ts';
+import { configOptions, effectiveSettings, settingsOf, type Written } from './config-options.ts';
+import { configOption } from './options.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
+import { clean, count } from './text.ts';
+
+interface ConfigOptions extends OutputOptions {
+  readonly config: string;
+}
+
+/** `certstandby config check|explain|show`. */
+export function configCommand(host: Host = process): Command {
+  const config = new Command('config').description('check, explain, or print the configuration');
+  const part = (name: string, description: string) =>
+    withOutputOptions(config.command(name)).description(description).addOption(configOption());
+  part('check', 'read the configuration and what it refers to, and name every mistake')
+    .addHelpText(
+      'after',
+      '\nExample:\n  certstandby config check --config certstandby.yaml && systemctl restart certstandby',
+    )
+    .action((options: ConfigOptions) => check(options, commandOutput(options, host), host));
+  part('explain', 'say of each setting what it means, what holds, and where that comes from')
+    .argument('[setting]', 'only this one, or those below it: worker, stores.london')
+    .addHelpText('after', '\nExamples:\n  certstandby config explain\n  certstandby config explain serve.tls')
+    .action((setting: string | undefined, options: ConfigOptions) =>
+      explain(setting, options, commandOutput(options, host), host),
+    );
+  part('show', 'print the configuration in force, defaults filled in; secrets stay references')
+    .addHelpText('after', '\nExample:\n  certstandby config show --config certstandby.yaml')
+    .action((options: ConfigOptions) => show(options, commandOutput(options, host), host));
+  return config;
+}
+
+function check(options: ConfigOptions, output: Output, host: Host): void {
+  const { stores, links, table } = loadConfig(options.config, host.env);
+  const held = { config: options.config, stores: stores.map(({ name }) => name), links: links.map(({ name }) => name) };
+  output.item({ ...held, table: table.kind });
+  const counted = `${count(stores.length, 'store')}, ${count(links.length, 'link')}, records in ${table.kind}`;
+  output.line(`${options.config} is ${output.paint.good('good')}: ${counted}`);
+}
+
+/** What is written in a configuration that is good. Read after it was checked: a secret written out in it is a mistake, and is never printed. */
+function writtenIn(options: ConfigOptions, host: Host): Written {
+  loadConfig(options.config, host.env);
+  return writtenSettings(readFileSync(options.config, 'utf8'));
+}
+
+function show(options: ConfigOptions, output: Output, host: Host): void {
+  const settings = effectiveSettings(writtenIn(options, host));
+  output.item(settings);
+  output.line(settingsText(settings).trimEnd());
+}
+
+function explain(setting: string | undefined, options: ConfigOptions, output: Output, host: Host): void {
+  const written = writtenIn(options, host);
+  const isAsked = (path: string) => setting === undefined || path === setting || path.startsWith(`${setting}.`);
+  const explained = configOptions.flatMap((option) => {
+    const settings = settingsOf(option, written).filter(({ path }) => isAsked(path) || isAsked(option.path));
+    return settings.length === 0 ? [] : [{ option, settings }];
+  });
+  if (explained.length === 0) {
+    const tops = [...new Set(configOptions.map(({ path }) => path.split('.')[0]))].join(', ');
+    throw new CodedError('usage', `there is no setting ${setting}; there are ${tops}, and what is below them`);
+  }
+  const { paint } = output;
+  for (const { option, settings } of explained) {
+    output.line(`${paint.strong(option.path)}: ${option.what}`);
+    const otherwise = option.default === undefined ? option.otherwise : JSON.stringify(option.default);
+    output.line(paint.faint(`    default: ${otherwise === 'required' ? 'none, it must be given' : otherwise}`));
+    for (const { path, value, line } of settings) {
+      const from = line === undefined ? 'default' : `${options.config}, line ${line}`;
+      output.item({
+        setting: path,
+        what: option.what,
+        default: option.default,
+        otherwise: option.otherwise,
+        line,
+        value: value && JSON.parse(value),
+      });
+      if (value !== undefined) output.line(`    ${path} = ${clean(value)}  ${paint.faint(`(${from})`)}`);
+    }
+  }
+}

@@ -1,0 +1,261 @@
+import { createPublicKey } from 'node:crypto';
+import type { Config, LinkConfig } from '../config.ts';
+import { asCodedError, type ErrorCode, errorRegistry } from '../errors.ts';
+import type { Store } from '../store/store.ts';
+import { clean, count, duration } from './text.ts';
+
+/** What one check came to. A problem carries a code, which decides the exit code; `remedy` is the line that mends it. */
+export interface Finding {
+  readonly about: string;
+  readonly outcome: 'good' | 'warning' | 'problem';
+  readonly message: string;
+  readonly remedy?: string;
+  readonly code?: ErrorCode;
+}
+
+export const good = (about: string, message: string): Finding => ({ about, outcome: 'good', message });
+
+export const warning = (about: string, message: string, remedy: string): Finding => ({
+  about,
+  outcome: 'warning',
+  message,
+  remedy,
+});
+
+export const problem = (about: string, code: ErrorCode, message: string, remedy?: string): Finding => ({
+  about,
+  outcome: 'problem',
+  code,
+  message,
+  remedy: remedy ?? errorRegistry[code].remedy,
+});
+
+/** A failure as a finding; its own remedy unless a better one is known here. */
+export function failed(about: string, thrown: unknown, remedy?: string): Finding {
+  const { code, message, entry, fields } = asCodedError(thrown);
+  const reason = fields.reason === undefined ? '' : ` (${fields.reason})`;
+  return problem(about, code, message + reason, remedy ?? entry.remedy);
+}
+
+/** Clocks further apart than this make times of changes, and so the lag, wrong by as much. Milliseconds. */
+const skewMs = 5_000;
+
+/** Checks one store: reachable, clock, credentials, and the rights that its part takes. What follows from a failed step is not asked. */
+export async function checkStore(
+  name: string,
+  store: Store,
+  part: { readonly primary: boolean; readonly backup: boolean },
+  context: { readonly now: () => number; readonly signal: () => AbortSignal },
+): Promise<readonly Finding[]> {
+  const { now, signal } = context;
+  const findings: Finding[] = [];
+  const { diagnosis } = store;
+  if (diagnosis !== undefined) {
+    try {
+      const askedAt = now();
+      const theirs = await diagnosis.clock({ signal: signal() });
+      findings.push(good(name, `reached at ${diagnosis.address}`), ...checkClock(name, theirs, askedAt, now()));
+    } catch (thrown) {
+      return [failed(name, thrown, `Try it: curl -sv ${diagnosis.address}`)];
+    }
+  }
+  try {
+    const { certificates, cursor } = await store.list({ signal: signal() });
+    const number = `${count(certificates.length, 'certificate')}${cursor === undefined ? '' : ' on the first page'}`;
+    findings.push(good(name, `the credentials are accepted and may list: ${number}`));
+    const [first] = certificates;
+    if (part.primary && first !== undefined) findings.push(await checkFullRead(name, store, first.id, signal()));
+  } catch (thrown) {
+    return [...findings, failed(name, thrown, credentialsRemedy(name, thrown, part.backup ? 'Manager' : 'Writer'))];
+  }
+  if (part.backup && diagnosis !== undefined) {
+    try {
+      const may = await diagnosis.mayImport({ signal: signal() });
+      findings.push(
+        may
+          ? good(name, 'may import')
+          : problem(name, 'store_unauthorized', 'the credentials may not import', roleRemedy(name, 'Manager')),
+      );
+    } catch (thrown) {
+      findings.push(failed(name, thrown));
+    }
+  }
+  return findings;
+}
+
+function checkClock(name: string, theirs: number | undefined, askedAt: number, answeredAt: number): Finding[] {
+  if (theirs === undefined) return [];
+  // A `Date` header is cut to whole seconds, and was written some time between the question and the answer.
+  const apartMs = Math.max(0, theirs - answeredAt, askedAt - (theirs + 999));
+  if (apartMs <= skewMs) return [good(name, 'its clock and ours agree')];
+  const which = theirs > answeredAt ? 'ahead of' : 'behind';
+  return [
+    warning(
+      name,
+      `its clock is ${duration(apartMs)} ${which} ours: lag and expiry are told wrong by that much`,
+      'Synchronise the clock of this machine: timedatectl set-ntp true',
+    ),
+  ];
+}
+
+/** A primary must be read with keys. One certificate is, and thrown away. */
+async function checkFullRead(name: string, store: Store, id: string, signal: AbortSignal): Promise<Finding> {
+  const reading = await store.read(id, { signal });
+  if (reading.state !== 'unreadable') return good(name, 'may read in full, private keys included');
+  const { error } = reading;
+  if (error.code === 'store_unauthorized') {
+    return problem(name, error.code, 'the credentials may not read private keys', roleRemedy(name, 'Writer'));
+  }
+  // That one certificate is damaged says nothing about rights.
+  if (error.code === 'store_content_unreadable') return good(name, 'may read in full');
+  return failed(name, error);
+}
+
+const roleRemedy = (store: string, role: string) =>
+  `Give the owner of stores.${store}.apiKey the service role ${role} (or above) on this instance.`;
+
+function credentialsRemedy(name: string, thrown: unknown, role: string): string | undefined {
+  if (asCodedError(thrown).code !== 'store_unauthorized') return undefined;
+  return `Put a valid API key behind stores.${name}.apiKey; its owner needs the service role ${role} on this instance.`;
+}
+
+/** What the table says of a link. */
+export interface LinkState {
+  readonly boundTo: string | undefined;
+  readonly verificationKey: string | undefined;
+  readonly lastReconcileAt: number | undefined;
+}
+
+/** Checks one link: its records, the key that verifies, the channel at the primary, the last reconcile. `state` is absent if the table cannot be read. */
+export async function checkLink(
+  link: LinkConfig,
+  primary: Store,
+  state: LinkState | undefined,
+  context: {
+    readonly now: () => number;
+    readonly signal: () => AbortSignal;
+    readonly reconcileEveryMs: number;
+    /** Whether the primary answered: else it is not asked again. */
+    readonly asks: boolean;
+    /** What a person types to have the channel registered. */
+    readonly registerLine: string;
+    /** Base of the callback URLs, where channels are to be registered. */
+    readonly register?: string;
+  },
+): Promise<readonly Finding[]> {
+  const about = `link ${link.name}`;
+  const findings: Finding[] = [];
+  if (state?.boundTo !== undefined && state.boundTo !== primary.id) {
+    findings.push(
+      problem(about, 'configuration_link_moved', `its records belong to another primary: ${state.boundTo}`),
+    );
+  }
+  if (context.asks) {
+    findings.push(await checkVerificationKey(about, link, primary, state, context.signal()));
+    findings.push(...(await checkChannel(about, link, primary, context)));
+  }
+  if (state !== undefined) findings.push(checkReconciled(about, link, state, context));
+  return findings;
+}
+
+async function checkVerificationKey(
+  about: string,
+  link: LinkConfig,
+  primary: Store,
+  state: LinkState | undefined,
+  signal: AbortSignal,
+): Promise<Finding> {
+  if (primary.notificationKey === undefined) return good(about, 'the primary signs no notifications');
+  try {
+    const theirs = await primary.notificationKey({ signal });
+    const pinned = link.verificationKey;
+    if (pinned !== undefined) {
+      if (sameKey(pinned, theirs)) return good(about, 'the pinned verification key is the primary’s');
+      const message = 'the pinned verification key is not the primary’s: its notifications are refused';
+      const remedy = `Put the primary's key into the file of links.${link.name}.verificationKey, or remove that line.`;
+      return problem(about, 'configuration_invalid', message, remedy);
+    }
+    if (state?.verificationKey === undefined)
+      return good(about, 'the verification key can be fetched; the first sweep keeps it');
+    if (sameKey(state.verificationKey, theirs)) return good(about, 'the verification key is kept and up to date');
+    return warning(about, 'the primary has a new verification key', 'The next sweep fetches it: certstandby serve');
+  } catch (thrown) {
+    return failed(about, thrown);
+  }
+}
+
+function sameKey(a: string, b: string): boolean {
+  try {
+    return createPublicKey(a).equals(createPublicKey(b));
+  } catch {
+    return false;
+  }
+}
+
+async function checkChannel(
+  about: string,
+  link: LinkConfig,
+  primary: Store,
+  context: { readonly signal: () => AbortSignal; readonly registerLine: string; readonly register?: string },
+): Promise<Finding[]> {
+  const { diagnosis } = primary;
+  if (diagnosis === undefined) return [];
+  const { signal, register, registerLine } = context;
+  const path = `/callback/${link.name}`;
+  const wanted = register === undefined ? undefined : `${register.replace(/\/+$/, '')}${path}`;
+  const fits = (endpoint: string) => (wanted === undefined ? pathOf(endpoint) === path : endpoint === wanted);
+  try {
+    const find = async () => (await diagnosis.channels({ signal: signal() })).filter(({ endpoint }) => fits(endpoint));
+    let found = await find();
+    let how = 'the primary notifies';
+    if (found.length === 0 && wanted !== undefined) {
+      await diagnosis.registerChannel(wanted, { signal: signal() });
+      found = await find();
+      how = 'registered: the primary now notifies';
+    }
+    const active = found.find((channel) => channel.active);
+    if (active !== undefined) return [good(about, `${how} ${clean(active.endpoint)}`)];
+    const [inactive] = found;
+    if (inactive !== undefined) {
+      const message = `the channel to ${clean(inactive.endpoint)} is switched off at the primary`;
+      return [problem(about, 'channel_missing', message, 'Switch it on in the notification settings of the primary.')];
+    }
+    const message = `the primary has no channel to ${wanted ?? `…${path}`}: nothing is told, reconcile alone finds changes`;
+    return [problem(about, 'channel_missing', message, registerLine)];
+  } catch (thrown) {
+    return [failed(about, thrown, channelRemedy(thrown, link.primary))];
+  }
+}
+
+function channelRemedy(thrown: unknown, store: string): string | undefined {
+  const { code, fields } = asCodedError(thrown);
+  if (code !== 'store_unauthorized') return undefined;
+  return roleRemedy(store, fields.operation === 'list channels' ? 'Reader' : 'Manager');
+}
+
+function pathOf(endpoint: string): string {
+  return URL.canParse(endpoint) ? new URL(endpoint).pathname : '';
+}
+
+function checkReconciled(
+  about: string,
+  link: LinkConfig,
+  state: LinkState,
+  { now, reconcileEveryMs }: { readonly now: () => number; readonly reconcileEveryMs: number },
+): Finding {
+  const remedy = `certstandby reconcile --link ${link.name}`;
+  const at = state.lastReconcileAt;
+  if (at === undefined)
+    return warning(about, 'no reconcile has succeeded yet: what is in the backups is unknown', remedy);
+  const ageMs = now() - at;
+  const words = `the last reconcile that succeeded began ${duration(ageMs)} ago`;
+  return ageMs <= 2 * reconcileEveryMs ? good(about, words) : warning(about, words, remedy);
+}
+
+/** Which parts a store plays. */
+export function partOf(config: Config, store: string): { readonly primary: boolean; readonly backup: boolean } {
+  return {
+    primary: config.links.some(({ primary }) => primary === store),
+    backup: config.links.some(({ backups }) => backups.includes(store)),
+  };
+}

@@ -1,0 +1,216 @@
+import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { Command } from 'commander';
+import { type Config, loadConfig, writtenSettings } from '../config.ts';
+import { errorRegistry } from '../errors.ts';
+import { silentLog } from '../log.ts';
+import { systemRuntime as runtime } from '../runtime.ts';
+import type { Store } from '../store/store.ts';
+import {
+  checkLink,
+  checkStore,
+  type Finding,
+  failed,
+  good,
+  type LinkState,
+  partOf,
+  problem,
+  warning,
+} from './doctor-checks.ts';
+import { interrupted } from './interrupt.ts';
+import { callbackBase, configOption } from './options.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
+import { checkTransport } from './serve.ts';
+import { clean, count, duration } from './text.ts';
+
+interface DoctorOptions extends OutputOptions {
+  readonly config: string;
+  readonly register?: string;
+}
+
+/** How long one question to a service may take, in milliseconds. */
+const patienceMs = 10_000;
+/** A certificate of our own that ends sooner is worth a word, in milliseconds. */
+const soonMs = 14 * 86_400_000;
+/** Which class of problem decides the exit code, where there are several: the one that is to be mended first. */
+const exitOrder = [3, 5, 4, 6, 1];
+
+/** `certstandby doctor`. */
+export function doctorCommand(host: Host = process): Command {
+  return withOutputOptions(new Command('doctor'))
+    .description('check configuration, credentials, rights, channels, keys and clocks; say what mends each problem')
+    .addOption(configOption())
+    .option('--register <url>', 'register <url>/callback/<link> at each primary that has no such channel', callbackBase)
+    .addHelpText(
+      'after',
+      '\nExamples:\n  certstandby doctor --config certstandby.yaml' +
+        '\n  certstandby doctor --register https://certstandby.example.com' +
+        '\n  certstandby doctor --json | jq -r \'select(.outcome == "problem").remedy\'' +
+        '\n\nIt asks the services for real and changes nothing, unless --register is given. Exits 0 if there is no problem, else by' +
+        '\nthe class of the one to mend first: 3 configuration, 5 the table, 4 a service.',
+    )
+    .action((options: DoctorOptions) => doctor(options, host));
+}
+
+async function doctor(options: DoctorOptions, host: Host): Promise<void> {
+  const stopping = interrupted(host);
+  const output = commandOutput(options, host);
+  const findings: Finding[] = [];
+  const found = (...some: readonly Finding[]) => {
+    for (const finding of some) print(output, finding);
+    findings.push(...some);
+  };
+  // Without a configuration there is nothing to check; what is wrong with it is told as it always is.
+  const config = loadConfig(options.config, host.env);
+  const { stores, links } = config;
+  found(good('configuration', `${options.config}: ${count(stores.length, 'store')}, ${count(links.length, 'link')}`));
+  found(...checkOwnFiles(config, options.config), ...(await checkServe(config)));
+  const { states, finding } = await readTable(config);
+  found(finding);
+  stopping.throwIfAborted();
+
+  const { openStores } = await import('../compose.ts');
+  const opened = openStores(config, runtime);
+  const context = {
+    now: runtime.now,
+    signal: () => AbortSignal.any([stopping, AbortSignal.timeout(patienceMs)]),
+  };
+  const progress = output.progress('asking the services', opened.size + links.length);
+  try {
+    const asks = new Map<string, boolean>();
+    const ofStores = [...opened].map(async ([name, store]) => {
+      const checked = await checkStore(name, store, partOf(config, name), context);
+      asks.set(
+        name,
+        checked.every(({ outcome }) => outcome !== 'problem'),
+      );
+      progress.advance();
+      return checked;
+    });
+    for (const checked of ofStores) found(...(await checked));
+    for (const link of links) {
+      stopping.throwIfAborted();
+      const primary = opened.get(link.primary) as Store;
+      const line = `certstandby doctor --config ${options.config} --register https://<the public address of the receiver>`;
+      const more = {
+        reconcileEveryMs: config.worker.reconcileEveryMs,
+        asks: asks.get(link.primary) ?? false,
+        registerLine: line,
+        ...(options.register !== undefined && { register: options.register }),
+      };
+      found(...(await checkLink(link, primary, states.get(link.name), { ...context, ...more })));
+      progress.advance();
+    }
+  } finally {
+    progress.end();
+  }
+  conclude(findings, output, host);
+}
+
+/** Files of the configuration that hold secrets: nobody but their owner should read them. */
+function checkOwnFiles(config: Config, path: string): Finding[] {
+  const secrets = [...writtenSettings(readFileSync(path, 'utf8'))].flatMap(([setting, { value }]) => {
+    const [, file] = /^"file:(.+)"$/.exec(value) ?? [];
+    return setting.endsWith('.apiKey') && file !== undefined ? [resolve(dirname(path), file)] : [];
+  });
+  if (config.serve?.tls !== undefined) secrets.push(config.serve.tls.key);
+  return secrets.flatMap((file) => {
+    const mode = statSync(file, { throwIfNoEntry: false })?.mode ?? 0;
+    if ((mode & 0o077) === 0 || process.platform === 'win32') return [];
+    const readers = (mode & 0o007) === 0 ? 'its group' : 'everybody';
+    return [warning('configuration', `${file} holds a secret and is open to ${readers}`, `chmod 600 ${file}`)];
+  });
+}
+
+async function checkServe(config: Config): Promise<Finding[]> {
+  try {
+    checkTransport(config);
+    const { host, port } = config.receiver;
+    const files = config.serve?.tls;
+    const why = config.serve?.behindProxy ? ', behind a proxy' : '';
+    if (files === undefined) return [good('receiver', `plain HTTP on ${host}, port ${port}${why}`)];
+    const { tlsFiles } = await import('../compose.ts');
+    const leftMs = tlsFiles({ ...files, log: silentLog }).notAfter() - runtime.now();
+    if (leftMs > soonMs)
+      return [good('receiver', `TLS on ${host}, port ${port}; certificate valid ${duration(leftMs)}`)];
+    const words = leftMs > 0 ? `expires in ${duration(leftMs)}` : 'has expired: senders refuse to connect';
+    return [
+      warning('receiver', `its certificate ${words}`, `Renew ${files.certificate}; a running serve takes it over.`),
+    ];
+  } catch (thrown) {
+    return [failed('receiver', thrown)];
+  }
+}
+
+/** What the table says of each link. An LMDB file that is not there is not made: the first start does that. */
+async function readTable({ table, links }: Config) {
+  const states = new Map<string, LinkState>();
+  const nothing = { boundTo: undefined, verificationKey: undefined, lastReconcileAt: undefined };
+  const where = table.kind === 'lmdb' ? table.path : `${table.name} in ${table.region}`;
+  if (table.kind === 'lmdb' && !existsSync(table.path)) {
+    for (const { name } of links) states.set(name, nothing);
+    return {
+      states,
+      finding: warning('table', `${where} is not there yet`, 'The first start makes it: certstandby serve'),
+    };
+  }
+  try {
+    const { linkRecords, openTable } = await import('../compose.ts');
+    const opened = await openTable(table);
+    try {
+      const records = linkRecords(opened);
+      for (const { name } of links) {
+        const [boundTo, verificationKey, lastReconcileAt] = await Promise.all([
+          records.boundTo(name),
+          records.verificationKey(name),
+          records.lastReconcileAt(name),
+        ]);
+        states.set(name, { boundTo, verificationKey, lastReconcileAt });
+      }
+    } finally {
+      await opened.close();
+    }
+    return { states, finding: checkWritable(table) ?? good('table', `${where} can be read`) };
+  } catch (thrown) {
+    return { states, finding: failed('table', thrown) };
+  }
+}
+
+/** Whether this user may write an LMDB table. A service's table is only read here: rights there show with the first write. */
+function checkWritable(table: Config['table']): Finding | undefined {
+  if (table.kind !== 'lmdb') return undefined;
+  try {
+    accessSync(table.path, constants.R_OK | constants.W_OK);
+    return undefined;
+  } catch {
+    const remedy = `Run it as the owner of ${table.path}, or: chown -R $(id -un) ${table.path}`;
+    return problem('table', 'table_unavailable', `${table.path} may not be written by this user`, remedy);
+  }
+}
+
+function print(output: Output, finding: Finding): void {
+  const { paint } = output;
+  const { about, outcome, message, remedy, code } = finding;
+  output.item(finding);
+  const text = `${about}: ${message.split('\n').map(clean).join('\n    ')}`;
+  if (outcome === 'good') output.line(`${paint.good('ok')}       ${text}`);
+  else {
+    const mark = outcome === 'problem' ? paint.bad('problem') : paint.warning('warning');
+    output.finding(`${mark}  ${text}${code === undefined ? '' : ` ${paint.faint(`[${code}]`)}`}\n         ${remedy}`);
+  }
+}
+
+function conclude(findings: readonly Finding[], output: Output, host: Host): void {
+  const problems = findings.filter(({ outcome }) => outcome === 'problem');
+  const warnings = findings.filter(({ outcome }) => outcome === 'warning');
+  const exits = problems.map(({ code }) => errorRegistry[code ?? 'internal'].exit);
+  const exit = problems.length === 0 ? 0 : (exitOrder.find((one) => exits.some((its) => its === one)) ?? 1);
+  output.item({ problems: problems.length, warnings: warnings.length, checks: findings.length, exit });
+  const found = [
+    problems.length > 0 && count(problems.length, 'problem'),
+    warnings.length > 0 && count(warnings.length, 'warning'),
+  ];
+  const words = found.filter(Boolean).join(' and ');
+  output.line(words === '' ? '\nAll is well.' : `\n${words}; below each stands what mends it.`);
+  host.exitCode = exit;
+}

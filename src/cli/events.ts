@@ -1,0 +1,61 @@
+import { Command, InvalidArgumentError } from 'commander';
+import { systemRuntime as runtime } from '../runtime.ts';
+import { commandOutput, type Host } from './output.ts';
+import { type LinkOptions, storeNames, withLinkOptions, withLinks } from './program.ts';
+import { standingWords } from './standing-words.ts';
+import { duration } from './text.ts';
+
+interface EventsOptions extends LinkOptions {
+  readonly last: number;
+  readonly certificate?: string;
+}
+
+/** `certstandby events`. */
+export function eventsCommand(host: Host = process): Command {
+  return withLinkOptions(new Command('events'))
+    .description('list what notifications were acknowledged, and what became of them')
+    .option('-n, --last <number>', 'how many, the newest first', atMostTenThousand, 20)
+    .option('--certificate <id>', 'only the one of this certificate')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  certstandby events\n  certstandby events --link shop --last 100 --json' +
+        '\n\nTold from the records, which keep the last event of each certificate. A service sends none for a rename or a\n' +
+        'deletion, and may lose any: certstandby status says what has not been replicated, whoever told of it.',
+    )
+    .action((options: EventsOptions) => listEvents(options, host));
+}
+
+function atMostTenThousand(text: string): number {
+  const number = Number(text);
+  if (!/^\d+$/.test(text) || number < 1 || number > 10_000)
+    throw new InvalidArgumentError('not a number from 1 to 10000');
+  return number;
+}
+
+async function listEvents(options: EventsOptions, host: Host): Promise<void> {
+  const output = commandOutput(options, host, runtime.now);
+  await withLinks(options, { output, host }, async (program, links) => {
+    const nameOf = storeNames(program);
+    for (const link of links) {
+      const events = await program.events(link, { most: options.last, certificate: options.certificate });
+      for (const event of events) output.item({ link: link.name, ...event });
+      if (events.length === 0) output.line(`${link.name}: no notification about a change has been acknowledged`);
+      else {
+        output.table(
+          [
+            { title: 'ACKNOWLEDGED' },
+            { title: 'LINK' },
+            { title: 'CERTIFICATE', most: 40 },
+            { title: 'LAG', right: true },
+            { title: 'NOW' },
+          ],
+          events.map(({ acknowledgedAt, name, lagMs, standing }) => {
+            const lag = standing.kind !== 'equal' || lagMs === undefined ? '' : duration(lagMs);
+            const [words = ''] = standingWords(standing, nameOf);
+            return [new Date(acknowledgedAt).toISOString(), link.name, name, lag, words];
+          }),
+        );
+      }
+    }
+  });
+}

@@ -1,0 +1,60 @@
+import type { Command } from 'commander';
+import { type ComposeOptions, compose, type Program } from '../compose.ts';
+import { loadConfig } from '../config.ts';
+import { CodedError } from '../errors.ts';
+import type { Link } from '../replication/link.ts';
+import { systemRuntime as runtime } from '../runtime.ts';
+import { configOption } from './options.ts';
+import { type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
+
+/** What every command that looks at links takes. */
+export interface LinkOptions extends OutputOptions {
+  readonly config: string;
+  readonly link?: string;
+}
+
+/** One link that a command works on, and what it needs for that. */
+export interface LinkRun {
+  readonly program: Program;
+  readonly link: Link;
+  readonly output: Output;
+  /** Aborted by Ctrl-C. */
+  readonly signal: AbortSignal;
+}
+
+/** Adds `--config`, `--link`, and what every command prints by. */
+export function withLinkOptions(command: Command): Command {
+  return withOutputOptions(command.addOption(configOption()).option('-l, --link <name>', 'only this link'));
+}
+
+/** Runs something with the program of a configuration and the links that were asked for. */
+export async function withLinks<T>(
+  options: LinkOptions,
+  given: { readonly output: Output; readonly host: Host; readonly observer?: ComposeOptions['observer'] },
+  work: (program: Program, links: readonly Link[]) => Promise<T>,
+): Promise<T> {
+  const { output, host, observer } = given;
+  const config = loadConfig(options.config, host.env);
+  const program = await compose(config, { runtime, log: output.log, ...(observer === undefined ? {} : { observer }) });
+  try {
+    const links = program.links.filter(({ name }) => options.link === undefined || name === options.link);
+    if (links.length > 0) return await work(program, links);
+    const known = program.links.map(({ name }) => name).join(', ');
+    throw new CodedError('usage', `there is no link ${options.link}; the configuration has ${known}`);
+  } finally {
+    await program.close();
+  }
+}
+
+/** The one link of a command that works on one. Throws `usage` if there are several. */
+export function onlyLink(links: readonly Link[]): Link {
+  const [link, ...others] = links;
+  if (link !== undefined && others.length === 0) return link;
+  throw new CodedError('usage', `say which link with --link: ${links.map(({ name }) => name).join(', ')}`);
+}
+
+/** Stores by the names that the configuration gives them; a store that it does not name, by its id. */
+export function storeNames(program: Pick<Program, 'stores'>): (id: string) => string {
+  const names = new Map([...program.stores].map(([name, { id }]) => [id, name]));
+  return (id) => names.get(id) ?? id;
+}

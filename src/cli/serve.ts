@@ -1,0 +1,198 @@
+import { BlockList, isIP } from 'node:net';
+import { Command, Option } from 'commander';
+import type { Metrics, Program, TlsFiles } from '../compose.ts';
+import { type Config, defaultServe, loadConfig } from '../config.ts';
+import { asCodedError, CodedError } from '../errors.ts';
+import { errorFields, jsonLog, type Log } from '../log.ts';
+import { systemRuntime as runtime } from '../runtime.ts';
+import { interrupted } from './interrupt.ts';
+import { configOption } from './options.ts';
+import type { Host } from './output.ts';
+import { every } from './schedule.ts';
+import { version } from './version.ts';
+
+export interface ServeOptions {
+  readonly config: string;
+  readonly log: LogLevel;
+}
+
+const logLevels = ['debug', 'info', 'warn', 'error'] as const;
+type LogLevel = (typeof logLevels)[number];
+
+/** How often the TLS files are looked at. */
+const tlsReloadMs = 10_000;
+
+/** `certstandby serve`. */
+export function serveCommand(host: Host = process): Command {
+  return new Command('serve')
+    .description('run receiver and worker for one machine, with metrics and health; logs JSON lines to stderr')
+    .addOption(configOption())
+    .addOption(new Option('--log <level>', 'the least that is logged').choices(logLevels).default('info'))
+    .addHelpText(
+      'after',
+      '\nExamples:\n  certstandby serve --config /etc/certstandby/certstandby.yaml' +
+        '\n  curl -s http://127.0.0.1:9464/metrics     lag, pending, failures, age of the last reconcile' +
+        '\n  curl -s http://127.0.0.1:9464/readyz      would a notification be acknowledged now, and if not, why' +
+        '\n\nOff loopback it speaks TLS (serve.tls), or says that something in front does (serve.behindProxy); else it does not' +
+        '\nstart. SIGTERM or Ctrl-C stops it: it takes nothing new, finishes passes for serve.stopWithin, and exits 0. Passes' +
+        '\nthat take longer are done again after the next start. A second signal ends it at once.',
+    )
+    .action((options: ServeOptions) => serve(options, host));
+}
+
+/** Serves until a signal comes. Throws what keeps it from starting. */
+export async function serve(options: ServeOptions, host: Host): Promise<void> {
+  const stopping = interrupted(host);
+  const config = loadConfig(options.config, host.env);
+  const settings = config.serve ?? defaultServe;
+  const log = jsonLog({ least: options.log, now: runtime.now, write: (line) => void host.stderr.write(line) });
+  checkTransport(config);
+  const { compose, tlsFiles } = await import('../compose.ts');
+  const tls = settings.tls && tlsFiles({ ...settings.tls, log });
+
+  // The program tells the metrics what happens, and the metrics ask the program.
+  let metrics: Metrics | undefined;
+  const program = await compose(config, {
+    runtime,
+    log,
+    observer: {
+      acknowledged: (...event) => metrics?.acknowledged(...event),
+      passed: (report) => metrics?.passed(report),
+    },
+  });
+  // Closed in this order: intake, what runs by the clock, and last those who watch, so that a stop can be watched.
+  const closing: (() => Promise<unknown>)[] = [() => program.close()];
+  try {
+    metrics = await metricsOf(program);
+    const { monitor, server } = await listen(config, { program, metrics, tls, log, closing });
+    const work = startWork(config, { program, metrics, tls, log, stopping });
+    closing.splice(1, 0, work.stop);
+    const callbacks = program.links.map((link) => `${server.url}/callback/${link.name}`);
+    log('info', 'serving', { version, callbacks, monitor: monitor.url });
+    await aborted(stopping);
+    log('info', 'stopping', { signal: asCodedError(stopping.reason).fields.signal });
+  } finally {
+    await stopWithin(closing, settings.stopWithinMs, log, host);
+  }
+}
+
+async function metricsOf(program: Program): Promise<Metrics> {
+  const { createMetrics } = await import('../compose.ts');
+  return createMetrics({
+    version,
+    now: runtime.now,
+    storeNames: new Map([...program.stores].map(([name, store]) => [store.id, name])),
+    ready: async () => (await program.notReady()).length === 0,
+    links: program.links.map((link) => ({
+      link,
+      figures: () => program.figures(link),
+      lastReconcileAt: () => program.lastReconcileAt(link),
+    })),
+  });
+}
+
+interface Parts {
+  readonly program: Program;
+  readonly metrics: Metrics;
+  readonly tls: TlsFiles | undefined;
+  readonly log: Log;
+}
+
+/** Starts both listeners; each is put in front of what is closed so far. */
+async function listen(config: Config, parts: Parts & { readonly closing: (() => Promise<unknown>)[] }) {
+  const { startMonitorServer, startReceiverServer } = await import('../compose.ts');
+  const { program, metrics, tls, log, closing } = parts;
+  const { metrics: at } = config.serve ?? defaultServe;
+  const monitor = await startMonitorServer({ metrics, ready: program.notReady, ...at, log });
+  closing.unshift(() => monitor.close());
+  const server = await startReceiverServer({
+    receiver: async (request) => {
+      const answer = await program.receiver(request);
+      metrics.answered(answer.status);
+      return answer;
+    },
+    ready: async () => (await program.notReady()).length === 0,
+    ...config.receiver,
+    ...(tls && { tls }),
+    log,
+  });
+  closing.unshift(() => server.close());
+  return { monitor, server };
+}
+
+/** Starts what runs by the clock: sweep and reconcile, at once and then every so often, and the look at the TLS files. */
+function startWork(config: Config, parts: Parts & { readonly stopping: AbortSignal }) {
+  const { program, tls, log } = parts;
+  const { sweepEveryMs, reconcileEveryMs } = config.worker;
+  const reconcileAll = () => Promise.all(program.links.map((link) => reconcileLink(link, parts)));
+  const first = program.sweep().then(reconcileAll);
+  const tasks = [
+    every({ name: 'sweep', periodMs: sweepEveryMs, runtime, log }, program.sweep),
+    every({ name: 'reconcile', periodMs: reconcileEveryMs, runtime, log }, reconcileAll),
+    every({ name: 'tls', periodMs: tlsReloadMs, runtime, log }, async () => tls?.reload()),
+  ];
+  return { stop: () => Promise.all([first, ...tasks.map((task) => task.stop())]) };
+}
+
+/** Reconciles one link. Never throws: one that fails neither hides the others nor is hidden by them. */
+async function reconcileLink(
+  link: Program['links'][number],
+  { program, metrics, log, stopping }: Parts & { readonly stopping: AbortSignal },
+): Promise<void> {
+  try {
+    const { notListed } = await program.reconcile(link, { signal: stopping });
+    metrics.reconciled(link.name, notListed.length === 0 ? 'complete' : 'incomplete');
+  } catch (thrown) {
+    if (stopping.aborted) return;
+    const error = asCodedError(thrown);
+    // A person's, say. What it asks for is looked at by whoever is woken, this process too.
+    if (error.code === 'reconcile_running') return log('info', 'reconcile_elsewhere', { link: link.name });
+    metrics.reconciled(link.name, error.code === 'reconcile_brake' ? 'held' : 'failed');
+    log('error', 'reconcile_failed', { link: link.name, ...errorFields(error) });
+  }
+}
+
+/** Stops one after the other; what takes too long is left, and the process ends all the same: a pass that was cut off is looked at again. */
+export async function stopWithin(closing: readonly (() => Promise<unknown>)[], withinMs: number, log: Log, host: Host) {
+  const startedAt = runtime.now();
+  const closed = (async () => {
+    for (const close of closing) await close();
+    return 'closed' as const;
+  })();
+  const patience = new AbortController();
+  const outcome = await Promise.race([closed, runtime.wait(withinMs, patience.signal).catch(() => undefined)]);
+  patience.abort();
+  const ms = runtime.now() - startedAt;
+  if (outcome === 'closed') return log('info', 'stopped', { ms });
+  closed.catch(() => undefined);
+  log('warn', 'stopped_with_work_under_way', { ms, message: 'it is looked at again after the next start' });
+  host.exit(0);
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
+/**
+ * Notifications are signed, not secret; but plain HTTP off loopback lets anybody on the way drop or hold them back, and is hardly
+ * ever meant. Throws `receiver_not_private` unless TLS ends here or, as the configuration says, in front.
+ */
+export function checkTransport({ receiver, serve = defaultServe }: Config): void {
+  if (serve.tls !== undefined || serve.behindProxy || isLoopback(receiver.host)) return;
+  throw new CodedError('receiver_not_private', `the receiver would speak plain HTTP on ${receiver.host}`, {
+    fields: { host: receiver.host, port: receiver.port },
+  });
+}
+
+const loopback = new BlockList();
+loopback.addSubnet('127.0.0.0', 8, 'ipv4');
+loopback.addAddress('::1', 'ipv6');
+
+function isLoopback(host: string): boolean {
+  if (host === 'localhost') return true;
+  const family = isIP(host);
+  return family !== 0 && loopback.check(host, family === 6 ? 'ipv6' : 'ipv4');
+}

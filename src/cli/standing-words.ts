@@ -1,0 +1,31 @@
+import type { Standing } from '../compose.ts';
+import { errorRegistry } from '../errors.ts';
+
+/** How a certificate stands, in one line and, if something has to be done, another. */
+export function standingWords(standing: Standing, storeName: (id: string) => string): readonly string[] {
+  switch (standing.kind) {
+    case 'equal':
+      return ['equal in every backup'];
+    case 'aside':
+      return ['not copied: not included, or itself a copy'];
+    case 'gone':
+      return [standing.copies === 0 ? 'gone from the primary' : 'gone from the primary; the copy is kept'];
+    case 'refused':
+      return [`${standing.error.message} [${standing.error.code}]`, errorRegistry[standing.error.code].remedy];
+    case 'failing': {
+      const { error, store, again } = standing;
+      return [
+        `${storeName(store)}: ${error.message} [${error.code}]${againAt(again)}`,
+        errorRegistry[error.code].remedy,
+      ];
+    }
+    case 'waiting': {
+      const { store, again } = standing;
+      const what = store === undefined ? 'still to be looked at' : `not yet known to be in ${storeName(store)}`;
+      return [`${what}${againAt(again)}`];
+    }
+  }
+}
+
+const againAt = (moment: number | undefined) =>
+  moment === undefined ? '' : `; looked at again at ${new Date(moment).toISOString()}`;

@@ -1,0 +1,114 @@
+import type { LinkStatus } from '../compose.ts';
+import { errorRegistry } from '../errors.ts';
+import { clean, count, duration } from './text.ts';
+
+/** What status comes to: nothing is good that was not looked at. */
+export interface Judged {
+  /** Why it is not good, the worst first; empty if it is. */
+  readonly wrong: readonly { readonly words: string; readonly exit: number }[];
+  /** What is good, and how far that is known. */
+  readonly good: string;
+}
+
+const exits = {
+  service: errorRegistry.store_unavailable.exit,
+  certificates: errorRegistry.certificate_expired.exit,
+} as const;
+
+/** Judges a link by what is known of it. `reconcileEveryMs` is how often everything is to be compared. */
+export function judgeStatus(status: LinkStatus, reconcileEveryMs: number, nameOf: (store: string) => string): Judged {
+  const wrong = [
+    ...stuckWords(status, nameOf),
+    ...reconcileWords(status, reconcileEveryMs, nameOf),
+    ...certificateWords(status),
+    ...verifyWords(status),
+  ];
+  const { counts, verify, reconcile, now } = status;
+  const proven =
+    verify === undefined
+      ? 'not proven yet: certstandby verify reads every copy back'
+      : `proven by reading everything back ${ago(now, verify.completedAt)}`;
+  const compared = reconcile.completedAt === undefined ? '' : `, compared ${ago(now, reconcile.completedAt)}`;
+  const good = `${count(counts.equal, 'certificate')} equal in every backup${compared}; ${proven}`;
+  return { wrong, good };
+}
+
+export const ago = (now: number, moment: number): string => `${duration(now - moment)} ago`;
+
+function stuckWords({ stuck, now }: LinkStatus, nameOf: (store: string) => string): Judged['wrong'] {
+  return stuck.map(({ code, store, message, certificates, names, lastAt, again }) => {
+    const rest = certificates > names.length ? ` and ${certificates - names.length} more` : '';
+    const when = again === undefined ? '' : `; tried again ${again <= now ? 'now' : `in ${duration(again - now)}`}`;
+    const isService = errorRegistry[code].exit === exits.service;
+    return {
+      words:
+        `${count(certificates, 'certificate')} stuck at ${nameOf(store)} (${names.map(clean).join(', ')}${rest}), ` +
+        `last ${ago(now, lastAt)}: ${clean(message)} [${code}]${when}\n  ${errorRegistry[code].remedy}`,
+      exit: isService ? exits.service : exits.certificates,
+    };
+  });
+}
+
+function reconcileWords(
+  { reconcile, now }: LinkStatus,
+  everyMs: number,
+  nameOf: (store: string) => string,
+): Judged['wrong'] {
+  const { completedAt, failure, stoppedAt, brake, notListed } = reconcile;
+  const wrong: { words: string; exit: number }[] = [];
+  if (brake !== undefined) {
+    const { changing, vanishing, copied, allowed, at } = brake;
+    wrong.push({
+      words:
+        `the brake holds since ${ago(now, at)}: a reconcile would write over ${changing} of ${copied} copies, and ${vanishing} originals are gone; ` +
+        `${allowed} are allowed without a person\n  ${errorRegistry.reconcile_brake.remedy}`,
+      exit: exits.certificates,
+    });
+  }
+  if (failure !== undefined)
+    wrong.push({
+      words: `the last reconcile failed ${ago(now, failure.at)}${failure.store === undefined ? '' : ` at ${nameOf(failure.store)}`}: ${clean(failure.message)} [${failure.code}]`,
+      exit: exits.service,
+    });
+  if (notListed.length > 0)
+    wrong.push({
+      words: `the last reconcile could not compare ${notListed.map(nameOf).join(', ')}`,
+      exit: exits.service,
+    });
+  if (completedAt === undefined) {
+    wrong.push({ words: 'nothing has ever been compared: certstandby reconcile does that', exit: exits.certificates });
+  } else if (now - completedAt > 2 * everyMs) {
+    const stopped = stoppedAt === undefined ? '' : `; the last one was stopped ${ago(now, stoppedAt)}`;
+    wrong.push({
+      words: `nothing has been compared since ${ago(now, completedAt)}${stopped}`,
+      exit: exits.certificates,
+    });
+  }
+  return wrong;
+}
+
+function certificateWords({ counts, expired, oldestUnreplicated, now }: LinkStatus): Judged['wrong'] {
+  const wrong: { words: string; exit: number }[] = [];
+  if (counts.waiting > 0) {
+    const oldest = oldestUnreplicated;
+    const since = oldest === undefined ? '' : `; the oldest, ${clean(oldest.name)}, changed ${ago(now, oldest.since)}`;
+    wrong.push({
+      words: `${count(counts.waiting, 'certificate')} waiting to be copied${since}`,
+      exit: exits.certificates,
+    });
+  }
+  if (expired > 0)
+    wrong.push({ words: `${count(expired, 'certificate')} expired in the primary`, exit: exits.certificates });
+  return wrong;
+}
+
+function verifyWords({ verify, now }: LinkStatus): Judged['wrong'] {
+  if (verify === undefined || verify.problems === 0) return [];
+  const examples = verify.examples.map((example) => `\n  ${clean(example)}`).join('');
+  return [
+    {
+      words: `the last verify found ${count(verify.problems, 'problem')} ${ago(now, verify.completedAt)}; it has to be run again to prove them mended${examples}`,
+      exit: exits.certificates,
+    },
+  ];
+}

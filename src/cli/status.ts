@@ -1,0 +1,77 @@
+import { Command } from 'commander';
+import type { LinkStatus, Program } from '../compose.ts';
+import type { Link } from '../replication/link.ts';
+import { systemRuntime as runtime } from '../runtime.ts';
+import { commandOutput, type Host, type Output } from './output.ts';
+import { type LinkOptions, storeNames, withLinkOptions, withLinks } from './program.ts';
+import { ago, judgeStatus } from './status-words.ts';
+import { clean, count, duration } from './text.ts';
+
+/** `certstandby status`. */
+export function statusCommand(host: Host = process): Command {
+  return withLinkOptions(new Command('status'))
+    .description('say how every link stands: what is equal, what is behind, what is stuck and why')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  certstandby status\n  certstandby status --quiet || alert\n  certstandby status --json | jq .lag' +
+        '\n\nTold from the records and the last verify; no store is asked.' +
+        '\nExits 0 if all is good, 4 if a service is the trouble, 6 if certificates are. What was not looked at is not good.',
+    )
+    .action((options: LinkOptions) => showStatus(options, host));
+}
+
+async function showStatus(options: LinkOptions, host: Host): Promise<void> {
+  const output = commandOutput(options, host, runtime.now);
+  await withLinks(options, { output, host }, async (program, links) => {
+    const exits: number[] = [];
+    for (const link of links) exits.push(await showLink(program, link, output));
+    host.exitCode = Math.max(...exits);
+  });
+}
+
+async function showLink(program: Program, link: Link, output: Output): Promise<number> {
+  const nameOf = storeNames(program);
+  const status = await program.status(link);
+  const { wrong, good } = judgeStatus(status, program.config.worker.reconcileEveryMs, nameOf);
+  const exit = Math.max(0, ...wrong.map((each) => each.exit));
+  output.item({ ...status, good: wrong.length === 0, wrong: wrong.map(({ words }) => words), exit });
+  const { paint } = output;
+  const verdict = wrong.length === 0 ? paint.good('GOOD') : paint.bad('NOT GOOD');
+  const say = wrong.length === 0 ? output.line : output.finding;
+  say(`${paint.strong(link.name)}: ${verdict}${wrong.length === 0 ? `: ${good}` : ''}`);
+  for (const { words } of wrong) output.finding(`  ${paint.bad('!')} ${words.replaceAll('\n', '\n    ')}`);
+  for (const line of figures(status, nameOf)) output.line(`  ${line}`);
+  return exit;
+}
+
+/** The figures, a line each, whether they are good or not. */
+function figures(status: LinkStatus, nameOf: (store: string) => string): readonly string[] {
+  const { backups, lag, reconcile, nextExpiry, verify, fullCopy, counts, now } = status;
+  const lines = backups.map(({ store, equal, behind }) => `${nameOf(store)}: ${equal} equal, ${behind} behind`);
+  if (lag !== undefined) {
+    const { p50Ms, p99Ms, maxMs, of } = lag;
+    lines.push(
+      `lag: half within ${duration(p50Ms)}, 99 % within ${duration(p99Ms)}, the longest ${duration(maxMs)} (${count(of, 'change')} in 30 days)`,
+    );
+  }
+  const { completedAt, tookMs = 0, running, unmarked = 0 } = reconcile;
+  if (completedAt !== undefined) lines.push(`compared: ${ago(now, completedAt)}, in ${duration(tookMs)}`);
+  if (running !== undefined)
+    lines.push(
+      `a reconcile is ${running.step} since ${ago(now, running.since)}, ${count(running.done, 'certificate')} far`,
+    );
+  if (verify !== undefined) {
+    const states = Object.entries(verify.counts).map(([state, number]) => `${number} ${state}`);
+    lines.push(`verified: ${ago(now, verify.completedAt)}: ${states.join(', ') || 'nothing was there'}`);
+  } else lines.push('verified: never');
+  if (nextExpiry !== undefined)
+    lines.push(
+      `next expiry: ${clean(nextExpiry.name)} in ${duration(nextExpiry.at - now)} (${new Date(nextExpiry.at).toISOString().slice(0, 10)})`,
+    );
+  if (counts.gone > 0) lines.push(`${count(counts.gone, 'certificate')} gone from the primary; their copies are kept`);
+  if (unmarked > 0) lines.push(`not ours in the backups: ${count(unmarked, 'certificate')}`);
+  if (fullCopy !== undefined)
+    lines.push(`a copy of everything would take ${duration(fullCopy.ms)}, by the limit of ${nameOf(fullCopy.store)}`);
+  else lines.push('a copy of everything is held up by no limit that a store states for all its requests');
+  return lines;
+}

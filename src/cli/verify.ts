@@ -1,0 +1,105 @@
+import { Command } from 'commander';
+import type { VerifyFinding, VerifyReport } from '../compose.ts';
+import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
+import { systemRuntime as runtime } from '../runtime.ts';
+import { interrupted } from './interrupt.ts';
+import { commandOutput, type Host } from './output.ts';
+import { type LinkOptions, type LinkRun, storeNames, withLinkOptions, withLinks } from './program.ts';
+import { clean, count, duration } from './text.ts';
+
+/** `certstandby verify`. */
+export function verifyCommand(host: Host = process): Command {
+  return withLinkOptions(new Command('verify'))
+    .description('read both sides back in full, and prove that every copy equals its original and would serve')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  certstandby verify --config certstandby.yaml\n  certstandby verify --quiet || alert' +
+        '\n  certstandby verify --json | jq \'select(.state != "same")\'' +
+        '\n\nSays of each copy: same, older, different, missing, extra, unreadable, would-not-serve. Changes nothing.' +
+        '\nExits 0 if every copy is the same, 6 if not, 4 if a backup could not be listed.',
+    )
+    .action((options: LinkOptions) => verifyLinks(options, host));
+}
+
+async function verifyLinks(options: LinkOptions, host: Host): Promise<void> {
+  const output = commandOutput(options, host, runtime.now);
+  const signal = interrupted(host);
+  await withLinks(options, { output, host }, async (program, links) => {
+    const exits: number[] = [];
+    for (const link of links) exits.push(await verifyLink({ program, link, output, signal }));
+    host.exitCode = Math.max(...exits);
+  });
+}
+
+async function verifyLink(run: LinkRun): Promise<number> {
+  const { program, link, output, signal } = run;
+  const nameOf = storeNames(program);
+  const bar = output.progress(`${link.name}: reading`);
+  let read = 0;
+  try {
+    const report = await program.verify(link, {
+      signal,
+      progress: (certificates) => {
+        bar.advance(certificates - read);
+        read = certificates;
+      },
+      finding: (finding) => {
+        output.item({ link: link.name, ...finding });
+        if (finding.state === 'same') return;
+        const text = findingWords(finding, nameOf);
+        if (finding.problem) output.finding(`  ${output.paint.bad(text)}`);
+        else output.line(`  ${output.paint.faint(text)}`);
+      },
+    });
+    bar.end();
+    return conclude(run, report);
+  } catch (thrown) {
+    if (signal.aborted) {
+      throw new CodedError(
+        'interrupted',
+        `the verify of ${link.name} was stopped after ${read} certificates; nothing is kept of it`,
+      );
+    }
+    const error = asCodedError(thrown);
+    output.problem(error, link.name);
+    output.item({ link: link.name, error: { code: error.code, message: error.message } });
+    return error.entry.exit;
+  } finally {
+    bar.end();
+  }
+}
+
+function findingWords({ state, name, copy, store, how }: VerifyFinding, nameOf: (id: string) => string): string {
+  const where = copy === undefined ? nameOf(store) : `${nameOf(store)} ${copy}`;
+  return `${state.padEnd(15)} ${clean(name)} (${where}): ${clean(how)}`;
+}
+
+function conclude({ program, link, output }: LinkRun, report: VerifyReport): number {
+  const { certificates, counts, problems, withoutKeys, notListed, startedAt, completedAt } = report;
+  const nameOf = storeNames(program);
+  const states = Object.entries(counts).map(([state, number]) => `${number} ${state}`);
+  const words = `${link.name}: ${count(certificates, 'certificate')} read back in ${duration(completedAt - startedAt)}`;
+  const say = problems > 0 ? output.finding : output.line;
+  say(`${words}; ${states.length === 0 ? 'there was nothing to compare' : states.join(', ')}`);
+  if (withoutKeys > 0)
+    output.line(
+      `  ${count(withoutKeys, 'copy', 'copies')} compared without the private key, which the service does not give back`,
+    );
+  for (const { store, error } of notListed)
+    output.finding(
+      `  ${nameOf(store)} could not be listed: ${error.message} [${error.code}]\n    ${error.entry.remedy}`,
+    );
+  if (problems === 0) output.line(`  ${output.paint.good('every copy is the same as its original, and would serve')}`);
+  const exit = exitOf(report);
+  output.item({
+    ...report,
+    notListed: notListed.map(({ store, error }) => ({ store, code: error.code, message: error.message })),
+    exit,
+  });
+  return exit;
+}
+
+function exitOf({ problems, notListed }: VerifyReport): number {
+  if (notListed.length > 0) return errorRegistry.store_unavailable.exit;
+  return problems > 0 ? errorRegistry.certificate_expired.exit : 0;
+}

@@ -1,0 +1,88 @@
+import type { ErrorCode } from '../errors.ts';
+import type { ReplicationRecord } from '../records/replication-record.ts';
+import type { Link } from '../replication/link.ts';
+
+/** Where a certificate of a link stands. Each is in exactly one state. */
+export type CertificateState = 'equal' | 'behind' | 'refused' | 'keyless' | 'excluded' | 'marked' | 'gone';
+
+export const certificateStates: readonly CertificateState[] = [
+  'equal',
+  'behind',
+  'refused',
+  'keyless',
+  'excluded',
+  'marked',
+  'gone',
+];
+
+/** What stands in the way of how many certificates: at which store, by its id, and the code of the failure. */
+interface Failing {
+  readonly store: string;
+  readonly code: ErrorCode;
+  count: number;
+}
+
+/** One link in figures, as its records say it. */
+export interface LinkFigures {
+  readonly states: Record<CertificateState, number>;
+  /** Certificates that were asked for and not yet done with. */
+  pending: number;
+  /** Since when the one that waits longest does; `undefined` if none does. */
+  pendingSince: number | undefined;
+  readonly failing: ReadonlyMap<string, Failing>;
+  /** Of certificates that are there, epoch milliseconds. */
+  earliestExpiry: number | undefined;
+}
+
+/** Counts the records of a link. Streams: holds figures, not records. */
+export async function linkFigures(link: Link, records: AsyncIterable<ReplicationRecord>): Promise<LinkFigures> {
+  const failing = new Map<string, Failing>();
+  const figures: LinkFigures = {
+    states: { equal: 0, behind: 0, refused: 0, keyless: 0, excluded: 0, marked: 0, gone: 0 },
+    pending: 0,
+    pendingSince: undefined,
+    failing,
+    earliestExpiry: undefined,
+  };
+  const fails = (store: string, code: ErrorCode) => {
+    const found = failing.get(`${store} ${code}`) ?? { store, code, count: 0 };
+    found.count += 1;
+    failing.set(`${store} ${code}`, found);
+  };
+  for await (const record of records) {
+    const state = stateOf(link, record);
+    figures.states[state] += 1;
+    if (record.requested > record.replicated || state === 'behind') {
+      figures.pending += 1;
+      figures.pendingSince = earlier(figures.pendingSince, waitsSince(record));
+    }
+    if (state === 'gone') continue;
+    figures.earliestExpiry = earlier(figures.earliestExpiry, record.primary?.notAfter);
+    if (record.lastError !== undefined) fails(link.primary.id, record.lastError.code);
+    for (const { store, lastError } of record.backups) if (lastError !== undefined) fails(store, lastError.code);
+  }
+  return figures;
+}
+
+function stateOf(link: Link, record: ReplicationRecord): CertificateState {
+  const { primary, aside, refusal, absentSince } = record;
+  if (absentSince !== undefined) return 'gone';
+  if (aside !== undefined) return aside;
+  if (refusal !== undefined) return 'refused';
+  const equal = link.backups.every(({ id }) => {
+    const state = record.backups.find(({ store }) => store === id);
+    return state?.id !== undefined && state.lastError === undefined && state.fingerprint === primary?.fingerprint;
+  });
+  return primary !== undefined && equal && record.lastError === undefined ? 'equal' : 'behind';
+}
+
+/** The change that a record waits with. What was never looked at waits since it was asked for, if that is known. */
+function waitsSince({ eventAt, primary, lastError, backups }: ReplicationRecord): number | undefined {
+  const failedAt = backups.reduce<number | undefined>((at, state) => earlier(at, state.lastError?.at), lastError?.at);
+  const asked = [eventAt, primary?.changedAt].filter((moment) => moment !== undefined);
+  return asked.length === 0 ? failedAt : Math.max(...asked);
+}
+
+function earlier(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || (b !== undefined && b < a) ? b : a;
+}

@@ -1,0 +1,211 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { ErrorCode } from '../errors.ts';
+import type { LifecycleEvent } from '../notification/event.ts';
+import type { Link } from '../replication/link.ts';
+import type { PassReport } from '../replication/replicate.ts';
+import { certificateStates, type LinkFigures } from './figures.ts';
+
+/** What can be asked about a link when somebody reads the metrics. */
+export interface LinkView {
+  readonly link: Link;
+  readonly figures: () => Promise<LinkFigures>;
+  /** Epoch milliseconds. */
+  readonly lastReconcileAt: () => Promise<number | undefined>;
+}
+
+export interface MetricsOptions {
+  readonly version: string;
+  /** Names for people, by store id. */
+  readonly storeNames: ReadonlyMap<string, string>;
+  readonly links: readonly LinkView[];
+  readonly ready: () => Promise<boolean>;
+  readonly now: () => number;
+  /** Figures are counted again when they are older than this; counting reads every record. Default 1 s. */
+  readonly figuresMs?: number;
+  /** The figures of the process (memory, event loop). Default yes. */
+  readonly process?: boolean;
+}
+
+/** `incomplete`: a backup could not be listed; `held`: the brake waits for a person. */
+type ReconcileOutcome = 'complete' | 'incomplete' | 'held' | 'failed';
+
+/** The metrics of one process. What is counted here begins with it; gauges are read from the records when somebody asks. */
+export interface Metrics {
+  acknowledged(link: string, event: LifecycleEvent, answer: 'new' | 'repeat'): void;
+  /** A request to the callback was answered with this status. */
+  answered(status: number): void;
+  passed(report: PassReport): void;
+  reconciled(link: string, outcome: ReconcileOutcome): void;
+  /** The text of the Prometheus exposition format, and its media type. */
+  text(): Promise<string>;
+  readonly contentType: string;
+}
+
+/** Seconds: below one second lies what is normal, above it what a person wants to tell apart: a rate limit, an outage, a night. */
+const lagBuckets = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400, 86_400];
+
+export function createMetrics(options: MetricsOptions): Metrics {
+  const { storeNames } = options;
+  const registry = new Registry();
+  if (options.process ?? true) collectDefaultMetrics({ register: registry });
+  const counter = <L extends string>(name: string, help: string, labelNames: readonly L[]) =>
+    new Counter({ name: `certstandby_${name}`, help, labelNames: [...labelNames], registers: [registry] });
+  const histogram = <L extends string>(name: string, help: string, labelNames: readonly L[]) =>
+    new Histogram({
+      name: `certstandby_${name}`,
+      help,
+      labelNames: [...labelNames],
+      buckets: lagBuckets,
+      registers: [registry],
+    });
+
+  const notifications = counter('notifications_total', 'Notifications acknowledged, by what was known of them.', [
+    'link',
+    'kind',
+    'answer',
+  ]);
+  const answers = counter('callback_answers_total', 'Requests to the callback, by the status of the answer.', [
+    'status',
+  ]);
+  const passes = counter('passes_total', 'Passes, by what was found at the primary.', ['link', 'verdict']);
+  const actions = counter(
+    'copy_actions_total',
+    'What was done to copies: imported, reimported, adopted, removed, ...',
+    ['link', 'backup', 'action'],
+  );
+  const failures = counter('failures_total', 'Failures, by the store where they happened and their code.', [
+    'link',
+    'store',
+    'code',
+  ]);
+  const reconciles = counter(
+    'reconciles_total',
+    'Reconciles; incomplete: a backup could not be listed; held: the brake waits for a person.',
+    ['link', 'outcome'],
+  );
+  const lag = histogram('lag_seconds', 'From the change in the primary until every backup was written and equal.', [
+    'link',
+  ]);
+  const senderDelay = histogram(
+    'sender_delay_seconds',
+    'From the change in the primary until its notification was acknowledged: part of the lag, and not ours.',
+    ['link'],
+  );
+  const readGauges = registerGauges(registry, options);
+  let reading = Promise.resolve('');
+
+  const nameOf = (store: string) => storeNames.get(store) ?? store;
+  const failed = (link: string, store: string, code: ErrorCode) => failures.inc({ link, store: nameOf(store), code });
+  const primaries = new Map(options.links.map(({ link }) => [link.name, link.primary.id]));
+
+  return {
+    acknowledged: (link, { kind }, answer) => notifications.inc({ link, kind, answer }),
+    answered: (status) => answers.inc({ status }),
+    passed(report) {
+      const { link, verdict, backups } = report;
+      passes.inc({ link, verdict: verdict.kind });
+      if ('error' in verdict) failed(link, primaries.get(link) ?? '', verdict.error.code);
+      for (const { state, actions: done, error } of backups) {
+        for (const action of done) actions.inc({ link, backup: nameOf(state.store), action });
+        if (error !== undefined) failed(link, state.store, error.code);
+      }
+      const times = lagOf(report);
+      if (times === undefined) return;
+      lag.observe({ link }, times.lagMs / 1_000);
+      if (times.senderMs !== undefined) senderDelay.observe({ link }, times.senderMs / 1_000);
+    },
+    reconciled: (link, outcome) => reconciles.inc({ link, outcome }),
+    text() {
+      // One after the other: two readings at once would reset each other's gauges.
+      reading = reading
+        .catch(() => '')
+        .then(readGauges)
+        .then(() => registry.metrics());
+      return reading;
+    },
+    contentType: registry.contentType,
+  };
+}
+
+/**
+ * The lag of a change that this pass made equal everywhere. None for a pass that wrote nothing, and none for the first copy of what
+ * was there before anyone told us: its age is not a lag.
+ */
+function lagOf({ primary, backups, record, committedAt }: PassReport) {
+  const wrote = backups.some(({ actions }) => actions.length > 0);
+  if (primary === undefined || !wrote || backups.some(({ equal }) => !equal)) return undefined;
+  if (record.primary === undefined && record.eventAt === undefined) return undefined;
+  const doneAt = Math.max(...backups.map(({ state }) => state.replicatedAt ?? committedAt));
+  const { changedAt, changedAtFrom } = primary;
+  const { eventAt } = record;
+  const told = changedAtFrom === 'last-modified' && eventAt !== undefined && eventAt >= changedAt;
+  return { lagMs: Math.max(0, doneAt - changedAt), senderMs: told ? eventAt - changedAt : undefined };
+}
+
+/** Makes the gauges. The answer reads them all anew: the registry asks its metrics side by side, and could show halves of two readings. */
+function registerGauges(registry: Registry, options: MetricsOptions): () => Promise<void> {
+  const { links, storeNames, now, figuresMs = 1_000 } = options;
+  const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[]) =>
+    new Gauge({ name: `certstandby_${name}`, help, labelNames: [...labelNames], registers: [registry] });
+  const ready = gauge('ready', '1 if a notification would be acknowledged now.', []);
+  const readable = gauge('records_readable', '1 if the records of the link could be read for these figures.', ['link']);
+  const certificates = gauge('certificates', 'Certificates by where they stand.', ['link', 'state']);
+  const pending = gauge('pending', 'Certificates that are to be copied and are not yet equal in every backup.', [
+    'link',
+  ]);
+  const pendingAge = gauge('oldest_pending_seconds', 'How long the oldest of them has waited.', ['link']);
+  const failing = gauge('failing', 'Certificates that fail now, by the store where and the code.', [
+    'link',
+    'store',
+    'code',
+  ]);
+  const expiry = gauge('earliest_expiry_timestamp_seconds', 'When the first certificate expires.', ['link']);
+  const age = gauge('last_reconcile_age_seconds', 'Since the last successful reconcile began; +Inf before the first.', [
+    'link',
+  ]);
+  gauge('info', 'The version that runs.', ['version']).set({ version: options.version }, 1);
+  const views = links.map((view) => ({ ...view, figures: heldFor(figuresMs, now, view.figures) }));
+  const read = [readable, certificates, pending, pendingAge, failing, expiry, age];
+
+  async function readLink({ link: { name: link }, figures, lastReconcileAt }: LinkView): Promise<void> {
+    const outcome = await Promise.all([figures(), lastReconcileAt()]).catch(() => undefined);
+    readable.set({ link }, outcome === undefined ? 0 : 1);
+    if (outcome === undefined) return;
+    const [{ states, pending: waiting, pendingSince, failing: found, earliestExpiry }, at] = outcome;
+    for (const state of certificateStates) certificates.set({ link, state }, states[state]);
+    pending.set({ link }, waiting);
+    pendingAge.set({ link }, pendingSince === undefined ? 0 : Math.max(0, now() - pendingSince) / 1_000);
+    for (const { store, code, count } of found.values())
+      failing.set({ link, store: storeNames.get(store) ?? store, code }, count);
+    if (earliestExpiry !== undefined) expiry.set({ link }, earliestExpiry / 1_000);
+    age.set({ link }, at === undefined ? Number.POSITIVE_INFINITY : Math.max(0, now() - at) / 1_000);
+  }
+  return async () => {
+    // What cannot be read now is not shown as it was.
+    for (const one of read) one.reset();
+    ready.set((await options.ready()) ? 1 : 0);
+    for (const view of views) await readLink(view);
+  };
+}
+
+/** The answer of a task, asked for again when it is older than `leastMs` and than twenty times what the task took. */
+function heldFor<T>(leastMs: number, now: () => number, task: () => Promise<T>): () => Promise<T> {
+  let answer: Promise<T> | undefined;
+  let goodUntil = Number.NEGATIVE_INFINITY;
+  return () => {
+    const startedAt = now();
+    if (answer !== undefined && startedAt < goodUntil) return answer;
+    goodUntil = Number.POSITIVE_INFINITY;
+    const asked = task();
+    answer = asked;
+    asked.then(
+      () => {
+        goodUntil = now() + Math.max(leastMs, 20 * (now() - startedAt));
+      },
+      () => {
+        answer = undefined;
+      },
+    );
+    return asked;
+  };
+}

@@ -1,0 +1,173 @@
+import * as z from 'zod/mini';
+import { CodedError } from '../errors.ts';
+import type { Key, Table } from '../table/table.ts';
+
+const failure = z.object({ at: z.number(), code: z.string(), message: z.string(), store: z.optional(z.string()) });
+
+const stateSchema = z.object({
+  token: z._default(z.number(), 0),
+  until: z.optional(z.number()),
+  owner: z.optional(z.string()),
+  startedAt: z.optional(z.number()),
+  step: z.optional(z.string()),
+  done: z.optional(z.number()),
+  completedAt: z.optional(z.number()),
+  tookMs: z.optional(z.number()),
+  listed: z.optional(z.number()),
+  included: z.optional(z.number()),
+  unmarked: z.optional(z.number()),
+  notListed: z.optional(z.array(z.string())),
+  stoppedAt: z.optional(z.number()),
+  failure: z.optional(failure),
+  brake: z.optional(
+    z.object({
+      at: z.number(),
+      changing: z.number(),
+      vanishing: z.number(),
+      copied: z.number(),
+      allowed: z.number(),
+    }),
+  ),
+});
+
+/**
+ * What is known of the reconciles of one link: who runs one now and how far it is, how the last one ended, and whether the brake
+ * holds. All moments are epoch milliseconds.
+ */
+export type ReconcileState = z.infer<typeof stateSchema>;
+
+/** What stopped a reconcile before it changed anything: more would change or vanish than is allowed without a person. */
+export type Brake = NonNullable<ReconcileState['brake']>;
+
+/** Why the last one did not come to its end, and at which store, if it was one. */
+interface ReconcileFailure {
+  readonly at: number;
+  readonly code: string;
+  readonly message: string;
+  readonly store?: string;
+}
+
+/** What the last verify of a link found, as status shows it. */
+const verifySchema = z.object({
+  startedAt: z.number(),
+  completedAt: z.number(),
+  certificates: z.number(),
+  /** How many of each state, over certificates and backups. */
+  counts: z.record(z.string(), z.number()),
+  /** Copies whose key the service does not give back: compared without it. */
+  withoutKeys: z.number(),
+  problems: z.number(),
+  /** The first of them, in words. */
+  examples: z.array(z.string()),
+});
+export type VerifySummary = z.infer<typeof verifySchema>;
+
+/** What one finished comparison leaves for status. */
+export interface CompletedReconcile {
+  readonly listed: number;
+  readonly included: number;
+  readonly unmarked: number;
+  /** Backups that could not be listed. */
+  readonly notListed: readonly string[];
+  readonly tookMs: number;
+}
+
+/**
+ * One row for each link: the lease of the one reconcile that may run, its progress, and how the last one ended; and one for the
+ * last verify. A second reconcile would be harmless, since asking twice is; the lease gives it a clear answer instead.
+ */
+export function reconcileRecords(table: Table) {
+  const keyOf = (link: string): Key => ({ partition: 'reconcile.1', sort: link });
+  const verifyKeyOf = (link: string): Key => ({ partition: 'verify.1', sort: link });
+
+  function parse<T>(schema: z.ZodMiniType<T>, link: string, row: unknown): T {
+    const parsed = schema.safeParse(row);
+    if (parsed.success) return parsed.data;
+    const damaged = parsed.error.issues.map((issue) => issue.path.join('.'));
+    throw new CodedError('table_row_unreadable', `what is kept of the reconciles of link ${link} is damaged`, {
+      fields: { link, damaged },
+    });
+  }
+
+  async function reconcileState(link: string): Promise<ReconcileState> {
+    const row = await table.get(keyOf(link));
+    return row === undefined ? { token: 0 } : parse(stateSchema, link, row);
+  }
+
+  const held = (token: number) => ({
+    all: [{ field: 'token', is: '=' as const, to: token }, { exists: 'until' }],
+  });
+
+  return {
+    reconcileState,
+
+    /**
+     * Takes the link's reconcile for `owner`. Answers its token, or who has it. One whose owner died is free again once its lease
+     * and the allowed skew have passed; at once, if it is the one of token `instead`, whose owner is known to be dead.
+     */
+    async beginReconcile(
+      link: string,
+      lease: {
+        readonly owner: string;
+        readonly now: number;
+        readonly until: number;
+        readonly skewMs: number;
+        readonly instead?: number;
+      },
+    ): Promise<{ readonly token: number } | { readonly running: ReconcileState }> {
+      const { owner, now, until, skewMs, instead } = lease;
+      const outcome = await table.update(
+        keyOf(link),
+        { add: { token: 1 }, set: { until, owner, startedAt: now, step: 'comparing', done: 0 } },
+        {
+          any: [
+            { absent: 'until' },
+            { field: 'until', is: '<', to: now - skewMs },
+            ...(instead === undefined ? [] : [{ field: 'token', is: '=' as const, to: instead }]),
+          ],
+        },
+      );
+      if (!outcome.applied) return { running: parse(stateSchema, link, outcome.row) };
+      return { token: parse(stateSchema, link, outcome.row).token };
+    },
+
+    /** Notes how far it is and prolongs the lease. Answers whether it is still held. */
+    async keepReconcile(
+      link: string,
+      token: number,
+      progress: { readonly until: number; readonly step: string; readonly done: number },
+    ): Promise<boolean> {
+      return (await table.update(keyOf(link), { set: progress }, held(token))).applied;
+    },
+
+    /** Gives it back, with how it ended: completed, failed, or stopped by the brake or by a person. */
+    async endReconcile(
+      link: string,
+      token: number,
+      end:
+        | { readonly completed: CompletedReconcile; readonly startedAt: number }
+        | { readonly brake: Brake }
+        | { readonly failure: ReconcileFailure }
+        | { readonly stoppedAt: number },
+    ): Promise<void> {
+      const gone = ['until', 'owner', 'step', 'done'];
+      if ('completed' in end) {
+        const set = { ...end.completed, completedAt: end.startedAt };
+        await table.update(keyOf(link), { set, remove: [...gone, 'failure', 'brake', 'stoppedAt'] }, held(token));
+      } else {
+        const set = 'failure' in end ? { failure: { ...end.failure } } : { ...end };
+        await table.update(keyOf(link), { set, remove: gone }, held(token));
+      }
+    },
+
+    async saveVerify(link: string, summary: VerifySummary): Promise<void> {
+      await table.update(verifyKeyOf(link), { set: { ...summary } });
+    },
+
+    /** What the last verify that came to its end found; `undefined` if there was none. */
+    async lastVerify(link: string): Promise<VerifySummary | undefined> {
+      const row = await table.get(verifyKeyOf(link));
+      return row && parse(verifySchema, link, row);
+    },
+  };
+}

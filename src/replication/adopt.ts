@@ -1,0 +1,166 @@
+import { factsOf } from '../certificate/facts.ts';
+import { fingerprintOf } from '../certificate/fingerprint.ts';
+import { CodedError } from '../errors.ts';
+import type { LeaseHolderFields } from '../records/replication-records.ts';
+import { formatMark, type Mark } from '../store/mark.ts';
+import type { Reading, Store, StoredCertificate } from '../store/store.ts';
+import { judge, type Sound } from './judge.ts';
+import { type KeysRead, keysRead } from './keys-read.ts';
+import type { Link } from './link.ts';
+import { copiesIn, listCopies } from './listed-copies.ts';
+import { backupStates } from './look.ts';
+import { listAll } from './shared-listing.ts';
+import { compareCopy } from './verify-copy.ts';
+import type { Worker } from './worker.ts';
+
+export interface Adoption {
+  readonly certificate: string;
+  readonly name: string;
+  /** What the next pass will do to the copy beside leaving our mark on it; empty if it is equal. */
+  readonly differs: string;
+}
+
+/**
+ * Takes a copy that a person made under management: from now on it is the copy of its certificate, and passes keep it equal and
+ * leave our mark on it. Its original is the one given, else the one certificate of the primary that has the same leaf.
+ *
+ * Throws `adopt_refused`, with nothing changed, if the copy is not there, carries a mark already, has no original or several, if
+ * that would not serve, if the backup holds a copy of it already, and if the copy's content differs unless `replace` is set.
+ */
+export async function adopt(
+  worker: Worker,
+  link: Link,
+  request: {
+    readonly store: Store;
+    readonly copy: string;
+    readonly of?: string | undefined;
+    readonly replace: boolean;
+  },
+): Promise<Adoption> {
+  const { store } = request;
+  const keys = keysRead();
+  try {
+    const copy = await present(keys, store, request.copy);
+    const { mark: marked } = copy.metadata;
+    if (marked !== undefined) throw refused(`${request.copy} carries a mark already: ${formatMark(marked)}`);
+    const certificate = request.of ?? (await findOriginal(link, copy, keys, worker));
+    const original = soundOriginal(link, await present(keys, link.primary, certificate), worker.runtime.now());
+    const mark: Mark = { store: link.primary.id, certificate };
+    await refuseSecondCopy(worker, link, { store, certificate });
+
+    const now = worker.runtime.now();
+    const asOurs = { ...copy, metadata: { ...copy.metadata, mark } };
+    const { state, how } = compareCopy(original, asOurs, { store, mark, now });
+    const sameContent = fingerprintOf(original.content) === fingerprintOf(copy.content);
+    if (state !== 'same' && !sameContent && !request.replace) {
+      throw refused(
+        `${request.copy} differs from ${original.metadata.name}: ${how}. To have it written over, add --replace`,
+      );
+    }
+    await record(worker, link, { store, copy: request.copy, certificate });
+    return { certificate, name: original.metadata.name, differs: how };
+  } finally {
+    keys.wipe();
+  }
+}
+
+async function present(keys: KeysRead, store: Store, id: string): Promise<StoredCertificate> {
+  const reading: Reading<StoredCertificate> = keys.keep(await store.read(id));
+  if (reading.state === 'unreadable') throw reading.error;
+  if (reading.state === 'absent') throw refused(`${store.id} holds no certificate ${id}`);
+  return reading.value;
+}
+
+function soundOriginal(link: Link, original: StoredCertificate, now: number): Sound {
+  const verdict = judge(link, { state: 'present', value: original }, now);
+  if (verdict.kind === 'sound') return verdict;
+  const why = verdict.kind === 'refused' ? verdict.error.message : 'this link does not copy it';
+  throw refused(`${original.metadata.name} in the primary: ${why}`);
+}
+
+/** The one certificate of the primary with the same leaf. */
+async function findOriginal(link: Link, copy: StoredCertificate, keys: KeysRead, { runtime }: Worker): Promise<string> {
+  const { serial, notBefore, notAfter } = factsOf(copy.content);
+  const found: string[] = [];
+  for await (const listed of listAll(link.primary, { runtime })) {
+    const differs = [
+      listed.serial !== undefined && listed.serial !== serial,
+      listed.notBefore !== undefined && listed.notBefore !== notBefore,
+      listed.notAfter !== undefined && listed.notAfter !== notAfter,
+    ];
+    if (differs.some(Boolean)) continue;
+    const reading = keys.keep(await link.primary.read(listed.id));
+    if (reading.state === 'present' && reading.value.content.leaf.raw.equals(copy.content.leaf.raw))
+      found.push(listed.id);
+  }
+  const [only, ...others] = found;
+  if (only !== undefined && others.length === 0) return only;
+  const which = found.length === 0 ? 'no certificate' : `${found.length} certificates (${found.join(', ')})`;
+  throw refused(
+    `${which} of the primary ${found.length > 1 ? 'have' : 'has'} this leaf: say with --of which one it is a copy of`,
+  );
+}
+
+/** Two copies would be one too many, and a pass would remove one of them. */
+async function refuseSecondCopy(
+  { records, runtime }: Worker,
+  link: Link,
+  { store, certificate }: { readonly store: Store; readonly certificate: string },
+): Promise<void> {
+  const { copies } = await listCopies(link.primary.id, store, { runtime });
+  const listed = copiesIn(copies, certificate)[0]?.id;
+  const known = (await records.get(link.name, certificate))?.backups.find((state) => state.store === store.id)?.id;
+  const recorded = known !== undefined && (await store.readMetadata(known)).state === 'present' ? known : undefined;
+  const other = listed ?? recorded;
+  if (other !== undefined) throw refused(`${store.id} holds a copy of ${certificate} already: ${other}`);
+}
+
+/** Makes the copy the recorded one, under the certificate's lease, and asks for a look at it. */
+async function record(
+  { records, runtime, timing }: Worker,
+  link: Link,
+  { store, copy, certificate }: { readonly store: Store; readonly copy: string; readonly certificate: string },
+): Promise<void> {
+  const until = runtime.now() + timing.leaseMs + timing.skewMs;
+  for (;;) {
+    const now = runtime.now();
+    await records.ask({ link: link.name, certificate, now });
+    const claim = await records.claim({
+      link: link.name,
+      certificate,
+      owner: runtime.newId(),
+      now,
+      leaseUntil: now + timing.leaseMs,
+      skewMs: timing.skewMs,
+      doubt: now,
+    });
+    if (claim.claimed) {
+      const { attempts, absentSince: _absent, refusal, aside, primary, doubt } = claim.record;
+      const backups = backupStates(claim.record, link.backups).map((state) =>
+        state.store === store.id ? { store: store.id, id: copy, attempts: 0 } : state,
+      );
+      const fields: LeaseHolderFields = {
+        attempts,
+        backups,
+        ...(refusal === undefined ? {} : { refusal }),
+        ...(aside === undefined ? {} : { aside }),
+        ...(primary === undefined ? {} : { primary }),
+      };
+      const { leaseToken: token, requested: seen } = claim.record;
+      const answer = await records.commit({
+        link: link.name,
+        certificate,
+        token,
+        seen,
+        fields,
+        wakeAt: now,
+        ...(doubt === undefined ? {} : { doubt }),
+      });
+      if (answer !== 'refused') return;
+    }
+    if (runtime.now() >= until) throw refused(`${certificate} is being worked on all the time; try again`);
+    await runtime.wait(Math.min(1_000, timing.leaseMs / 4));
+  }
+}
+
+const refused = (message: string) => new CodedError('adopt_refused', message);

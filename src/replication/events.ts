@@ -1,0 +1,60 @@
+import type { ReplicationRecord } from '../records/replication-record.ts';
+import type { ReplicationRecords } from '../records/replication-records.ts';
+import type { Link } from './link.ts';
+import { type Standing, standingOf } from './standing.ts';
+import { lagOf } from './status.ts';
+
+/** The last event that was acknowledged of one certificate, and what became of it. All moments are epoch milliseconds. */
+export interface AcknowledgedEvent {
+  readonly certificate: string;
+  readonly name: string;
+  readonly acknowledgedAt: number;
+  /** When it happened, by the sender's clock, if the notification said. */
+  readonly occurredAt?: number;
+  readonly standing: Standing;
+  /** When it was equal in every backup by a write of ours, if it took one, and how long that was after the change. */
+  readonly replicatedAt?: number;
+  readonly lagMs?: number;
+}
+
+/**
+ * The last event of each certificate that any was acknowledged of, the newest first, at most so many. From the records alone, which
+ * keep the last one of each certificate: memory grows with `most`, not with the estate.
+ */
+export async function acknowledgedEvents(
+  records: ReplicationRecords,
+  link: Link,
+  options: { readonly most: number; readonly certificate?: string | undefined },
+): Promise<readonly AcknowledgedEvent[]> {
+  const { most, certificate } = options;
+  let newest: AcknowledgedEvent[] = [];
+  const keep = (record: ReplicationRecord) => {
+    if (record.eventAt !== undefined) newest.push(eventOf(link, record, record.eventAt));
+    if (newest.length >= 2 * most) newest = newestFirst(newest).slice(0, most);
+  };
+  if (certificate === undefined) {
+    for await (const record of records.all(link.name)) keep(record);
+  } else {
+    const record = await records.get(link.name, certificate);
+    if (record !== undefined) keep(record);
+  }
+  return newestFirst(newest).slice(0, most);
+}
+
+const newestFirst = (events: readonly AcknowledgedEvent[]) =>
+  events.toSorted((a, b) => b.acknowledgedAt - a.acknowledgedAt);
+
+function eventOf(link: Link, record: ReplicationRecord, acknowledgedAt: number): AcknowledgedEvent {
+  const { certificate, primary, occurredAt, backups } = record;
+  const written = backups.flatMap(({ replicatedAt }) => (replicatedAt === undefined ? [] : [replicatedAt]));
+  const lagMs = lagOf(record);
+  return {
+    certificate,
+    name: primary?.name ?? certificate,
+    acknowledgedAt,
+    standing: standingOf(link, record),
+    ...(occurredAt === undefined ? {} : { occurredAt }),
+    ...(written.length === 0 ? {} : { replicatedAt: Math.max(...written) }),
+    ...(lagMs === undefined ? {} : { lagMs }),
+  };
+}

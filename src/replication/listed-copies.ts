@@ -1,0 +1,52 @@
+import type { Store } from '../store/store.ts';
+import { type CompactMap, compactMap } from './compact-map.ts';
+import { listedFacts } from './link.ts';
+import { type ListingOptions, listAll } from './shared-listing.ts';
+
+/** A copy with our mark, as a listing shows it. */
+export interface ListedCopy {
+  readonly id: string;
+  readonly revision: string;
+  readonly facts: string;
+}
+
+/** The copies that one backup lists of the certificates of one primary. */
+export interface ListedCopies {
+  readonly store: string;
+  /** Certificates with a copy, by their id in the primary. Values are read with `copiesIn`. */
+  readonly copies: CompactMap;
+  /** Certificates without a mark. */
+  readonly unmarked: number;
+}
+
+/** Lists a backup. `foreign` is called for each certificate without a mark. Throws what the listing throws. */
+export async function listCopies(
+  primary: string,
+  store: Store,
+  options: ListingOptions & { readonly foreign?: (id: string, name: string) => void } = {},
+): Promise<ListedCopies> {
+  const copies = compactMap();
+  let unmarked = 0;
+  for await (const metadata of listAll(store, options)) {
+    const { mark, id } = metadata;
+    if (mark === undefined) {
+      unmarked += 1;
+      options.foreign?.(id, metadata.name);
+    }
+    if (mark?.store !== primary) continue;
+    // A listing that moves while it is paged may show one copy twice.
+    const others = copiesIn(copies, mark.certificate).filter((copy) => copy.id !== id);
+    const copy: ListedCopy = { id, revision: metadata.revision ?? '', facts: listedFacts(metadata) };
+    const rows = [...others, copy].map(({ id, revision, facts }) => [id, revision, facts]);
+    copies.set(mark.certificate, JSON.stringify(rows));
+  }
+  return { store: store.id, copies, unmarked };
+}
+
+/** All copies of a certificate that were listed. */
+export function copiesIn(copies: CompactMap, certificate: string): readonly ListedCopy[] {
+  const listed = copies.get(certificate);
+  if (listed === undefined) return [];
+  const rows = JSON.parse(listed) as readonly (readonly [string, string, string])[];
+  return rows.map(([id, revision, facts]) => ({ id, revision, facts }));
+}

@@ -1,0 +1,194 @@
+import { createHash } from 'node:crypto';
+import type { ErrorCode } from '../errors.ts';
+import type { ReplicationRecord } from '../records/replication-record.ts';
+import type { Mark } from '../store/mark.ts';
+import { bringEqual } from './bring-equal.ts';
+import { judge, type Verdict } from './judge.ts';
+import { keysRead } from './keys-read.ts';
+import type { Link } from './link.ts';
+import { backupStates, lookAtBackup, lookAtPrimary } from './look.ts';
+import { type Comparison, compare, type Reason } from './reconcile-compare.ts';
+import { type RehearsedWrite, rehearsal } from './rehearsal.ts';
+import type { Worker } from './worker.ts';
+
+/** What would happen at one backup. */
+export interface PlannedBackup {
+  readonly store: string;
+  /** The writes, in order; none: nothing would be done. */
+  readonly writes: readonly RehearsedWrite[];
+  /** A copy with our mark that the records do not know would be taken for the copy. */
+  readonly adopts?: string;
+  /** Why it would not be made equal. */
+  readonly problem?: ErrorCode;
+}
+
+/** What would happen to one certificate. */
+export interface PlanLine {
+  readonly certificate: string;
+  readonly name: string;
+  readonly reason: Reason;
+  /**
+   * `write`: the backups are written as they say. `refuse`: what the primary holds is not copied. `retain`: the original is gone,
+   * if a second look confirms it, and the copies stay and say so. `remove`: the copies of an original that is gone are removed.
+   * `nothing`: both sides are equal. `unsure`: a side could not be read, and it will be tried.
+   */
+  readonly outcome: 'write' | 'refuse' | 'retain' | 'remove' | 'nothing' | 'unsure';
+  /** Why it is not copied, or not known. */
+  readonly problem?: ErrorCode;
+  readonly message?: string;
+  readonly backups: readonly PlannedBackup[];
+}
+
+export interface Plan {
+  /** Names these lines: the same lines have the same digest, whenever they are made. */
+  readonly digest: string;
+  readonly comparison: Comparison;
+  /** Certificates that a reconcile would look at in full because it is their turn. They are not part of the plan: a look may find anything. */
+  readonly looks: number;
+}
+
+const concurrency = 16;
+
+/**
+ * What a reconcile would do, to the letter, in the order of the listings: each certificate that it would ask for is passed as it
+ * would be then, by the same code, but against stores that keep every write to themselves. Nothing is changed, in the table neither.
+ * `line` gets each line as it is known. Throws what `compare` throws.
+ */
+export async function planReconcile(
+  worker: Worker,
+  link: Link,
+  options: {
+    readonly line?: (line: PlanLine) => void;
+    readonly signal?: AbortSignal | undefined;
+    /** What was compared already; absent: it is compared now. */
+    readonly comparison?: Comparison;
+    /** Has everything looked at in full, and all of that is part of the plan. */
+    readonly full?: boolean | undefined;
+    readonly progress?: (done: number) => void;
+  } = {},
+): Promise<Plan> {
+  const comparison =
+    options.comparison ?? (await compare(worker, link, { signal: options.signal, full: options.full }));
+  const digests: string[] = [];
+  let looks = 0;
+  let batch: (readonly [string, Reason])[] = [];
+  const work = async () => {
+    options.signal?.throwIfAborted();
+    const lines = await Promise.all(batch.map(([certificate, reason]) => planOne(worker, link, certificate, reason)));
+    for (const line of lines) {
+      digests.push(digestOf(line));
+      options.line?.(line);
+    }
+    batch = [];
+    options.progress?.(digests.length);
+  };
+  for (const certificate of comparison.asks.keys()) {
+    const reason = comparison.asks.get(certificate) as Reason;
+    if (reason === 'due-for-a-full-look' && options.full !== true) {
+      looks += 1;
+      continue;
+    }
+    batch.push([certificate, reason]);
+    if (batch.length === concurrency) await work();
+  }
+  await work();
+  const digest = sha256([link.name, ...digests.toSorted()].join('\n')).slice(0, 16);
+  return { digest, comparison, looks };
+}
+
+async function planOne(worker: Worker, link: Link, certificate: string, reason: Reason): Promise<PlanLine> {
+  const record = (await worker.records.get(link.name, certificate)) ?? newRecord(link, certificate);
+  const about = { certificate, name: record.primary?.name ?? certificate, reason };
+  if (reason === 'removal-due') {
+    const backups = link.backups.map(({ id: store }): PlannedBackup => {
+      const { id } = record.backups.find((state) => state.store === store) ?? {};
+      return { store, writes: id === undefined ? [] : [{ write: 'remove', copy: id }] };
+    });
+    return { ...about, outcome: 'remove', backups };
+  }
+  const keys = keysRead();
+  try {
+    return await rehearse(worker, link, record, { about, keys });
+  } finally {
+    keys.wipe();
+  }
+}
+
+/** One pass over a certificate, as `replicate` would make it, against stores that write nothing. */
+async function rehearse(
+  worker: Worker,
+  link: Link,
+  record: ReplicationRecord,
+  pass: {
+    readonly about: Pick<PlanLine, 'certificate' | 'name' | 'reason'>;
+    readonly keys: ReturnType<typeof keysRead>;
+  },
+): Promise<PlanLine> {
+  const { runtime, timing, listings } = worker;
+  const { about, keys } = pass;
+  const { certificate, reason } = about;
+  const beganAt = runtime.now();
+  const at = beganAt + timing.lookMs;
+  const mark: Mark = { store: link.primary.id, certificate };
+  const { reading, described } = await lookAtPrimary({ runtime, at, store: link.primary, id: certificate, keys });
+  const verdict = judge(link, reading, beganAt, described);
+  const said = { ...about, name: nameIn(verdict) ?? about.name };
+  if (verdict.kind !== 'sound') return { ...said, ...withoutCopying(verdict), backups: [] };
+
+  const searched = reason === 'doubled' || reason === 'not-the-recorded-copy' || record.doubt !== undefined;
+  const states = backupStates(record, link.backups);
+  const backups = await Promise.all(
+    link.backups.map(async (real, index): Promise<PlannedBackup> => {
+      const state = states[index] ?? { store: real.id, attempts: 0 };
+      const { store, writes } = rehearsal(real);
+      const look = await lookAtBackup({ runtime, at, store: real, state, mark, byMark: searched, listings });
+      const outcome = await bringEqual(
+        { runtime, timing, beganAt, writeBy: beganAt + timing.leaseMs, doubt: undefined, mark, sound: verdict, keys },
+        { ...look, store },
+      );
+      const { id } = outcome.state;
+      return {
+        store: real.id,
+        writes,
+        ...(outcome.actions.includes('adopted') && id !== undefined ? { adopts: id } : {}),
+        ...(outcome.error === undefined ? {} : { problem: outcome.error.code }),
+      };
+    }),
+  );
+  const busy = backups.some(({ writes, adopts, problem }) => writes.length > 0 || adopts !== undefined || problem);
+  return { ...said, outcome: busy ? 'write' : 'nothing', backups };
+}
+
+function withoutCopying(
+  verdict: Exclude<Verdict, { kind: 'sound' }>,
+): Pick<PlanLine, 'outcome' | 'problem' | 'message'> {
+  switch (verdict.kind) {
+    case 'absent':
+      return { outcome: 'retain' };
+    case 'refused':
+      return { outcome: 'refuse', problem: verdict.error.code, message: verdict.error.message };
+    case 'unreadable':
+      return { outcome: 'unsure', problem: verdict.error.code, message: verdict.error.message };
+    case 'aside':
+      return verdict.why === 'keyless'
+        ? { outcome: 'refuse', problem: 'certificate_key_missing', message: 'it has no private key' }
+        : { outcome: 'nothing' };
+  }
+}
+
+function nameIn(verdict: Verdict): string | undefined {
+  if (verdict.kind === 'sound') return verdict.metadata.name;
+  if (verdict.kind === 'refused') return verdict.metadata?.name;
+  return verdict.kind === 'aside' ? verdict.found?.metadata.name : undefined;
+}
+
+function newRecord({ name }: Link, certificate: string): ReplicationRecord {
+  return { link: name, certificate, requested: 0, replicated: 0, leaseToken: 0, attempts: 0, backups: [] };
+}
+
+/** Of what a line does, not of the words in it. */
+function digestOf({ message: _message, ...line }: PlanLine): string {
+  return sha256(JSON.stringify(line));
+}
+
+const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');

@@ -1,0 +1,297 @@
+import { asCodedError, type CodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { errorFields, type Log } from '../log.ts';
+import type { ReplicationRecord } from '../records/replication-record.ts';
+import type { ReplicationRecords } from '../records/replication-records.ts';
+import type { Runtime } from '../runtime.ts';
+import type { CertificateMetadata } from '../store/store.ts';
+import { type CompactMap, compactMap } from './compact-map.ts';
+import { regionProblem } from './judge.ts';
+import { includes, type Link, listedFacts } from './link.ts';
+import { copiesIn, type ListedCopies, listCopies } from './listed-copies.ts';
+import { listAll } from './shared-listing.ts';
+import type { Timing } from './timing.ts';
+
+/** Why a certificate is asked for. */
+export type Reason =
+  /** The records know nothing of it. */
+  | 'unknown'
+  /** A backup does not list a copy. */
+  | 'missing'
+  /** It changed in the primary, and no event told. */
+  | 'different'
+  /** Its copy changed, and not by us. */
+  | 'changed-at-the-backup'
+  | 'not-the-recorded-copy'
+  /** A backup lists several copies. */
+  | 'doubled'
+  /** There are records of it, and the primary does not list it. */
+  | 'gone-from-primary'
+  /** There is a copy with our mark, but no record, and the primary does not list it. */
+  | 'orphaned'
+  /** It has been gone as long as the policy says. */
+  | 'removal-due'
+  | 'due-for-a-full-look';
+
+export interface Comparer {
+  readonly records: ReplicationRecords;
+  readonly runtime: Runtime;
+  readonly timing: Timing;
+  readonly log: Log;
+}
+
+/** What both listings and the records say, at one moment: nothing has been asked for yet. */
+export interface Comparison {
+  readonly startedAt: number;
+  /** Certificates listed in the primary, how many of them the filter includes, and how many of these have expired. */
+  readonly listed: number;
+  readonly included: number;
+  readonly expired: number;
+  /** What to ask for: certificates, and the `Reason` of each. */
+  readonly asks: CompactMap;
+  readonly counts: Readonly<Partial<Record<Reason, number>>>;
+  /** Certificates that have a copy, by the records. */
+  readonly copied: number;
+  /** How many of these would be written over, or have lost their original, without having been asked for before. */
+  readonly changing: number;
+  readonly vanishing: number;
+  /** Copies of certificates that are gone, and are kept. */
+  readonly retained: number;
+  /** Certificates in the backups that are not ours. */
+  readonly unmarked: number;
+  readonly compared: readonly string[];
+  /** Backups that could not be listed: nothing is known of them, and the others were compared all the same. */
+  readonly notListed: readonly { readonly store: string; readonly error: CodedError }[];
+  /** Pages of listings that were asked for. */
+  readonly pages: number;
+}
+
+const concurrency = 32;
+
+/**
+ * Compares both sides of a link with each other and with the records, by listings, without keys. Only reads. Memory holds some
+ * bytes for each certificate, outside of the heap. `moved` is called now and then with how many certificates were compared.
+ * Throws what the primary's listing, the last backup's, or the table throws, or the reason of the signal.
+ */
+export async function compare(
+  comparer: Comparer,
+  link: Link,
+  options: {
+    readonly signal?: AbortSignal | undefined;
+    /** Has everything looked at in full, whether it is its turn or not. */
+    readonly full?: boolean | undefined;
+    readonly moved?: (compared: number) => Promise<void> | void;
+  } = {},
+): Promise<Comparison> {
+  const { runtime, timing, records } = comparer;
+  const { signal, moved, full = false } = options;
+  const startedAt = runtime.now();
+  const tally = { listed: 0, included: 0, expired: 0, pages: 0 };
+  const paged = () => {
+    tally.pages += 1;
+  };
+  const { backups, notListed } = await listBackups(comparer, link, { signal, paged });
+  const found = findings();
+  // What the primary lists is ticked where a backup has a copy of it; only what no backup has is written down.
+  const uncopied = compactMap();
+  const tick = (id: string) => backups.filter(({ copies }) => copies.tick(id)).length > 0;
+  const wasSeen = (id: string) => uncopied.tick(id) || backups.some(({ copies }) => copies.isTicked(id));
+
+  for await (const batch of batches(listAll(link.primary, { runtime, signal, paged }), concurrency)) {
+    const fresh = batch.filter(({ id }) => {
+      // A listing that moves while it is paged may show one certificate twice.
+      if (wasSeen(id)) return false;
+      if (!tick(id)) uncopied.set(id, '');
+      return true;
+    });
+    tally.listed += fresh.length;
+    const included = fresh.filter((metadata) => includes(link.filter, metadata));
+    tally.included += included.length;
+    tally.expired += included.filter(({ notAfter = startedAt }) => notAfter < startedAt).length;
+    const known = await Promise.all(included.map(({ id }) => records.get(link.name, id)));
+    for (const [index, metadata] of included.entries()) {
+      const record = known[index];
+      const reason = reasonToAsk(link, metadata, record, backups, { now: startedAt, timing });
+      found.note(metadata.id, record, reason ?? (full ? 'due-for-a-full-look' : undefined));
+    }
+    await moved?.(tally.listed);
+  }
+  for await (const record of records.all(link.name)) {
+    const isListed = wasSeen(record.certificate);
+    tick(record.certificate);
+    if (!isListed) found.noteGone(link, record, startedAt);
+  }
+  for (const { copies } of backups) for (const certificate of copies.unticked()) found.noteOrphan(certificate);
+  return {
+    startedAt,
+    ...tally,
+    ...found.done(link),
+    unmarked: backups.reduce((sum, { unmarked }) => sum + unmarked, 0),
+    compared: backups.map(({ store }) => store),
+    notListed,
+  };
+}
+
+async function listBackups(
+  { runtime, log }: Comparer,
+  link: Link,
+  options: { readonly signal: AbortSignal | undefined; readonly paged: () => void },
+): Promise<{ readonly backups: readonly ListedCopies[]; readonly notListed: Comparison['notListed'] }> {
+  const listings = await Promise.allSettled(
+    link.backups.map((store) => listCopies(link.primary.id, store, { runtime, ...options })),
+  );
+  options.signal?.throwIfAborted();
+  const backups = listings.flatMap((listing) => (listing.status === 'fulfilled' ? [listing.value] : []));
+  const notListed = listings.flatMap((listing, index) =>
+    listing.status === 'rejected'
+      ? [{ store: link.backups[index]?.id ?? '', error: asCodedError(listing.reason) }]
+      : [],
+  );
+  const [nobody] = notListed;
+  if (backups.length === 0 && nobody !== undefined) throw nobody.error;
+  for (const { store, error } of notListed)
+    log('error', 'backup_not_listed', { link: link.name, backup: store, ...errorFields(error) });
+  return { backups, notListed };
+}
+
+/** Reasons that write over a copy that is there. What is missing is only added; what is due for a look may well be equal. */
+const overwrites: ReadonlySet<Reason> = new Set(['different', 'changed-at-the-backup', 'doubled']);
+
+const hasCopy = ({ backups }: ReplicationRecord) => backups.some(({ id }) => id !== undefined);
+/** Asked for before, and not through: it counted then. */
+const isPending = ({ requested, replicated, wakeAt }: ReplicationRecord) =>
+  requested > replicated || wakeAt !== undefined;
+
+/** What a comparison has found so far. */
+function findings() {
+  const asks = compactMap();
+  const counts: Partial<Record<Reason, number>> = {};
+  const due: { readonly certificate: string; readonly since: number }[] = [];
+  const tally = { copied: 0, changing: 0, vanishing: 0, retained: 0 };
+  const ask = (certificate: string, reason: Reason) => {
+    counts[reason] = (counts[reason] ?? 0) + 1;
+    asks.set(certificate, reason);
+  };
+  return {
+    note(certificate: string, record: ReplicationRecord | undefined, reason: Reason | undefined): void {
+      const copied = record !== undefined && hasCopy(record);
+      if (copied) tally.copied += 1;
+      if (reason === undefined) return;
+      if (copied && overwrites.has(reason) && !isPending(record)) tally.changing += 1;
+      ask(certificate, reason);
+    },
+    noteGone({ policy }: Link, record: ReplicationRecord, now: number): void {
+      const { certificate, absentSince, backups } = record;
+      const copied = hasCopy(record);
+      if (copied) tally.copied += 1;
+      if (absentSince === undefined) {
+        if (copied && !isPending(record)) tally.vanishing += 1;
+        ask(certificate, 'gone-from-primary');
+        return;
+      }
+      if (!copied) return;
+      tally.retained += 1;
+      const unsaid = backups.some((state) => state.id !== undefined && state.retainedAt === undefined);
+      const afterMs = policy.removal?.afterMs ?? Number.POSITIVE_INFINITY;
+      if (now - absentSince >= afterMs && due.length < limits.removalsConsidered)
+        due.push({ certificate, since: absentSince });
+      else if (unsaid && !isPending(record)) ask(certificate, 'gone-from-primary');
+    },
+    noteOrphan(certificate: string): void {
+      if (asks.get(certificate) === undefined) ask(certificate, 'orphaned');
+    },
+    /** Of what is due to be removed as much as the policy allows at once, what has been gone longest first. */
+    done({ policy }: Link) {
+      const most = Math.max(1, Math.floor((policy.removal?.maxShare ?? 0) * tally.copied));
+      for (const { certificate } of due.toSorted((a, b) => a.since - b.since).slice(0, most))
+        ask(certificate, 'removal-due');
+      return { asks, counts, ...tally };
+    },
+  };
+}
+
+/** Why this certificate must be looked at; `undefined` if both listings and the record agree. */
+function reasonToAsk(
+  link: Link,
+  listed: CertificateMetadata,
+  record: ReplicationRecord | undefined,
+  backups: readonly ListedCopies[],
+  { now, timing }: { readonly now: number; readonly timing: Timing },
+): Reason | undefined {
+  // What rests by judgement of the primary alone, and has not changed, is not asked for again: nothing would be done.
+  if (record !== undefined && rests(link, record, listed))
+    return isDueForFullLook(listed.id, record, now, timing) ? 'due-for-a-full-look' : undefined;
+  const sides = backups.map(({ store, copies }) => {
+    const all = copiesIn(copies, listed.id);
+    const recorded = record?.backups.find((state) => state.store === store);
+    return { all, listed: all[0], recorded };
+  });
+  if (sides.some(({ all }) => all.length > 1)) return 'doubled';
+  if (sides.some((side) => side.listed !== undefined && side.listed.id !== side.recorded?.id))
+    return 'not-the-recorded-copy';
+  if (record === undefined) return 'unknown';
+
+  const isAside = record.aside !== undefined || record.refusal?.byPolicy === true;
+  if (isAside || record.absentSince !== undefined || changedHere(record, listed)) return 'different';
+  if (sides.some((side) => side.listed === undefined)) return 'missing';
+  const changedThere = sides.some(
+    (side) => side.listed !== undefined && (side.recorded?.revision ?? '') !== side.listed.revision,
+  );
+  // A backup that keeps its copy against the primary's differs from it, and is to.
+  const serves =
+    record.refusal !== undefined ||
+    sides.every((side) => side.listed === undefined || sameFacts(side.listed.facts, listedFacts(listed)));
+  if (changedThere || !serves) return 'changed-at-the-backup';
+  return isDueForFullLook(listed.id, record, now, timing) ? 'due-for-a-full-look' : undefined;
+}
+
+/** Whether a certificate is not copied, for a reason that lies in the primary alone and still holds. */
+function rests(link: Link, record: ReplicationRecord, listed: CertificateMetadata): boolean {
+  const isAside = record.aside !== undefined || record.refusal?.byPolicy === true;
+  return isAside && record.absentSince === undefined && !restEnded(link, record) && !changedHere(record, listed);
+}
+
+/** Whether the primary lists another version than the last look saw. */
+function changedHere({ primary, refusal }: ReplicationRecord, listed: CertificateMetadata): boolean {
+  // A refusal may be of content that could not be read, and then the last version that could be is an older one.
+  const seen = refusal?.byPolicy === true ? refusal : primary;
+  const facts = listedFacts(listed);
+  return seen?.revision !== listed.revision || (seen?.listedFacts ?? facts) !== facts;
+}
+
+/** Whether a certificate rests for a reason that the configuration no longer gives. (Excluded ones are never asked about here.) */
+function restEnded({ policy, backups }: Link, { aside, refusal }: ReplicationRecord): boolean {
+  if (aside === 'excluded' || (aside === 'marked' && policy.onward)) return true;
+  if (refusal?.code === 'certificate_region_forbidden') return regionProblem({ policy, backups }) === undefined;
+  return refusal?.code === 'certificate_chain_missing' && refusal.byPolicy === true && !policy.requireChain;
+}
+
+/** Equal in each fact that both sides say. */
+function sameFacts(a: string, b: string): boolean {
+  const other = b.split('|');
+  return a.split('|').every((fact, index) => fact === '' || other[index] === '' || fact === other[index]);
+}
+
+/**
+ * Spread over the last seventh but one of the period by the id, so that an estate imported in one hour is not looked at in one
+ * hour; the last seventh is for a reconcile that comes late.
+ */
+function isDueForFullLook(id: string, record: ReplicationRecord, now: number, timing: Timing): boolean {
+  const { primary, refusal, lastError } = record;
+  const lookedAt = (refusal === undefined ? undefined : lastError?.at) ?? primary?.lookedAt;
+  if (lookedAt === undefined) return true;
+  const spread = [...id].reduce((sum, character) => (sum * 31 + (character.codePointAt(0) ?? 0)) % 997, 7) / 997;
+  return now - lookedAt >= (timing.fullLookMs * (6 - spread)) / 7;
+}
+
+async function* batches<T>(items: AsyncIterable<T>, size: number): AsyncGenerator<T[]> {
+  let batch: T[] = [];
+  for await (const item of items) {
+    batch.push(item);
+    if (batch.length === size) {
+      yield batch;
+      batch = [];
+    }
+  }
+  if (batch.length > 0) yield batch;
+}

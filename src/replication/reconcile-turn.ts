@@ -1,0 +1,100 @@
+import { asCodedError, CodedError } from '../errors.ts';
+import type { LinkRecords } from '../records/link-records.ts';
+import type { Brake } from '../records/reconcile-records.ts';
+import type { Runtime } from '../runtime.ts';
+import type { Link } from './link.ts';
+import type { Comparison } from './reconcile-compare.ts';
+import type { Timing } from './timing.ts';
+
+/** Who runs reconciles here, and whether somebody who ran one has died since, as far as that can be known. */
+export interface ReconcileOwner {
+  readonly id: string;
+  hasDied(owner: string): boolean;
+}
+
+/** The one reconcile of a link that may run, while it runs. */
+export interface ReconcileTurn {
+  /** Notes how far it is, now and then. Throws `reconcile_running` if it took so long that another one has begun. */
+  keep(step: string, done: number): Promise<void>;
+  complete(comparison: Comparison): Promise<void>;
+  brake(brake: Brake): Promise<void>;
+  /** Notes why it ended; if even that fails, the lease ends by itself. */
+  fail(thrown: unknown, stopped: boolean): Promise<void>;
+}
+
+/** How many leases of a pass the turn lives on without a sign: a page of a listing takes less, waits for a limit included. */
+const leases = 2;
+const keepEveryMs = 5_000;
+
+/** Takes the turn of a link. Throws `reconcile_running` with who has it and how far that is. */
+export async function takeTurn(
+  given: {
+    readonly links: LinkRecords;
+    readonly runtime: Runtime;
+    readonly timing: Timing;
+    readonly owner?: ReconcileOwner;
+  },
+  link: Link,
+): Promise<ReconcileTurn> {
+  const { links, runtime, timing, owner } = given;
+  const { name } = link;
+  const leaseMs = leases * timing.leaseMs;
+  const startedAt = runtime.now();
+  const lease = {
+    owner: owner?.id ?? runtime.newId(),
+    now: startedAt,
+    until: startedAt + leaseMs,
+    skewMs: timing.skewMs,
+  };
+  let begun = await links.beginReconcile(name, lease);
+  // A program that was killed and started again need not wait for its own lease.
+  if ('running' in begun && owner?.hasDied(begun.running.owner ?? '') === true)
+    begun = await links.beginReconcile(name, { ...lease, instead: begun.running.token });
+  if ('running' in begun) {
+    const { startedAt: since = startedAt, step = 'comparing', done = 0, until = startedAt } = begun.running;
+    const retryAfterMs = Math.max(0, until + timing.skewMs + 1 - startedAt);
+    throw new CodedError(
+      'reconcile_running',
+      `another reconcile of ${name} has been running since ${new Date(since).toISOString()}; it is ${step}, and ${done} certificates far`,
+      { fields: { link: name, step, done, retryAfterMs } },
+    );
+  }
+  const { token } = begun;
+  let keptAt = startedAt;
+  let ended = false;
+  return {
+    async keep(step, done) {
+      const now = runtime.now();
+      if (now - keptAt < Math.min(keepEveryMs, leaseMs / 8)) return;
+      keptAt = now;
+      if (await links.keepReconcile(name, token, { until: now + leaseMs, step, done })) return;
+      ended = true;
+      throw new CodedError('reconcile_running', `this reconcile of ${name} took so long that another one has begun`);
+    },
+    async complete({ listed, included, unmarked, notListed }) {
+      ended = true;
+      await links.endReconcile(name, token, {
+        completed: {
+          listed,
+          included,
+          unmarked,
+          notListed: notListed.map(({ store }) => store),
+          tookMs: runtime.now() - startedAt,
+        },
+        startedAt,
+      });
+    },
+    async brake(brake) {
+      ended = true;
+      await links.endReconcile(name, token, { brake });
+    },
+    async fail(thrown, stopped) {
+      if (ended) return;
+      const { code, message, fields } = asCodedError(thrown);
+      const store = typeof fields.store === 'string' ? { store: fields.store } : {};
+      const at = runtime.now();
+      const end = stopped ? { stoppedAt: at } : { failure: { at, code, message, ...store } };
+      await links.endReconcile(name, token, end).catch(() => undefined);
+    },
+  };
+}

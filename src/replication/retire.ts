@@ -1,0 +1,95 @@
+import { asCodedError } from '../errors.ts';
+import type { BackupState, ReplicationRecord } from '../records/replication-record.ts';
+import { sameMark } from '../store/mark.ts';
+import type { CertificateMetadata, Store } from '../store/store.ts';
+import { type BackupCalls, backupCalls } from './backup-calls.ts';
+import type { BackupAction, BackupOutcome, BackupTask } from './bring-equal.ts';
+import type { Link } from './link.ts';
+import type { BackupLook } from './look.ts';
+import { backoffMs, type Timing } from './timing.ts';
+
+/** Whether a look that began at this moment and found the certificate absent confirms that it is gone: a second look, a while after the first. */
+export function isGone(link: Link, record: ReplicationRecord, beganAt: number, timing: Timing): boolean {
+  const { absentSince } = record;
+  const wait = Math.max(timing.absenceMs, link.primary.abilities.readSettlesMs);
+  return absentSince !== undefined && beganAt >= absentSince + wait;
+}
+
+/** Whether the copies of a certificate that is gone may be removed now: the policy says so, and a reconcile has counted it in. */
+export function mayRemove({ policy }: Link, record: ReplicationRecord, now: number): boolean {
+  const { absentSince, removalAskedAt } = record;
+  if (policy.removal === undefined || absentSince === undefined || removalAskedAt === undefined) return false;
+  return now - absentSince >= policy.removal.afterMs;
+}
+
+const said = /^Retained since \d{4}-\d\d-\d\d: /;
+
+/**
+ * What becomes of the copy of a certificate that is gone from the primary: its description says so, in a line of its own before
+ * everything else, or it is removed. Only what carries our mark, by a direct read of this pass, is touched. Never throws.
+ */
+export async function retire(
+  task: Omit<BackupTask, 'sound' | 'doubt'>,
+  look: BackupLook,
+  gone: { readonly since: number; readonly remove: boolean },
+): Promise<BackupOutcome> {
+  const { runtime, timing, mark } = task;
+  const { store, state } = look;
+  const calls = backupCalls(runtime, store, task.writeBy, task.keys);
+  const actions: BackupAction[] = [];
+  const summary = () => {
+    const { wrote, doubtful } = calls;
+    return { actions, equal: false, searched: look.marked !== undefined, wrote, doubtful };
+  };
+  const { id: _id, retainedAt: _retainedAt, notBefore: _notBefore, lastError: _lastError, ...kept } = state;
+  try {
+    const copies = ours(task, look);
+    if (gone.remove) {
+      if ((await calls.removeMarked(copies, mark)) > 0) actions.push('removed');
+      return { ...summary(), state: { store: store.id, attempts: 0 } };
+    }
+    const [copy] = copies;
+    // It is not there any more, or not ours any more: neither is anything of ours to do.
+    if (copy === undefined) return { ...summary(), state: { ...kept, attempts: 0 } };
+    const revision = said.test(copy.description)
+      ? copy.revision
+      : await sayRetained(task, store, calls, copy, gone.since);
+    if (calls.wrote) actions.push('retained');
+    const { revision: _revision, ...rest } = kept;
+    const retained: BackupState = { ...rest, id: copy.id, attempts: 0, retainedAt: runtime.now() };
+    return { ...summary(), state: revision === undefined ? retained : { ...retained, revision } };
+  } catch (thrown) {
+    const error = asCodedError(thrown);
+    const now = runtime.now();
+    const attempts = state.attempts + 1;
+    const notBefore = now + backoffMs(attempts, runtime.random, timing, error.retryAfterMs);
+    const lastError = { code: error.code, message: error.message, at: now };
+    return { ...summary(), state: { ...state, attempts, notBefore, lastError }, again: notBefore, error };
+  }
+}
+
+/** The copies that carry our mark, the recorded one first. Throws if the recorded one, or the others, could not be looked for. */
+function ours({ mark }: Pick<BackupTask, 'mark'>, look: BackupLook): readonly CertificateMetadata[] {
+  const { known, marked = [], markedError } = look;
+  if (known?.state === 'unreadable') throw known.error;
+  if (markedError !== undefined) throw markedError;
+  const recorded = known?.state === 'present' ? [known.value] : [];
+  const others = marked.filter(({ id }) => id !== recorded[0]?.id).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  return [...recorded, ...others].filter((copy) => sameMark(copy.mark, mark));
+}
+
+/** Puts the line before the description. Answers the copy's revision then. */
+async function sayRetained(
+  { mark }: Pick<BackupTask, 'mark'>,
+  store: Store,
+  calls: BackupCalls,
+  copy: CertificateMetadata,
+  since: number,
+): Promise<string | undefined> {
+  const { id, name, tags } = copy;
+  const day = new Date(since).toISOString().slice(0, 10);
+  const line = `Retained since ${day}: the original is gone from the primary.`;
+  const description = copy.description === '' ? line : `${line}\n${copy.description}`;
+  const answer = await calls.send((signal) => store.updateMetadata(id, { name, description, tags }, mark, { signal }));
+  return answer.metadata?.revision;
+}

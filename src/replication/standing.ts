@@ -1,0 +1,48 @@
+import { errorRegistry } from '../errors.ts';
+import type { BackupState, RecordedError, ReplicationRecord } from '../records/replication-record.ts';
+import type { Link } from './link.ts';
+
+/** How a certificate stands, by its record. */
+export type Standing =
+  /** Equal in every backup, when last looked at. */
+  | { readonly kind: 'equal' }
+  /** Not copied, and not to be: the filter does not include it, or it is a copy itself. */
+  | { readonly kind: 'aside' }
+  /** Gone from the primary; what copies there are stay. */
+  | { readonly kind: 'gone'; readonly copies: number }
+  /** What the primary holds is not copied: a person must mend it there. */
+  | { readonly kind: 'refused'; readonly error: RecordedError }
+  /** It was tried, and did not work; it is tried again. */
+  | { readonly kind: 'failing'; readonly store: string; readonly error: RecordedError; readonly again?: number }
+  /** Asked for, and not looked at yet, or not in every backup yet. */
+  | { readonly kind: 'waiting'; readonly store?: string; readonly again?: number };
+
+export function standingOf(link: Link, record: ReplicationRecord): Standing {
+  const { primary, aside, refusal, lastError, absentSince, wakeAt } = record;
+  const states = link.backups.map(({ id }): BackupState => {
+    return record.backups.find(({ store }) => store === id) ?? { store: id, attempts: 0 };
+  });
+  const again = wakeAt === undefined ? {} : { again: wakeAt };
+  const failing = states.find((state) => state.lastError !== undefined);
+  const trouble: Standing | undefined =
+    failing?.lastError && refusal === undefined
+      ? { kind: 'failing', store: failing.store, error: failing.lastError, ...again }
+      : undefined;
+  if (absentSince !== undefined) {
+    return trouble ?? { kind: 'gone', copies: states.filter(({ id }) => id !== undefined).length };
+  }
+  if (aside === 'excluded' || aside === 'marked') return { kind: 'aside' };
+  if (aside === 'keyless') {
+    const message = 'it has no private key';
+    return { kind: 'refused', error: { code: 'certificate_key_missing', message, at: primary?.lookedAt ?? 0 } };
+  }
+  if (refusal !== undefined) {
+    const { code, since } = refusal;
+    return { kind: 'refused', error: lastError ?? { code, message: errorRegistry[code].remedy, at: since } };
+  }
+  if (lastError !== undefined) return { kind: 'failing', store: link.primary.id, error: lastError, ...again };
+  if (trouble !== undefined) return trouble;
+  if (primary === undefined || record.requested > record.replicated) return { kind: 'waiting', ...again };
+  const behind = states.find(({ id, fingerprint }) => id === undefined || fingerprint !== primary.fingerprint);
+  return behind === undefined ? { kind: 'equal' } : { kind: 'waiting', store: behind.store, ...again };
+}

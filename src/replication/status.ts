@@ -1,0 +1,218 @@
+import type { ErrorCode } from '../errors.ts';
+import type { LinkRecords } from '../records/link-records.ts';
+import type { Brake, ReconcileState, VerifySummary } from '../records/reconcile-records.ts';
+import type { ReplicationRecord } from '../records/replication-record.ts';
+import type { ReplicationRecords } from '../records/replication-records.ts';
+import type { Runtime } from '../runtime.ts';
+import type { Link } from './link.ts';
+import { type Standing, standingOf } from './standing.ts';
+
+export interface StatusKeeper {
+  readonly records: ReplicationRecords;
+  readonly links: LinkRecords;
+  readonly runtime: Runtime;
+}
+
+/** The same trouble of several certificates. */
+export interface Trouble {
+  readonly code: ErrorCode;
+  /** The store where it was met. */
+  readonly store: string;
+  readonly message: string;
+  readonly certificates: number;
+  /** Names of the first of them. */
+  readonly names: readonly string[];
+  /** When it was last met, and when it is tried again at the earliest, epoch milliseconds. */
+  readonly lastAt: number;
+  readonly again?: number;
+}
+
+/** From when a change is counted until it was in the slowest backup. */
+export interface Lag {
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly maxMs: number;
+  /** How many certificates that is of. */
+  readonly of: number;
+}
+
+export interface LinkStatus {
+  readonly link: string;
+  /** Epoch milliseconds, as all moments here. */
+  readonly now: number;
+  readonly counts: Readonly<Record<Standing['kind'], number>>;
+  /** Certificates that expired in the primary, whether or not that was looked at. */
+  readonly expired: number;
+  readonly backups: readonly { readonly store: string; readonly equal: number; readonly behind: number }[];
+  readonly lag?: Lag;
+  /** The change that has waited longest. */
+  readonly oldestUnreplicated?: { readonly certificate: string; readonly name: string; readonly since: number };
+  readonly nextExpiry?: { readonly certificate: string; readonly name: string; readonly at: number };
+  readonly stuck: readonly Trouble[];
+  readonly reconcile: Pick<
+    ReconcileState,
+    'completedAt' | 'tookMs' | 'listed' | 'unmarked' | 'failure' | 'stoppedAt'
+  > & {
+    readonly notListed: readonly string[];
+    readonly running?: { readonly since: number; readonly step: string; readonly done: number };
+    readonly brake?: Brake;
+  };
+  readonly verify?: VerifySummary;
+  /** How long a copy of everything into an empty backup takes under the stated limits, and whose limit that is; absent: no store states one. */
+  readonly fullCopy?: { readonly ms: number; readonly store: string };
+}
+
+const namesKept = 3;
+/** Lags are told of what changed in this time. */
+const lagWindowMs = 30 * 24 * 3_600_000;
+
+/** What is known of a link, from the table alone: no store is asked. Throws what the table throws. */
+export async function statusOf({ records, links, runtime }: StatusKeeper, link: Link): Promise<LinkStatus> {
+  const now = runtime.now();
+  const [reconciled, state, verify] = await Promise.all([
+    links.reconciled(link.name),
+    links.reconcileState(link.name),
+    links.lastVerify(link.name),
+  ]);
+  // What changed before the link began was copied when it began: its lag would be the age of the estate.
+  const first = await links.firstReconciledAt(link.name);
+  const seen = seenSoFar(link, now, first ?? Math.max(0, ...reconciled.values()));
+  for await (const record of records.all(link.name)) seen.add(record);
+  const { completedAt, tookMs, listed, unmarked, failure, stoppedAt, notListed = [], brake } = state;
+  const since = state.until !== undefined && state.until >= now ? state.startedAt : undefined;
+  const running = since === undefined ? {} : { running: { since, step: state.step ?? '', done: state.done ?? 0 } };
+  const told = seen.result();
+  const fullCopy = fullCopyOf(
+    link,
+    Math.max(listed ?? 0, told.counts.equal + told.counts.waiting + told.counts.failing),
+  );
+  return {
+    link: link.name,
+    now,
+    ...told,
+    reconcile: {
+      completedAt,
+      tookMs,
+      listed,
+      unmarked,
+      failure,
+      stoppedAt,
+      notListed,
+      ...running,
+      ...(brake === undefined ? {} : { brake }),
+    },
+    ...(verify === undefined ? {} : { verify }),
+    ...(fullCopy === undefined ? {} : { fullCopy }),
+  };
+}
+
+/** Goes through the records once; memory grows with what is wrong and with recent changes, by eight bytes. */
+function seenSoFar(link: Link, now: number, beganAt: number) {
+  const counts: Record<Standing['kind'], number> = { equal: 0, aside: 0, gone: 0, refused: 0, failing: 0, waiting: 0 };
+  const backups = link.backups.map(({ id: store }) => ({ store, equal: 0, behind: 0 }));
+  const troubles = new Map<string, Trouble>();
+  const lags: number[] = [];
+  let expired = 0;
+  let oldest: LinkStatus['oldestUnreplicated'];
+  let next: LinkStatus['nextExpiry'];
+
+  function addTrouble(name: string, standing: Standing): void {
+    if (standing.kind !== 'failing' && standing.kind !== 'refused') return;
+    const { code, message, at } = standing.error;
+    const store = standing.kind === 'failing' ? standing.store : link.primary.id;
+    const key = `${code} ${store}`;
+    const before = troubles.get(key);
+    const again = standing.kind === 'failing' ? earliest(before?.again, standing.again) : undefined;
+    const names = before?.names ?? [];
+    troubles.set(key, {
+      code,
+      store,
+      message: before?.message ?? message,
+      certificates: (before?.certificates ?? 0) + 1,
+      names: names.length < namesKept ? [...names, name] : names,
+      lastAt: Math.max(before?.lastAt ?? 0, at),
+      ...(again === undefined ? {} : { again }),
+    });
+  }
+
+  return {
+    add(record: ReplicationRecord): void {
+      const { certificate, primary } = record;
+      const standing = standingOf(link, record);
+      counts[standing.kind] += 1;
+      const name = primary?.name ?? certificate;
+      addTrouble(name, standing);
+      if (standing.kind === 'gone' || standing.kind === 'aside') return;
+      if (primary?.notAfter !== undefined) {
+        if (primary.notAfter < now) expired += 1;
+        else if (next === undefined || primary.notAfter < next.at) next = { certificate, name, at: primary.notAfter };
+      }
+      for (const side of backups) {
+        const held = record.backups.find(({ store }) => store === side.store);
+        const equal =
+          held?.id !== undefined && held.lastError === undefined && held.fingerprint === primary?.fingerprint;
+        if (standing.kind === 'equal' || equal) side.equal += 1;
+        else side.behind += 1;
+      }
+      if (standing.kind === 'equal') {
+        const lag = lagOf(record);
+        if (lag !== undefined && primary !== undefined && primary.changedAt >= Math.max(beganAt, now - lagWindowMs))
+          lags.push(lag);
+      } else if (standing.kind !== 'refused') {
+        const since = unreplicatedSince(record);
+        if (since !== undefined && (oldest === undefined || since < oldest.since))
+          oldest = { certificate, name, since };
+      }
+    },
+    result() {
+      const lag = lagsOf(lags);
+      return {
+        counts,
+        expired,
+        backups,
+        stuck: [...troubles.values()].toSorted((a, b) => b.certificates - a.certificates),
+        ...(lag === undefined ? {} : { lag }),
+        ...(oldest === undefined ? {} : { oldestUnreplicated: oldest }),
+        ...(next === undefined ? {} : { nextExpiry: next }),
+      };
+    },
+  };
+}
+
+/** From the change in the primary until the slowest backup had it; `undefined` if no write of ours brought it there. */
+export function lagOf({ primary, backups }: ReplicationRecord): number | undefined {
+  const moments = backups.map(({ replicatedAt }) => replicatedAt);
+  if (primary === undefined || moments.length === 0 || moments.includes(undefined)) return undefined;
+  const lag = Math.max(...(moments as number[])) - primary.changedAt;
+  return lag < 0 ? undefined : lag;
+}
+
+/** When the change happened that is not in every backup yet, as far as it is known: what told of it last. */
+function unreplicatedSince({ primary, eventAt, occurredAt, replicated }: ReplicationRecord): number | undefined {
+  const moments = [eventAt, occurredAt, replicated > 0 ? primary?.changedAt : undefined];
+  const known = moments.filter((moment) => moment !== undefined);
+  return known.length === 0 ? undefined : Math.max(...known);
+}
+
+function lagsOf(lags: number[]): Lag | undefined {
+  if (lags.length === 0) return undefined;
+  const sorted = Float64Array.from(lags).sort();
+  const quantile = (share: number) => sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? 0;
+  return { p50Ms: quantile(0.5), p99Ms: quantile(0.99), maxMs: quantile(1), of: sorted.length };
+}
+
+/**
+ * A first copy takes one full read in the primary and one import in each backup, which count for the store and not for a
+ * certificate: the slowest store decides, by its requests in a second.
+ */
+export function fullCopyOf(link: Link, certificates: number): LinkStatus['fullCopy'] {
+  const limited = [link.primary, ...link.backups].flatMap(({ id, abilities: { requestsPerSecond } }) =>
+    requestsPerSecond === undefined ? [] : [{ store: id, ms: (certificates / requestsPerSecond) * 1_000 }],
+  );
+  return limited.toSorted((a, b) => b.ms - a.ms)[0];
+}
+
+function earliest(a: number | undefined, b: number | undefined): number | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return Math.min(a, b);
+}

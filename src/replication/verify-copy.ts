@@ -1,0 +1,84 @@
+import type { CertificateContent } from '../certificate/certificate.ts';
+import { factsOf } from '../certificate/facts.ts';
+import { fingerprintOf } from '../certificate/fingerprint.ts';
+import { chainProblem, contentProblem, expiryProblem, keyProblem } from '../certificate/judgement.ts';
+import type { CodedError } from '../errors.ts';
+import { type Mark, sameMark } from '../store/mark.ts';
+import type { CertificateMetadata, Store, StoredCertificate } from '../store/store.ts';
+import { descriptive } from './bring-equal.ts';
+
+/** How a copy compares with the certificate that it is a copy of. */
+export type CopyState = 'same' | 'older' | 'different' | 'missing' | 'extra' | 'unreadable' | 'would-not-serve';
+
+export interface CopyVerdict {
+  readonly state: CopyState;
+  /** In words, what is wrong with it; empty if it is the same. */
+  readonly how: string;
+}
+
+/** Compares what both sides gave by full reads: certificate, chain, private key where the service gives one, name, description, mark. */
+export function compareCopy(
+  original: StoredCertificate,
+  copy: StoredCertificate,
+  at: { readonly store: Store; readonly mark: Mark; readonly now: number },
+): CopyVerdict {
+  const { givesKeys } = at.store.abilities;
+  const [mine, theirs] = [original.content, copy.content];
+  if (contentOf(mine, givesKeys) === contentOf(theirs, givesKeys)) return compareDescriptions(original, copy, at);
+  const problem = servingProblem(theirs, givesKeys, at.now);
+  if (fingerprintOf({ leaf: mine.leaf, chain: [] }) === fingerprintOf({ leaf: theirs.leaf, chain: [] })) {
+    if (givesKeys && keyProblem(theirs) !== undefined) {
+      const how = theirs.privateKey === undefined ? 'its private key is missing' : 'its private key is another one';
+      return { state: 'would-not-serve', how };
+    }
+    return { state: 'different', how: chainWords(mine, theirs) };
+  }
+  const [was, is] = [factsOf(theirs), factsOf(mine)];
+  if (problem !== undefined) return { state: 'would-not-serve', how: problem.message };
+  if (was.notBefore < is.notBefore) {
+    return {
+      state: 'older',
+      how: `an older version, valid until ${day(was.notAfter)} (the primary's until ${day(is.notAfter)})`,
+    };
+  }
+  const sameDomains = was.domains.toSorted().join() === is.domains.toSorted().join();
+  const what = sameDomains
+    ? 'another version with another key'
+    : `a certificate for ${was.domains[0] ?? 'other domains'}`;
+  return { state: 'different', how: `${what}, serial ${was.serial}` };
+}
+
+/** Why a copy would not serve, as far as the service gives it. */
+export function servingProblem(content: CertificateContent, withKey: boolean, nowMs: number): CodedError | undefined {
+  if (withKey) return contentProblem(content, { nowMs, requireChain: false });
+  return chainProblem(content) ?? expiryProblem(content, nowMs);
+}
+
+function contentOf({ leaf, chain, privateKey }: CertificateContent, withKey: boolean): string {
+  return fingerprintOf({ leaf, chain, ...(withKey && privateKey ? { privateKey } : {}) });
+}
+
+function compareDescriptions(
+  original: StoredCertificate,
+  { metadata }: StoredCertificate,
+  { store, mark }: { readonly store: Store; readonly mark: Mark },
+): CopyVerdict {
+  const wanted = store.asKept(descriptive(original.metadata, mark, store), mark);
+  const differs: string[] = [];
+  if (metadata.mark === undefined) differs.push('our mark was removed from it');
+  else if (!sameMark(metadata.mark, mark)) differs.push('it carries the mark of another certificate');
+  if (metadata.name !== wanted.name) differs.push(`it is named ${metadata.name} instead of ${wanted.name}`);
+  if (metadata.description !== wanted.description) differs.push('its description is another one');
+  if (tagsOf(metadata) !== tagsOf(wanted)) differs.push('its tags are other ones');
+  return differs.length === 0 ? { state: 'same', how: '' } : { state: 'different', how: differs.join('; ') };
+}
+
+const tagsOf = ({ tags }: Pick<CertificateMetadata, 'tags'>) => JSON.stringify(tags.toSorted());
+
+function chainWords({ chain: mine }: CertificateContent, { chain: theirs }: CertificateContent): string {
+  if (theirs.length === 0) return `its chain is missing (the primary has ${mine.length} above the leaf)`;
+  if (theirs.length < mine.length) return `its chain is cut: ${theirs.length} of ${mine.length} above the leaf`;
+  return `its chain is another one (${theirs.length} above the leaf, the primary has ${mine.length})`;
+}
+
+const day = (moment: number) => new Date(moment).toISOString().slice(0, 10);

@@ -1,0 +1,332 @@
+import { asCodedError, type CodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type { LinkRecords } from '../records/link-records.ts';
+import type { VerifySummary } from '../records/reconcile-records.ts';
+import type { ReplicationRecords } from '../records/replication-records.ts';
+import type { Runtime } from '../runtime.ts';
+import { type Mark, sameMark } from '../store/mark.ts';
+import type { CertificateMetadata, Reading, Store, StoredCertificate } from '../store/store.ts';
+import { type CompactMap, compactMap } from './compact-map.ts';
+import { judge } from './judge.ts';
+import { type KeysRead, keysRead } from './keys-read.ts';
+import { includes, type Link } from './link.ts';
+import { copiesIn, listCopies } from './listed-copies.ts';
+import { listAll } from './shared-listing.ts';
+import { type CopyState, compareCopy, servingProblem } from './verify-copy.ts';
+
+export interface Verifier {
+  readonly records: ReplicationRecords;
+  readonly links: LinkRecords;
+  readonly runtime: Runtime;
+}
+
+/** What is to be said about one certificate at one store. */
+export interface VerifyFinding {
+  readonly state: CopyState;
+  /** In words; empty if it is the same. */
+  readonly how: string;
+  /** The certificate's id in the primary; absent for what is not ours. */
+  readonly certificate?: string;
+  readonly name: string;
+  readonly store: string;
+  /** The copy's id there. */
+  readonly copy?: string;
+  /** Whether something is wrong. What is not ours, or is kept on purpose, is not. */
+  readonly problem: boolean;
+}
+
+export interface VerifyReport extends VerifySummary {
+  readonly link: string;
+  /** Backups that could not be listed: nothing is proven of them. */
+  readonly notListed: readonly { readonly store: string; readonly error: CodedError }[];
+}
+
+export interface VerifyOptions {
+  /** Gets each finding as it is made, those that are the same too. */
+  readonly finding?: (finding: VerifyFinding) => void;
+  readonly signal?: AbortSignal | undefined;
+  readonly progress?: (certificates: number) => void;
+}
+
+const concurrency = 8;
+const examplesKept = 5;
+
+/**
+ * Proves by reading that each backup equals the primary: both sides in full, private keys too where the service gives them. The
+ * records are never believed: they only say where else a copy might be. What is found to differ is read once more before it is said.
+ * The summary is kept for status. Throws what the primary's listing throws, and the reason of the signal.
+ */
+export async function verify(verifier: Verifier, link: Link, options: VerifyOptions = {}): Promise<VerifyReport> {
+  const { runtime, links } = verifier;
+  const { signal } = options;
+  const startedAt = runtime.now();
+  const tally = tallied(link, options);
+  const sides = await Promise.all(link.backups.map((store) => listSide(verifier, link, store, signal)));
+  signal?.throwIfAborted();
+  const listed = compactMap();
+  const one = (certificate: string, metadata?: CertificateMetadata) =>
+    verifyOne({ verifier, link, sides, signal, withoutKey: tally.withoutKey }, certificate, metadata);
+
+  let batch: Promise<readonly VerifyFinding[]>[] = [];
+  const done = async () => {
+    for (const findings of await Promise.all(batch)) tally.add(findings);
+    signal?.throwIfAborted();
+    options.progress?.(listed.size);
+    batch = [];
+  };
+  for await (const metadata of listAll(link.primary, { runtime, signal })) {
+    if (listed.tick(metadata.id)) continue;
+    listed.set(metadata.id, '');
+    for (const { copies } of sides) copies.tick(metadata.id);
+    const included = includes(link.filter, metadata);
+    batch.push(included ? one(metadata.id, metadata) : Promise.resolve(excluded(sides, metadata)));
+    if (batch.length >= concurrency) await done();
+  }
+  await done();
+  // Copies of what the listing did not show: gone, or moved while it was paged. A direct read tells.
+  for (const { copies } of sides) {
+    for (const certificate of copies.unticked()) {
+      if (listed.tick(certificate)) continue;
+      listed.set(certificate, '');
+      batch.push(one(certificate));
+      if (batch.length >= concurrency) await done();
+    }
+  }
+  await done();
+  for (const { store, foreign } of sides) {
+    for (const copy of foreign.unticked()) {
+      const name = foreign.get(copy) ?? '';
+      tally.add([{ state: 'extra', how: 'not ours: it carries no mark', name, store: store.id, copy, problem: false }]);
+    }
+  }
+  const notListed = sides.flatMap(({ store, error }) => (error === undefined ? [] : [{ store: store.id, error }]));
+  const summary: VerifySummary = { startedAt, completedAt: runtime.now(), ...tally.result() };
+  await links.saveVerify(link.name, summary);
+  return { link: link.name, ...summary, notListed };
+}
+
+/** One backup, as its listing shows it. */
+interface Side {
+  readonly store: Store;
+  readonly copies: CompactMap;
+  /** Names of what carries no mark, by id. */
+  readonly foreign: CompactMap;
+  readonly error?: CodedError;
+}
+
+async function listSide(
+  { runtime }: Verifier,
+  link: Link,
+  store: Store,
+  signal: AbortSignal | undefined,
+): Promise<Side> {
+  const foreign = compactMap();
+  try {
+    const note = (id: string, name: string) => foreign.set(id, name);
+    const { copies } = await listCopies(link.primary.id, store, { runtime, signal, foreign: note });
+    return { store, copies, foreign };
+  } catch (thrown) {
+    return { store, copies: compactMap(), foreign: compactMap(), error: asCodedError(thrown) };
+  }
+}
+
+interface Run {
+  readonly verifier: Verifier;
+  readonly link: Link;
+  readonly sides: readonly Side[];
+  readonly signal: AbortSignal | undefined;
+  /** Called for each copy that was compared without its key. */
+  readonly withoutKey: () => void;
+}
+
+async function verifyOne(
+  run: Run,
+  certificate: string,
+  listed?: CertificateMetadata,
+): Promise<readonly VerifyFinding[]> {
+  const { link, sides, verifier } = run;
+  let findings: readonly VerifyFinding[] = [];
+  // A change while it is read looks like a difference; the second time it does not.
+  for (let look = 1; look <= 2; look += 1) {
+    const keys = keysRead();
+    try {
+      const reading = keys.keep(await patiently(run, () => link.primary.read(certificate)));
+      const record = await verifier.records.get(link.name, certificate);
+      const answers = await Promise.all(
+        sides.map((side) => {
+          const known = record?.backups.find(({ store }) => store === side.store.id)?.id;
+          return verifySide(run, side, { certificate, name: listed?.name, reading, keys, known });
+        }),
+      );
+      // What is wrong with the original is said once, however many backups there are.
+      findings = answers.flat().filter(({ store }, index, all) => {
+        return store !== link.primary.id || all.findIndex((other) => other.store === store) === index;
+      });
+    } finally {
+      keys.wipe();
+    }
+    if (findings.every(({ problem }) => !problem)) break;
+  }
+  return findings;
+}
+
+/** What one backup holds of one certificate. */
+async function verifySide(
+  run: Run,
+  side: Side,
+  of: {
+    readonly certificate: string;
+    readonly name: string | undefined;
+    readonly reading: Reading<StoredCertificate>;
+    readonly keys: KeysRead;
+    /** Where the records say that the copy is. */
+    readonly known: string | undefined;
+  },
+): Promise<readonly VerifyFinding[]> {
+  const { link, verifier } = run;
+  const { certificate, reading, keys, known } = of;
+  const { store } = side;
+  const name = reading.state === 'present' ? reading.value.metadata.name : (of.name ?? certificate);
+  const about = { certificate, name, store: store.id, problem: true };
+  if (side.error !== undefined) return [{ ...about, state: 'unreadable', how: side.error.message }];
+  const listed = copiesIn(side.copies, certificate).map(({ id }) => id);
+  const ids = known === undefined || listed.includes(known) ? listed : [known, ...listed];
+  const copies = await readCopies(run, side, ids, { mark: { store: link.primary.id, certificate }, keys });
+
+  const now = verifier.runtime.now();
+  const verdict = judge(link, reading, now);
+  if (verdict.kind === 'aside' && verdict.why !== 'keyless') return [];
+  if (verdict.kind === 'unreadable') {
+    return [{ ...about, store: link.primary.id, state: 'unreadable', how: `in the primary: ${verdict.error.message}` }];
+  }
+  if (verdict.kind === 'absent') {
+    return copies.map(({ id }) => ({
+      ...about,
+      copy: id,
+      state: 'extra',
+      how: 'its original is gone from the primary; the copy is kept',
+      problem: false,
+    }));
+  }
+  if (verdict.kind !== 'sound') {
+    const why = verdict.kind === 'refused' ? verdict.error.message : 'it has no private key';
+    return [
+      { ...about, store: link.primary.id, state: 'would-not-serve', how: `in the primary: ${why}` },
+      ...copies.map((copy) => ({ ...about, copy: copy.id, ...keptInstead(copy, store, now) })),
+    ];
+  }
+  if (copies.length === 0) return [{ ...about, state: 'missing', how: 'the backup holds no copy' }];
+  const mark: Mark = { store: link.primary.id, certificate };
+  const compared = copies.map(({ id, reading: copy }): VerifyFinding => {
+    if (copy.state !== 'present') return { ...about, copy: id, state: 'unreadable', how: wordsOf(copy) };
+    if (!store.abilities.givesKeys) run.withoutKey();
+    const found = compareCopy(verdict, copy.value, { store, mark, now });
+    return { ...about, copy: id, ...found, problem: found.state !== 'same' };
+  });
+  const best = compared.find(({ state }) => state === 'same') ?? compared[0];
+  return compared.map((finding) =>
+    finding === best
+      ? finding
+      : { ...finding, state: 'extra', how: 'a second copy of the same certificate', problem: true },
+  );
+}
+
+interface ReadCopy {
+  readonly id: string;
+  readonly reading: Reading<StoredCertificate>;
+}
+
+/** Reads what may be copies in full. What is not there any more, or carries another mark by now, is none. */
+async function readCopies(
+  run: Run,
+  { store, foreign }: Side,
+  ids: readonly string[],
+  { mark, keys }: { readonly mark: Mark; readonly keys: KeysRead },
+): Promise<readonly ReadCopy[]> {
+  const read = await Promise.all(
+    ids.map(async (id): Promise<ReadCopy> => ({ id, reading: keys.keep(await patiently(run, () => store.read(id))) })),
+  );
+  return read.filter(({ id, reading }) => {
+    if (reading.state === 'absent') return false;
+    if (reading.state === 'unreadable') return true;
+    const { mark: found } = reading.value.metadata;
+    if (found !== undefined) return sameMark(found, mark);
+    // The records name it, and its mark is gone: it is told as a copy without one, not as a stranger.
+    foreign.tick(id);
+    return true;
+  });
+}
+
+/** A copy beside an original that would not serve: the last good one stays. */
+function keptInstead(
+  { reading }: ReadCopy,
+  store: Store,
+  now: number,
+): Pick<VerifyFinding, 'state' | 'how' | 'problem'> {
+  if (reading.state !== 'present') return { state: 'unreadable', how: wordsOf(reading), problem: true };
+  const problem = servingProblem(reading.value.content, store.abilities.givesKeys, now);
+  return problem === undefined
+    ? { state: 'older', how: 'the last good copy; it would serve', problem: false }
+    : { state: 'would-not-serve', how: problem.message, problem: true };
+}
+
+function excluded(sides: readonly Side[], { id: certificate, name }: CertificateMetadata): readonly VerifyFinding[] {
+  const how = 'the filter of the link does not include it any more; the copy is kept';
+  return sides.flatMap(({ store, copies }) =>
+    copiesIn(copies, certificate).map(
+      ({ id }): VerifyFinding => ({
+        state: 'extra',
+        how,
+        certificate,
+        name,
+        store: store.id,
+        copy: id,
+        problem: false,
+      }),
+    ),
+  );
+}
+
+const wordsOf = (reading: Reading<unknown>) => (reading.state === 'unreadable' ? reading.error.message : 'it is gone');
+
+/** A full read that waits for the store's limits, as long as a listing would. */
+async function patiently(
+  { verifier: { runtime }, signal }: Run,
+  read: () => Promise<Reading<StoredCertificate>>,
+): Promise<Reading<StoredCertificate>> {
+  for (let tries = 1; ; tries += 1) {
+    signal?.throwIfAborted();
+    const reading = await read();
+    if (reading.state !== 'unreadable' || reading.error.code !== 'store_limited') return reading;
+    const { retryAfterMs } = reading.error;
+    if (retryAfterMs === undefined || retryAfterMs > limits.listingWaitMs || tries >= limits.listingTries)
+      return reading;
+    await runtime.wait(retryAfterMs, signal);
+  }
+}
+
+function tallied(link: Link, options: VerifyOptions) {
+  const counts: Record<string, number> = {};
+  const examples: string[] = [];
+  const result = { certificates: 0, withoutKeys: 0, problems: 0 };
+  return {
+    /** Takes all findings of one certificate. Those that only tell of what is kept, or not ours, are of none. */
+    add(findings: readonly VerifyFinding[]): void {
+      if (findings.some(({ state, problem }) => problem || state !== 'extra')) result.certificates += 1;
+      for (const finding of findings) {
+        const { state, name, store, how } = finding;
+        counts[state] = (counts[state] ?? 0) + 1;
+        if (finding.problem) {
+          result.problems += 1;
+          const where = link.backups.length > 1 ? ` in ${store}` : '';
+          if (examples.length < examplesKept) examples.push(`${name}${where}: ${state}, ${how}`);
+        }
+        options.finding?.(finding);
+      }
+    },
+    withoutKey: () => {
+      result.withoutKeys += 1;
+    },
+    result: () => ({ ...result, counts, examples }),
+  };
+}

@@ -1,0 +1,116 @@
+import { expect, test } from 'vitest';
+import { checkLink, checkStore, type Finding } from '../../src/cli/doctor-checks.ts';
+import type { LinkConfig } from '../../src/config.ts';
+import { CodedError } from '../../src/errors.ts';
+import type { NotificationChannel, Store, StoreDiagnosis } from '../../src/store/store.ts';
+
+const now = Date.UTC(2026, 0, 2, 3, 4, 5, 600);
+const context = { now: () => now, signal: () => new AbortController().signal };
+
+function storeWith(diagnosis: Partial<StoreDiagnosis>, more: Partial<Store> = {}): Store {
+  return {
+    id: 'crn:store',
+    list: async () => ({ certificates: [] }),
+    diagnosis: { address: 'https://store.example', clock: async () => now, mayImport: async () => true, ...diagnosis },
+    ...more,
+  } as unknown as Store;
+}
+
+const told = (findings: readonly Finding[]) => findings.map(({ outcome, message }) => `${outcome}: ${message}`);
+const backup = { primary: false, backup: true };
+
+test.each([
+  // A Date header has whole seconds: 03:04:05 is said from 05.000 to 05.999.
+  ['the same second', -600, 'good: its clock and ours agree'],
+  ['5 s behind, as far as whole seconds tell', -5_999, 'good: its clock and ours agree'],
+  [
+    'more than 5 s behind',
+    -6_000,
+    'warning: its clock is 5.0 s behind ours: lag and expiry are told wrong by that much',
+  ],
+  ['5 s ahead', 5_000, 'good: its clock and ours agree'],
+  ['an hour ahead', 3_600_000, 'warning: its clock is 1 h ahead of ours: lag and expiry are told wrong by that much'],
+])('clocks: %s', async (_, apartMs, words) => {
+  const findings = await checkStore('london', storeWith({ clock: async () => now + apartMs }), backup, context);
+  expect(told(findings)[1]).toBe(words);
+});
+
+test('a store that is not reached is asked nothing more', async () => {
+  let asked = 0;
+  const store = storeWith(
+    {
+      clock: async () => {
+        throw new CodedError('store_unavailable', 'reach at crn:store: it was not reached (ENOTFOUND)');
+      },
+    },
+    {
+      list: async () => {
+        asked += 1;
+        return { certificates: [] };
+      },
+    },
+  );
+  expect(await checkStore('london', store, backup, context)).toEqual([
+    {
+      about: 'london',
+      outcome: 'problem',
+      code: 'store_unavailable',
+      message: 'reach at crn:store: it was not reached (ENOTFOUND)',
+      remedy: 'Try it: curl -sv https://store.example',
+    },
+  ]);
+  expect(asked).toBe(0);
+});
+
+const link: LinkConfig = {
+  name: 'shop',
+  primary: 'frankfurt',
+  backups: ['london'],
+  filter: { names: [], domains: [] },
+  policy: { requireChain: false, onward: false },
+};
+const state = { boundTo: 'crn:store', verificationKey: undefined, lastReconcileAt: now - 1_000 };
+const more = { ...context, reconcileEveryMs: 3_600_000, asks: true, registerLine: 'type this' };
+
+const channel = (endpoint: string, active = true): NotificationChannel => ({ endpoint, active });
+const withChannels = (...channels: NotificationChannel[]) => storeWith({ channels: async () => channels });
+
+test.each<[string, NotificationChannel[], string]>([
+  ['there', [channel('https://a.example/callback/shop')], 'good: the primary notifies https://a.example/callback/shop'],
+  [
+    'switched off',
+    [channel('https://a.example/callback/shop', false)],
+    'problem: the channel to https://a.example/callback/shop is switched off at the primary',
+  ],
+  [
+    'of another link',
+    [channel('https://a.example/callback/shop2')],
+    'problem: the primary has no channel to …/callback/shop: nothing is told, reconcile alone finds changes',
+  ],
+  [
+    'none, and one that is no address',
+    [channel('slack')],
+    'problem: the primary has no channel to …/callback/shop: nothing is told, reconcile alone finds changes',
+  ],
+])('a channel: %s', async (_, channels, words) => {
+  expect(told(await checkLink(link, withChannels(...channels), state, more))).toContain(words);
+});
+
+test('the records of a link belong to one primary; a reconcile that is long past is told', async () => {
+  const primary = withChannels(channel('https://a.example/callback/shop'));
+  const findings = await checkLink(
+    link,
+    primary,
+    { ...state, boundTo: 'crn:other', lastReconcileAt: now - 7_200_001 },
+    more,
+  );
+  expect(told(findings)).toContain('problem: its records belong to another primary: crn:other');
+  expect(findings.at(-1)).toEqual({
+    about: 'link shop',
+    outcome: 'warning',
+    message: 'the last reconcile that succeeded began 2 h ago',
+    remedy: 'certstandby reconcile --link shop',
+  });
+  const fine = await checkLink(link, primary, { ...state, lastReconcileAt: now - 7_200_000 }, more);
+  expect(fine.every(({ outcome }) => outcome === 'good')).toBe(true);
+});

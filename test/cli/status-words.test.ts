@@ -1,0 +1,92 @@
+import { describe, expect, it } from 'vitest';
+import { judgeStatus } from '../../src/cli/status-words.ts';
+import type { LinkStatus } from '../../src/compose.ts';
+
+const now = Date.UTC(2026, 0, 1);
+const hourMs = 3_600_000;
+const good: LinkStatus = {
+  link: 'shop',
+  now,
+  counts: { equal: 3, aside: 0, gone: 0, refused: 0, failing: 0, waiting: 0 },
+  expired: 0,
+  backups: [],
+  stuck: [],
+  reconcile: { notListed: [], completedAt: now - hourMs },
+};
+const wrongIn = (change: Partial<LinkStatus>) =>
+  judgeStatus({ ...good, ...change }, hourMs, (store) => `the ${store}`).wrong.map(({ words, exit }) => [exit, words]);
+const reconcile = (change: Partial<LinkStatus['reconcile']>) => ({ reconcile: { ...good.reconcile, ...change } });
+
+describe('a status', () => {
+  it('is good when all was looked at and is equal', () => {
+    expect(wrongIn({})).toEqual([]);
+    expect(wrongIn(reconcile({ completedAt: now - 2 * hourMs }))).toEqual([]);
+  });
+
+  it.each<[Partial<LinkStatus>, number, string]>([
+    [reconcile({ completedAt: undefined }), 6, 'nothing has ever been compared: certstandby reconcile does that'],
+    [reconcile({ completedAt: now - 2 * hourMs - 60_000 }), 6, 'nothing has been compared since 2 h 1 min ago'],
+    [
+      reconcile({ completedAt: now - 3 * hourMs, stoppedAt: now - hourMs }),
+      6,
+      'nothing has been compared since 3 h ago; the last one was stopped 1 h ago',
+    ],
+    [
+      reconcile({
+        failure: { at: now - 5_000, code: 'store_unavailable', message: 'it was not reached', store: 'b1' },
+      }),
+      4,
+      'the last reconcile failed 5.0 s ago at the b1: it was not reached [store_unavailable]',
+    ],
+    [reconcile({ notListed: ['b1', 'b2'] }), 4, 'the last reconcile could not compare the b1, the b2'],
+    [
+      reconcile({ brake: { at: now - hourMs, changing: 30, vanishing: 2, copied: 100, allowed: 20 } }),
+      6,
+      'the brake holds since 1 h ago: a reconcile would write over 30 of 100 copies, and 2 originals are gone; 20 are allowed without a person\n' +
+        '  Look at certstandby reconcile --plan. If that is what you want: certstandby reconcile --apply <plan>, or --yes-change <number>.',
+    ],
+    [
+      {
+        counts: { ...good.counts, waiting: 2 },
+        oldestUnreplicated: { certificate: 'c', name: 'bill\u0007ing', since: now - 90_000 },
+      },
+      6,
+      '2 certificates waiting to be copied; the oldest, bill ing, changed 1 min 30 s ago',
+    ],
+    [{ expired: 1 }, 6, '1 certificate expired in the primary'],
+    [
+      {
+        stuck: [
+          {
+            code: 'certificate_key_mismatch',
+            store: 'primary',
+            message: 'the key is another one',
+            certificates: 5,
+            names: ['a', 'b', 'c'],
+            lastAt: now - 1_000,
+          },
+        ],
+      },
+      6,
+      '5 certificates stuck at the primary (a, b, c and 2 more), last 1.0 s ago: the key is another one [certificate_key_mismatch]\n' +
+        '  Import the private key that belongs to this certificate.',
+    ],
+    [
+      {
+        verify: {
+          startedAt: now - 2_000,
+          completedAt: now - 1_000,
+          certificates: 3,
+          counts: { same: 2, older: 1 },
+          withoutKeys: 0,
+          problems: 1,
+          examples: ['shop: older, an older version'],
+        },
+      },
+      6,
+      'the last verify found 1 problem 1.0 s ago; it has to be run again to prove them mended\n  shop: older, an older version',
+    ],
+  ])('is not good: %j', (change, exit, words) => {
+    expect(wrongIn(change)).toEqual([[exit, words]]);
+  });
+});

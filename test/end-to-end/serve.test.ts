@@ -1,0 +1,117 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { parseContent } from '../../src/certificate/pem.ts';
+import { testCertificate } from '../support/certificates.ts';
+import { type CommandEnd, runCommand, type TestHost, testHost } from '../support/command.ts';
+import { backupCrn, primaryCrn } from './program.ts';
+import { type Sides, startSides } from './sides.ts';
+
+let sides: Sides;
+let folder: string;
+let host: TestHost;
+let ended: Promise<CommandEnd> | undefined;
+beforeAll(async () => {
+  sides = await startSides();
+});
+afterEach(async () => {
+  await stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+afterAll(() => sides.close());
+
+/** Runs `serve` in this process, on free ports. Resolves when it serves, with the addresses that its log names. */
+async function serve(more = ''): Promise<{ readonly callback: string; readonly monitor: string }> {
+  folder = mkdtempSync(join(tmpdir(), 'certstandby-serve-'));
+  const store = (crn: string, url: string) =>
+    `{ kind: certificate-manager, instance: "${crn}", apiKey: env:KEY, endpoint: "${url}", iam: "${url}",` +
+    ' settles: 300ms, listingLag: 0s, writesPerCertificatePerMinute: unlimited }';
+  const config = join(folder, 'certstandby.yaml');
+  writeFileSync(
+    config,
+    `version: 1
+table: { kind: lmdb, path: records }
+receiver: { host: 127.0.0.1, port: 0 }
+worker: { sweepEvery: 1s }
+serve: { metrics: { port: 0 }, stopWithin: 5s${more} }
+stores:
+  frankfurt: ${store(primaryCrn, sides.primary.proxy.url)}
+  london: ${store(backupCrn, sides.backup.proxy.url)}
+links: { shop: { primary: frankfurt, backups: [london] } }
+`,
+  );
+  host = testHost({ env: { KEY: sides.apiKey } });
+  ended = runCommand(['serve', '--config', config], host);
+  await expect.poll(() => logged('serving'), { timeout: 10_000 }).toHaveLength(1);
+  const [{ callbacks, monitor }] = logged('serving') as [{ callbacks: [string]; monitor: string }];
+  return { callback: callbacks[0], monitor };
+}
+
+async function stop(): Promise<CommandEnd | undefined> {
+  if (ended) host.signal('SIGTERM');
+  const end = await ended;
+  ended = undefined;
+  return end;
+}
+
+const logged = (event: string): readonly Record<string, unknown>[] =>
+  host
+    .errors()
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+    .filter((line) => line.event === event);
+
+async function importCertificate(name: string): Promise<string> {
+  const content = parseContent(await testCertificate());
+  return (await sides.primary.store.import({ content, metadata: { name, description: '', tags: [] } })).id;
+}
+
+/** The value of each series of a metric, by its labels as they are written. */
+async function series(monitor: string, metric: string): Promise<Record<string, number>> {
+  const text = await (await fetch(`${monitor}/metrics`)).text();
+  const found = [...text.matchAll(/^certstandby_(\w+?)(?:\{(.*)\})? (\S+)$/gm)].filter(([, name]) => name === metric);
+  return Object.fromEntries(found.map(([, , labels = '', value]) => [labels, Number(value)]));
+}
+
+const status = async (url: string) => (await fetch(url)).status;
+
+test('a change moves the lag; a backup that is down shows as pending and failing, by its code, while the receiver stays ready; SIGTERM ends it with 0', async () => {
+  const { callback, monitor } = await serve();
+  await sides.addChannel(callback);
+  await expect.poll(() => status(`${monitor}/readyz`), { timeout: 5_000 }).toBe(200);
+  expect(await status(`${new URL(callback).origin}/readyz`)).toBe(200);
+  expect(await status(`${monitor}/healthz`)).toBe(200);
+  const lagCount = async () => (await series(monitor, 'lag_seconds_count'))['link="shop"'];
+  expect(await lagCount()).toBeUndefined();
+
+  await importCertificate('shop');
+  await expect.poll(lagCount, { timeout: 5_000 }).toBe(1);
+  expect(await series(monitor, 'notifications_total')).toEqual({ 'link="shop",kind="imported",answer="new"': 1 });
+  expect(await series(monitor, 'callback_answers_total')).toEqual({ 'status="202"': 1 });
+  expect(await series(monitor, 'copy_actions_total')).toEqual({ 'link="shop",backup="london",action="imported"': 1 });
+  await expect
+    .poll(() => series(monitor, 'certificates'), { timeout: 5_000 })
+    .toMatchObject({ 'link="shop",state="equal"': 1, 'link="shop",state="behind"': 0 });
+  const [age] = Object.values(await series(monitor, 'last_reconcile_age_seconds'));
+  expect(age).toBeGreaterThanOrEqual(0);
+  expect(age).toBeLessThan(60);
+
+  sides.backup.proxy.behave = () => ({ status: 503 });
+  await importCertificate('billing');
+  await expect.poll(() => series(monitor, 'pending'), { timeout: 5_000 }).toEqual({ 'link="shop"': 1 });
+  const failing = 'link="shop",store="london",code="store_unavailable"';
+  await expect.poll(() => series(monitor, 'failing'), { timeout: 5_000 }).toEqual({ [failing]: 1 });
+  expect((await series(monitor, 'failures_total'))[failing]).toBeGreaterThanOrEqual(1);
+  expect(await status(`${monitor}/readyz`)).toBe(200);
+
+  sides.backup.proxy.behave = () => 'pass';
+  await expect.poll(() => series(monitor, 'pending'), { timeout: 15_000 }).toEqual({ 'link="shop"': 0 });
+  expect(await series(monitor, 'failing')).toEqual({});
+  expect(await lagCount()).toBe(2);
+
+  expect(await stop()).toMatchObject({ code: 0, output: '' });
+  expect(logged('stopped')).toHaveLength(1);
+  await expect(fetch(`${monitor}/healthz`)).rejects.toThrow('fetch failed');
+}, 40_000);

@@ -1,0 +1,182 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { CertificateContent } from '../../src/certificate/certificate.ts';
+import { CodedError } from '../../src/errors.ts';
+import { acknowledgedEvents } from '../../src/replication/events.ts';
+import { fullCopyOf, statusOf } from '../../src/replication/status.ts';
+import { fill, reconcileAll, verified } from '../support/estate.ts';
+import { content, described, type Setup, setup, startMs } from '../support/replication.ts';
+
+const minuteMs = 60_000;
+let contents: CertificateContent[];
+let fresh: CertificateContent;
+let keyless: CertificateContent;
+beforeAll(async () => {
+  contents = await Promise.all(Array.from({ length: 4 }, () => content()));
+  fresh = await content({ notAfter: startMs + 30 * 24 * 60 * minuteMs });
+  const { privateKey: _key, ...rest } = fresh;
+  keyless = rest;
+});
+
+const status = (world: Setup) => statusOf(world.worker, world.link);
+
+/** A certificate changes in the primary, the notification comes at once, and it is copied so much later. */
+async function changes(world: Setup, certificate: string, content: CertificateContent, lagMs: number): Promise<void> {
+  await world.primary.store.reimport(certificate, content);
+  await world.ask(certificate, { eventAt: world.time.now() });
+  await world.later(lagMs);
+  await world.pass(certificate);
+}
+
+async function estate(): Promise<Setup> {
+  const world = await setup({ reconciled: false });
+  fill(world, contents);
+  await world.later(minuteMs);
+  await reconcileAll(world);
+  await world.later(minuteMs);
+  return world;
+}
+
+describe('status', () => {
+  it('of a link that nobody has compared yet says just that', async () => {
+    const world = await setup({ reconciled: false });
+    expect(await status(world)).toEqual({
+      link: 'main',
+      now: startMs,
+      counts: { equal: 0, aside: 0, gone: 0, refused: 0, failing: 0, waiting: 0 },
+      expired: 0,
+      backups: [{ store: 'backup', equal: 0, behind: 0 }],
+      stuck: [],
+      reconcile: { notListed: [] },
+    });
+  });
+
+  it('tells what is equal, when that was compared and proven, and what expires next', async () => {
+    const world = await estate();
+    await changes(world, 'c2', fresh, 500);
+    await verified(world);
+    expect(await status(world)).toMatchObject({
+      counts: { equal: 4, waiting: 0 },
+      backups: [{ store: 'backup', equal: 4, behind: 0 }],
+      reconcile: { completedAt: startMs + minuteMs, listed: 4, unmarked: 0, notListed: [] },
+      verify: { certificates: 4, counts: { same: 4 }, problems: 0 },
+      nextExpiry: { certificate: 'c2', name: 'name 2', at: startMs + 30 * 24 * 60 * minuteMs },
+      stuck: [],
+    });
+  });
+
+  it('tells lags of what changed since the link began: the first copies are not among them', async () => {
+    const world = await estate();
+    expect(await status(world)).not.toHaveProperty('lag');
+    for (const [index, lagMs] of [100, 200, 300, 4_000].entries()) await changes(world, `c${index + 1}`, fresh, lagMs);
+    expect((await status(world)).lag).toEqual({ p50Ms: 200, p99Ms: 4_000, maxMs: 4_000, of: 4 });
+    await world.later(31 * 24 * 60 * minuteMs);
+    expect(await status(world)).not.toHaveProperty('lag');
+  });
+
+  it('says at once when a backup does not answer: what is stuck, where, why, since when, and when it is tried again', async () => {
+    const world = await estate();
+    const down = () => Promise.reject(new CodedError('store_unavailable', 'backup: connection refused'));
+    world.backup.hooks.reimport = down;
+    const changedAt = world.time.now();
+    for (const certificate of ['c1', 'c3']) await changes(world, certificate, fresh, 0);
+    await world.later(minuteMs);
+    const said = await status(world);
+    expect(said).toMatchObject({
+      counts: { equal: 2, failing: 2 },
+      backups: [{ equal: 2, behind: 2 }],
+      oldestUnreplicated: { certificate: 'c1', name: 'name 1', since: changedAt },
+      stuck: [
+        {
+          code: 'store_unavailable',
+          store: 'backup',
+          message: 'backup: connection refused',
+          certificates: 2,
+          names: ['name 1', 'name 3'],
+          lastAt: changedAt,
+        },
+      ],
+    });
+    delete world.backup.hooks.reimport;
+    await reconcileAll(world);
+    expect(await status(world)).toMatchObject({ counts: { equal: 4, failing: 0 }, stuck: [] });
+  });
+
+  it('says what a person has to mend in the primary, and what is gone', async () => {
+    const world = await estate();
+    world.primary.store.put({ content: keyless, metadata: described('no key') }, 'c5');
+    world.primary.store.put({ content: fresh, metadata: described('expires') }, 'c6');
+    await world.primary.store.delete('c4');
+    await reconcileAll(world);
+    await world.later(40 * 24 * 60 * minuteMs);
+    expect(await status(world)).toMatchObject({
+      counts: { equal: 4, refused: 1, gone: 1 },
+      expired: 2,
+      stuck: [{ code: 'certificate_key_missing', store: 'primary', certificates: 1, names: ['no key'] }],
+    });
+  });
+
+  it('shows a reconcile that runs, and the brake', async () => {
+    const world = await estate();
+    const now = world.time.now();
+    await world.links.beginReconcile('main', { owner: 'someone', now, until: now + 1_000, skewMs: 0 });
+    expect((await status(world)).reconcile.running).toEqual({ since: now, step: 'comparing', done: 0 });
+    await world.later(1_001);
+    expect((await status(world)).reconcile).not.toHaveProperty('running');
+    const { token } = await world.links.reconcileState('main');
+    const brake = { at: 5, changing: 30, vanishing: 1, copied: 40, allowed: 10 };
+    await world.links.endReconcile('main', token, { brake });
+    expect((await status(world)).reconcile.brake).toEqual(brake);
+  });
+
+  it('is refused by a row that cannot be understood, never taken for a good one', async () => {
+    const world = await estate();
+    await world.table.tap.update({ partition: 'verify.1', sort: 'main' }, { set: { problems: 'none' } });
+    await expect(status(world)).rejects.toMatchObject({ code: 'table_row_unreadable' });
+  });
+});
+
+describe('a copy of everything', () => {
+  it.each([
+    [1_000, 5 / 60, 12_000_000],
+    [1_000, 2, 500_000],
+    [0, 1, 0],
+  ])('of %d certificates at %d requests a second takes %d ms', async (certificates, requestsPerSecond, ms) => {
+    const world = await setup({ backups: [{ abilities: { requestsPerSecond } }] });
+    expect(fullCopyOf(world.link, certificates)).toEqual({ store: 'backup', ms });
+  });
+
+  it('is held up by the slowest store, and by none that states no limit for all its requests', async () => {
+    const slow = { abilities: { requestsPerSecond: 1 } };
+    const world = await setup({ primary: { abilities: { requestsPerSecond: 10 } }, backups: [{}, slow] });
+    expect(fullCopyOf(world.link, 60)).toEqual({ store: 'backup2', ms: 60_000 });
+    const free = await setup({ backups: [{ abilities: { writesPerCertificatePerMinute: 5 } }] });
+    expect(fullCopyOf(free.link, 60)).toBeUndefined();
+  });
+});
+
+describe('events', () => {
+  it('are the last of each certificate, the newest first, with what became of each', async () => {
+    const world = await estate();
+    const began = world.time.now();
+    await changes(world, 'c1', fresh, 250);
+    world.primary.store.put({ content: keyless, metadata: described('name 2') }, 'c2');
+    await world.ask('c2', { eventAt: world.time.now(), occurredAt: began });
+    await world.pass('c2');
+    await world.ask('c3', { eventAt: world.time.now() + 1 });
+    const events = await acknowledgedEvents(world.records, world.link, { most: 10 });
+    expect(
+      events.map(({ certificate, acknowledgedAt, standing }) => [certificate, acknowledgedAt - began, standing.kind]),
+    ).toEqual([
+      ['c3', 251, 'waiting'],
+      ['c2', 250, 'refused'],
+      ['c1', 0, 'equal'],
+    ]);
+    expect(events[2]).toMatchObject({ name: 'name 1', lagMs: 250, replicatedAt: began + 250 });
+    expect(events[1]?.occurredAt).toBe(began);
+    expect(await acknowledgedEvents(world.records, world.link, { most: 1 })).toMatchObject([{ certificate: 'c3' }]);
+    expect(await acknowledgedEvents(world.records, world.link, { most: 9, certificate: 'c1' })).toMatchObject([
+      { certificate: 'c1' },
+    ]);
+    expect(await acknowledgedEvents(world.records, world.link, { most: 9, certificate: 'c4' })).toEqual([]);
+  });
+});

@@ -1,0 +1,178 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { CertificateContent } from '../../src/certificate/certificate.ts';
+import { parseContent } from '../../src/certificate/pem.ts';
+import { CodedError } from '../../src/errors.ts';
+import { verify } from '../../src/replication/verify.ts';
+import { mismatchedKey } from '../support/certificates.ts';
+import { copyOf, fill, reconcileAll, verified } from '../support/estate.ts';
+import { content, described, markOf, type Setup, type SetupOptions, setup, writesIn } from '../support/replication.ts';
+
+let contents: CertificateContent[];
+let other: CertificateContent;
+let wrongKey: CertificateContent;
+let keyless: CertificateContent;
+beforeAll(async () => {
+  const domains = (number: number) => ({ domains: [`host-${number}.example.test`] });
+  contents = await Promise.all([1, 2, 3].map((number) => content(domains(number))));
+  other = await content({ domains: ['elsewhere.example.test'] });
+  wrongKey = parseContent(await mismatchedKey());
+  const { privateKey: _key, ...rest } = other;
+  keyless = rest;
+});
+
+async function estate(options: SetupOptions = {}): Promise<Setup> {
+  const world = await setup({ reconciled: false, ...options });
+  fill(world, contents);
+  await reconcileAll(world);
+  world.calls.length = 0;
+  return world;
+}
+
+const unavailable = new CodedError('store_unavailable', 'backup cannot be reached');
+
+describe('verify', () => {
+  it('reads both sides of each certificate in full once, writes nothing, and keeps what it found', async () => {
+    const world = await estate();
+    expect(await verified(world)).toMatchObject({ certificates: 3, counts: { same: 3 }, problems: 0, withoutKeys: 0 });
+    const calls = world.calls.map((call) => call.replace(/^\d+ /, '')).filter((call) => !call.startsWith('table'));
+    expect(calls.toSorted()).toEqual([
+      ...Array.from({ length: 1 }, () => 'backup list'),
+      ...Array.from({ length: 3 }, () => 'backup read'),
+      'primary list',
+      ...Array.from({ length: 3 }, () => 'primary read'),
+    ]);
+    expect(await world.links.lastVerify('main')).toMatchObject({ certificates: 3, counts: { same: 3 }, problems: 0 });
+  });
+
+  it('says of what the primary itself could not serve that, once, and of each copy whether it would', async () => {
+    const world = await estate({ backups: [{}, {}] });
+    world.primary.store.put({ content: wrongKey, metadata: described('name 1') }, 'c1');
+    world.primary.store.put({ content: keyless, metadata: described('no key') }, 'c4');
+    const { findings, problems } = await verified(world);
+    expect(
+      findings.map(({ certificate, store, state, how, problem }) => [certificate, store, state, how, problem]),
+    ).toEqual([
+      [
+        'c1',
+        'primary',
+        'would-not-serve',
+        'in the primary: what the private key signs does not hold for the certificate',
+        true,
+      ],
+      ['c1', 'backup', 'older', 'the last good copy; it would serve', false],
+      ['c1', 'backup2', 'older', 'the last good copy; it would serve', false],
+      ['c4', 'primary', 'would-not-serve', 'in the primary: it has no private key', true],
+    ]);
+    expect(problems).toBe(2);
+  });
+
+  it('never calls what it could not read the same: an original, a copy, a backup', async () => {
+    const world = await estate();
+    world.primary.hooks.read = async (proceed, id, ...rest) =>
+      id === 'c1' ? { state: 'unreadable', error: unavailable } : proceed(id, ...rest);
+    const copy = await copyOf(world, 'c2');
+    world.backup.hooks.read = async (proceed, id, ...rest) =>
+      id === copy ? { state: 'unreadable', error: unavailable } : proceed(id, ...rest);
+    expect((await verified(world)).findings).toMatchObject([
+      { certificate: 'c1', store: 'primary', state: 'unreadable', problem: true },
+      { certificate: 'c2', store: 'backup', state: 'unreadable', how: 'backup cannot be reached', problem: true },
+    ]);
+    world.backup.hooks.list = () => Promise.reject(unavailable);
+    const report = await verified(world);
+    expect(report).toMatchObject({
+      counts: { unreadable: 3 },
+      problems: 3,
+      notListed: [{ store: 'backup', error: unavailable }],
+    });
+    world.primary.hooks.list = () => Promise.reject(unavailable);
+    await expect(verified(world)).rejects.toBe(unavailable);
+  });
+
+  it('compares without keys where the service gives none, and says how many', async () => {
+    const world = await estate({ backups: [{ abilities: { givesKeys: false } }] });
+    expect(await verified(world)).toMatchObject({ counts: { same: 3 }, problems: 0, withoutKeys: 3 });
+    world.backup.store.put(
+      { content: other, metadata: described('name 1'), mark: markOf('c1') },
+      await copyOf(world, 'c1'),
+    );
+    expect((await verified(world)).findings).toMatchObject([
+      {
+        certificate: 'c1',
+        state: 'different',
+        how: expect.stringMatching(/^a certificate for elsewhere.example.test, serial /),
+      },
+    ]);
+  });
+
+  it('does not take what changes while it reads for a difference', async () => {
+    const world = await estate();
+    let changes = 1;
+    world.primary.hooks.read = async (proceed, id, ...rest) => {
+      const reading = await proceed(id, ...rest);
+      if (id === 'c1' && changes > 0) {
+        changes -= 1;
+        await world.primary.store.reimport('c1', other);
+        await world.backup.store.reimport(await copyOf(world, 'c1'), other);
+      }
+      return reading;
+    };
+    expect(await verified(world)).toMatchObject({ counts: { same: 3 }, problems: 0 });
+  });
+
+  it('finds what a moving listing did not show, by a direct read', async () => {
+    const world = await estate();
+    world.primary.hooks.list = async (proceed, request) => {
+      const { certificates } = await proceed(request);
+      return { certificates: certificates.filter(({ id }) => id !== 'c2') };
+    };
+    expect(await verified(world)).toMatchObject({ certificates: 3, counts: { same: 3 }, problems: 0 });
+    world.backup.hooks.list = async () => ({ certificates: [] });
+    expect(await verified(world)).toMatchObject({ certificates: 2, counts: { same: 2 }, problems: 0 });
+  });
+
+  it('tells of copies that are kept though they are not included any more', async () => {
+    const world = await estate();
+    const link = { ...world.link, filter: { names: ['name 1'], domains: [] } };
+    const findings: unknown[] = [];
+    const report = await verify(world.worker, link, { finding: (finding) => findings.push(finding) });
+    expect(report).toMatchObject({ certificates: 1, counts: { same: 1, extra: 2 }, problems: 0 });
+  });
+
+  it('waits for limits as long as they say', async () => {
+    const world = await estate();
+    let refusals = 2;
+    world.backup.hooks.read = async (proceed, ...given) => {
+      refusals -= 1;
+      if (refusals < 0) return proceed(...given);
+      return { state: 'unreadable', error: new CodedError('store_limited', 'wait', { fields: { retryAfterMs: 100 } }) };
+    };
+    const began = world.time.now();
+    expect(await world.finish(verified(world))).toMatchObject({ counts: { same: 3 }, problems: 0 });
+    expect(world.time.now() - began).toBeGreaterThanOrEqual(100);
+  });
+
+  it('that is stopped keeps nothing as proven', async () => {
+    const world = await estate();
+    const stopping = new AbortController();
+    const reason = new CodedError('interrupted', 'Ctrl-C');
+    const finding = () => stopping.abort(reason);
+    await expect(verify(world.worker, world.link, { finding, signal: stopping.signal })).rejects.toBe(reason);
+    expect(await world.links.lastVerify('main')).toBeUndefined();
+    expect(writesIn(world)).toEqual([]);
+  });
+
+  it('overwrites the private keys that it has read', async () => {
+    const world = await estate();
+    const read: CertificateContent[] = [];
+    for (const side of [world.primary, world.backup]) {
+      side.hooks.read = async (proceed, ...given) => {
+        const reading = await proceed(...given);
+        if (reading.state === 'present') read.push(reading.value.content);
+        return reading;
+      };
+    }
+    await verified(world);
+    expect(read).toHaveLength(6);
+    expect(read.every(({ privateKey }) => privateKey?.pem.wiped)).toBe(true);
+  });
+});
