@@ -18,7 +18,13 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
     store.onWrite = (operation, id, was, becomes) => {
       before?.(operation, id, was, becomes);
       seen.writes += 1;
-      if (operation === 'delete') count(removals, `${store.id} ${was?.mark?.certificate}`);
+      if (operation === 'delete') {
+        count(removals, `${store.id} ${was?.mark?.certificate}`);
+        const original = was?.mark?.certificate ?? '';
+        const left = [...store.rows().values()].some(({ mark }) => mark?.certificate === original);
+        if (!left && world.primary.rows().has(original))
+          seen.broken.push(`promise 3: ${store.id} lost its last copy of ${original}, which is still in the primary`);
+      }
       if (operation === 'import' && becomes !== undefined) {
         seen.imports += 1;
         // One import for each content, and one more for each copy that went away or each write that nobody heard the end of.

@@ -162,6 +162,13 @@ export const safeguards: readonly Safeguard[] = [
     seeds: 10_000,
   },
   {
+    step: 'a copy is removed only when its original is gone, by a direct read of the same pass',
+    file: 'src/replication/replicate.ts',
+    find: "if (verdict.kind === 'absent' && isGone(link, record, beganAt, timing)) {",
+    replace: 'if (isGone(link, record, beganAt, timing) || mayRemove(link, record, runtime.now())) {',
+    seeds: 10_000,
+  },
+  {
     step: 'what would not serve is refused',
     file: 'src/replication/judge.ts',
     find: 'return problem === undefined',

@@ -53,6 +53,8 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
   /** Clocks that are further apart than the configuration allows, as far as a lease. The promises hold, and then reconcile is needed for them. */
   const wildClocks = withReconcile && chance(0.2);
   const clocksApartMs = wildClocks ? defaultTiming.leaseMs : defaultTiming.skewMs;
+  /** Copies of what is gone are removed, by policy. */
+  const removes = withReconcile && chance(0.3);
   const faults: FaultSource = {
     on: true,
     counts: new Map(),
@@ -120,7 +122,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
       primary: watched(storeFrom(time, process, faults, primary)),
       backups: backups.map((store) => storeFrom(time, process, faults, store)),
       filter: { names: [], domains: [] },
-      policy: { requireChain: false, onward: false },
+      policy: { requireChain: false, onward: false, ...(removes && { removal: { afterMs: 5 * 60_000, maxShare: 1 } }) },
     };
     const own = tableFrom(time, process, faults, noting(table, states, time.now));
     const parts = {
