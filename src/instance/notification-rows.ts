@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { CodedError } from '../errors.ts';
+import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Key, Row, Table, Value } from '../table/table.ts';
 import { type ChannelType, type EventType, eventTypes, type InstanceEvent } from './events.ts';
@@ -8,7 +8,7 @@ import { decodeRow, formatted } from './row-format.ts';
 
 /** One event on its way to one channel. */
 export interface Notification {
-  /** Sorts by the moment of the event. The same as long as it lives, among the dead letters too. */
+  /** Sorts by the moment of the event. The same until it is delivered or sent again, among the dead letters too. */
   readonly id: string;
   readonly channel: string;
   readonly type: ChannelType;
@@ -66,7 +66,15 @@ export function notificationRows(context: { readonly table: Table; readonly inst
   const dead = `instance.1/${instanceCrn}/dead-letter`;
   const pendingKey = (id: string): Key => ({ partition: waiting, sort: id });
   const letterKey = (id: string): Key => ({ partition: dead, sort: id });
-  const decodePending = (row: Row): Pending => ({ ...decodeRow(pendingSchema, row), id: row.sort });
+
+  /** A row that cannot be read must not hold up the others. */
+  function readPending(row: Row): Pending | CodedError {
+    try {
+      return { ...decodeRow(pendingSchema, row), id: row.sort };
+    } catch (thrown) {
+      return asCodedError(thrown);
+    }
+  }
 
   return {
     async put(notification: Pending): Promise<void> {
@@ -99,18 +107,27 @@ export function notificationRows(context: { readonly table: Table; readonly inst
       await table.delete(pendingKey(id));
     },
 
-    /** Those that somebody may take by this moment, the one that waits longest first. */
+    /** Those that somebody may take by this moment, the one that waits longest first; and why others cannot be read. */
     async due(
       until: number,
       cursor?: string,
-    ): Promise<{ readonly pending: readonly Pending[]; readonly cursor?: string | undefined }> {
+    ): Promise<{
+      readonly pending: readonly Pending[];
+      readonly unreadable: readonly CodedError[];
+      readonly cursor?: string | undefined;
+    }> {
       const page = await table.queryIndex({
         partition: waiting,
         until,
         limit: limits.tablePageRows,
         ...(cursor !== undefined && { cursor }),
       });
-      return { pending: page.rows.map(decodePending), cursor: page.cursor };
+      const read = page.rows.map(readPending);
+      return {
+        pending: read.filter((one): one is Pending => !(one instanceof CodedError)),
+        unreadable: read.filter((one): one is CodedError => one instanceof CodedError),
+        cursor: page.cursor,
+      };
     },
 
     /** Puts it among the dead letters, where it stays for 30 days, and then takes it from those that wait. */

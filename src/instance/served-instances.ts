@@ -8,7 +8,8 @@ import { type CertificateUpkeep, certificateUpkeep } from './certificate-upkeep.
 import { certificates } from './certificates.ts';
 import { channels } from './channels.ts';
 import { deadLetters } from './dead-letters.ts';
-import { type DeliveryPolicy, defaultDeliveryPolicy, delivery } from './delivery.ts';
+import { delivery } from './delivery.ts';
+import { type DeliveryPolicy, defaultDeliveryPolicy } from './delivery-attempts.ts';
 import { type ExpiryNotices, expiryNotices } from './expiry-notices.ts';
 import { callersOf, type FindCaller } from './iam.ts';
 import { type InstanceOptions, knownApiKeys, openInstance } from './instance.ts';

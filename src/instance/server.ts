@@ -10,7 +10,7 @@ import type { TlsFiles } from '../receiver/tls-files.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Table } from '../table/table.ts';
 import { type AuditNotes, audited } from './audit.ts';
-import type { DeliveryPolicy } from './delivery.ts';
+import type { DeliveryPolicy } from './delivery-attempts.ts';
 import { healthAnswer } from './health.ts';
 import { type Answer, errorAnswer, parseJson, readBody, send } from './http.ts';
 import { createIam, type Iam } from './iam.ts';

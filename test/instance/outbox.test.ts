@@ -335,7 +335,10 @@ describe('dead letters', () => {
     const at = await receiver(200);
     const channel = await first.channel(at.endpoint);
     await first.instance.close();
-    const killed: Table = { ...table, delete: async () => Promise.reject(new CodedError('table_unavailable', 'killed')) };
+    const killed: Table = {
+      ...table,
+      delete: async () => Promise.reject(new CodedError('table_unavailable', 'killed')),
+    };
     const left = leftBehind(channel, '000000000000001-left');
     await notificationRows({ table, instanceCrn }).put(left);
     const burying = notificationRows({ table: killed, instanceCrn }).bury(left, 'HTTP 410', Date.now());
