@@ -330,8 +330,7 @@ class Attempt {
     const { beganAt, doubt, mark, sound } = this.#task;
     if (this.#look.markedError !== undefined) throw this.#look.markedError;
     if (doubt !== undefined && (doubt > beganAt || this.#look.marked === undefined)) throw new Waiting(doubt);
-    // A replacement is made once for each content; what an earlier attempt at another content left is not in its way.
-    const replacement = replaces === undefined ? '' : ` instead of ${replaces} as ${sound.fingerprint}`;
+    const replacement = replaces === undefined ? '' : this.#replacementOf(replaces);
     const token = sha256(`${formatMark(mark)}${replacement}`);
     // Where names are unique the copy to be replaced still has this one; a later look gives the name over.
     const metadata =
@@ -347,6 +346,15 @@ class Attempt {
     if (replaces !== undefined) this.leftBehind = true;
     await this.#believe(answer);
     this.actions.push(action);
+  }
+
+  /**
+   * Tells a replacement from others: it is made once for each content, and once more for each copy of ours that an earlier attempt
+   * left and that could not be taken over, so that neither is in its way.
+   */
+  #replacementOf(replaced: string): string {
+    const left = (this.#look.marked ?? []).map(({ id }) => id).filter((id) => id !== replaced);
+    return ` instead of ${[replaced, ...left.toSorted()].join(' and ')} as ${this.#task.sound.fingerprint}`;
   }
 
   /** Compares what the service says it now holds, from its answer, or from a read where the answer says too little. */

@@ -286,6 +286,34 @@ describe('a store with unique names', () => {
     expect(world.backup.store.size()).toBe(1);
   });
 
+  it('gets another replacement where somebody has damaged the one that nobody remembers', async () => {
+    const world = await replicated(first, unique);
+    const { store, hooks } = world.backup;
+    hooks.reimport = async () => {
+      throw new CodedError('store_refused', 'the domains differ');
+    };
+    hooks.import = async (proceed, ...rest) => {
+      await proceed(...rest);
+      throw new CodedError('store_unanswered', 'no answer');
+    };
+    world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
+    await askAndPass(world, 'c1');
+    hooks.import = async (proceed, ...rest) => proceed(...rest);
+    hooks.read = async (proceed, id) =>
+      id === 'backup-2'
+        ? { state: 'unreadable', error: new CodedError('store_content_unreadable', 'damaged') }
+        : proceed(id);
+    for (let count = 0; count < 4; count += 1) {
+      await world.later(300_000);
+      await world.pass('c1');
+    }
+    expect(await world.record('c1')).toMatchObject({ backups: [{ id: 'backup-3', attempts: 0 }] });
+    expect(store.size()).toBe(1);
+    const { content, metadata } = await held(store, 'backup-3');
+    expect(metadata.name).toBe('shop-d0f631ca');
+    expect(fingerprintOf(content)).toBe(fingerprintOf(second));
+  });
+
   it('leaves a certificate that is not ours and has the name', async () => {
     const world = await setup(unique);
     world.primary.store.put({ content: first, metadata: described('shop') }, 'c1');

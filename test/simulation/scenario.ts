@@ -107,7 +107,7 @@ function meddle(world: World): void {
     return;
   }
   if (copy.mark === undefined) return;
-  if (action !== 'rename') world.noteRemoval(store.id);
+  if (action !== 'rename') world.noteMeddling(store.id, copy.mark.certificate);
   store.tamper(copy.id, (held) => {
     if (held === undefined || action === 'delete') return undefined;
     const fresh = { revision: held.revision + 1_000_000, lastModified: time.now() };

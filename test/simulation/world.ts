@@ -24,6 +24,8 @@ const startMs = Date.UTC(2026, 0, 1);
 const linkName = 'main';
 export const reconcileEveryMs = 3_600_000;
 const sweepEveryMs = 60_000;
+/** From the reads of a pass to the effect of its last write: a lease, the longest stall, and what a store may take to settle. */
+const onItsWayMs = 10 * 60_000;
 
 /** What was acknowledged, and what was looked at: promise 1 compares them. */
 export interface Journal {
@@ -91,7 +93,8 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
       refusesOtherDomains: id !== 'primary' && chance(0.6),
       staleness: (kind) => random() * (kind === 'read' ? bounds.readSettlesMs : bounds.listingLagMs),
     });
-    store.onWrite = (operation, copy) => trace(`${time.now()} ${id} ${operation} ${copy}`);
+    store.onWrite = (operation, copy, was, becomes) =>
+      trace(`${time.now()} ${id} ${operation} ${copy} of ${(becomes ?? was)?.mark?.certificate}`);
     return store;
   }
 
@@ -228,11 +231,14 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
     const ids = backups.map(({ id }) => id);
     void linkRecords(table).noteReconciled(linkName, ids, startMs);
   }
-  const removed = new Map<string, number>();
+  const meddled: { readonly store: string; readonly certificate: string; readonly at: number }[] = [];
   return {
     /** Copies that others removed from a backup, or made worthless. */
-    removedByOthers: (store: string) => removed.get(store) ?? 0,
-    noteRemoval: (store: string) => void removed.set(store, (removed.get(store) ?? 0) + 1),
+    removedByOthers: (store: string) => meddled.filter((one) => one.store === store).length,
+    /** Whether others did so to a copy of this certificate while a request that arrives now may have been on its way. */
+    meddledWith: (store: string, certificate: string) =>
+      meddled.some((one) => one.store === store && one.certificate === certificate && time.now() - one.at < onItsWayMs),
+    noteMeddling: (store: string, certificate: string) => void meddled.push({ store, certificate, at: time.now() }),
     withReconcile,
     wildClocks,
     states,
