@@ -9,6 +9,7 @@ import type { DevelopmentCa, DevelopmentCaOptions } from './instance/development
 import { instanceRegistry } from './instance/registry.ts';
 import { type InstanceServer, type InstanceServerOptions, startInstanceServer } from './instance/server.ts';
 import { hasDataKeys, type Keyring, keyring } from './keys/keyring.ts';
+import { recoveryProofs } from './keys/recovery-proofs.ts';
 import type { RootKey } from './keys/root-key.ts';
 import { errorFields, type Log } from './log.ts';
 import { linkFigures } from './monitor/figures.ts';
@@ -317,6 +318,8 @@ export async function openInstances(
     /** Ids of the root keys in force. */
     rootKeys: (): readonly string[] => rootKeys.map(({ id }) => id),
     made,
+    /** When recovery texts were shown to be right. */
+    recoveryProofs: recoveryProofs(table),
     keyringOf,
     /**
      * Changes to these root keys; a file that is not there is made. What is under way goes on with those it began with: their data

@@ -17,6 +17,7 @@ import {
   problem,
   warning,
 } from './doctor-checks.ts';
+import { checkInstances } from './doctor-instances.ts';
 import { interrupted } from './interrupt.ts';
 import { callbackBase, configOption } from './options.ts';
 import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
@@ -26,6 +27,7 @@ import { clean, count, duration } from './text.ts';
 interface DoctorOptions extends OutputOptions {
   readonly config: string;
   readonly register?: string;
+  readonly instances?: string;
 }
 
 /** How long one question to a service may take, in milliseconds. */
@@ -41,9 +43,11 @@ export function doctorCommand(host: Host = process): Command {
     .description('check configuration, credentials, rights, channels, keys and clocks; say what mends each problem')
     .addOption(configOption())
     .option('--register <url>', 'register <url>/callback/<link> at each primary that has no such channel', callbackBase)
+    .option('--instances <folder>', 'check the instances of our own in this folder instead: keys, and their recovery')
     .addHelpText(
       'after',
       '\nExamples:\n  certstandby doctor --config certstandby.yaml' +
+        '\n  certstandby doctor --instances certstandby-instances' +
         '\n  certstandby doctor --register https://certstandby.example.com' +
         '\n  certstandby doctor --json | jq -r \'select(.outcome == "problem").remedy\'' +
         '\n\nIt asks the services for real and changes nothing, unless --register is given. Exits 0 if there is no problem, else by' +
@@ -60,6 +64,10 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
     for (const finding of some) print(output, finding);
     findings.push(...some);
   };
+  if (options.instances !== undefined) {
+    found(...(await checkInstances(options.instances, host)));
+    return conclude(findings, output, host);
+  }
   // Without a configuration there is nothing to check; what is wrong with it is told as it always is.
   const config = loadConfig(options.config, host.env);
   const { stores, links } = config;

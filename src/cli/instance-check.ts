@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import type { Instances } from '../compose.ts';
 import { CodedError } from '../errors.ts';
+import { systemRuntime as runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
 import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstances } from './instance-folder.ts';
 import { interrupted } from './interrupt.ts';
@@ -27,7 +28,8 @@ export function instanceCheckCommand(host: Host = process): Command {
     .addHelpText(
       'after',
       '\nExamples:\n  certstandby instance check\n  certstandby instance check --recovery -     type it in, then Ctrl-D' +
-        '\n\nIt changes nothing without --repair, and can run beside a server. It exits with 6 if something does not open.',
+        '\n\nIt changes nothing without --repair, but --recovery notes for doctor that the text was right. It can run beside a server.' +
+        '\nIt exits with 6 if something does not open.',
     )
     .action((options: CheckOptions) => check(options, host));
 }
@@ -60,6 +62,7 @@ async function checkRecovery(file: string, instances: Instances, output: Output)
       `this is the recovery text of another root key (${id}); here are ${instances.rootKeys().join(', ')}`,
     );
   }
+  await instances.recoveryProofs.note(id, runtime.now());
   output.item({ recoveryText: 'right', rootKey: id });
   output.line(`This recovery text makes ${id} again.`);
 }

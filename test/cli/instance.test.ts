@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -48,6 +48,32 @@ test('create makes table, root key, instance and API key; the recovery text is s
   const listed = json((await run('list', '--json')).output);
   expect(listed).toHaveLength(2);
   expect(listed[0]).toMatchObject({ apiKeys: 1, limits: 'none' });
+});
+
+test('doctor says whether the keys open, and whether anybody has shown the recovery text', async () => {
+  const doctor = () => runCommand(['doctor', '--instances', folder]);
+  expect(await doctor()).toMatchObject({ code: 3, output: expect.stringContaining('there are no instances in') });
+  const created = await run('create', '--region', 'eu-gb');
+  const [recovery = ''] = /CS1-[0-9A-Z-]+/.exec(created.output) ?? [];
+  const before = await doctor();
+  expect(before.code).toBe(0);
+  expect(before.output).toMatch(/^ok {7}crn:\S+: 1 data key, every one opens$/m);
+  expect(before.output).toMatch(/^warning {2}file:[0-9a-f]{32}: nobody has shown its recovery text yet/m);
+  expect(before.output).toContain(`certstandby instance check --folder ${folder} --recovery -`);
+  writeFileSync(join(folder, 'written-down'), recovery);
+  await run('check', '--recovery', join(folder, 'written-down'));
+  const after = await doctor();
+  expect(after.output).toMatch(/^ok {7}file:[0-9a-f]{32}: its recovery text was right .+ ago$/m);
+  expect(after.output).toContain('All is well.');
+
+  const other = `${folder}-other`;
+  await runCommand(['instance', 'create', '--folder', other]);
+  copyFileSync(join(other, 'keys', 'root.key'), join(folder, 'keys', 'root.key'));
+  const foreign = await doctor();
+  expect(foreign.code).toBe(5);
+  expect(foreign.output).toMatch(
+    /^problem {2}crn:\S+: data key \S+ is not wrapped by file:[0-9a-f]{32} \[keys_unreadable\]$/m,
+  );
 });
 
 test('keys are made, listed without themselves, and revoked', async () => {

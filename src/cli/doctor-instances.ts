@@ -1,0 +1,76 @@
+import type { Instances } from '../compose.ts';
+import type { ErrorCode } from '../errors.ts';
+import { silentLog } from '../log.ts';
+import { systemRuntime as runtime } from '../runtime.ts';
+import { type Finding, failed, good, problem, warning } from './doctor-checks.ts';
+import { openFolder } from './instance-folder.ts';
+import type { Host } from './output.ts';
+import { count, duration } from './text.ts';
+
+/** A recovery text that nobody has seen for longer is to be looked for, in milliseconds. */
+const provenForMs = 180 * 86_400_000;
+
+type WrapState = Awaited<ReturnType<ReturnType<Instances['keyringOf']>['check']>>['dataKeys'][number]['wraps'][number];
+
+const codes = {
+  missing: 'keys_unreadable',
+  unavailable: 'keys_unavailable',
+  refused: 'keys_refused',
+  unreadable: 'keys_unreadable',
+} as const satisfies Record<Exclude<WrapState['state'], 'opens'>, ErrorCode>;
+
+/** Checks the instances of a folder: the table, every data key under every root key, and whether the recovery text was ever shown. */
+export async function checkInstances(folder: string, host: Host): Promise<readonly Finding[]> {
+  let instances: Instances;
+  try {
+    instances = await openFolder(folder, host, silentLog);
+  } catch (thrown) {
+    return [failed(folder, thrown)];
+  }
+  try {
+    const all = await instances.registry.list();
+    const findings: Finding[] = [
+      all.length > 0
+        ? good(folder, `holds ${count(all.length, 'instance')}`)
+        : warning(folder, 'holds no instance yet', `certstandby instance create --folder ${folder}`),
+    ];
+    for (const { crn } of all) findings.push(...(await checkKeys(crn, instances, folder)));
+    for (const rootKey of instances.rootKeys()) findings.push(...(await checkRecovery(rootKey, instances, folder)));
+    return findings;
+  } catch (thrown) {
+    return [failed(folder, thrown)];
+  } finally {
+    await instances.close();
+  }
+}
+
+async function checkKeys(crn: string, instances: Instances, folder: string): Promise<readonly Finding[]> {
+  const { dataKeys } = await instances.keyringOf(crn).check();
+  const bad = dataKeys.flatMap(({ id, wraps }) =>
+    wraps.flatMap(({ rootKey, state }) => {
+      if (state === 'opens') return [];
+      const message =
+        state === 'missing'
+          ? `data key ${id} is not wrapped by ${rootKey}`
+          : `data key ${id} does not open under ${rootKey}: ${state}`;
+      const remedy = state === 'missing' ? `certstandby instance rewrap --folder ${folder}` : undefined;
+      return [problem(crn, codes[state], message, remedy)];
+    }),
+  );
+  return bad.length > 0 ? bad : [good(crn, `${count(dataKeys.length, 'data key')}, every one opens`)];
+}
+
+/** Only a root key in a file has a recovery text: the others are their service's to keep. */
+async function checkRecovery(rootKey: string, instances: Instances, folder: string): Promise<readonly Finding[]> {
+  if (!rootKey.startsWith('file:')) return [];
+  const provenAt = await instances.recoveryProofs.lastOf(rootKey);
+  const line = `Fetch it from where it is kept, and: certstandby instance check --folder ${folder} --recovery -`;
+  if (provenAt === undefined) {
+    return [
+      warning(rootKey, 'nobody has shown its recovery text yet; if the file is lost, everything is lost with it', line),
+    ];
+  }
+  const ago = runtime.now() - provenAt;
+  if (ago > provenForMs) return [warning(rootKey, `its recovery text was last shown ${duration(ago)} ago`, line)];
+  return [good(rootKey, `its recovery text was right ${duration(ago)} ago`)];
+}
