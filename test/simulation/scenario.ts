@@ -36,7 +36,7 @@ const pick = <T>(random: () => number, items: readonly T[]): T => items[Math.flo
 
 /** Changes some certificate of so many; `again`: the one of this number. */
 function changePrimary(world: World, certificates: number, again = false): void {
-  const { primary, random, pool, time, trace } = world;
+  const { primary, random, pool, time, trace, deleted } = world;
   const which = again ? certificates : Math.floor(random() * certificates);
   // Changes come in bursts: what is asked for while a pass runs is where the races are.
   if (random() < 0.35) time.at(time.now() + random() * 90_000, () => changePrimary(world, which, true));
@@ -55,7 +55,10 @@ function changePrimary(world: World, certificates: number, again = false): void 
           'delete',
           primary.givesRevisions && world.withReconcile ? 'rename' : 'renew',
         ]);
-  const id = existing?.id ?? `p${which}-${time.newId()}`;
+  // What was deleted may come back as it was: a folder is put in its place again.
+  const former = random() < 0.5 ? deleted.get(which) : undefined;
+  const id = existing?.id ?? former ?? `p${which}-${time.newId()}`;
+  if (action === 'delete') deleted.set(which, id);
   trace(`${time.now()} primary: ${action} ${id}`);
   const content: Readonly<Record<string, CertificateContent>> = {
     create: pick(random, versions),
@@ -96,8 +99,8 @@ function meddle(world: World): void {
       : pick(
           random,
           store.givesRevisions
-            ? ['delete', 'replace', 'foreign', 'rename', 'damage']
-            : ['delete', 'replace', 'foreign'],
+            ? ['delete', 'replace', 'foreign', 'double', 'rename', 'damage']
+            : ['delete', 'replace', 'foreign', 'double'],
         );
   trace(`${time.now()} ${store.id}: someone does ${action} ${copy?.id ?? ''}`);
   if (action === 'foreign') {
@@ -107,6 +110,12 @@ function meddle(world: World): void {
     return;
   }
   if (copy.mark === undefined) return;
+  if (action === 'double') {
+    const id = `double-${time.newId()}`;
+    const metadata = { ...copy.metadata, name: `${copy.metadata.name} ${id}` };
+    store.tamper(id, () => ({ ...copy, id, metadata, lastModified: time.now() }));
+    return;
+  }
   if (action !== 'rename') world.noteMeddling(store.id, copy.mark.certificate);
   store.tamper(copy.id, (held) => {
     if (held === undefined || action === 'delete') return undefined;

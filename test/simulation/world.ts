@@ -231,6 +231,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
     const ids = backups.map(({ id }) => id);
     void linkRecords(table).noteReconciled(linkName, ids, startMs);
   }
+  const deleted = new Map<number, string>();
   const meddled: { readonly store: string; readonly certificate: string; readonly at: number }[] = [];
   return {
     /** Copies that others removed from a backup, or made worthless. */
@@ -239,6 +240,8 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
     meddledWith: (store: string, certificate: string) =>
       meddled.some((one) => one.store === store && one.certificate === certificate && time.now() - one.at < onItsWayMs),
     noteMeddling: (store: string, certificate: string) => void meddled.push({ store, certificate, at: time.now() }),
+    /** The id that a certificate of the primary had when it was deleted last, by its number in the pool. */
+    deleted,
     withReconcile,
     wildClocks,
     states,
