@@ -37,6 +37,7 @@ import { type LinkStatus, statusOf } from './replication/status.ts';
 import { sweep, wakeDue } from './replication/sweep.ts';
 import { defaultTiming, type Timing } from './replication/timing.ts';
 import { type VerifyFinding, type VerifyOptions, type VerifyReport, verify } from './replication/verify.ts';
+import { watchPrimaries } from './replication/watch.ts';
 import type { Runtime } from './runtime.ts';
 import type { Secret } from './secret.ts';
 import { certificateManagerStore } from './store/certificate-manager.ts';
@@ -92,7 +93,7 @@ export async function compose(config: Config, options: ComposeOptions) {
   const timing: Timing = { ...defaultTiming, ...options.timing };
   const table = options.table ?? (await openTable(config.table));
   let requests = 0;
-  const stores = openStores(config, runtime, () => {
+  const stores = await openStores(config, runtime, () => {
     requests += 1;
   });
   const links = config.links.map((link) => toLink(link, stores));
@@ -118,7 +119,9 @@ export async function compose(config: Config, options: ComposeOptions) {
   const parts = { records, links: linkRows, dispatch, runtime, timing, log };
   const intake = { ...parts, notifications: idempotencyRecords(table) };
 
-  const callbackLinks = config.links.map((link): CallbackLink => {
+  // A primary that signs nothing has no callback: whatever came there could not be proven genuine.
+  const signed = config.links.filter(({ primary }) => storeOf(stores, primary).notificationKey !== undefined);
+  const callbackLinks = signed.map((link): CallbackLink => {
     const pinned = link.verificationKey;
     const instance = storeOf(stores, link.primary).id;
     return {
@@ -143,6 +146,10 @@ export async function compose(config: Config, options: ComposeOptions) {
     stores,
     dispatch,
     receiver: createReceiver({ links: callbackLinks, log }),
+    /** Names of the links that have a callback. */
+    callbacks: callbackLinks.map(({ name }) => name),
+    /** Watches the primaries that can be watched from here, until closed. */
+    watch: () => watchPrimaries(parts, links),
     /** Wakes what is due on every link, and refreshes verification keys. */
     sweep: () => sweep(parts, links),
     /** Wakes what is due on one link, as much as a sweep does. Answers how many that were. */
@@ -216,8 +223,13 @@ function ownerHere(): ReconcileOwner {
 }
 
 /** The configured stores by their names in the configuration. Nothing is asked of them yet; `sent` is called for each request. */
-export function openStores(config: Config, runtime: Runtime, sent = () => {}): ReadonlyMap<string, Store> {
-  return new Map(config.stores.map((store) => [store.name, openStore(store, runtime, sent)]));
+export async function openStores(
+  config: Config,
+  runtime: Runtime,
+  sent = () => {},
+): Promise<ReadonlyMap<string, Store>> {
+  const opened = config.stores.map(async (store) => [store.name, await openStore(store, runtime, sent)] as const);
+  return new Map(await Promise.all(opened));
 }
 
 /** Opens the configured table. Each kind is loaded only when it is the configured one: a cold start pays for one engine. */
@@ -367,7 +379,11 @@ export async function rootKeyOfRecoveryText(text: Secret): Promise<string> {
   return (await import('./keys/file.ts')).rootKeyOfRecoveryText(text);
 }
 
-function openStore(config: StoreConfig, runtime: Runtime, sent: () => void): Store {
+async function openStore(config: StoreConfig, runtime: Runtime, sent: () => void): Promise<Store> {
+  if (config.kind === 'directory') {
+    const { directoryStore } = await import('./store/directory.ts');
+    return countedStore(directoryStore({ ...config, runtime }), sent);
+  }
   const {
     name: _name,
     kind: _kind,

@@ -47,6 +47,15 @@ const certificateManagerStore = z.strictObject({
   requestsPerSecond: z.optional(z.number().check(z.positive())),
 });
 
+const directoryStoreSchema = z.strictObject({
+  kind: z.literal('directory'),
+  path: z.string(),
+  id: text(/^[\w.@-]{1,100}$/, 'a name for this folder among all folders, of letters, digits and .@_-, at most 100'),
+  region: z.optional(text(/^[\w.-]{1,63}$/, 'a region of letters, digits and .-_, at most 63')),
+  quiet: z.optional(duration),
+  keepVersions: z.optional(z.int().check(z.minimum(0), z.maximum(1_000))),
+});
+
 const link = z.strictObject({
   primary: z.string(),
   backups: z.array(z.string()).check(z.minLength(1, 'at least one backup')),
@@ -100,13 +109,26 @@ export const configFileSchema = z.strictObject({
       stopWithin: z.optional(duration),
     }),
   ),
-  stores: z.record(name, z.discriminatedUnion('kind', [certificateManagerStore])),
+  stores: z.record(name, z.discriminatedUnion('kind', [certificateManagerStore, directoryStoreSchema])),
   links: z.record(name, link),
 });
 
 type ConfigFile = z.infer<typeof configFileSchema>;
 
-export interface StoreConfig {
+export type StoreConfig = CertificateManagerConfig | DirectoryConfig;
+
+export interface DirectoryConfig {
+  readonly name: string;
+  readonly kind: 'directory';
+  readonly path: string;
+  /** Stands in marks. */
+  readonly id: string;
+  readonly region: string;
+  readonly quietMs?: number;
+  readonly keepVersions?: number;
+}
+
+export interface CertificateManagerConfig {
   readonly name: string;
   readonly kind: 'certificate-manager';
   readonly instance: string;
@@ -347,15 +369,25 @@ function crossMistakes(raw: unknown): string[] {
   const stores = tree(tree(raw).stores);
   const links = tree(tree(raw).links);
   const mistakes: string[] = [];
-  const instanceOf = (store: string) => tree(stores[store]).instance;
+  /** What a store is in itself: an instance, or a folder by its id. */
+  const identityOf = (store: string) => {
+    const { kind, instance, id } = tree(stores[store]);
+    return kind === 'directory' ? (typeof id === 'string' ? `directory:${id}` : undefined) : instance;
+  };
   const known = (store: string) => Object.hasOwn(stores, store);
 
   const owners = new Map<unknown, string>();
+  const paths = new Map<unknown, string>();
   for (const [store, value] of Object.entries(stores)) {
-    const { instance, endpoint, iam } = tree(value);
-    const owner = typeof instance === 'string' ? owners.get(instance) : undefined;
-    if (owner !== undefined) mistakes.push(`stores.${store}: is the same instance as stores.${owner}`);
-    else owners.set(instance, store);
+    const { kind, path, endpoint, iam } = tree(value);
+    const identity = identityOf(store);
+    const owner = typeof identity === 'string' ? owners.get(identity) : undefined;
+    const what = kind === 'directory' ? 'has the same id' : 'is the same instance';
+    if (owner !== undefined) mistakes.push(`stores.${store}: ${what} as stores.${owner}`);
+    else owners.set(identity, store);
+    const besides = kind === 'directory' && typeof path === 'string' ? paths.get(path) : undefined;
+    if (besides !== undefined) mistakes.push(`stores.${store}: is the same folder as stores.${besides}`);
+    else if (kind === 'directory') paths.set(path, store);
     for (const [key, address] of Object.entries({ endpoint, iam })) {
       if (typeof address === 'string' && isPlainHttpOffLoopback(address)) {
         mistakes.push(
@@ -388,13 +420,13 @@ function crossMistakes(raw: unknown): string[] {
     }
     for (const [index, backup] of names.entries()) {
       const same =
-        backup === primary || (instanceOf(backup) !== undefined && instanceOf(backup) === instanceOf(String(primary)));
+        backup === primary || (identityOf(backup) !== undefined && identityOf(backup) === identityOf(String(primary)));
       if (same) {
         mistakes.push(`links.${link}: the primary ${backup} is also a backup of this link`);
         continue;
       }
       if (names.indexOf(backup) < index) mistakes.push(`links.${link}: the backup ${backup} is named twice`);
-      const region = regionOf(instanceOf(backup));
+      const region = regionOf(stores[backup]);
       if (Array.isArray(regions) && region !== undefined && !regions.includes(region)) {
         mistakes.push(`links.${link}: policy.regions forbids ${region}, the region of backup ${backup}`);
       }
@@ -412,8 +444,13 @@ function crossMistakes(raw: unknown): string[] {
   return mistakes;
 }
 
-/** Segment 5 of a CRN. */
-function regionOf(instance: unknown): string | undefined {
+/** The region of a directory on a machine that nobody has named one for. */
+const defaultRegion = 'local';
+
+/** Segment 5 of a CRN; what is written, for a directory. */
+function regionOf(store: unknown): string | undefined {
+  const { kind, instance, region = defaultRegion } = tree(store);
+  if (kind === 'directory') return typeof region === 'string' ? region : undefined;
   return typeof instance === 'string' ? instance.split(':')[5] : undefined;
 }
 
@@ -432,11 +469,16 @@ function milliseconds(text: string | undefined): number | undefined {
 
 function toConfig(file: ConfigFile, references: ReadonlyMap<string, string>, folder: string): Config {
   const stores = Object.entries(file.stores).map(([name, store]): StoreConfig => {
+    if (store.kind === 'directory') {
+      const { quiet, path, region = defaultRegion, ...plain } = store;
+      const given = { ...plain, name, region, path: resolve(folder, path), quietMs: milliseconds(quiet) };
+      return withoutUndefined(given) as StoreConfig;
+    }
     const { settles, listingLag, readSettles, apiKey: _reference, ...plain } = store;
     return withoutUndefined({
       ...plain,
       name,
-      region: regionOf(store.instance) ?? '',
+      region: regionOf(store) ?? '',
       apiKey: new Secret(references.get(`stores.${name}.apiKey`) ?? ''),
       settlesMs: milliseconds(settles),
       listingLagMs: milliseconds(listingLag),

@@ -27,6 +27,8 @@ export const limits = {
   chainCertificates: 10,
   /** Body of an answer of a store, in bytes: a page of 200 certificates without content fits many times. */
   storeAnswerBytes: 8 * 1024 * 1024,
+  /** One file of a directory store, in bytes: leaf and chain in one, with comments. */
+  storeFileBytes: 2 * 1024 * 1024,
   /** Pages of one listing: 200,000 certificates at 200 a page, with room. Stops a listing that runs in circles. */
   listingPages: 10_000,
   /** How often, and for how long each time, one page of a listing waits until the store allows it. */

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type ConfigSources, loadConfig, parseConfig } from '../src/config.ts';
+import { type ConfigSources, loadConfig, parseConfig, type StoreConfig } from '../src/config.ts';
 import { CodedError } from '../src/errors.ts';
 
 const account = 'a/00000000000000000000000000000001';
@@ -25,6 +25,8 @@ const sources: ConfigSources & { readonly path: string } = {
     return text;
   },
 };
+
+const managers = (stores: readonly StoreConfig[]) => stores.filter((store) => store.kind === 'certificate-manager');
 
 const smallest = `version: 1
 stores:
@@ -69,7 +71,7 @@ describe('a good file', () => {
         },
       ],
     });
-    expect(stores.map(({ apiKey, ...plain }) => ({ ...plain, key: apiKey.reveal() }))).toEqual([
+    expect(managers(stores).map(({ apiKey, ...plain }) => ({ ...plain, key: apiKey.reveal() }))).toEqual([
       {
         name: 'frankfurt',
         kind: 'certificate-manager',
@@ -114,7 +116,7 @@ links:
 `,
       sources,
     );
-    const [first, second] = config.stores.map(({ apiKey: _key, ...plain }) => plain);
+    const [first, second] = managers(config.stores).map(({ apiKey: _key, ...plain }) => plain);
     expect(config).toMatchObject({
       table: { kind: 'dynamodb', name: 'certstandby', region: 'eu-central-1', endpoint: 'http://127.0.0.1:8000' },
       receiver: { host: '0.0.0.0', port: 0 },
@@ -225,12 +227,12 @@ extra: true
   - worker.sweepEvery (line 4): must be a duration such as 500ms, 30s, 5m, 2h or 7d
   - worker.reconcileEvery (line 4): must be a duration such as 500ms, 30s, 5m, 2h or 7d
   - stores.Prim (line 6): must be a name of lower-case letters, digits and dashes, at most 63
-  - stores.acm.kind (line 7): must be certificate-manager
+  - stores.acm.kind (line 7): must be certificate-manager or directory
   - stores.frankfurt.apiKey (line 11): must be a reference: env:NAME or file:PATH, never the secret itself
   - stores.frankfurt.settles (line 15): must be a duration such as 500ms, 30s, 5m, 2h or 7d
   - stores.frankfurt.writesPerCertificatePerMinute (line 14): must be a whole number of at least 1, or unlimited
   - stores.frankfurt.requestsPerSecond (line 13): must be above 0
-  - stores.unknown.kind (line 26): must be certificate-manager
+  - stores.unknown.kind (line 26): must be certificate-manager or directory
   - links.main.filter.names (line 32): must be a list
   - links.main.policy.requireChain (line 31): must be true or false
   - links.other.verificationKey (line 36): must be file:PATH of a public key in PEM
@@ -354,6 +356,57 @@ extra: true
   });
 });
 
+describe('a directory', () => {
+  const withDirectories = (first: string, second: string, policy = '') => `version: 1
+stores:
+  live: { kind: directory${first} }
+  copies: { kind: directory${second} }
+links: { web: { primary: live, backups: [copies]${policy} } }
+`;
+  const live = ', path: /etc/letsencrypt/live, id: web-1';
+
+  it('has a path beside the file, an id, and a region that may be left out', () => {
+    const text = withDirectories(live, ', path: copies, id: web-1-copies, region: eu-gb, quiet: 5s, keepVersions: 10');
+    expect(parseConfig(text, sources).stores).toEqual([
+      { name: 'live', kind: 'directory', path: '/etc/letsencrypt/live', id: 'web-1', region: 'local' },
+      {
+        name: 'copies',
+        kind: 'directory',
+        path: '/etc/certstandby/copies',
+        id: 'web-1-copies',
+        region: 'eu-gb',
+        quietMs: 5_000,
+        keepVersions: 10,
+      },
+    ]);
+  });
+
+  it.each([
+    [', path: a', '', ['stores.copies.id (line 4): is missing']],
+    [
+      ', path: a, id: web-1',
+      '',
+      ['stores.copies: has the same id as stores.live', 'links.web: the primary copies is also a backup of this link'],
+    ],
+    [', path: /etc/letsencrypt/live, id: b', '', ['stores.copies: is the same folder as stores.live']],
+    [
+      ', path: a, id: "a b"',
+      '',
+      [
+        'stores.copies.id (line 4): must be a name for this folder among all folders, of letters, digits and .@_-, at most 100',
+      ],
+    ],
+    [
+      ', path: a, id: b',
+      ', policy: { regions: [eu-gb] }',
+      ['links.web: policy.regions forbids local, the region of backup copies'],
+    ],
+    [', path: a, id: b, apiKey: "env:FRANKFURT_KEY"', '', ['stores.copies.apiKey (line 4): is not a known key']],
+  ])('with mistakes: %s%s', (second, policy, mistakes) => {
+    expect(mistakesIn(withDirectories(live, second, policy))).toEqual(mistakes);
+  });
+});
+
 describe('plain http off loopback', () => {
   it.each([
     ['http://127.0.0.1', false],
@@ -406,7 +459,10 @@ describe('loading', () => {
 
   it('reads the file, and others beside it', () => {
     const config = loadConfig(join(folder, 'certstandby.yaml'), { FRANKFURT_KEY: 'from the environment' });
-    expect(config.stores.map(({ apiKey }) => apiKey.reveal())).toEqual(['from the environment', 'from the file']);
+    expect(managers(config.stores).map(({ apiKey }) => apiKey.reveal())).toEqual([
+      'from the environment',
+      'from the file',
+    ]);
     expect(config.table).toEqual({ kind: 'lmdb', path: join(folder, 'certstandby-data') });
   });
 

@@ -4,6 +4,8 @@ export interface ConfigOption {
   /** `*` stands for a name that the file gives. */
   readonly path: string;
   readonly what: string;
+  /** Only of this kind: of what has this `kind` beside it. */
+  readonly of?: string;
   /** As it would be written; absent if there is none. */
   readonly default?: string | number | boolean;
   /** What holds where nothing is written and there is no default: `required`, or in words. */
@@ -11,17 +13,25 @@ export interface ConfigOption {
 }
 
 const required = 'required';
+const manager = 'certificate-manager';
+const directory = 'directory';
 
 export const configOptions: readonly ConfigOption[] = [
   { path: 'version', what: 'version of this format', otherwise: required },
 
   { path: 'table.kind', what: 'where the records are: lmdb (files on this machine) or dynamodb', default: 'lmdb' },
-  { path: 'table.path', what: 'lmdb: folder of its files, relative to this file', default: 'certstandby-data' },
-  { path: 'table.name', what: 'dynamodb: name of the table', otherwise: 'required for dynamodb' },
-  { path: 'table.region', what: 'dynamodb: its region', otherwise: 'required for dynamodb' },
+  {
+    path: 'table.path',
+    of: 'lmdb',
+    what: 'folder of its files, relative to this file',
+    default: 'certstandby-data',
+  },
+  { path: 'table.name', of: 'dynamodb', what: 'name of the table', otherwise: required },
+  { path: 'table.region', of: 'dynamodb', what: 'its region', otherwise: required },
   {
     path: 'table.endpoint',
-    what: 'dynamodb: another address than that of the region',
+    of: 'dynamodb',
+    what: 'another address than that of the region',
     otherwise: 'that of the region',
   },
 
@@ -47,20 +57,51 @@ export const configOptions: readonly ConfigOption[] = [
   { path: 'serve.metrics.port', what: 'its port; 0 takes any free one', default: 9464 },
   { path: 'serve.stopWithin', what: 'how long a stop waits for passes under way', default: '20s' },
 
-  { path: 'stores.*.kind', what: 'which service it is: certificate-manager', otherwise: required },
-  { path: 'stores.*.instance', what: 'CRN of the instance', otherwise: required },
-  { path: 'stores.*.apiKey', what: 'where the API key stands: env:NAME or file:PATH', otherwise: required },
-  { path: 'stores.*.endpoint', what: 'address of the service', otherwise: 'the public one of the region' },
-  { path: 'stores.*.iam', what: 'where API keys are exchanged for tokens', default: 'https://iam.cloud.ibm.com' },
-  { path: 'stores.*.settles', what: 'how long an unanswered request may still take effect', default: '2m' },
-  { path: 'stores.*.listingLag', what: 'how long a listing may lag behind writes', default: '10s' },
-  { path: 'stores.*.readSettles', what: 'how long a direct read may lag behind writes', default: '0s' },
+  { path: 'stores.*.kind', what: 'what it is: certificate-manager or directory', otherwise: required },
+  { path: 'stores.*.instance', of: manager, what: 'CRN of the instance', otherwise: required },
+  {
+    path: 'stores.*.apiKey',
+    of: manager,
+    what: 'where the API key stands: env:NAME or file:PATH',
+    otherwise: required,
+  },
+  { path: 'stores.*.endpoint', of: manager, what: 'address of the service', otherwise: 'the public one of the region' },
+  {
+    path: 'stores.*.iam',
+    of: manager,
+    what: 'where API keys are exchanged for tokens',
+    default: 'https://iam.cloud.ibm.com',
+  },
+  {
+    path: 'stores.*.settles',
+    of: manager,
+    what: 'how long an unanswered request may still take effect',
+    default: '2m',
+  },
+  { path: 'stores.*.listingLag', of: manager, what: 'how long a listing may lag behind writes', default: '10s' },
+  { path: 'stores.*.readSettles', of: manager, what: 'how long a direct read may lag behind writes', default: '0s' },
   {
     path: 'stores.*.writesPerCertificatePerMinute',
+    of: manager,
     what: 'writes of one certificate in a minute to stay under, or unlimited',
     default: 5,
   },
-  { path: 'stores.*.requestsPerSecond', what: 'requests in a second to stay under', otherwise: 'no limit' },
+  {
+    path: 'stores.*.requestsPerSecond',
+    of: manager,
+    what: 'requests in a second to stay under',
+    otherwise: 'no limit',
+  },
+  { path: 'stores.*.path', of: directory, what: 'the folder, relative to this file', otherwise: required },
+  {
+    path: 'stores.*.id',
+    of: directory,
+    what: 'names it among all folders of all machines, for ever; stands in the marks on copies',
+    otherwise: required,
+  },
+  { path: 'stores.*.region', of: directory, what: 'where it lies, for policy.regions', default: 'local' },
+  { path: 'stores.*.quiet', of: directory, what: 'how long after a change the next one is waited for', default: '2s' },
+  { path: 'stores.*.keepVersions', of: directory, what: 'versions that stay beside the one in force', default: 3 },
 
   { path: 'links.*.primary', what: 'the store that is the truth', otherwise: required },
   { path: 'links.*.backups', what: 'the stores that hold the copies', otherwise: required },
@@ -108,11 +149,18 @@ export interface Setting {
 export function settingsOf(option: ConfigOption, written: Written): readonly Setting[] {
   const [before, after] = option.path.split('*') as [string, string?];
   const paths = after === undefined ? [option.path] : namesUnder(before, written).map((name) => before + name + after);
-  return paths.map((path) => {
+  return paths.flatMap((path) => {
     const found = written.get(path);
     if (found !== undefined) return { path, ...found };
+    if (option.of !== undefined && kindBeside(path, written) !== option.of) return [];
     return option.default === undefined ? { path } : { path, value: JSON.stringify(option.default) };
   });
+}
+
+function kindBeside(path: string, written: Written): string {
+  const kind = path.replace(/[^.]+$/, 'kind');
+  const standard = configOptions.find((option) => option.path === kind)?.default;
+  return JSON.parse(written.get(kind)?.value ?? JSON.stringify(standard ?? ''));
 }
 
 function namesUnder(prefix: string, written: Written): readonly string[] {
@@ -120,12 +168,10 @@ function namesUnder(prefix: string, written: Written): readonly string[] {
   return [...new Set(names.map((rest) => rest.split('.')[0] ?? ''))];
 }
 
-/** The whole configuration as a tree, defaults filled in. What belongs to the other kind of table is left out. */
+/** The whole configuration as a tree, defaults filled in. */
 export function effectiveSettings(written: Written): Record<string, unknown> {
   const whole: Record<string, unknown> = {};
-  const isDynamodb = written.get('table.kind')?.value === '"dynamodb"';
   for (const option of configOptions) {
-    if (option.path === 'table.path' && isDynamodb) continue;
     for (const { path, value } of settingsOf(option, written)) {
       if (value === undefined) continue;
       const keys = path.split('.');

@@ -67,7 +67,8 @@ function explain(setting: string | undefined, options: ConfigOptions, output: Ou
   }
   const { paint } = output;
   for (const { option, settings } of explained) {
-    output.line(`${paint.strong(option.path)}: ${option.what}`);
+    const kind = option.of === undefined ? '' : ` (${option.of})`;
+    output.line(`${paint.strong(option.path)}${kind}: ${option.what}`);
     const otherwise = option.default === undefined ? option.otherwise : JSON.stringify(option.default);
     output.line(paint.faint(`    default: ${otherwise === 'required' ? 'none, it must be given' : otherwise}`));
     for (const { path, value, line } of settings) {

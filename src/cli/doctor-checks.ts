@@ -56,13 +56,16 @@ export async function checkStore(
       const theirs = await diagnosis.clock({ signal: signal() });
       findings.push(good(name, `reached at ${diagnosis.address}`), ...checkClock(name, theirs, askedAt, now()));
     } catch (thrown) {
-      return [failed(name, thrown, `Try it: curl -sv ${diagnosis.address}`)];
+      const isUrl = /^https?:/.test(diagnosis.address);
+      return [
+        failed(name, thrown, isUrl ? `Try it: curl -sv ${diagnosis.address}` : `Try it: ls -ld ${diagnosis.address}`),
+      ];
     }
   }
   try {
     const { certificates, cursor } = await store.list({ signal: signal() });
     const number = `${count(certificates.length, 'certificate')}${cursor === undefined ? '' : ' on the first page'}`;
-    findings.push(good(name, `the credentials are accepted and may list: ${number}`));
+    findings.push(good(name, `may be listed: ${number}`));
     const [first] = certificates;
     if (part.primary && first !== undefined) findings.push(await checkFullRead(name, store, first.id, signal()));
   } catch (thrown) {
@@ -165,7 +168,10 @@ async function checkVerificationKey(
   state: LinkState | undefined,
   signal: AbortSignal,
 ): Promise<Finding> {
-  if (primary.notificationKey === undefined) return good(about, 'the primary signs no notifications');
+  if (primary.notificationKey === undefined) {
+    const how = primary.watch === undefined ? 'reconcile alone finds changes' : 'serve watches it for changes';
+    return good(about, `the primary sends no notifications; ${how}`);
+  }
   try {
     const theirs = await primary.notificationKey({ signal });
     const pinned = link.verificationKey;
@@ -198,18 +204,18 @@ async function checkChannel(
   primary: Store,
   context: { readonly signal: () => AbortSignal; readonly registerLine: string; readonly register?: string },
 ): Promise<Finding[]> {
-  const { diagnosis } = primary;
-  if (diagnosis === undefined) return [];
+  const { channels, registerChannel } = primary.diagnosis ?? {};
+  if (channels === undefined) return [];
   const { signal, register, registerLine } = context;
   const path = `/callback/${link.name}`;
   const wanted = register === undefined ? undefined : `${register.replace(/\/+$/, '')}${path}`;
   const fits = (endpoint: string) => (wanted === undefined ? pathOf(endpoint) === path : endpoint === wanted);
   try {
-    const find = async () => (await diagnosis.channels({ signal: signal() })).filter(({ endpoint }) => fits(endpoint));
+    const find = async () => (await channels({ signal: signal() })).filter(({ endpoint }) => fits(endpoint));
     let found = await find();
     let how = 'the primary notifies';
     if (found.length === 0 && wanted !== undefined) {
-      await diagnosis.registerChannel(wanted, { signal: signal() });
+      await registerChannel?.(wanted, { signal: signal() });
       found = await find();
       how = 'registered: the primary now notifies';
     }

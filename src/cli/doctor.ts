@@ -78,7 +78,7 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
   stopping.throwIfAborted();
 
   const { openStores } = await import('../compose.ts');
-  const opened = openStores(config, runtime);
+  const opened = await openStores(config, runtime);
   const context = {
     now: runtime.now,
     signal: () => AbortSignal.any([stopping, AbortSignal.timeout(patienceMs)]),

@@ -67,7 +67,7 @@ export async function serve(options: ServeOptions, host: Host): Promise<void> {
     const { monitor, server } = await listen(config, { program, metrics, tls, log, closing });
     const work = startWork(config, { program, metrics, tls, log, stopping });
     closing.splice(1, 0, work.stop);
-    const callbacks = program.links.map((link) => `${server.url}/callback/${link.name}`);
+    const callbacks = program.callbacks.map((link) => `${server.url}/callback/${link}`);
     log('info', 'serving', { version, callbacks, monitor: monitor.url });
     await aborted(stopping);
     log('info', 'stopping', { signal: asCodedError(stopping.reason).fields.signal });
@@ -125,13 +125,19 @@ function startWork(config: Config, parts: Parts & { readonly stopping: AbortSign
   const { program, tls, log } = parts;
   const { sweepEveryMs, reconcileEveryMs } = config.worker;
   const reconcileAll = () => Promise.all(program.links.map((link) => reconcileLink(link, parts)));
+  const watching = program.watch();
   const first = program.sweep().then(reconcileAll);
   const tasks = [
     every({ name: 'sweep', periodMs: sweepEveryMs, runtime, log }, program.sweep),
     every({ name: 'reconcile', periodMs: reconcileEveryMs, runtime, log }, reconcileAll),
     every({ name: 'tls', periodMs: tlsReloadMs, runtime, log }, async () => tls?.reload()),
   ];
-  return { stop: () => Promise.all([first, ...tasks.map((task) => task.stop())]) };
+  return {
+    stop() {
+      watching.close();
+      return Promise.all([first, ...tasks.map((task) => task.stop())]);
+    },
+  };
 }
 
 /** Reconciles one link. Never throws: one that fails neither hides the others nor is hidden by them. */

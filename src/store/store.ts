@@ -52,6 +52,12 @@ export interface Store {
    */
   asKept(metadata: DescriptiveMetadata, mark: Mark | undefined): DescriptiveMetadata;
 
+  /**
+   * Calls this with the id of each certificate that changes, where the store can be watched from this process and sends no
+   * notifications. Each is only a reason to look; some may be missed.
+   */
+  watch?(changed: (certificate: string) => void): { close(): void };
+
   /** PEM of the public key that verifies this store's notifications, where it sends any. Throws a coded error. */
   notificationKey?(options?: CallOptions): Promise<string>;
 
@@ -59,18 +65,21 @@ export interface Store {
   readonly diagnosis?: StoreDiagnosis;
 }
 
-/** For `doctor`: questions to a service about itself and our rights there. None of them changes anything, except `registerChannel`. All throw coded errors. */
+/**
+ * For `doctor`: questions to a store about itself and our rights there. None of them changes anything, except `registerChannel`.
+ * All throw coded errors. One that sends no notifications has no channels.
+ */
 export interface StoreDiagnosis {
-  /** Where the service is asked, for people. */
+  /** Where it is, for people: an address or a path. */
   readonly address: string;
   /** What time it is there, epoch milliseconds, by a request that needs no rights; `undefined` if it does not say. */
   clock(options?: CallOptions): Promise<number | undefined>;
   /** Whether our credentials may import: asked by an import of nothing, which no service takes; it refuses the content, or the caller. */
   mayImport(options?: CallOptions): Promise<boolean>;
   /** Where it sends notifications. */
-  channels(options?: CallOptions): Promise<readonly NotificationChannel[]>;
+  channels?(options?: CallOptions): Promise<readonly NotificationChannel[]>;
   /** Has it send notifications there too. Repeating it makes a second channel. */
-  registerChannel(endpoint: string, options?: CallOptions): Promise<void>;
+  registerChannel?(endpoint: string, options?: CallOptions): Promise<void>;
 }
 
 export interface NotificationChannel {

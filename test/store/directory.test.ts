@@ -1,0 +1,257 @@
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { CertificatePem } from '../../src/certificate/certificate.ts';
+import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
+import { parseContent } from '../../src/certificate/pem.ts';
+import { limits } from '../../src/limits.ts';
+import { systemRuntime } from '../../src/runtime.ts';
+import { type DirectoryStoreOptions, directoryStore } from '../../src/store/directory.ts';
+import { testCertificate } from '../support/certificates.ts';
+import { liveFolder } from '../support/live-folder.ts';
+import { storeContract } from './contract.ts';
+
+storeContract(
+  'directory',
+  async () => {
+    const path = mkdtempSync(join(tmpdir(), 'certstandby-directory-'));
+    return {
+      store: directoryStore({ id: 'contract', path, region: 'here', runtime: systemRuntime, pageSize: 3 }),
+      unknownId: 'nowhere',
+      close: async () => rmSync(path, { recursive: true, force: true }),
+    };
+  },
+  { lacks: { importIsIdempotent: 'another import is another folder', uniqueNames: 'a folder has a name of its own' } },
+);
+
+let folder: string;
+let now = 0;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'certstandby-directory-'));
+  now = Date.now() + 60_000;
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const make = (path: string, options: Partial<DirectoryStoreOptions> = {}) =>
+  directoryStore({ id: 'web-1', path, region: 'here', runtime: { ...systemRuntime, now: () => now }, ...options });
+const described = { name: 'Shop, the *.one', description: '', tags: [] };
+const mark = { store: 'directory:web-1', certificate: 'shop' };
+const prints = (pem: CertificatePem) => fingerprintOf(parseContent(pem));
+
+describe('a folder that certbot keeps', () => {
+  it('is read as it is, through its links; the README is no certificate', async () => {
+    const certbot = liveFolder(folder);
+    const pem = await testCertificate({ domains: ['shop.example.test'] });
+    certbot.renew('shop.example.test', pem);
+    const store = make(certbot.live);
+    const { certificates } = await store.list({});
+    expect(certificates).toMatchObject([
+      { id: 'shop.example.test', name: 'shop.example.test', description: '', tags: [] },
+    ]);
+    expect(certificates[0]?.domains).toEqual(['shop.example.test']);
+    const reading = await store.read('shop.example.test');
+    expect(reading.state === 'present' && fingerprintOf(reading.value.content)).toBe(prints(pem));
+  });
+
+  it('has another revision after each renewal', async () => {
+    const certbot = liveFolder(folder);
+    const revision = async () => (await make(certbot.live).list({})).certificates[0]?.revision;
+    certbot.renew('shop', await testCertificate());
+    const before = await revision();
+    expect(await revision()).toBe(before);
+    certbot.renew('shop', await testCertificate());
+    expect(await revision()).not.toBe(before);
+  });
+
+  it('is not read between two files of one change, nor for a while after the last', async () => {
+    const certbot = liveFolder(folder);
+    const [old, renewed] = [await testCertificate(), await testCertificate()];
+    certbot.renew('shop', old);
+    const store = make(certbot.live, { quietMs: 5_000 });
+    expect((await store.read('shop')).state).toBe('present');
+    const number = certbot.write('shop', renewed);
+    for (const kind of ['cert', 'chain', 'fullchain', 'privkey'] as const) {
+      certbot.link('shop', kind, number);
+      now = Date.now() + 1_000;
+      const between = await store.read('shop');
+      expect(between).toMatchObject({ state: 'unreadable', error: { code: 'store_unavailable' } });
+      if (between.state === 'unreadable') expect(between.error.fields.retryAfterMs).toBeLessThanOrEqual(5_000);
+    }
+    now = Date.now() + 6_000;
+    const after = await store.read('shop');
+    expect(after.state === 'present' && fingerprintOf(after.value.content)).toBe(prints(renewed));
+  });
+
+  it('is neither written to nor removed', async () => {
+    const certbot = liveFolder(folder);
+    certbot.renew('shop', await testCertificate());
+    const store = make(certbot.live);
+    const content = parseContent(await testCertificate());
+    await expect(store.reimport('shop', content)).rejects.toMatchObject({ code: 'store_refused' });
+    await expect(store.updateMetadata('shop', described, mark)).rejects.toMatchObject({ code: 'store_refused' });
+    await expect(store.delete('shop')).rejects.toMatchObject({ code: 'store_refused' });
+    expect(readdirSync(join(certbot.live, 'shop')).sort()).toEqual([
+      'cert.pem',
+      'chain.pem',
+      'fullchain.pem',
+      'privkey.pem',
+    ]);
+  });
+});
+
+describe('a folder of another layout', () => {
+  it.each([
+    ['tls.crt and tls.key, as Kubernetes mounts a secret', 'tls.crt', 'tls.key'],
+    ['fullchain.pem and privkey.pem', 'fullchain.pem', 'privkey.pem'],
+  ])('may have %s', async (_, certificate, key) => {
+    const pem = await testCertificate();
+    mkdirSync(join(folder, 'shop'));
+    writeFileSync(join(folder, 'shop', certificate), pem.certificate + (pem.intermediate ?? ''));
+    writeFileSync(join(folder, 'shop', key), pem.privateKey?.reveal() ?? '');
+    const reading = await make(folder).read('shop');
+    expect(reading.state === 'present' && fingerprintOf(reading.value.content)).toBe(prints(pem));
+  });
+
+  it('is listed even where it cannot be understood, and a read says what is wrong', async () => {
+    mkdirSync(join(folder, 'broken'));
+    writeFileSync(join(folder, 'broken', 'fullchain.pem'), 'no certificate\n');
+    mkdirSync(join(folder, 'empty'));
+    mkdirSync(join(folder, 'huge'));
+    writeFileSync(join(folder, 'huge', 'fullchain.pem'), Buffer.alloc(limits.storeFileBytes + 1));
+    const store = make(folder);
+    expect((await store.list({})).certificates.map(({ id }) => id)).toEqual(['broken', 'huge']);
+    expect(await store.read('broken')).toMatchObject({
+      state: 'unreadable',
+      error: { code: 'store_content_unreadable' },
+    });
+    expect(await store.read('huge')).toMatchObject({ state: 'unreadable', error: { code: 'certificate_too_large' } });
+    expect(await store.read('empty')).toEqual({ state: 'absent' });
+  });
+});
+
+describe('a folder as a backup', () => {
+  it('holds each copy as certbot lays it out, keys for their owner alone, behind one link', async () => {
+    const pem = await testCertificate();
+    const { id } = await make(folder).import({ content: parseContent(pem), metadata: described, mark });
+    expect(id).toMatch(/^shop-the-.one-[0-9a-f]{8}$/);
+    const at = (name: string) => join(folder, id, 'current', name);
+    expect(readlinkSync(join(folder, id, 'current'))).toBe('versions/1');
+    expect(readFileSync(at('cert.pem'), 'utf8')).toBe(pem.certificate);
+    expect(readFileSync(at('fullchain.pem'), 'utf8')).toBe(pem.certificate + (pem.intermediate ?? ''));
+    expect(readFileSync(at('privkey.pem'), 'utf8')).toBe(pem.privateKey?.reveal());
+    expect(statSync(at('privkey.pem')).mode & 0o777).toBe(0o600);
+    expect(statSync(join(folder, id, 'versions', '1')).mode & 0o777).toBe(0o700);
+    expect(JSON.parse(readFileSync(join(folder, id, 'certstandby.json'), 'utf8'))).toMatchObject({
+      format: 1,
+      name: 'Shop, the *.one',
+      mark: 'certstandby:1 directory:web-1 shop',
+    });
+  });
+
+  it('keeps the versions before the one in force, as many as asked', async () => {
+    const store = make(folder, { keepVersions: 2 });
+    const pems = [];
+    for (let count = 0; count < 5; count += 1) pems.push(await testCertificate());
+    const contents = pems.map(parseContent);
+    const { id } = await store.import({ content: contents[0] as never, metadata: described });
+    for (const content of contents.slice(1)) await store.reimport(id, content);
+    expect(readdirSync(join(folder, id, 'versions')).sort()).toEqual(['3', '4', '5']);
+    expect(readFileSync(join(folder, id, 'versions', '4', 'cert.pem'), 'utf8')).toBe(pems[3]?.certificate);
+    expect(readdirSync(join(folder, id)).sort()).toEqual(['certstandby.json', 'current', 'versions']);
+  });
+
+  it('is read whole at every moment of a change', async () => {
+    const store = make(folder);
+    const contents = [parseContent(await testCertificate()), parseContent(await testCertificate())] as const;
+    const { id } = await store.import({ content: contents[0], metadata: described });
+    const known = contents.map(fingerprintOf);
+    let writing = true;
+    const writes = (async () => {
+      for (let count = 0; count < 20; count += 1) await store.reimport(id, contents[count % 2 === 0 ? 1 : 0]);
+      writing = false;
+    })();
+    while (writing) {
+      const reading = await store.read(id);
+      if (reading.state === 'present') expect(known).toContain(fingerprintOf(reading.value.content));
+      else expect(reading).toMatchObject({ state: 'unreadable', error: { code: 'store_unavailable' } });
+    }
+    await writes;
+  });
+
+  it('is not written to where somebody has put something else in the place of the link', async () => {
+    const store = make(folder);
+    const content = parseContent(await testCertificate());
+    const { id } = await store.import({ content, metadata: described });
+    rmSync(join(folder, id, 'current'));
+    mkdirSync(join(folder, id, 'current'));
+    writeFileSync(join(folder, id, 'current', 'in the way'), '');
+    await expect(store.reimport(id, content)).rejects.toMatchObject({ code: 'store_refused' });
+    expect(readdirSync(join(folder, id, 'versions'))).toEqual(['1']);
+  });
+
+  it('refuses what another version of this program has written, by name', async () => {
+    const store = make(folder);
+    const { id } = await store.import({ content: parseContent(await testCertificate()), metadata: described, mark });
+    writeFileSync(join(folder, id, 'certstandby.json'), '{"format":2}');
+    const reading = await store.readMetadata(id);
+    expect(reading).toMatchObject({ state: 'unreadable', error: { code: 'store_content_unreadable' } });
+    if (reading.state === 'unreadable') expect(reading.error.message).toContain('certstandby.json is not of format 1');
+    await expect(store.findByMark?.(mark)).rejects.toMatchObject({ code: 'store_content_unreadable' });
+    expect((await store.list({})).certificates).toMatchObject([{ id, name: id }]);
+  });
+});
+
+it.each(['../outside', '..', '.', '.hidden', 'a/b', '', 'a\0b', '/etc'])('knows no certificate %j', async (id) => {
+  const inside = join(folder, 'store');
+  mkdirSync(inside);
+  mkdirSync(join(folder, 'outside'));
+  writeFileSync(join(folder, 'outside', 'fullchain.pem'), (await testCertificate()).certificate);
+  const store = make(inside);
+  expect(await store.read(id)).toEqual({ state: 'absent' });
+  await store.delete(id);
+  await expect(store.reimport(id, parseContent(await testCertificate()))).rejects.toMatchObject({ code: 'store_gone' });
+  expect(readdirSync(join(folder, 'outside'))).toEqual(['fullchain.pem']);
+});
+
+it('tells a folder that is not there from one that is empty', async () => {
+  const gone = make(join(folder, 'not-mounted'));
+  expect(await gone.read('shop')).toMatchObject({ state: 'unreadable', error: { code: 'store_unavailable' } });
+  await expect(gone.list({})).rejects.toThrow(
+    /^the folder .+not-mounted is not there: mount it, or make it \(mkdir -m 700/,
+  );
+  const content = parseContent(await testCertificate());
+  await expect(gone.import({ content, metadata: described })).rejects.toMatchObject({ code: 'store_unavailable' });
+  expect(readdirSync(folder)).toEqual([]);
+  expect((await make(folder).list({})).certificates).toEqual([]);
+});
+
+describe('watched', () => {
+  it('tells of a certificate once after all files of a change, of a new one, and of one that is gone', async () => {
+    const certbot = liveFolder(folder);
+    certbot.renew('shop', await testCertificate());
+    const told: string[] = [];
+    const watch = make(certbot.live, { quietMs: 100 }).watch?.((id) => told.push(id));
+    try {
+      certbot.renew('shop', await testCertificate());
+      await expect.poll(() => told).toEqual(['shop']);
+      certbot.renew('api', await testCertificate());
+      await expect.poll(() => told).toEqual(['shop', 'api']);
+      certbot.remove('shop');
+      await expect.poll(() => told).toEqual(['shop', 'api', 'shop']);
+      symlinkSync('nowhere', join(certbot.live, '.hidden'));
+    } finally {
+      watch?.close();
+    }
+  });
+});
