@@ -38,6 +38,8 @@ const rooms = {
     '^src/notification/event\\.ts$',
     '^src/receiver/listen\\.ts$',
   ],
+  // It stands in for the servers that would use the copies, and asks nothing but the backups.
+  drill: [ground, '^src/certificate/', '^src/store/store\\.ts$', '^src/replication/shared-listing\\.ts$'],
   // It plays a service of somebody else: if it shared the client's code, a wrong assumption would agree with itself.
   instance: [
     ground,

@@ -1,7 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import type { Config, LinkConfig, StoreConfig, TableConfig } from './config.ts';
+import { type Config, defaultDrill, type LinkConfig, type StoreConfig, type TableConfig } from './config.ts';
 import { inProcessDispatch } from './dispatch/in-process.ts';
+import type { DrillOptions } from './drill/drill.ts';
+import type { KeptDrill } from './drill/keep.ts';
+import type { DrillReport } from './drill/report.ts';
 import { asCodedError, CodedError } from './errors.ts';
 import { certificateRows } from './instance/certificate-rows.ts';
 import { certificateUpkeep } from './instance/certificate-upkeep.ts';
@@ -54,11 +57,26 @@ export { startMonitorServer } from './monitor/server.ts';
 export { startReceiverServer } from './receiver/node-host.ts';
 export { type TlsFiles, tlsFiles } from './receiver/tls-files.ts';
 export { linkRecords } from './records/link-records.ts';
-export type { LinkStatus, PassReport, Plan, PlanLine, ReconcileReport, Standing, VerifyFinding, VerifyReport };
+export type {
+  KeptDrill,
+  LinkStatus,
+  PassReport,
+  Plan,
+  PlanLine,
+  ReconcileReport,
+  Standing,
+  VerifyFinding,
+  VerifyReport,
+};
 
 /** A development CA. Loaded only when one is wanted: what makes certificates is slow to load. */
 export async function createDevelopmentCa(options: DevelopmentCaOptions): Promise<DevelopmentCa> {
   return (await import('./instance/development-ca.ts')).createDevelopmentCa(options);
+}
+
+/** The report in a signed file of a drill. Throws `drill_report_changed` and `drill_report_unreadable`. */
+export async function checkDrillReport(text: string, publicKeyPem: string): Promise<DrillReport> {
+  return (await import('./drill/report.ts')).checkReport(text, publicKeyPem);
 }
 
 /** The metrics of a process. Loaded only where somebody watches. */
@@ -164,6 +182,13 @@ export async function compose(config: Config, options: ComposeOptions) {
     brakeOf: (link: Link, { comparison }: Plan) => brakeOf(link, comparison, runtime.now()),
     /** Proves one link by reading both sides. */
     verify: (link: Link, given: VerifyOptions = {}): Promise<VerifyReport> => verify(worker, link, given),
+    /** Serves the copies of one link to a client, as `configuration.drill` says, signs and keeps what came of it. */
+    async drill(link: Link, given: Omit<DrillOptions, 'trust'> & { readonly trust?: string } = {}): Promise<KeptDrill> {
+      const { drillAndKeep } = await import('./drill/keep.ts');
+      const kept = await drillAndKeep(runtime, link, { ...(config.drill ?? defaultDrill), ...given });
+      await linkRows.saveDrill(link.name, kept.summary);
+      return kept;
+    },
     /** How one link stands, from the table alone. */
     status: (link: Link): Promise<LinkStatus> => statusOf(worker, link),
     /** How one certificate stands, by its record. */

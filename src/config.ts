@@ -109,6 +109,14 @@ export const configFileSchema = z.strictObject({
       stopWithin: z.optional(duration),
     }),
   ),
+  drill: z.optional(
+    z.strictObject({
+      folder: z.optional(z.string()),
+      trust: z.optional(z.string()),
+      every: z.optional(period),
+      sample: z.optional(z.int().check(z.minimum(1))),
+    }),
+  ),
   stores: z.record(name, z.discriminatedUnion('kind', [certificateManagerStore, directoryStoreSchema])),
   links: z.record(name, link),
 });
@@ -182,12 +190,28 @@ export const defaultServe: ServeConfig = {
   stopWithinMs: 20_000,
 };
 
+/** How drills are made. */
+export interface DrillConfig {
+  /** Where reports and the key that signs them are. */
+  readonly folder: string;
+  /** PEM file of the authorities to trust; absent: those that Node brings. */
+  readonly trust?: string;
+  /** How often `serve` drills; absent: never. */
+  readonly everyMs?: number;
+  /** So many copies of each backup; absent: all. */
+  readonly sample?: number;
+}
+
+export const defaultDrill: DrillConfig = { folder: 'drills' };
+
 export interface Config {
   readonly table: TableConfig;
   readonly receiver: { readonly host: string; readonly port: number };
   readonly worker: { readonly concurrency: number; readonly sweepEveryMs: number; readonly reconcileEveryMs: number };
   /** Absent: `defaultServe`. */
   readonly serve?: ServeConfig;
+  /** Absent: `defaultDrill`. */
+  readonly drill?: DrillConfig;
   readonly stores: readonly StoreConfig[];
   readonly links: readonly LinkConfig[];
 }
@@ -515,6 +539,7 @@ function toConfig(file: ConfigFile, references: ReadonlyMap<string, string>, fol
       reconcileEveryMs: milliseconds(file.worker?.reconcileEvery) ?? 3_600_000,
     },
     ...(file.serve === undefined ? {} : { serve: toServe(file.serve, folder) }),
+    drill: toDrill(file.drill ?? {}, folder),
     stores,
     links,
   };
@@ -529,6 +554,18 @@ function toServe({ tls, behindProxy, metrics, stopWithin }: NonNullable<ConfigFi
     metrics: { host: host ?? defaultServe.metrics.host, port: port ?? defaultServe.metrics.port },
     stopWithinMs: milliseconds(stopWithin) ?? defaultServe.stopWithinMs,
   };
+}
+
+function toDrill(
+  { folder: reports = 'drills', trust, every, sample }: NonNullable<ConfigFile['drill']>,
+  folder: string,
+) {
+  return withoutUndefined({
+    folder: resolve(folder, reports),
+    trust: trust === undefined ? undefined : resolve(folder, trust),
+    everyMs: milliseconds(every),
+    sample,
+  }) as DrillConfig;
 }
 
 /** Copies of deleted certificates go after 30 days, a twentieth of all copies at once, unless the policy says otherwise. */

@@ -240,6 +240,21 @@ export const errorRegistry = {
     remedy: 'Type the recovery text again, as it was shown when the root key was made.',
   },
 
+  // Drills: reports and the key that signs them.
+  drill_report_unreadable: {
+    ...request,
+    status: 400,
+    exit: 2,
+    remedy: 'Give a report as certstandby drill has written it: the .json file, not the page.',
+  },
+  drill_report_changed: {
+    ...request,
+    status: 400,
+    exit: 6,
+    remedy: 'Trust nothing in it. Find the report where it was first written, or drill again.',
+  },
+  drill_key_unusable: { ...configuration, remedy: 'Mend the folder of reports (drill.folder) or its signing.key.' },
+
   // The instance of our own: what its REST API answers.
   instance_unauthorized: {
     ...request,

@@ -59,6 +59,7 @@ describe('a good file', () => {
     const { stores, ...rest } = parseConfig(smallest, sources);
     expect(rest).toEqual({
       table: { kind: 'lmdb', path: '/etc/certstandby/certstandby-data' },
+      drill: { folder: '/etc/certstandby/drills' },
       receiver: { host: '127.0.0.1', port: 8480 },
       worker: { concurrency: 16, sweepEveryMs: 60_000, reconcileEveryMs: 3_600_000 },
       links: [
@@ -354,6 +355,13 @@ extra: true
     const text = changed('apiKey: env:FRANKFURT_KEY', `apiKey: env:FRANKFURT_KEY, endpoint: "${endpoint}"`);
     expect(mistakesIn(text)).toHaveLength(count);
   });
+});
+
+it('may say how drills are made, with paths beside the file', () => {
+  const text = `drill: { folder: reports, trust: /ca.pem, every: 7d, sample: 50 }\n${smallest}`;
+  const everyMs = 7 * 86_400_000;
+  const drill = { folder: '/etc/certstandby/reports', trust: '/ca.pem', everyMs, sample: 50 };
+  expect(parseConfig(text, sources).drill).toEqual(drill);
 });
 
 describe('a directory', () => {

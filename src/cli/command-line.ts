@@ -38,6 +38,11 @@ export const commandEntries: readonly CommandEntry[] = [
     load: async () => (await import('./verify.ts')).verifyCommand,
   },
   {
+    name: 'drill',
+    description: 'serve every copy to a client, from the backups alone, and sign what came of it',
+    load: async () => (await import('./drill.ts')).drillCommand,
+  },
+  {
     name: 'status',
     description: 'say how every link stands: what is equal, what is behind, what is stuck and why',
     load: async () => (await import('./status.ts')).statusCommand,

@@ -57,6 +57,11 @@ export const configOptions: readonly ConfigOption[] = [
   { path: 'serve.metrics.port', what: 'its port; 0 takes any free one', default: 9464 },
   { path: 'serve.stopWithin', what: 'how long a stop waits for passes under way', default: '20s' },
 
+  { path: 'drill.folder', what: 'where reports of drills and the key that signs them are', default: 'drills' },
+  { path: 'drill.trust', what: 'PEM file of the authorities to trust in a drill', otherwise: 'those that Node brings' },
+  { path: 'drill.every', what: 'how often serve drills', otherwise: 'never' },
+  { path: 'drill.sample', what: 'so many copies of each backup in one drill', otherwise: 'all' },
+
   { path: 'stores.*.kind', what: 'what it is: certificate-manager or directory', otherwise: required },
   { path: 'stores.*.instance', of: manager, what: 'CRN of the instance', otherwise: required },
   {

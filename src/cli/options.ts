@@ -15,6 +15,13 @@ export function portNumber(text: string): number {
   return port;
 }
 
+/** A whole number above 0. Throws what the command line prints. */
+export function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1) throw usage(`${text} is not a whole number above 0`);
+  return value;
+}
+
 /** Seconds, a day at the most. Throws what the command line prints. */
 export function seconds(text: string): number {
   const value = Number(text);

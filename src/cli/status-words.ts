@@ -22,6 +22,7 @@ export function judgeStatus(status: LinkStatus, reconcileEveryMs: number, nameOf
     ...reconcileWords(status, reconcileEveryMs, nameOf),
     ...certificateWords(status),
     ...verifyWords(status),
+    ...drillWords(status),
   ];
   const { counts, verify, reconcile, now } = status;
   const proven =
@@ -100,6 +101,21 @@ function certificateWords({ counts, expired, oldestUnreplicated, now }: LinkStat
   if (expired > 0)
     wrong.push({ words: `${count(expired, 'certificate')} expired in the primary`, exit: exits.certificates });
   return wrong;
+}
+
+function drillWords({ drill, now }: LinkStatus): Judged['wrong'] {
+  if (drill === undefined || drill.failed + drill.notDrilled === 0) return [];
+  const examples = drill.examples.map((example) => `\n  ${clean(example)}`).join('');
+  const found = [
+    ...(drill.failed > 0 ? [`${count(drill.failed, 'copy', 'copies')} would not serve`] : []),
+    ...(drill.notDrilled > 0 ? [`${count(drill.notDrilled, 'backup')} could not be drilled`] : []),
+  ];
+  return [
+    {
+      words: `the last drill, ${ago(now, drill.completedAt)}: ${found.join(', ')}${examples}`,
+      exit: exits.certificates,
+    },
+  ];
 }
 
 function verifyWords({ verify, now }: LinkStatus): Judged['wrong'] {

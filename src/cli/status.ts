@@ -46,7 +46,7 @@ async function showLink(program: Program, link: Link, output: Output): Promise<n
 
 /** The figures, a line each, whether they are good or not. */
 function figures(status: LinkStatus, nameOf: (store: string) => string): readonly string[] {
-  const { backups, lag, reconcile, nextExpiry, verify, fullCopy, counts, now } = status;
+  const { backups, lag, reconcile, nextExpiry, verify, drill, fullCopy, counts, now } = status;
   const lines = backups.map(({ store, equal, behind }) => `${nameOf(store)}: ${equal} equal, ${behind} behind`);
   if (lag !== undefined) {
     const { p50Ms, p99Ms, maxMs, of } = lag;
@@ -64,6 +64,9 @@ function figures(status: LinkStatus, nameOf: (store: string) => string): readonl
     const states = Object.entries(verify.counts).map(([state, number]) => `${number} ${state}`);
     lines.push(`verified: ${ago(now, verify.completedAt)}: ${states.join(', ') || 'nothing was there'}`);
   } else lines.push('verified: never');
+  if (drill !== undefined)
+    lines.push(`drilled: ${ago(now, drill.completedAt)}: ${drill.served} of ${drill.kept} served`);
+  else lines.push('drilled: never');
   if (nextExpiry !== undefined)
     lines.push(
       `next expiry: ${clean(nextExpiry.name)} in ${duration(nextExpiry.at - now)} (${new Date(nextExpiry.at).toISOString().slice(0, 10)})`,

@@ -62,6 +62,19 @@ const verifySchema = z.object({
 });
 export type VerifySummary = z.infer<typeof verifySchema>;
 
+/** What the last drill of a link came to, as status shows it. */
+const drillSchema = z.object({
+  completedAt: z.number(),
+  kept: z.number(),
+  served: z.number(),
+  failed: z.number(),
+  /** Backups that could not be drilled. */
+  notDrilled: z.number(),
+  /** The first failures, in words. */
+  examples: z.array(z.string()),
+});
+export type DrillSummary = z.infer<typeof drillSchema>;
+
 /** What one finished comparison leaves for status. */
 export interface CompletedReconcile {
   readonly listed: number;
@@ -73,12 +86,13 @@ export interface CompletedReconcile {
 }
 
 /**
- * One row for each link: the lease of the one reconcile that may run, its progress, and how the last one ended; and one for the
- * last verify. A second reconcile would be harmless, since asking twice is; the lease gives it a clear answer instead.
+ * One row for each link: the lease of the one reconcile that may run, its progress, and how the last one ended; and one each for the
+ * last verify and the last drill. A second reconcile would be harmless, since asking twice is; the lease gives it a clear answer instead.
  */
 export function reconcileRecords(table: Table) {
   const keyOf = (link: string): Key => ({ partition: 'reconcile.1', sort: link });
   const verifyKeyOf = (link: string): Key => ({ partition: 'verify.1', sort: link });
+  const drillKeyOf = (link: string): Key => ({ partition: 'drill.1', sort: link });
 
   function parse<T>(schema: z.ZodMiniType<T>, link: string, row: unknown): T {
     const parsed = schema.safeParse(row);
@@ -162,6 +176,16 @@ export function reconcileRecords(table: Table) {
 
     async saveVerify(link: string, summary: VerifySummary): Promise<void> {
       await table.update(verifyKeyOf(link), { set: { ...summary } });
+    },
+
+    async saveDrill(link: string, summary: DrillSummary): Promise<void> {
+      await table.update(drillKeyOf(link), { set: { ...summary } });
+    },
+
+    /** What the last drill came to; `undefined` if there was none. */
+    async lastDrill(link: string): Promise<DrillSummary | undefined> {
+      const row = await table.get(drillKeyOf(link));
+      return row && parse(drillSchema, link, row);
     },
 
     /** What the last verify that came to its end found; `undefined` if there was none. */

@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../errors.ts';
 import type { LinkRecords } from '../records/link-records.ts';
-import type { Brake, ReconcileState, VerifySummary } from '../records/reconcile-records.ts';
+import type { Brake, DrillSummary, ReconcileState, VerifySummary } from '../records/reconcile-records.ts';
 import type { ReplicationRecord } from '../records/replication-record.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
@@ -58,6 +58,8 @@ export interface LinkStatus {
     readonly brake?: Brake;
   };
   readonly verify?: VerifySummary;
+  /** What the last drill came to. */
+  readonly drill?: DrillSummary;
   /** How long a copy of everything into an empty backup takes under the stated limits, and whose limit that is; absent: no store states one. */
   readonly fullCopy?: { readonly ms: number; readonly store: string };
 }
@@ -69,10 +71,11 @@ const lagWindowMs = 30 * 24 * 3_600_000;
 /** What is known of a link, from the table alone: no store is asked. Throws what the table throws. */
 export async function statusOf({ records, links, runtime }: StatusKeeper, link: Link): Promise<LinkStatus> {
   const now = runtime.now();
-  const [reconciled, state, verify] = await Promise.all([
+  const [reconciled, state, verify, drill] = await Promise.all([
     links.reconciled(link.name),
     links.reconcileState(link.name),
     links.lastVerify(link.name),
+    links.lastDrill(link.name),
   ]);
   // What changed before the link began was copied when it began: its lag would be the age of the estate.
   const first = await links.firstReconciledAt(link.name);
@@ -102,6 +105,7 @@ export async function statusOf({ records, links, runtime }: StatusKeeper, link: 
       ...(brake === undefined ? {} : { brake }),
     },
     ...(verify === undefined ? {} : { verify }),
+    ...(drill === undefined ? {} : { drill }),
     ...(fullCopy === undefined ? {} : { fullCopy }),
   };
 }

@@ -70,6 +70,7 @@ const faults: readonly (readonly [string, string, ...string[]])[] = [
     'notification-kinds-only-in-compose',
     'receiver-imports-only',
   ],
+  ['src/drill/planted.ts', `import '../records/replication-records.ts';`, 'drill-imports-only'],
   ['src/monitor/planted.ts', `import '../records/replication-records.ts';`, 'monitor-imports-only'],
   ['src/instance/planted.ts', `import '../store/mark.ts';`, 'instance-imports-only'],
   [

@@ -1,0 +1,50 @@
+import { createPublicKey, generateKeyPairSync } from 'node:crypto';
+import { chmodSync, linkSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { CodedError } from '../errors.ts';
+import { Secret } from '../secret.ts';
+import { pemOf } from './report.ts';
+
+/** Files in the folder of reports: the key that signs them, and its public half to be kept somewhere else. */
+const signingKeyFile = 'signing.key';
+const publicKeyFile = 'signing.pub';
+
+/**
+ * The Ed25519 key that signs reports in this folder. Made on first use, mode 0600, with its public half beside it. Throws
+ * `drill_key_unusable` if others may read it, or it is not what was written.
+ */
+export function openSigningKey(folder: string): { readonly privateKey: Secret; readonly publicKey: string } {
+  const path = join(folder, signingKeyFile);
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeOnce(path, dirname(path));
+    const { mode } = statSync(path);
+    if ((mode & 0o077) !== 0 && process.platform !== 'win32') {
+      throw new CodedError('drill_key_unusable', `${path} may be read or changed by others: chmod 600 ${path}`);
+    }
+    const privateKey = new Secret(readFileSync(path, 'utf8'));
+    const publicKey = pemOf(createPublicKey(privateKey.reveal()));
+    writeFileSync(join(folder, publicKeyFile), publicKey);
+    return { privateKey, publicKey };
+  } catch (cause) {
+    if (cause instanceof CodedError) throw cause;
+    const { code = 'error' } = cause as NodeJS.ErrnoException;
+    throw new CodedError('drill_key_unusable', `${path} cannot be read or made (${code})`, { cause });
+  }
+}
+
+/** Under its own name it appears whole, and only if there is none. */
+function makeOnce(path: string, folder: string): void {
+  if (statSync(path, { throwIfNoEntry: false }) !== undefined) return;
+  const fresh = join(folder, `.${signingKeyFile}.${process.pid}`);
+  const { privateKey } = generateKeyPairSync('ed25519');
+  try {
+    writeFileSync(fresh, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
+    chmodSync(fresh, 0o600);
+    linkSync(fresh, path);
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== 'EEXIST') throw thrown;
+  } finally {
+    rmSync(fresh, { force: true });
+  }
+}
