@@ -1,12 +1,13 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { CreateKeyCommand, DecryptCommand, KMSClient } from '@aws-sdk/client-kms';
 import { compactDecrypt } from 'jose';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { awsKmsRootKey } from '../../src/keys/aws-kms.ts';
 import { type KeyringOptions, keyring } from '../../src/keys/keyring.ts';
 import type { RootKey } from '../../src/keys/root-key.ts';
@@ -15,6 +16,7 @@ import { systemRuntime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
 import { memoryTable } from '../../src/table/memory.ts';
 import { rootKeyContract } from '../keys/contract.ts';
+import { runCommand } from '../support/command.ts';
 import { requirePeer } from './peer.ts';
 
 /** AWS played by moto, from PyPI: fetched once, kept with the other caches. */
@@ -127,6 +129,32 @@ describe.skipIf(moto === undefined)('AWS KMS, played by moto', () => {
         name: 'InvalidCiphertextException',
       });
     kms.destroy();
+  });
+
+  it('the command line makes an instance under it, checks it, and leaves it for a file', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'certstandby-cli-kms-'));
+    const instances = join(folder, 'instances');
+    const run = (...args: string[]) => runCommand(['instance', ...args, '--folder', instances]);
+    const environment = {
+      AWS_ENDPOINT_URL_KMS: endpointOf('eu-west-1'),
+      AWS_ACCESS_KEY_ID: 'testing',
+      AWS_SECRET_ACCESS_KEY: secretAccessKey,
+    };
+    for (const [name, value] of Object.entries(environment)) vi.stubEnv(name, value);
+    try {
+      const arn = await newKey('eu-west-1');
+      const created = await run('create', '--root-key', `aws-kms:${arn}`);
+      expect(created).toMatchObject({ code: 0, errors: '' });
+      expect(created.output).not.toContain('CS1-');
+      expect((await run('check')).output).toMatch(/data key \S+, current: opens/);
+      expect((await runCommand(['doctor', '--instances', instances])).output).toContain('All is well.');
+      expect(await run('rewrap', '--root-key', 'file:../root.key')).toMatchObject({ code: 0, errors: '' });
+      await forget('eu-west-1');
+      expect((await run('check')).output).toMatch(/data key \S+, current: opens/);
+    } finally {
+      vi.unstubAllEnvs();
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 
   it('a data key moved to another tenant does not open, and what it sealed neither', async () => {
