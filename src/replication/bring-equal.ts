@@ -185,8 +185,8 @@ class Attempt {
     this.id = holding.id;
     const content = await this.#makeContentEqual(holding);
     if (content === 'replaced') return;
-    await this.#removeSurplus(content.full !== undefined);
-    const described = content.full?.metadata ?? holding.metadata ?? (await this.#calls.readMetadata(holding.id));
+    await this.#removeSurplus(content.proven);
+    const described = content.metadata ?? holding.metadata ?? (await this.#calls.readMetadata(holding.id));
     await this.#describe(described, holding.id);
     // The copy is equal, but whether it is the only one was to be found out and could not be.
     if (this.#look.markedError !== undefined) throw this.#look.markedError;
@@ -243,12 +243,21 @@ class Attempt {
     return sameMark(metadata?.mark, mark) ? { id, unreadable: true, ...(metadata && { metadata }) } : undefined;
   }
 
-  /** Writes the content if it differs. Answers the full read of this pass that has shown it equal, if there was one. */
-  async #makeContentEqual(holding: Holding): Promise<{ readonly full?: StoredCertificate } | 'replaced'> {
+  /**
+   * Writes the content if it differs. Answers what was said of the copy last, which the recorded revision goes with, and whether a full
+   * read of this pass has shown it equal.
+   */
+  async #makeContentEqual(
+    holding: Holding,
+  ): Promise<{ readonly proven: boolean; readonly metadata: CertificateMetadata | undefined } | 'replaced'> {
     const seen = await this.#compare(holding);
-    if (seen.differs) return (await this.#reimport(holding)) ? {} : 'replaced';
-    this.revision = (seen.full?.metadata ?? holding.metadata)?.revision;
-    return seen.full === undefined ? {} : { full: seen.full };
+    if (seen.differs) {
+      const metadata = await this.#reimport(holding);
+      return metadata === 'replaced' ? metadata : { proven: false, metadata };
+    }
+    const metadata = seen.full?.metadata ?? holding.metadata;
+    this.revision = metadata?.revision;
+    return { proven: seen.full !== undefined, metadata };
   }
 
   /** Writes name, description, tags and mark if they differ. */
@@ -289,15 +298,15 @@ class Attempt {
     return { differs: true, full: reading };
   }
 
-  /** Replaces the content in place, or by a new copy where the service refuses that. Answers whether the copy is still the one it was. */
-  async #reimport(holding: Holding): Promise<boolean> {
+  /** Replaces the content in place, or by a new copy where the service refuses that. Answers what is said of the copy then. */
+  async #reimport(holding: Holding): Promise<CertificateMetadata | 'replaced'> {
     const { content } = this.#task.sound;
     if (this.#store.abilities.reimportsInPlace) {
       try {
         const answer = await this.#calls.send((signal) => this.#store.reimport(holding.id, content, { signal }));
-        await this.#believe(answer);
+        const metadata = await this.#believe(answer);
         this.actions.push('reimported');
-        return true;
+        return metadata;
       } catch (thrown) {
         const { code } = asCodedError(thrown);
         if (code === 'store_gone') this.id = undefined;
@@ -306,7 +315,7 @@ class Attempt {
     }
     // The service takes this content only as a new certificate. The old copy is removed as surplus by a later look.
     if (!(await this.#adoptEqual(holding.id))) await this.#import('replaced', holding.id);
-    return false;
+    return 'replaced';
   }
 
   /** Takes over another copy with our mark that is equal already: a replacement whose maker did not live to record it. */
@@ -357,25 +366,30 @@ class Attempt {
     return ` instead of ${[replaced, ...left.toSorted()].join(' and ')} as ${this.#task.sound.fingerprint}`;
   }
 
-  /** Compares what the service says it now holds, from its answer, or from a read where the answer says too little. */
-  async #believe(answer: WriteAnswer): Promise<void> {
+  /** Compares what the service says it now holds, from its answer, or from a read where the answer says too little. Answers that. */
+  async #believe(answer: WriteAnswer): Promise<CertificateMetadata> {
     const { sound } = this.#task;
     const { metadata } = answer;
     this.revision = metadata?.revision;
     if (metadata !== undefined && (metadata.serial !== undefined || metadata.notAfter !== undefined)) {
       if (factsDiffer(metadata, sound)) throw this.#holdsOther(answer.id);
-      return;
+      return metadata;
     }
     const full = await this.#calls.read(answer.id);
     if (full === undefined || !this.#equals(full.content)) throw this.#holdsOther(answer.id);
     this.revision = full.metadata.revision;
+    return full.metadata;
   }
 
-  /** Removes other copies with our mark, after the kept one is proven by a full read of this pass. */
+  /**
+   * Removes other copies with our mark, after the kept one is proven by a full read of this pass. Not while there is doubt: a removal of the
+   * kept one may be on its way, from when another one was kept. The look that ends the doubt does it.
+   */
   async #removeSurplus(proven: boolean): Promise<void> {
     const kept = this.id;
     const surplus = (this.#look.marked ?? []).filter(({ id }) => id !== kept);
-    if (surplus.length === 0 || kept === undefined) return;
+    const { beganAt, doubt } = this.#task;
+    if (surplus.length === 0 || kept === undefined || (doubt !== undefined && doubt > beganAt)) return;
     if (!proven) {
       const full = await this.#calls.read(kept);
       if (full === undefined || !this.#equals(full.content)) throw this.#holdsOther(kept);

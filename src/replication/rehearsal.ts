@@ -41,10 +41,12 @@ export function rehearsal(store: Store): { readonly store: Store; readonly write
         writes.push({ write: 'import', fingerprint: fingerprintOf(content), name: metadata.name });
         return { id: 'new', metadata: { ...described('new', metadata), ...factsIn(content) } };
       },
-      async reimport(id, content) {
+      async reimport(id, content, options) {
         writes.push({ write: 'reimport', copy: id, fingerprint: fingerprintOf(content) });
         written.set(id, content);
-        return { id, metadata: { ...described(id, { name: '', description: '', tags: [] }), ...factsIn(content) } };
+        // What the service would say of it: what it says now, with the new facts.
+        const reading = await readMetadata(id, options);
+        return reading.state === 'present' ? { id, metadata: reading.value } : { id };
       },
       async updateMetadata(id, { name }) {
         writes.push({ write: 'describe', copy: id, name });

@@ -252,6 +252,19 @@ describe('what the service says it now holds', () => {
   });
 });
 
+it('a copy that is renamed while it is written gets its name back in the same pass', async () => {
+  const world = await replicated(first);
+  world.backup.hooks.reimport = async (proceed, id, ...rest) => {
+    await world.backup.store.updateMetadata(id, described('renamed by hand'), markOf('c1'));
+    return proceed(id, ...rest);
+  };
+  world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
+  await askAndPass(world, 'c1');
+  const copy = await held(world.backup.store, 'backup-1');
+  expect(copy.metadata.name).toBe('shop');
+  expect((await world.record('c1')).backups[0]?.revision).toBe(copy.metadata.revision);
+});
+
 describe('a store with unique names', () => {
   const unique = { backups: [{ abilities: { uniqueNames: true } }] };
 

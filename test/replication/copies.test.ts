@@ -173,6 +173,20 @@ describe('several copies with our mark', () => {
     ]);
   });
 
+  it('all stay while there is doubt: a removal of the kept one may be on its way', async () => {
+    const world = await replicated(first);
+    world.backup.store.put(copyOf(first), 'surplus');
+    await world.ask('c1', { doubt: startMs + 1_000 });
+    await world.pass('c1');
+    expect(writesIn(world)).toEqual([]);
+    expect(await world.record('c1')).toMatchObject({ doubt: startMs + 1_000, wakeAt: startMs + 1_000 });
+    await world.later(1_000);
+    await world.pass('c1');
+    expect(writesIn(world)).toEqual(['backup delete']);
+    expect((await stateOf(world))?.id).toBe('backup-1');
+    expect(await world.record('c1')).not.toHaveProperty('doubt');
+  });
+
   it('all stay when the kept one cannot be proven', async () => {
     const world = await replicated(first);
     world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');

@@ -112,6 +112,7 @@ function meddle(world: World): void {
   if (copy.mark === undefined) return;
   if (action === 'double') {
     const id = `double-${time.newId()}`;
+    world.doubled.add(`${store.id} ${copy.mark.certificate}`);
     const metadata = { ...copy.metadata, name: `${copy.metadata.name} ${id}` };
     store.tamper(id, () => ({ ...copy, id, metadata, lastModified: time.now() }));
     return;

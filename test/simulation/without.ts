@@ -53,9 +53,9 @@ export async function simulationWithout({ step, file, find, replace }: Safeguard
 /** Runs seeds until one breaks a promise: that seed and what it broke, or `undefined` if the step was not missed. */
 export async function firstBroken(
   run: Simulate,
-  { eventsOnly = false, seeds }: Pick<Safeguard, 'eventsOnly' | 'seeds'>,
+  { eventsOnly = false, seeds, from = 1 }: Pick<Safeguard, 'eventsOnly' | 'seeds' | 'from'>,
 ): Promise<{ readonly seed: number; readonly broken: string } | undefined> {
-  for (let seed = 1; seed <= seeds; seed += 1) {
+  for (let seed = from; seed < from + seeds; seed += 1) {
     const [broken] = (await run(seed, { withReconcile: !eventsOnly })).broken;
     if (broken !== undefined) return { seed, broken };
   }
