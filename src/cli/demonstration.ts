@@ -10,13 +10,18 @@ const description = 'made by certstandby up';
 
 /**
  * Makes real certificates, imports three into the primary (or reimports them, where an earlier run has left them), and then reimports
- * the first with a new key and a later expiry. Answers the rows of these four events, done or not done within half a minute for each step.
+ * the first with a new key and a later expiry. The authorities that it makes for them are told to `trust`. Answers the rows of these four events, done or not done within half a minute for each step.
  */
-export async function demonstrate(primary: Store, table: EventTable, now: () => number): Promise<readonly EventRow[]> {
+export async function demonstrate(
+  primary: Store,
+  table: EventTable,
+  { now, trust }: { readonly now: () => number; readonly trust: (rootPems: readonly string[]) => void },
+): Promise<readonly EventRow[]> {
   const [short, long] = await Promise.all([
     createDevelopmentCa({ name: 'Example', now, intermediates: 1 }),
     createDevelopmentCa({ name: 'Example Long', now, intermediates: 2 }),
   ]);
+  trust([short.rootPem, long.rootPem]);
   const shopDomains = ['shop.example.test', 'www.shop.example.test'];
   const samples = await Promise.all([
     short.issue({ domains: shopDomains, keyKind: 'rsa-2048' }),

@@ -16,6 +16,8 @@ export interface Embedded {
   readonly nextPort: number;
   /** Registers the callback URL as a notification channel of the primary. Writes the file that the README's `curl` lines source. */
   register(callbackUrl: string): Promise<void>;
+  /** Writes the authorities that a drill is to trust. */
+  trust(rootPems: readonly string[]): void;
   heading(receiverUrl: string): string;
   nextSteps(): string;
   close(): Promise<void>;
@@ -29,6 +31,7 @@ const sides = {
   backup: `crn:v1:bluemix:public:cloudcerts:eu-gb:${account}:66666666-7777-4888-9999-aaaaaaaaaaaa::`,
 } as const;
 const credentialsFile = 'credentials.env';
+const authoritiesFile = 'authorities.pem';
 
 /**
  * Starts both instances. Everything is kept in the folder: certificates sealed, in a table for each side, as if they were in two regions;
@@ -63,6 +66,7 @@ export async function startEmbedded(options: {
     config,
     link,
     nextPort: backup.port + 1,
+    trust: (rootPems) => folder.write(authoritiesFile, rootPems.join('')),
     async register(callbackUrl) {
       folder.write(credentialsFile, credentials({ primary, backup, callbackUrl }));
       await primary.notify(callbackUrl);
@@ -82,6 +86,8 @@ export async function startEmbedded(options: {
         `Both sides stay up. In another terminal:  . ${join(shown, credentialsFile)}`,
         'and import a certificate of your own with the curl lines of the README, or compare everything:',
         `  node dist/certstandby.js reconcile --config ${join(shown, configFile)}`,
+        'or have every copy served to a client that checks it:',
+        `  node dist/certstandby.js drill --config ${join(shown, configFile)}`,
         'Ctrl-C stops. The events of the primary appear here:',
         '',
         '',
@@ -200,6 +206,7 @@ function configText(urls: Readonly<Record<keyof typeof sides, string>>): string 
     '# Written by certstandby up. Copy it, and put your own stores in.',
     'version: 1',
     'table: { kind: lmdb, path: records }',
+    `drill: { trust: ${authoritiesFile} }             # the authorities of the certificates that it makes itself`,
     'stores:',
     store('primary'),
     store('backup'),

@@ -80,7 +80,10 @@ async function upEmbedded(embedded: Embedded, options: UpOptions, log: Log, stop
       await embedded.register(`${url}/callback/${embedded.link}`);
       process.stdout.write(embedded.heading(url));
       table.start();
-      const rows = await Promise.race([demonstrate(primary, table, runtime.now), stopped]);
+      const rows = await Promise.race([
+        demonstrate(primary, table, { now: runtime.now, trust: embedded.trust }),
+        stopped,
+      ]);
       if (typeof rows === 'string') return 'stop';
       if (options.once) {
         conclude(rows);

@@ -88,6 +88,9 @@ test('started again it keeps its records and credentials; beside a running one i
   expect(compared.output).toContain('main: 3 certificates in the primary, 3 included; nothing to look at');
   expect(compared.output).toContain('every included certificate is equal in the backup');
   expect(compared.code).toBe(0);
+  const drilled = await run('drill', '--config', config);
+  expect(drilled.output).toMatch(/^main: 3 of 3 copies served, of 3 kept, in /);
+  expect(drilled.code).toBe(0);
 
   first.child.kill('SIGTERM');
   const [code] = await once(first.child, 'close');
