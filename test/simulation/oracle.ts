@@ -26,15 +26,18 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
         if (!left && world.primary.rows().has(original) && !world.meddledWith(store.id, original))
           seen.broken.push(`promise 3: ${store.id} lost its last copy of ${original}, which is still in the primary`);
       }
+      // Once it is replaced by another content, in place or by another copy, it may come back.
+      if (becomes !== undefined && (operation === 'import' || operation === 'reimport')) {
+        const certificate = `${store.id} ${becomes.mark?.certificate}`;
+        const content = `${certificate} ${fingerprintOf(becomes.content)}`;
+        for (const other of imports.keys())
+          if (other.startsWith(`${certificate} `) && other !== content) imports.delete(other);
+      }
       if (operation === 'import' && becomes !== undefined) {
         seen.imports += 1;
         // One import for each content, and one more for each copy that went away or each write that nobody heard the end of.
         const certificate = `${store.id} ${becomes.mark?.certificate}`;
-        const content = `${certificate} ${fingerprintOf(becomes.content)}`;
-        const done = count(imports, content);
-        // Once it is replaced by another content, it may come back.
-        for (const other of imports.keys())
-          if (other.startsWith(`${certificate} `) && other !== content) imports.delete(other);
+        const done = count(imports, `${certificate} ${fingerprintOf(becomes.content)}`);
         const gone = (removals.get(certificate) ?? 0) + world.removedByOthers(store.id);
         const excused = 1 + gone + (world.faults.unheard.get(store.id) ?? 0);
         if (done > excused)
