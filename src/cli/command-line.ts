@@ -96,35 +96,45 @@ export async function commandLine(host: Host, wanted: (name: string) => boolean 
     .description('Keeps a second copy of every TLS certificate, private key included, alive in another region.')
     .version(version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'show this help')
-    .helpCommand(false)
+    .helpCommand('help [command]', 'show the help of a command')
     .addHelpText('after', () => `\n${examples}\n\n${exitTable()}`)
     .exitOverride()
-    .showHelpAfterError('(certstandby --help shows what there is)')
     .configureOutput({
       writeOut: (text) => void host.stdout.write(text),
       writeErr: (text) => void host.stderr.write(text),
       getOutHelpWidth: () => host.stdout.columns || 120,
       getErrHelpWidth: () => host.stderr.columns || 120,
     });
+  hintAtHelp(program);
   for (const { name, description, load } of commandEntries) {
     const command = wanted(name) ? (await load())(host) : new Command(name).description(description);
-    program.addCommand(inherit(program, command));
+    program.addCommand(command);
+    inherit(program, command);
   }
   return program;
 }
 
 /** A command of a command has the settings of the whole too. */
-function inherit(parent: Command, command: Command): Command {
+function inherit(parent: Command, command: Command): void {
   command.copyInheritedSettings(parent);
+  if (command.commands.length > 0) command.helpCommand('help [command]', 'show the help of a command');
+  hintAtHelp(command);
   for (const child of command.commands) inherit(command, child);
-  return command;
+}
+
+/** After a mistake: which help would have told. */
+function hintAtHelp(command: Command): void {
+  const names: string[] = [];
+  for (let at: Command | null = command; at !== null; at = at.parent) names.unshift(at.name());
+  command.showHelpAfterError(`(${names.join(' ')} --help shows what there is)`);
 }
 
 /** Runs the command line with these arguments, prints what it throws, and sets the exit code. Never rejects. */
 export async function runCommandLine(args: readonly string[], host: Host): Promise<void> {
-  const typed = args.find((word) => !word.startsWith('-'));
+  const [typed, asked] = args.filter((word) => !word.startsWith('-'));
+  const named = typed === 'help' ? asked : typed;
   // Completion is about all of them.
-  const program = await commandLine(host, (name) => name === typed || typed === 'completion');
+  const program = await commandLine(host, (name) => name === named || named === 'completion');
   let options: OutputOptions = {};
   program.hook('preAction', (_, action) => {
     options = action.opts();

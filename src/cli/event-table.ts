@@ -30,7 +30,7 @@ export interface EventTable {
 
 const columns = [
   ['EVENT', 11],
-  ['CERTIFICATE', 28],
+  ['CERTIFICATE', 22],
   ['CHANGED', 13],
   ['IN THE BACKUP', 14],
   ['LAG', 8],
@@ -55,7 +55,7 @@ export function eventTable(output: NodeJS.WriteStream, readBack: ReadBack): Even
     }
     // Only the rows at the end can still change; those above have scrolled out of reach.
     const visible = rows.slice(-Math.max(5, (output.rows ?? 24) - 14));
-    const lines = visible.map(format).map((line) => line.slice(0, (output.columns ?? 120) - 1));
+    const lines = visible.map(format).map((line) => line.slice(0, (output.columns || 120) - 1));
     output.write(`${drawn > 0 ? `\u001b[${drawn}A\u001b[0J` : ''}${lines.join('\n')}\n`);
     drawn = lines.length;
   }

@@ -85,6 +85,8 @@ export interface Output {
   problem(error: CodedError, about?: string): void;
   /** Shows long work on stderr: a bar on a terminal, else a line every ten seconds; nothing with `--quiet`. One at a time; `end` it in `finally`. */
   progress(what: string, total?: number): Progress;
+  /** What people read goes through this from now on; JSON does not. */
+  reword(words: (text: string) => string): void;
   /** For `compose` and the rooms: warnings and errors, on stderr; JSON lines with `--json`, else words. */
   readonly log: Log;
 }
@@ -94,9 +96,10 @@ export function commandOutput(options: OutputOptions, host: Host = process, now:
   const { json = false, quiet = false } = options;
   const { stdout, stderr } = host;
   let bar: ReturnType<typeof drawnProgress> | undefined;
+  let words = (text: string) => text;
   const print = (stream: Terminal, text: string) => {
     bar?.erase();
-    stream.write(`${text}\n`);
+    stream.write(`${json ? text : words(text)}\n`);
   };
   const paint = paintFor(stdout);
   const line = (text = '') => void (json || quiet || print(stdout, text));
@@ -123,14 +126,17 @@ export function commandOutput(options: OutputOptions, host: Host = process, now:
       });
       return bar;
     },
+    reword(wording) {
+      words = wording;
+    },
     log: json
       ? jsonLines
       : (level, event, fields = {}) => {
           if (level === 'debug' || level === 'info') return;
           const { message = '', code, ...rest } = fields;
           const about = [rest.link, rest.name ?? rest.certificate, rest.backup].filter(Boolean).join(', ');
-          const words = [event.replaceAll('_', ' '), about, message].filter(Boolean).map(String).map(clean).join(': ');
-          print(stderr, `certstandby: ${words}${code === undefined ? '' : ` [${code}]`}`);
+          const said = [event.replaceAll('_', ' '), about, message].filter(Boolean).map(String).map(clean).join(': ');
+          print(stderr, `certstandby: ${said}${code === undefined ? '' : ` [${code}]`}`);
         },
   };
 }

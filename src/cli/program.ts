@@ -36,14 +36,26 @@ export async function withLinks<T>(
   const { output, host, observer } = given;
   const config = loadConfig(options.config, host.env);
   const program = await compose(config, { runtime, log: output.log, ...(observer === undefined ? {} : { observer }) });
+  const wording = storesByName(program);
+  output.reword(wording);
   try {
     const links = program.links.filter(({ name }) => options.link === undefined || name === options.link);
     if (links.length > 0) return await work(program, links);
     const known = program.links.map(({ name }) => name).join(', ');
     throw new CodedError('usage', `there is no link ${options.link}; the configuration has ${known}`);
+  } catch (thrown) {
+    throw reworded(thrown, wording);
   } finally {
     await program.close();
   }
+}
+
+/** The same error with its message in other words. */
+function reworded(thrown: unknown, wording: (text: string) => string): unknown {
+  if (!(thrown instanceof CodedError)) return thrown;
+  const { code, message, fields, cause } = thrown;
+  const words = wording(message);
+  return words === message ? thrown : new CodedError(code, words, { fields, cause });
 }
 
 /** The one link of a command that works on one. Throws `usage` if there are several. */
@@ -51,6 +63,12 @@ export function onlyLink(links: readonly Link[]): Link {
   const [link, ...others] = links;
   if (link !== undefined && others.length === 0) return link;
   throw new CodedError('usage', `say which link with --link: ${links.map(({ name }) => name).join(', ')}`);
+}
+
+/** Puts, in a text for people, the names that the configuration gives to stores in the place of their ids. */
+export function storesByName({ stores }: Pick<Program, 'stores'>): (text: string) => string {
+  const named = [...stores].map(([name, { id }]) => [id, name] as const);
+  return (text) => named.reduce((words, [id, name]) => words.replaceAll(id, () => name), text);
 }
 
 /** Stores by the names that the configuration gives them; a store that it does not name, by its id. */

@@ -24,14 +24,21 @@ export function judgeStatus(status: LinkStatus, reconcileEveryMs: number, nameOf
     ...verifyWords(status),
     ...drillWords(status),
   ];
-  const { counts, verify, reconcile, now } = status;
-  const proven =
-    verify === undefined
-      ? 'not proven yet: certstandby verify reads every copy back'
-      : `proven by reading everything back ${ago(now, verify.completedAt)}`;
+  const { counts, reconcile, now } = status;
   const compared = reconcile.completedAt === undefined ? '' : `, compared ${ago(now, reconcile.completedAt)}`;
-  const good = `${count(counts.equal, 'certificate')} equal in every backup${compared}; ${proven}`;
+  const good =
+    counts.equal === 0
+      ? `there is nothing to copy${compared}`
+      : `${count(counts.equal, 'certificate')} equal in every backup${compared}; ${provenWords(status)}`;
   return { wrong, good };
+}
+
+/** How far a verify has proven what is equal: what was written to a backup after it began is not. */
+function provenWords({ verify, counts, unproven, now }: LinkStatus): string {
+  if (verify === undefined || unproven >= counts.equal)
+    return 'not proven yet: certstandby verify reads every copy back';
+  const except = unproven === 0 ? '' : `, except ${unproven.toLocaleString('en-US')} copied since`;
+  return `proven by reading everything back ${ago(now, verify.completedAt)}${except}`;
 }
 
 export const ago = (now: number, moment: number): string => `${duration(now - moment)} ago`;
@@ -51,11 +58,11 @@ function stuckWords({ stuck, now }: LinkStatus, nameOf: (store: string) => strin
 }
 
 function reconcileWords(
-  { reconcile, now }: LinkStatus,
+  { link, reconcile, now }: LinkStatus,
   everyMs: number,
   nameOf: (store: string) => string,
 ): Judged['wrong'] {
-  const { completedAt, failure, stoppedAt, brake, notListed } = reconcile;
+  const { completedAt, failure, stoppedAt, brake, notListed, listed = 0, included = listed } = reconcile;
   const wrong: { words: string; exit: number }[] = [];
   if (brake !== undefined) {
     const { changing, vanishing, copied, allowed, at } = brake;
@@ -68,13 +75,18 @@ function reconcileWords(
   }
   if (failure !== undefined)
     wrong.push({
-      words: `the last reconcile failed ${ago(now, failure.at)}${failure.store === undefined ? '' : ` at ${nameOf(failure.store)}`}: ${clean(failure.message)} [${failure.code}]`,
+      words: `the last reconcile failed ${ago(now, failure.at)}${failure.store === undefined ? '' : ` at ${nameOf(failure.store)}`}: ${clean(failure.message)} [${failure.code}]${remedyOf(failure.code)}`,
       exit: exits.service,
     });
   if (notListed.length > 0)
     wrong.push({
       words: `the last reconcile could not compare ${notListed.map(nameOf).join(', ')}`,
       exit: exits.service,
+    });
+  if (listed > 0 && included === 0)
+    wrong.push({
+      words: `nothing is copied: the filter includes none of the ${count(listed, 'certificate')} in the primary\n  Mend links.${link}.filter.`,
+      exit: exits.certificates,
     });
   if (completedAt === undefined) {
     wrong.push({ words: 'nothing has ever been compared: certstandby reconcile does that', exit: exits.certificates });
@@ -86,6 +98,11 @@ function reconcileWords(
     });
   }
   return wrong;
+}
+
+/** Codes in a table may be of another version of this program. */
+function remedyOf(code: string): string {
+  return Object.hasOwn(errorRegistry, code) ? `\n  ${errorRegistry[code as keyof typeof errorRegistry].remedy}` : '';
 }
 
 function certificateWords({ counts, expired, oldestUnreplicated, now }: LinkStatus): Judged['wrong'] {
@@ -113,7 +130,7 @@ function drillWords({ drill, now }: LinkStatus): Judged['wrong'] {
   return [
     {
       words: `the last drill, ${ago(now, drill.completedAt)}: ${found.join(', ')}${examples}`,
-      exit: exits.certificates,
+      exit: drill.failed > 0 ? exits.certificates : exits.service,
     },
   ];
 }

@@ -75,6 +75,6 @@ function figures(status: LinkStatus, nameOf: (store: string) => string): readonl
   if (unmarked > 0) lines.push(`not ours in the backups: ${count(unmarked, 'certificate')}`);
   if (fullCopy !== undefined)
     lines.push(`a copy of everything would take ${duration(fullCopy.ms)}, by the limit of ${nameOf(fullCopy.store)}`);
-  else lines.push('a copy of everything is held up by no limit that a store states for all its requests');
+  else lines.push('a copy of everything is slowed by no limit that a store states');
   return lines;
 }

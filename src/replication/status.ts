@@ -43,6 +43,8 @@ export interface LinkStatus {
   readonly counts: Readonly<Record<Standing['kind'], number>>;
   /** Certificates that expired in the primary, whether or not that was looked at. */
   readonly expired: number;
+  /** Of those that are equal, how many were written to a backup after the last verify began; all of them if there was none. */
+  readonly unproven: number;
   readonly backups: readonly { readonly store: string; readonly equal: number; readonly behind: number }[];
   readonly lag?: Lag;
   /** The change that has waited longest. */
@@ -51,7 +53,7 @@ export interface LinkStatus {
   readonly stuck: readonly Trouble[];
   readonly reconcile: Pick<
     ReconcileState,
-    'completedAt' | 'tookMs' | 'listed' | 'unmarked' | 'failure' | 'stoppedAt'
+    'completedAt' | 'tookMs' | 'listed' | 'included' | 'unmarked' | 'failure' | 'stoppedAt'
   > & {
     readonly notListed: readonly string[];
     readonly running?: { readonly since: number; readonly step: string; readonly done: number };
@@ -79,9 +81,12 @@ export async function statusOf({ records, links, runtime }: StatusKeeper, link: 
   ]);
   // What changed before the link began was copied when it began: its lag would be the age of the estate.
   const first = await links.firstReconciledAt(link.name);
-  const seen = seenSoFar(link, now, first ?? Math.max(0, ...reconciled.values()));
+  const seen = seenSoFar(link, now, {
+    beganAt: first ?? Math.max(0, ...reconciled.values()),
+    verifiedAt: verify?.startedAt ?? Number.NEGATIVE_INFINITY,
+  });
   for await (const record of records.all(link.name)) seen.add(record);
-  const { completedAt, tookMs, listed, unmarked, failure, stoppedAt, notListed = [], brake } = state;
+  const { completedAt, tookMs, listed, included, unmarked, failure, stoppedAt, notListed = [], brake } = state;
   const since = state.until !== undefined && state.until >= now ? state.startedAt : undefined;
   const running = since === undefined ? {} : { running: { since, step: state.step ?? '', done: state.done ?? 0 } };
   const told = seen.result();
@@ -97,6 +102,7 @@ export async function statusOf({ records, links, runtime }: StatusKeeper, link: 
       completedAt,
       tookMs,
       listed,
+      included,
       unmarked,
       failure,
       stoppedAt,
@@ -111,12 +117,17 @@ export async function statusOf({ records, links, runtime }: StatusKeeper, link: 
 }
 
 /** Goes through the records once; memory grows with what is wrong and with recent changes, by eight bytes. */
-function seenSoFar(link: Link, now: number, beganAt: number) {
+function seenSoFar(
+  link: Link,
+  now: number,
+  { beganAt, verifiedAt }: { readonly beganAt: number; readonly verifiedAt: number },
+) {
   const counts: Record<Standing['kind'], number> = { equal: 0, aside: 0, gone: 0, refused: 0, failing: 0, waiting: 0 };
   const backups = link.backups.map(({ id: store }) => ({ store, equal: 0, behind: 0 }));
   const troubles = new Map<string, Trouble>();
   const lags: number[] = [];
   let expired = 0;
+  let unproven = 0;
   let oldest: LinkStatus['oldestUnreplicated'];
   let next: LinkStatus['nextExpiry'];
 
@@ -159,6 +170,7 @@ function seenSoFar(link: Link, now: number, beganAt: number) {
         else side.behind += 1;
       }
       if (standing.kind === 'equal') {
+        if (record.backups.some(({ replicatedAt = 0 }) => replicatedAt >= verifiedAt)) unproven += 1;
         const lag = lagOf(record);
         if (lag !== undefined && primary !== undefined && primary.changedAt >= Math.max(beganAt, now - lagWindowMs))
           lags.push(lag);
@@ -173,6 +185,7 @@ function seenSoFar(link: Link, now: number, beganAt: number) {
       return {
         counts,
         expired,
+        unproven,
         backups,
         stuck: [...troubles.values()].toSorted((a, b) => b.certificates - a.certificates),
         ...(lag === undefined ? {} : { lag }),

@@ -9,6 +9,7 @@ const good: LinkStatus = {
   now,
   counts: { equal: 3, aside: 0, gone: 0, refused: 0, failing: 0, waiting: 0 },
   expired: 0,
+  unproven: 0,
   backups: [],
   stuck: [],
   reconcile: { notListed: [], completedAt: now - hourMs },
@@ -21,6 +22,29 @@ describe('a status', () => {
   it('is good when all was looked at and is equal', () => {
     expect(wrongIn({})).toEqual([]);
     expect(wrongIn(reconcile({ completedAt: now - 2 * hourMs }))).toEqual([]);
+  });
+
+  it('tells how far it is proven, and when there is nothing to prove', () => {
+    const goodIn = (change: Partial<LinkStatus>) =>
+      judgeStatus({ ...good, ...change }, hourMs, (store) => `the ${store}`).good;
+    const verify = {
+      startedAt: now - 2_000,
+      completedAt: now - 1_000,
+      certificates: 3,
+      counts: { same: 3 },
+      withoutKeys: 0,
+      problems: 0,
+      examples: [],
+    };
+    const notYet = 'not proven yet: certstandby verify reads every copy back';
+    const equal = '3 certificates equal in every backup, compared 1 h ago';
+    expect(goodIn({ unproven: 3 })).toBe(`${equal}; ${notYet}`);
+    expect(goodIn({ unproven: 3, verify })).toBe(`${equal}; ${notYet}`);
+    expect(goodIn({ unproven: 1, verify })).toBe(
+      `${equal}; proven by reading everything back 1.0 s ago, except 1 copied since`,
+    );
+    expect(goodIn({ verify })).toBe(`${equal}; proven by reading everything back 1.0 s ago`);
+    expect(goodIn({ counts: { ...good.counts, equal: 0 } })).toBe('there is nothing to copy, compared 1 h ago');
   });
 
   it.each<[Partial<LinkStatus>, number, string]>([
@@ -36,7 +60,26 @@ describe('a status', () => {
         failure: { at: now - 5_000, code: 'store_unavailable', message: 'it was not reached', store: 'b1' },
       }),
       4,
-      'the last reconcile failed 5.0 s ago at the b1: it was not reached [store_unavailable]',
+      'the last reconcile failed 5.0 s ago at the b1: it was not reached [store_unavailable]\n  Check that the store can be reached from here.',
+    ],
+    [
+      reconcile({ listed: 4, included: 0 }),
+      6,
+      'nothing is copied: the filter includes none of the 4 certificates in the primary\n  Mend links.shop.filter.',
+    ],
+    [
+      {
+        drill: {
+          completedAt: now - 1_000,
+          kept: 3,
+          served: 3,
+          failed: 0,
+          notDrilled: 1,
+          examples: ['the b1 was not reached'],
+        },
+      },
+      4,
+      'the last drill, 1.0 s ago: 1 backup could not be drilled\n  the b1 was not reached',
     ],
     [reconcile({ notListed: ['b1', 'b2'] }), 4, 'the last reconcile could not compare the b1, the b2'],
     [

@@ -44,6 +44,7 @@ describe('status', () => {
       now: startMs,
       counts: { equal: 0, aside: 0, gone: 0, refused: 0, failing: 0, waiting: 0 },
       expired: 0,
+      unproven: 0,
       backups: [{ store: 'backup', equal: 0, behind: 0 }],
       stuck: [],
       reconcile: { notListed: [] },
@@ -53,15 +54,27 @@ describe('status', () => {
   it('tells what is equal, when that was compared and proven, and what expires next', async () => {
     const world = await estate();
     await changes(world, 'c2', fresh, 500);
+    await world.later(1);
     await verified(world);
     expect(await status(world)).toMatchObject({
       counts: { equal: 4, waiting: 0 },
+      unproven: 0,
       backups: [{ store: 'backup', equal: 4, behind: 0 }],
       reconcile: { completedAt: startMs + minuteMs, listed: 4, unmarked: 0, notListed: [] },
       verify: { certificates: 4, counts: { same: 4 }, problems: 0 },
       nextExpiry: { certificate: 'c2', name: 'name 2', at: startMs + 30 * 24 * 60 * minuteMs },
       stuck: [],
     });
+  });
+
+  it('counts what was written to a backup after the last verify began, and everything if there was none', async () => {
+    const world = await estate();
+    expect(await status(world)).toMatchObject({ counts: { equal: 4 }, unproven: 4 });
+    await verified(world);
+    expect(await status(world)).toMatchObject({ counts: { equal: 4 }, unproven: 0 });
+    await world.later(1_000);
+    await changes(world, 'c2', fresh, 500);
+    expect(await status(world)).toMatchObject({ counts: { equal: 4 }, unproven: 1 });
   });
 
   it('tells lags of what changed since the link began: the first copies are not among them', async () => {
