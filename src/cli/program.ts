@@ -66,7 +66,7 @@ export function onlyLink(links: readonly Link[]): Link {
 }
 
 /** Puts, in a text for people, the names that the configuration gives to stores in the place of their ids. */
-export function storesByName({ stores }: Pick<Program, 'stores'>): (text: string) => string {
+function storesByName({ stores }: Pick<Program, 'stores'>): (text: string) => string {
   const named = [...stores].map(([name, { id }]) => [id, name] as const);
   return (text) => named.reduce((words, [id, name]) => words.replaceAll(id, () => name), text);
 }
