@@ -40,6 +40,8 @@ const rooms = {
   ],
   // It stands in for the servers that would use the copies, and asks nothing but the backups.
   drill: [ground, '^src/certificate/', '^src/store/store\\.ts$', '^src/replication/shared-listing\\.ts$'],
+  // It takes certificates out of stores and puts them in, whatever the link is up to.
+  archive: [ground, '^src/certificate/', '^src/store/store\\.ts$', '^src/replication/shared-listing\\.ts$'],
   // It plays a service of somebody else: if it shared the client's code, a wrong assumption would agree with itself.
   instance: [
     ground,
@@ -88,10 +90,13 @@ const packages = {
   '@aws-sdk/client-dynamodb': '^src/table/dynamodb[-.]',
   '@aws-sdk/client-kms': '^src/keys/aws-kms[-.]',
   '@peculiar/x509': '^src/instance/development-ca[-.]',
+  'age-encryption': '^src/archive/age\\.ts$',
   commander: '^src/cli/',
+  fflate: '^src/archive/zip\\.ts$',
   'reflect-metadata': '^src/instance/development-ca[-.]',
   lmdb: '^src/table/lmdb[-.]',
   'prom-client': '^src/monitor/metrics\\.ts$',
+  'tar-stream': '^src/archive/age\\.ts$',
   yaml: '^src/config\\.ts$',
   zod: '^src/',
 };

@@ -1,5 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
+import type { ArchiveUnlock } from './archive/archive.ts';
+import type { DownloadOptions } from './archive/download.ts';
+import type { ImportOptions } from './archive/import.ts';
+import type { WantedArchive } from './archive/write-archive.ts';
 import { type Config, defaultDrill, type LinkConfig, type StoreConfig, type TableConfig } from './config.ts';
 import { inProcessDispatch } from './dispatch/in-process.ts';
 import type { DrillOptions } from './drill/drill.ts';
@@ -49,6 +53,7 @@ import { limitedStore } from './store/limited.ts';
 import type { Store } from './store/store.ts';
 import type { Table } from './table/table.ts';
 
+export { type ArchiveKind, archiveKinds } from './archive/archive.ts';
 export { instanceCrnOf } from './instance/crn.ts';
 export type { KeptInstance } from './instance/registry.ts';
 // What the command line starts beside the program, so that it meets kinds only here.
@@ -77,6 +82,30 @@ export async function createDevelopmentCa(options: DevelopmentCaOptions): Promis
 /** The report in a signed file of a drill. Throws `drill_report_changed` and `drill_report_unreadable`. */
 export async function checkDrillReport(text: string, publicKeyPem: string): Promise<DrillReport> {
   return (await import('./drill/report.ts')).checkReport(text, publicKeyPem);
+}
+
+/** Writes certificates of a store to an archive. What archives need is loaded only here: most commands never see one. */
+export async function downloadTo(runtime: Runtime, store: Store, archive: WantedArchive, options: DownloadOptions) {
+  const [{ createArchive }, { download }] = await Promise.all([
+    import('./archive/write-archive.ts'),
+    import('./archive/download.ts'),
+  ]);
+  return download(runtime, store, await createArchive(archive), options);
+}
+
+/** Reads an archive, whatever kind it is of, and plans its import into a store. */
+export async function importFrom(
+  runtime: Runtime,
+  store: Store,
+  archive: { readonly path: string; readonly unlock: ArchiveUnlock },
+  options: ImportOptions,
+) {
+  const [{ openArchive }, { planImport }] = await Promise.all([
+    import('./archive/read-archive.ts'),
+    import('./archive/import.ts'),
+  ]);
+  const { kind, entries } = await openArchive(archive.path, archive.unlock);
+  return { kind, ...(await planImport(runtime, store, entries, options)) };
 }
 
 /** The metrics of a process. Loaded only where somebody watches. */

@@ -346,6 +346,38 @@ export const errorRegistry = {
     ...certificate,
     remedy: 'Look at the new plan with certstandby reconcile --plan, and apply that one.',
   },
+  // Archives: download and import.
+  archive_exists: { ...request, status: 409, remedy: 'Give another path, or remove what stands there.' },
+  archive_unusable: { ...request, status: 400, remedy: 'Check the path, its rights, and the room left on the disk.' },
+  archive_damaged: {
+    ...request,
+    status: 400,
+    remedy:
+      'Nothing was imported. Use another copy of the archive; one that was cut or changed is never taken in part.',
+  },
+  archive_unknown: {
+    ...request,
+    status: 400,
+    remedy: 'Give an age file, a .p12 file or a folder of them, a folder of PEM files, or a zip of them.',
+  },
+  archive_passphrase_wrong: {
+    ...request,
+    status: 400,
+    remedy:
+      'Nothing was imported. Give the passphrase (--passphrase-file) or the identity (--identity) of this archive.',
+  },
+  archive_unsupported: {
+    ...request,
+    status: 400,
+    remedy:
+      'Make the file again with AES-256 and SHA-256: openssl pkcs12 -in old.p12 -nodes | openssl pkcs12 -export -out new.p12',
+  },
+  archive_conflict: {
+    ...certificate,
+    remedy:
+      'Nothing was imported. Give --replace to replace what the store holds, or name the certificates that are to be imported.',
+  },
+
   adopt_refused: { ...certificate, remedy: 'Nothing was changed. See certstandby adopt --help.' },
 
   usage: { status: 400, exit: 2, retry: false, applied: 'no', remedy: 'See --help.' },

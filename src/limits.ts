@@ -29,6 +29,19 @@ export const limits = {
   storeAnswerBytes: 8 * 1024 * 1024,
   /** One file of a directory store, in bytes: leaf and chain in one, with comments. */
   storeFileBytes: 2 * 1024 * 1024,
+  /** One file of an archive, in bytes: three PEM texts at their limit, with room. */
+  archiveFileBytes: 512 * 1024,
+  /** Certificates and files of one archive: every certificate of the largest estate, five files each. */
+  archiveCertificates: 200_000,
+  archiveFiles: 1_200_000,
+  /** Certificates of a zip, whose directory holds no more files than 65,535. */
+  zipCertificates: 10_000,
+  /** Characters of a name, description or tag in an archive. */
+  archiveTextCharacters: 10_240,
+  /** Characters of a passphrase that is to keep private keys. */
+  passphraseCharacters: 12,
+  /** Rounds of key derivation that a PKCS#12 file may ask for: a minute of work. */
+  pkcs12Iterations: 10_000_000,
   /** Pages of one listing: 200,000 certificates at 200 a page, with room. Stops a listing that runs in circles. */
   listingPages: 10_000,
   /** How often, and for how long each time, one page of a listing waits until the store allows it. */

@@ -43,6 +43,16 @@ export const commandEntries: readonly CommandEntry[] = [
     load: async () => (await import('./drill.ts')).drillCommand,
   },
   {
+    name: 'download',
+    description: 'write certificates of a store, private keys included, to an archive',
+    load: async () => (await import('./download.ts')).downloadCommand,
+  },
+  {
+    name: 'import',
+    description: 'import the certificates of an archive into a store',
+    load: async () => (await import('./import.ts')).importCommand,
+  },
+  {
     name: 'status',
     description: 'say how every link stands: what is equal, what is behind, what is stuck and why',
     load: async () => (await import('./status.ts')).statusCommand,

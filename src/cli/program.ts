@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
-import { type ComposeOptions, compose, type Program } from '../compose.ts';
+import { type ComposeOptions, compose, openStores, type Program } from '../compose.ts';
 import { loadConfig } from '../config.ts';
 import { CodedError } from '../errors.ts';
-import type { Link } from '../replication/link.ts';
-import { systemRuntime as runtime } from '../runtime.ts';
+import { includes, type Link } from '../replication/link.ts';
+import { type Runtime, systemRuntime as runtime } from '../runtime.ts';
+import type { Store } from '../store/store.ts';
 import { configOption } from './options.ts';
 import { type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
 
@@ -75,4 +76,21 @@ function storesByName({ stores }: Pick<Program, 'stores'>): (text: string) => st
 export function storeNames(program: Pick<Program, 'stores'>): (id: string) => string {
   const names = new Map([...program.stores].map(([name, { id }]) => [id, name]));
   return (id) => names.get(id) ?? id;
+}
+
+/** One store of a configuration by the name that it has there. Nothing is asked of it yet. Throws `usage` if there is none. */
+export async function storeNamed(name: string, configPath: string, host: Host, runtime: Runtime): Promise<Store> {
+  const stores = await openStores(loadConfig(configPath, host.env), runtime);
+  const store = stores.get(name);
+  if (store !== undefined) return store;
+  throw new CodedError(
+    'usage',
+    `there is no store ${name} in ${configPath}; there are: ${[...stores.keys()].join(', ')}`,
+  );
+}
+
+/** Whether a certificate's name fits one of these, `*` for anything; without any, every one does. */
+export function namesFit(names: readonly string[]): (name: string) => boolean {
+  const filter = { names, domains: [] };
+  return (name) => includes(filter, { name, domains: [] });
 }

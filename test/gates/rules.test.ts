@@ -71,6 +71,7 @@ const faults: readonly (readonly [string, string, ...string[]])[] = [
     'receiver-imports-only',
   ],
   ['src/drill/planted.ts', `import '../records/replication-records.ts';`, 'drill-imports-only'],
+  ['src/archive/planted.ts', `import '../records/replication-records.ts';`, 'archive-imports-only'],
   ['src/monitor/planted.ts', `import '../records/replication-records.ts';`, 'monitor-imports-only'],
   ['src/instance/planted.ts', `import '../store/mark.ts';`, 'instance-imports-only'],
   [
@@ -91,6 +92,9 @@ const faults: readonly (readonly [string, string, ...string[]])[] = [
   ['src/planted-aws.ts', `import '@aws-sdk/client-dynamodb';`, 'package-aws-sdk-client-dynamodb'],
   ['src/planted-kms.ts', `import '@aws-sdk/client-kms';`, 'package-aws-sdk-client-kms'],
   ['src/planted-x509.ts', `import '@peculiar/x509';`, 'package-peculiar-x509'],
+  ['src/planted-age.ts', `import 'age-encryption';`, 'package-age-encryption'],
+  ['src/planted-zip.ts', `import 'fflate';`, 'package-fflate'],
+  ['src/planted-tar.ts', `import 'tar-stream';`, 'package-tar-stream'],
   ['src/planted-commander.ts', `import 'commander';`, 'package-commander'],
   ['src/planted-reflect.ts', `import 'reflect-metadata';`, 'package-reflect-metadata'],
   ['src/planted-lmdb.ts', `await import('lmdb');`, 'package-lmdb'],

@@ -1,0 +1,179 @@
+import { randomUUID } from 'node:crypto';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { link, open, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { ReadableStream } from 'node:stream/web';
+import { Decrypter, Encrypter } from 'age-encryption';
+import { extract, pack } from 'tar-stream';
+import { CodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import {
+  type ArchiveEntry,
+  type ArchiveLock,
+  type ArchiveUnlock,
+  type ArchiveWriter,
+  damaged,
+  fileProblem,
+} from './archive.ts';
+import { type ArchiveFile, certbotNames, certificatesIn, filesOf, folderNames } from './layout.ts';
+
+/** The first bytes of an age file (age-encryption.org/v1). */
+export const ageMagic = 'age-encryption.org/v1\n';
+
+/**
+ * An age file with a tar of certbot's folders in it, so that `age --decrypt <file> | tar --extract` opens it too. Streams: memory does
+ * not grow with the number of certificates, and nothing leaves it unencrypted.
+ * Throws `archive_exists`, `archive_unusable`, and `usage` for a recipient that is none.
+ */
+export async function ageWriter(path: string, lock: ArchiveLock): Promise<ArchiveWriter> {
+  const encrypter = new Encrypter();
+  if (lock.passphrase !== undefined) encrypter.setPassphrase(lock.passphrase.reveal());
+  for (const recipient of lock.recipients ?? []) addRecipient(encrypter, recipient);
+  const partial = `${path}.${randomUUID()}.partial`;
+  const tar = pack();
+  const plain = webStream(Readable.from(tar));
+  const encrypted = Readable.fromWeb((await encrypter.encrypt(plain)) as ReadableStream<Uint8Array>);
+  const written = pipeline(encrypted, createWriteStream(partial, { flags: 'wx', mode: 0o600 }));
+  // It may fail while nobody waits for it; `add` and `finish` throw it then.
+  let failure: unknown;
+  written.catch((thrown: unknown) => {
+    failure = thrown;
+  });
+  const nameFor = folderNames();
+  let ended = false;
+
+  const addFile = ({ path, bytes, secret }: ArchiveFile) =>
+    new Promise<void>((resolve, reject) => {
+      const header = { name: path, size: bytes.length, mode: secret ? 0o600 : 0o644, mtime: new Date(0) };
+      const entry = tar.entry(header, (error) => (error ? reject(error) : resolve()));
+      entry.end(bytes);
+    });
+
+  return {
+    async add(certificate) {
+      for (const file of filesOf(certificate, nameFor(certificate.name), certbotNames)) {
+        // The stream still needs the bytes when it has taken them, so that they are not overwritten here.
+        // A stream that has failed takes nothing any more, and would be waited for without end.
+        await Promise.race([addFile(file), written]);
+        if (failure !== undefined) throw fileProblem('writing', path, failure);
+      }
+    },
+    async finish() {
+      try {
+        tar.finalize();
+        await written;
+        await flush(partial);
+        // A link and not a rename: what stands there meanwhile is not replaced.
+        await link(partial, path);
+        ended = true;
+        await rm(partial);
+        await flush(dirname(path));
+      } catch (thrown) {
+        throw fileProblem('writing', path, thrown);
+      }
+    },
+    async abandon() {
+      if (ended) return;
+      ended = true;
+      tar.destroy();
+      encrypted.destroy();
+      await written.catch(() => undefined);
+      await rm(partial, { force: true });
+    },
+  };
+}
+
+/** The certificates of an age file. Throws `archive_passphrase_wrong`, `archive_damaged`, `archive_unusable`, and `usage` for an identity that is none. */
+export async function* readAge(path: string, unlock: ArchiveUnlock): AsyncGenerator<ArchiveEntry> {
+  const decrypter = new Decrypter();
+  if (unlock.passphrase !== undefined) decrypter.addPassphrase(unlock.passphrase.reveal());
+  for (const identity of unlock.identities ?? []) addIdentity(decrypter, identity.reveal());
+  const file = createReadStream(path);
+  try {
+    const plain = await decrypt(path, decrypter, webStream(file));
+    yield* certificatesIn(path, filesInTar(path, Readable.fromWeb(plain as ReadableStream<Uint8Array>)));
+  } finally {
+    file.destroy();
+  }
+}
+
+async function* filesInTar(archive: string, plain: Readable): AsyncGenerator<Pick<ArchiveFile, 'path' | 'bytes'>> {
+  const tar = extract();
+  // To the last byte, whatever tar makes of it: only the last piece proves that nothing was cut off.
+  const whole = pipeline(plain, tar);
+  whole.catch(() => undefined);
+  let files = 0;
+  try {
+    for await (const entry of tar) {
+      const { name, type = 'file', size = 0 } = entry.header;
+      files += 1;
+      if (files > limits.archiveFiles) throw damaged(archive, `it holds more than ${limits.archiveFiles} files`);
+      if (type !== 'directory' && type !== 'file' && type !== 'contiguous-file')
+        throw damaged(archive, `${JSON.stringify(name)} is a ${type}, not a file`);
+      if (size > limits.archiveFileBytes)
+        throw damaged(archive, `${JSON.stringify(name)} has ${size} bytes, which no PEM file has`);
+      const parts: Buffer[] = [];
+      for await (const part of entry as AsyncIterable<Buffer>) parts.push(part);
+      if (type === 'directory') continue;
+      const bytes = Buffer.concat(parts);
+      for (const part of parts) part.fill(0);
+      yield { path: name, bytes };
+    }
+    await whole;
+  } catch (thrown) {
+    if (thrown instanceof CodedError) throw thrown;
+    throw damaged(archive, 'it is cut short, or was changed', thrown);
+  } finally {
+    plain.destroy();
+    tar.destroy();
+  }
+}
+
+async function decrypt(path: string, decrypter: Decrypter, file: globalThis.ReadableStream<Uint8Array>) {
+  try {
+    return await decrypter.decrypt(file);
+  } catch (cause) {
+    const { code } = (cause ?? {}) as NodeJS.ErrnoException;
+    if (code !== undefined && /^E[A-Z]+$/.test(code)) throw fileProblem('reading', path, cause);
+    if (cause instanceof Error && cause.message.startsWith('no identity matched')) {
+      throw new CodedError('archive_passphrase_wrong', `neither passphrase nor identity opens ${path}`, {
+        cause,
+        fields: { archive: path },
+      });
+    }
+    throw damaged(path, 'its beginning is not that of an age file, cut short, or changed', cause);
+  }
+}
+
+function addRecipient(encrypter: Encrypter, recipient: string): void {
+  try {
+    encrypter.addRecipient(recipient);
+  } catch (cause) {
+    throw new CodedError('usage', `${recipient} is no recipient of age (age1...)`, { cause });
+  }
+}
+
+function addIdentity(decrypter: Decrypter, identity: string): void {
+  try {
+    decrypter.addIdentity(identity);
+  } catch {
+    // Without its cause, which may show it.
+    throw new CodedError('usage', 'an identity is none of age (AGE-SECRET-KEY-1...)');
+  }
+}
+
+/** As the library takes streams. Not by `Readable.toWeb`, which throws where nobody can catch it when its reader stops early. */
+function webStream(stream: Readable): globalThis.ReadableStream<Uint8Array> {
+  return ReadableStream.from<Uint8Array>(stream) as globalThis.ReadableStream<Uint8Array>;
+}
+
+async function flush(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,109 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { type ArchiveEntry, type ArchiveWriter, damaged, fileProblem } from './archive.ts';
+import { type ArchiveFile, certbotNames, certificatesIn, filesOf, folderNames } from './layout.ts';
+
+/** A folder of files with nothing but its owner's rights, which appears under its path only when it is complete. */
+export async function folderWriter(path: string, filesFor: Parameters<typeof writerInto>[1]): Promise<ArchiveWriter> {
+  const partial = `${path}.${randomUUID()}.partial`;
+  const there = await stat(path).catch(() => undefined);
+  if (there !== undefined)
+    throw new CodedError('archive_exists', `there is something at ${path} already`, { fields: { archive: path } });
+  try {
+    await mkdir(partial, { mode: 0o700 });
+  } catch (thrown) {
+    throw fileProblem('writing', path, thrown);
+  }
+  return writerInto({ path, partial }, filesFor);
+}
+
+/** As certbot lays out its live folder: a folder per certificate, `privkey.pem` for its owner alone. */
+export function pemFolderWriter(path: string): Promise<ArchiveWriter> {
+  const nameFor = folderNames();
+  return folderWriter(path, (certificate) => filesOf(certificate, nameFor(certificate.name), certbotNames));
+}
+
+function writerInto(
+  { path, partial }: { readonly path: string; readonly partial: string },
+  filesFor: (certificate: Parameters<ArchiveWriter['add']>[0]) => readonly ArchiveFile[],
+): ArchiveWriter {
+  let ended = false;
+  return {
+    async add(certificate) {
+      try {
+        for (const file of filesFor(certificate)) {
+          const at = file.path.split('/');
+          if (at.length === 2) await mkdir(join(partial, at[0] ?? ''), { recursive: true, mode: 0o700 });
+          await write(join(partial, file.path), file.bytes, file.secret ? 0o600 : 0o644);
+          if (file.secret) file.bytes.fill(0);
+        }
+      } catch (thrown) {
+        throw fileProblem('writing', path, thrown);
+      }
+    },
+    async finish() {
+      try {
+        await rename(partial, path);
+        ended = true;
+      } catch (thrown) {
+        throw fileProblem('writing', path, thrown);
+      }
+    },
+    async abandon() {
+      if (ended) return;
+      ended = true;
+      await rm(partial, { recursive: true, force: true });
+    },
+  };
+}
+
+async function write(path: string, bytes: Uint8Array, mode: number): Promise<void> {
+  const file = await open(path, 'wx', mode);
+  try {
+    await file.writeFile(bytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** The certificates of a folder of PEM files: of one certificate, or of one in each folder of it. Throws `archive_damaged` and `archive_unusable`. */
+export async function* readPemFolder(path: string): AsyncGenerator<ArchiveEntry> {
+  yield* certificatesIn(path, filesIn(path));
+}
+
+async function* filesIn(root: string): AsyncGenerator<Pick<ArchiveFile, 'path' | 'bytes'>> {
+  for (const name of await namesIn(root)) {
+    const path = join(root, name);
+    const found = await stat(path).catch((thrown) => Promise.reject(fileProblem('reading', path, thrown)));
+    // Links are followed: certbot's folder has nothing else, and it is the caller's own.
+    if (found.isFile()) yield { path: name, bytes: await read(root, path, found.size) };
+    else {
+      for (const file of await namesIn(path)) {
+        const inner = join(path, file);
+        const { size } = await stat(inner).catch((thrown) => Promise.reject(fileProblem('reading', inner, thrown)));
+        yield { path: `${name}/${file}`, bytes: await read(root, inner, size) };
+      }
+    }
+  }
+}
+
+async function namesIn(path: string): Promise<readonly string[]> {
+  try {
+    return (await readdir(path)).sort();
+  } catch (thrown) {
+    throw fileProblem('reading', path, thrown);
+  }
+}
+
+async function read(archive: string, path: string, size: number): Promise<Buffer> {
+  if (size > limits.archiveFileBytes) throw damaged(archive, `${path} has ${size} bytes, which no PEM file has`);
+  try {
+    return await readFile(path);
+  } catch (thrown) {
+    throw fileProblem('reading', path, thrown);
+  }
+}
