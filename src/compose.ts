@@ -38,6 +38,7 @@ import { type Plan, type PlanLine, planReconcile } from './replication/plan.ts';
 import { brakeOf, type ReconcileOptions, type ReconcileReport, reconcile } from './replication/reconcile.ts';
 import type { ReconcileOwner } from './replication/reconcile-turn.ts';
 import { type PassReport, replicate } from './replication/replicate.ts';
+import type { RestoreOptions, RestorePlan, RestoreResult } from './replication/restore.ts';
 import { sharedListings } from './replication/shared-listing.ts';
 import { type Standing, standingOf } from './replication/standing.ts';
 import { type LinkStatus, statusOf } from './replication/status.ts';
@@ -69,6 +70,8 @@ export type {
   Plan,
   PlanLine,
   ReconcileReport,
+  RestorePlan,
+  RestoreResult,
   Standing,
   VerifyFinding,
   VerifyReport,
@@ -126,6 +129,8 @@ export interface ComposeOptions {
   readonly observer?: Observer;
   /** Instead of the table that the configuration names. The program closes it. */
   readonly table?: Table;
+  /** A link whose primary is another one than its records say: what moves it there is about to be called. */
+  readonly moving?: string;
 }
 
 /** The program for one machine: contracts met with kinds, nothing started yet. */
@@ -186,7 +191,7 @@ export async function compose(config: Config, options: ComposeOptions) {
     };
   });
 
-  for (const link of links) await linkRows.bind(link.name, link.primary.id);
+  for (const link of links) if (link.name !== options.moving) await linkRows.bind(link.name, link.primary.id);
   return {
     config,
     links,
@@ -218,6 +223,13 @@ export async function compose(config: Config, options: ComposeOptions) {
       await linkRows.saveDrill(link.name, kept.summary);
       return kept;
     },
+    /** Moves the certificates of one link into its primary, as it is configured now, and points the link there. */
+    async restore(link: Link, given: RestoreOptions): Promise<RestoreResult> {
+      const { restore } = await import('./replication/restore.ts');
+      return restore({ ...worker, owner: ownerHere() }, link, given);
+    },
+    /** The primary that the records of a link belong to. */
+    boundTo: (link: Link): Promise<string | undefined> => linkRows.boundTo(link.name),
     /** How one link stands, from the table alone. */
     status: (link: Link): Promise<LinkStatus> => statusOf(worker, link),
     /** How one certificate stands, by its record. */

@@ -326,7 +326,8 @@ export const errorRegistry = {
   },
   configuration_link_moved: {
     ...configuration,
-    remedy: 'The records of this link belong to another primary. Give the link a new name, or restore its primary.',
+    remedy:
+      'The records of this link belong to another primary. If that one is lost: certstandby restore. If you are going home: certstandby failback. Else put it back into the configuration, or give the link a new name.',
   },
 
   // Reconcile, verify and adopt.
@@ -346,6 +347,11 @@ export const errorRegistry = {
     ...certificate,
     remedy: 'Look at the new plan with certstandby reconcile --plan, and apply that one.',
   },
+  restore_refused: {
+    ...certificate,
+    remedy: 'Nothing was changed. See certstandby restore --help, or certstandby failback --help.',
+  },
+
   // Archives: download and import.
   archive_exists: { ...request, status: 409, remedy: 'Give another path, or remove what stands there.' },
   archive_unusable: { ...request, status: 400, remedy: 'Check the path, its rights, and the room left on the disk.' },

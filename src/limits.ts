@@ -47,6 +47,8 @@ export const limits = {
   /** How often, and for how long each time, one page of a listing waits until the store allows it. */
   listingTries: 10,
   listingWaitMs: 60_000,
+  /** How often a restore sends one request that the store limits; many wait for the same room. */
+  restoreTries: 1_000,
   /** Copies that are due to be removed, as far as one reconcile looks at them; it removes the oldest of them, as many as the policy allows. */
   removalsConsidered: 10_000,
   /** A reconcile that would change no more copies than this has no brake, however small the estate. */

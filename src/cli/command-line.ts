@@ -43,6 +43,16 @@ export const commandEntries: readonly CommandEntry[] = [
     load: async () => (await import('./drill.ts')).drillCommand,
   },
   {
+    name: 'restore',
+    description: "bring a link's certificates out of a backup into a new primary, and point the link there",
+    load: async () => (await import('./restore.ts')).restoreCommand,
+  },
+  {
+    name: 'failback',
+    description: 'bring home what changed while another primary stood in, and point the link home',
+    load: async () => (await import('./restore.ts')).failbackCommand,
+  },
+  {
     name: 'download',
     description: 'write certificates of a store, private keys included, to an archive',
     load: async () => (await import('./download.ts')).downloadCommand,

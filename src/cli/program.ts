@@ -31,12 +31,24 @@ export function withLinkOptions(command: Command): Command {
 /** Runs something with the program of a configuration and the links that were asked for. */
 export async function withLinks<T>(
   options: LinkOptions,
-  given: { readonly output: Output; readonly host: Host; readonly observer?: ComposeOptions['observer'] },
+  given: {
+    readonly output: Output;
+    readonly host: Host;
+    readonly observer?: ComposeOptions['observer'];
+    /** The one link is about to be moved to the primary that the configuration names. */
+    readonly moving?: boolean;
+  },
   work: (program: Program, links: readonly Link[]) => Promise<T>,
 ): Promise<T> {
   const { output, host, observer } = given;
   const config = loadConfig(options.config, host.env);
-  const program = await compose(config, { runtime, log: output.log, ...(observer === undefined ? {} : { observer }) });
+  const moving = given.moving === true ? (options.link ?? onlyLink(config.links).name) : undefined;
+  const program = await compose(config, {
+    runtime,
+    log: output.log,
+    ...(observer === undefined ? {} : { observer }),
+    ...(moving === undefined ? {} : { moving }),
+  });
   const wording = storesByName(program);
   output.reword(wording);
   try {
@@ -60,7 +72,7 @@ function reworded(thrown: unknown, wording: (text: string) => string): unknown {
 }
 
 /** The one link of a command that works on one. Throws `usage` if there are several. */
-export function onlyLink(links: readonly Link[]): Link {
+export function onlyLink<T extends { readonly name: string }>(links: readonly T[]): T {
   const [link, ...others] = links;
   if (link !== undefined && others.length === 0) return link;
   throw new CodedError('usage', `say which link with --link: ${links.map(({ name }) => name).join(', ')}`);

@@ -69,16 +69,19 @@ async function reconcileLinks(options: ReconcileOptions, host: Host): Promise<vo
 }
 
 /** What is told of passes, while something watches them. */
-interface Watch {
+export interface Watch {
   passed: (report: PassReport) => void;
 }
 
-interface Run extends LinkRun {
+export interface Run extends LinkRun {
   readonly watch: Watch;
 }
 
 /** Reconciles one link and prints what came of it; a link that fails does not keep the others from theirs. Answers its exit code. */
-async function reconcileLink(run: Run, options: ReconcileOptions): Promise<number> {
+export async function reconcileLink(
+  run: Run,
+  options: Pick<ReconcileOptions, 'apply' | 'full' | 'yesChange' | 'wait'>,
+): Promise<number> {
   const { program, link, output, signal } = run;
   const before = program.requests();
   try {
@@ -101,7 +104,10 @@ const stopped = (link: Link) =>
     fields: { link: link.name },
   });
 
-async function compareAndAsk(run: Run, options: ReconcileOptions): Promise<ReconcileReport> {
+async function compareAndAsk(
+  run: Run,
+  options: Pick<ReconcileOptions, 'apply' | 'full' | 'yesChange'>,
+): Promise<ReconcileReport> {
   const { program, link, output, signal } = run;
   const bar = output.progress(`${link.name}: comparing`);
   let compared = 0;

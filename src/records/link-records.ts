@@ -1,6 +1,31 @@
 import { CodedError } from '../errors.ts';
-import type { Key, Table } from '../table/table.ts';
+import type { Key, Row, Table } from '../table/table.ts';
 import { reconcileRecords } from './reconcile-records.ts';
+
+/** Which way a link points. */
+export interface Binding {
+  /** The primary that its records belong to; absent before the first start. */
+  readonly primary?: string;
+  /** Primaries that it had before. */
+  readonly former: readonly string[];
+  /** It was pointed at this primary, and records of the direction before may still be there. */
+  readonly turning: boolean;
+  /** When each backup completed its first reconcile, by store id. */
+  readonly reconciled: ReadonlyMap<string, number>;
+}
+
+/** A certificate in a store. */
+interface Place {
+  readonly store: string;
+  readonly certificate: string;
+}
+
+/** A process whose configuration says otherwise must not go on: it would write in a direction that is no longer the link's. */
+export function moved(link: string, configured: string, recorded: unknown): CodedError {
+  return new CodedError('configuration_link_moved', `the records of link ${link} belong to another primary`, {
+    fields: { link, configured, recorded: String(recorded) },
+  });
+}
 
 /**
  * What is known of a link as a whole: which primary its records belong to, which backups have completed their first reconcile,
@@ -8,6 +33,27 @@ import { reconcileRecords } from './reconcile-records.ts';
  */
 export function linkRecords(table: Table) {
   const keyOf = (link: string): Key => ({ partition: 'link.1', sort: link });
+  const homeKeyOf = (link: string, { store, certificate }: Place): Key => ({
+    partition: `restored.1/${link}`,
+    sort: `${store} ${certificate}`,
+  });
+  const verificationKeyOf = (link: string): Key => ({ partition: 'verification-key.1', sort: link });
+
+  async function bindingOf(link: string): Promise<Binding> {
+    const row = (await table.get(keyOf(link))) ?? {};
+    const { primary, former, turning } = row as Row;
+    const reconciled = new Map<string, number>();
+    for (const [field, value] of Object.entries(row)) {
+      if (field.startsWith('reconciled/') && typeof value === 'number')
+        reconciled.set(field.slice('reconciled/'.length), value);
+    }
+    return {
+      ...(typeof primary === 'string' ? { primary } : {}),
+      former: Array.isArray(former) ? former.filter((store) => typeof store === 'string') : [],
+      turning: turning === true,
+      reconciled,
+    };
+  }
 
   return {
     ...reconcileRecords(table),
@@ -19,27 +65,67 @@ export function linkRecords(table: Table) {
         { set: { primary } },
         { any: [{ absent: 'primary' }, { field: 'primary', is: '=', to: primary }] },
       );
-      if (outcome.applied) return;
-      throw new CodedError('configuration_link_moved', `the records of link ${link} belong to another primary`, {
-        fields: { link, configured: primary, recorded: String(outcome.row?.primary) },
-      });
+      if (!outcome.applied) throw moved(link, primary, outcome.row?.primary);
     },
+
+    bindingOf,
 
     /** When each backup completed its first reconcile, by store id. */
-    async reconciled(link: string): Promise<ReadonlyMap<string, number>> {
-      const row = await table.get(keyOf(link));
-      const backups = new Map<string, number>();
-      for (const [field, value] of Object.entries(row ?? {})) {
-        if (field.startsWith('reconciled/') && typeof value === 'number')
-          backups.set(field.slice('reconciled/'.length), value);
-      }
-      return backups;
-    },
+    reconciled: async (link: string): Promise<ReadonlyMap<string, number>> => (await bindingOf(link)).reconciled,
 
     /** The primary that the link's records belong to; `undefined` before the first start. */
-    async boundTo(link: string): Promise<string | undefined> {
+    boundTo: async (link: string): Promise<string | undefined> => (await bindingOf(link)).primary,
+
+    /**
+     * Points the link at another primary. What was known of the old one is no longer true: when its backups were compared, and the key
+     * of its notifications. Until `turned`, records of the old direction may still be there. Throws `configuration_link_moved` if
+     * somebody else has turned it meanwhile.
+     */
+    async turn(link: string, { primary: from, former }: Binding, to: string): Promise<void> {
       const row = await table.get(keyOf(link));
-      return typeof row?.primary === 'string' ? row.primary : undefined;
+      const compared = Object.keys(row ?? {}).filter((field) => field.startsWith('reconciled/'));
+      const formers = new Set([...former, ...(from === undefined ? [] : [from])].filter((store) => store !== to));
+      const outcome = await table.update(
+        keyOf(link),
+        {
+          set: { primary: to, former: [...formers], turning: true },
+          remove: [...compared, 'lastReconcileAt', 'firstReconcileAt'],
+        },
+        from === undefined ? { absent: 'primary' } : { field: 'primary', is: '=', to: from },
+      );
+      if (!outcome.applied) throw moved(link, to, outcome.row?.primary);
+      await table.delete(verificationKeyOf(link));
+    },
+
+    /** No record of the old direction is left. */
+    async turned(link: string): Promise<void> {
+      await table.update(keyOf(link), { remove: ['turning'] });
+    },
+
+    /** The primary into which a restore was moving certificates when it ended before its end; `undefined` if there is none. */
+    async restoringInto(link: string): Promise<string | undefined> {
+      const row = await table.get(keyOf(link));
+      return typeof row?.restoring === 'string' ? row.restoring : undefined;
+    },
+
+    /** Notes that a restore into this primary is under way, or, without one, that none is. */
+    async noteRestoring(link: string, primary: string | undefined): Promise<void> {
+      await table.update(
+        keyOf(link),
+        primary === undefined ? { remove: ['restoring'] } : { set: { restoring: primary } },
+      );
+    },
+
+    /** Where a certificate came from when it was moved to the primary it is in now; `undefined` if it was not. */
+    async homeOf(link: string, now: Place): Promise<Place | undefined> {
+      const row = await table.get(homeKeyOf(link, now));
+      const { store, certificate } = (row ?? {}) as Row;
+      return typeof store === 'string' && typeof certificate === 'string' ? { store, certificate } : undefined;
+    },
+
+    /** Writes down where a certificate is now, and where it was: the map of old ids to new ones, and the way home. */
+    async saveHome(link: string, now: Place, before: Place): Promise<void> {
+      await table.update(homeKeyOf(link, now), { set: { store: before.store, certificate: before.certificate } });
     },
 
     /** When the last successful reconcile began; `undefined` before the first. */
@@ -63,12 +149,12 @@ export function linkRecords(table: Table) {
 
     /** PEM of the public key that verifies the primary's notifications, if it has been fetched. */
     async verificationKey(link: string): Promise<string | undefined> {
-      const row = await table.get({ partition: 'verification-key.1', sort: link });
+      const row = await table.get(verificationKeyOf(link));
       return typeof row?.pem === 'string' ? row.pem : undefined;
     },
 
     async saveVerificationKey(link: string, pem: string, now: number): Promise<void> {
-      await table.update({ partition: 'verification-key.1', sort: link }, { set: { pem, fetchedAt: now } });
+      await table.update(verificationKeyOf(link), { set: { pem, fetchedAt: now } });
     },
   };
 }

@@ -162,14 +162,15 @@ export function reconcileRecords(table: Table) {
         | { readonly completed: CompletedReconcile; readonly startedAt: number }
         | { readonly brake: Brake }
         | { readonly failure: ReconcileFailure }
-        | { readonly stoppedAt: number },
+        | { readonly stoppedAt: number }
+        | { readonly released: true },
     ): Promise<void> {
       const gone = ['until', 'owner', 'step', 'done'];
       if ('completed' in end) {
         const set = { ...end.completed, completedAt: end.startedAt };
         await table.update(keyOf(link), { set, remove: [...gone, 'failure', 'brake', 'stoppedAt'] }, held(token));
       } else {
-        const set = 'failure' in end ? { failure: { ...end.failure } } : { ...end };
+        const set = 'failure' in end ? { failure: { ...end.failure } } : 'released' in end ? {} : { ...end };
         await table.update(keyOf(link), { set, remove: gone }, held(token));
       }
     },

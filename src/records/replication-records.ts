@@ -182,7 +182,12 @@ export function replicationRecords(table: Table) {
     } while (cursor !== undefined);
   }
 
-  return { get, ask, claim, commit, due, all };
+  /** Forgets a record of a direction that the link no longer has. Whoever still works under it finds its commit refused. */
+  async function forget(link: string, certificate: string): Promise<void> {
+    await table.delete(keyOf(link, certificate));
+  }
+
+  return { get, ask, claim, commit, due, all, forget };
 }
 
 export type ReplicationRecords = ReturnType<typeof replicationRecords>;

@@ -450,10 +450,17 @@ function factsDiffer(metadata: CertificateMetadata, sound: Sound): boolean {
 export function descriptive(metadata: DescriptiveMetadata, mark: Mark, store: Store): DescriptiveMetadata {
   const { name, description, tags } = metadata;
   if (!store.abilities.uniqueNames) return { name, description, tags };
-  const suffix = `-${sha256(mark.certificate).slice(0, 8)}`;
+  const suffix = suffixOf(mark);
   const kept = store.asKept({ name: `${name}${suffix}`, description, tags }, mark).name;
   const room = kept.endsWith(suffix) ? name.length : Math.max(0, kept.length - suffix.length);
   return { name: `${name.slice(0, room)}${suffix}`, description, tags };
 }
 
+/** The name of the original, as far as a copy's name tells: without what `descriptive` put behind it. */
+export function givenName(name: string, mark: Mark | undefined, store: Store): string {
+  const suffix = mark === undefined || !store.abilities.uniqueNames ? '' : suffixOf(mark);
+  return suffix !== '' && name.endsWith(suffix) ? name.slice(0, -suffix.length) : name;
+}
+
+const suffixOf = (mark: Mark): string => `-${sha256(mark.certificate).slice(0, 8)}`;
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');

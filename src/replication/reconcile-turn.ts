@@ -18,6 +18,8 @@ export interface ReconcileTurn {
   keep(step: string, done: number): Promise<void>;
   complete(comparison: Comparison): Promise<void>;
   brake(brake: Brake): Promise<void>;
+  /** Gives it back when it was taken for something else than a reconcile. */
+  release(): Promise<void>;
   /** Notes why it ended; if even that fails, the lease ends by itself. */
   fail(thrown: unknown, stopped: boolean): Promise<void>;
 }
@@ -55,7 +57,7 @@ export async function takeTurn(
     const retryAfterMs = Math.max(0, until + timing.skewMs + 1 - startedAt);
     throw new CodedError(
       'reconcile_running',
-      `another reconcile of ${name} has been running since ${new Date(since).toISOString()}; it is ${step}, and ${done} certificates far`,
+      `another reconcile or restore of ${name} has been running since ${new Date(since).toISOString()}; it is ${step}, and ${done} certificates far`,
       { fields: { link: name, step, done, retryAfterMs } },
     );
   }
@@ -87,6 +89,11 @@ export async function takeTurn(
     async brake(brake) {
       ended = true;
       await links.endReconcile(name, token, { brake });
+    },
+    async release() {
+      if (ended) return;
+      ended = true;
+      await links.endReconcile(name, token, { released: true });
     },
     async fail(thrown, stopped) {
       if (ended) return;

@@ -1,6 +1,7 @@
 import { asCodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { errorFields, type Log } from '../log.ts';
+import { moved } from '../records/link-records.ts';
 import type { PrimaryState, ReplicationRecord } from '../records/replication-record.ts';
 import type { CommitAnswer, LeaseHolderFields } from '../records/replication-records.ts';
 import type { Mark } from '../store/mark.ts';
@@ -55,7 +56,7 @@ async function onePass(worker: Worker, link: Link, certificate: string) {
   const settled = settledMs(link.backups, timing);
   const claimedAt = runtime.now();
   const leaseUntil = claimedAt + timing.leaseMs;
-  const [claim, reconciled] = await Promise.all([
+  const [claim, binding] = await Promise.all([
     records.claim({
       link: link.name,
       certificate,
@@ -65,17 +66,21 @@ async function onePass(worker: Worker, link: Link, certificate: string) {
       skewMs: timing.skewMs,
       doubt: claimedAt + settled,
     }),
-    worker.links.reconciled(link.name),
+    worker.links.bindingOf(link.name),
   ]);
   if (!claim.claimed) return undefined;
   const { record } = claim;
+  if (binding.primary !== undefined && binding.primary !== link.primary.id) {
+    await giveBack(worker, record);
+    throw moved(link.name, link.primary.id, binding.primary);
+  }
 
   const beganAt = runtime.now();
   const keys = keysRead();
   const { verdict, outcomes } = await lookAndWrite(worker, link, record, {
     beganAt,
     writeBy: leaseUntil - timing.commitMs,
-    reconciled,
+    reconciled: binding.reconciled,
     keys,
   }).finally(() => keys.wipe());
 
@@ -97,6 +102,22 @@ async function onePass(worker: Worker, link: Link, certificate: string) {
   };
   logPass(worker.log, report, answer, fields);
   return { report, answer, wakeAt };
+}
+
+/** Leaves a record as it was claimed: it belongs to another direction of the link, whose workers go on with it. */
+async function giveBack({ records, runtime }: Worker, record: ReplicationRecord): Promise<void> {
+  const { link, certificate, leaseToken: token, requested: seen, doubt, wakeAt = runtime.now() } = record;
+  const { attempts, notBefore, lastError, absentSince, aside, refusal, primary, backups } = record;
+  const fields = { attempts, notBefore, lastError, absentSince, aside, refusal, primary, backups };
+  await records.commit({
+    link,
+    certificate,
+    token,
+    seen,
+    wakeAt,
+    fields: fields as LeaseHolderFields,
+    ...(doubt === undefined ? {} : { doubt }),
+  });
 }
 
 async function lookAndWrite(

@@ -24,6 +24,13 @@ export function mayRemove({ policy }: Link, record: ReplicationRecord, now: numb
 
 const said = /^Retained since \d{4}-\d\d-\d\d: /;
 
+/** A copy's description without the line which says that its original is gone. */
+export function withoutRetained(description: string): string {
+  if (!said.test(description)) return description;
+  const end = description.indexOf('\n');
+  return end < 0 ? '' : description.slice(end + 1);
+}
+
 /**
  * What becomes of the copy of a certificate that is gone from the primary: its description says so, in a line of its own before
  * everything else, or it is removed. Only what carries our mark, by a direct read of this pass, is touched. Never throws.

@@ -39,7 +39,7 @@ describe('two runs at once', () => {
     await world.later(10);
     await expect(reconcile({ ...world.worker, dispatch: nobody }, world.link)).rejects.toMatchObject({
       code: 'reconcile_running',
-      message: `another reconcile of main has been running since ${new Date(world.time.now() - 10).toISOString()}; it is comparing, and 0 certificates far`,
+      message: `another reconcile or restore of main has been running since ${new Date(world.time.now() - 10).toISOString()}; it is comparing, and 0 certificates far`,
     });
     release();
     expect((await running).listed).toBe(40);

@@ -1,0 +1,485 @@
+import { asCodedError, CodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type { Binding } from '../records/link-records.ts';
+import { formatMark, type Mark, sameMark } from '../store/mark.ts';
+import type { CertificateMetadata, DescriptiveMetadata, Store } from '../store/store.ts';
+import { givenName } from './bring-equal.ts';
+import { keysRead } from './keys-read.ts';
+import { includes, type Link, listedFacts } from './link.ts';
+import { type ReconcileOwner, type ReconcileTurn, takeTurn } from './reconcile-turn.ts';
+import { withoutRetained } from './retire.ts';
+import { listAll } from './shared-listing.ts';
+import { settledMs } from './timing.ts';
+import type { Worker } from './worker.ts';
+
+/**
+ * Restore and failback: the certificates of a link move to another primary, and the link points there from then on.
+ *
+ * The order, per certificate, is what lets a run be killed anywhere and begun again:
+ *
+ *   1. It is imported with a mark that names where it comes from: found again by that, it is never imported twice, and while it
+ *      carries the mark it counts as a copy, which no pass copies on.
+ *   2. Old and new id are written down, for whoever asks, and for the way home.
+ *   3. Its copies get a mark that names the new original: the passes of the new direction know them as theirs.
+ *   4. The mark of 1 is taken off. From now on it is the truth.
+ */
+
+/** What is to be done with one certificate. */
+export interface RestoreLine {
+  readonly name: string;
+  /** Where it comes from: the lost original (restore), or the one that stood in for it (failback). */
+  readonly origin: Mark;
+  /** Its id in the store that it is read from. */
+  readonly source: string;
+  /** Its id in the new primary, where it is there already. */
+  readonly target?: string;
+  /**
+   * `import`: it is not there. `finish`: it is there, and was being moved when a run was stopped. `present`: the new primary holds
+   * the same. `replace`: it holds another version, which gives way. `held`: it holds another one of this name, which stays.
+   */
+  readonly action: 'import' | 'finish' | 'present' | 'replace' | 'held';
+}
+
+export interface RestorePlan {
+  readonly link: string;
+  readonly from: string;
+  readonly to: string;
+  readonly lines: readonly RestoreLine[];
+  /** Those that had been moved before. */
+  readonly there: number;
+  /** Copies of certificates that were deleted from the old primary: they stay out unless asked for. */
+  readonly retained: number;
+  /** Requests to each store, and the seconds that they take at the least where the store says how many it takes. */
+  readonly requests: ReadonlyMap<string, number>;
+  readonly secondsAtLeast: number;
+  /** Other backups that could not be listed: the copies there are not known as copies of the new primary. */
+  readonly notListed: readonly { readonly store: string; readonly error: CodedError }[];
+}
+
+export interface RestoreResult extends RestorePlan {
+  readonly moved: readonly { readonly name: string; readonly origin: Mark; readonly id: string }[];
+  readonly failed: readonly { readonly name: string; readonly origin: Mark; readonly error: CodedError }[];
+}
+
+export interface RestoreOptions {
+  /** `restore`: out of copies in a backup. `failback`: out of the primary that stood in. */
+  readonly kind: 'restore' | 'failback';
+  /** The store that is read. */
+  readonly from: Store;
+  readonly wanted: (name: string) => boolean;
+  /** Restore: replace what the new primary holds under the same name. */
+  readonly replace?: boolean;
+  /** Restore: copies of deleted certificates too. */
+  readonly retained?: boolean;
+  readonly signal?: AbortSignal;
+  /** Called with the plan before anything is written; what it throws ends it there. */
+  readonly confirm?: (plan: RestorePlan) => Promise<void>;
+  readonly moved?: (line: RestoreLine, id: string) => void;
+}
+
+export interface Restorer extends Worker {
+  readonly owner?: ReconcileOwner;
+}
+
+const atOnce = 16;
+/** One after the other, whatever the certificate: then it is the store that takes no more. */
+const failuresInARow = 20;
+
+/** What was read of the stores before anything is written. */
+interface Survey {
+  readonly lines: readonly RestoreLine[];
+  readonly there: number;
+  readonly retained: number;
+  /** Copies in the backups by the mark that they carry. */
+  readonly copies: ReadonlyMap<string, readonly { readonly store: Store; readonly copy: CertificateMetadata }[]>;
+  readonly sources: ReadonlyMap<string, CertificateMetadata>;
+  readonly notListed: RestorePlan['notListed'];
+}
+
+/**
+ * Moves the certificates of a link out of `from` into its primary, as the configuration names it now, and points the link there. A run
+ * that was stopped, or in which some failed, is gone on with by the same call: what was moved is left alone.
+ * Throws `reconcile_running`, `restore_refused`, what the listings throw, and the reason of the signal.
+ */
+export async function restore(restorer: Restorer, link: Link, options: RestoreOptions): Promise<RestoreResult> {
+  const { links, runtime, timing } = restorer;
+  const turn = await takeTurn(restorer, link);
+  try {
+    const binding = await links.bindingOf(link.name);
+    const stopped = await links.restoringInto(link.name);
+    // An import that nobody heard the end of may be on its way still, and no listing shows it.
+    if (stopped !== undefined) await runtime.wait(settledMs([link.primary], timing), options.signal);
+    refuseWhatCannotBe(link, options, binding);
+    const survey = await look(restorer, link, { ...options, binding, turn });
+    const plan = planOf(link, options.from, survey);
+    if (plan.lines.length + plan.there === 0 && binding.primary !== link.primary.id)
+      throw refused(`${options.from.id} holds nothing that link ${link.name} could be restored from`);
+    await options.confirm?.(plan);
+    const begun = await links.bindingOf(link.name);
+    if (begun.primary !== link.primary.id) {
+      await links.noteRestoring(link.name, link.primary.id);
+      await links.turn(link.name, begun, link.primary.id);
+    } else if (plan.lines.length > 0) await links.noteRestoring(link.name, link.primary.id);
+    if (begun.primary !== link.primary.id || begun.turning) await forgetOldDirection(restorer, link, turn);
+    const { moved, failed } = await moveAll(restorer, link, survey, { ...options, turn });
+    if (failed.length === 0) await links.noteRestoring(link.name, undefined);
+    await turn.release();
+    return { ...plan, moved, failed };
+  } catch (thrown) {
+    // What went wrong is more than a lease that ends by itself.
+    await turn.release().catch(() => undefined);
+    throw thrown;
+  }
+}
+
+function refuseWhatCannotBe(
+  { name, primary }: Link,
+  { kind, from }: RestoreOptions,
+  { primary: bound, former }: Binding,
+): void {
+  if (bound === undefined) throw refused(`link ${name} has never run here, so that nothing is known of its originals`);
+  if (kind === 'restore') return;
+  if (from.id === primary.id)
+    throw refused(`${from.id} is the primary of link ${name}: point the link at the one that it goes home to`);
+  const stoodIn = bound === primary.id ? former.at(-1) : bound;
+  if (stoodIn !== from.id) throw refused(`link ${name} goes home from ${stoodIn ?? 'nowhere'}, not from ${from.id}`);
+}
+
+const refused = (message: string) => new CodedError('restore_refused', message);
+
+/** The records of the direction before: they say of another primary what is in it. Passes and reconciles find everything again by its marks. */
+async function forgetOldDirection({ records, links }: Restorer, link: Link, turn: ReconcileTurn): Promise<void> {
+  const certificates: string[] = [];
+  for await (const { certificate } of records.all(link.name)) certificates.push(certificate);
+  for (const [done, certificate] of certificates.entries()) {
+    await records.forget(link.name, certificate);
+    await turn.keep('restoring', done);
+  }
+  await links.turned(link.name);
+}
+
+async function look(
+  { links, runtime }: Restorer,
+  link: Link,
+  options: RestoreOptions & {
+    readonly binding: Binding;
+    readonly turn: ReconcileTurn;
+  },
+): Promise<Survey> {
+  const { from, binding, turn, signal, wanted } = options;
+  const { primary } = link;
+  const listing = { runtime, signal };
+  let listed = 0;
+  const listOf = async (store: Store) => {
+    const found: CertificateMetadata[] = [];
+    for await (const metadata of listAll(store, listing)) {
+      found.push(metadata);
+      listed += 1;
+      if (listed % 100 === 0) await turn.keep('restoring', listed);
+    }
+    return found;
+  };
+
+  const held = await listOf(primary);
+  const target = targetOf(held);
+  const copies = new Map<string, { store: Store; copy: CertificateMetadata }[]>();
+  const notListed: { store: string; error: CodedError }[] = [];
+  const listings = new Map<string, readonly CertificateMetadata[]>([[primary.id, held]]);
+  for (const store of new Set([from, ...link.backups])) {
+    try {
+      const all = listings.get(store.id) ?? (await listOf(store));
+      listings.set(store.id, all);
+      for (const copy of all) {
+        if (copy.mark === undefined || store.id === primary.id) continue;
+        const key = formatMark(copy.mark);
+        copies.set(key, [...(copies.get(key) ?? []), { store, copy }]);
+      }
+    } catch (thrown) {
+      if (store.id === from.id || signal?.aborted === true) throw thrown;
+      notListed.push({ store: store.id, error: asCodedError(thrown) });
+    }
+  }
+
+  const isFailback = options.kind === 'failback';
+  const origins = new Set([...binding.former, ...(binding.primary === undefined ? [] : [binding.primary]), primary.id]);
+  const sources = new Map<string, CertificateMetadata>();
+  let there = 0;
+  let retained = 0;
+  for (const metadata of listings.get(from.id) ?? []) {
+    if (!wanted(metadata.name)) continue;
+    const { mark } = metadata;
+    const origin =
+      mark ??
+      (isFailback && includes(link.filter, metadata) ? { store: from.id, certificate: metadata.id } : undefined);
+    // Not a copy, or a copy for somebody else.
+    if (origin === undefined || !(origins.has(origin.store) || (isFailback && mark === undefined))) continue;
+    const known = origin.store === primary.id ? target.byId.get(origin.certificate) : undefined;
+    if (known !== undefined) {
+      target.claim(known.id);
+      // Its last step is to lose the mark with which it was imported.
+      if (known.mark === undefined || !origins.has(known.mark.store)) there += 1;
+      else sources.set(formatMark(known.mark), { ...metadata, mark: known.mark });
+      continue;
+    }
+    // What is a copy in a primary that stood in is not its truth.
+    if (isFailback && mark !== undefined) continue;
+    if (withoutRetained(metadata.description) !== metadata.description && options.retained !== true) {
+      retained += 1;
+      continue;
+    }
+    // Two copies of one certificate are one.
+    if (!sources.has(formatMark(origin))) sources.set(formatMark(origin), { ...metadata, mark: origin });
+  }
+
+  const lines: RestoreLine[] = [];
+  const open: CertificateMetadata[] = [];
+  for (const source of sources.values()) {
+    const origin = source.mark as Mark;
+    const marked = target.byMark.get(formatMark(origin));
+    const home = await links.homeOf(link.name, origin);
+    const known = marked ?? (home?.store === primary.id ? target.byId.get(home.certificate) : undefined);
+    if (known === undefined) {
+      open.push(source);
+      continue;
+    }
+    target.claim(known.id);
+    const same = listedFacts(known) === listedFacts(source) && known.serial !== undefined;
+    const action = marked !== undefined ? 'finish' : same ? 'present' : 'replace';
+    lines.push({ name: source.name, origin, source: source.id, target: known.id, action });
+  }
+  for (const source of open)
+    lines.push(await lineFor(source, { from, primary, target, replace: options.replace === true, signal }));
+  return { lines, there, retained, copies, sources, notListed };
+}
+
+/** What the new primary holds, by what it may be known by. What is claimed belongs to one certificate already. */
+function targetOf(held: readonly CertificateMetadata[]) {
+  const byMark = new Map<string, CertificateMetadata>();
+  const byId = new Map<string, CertificateMetadata>();
+  const byName = new Map<string, CertificateMetadata[]>();
+  const claimed = new Set<string>();
+  for (const metadata of held) {
+    byId.set(metadata.id, metadata);
+    if (metadata.mark !== undefined) byMark.set(formatMark(metadata.mark), metadata);
+    else byName.set(metadata.name, [...(byName.get(metadata.name) ?? []), metadata]);
+  }
+  return {
+    byMark,
+    byId,
+    claim: (id: string) => void claimed.add(id),
+    /** Those of a name that belong to nothing yet. */
+    free: (name: string) => (byName.get(name) ?? []).filter(({ id }) => !claimed.has(id)),
+  };
+}
+
+/** One that nothing in the new primary is known to belong to: is the same there under its name, or another one, or none? */
+async function lineFor(
+  source: CertificateMetadata,
+  {
+    from,
+    primary,
+    target,
+    replace,
+    signal,
+  }: {
+    readonly from: Store;
+    readonly primary: Store;
+    readonly target: ReturnType<typeof targetOf>;
+    readonly replace: boolean;
+    readonly signal: AbortSignal | undefined;
+  },
+): Promise<RestoreLine> {
+  const wanted = describedAs(source, from);
+  const line = { name: wanted.name, origin: source.mark as Mark, source: source.id };
+  const candidates = target.free(primary.asKept(wanted, undefined).name);
+  const same = candidates.find(
+    (one) => one.serial !== undefined && listedFacts(one) === listedFacts(source) && one.issuer === source.issuer,
+  );
+  const only = candidates.length === 1 ? candidates[0] : undefined;
+  signal?.throwIfAborted();
+  const found = same ?? candidates[0];
+  if (found === undefined) return { ...line, action: 'import' };
+  if (same === undefined && (!replace || only === undefined)) return { ...line, target: found.id, action: 'held' };
+  target.claim(found.id);
+  return { ...line, target: found.id, action: same === undefined ? 'replace' : 'present' };
+}
+
+/** What people wrote on the original, as far as a copy of it tells. */
+function describedAs(source: CertificateMetadata, from: Store): DescriptiveMetadata {
+  const { tags, mark } = source;
+  return { name: givenName(source.name, mark, from), description: withoutRetained(source.description), tags };
+}
+
+function planOf(link: Link, from: Store, { lines, there, retained, notListed, copies }: Survey): RestorePlan {
+  const requests = new Map<string, number>();
+  const ask = (store: Store, number: number) => requests.set(store.id, (requests.get(store.id) ?? 0) + number);
+  for (const { action, origin } of lines) {
+    if (action === 'held') continue;
+    if (action === 'import' || action === 'replace') ask(from, 1);
+    ask(link.primary, action === 'present' ? (origin.store === from.id ? 1 : 0) : action === 'finish' ? 1 : 2);
+    for (const { store } of copies.get(formatMark(origin)) ?? []) ask(store, 1);
+  }
+  const stores = new Map([from, link.primary, ...link.backups].map((store) => [store.id, store]));
+  const seconds = [...requests].map(([store, number]) => {
+    const perSecond = stores.get(store)?.abilities.requestsPerSecond;
+    return perSecond === undefined ? 0 : number / perSecond;
+  });
+  return {
+    link: link.name,
+    from: from.id,
+    to: link.primary.id,
+    lines,
+    there,
+    retained,
+    requests,
+    secondsAtLeast: Math.ceil(Math.max(0, ...seconds)),
+    notListed,
+  };
+}
+
+async function moveAll(
+  restorer: Restorer,
+  link: Link,
+  survey: Survey,
+  options: RestoreOptions & { readonly turn: ReconcileTurn },
+): Promise<Pick<RestoreResult, 'moved' | 'failed'>> {
+  const { signal, turn } = options;
+  const moved: { name: string; origin: Mark; id: string }[] = [];
+  const failed: { name: string; origin: Mark; error: CodedError }[] = [];
+  const waiting = survey.lines.filter(({ action }) => action !== 'held').values();
+  let inARow = 0;
+  let ended: unknown;
+  const lane = async () => {
+    for (const line of waiting) {
+      if (ended !== undefined || signal?.aborted === true) return;
+      const { name, origin } = line;
+      try {
+        const id = await moveOne(restorer, link, survey, { line, options });
+        inARow = 0;
+        moved.push({ name, origin, id });
+        options.moved?.(line, id);
+        await turn.keep('restoring', moved.length);
+      } catch (thrown) {
+        const error = asCodedError(thrown);
+        if (signal?.reason !== undefined) return;
+        // Somebody else has the link now.
+        if (error.code === 'reconcile_running' || error.code.startsWith('table_')) ended ??= thrown;
+        failed.push({ name, origin, error });
+        inARow += 1;
+        if (inARow >= failuresInARow) ended ??= thrown;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, lane));
+  signal?.throwIfAborted();
+  if (ended !== undefined) {
+    const { code, message, fields } = asCodedError(ended);
+    throw new CodedError(code, `${message}; ${moved.length} of ${survey.lines.length} certificates were moved before`, {
+      cause: ended,
+      fields,
+    });
+  }
+  return { moved, failed };
+}
+
+async function moveOne(
+  restorer: Restorer,
+  link: Link,
+  { copies, sources }: Survey,
+  { line, options }: { readonly line: RestoreLine; readonly options: RestoreOptions },
+): Promise<string> {
+  const { primary } = link;
+  const { from, signal } = options;
+  const { origin } = line;
+  const call = { ...(signal && { signal }) };
+  const polite = <T>(send: () => Promise<T>) => whenAllowed(restorer, signal, send);
+  const listed = sources.get(formatMark(origin)) as CertificateMetadata;
+  const metadata = describedAs(listed, from);
+
+  const id = await (async () => {
+    if (line.action === 'present' || line.action === 'finish') return line.target as string;
+    const keys = keysRead();
+    try {
+      const reading = keys.keep(await polite(() => readOrLimited(from, line.source, call)));
+      if (reading.state === 'absent')
+        throw new CodedError('store_gone', `${line.name} was listed in ${from.id}, and is not there`);
+      if (reading.state === 'unreadable') throw reading.error;
+      const { content } = reading.value;
+      if (line.action === 'replace' && line.target !== undefined) {
+        const target = line.target;
+        return (await polite(() => primary.reimport(target, content, call))).id;
+      }
+      return await importOnce(
+        restorer,
+        primary,
+        () => polite(() => primary.import({ content, metadata, mark: origin }, call)),
+        origin,
+      );
+    } finally {
+      keys.wipe();
+    }
+  })();
+
+  await restorer.links.saveHome(link.name, { store: primary.id, certificate: id }, origin);
+  const mark: Mark = { store: primary.id, certificate: id };
+  const standIn = link.backups.find((store) => store.id === from.id && origin.store === from.id);
+  const those = [
+    ...(copies.get(formatMark(origin)) ?? []),
+    ...(standIn === undefined ? [] : [{ store: standIn, copy: listed }]),
+  ];
+  for (const { store, copy } of those) {
+    if (!link.backups.includes(store) || sameMark(origin, mark)) continue;
+    const { name, description, tags } = copy;
+    await polite(() =>
+      store.updateMetadata(copy.id, { name, description: withoutRetained(description), tags }, mark, call),
+    );
+  }
+  const described = line.action !== 'present' || origin.store === from.id;
+  if (described) await polite(() => primary.updateMetadata(id, metadata, undefined, call));
+  return id;
+}
+
+/** An import that nobody heard the end of is looked for by its mark before it counts as failed. */
+async function importOnce(
+  { runtime, timing, listings }: Restorer,
+  primary: Store,
+  send: () => Promise<{ readonly id: string }>,
+  mark: Mark,
+): Promise<string> {
+  try {
+    return (await send()).id;
+  } catch (thrown) {
+    const error = asCodedError(thrown);
+    if (error.entry.applied !== 'unknown') throw thrown;
+    await runtime.wait(settledMs([primary], timing));
+    const found = primary.findByMark ? await primary.findByMark(mark) : await listings.marked(primary, mark);
+    const [only] = found;
+    if (only === undefined) throw thrown;
+    return only.id;
+  }
+}
+
+/** A reading, where a limit throws as it does for writes. */
+async function readOrLimited(store: Store, id: string, call: { readonly signal?: AbortSignal }) {
+  const reading = await store.read(id, call);
+  if (reading.state === 'unreadable' && reading.error.code === 'store_limited') throw reading.error;
+  return reading;
+}
+
+/** Sends, and sends again when the store allows: a limit is no failure, and nothing waits behind this but the rest of the restore. */
+async function whenAllowed<T>(
+  { runtime }: Restorer,
+  signal: AbortSignal | undefined,
+  send: () => Promise<T>,
+): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await send();
+    } catch (thrown) {
+      const { code, retryAfterMs } = asCodedError(thrown);
+      if (code !== 'store_limited' || tries >= limits.restoreTries) throw thrown;
+      // Not all at the same moment again.
+      await runtime.wait(Math.min(retryAfterMs ?? 1_000, limits.listingWaitMs) + runtime.random() * 200, signal);
+    }
+  }
+}
