@@ -57,9 +57,15 @@ async function world({ milan = false, london = {} as Partial<MemoryStoreOptions>
   let now = Date.UTC(2026, 0, 1);
   let ids = 0;
   const runtime: Runtime = {
-    now: () => (now += 1),
+    now() {
+      now += 1;
+      return now;
+    },
     random: () => 0,
-    newId: () => `id-${(ids += 1)}`,
+    newId() {
+      ids += 1;
+      return `id-${ids}`;
+    },
     // A thousand times as fast as real time; what is only computed here takes no time at all.
     async wait(milliseconds, signal) {
       await sleep(milliseconds / 1_000, undefined, { ...(signal && { signal }) });
