@@ -36,7 +36,7 @@ export function restoreCommand(host: Host = process): Command {
     .addHelpText(
       'after',
       '\nFirst name the new primary in the configuration: as the primary of the link. It may be empty, or hold some of it already; it may' +
-        '\nbe the backup itself, which is the fastest way, as nothing has to be imported.' +
+        '\nbe the backup itself (--from names it too), which is the fastest way, as nothing has to be imported.' +
         '\n\nExamples:' +
         '\n  certstandby restore --link shop --plan                    what would be done, and how long it takes at the least' +
         "\n  certstandby restore 'shop*' --link shop                   the most important ones first" +

@@ -113,7 +113,9 @@ export async function restore(restorer: Restorer, link: Link, options: RestoreOp
     const survey = await look(restorer, link, { ...options, binding, turn });
     const plan = planOf(link, options.from, survey);
     if (plan.lines.length + plan.there === 0 && binding.primary !== link.primary.id)
-      throw refused(`${options.from.id} holds nothing that link ${link.name} could be restored from`);
+      throw refused(
+        `${options.from.id} holds nothing that link ${link.name} could be restored from; say with --from what does`,
+      );
     await options.confirm?.(plan);
     const begun = await links.bindingOf(link.name);
     if (begun.primary !== link.primary.id) {

@@ -12,6 +12,7 @@ import { measureReconcile } from './reconcile.ts';
 import { reconcilerHandlers } from './reconciler.ts';
 import { createReport, type Report } from './report.ts';
 import { measureRequests } from './requests.ts';
+import { measureRestore } from './restore.ts';
 import { serverHandlers } from './servers.ts';
 import { straightforwardHandlers } from './straightforward.ts';
 import { measureThroughput } from './throughput.ts';
@@ -57,6 +58,8 @@ async function measureAll(report: Report, folder: string, part: string | undefin
   if (part === undefined || part === 'reconcile') {
     await measureReconcile({ report, signer, folder: join(folder, 'reconcile') });
   }
+  if (part === undefined || part === 'restore')
+    await measureRestore({ report, signer, folder: join(folder, 'restore') });
   if (part === undefined || part === 'instance') await measureInstance(report, join(folder, 'instance'));
   if (part !== undefined) return;
   measureVerify(report, signer);

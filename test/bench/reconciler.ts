@@ -53,6 +53,17 @@ export function reconcilerHandlers() {
       }
     },
 
+    /** Restores the primary from the backup; answers how many certificates were moved, and the milliseconds. */
+    async restore(): Promise<{ readonly moved: number; readonly ms: number }> {
+      const [main] = program?.links ?? [];
+      const [backup] = main?.backups ?? [];
+      if (program === undefined || main === undefined || backup === undefined) throw new Error('not started');
+      const started = performance.now();
+      const { moved, failed } = await program.restore(main, { kind: 'restore', from: backup, wanted: () => true });
+      if (failed.length > 0) throw failed[0]?.error;
+      return { moved: moved.length, ms: performance.now() - started };
+    },
+
     stop: () => program?.close(),
 
     /** Writes the records of an estate that has been replicated, as passes would have left them. */

@@ -61,6 +61,7 @@ export function restClient({ url, crn }: Side, token: string) {
     reimport: (id: string, content: Content) => call<Listed>('PUT', `/v1/certificate/${certificate(id)}`, content),
     download: async (id: string) =>
       await call<{ readonly name: string; readonly data: Content }>('GET', `/v2/certificate/${certificate(id)}`),
+    remove: (id: string) => call<unknown>('DELETE', `/v2/certificate/${certificate(id)}`),
     /** One page of 200; where the next one begins, again at the front after the last. */
     page: async (from = ''): Promise<string> => (await pageFrom(from)).next,
     /** Id and description of everything there. */

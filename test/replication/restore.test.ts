@@ -303,6 +303,25 @@ describe('restore', () => {
     );
   });
 
+  it('stopped by a person keeps what it did, and goes on', async () => {
+    const of = await world({ certificates: 80 });
+    const link = of.linkTo('paris', 'london');
+    const stopping = new AbortController();
+    const why = new CodedError('interrupted', 'stopped by SIGINT');
+    const stopped = run(of, link, {
+      from: of.tapped.london,
+      signal: stopping.signal,
+      moved: () => stopping.abort(why),
+    });
+    await expect(stopped).rejects.toBe(why);
+    expect(of.stores.paris.size()).toBeLessThan(80);
+    const { there, moved } = await run(of, link, { from: of.tapped.london });
+    expect(there).toBeGreaterThan(0);
+    expect(moved.length).toBeLessThanOrEqual(80 - there);
+    expect(of.stores.paris.size()).toBe(80);
+    expect((await holdings(of.stores.paris)).filter(({ mark }) => mark !== undefined)).toEqual([]);
+  });
+
   it('waits where a store limits, and counts no failure', async () => {
     const of = await world();
     let asked = 0;
