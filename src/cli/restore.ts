@@ -99,6 +99,10 @@ async function move(kind: Kind, names: readonly string[], options: RestoreComman
         replace: options.replace === true,
         retained: options.retained === true,
         signal,
+        waiting: (milliseconds) =>
+          output.line(
+            `${link.name}: an earlier run was stopped; waiting ${duration(milliseconds)} until what it sent has taken effect`,
+          ),
         async confirm(plan) {
           printPlan(run, plan, options.plan === true);
           if (options.plan === true) throw new OnlyPlan();

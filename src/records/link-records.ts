@@ -102,18 +102,19 @@ export function linkRecords(table: Table) {
       await table.update(keyOf(link), { remove: ['turning'] });
     },
 
-    /** The primary into which a restore was moving certificates when it ended before its end; `undefined` if there is none. */
-    async restoringInto(link: string): Promise<string | undefined> {
-      const row = await table.get(keyOf(link));
-      return typeof row?.restoring === 'string' ? row.restoring : undefined;
+    /** Whether a restore of the link ended before its end, and when, if it could still say so (epoch milliseconds). */
+    async unfinishedRestore(link: string): Promise<{ readonly stoppedAt?: number } | undefined> {
+      const { restoring, restoreStoppedAt: at } = ((await table.get(keyOf(link))) ?? {}) as Row;
+      if (restoring !== true) return undefined;
+      return typeof at === 'number' ? { stoppedAt: at } : {};
     },
 
-    /** Notes that a restore into this primary is under way, or, without one, that none is. */
-    async noteRestoring(link: string, primary: string | undefined): Promise<void> {
-      await table.update(
-        keyOf(link),
-        primary === undefined ? { remove: ['restoring'] } : { set: { restoring: primary } },
-      );
+    /** Notes that a restore is under way, that it was stopped at a moment, or that it is done. */
+    async noteRestore(link: string, how: 'begun' | 'done' | { readonly stoppedAt: number }): Promise<void> {
+      if (how === 'done') await table.update(keyOf(link), { remove: ['restoring', 'restoreStoppedAt'] });
+      else if (how === 'begun')
+        await table.update(keyOf(link), { set: { restoring: true }, remove: ['restoreStoppedAt'] });
+      else await table.update(keyOf(link), { set: { restoreStoppedAt: how.stoppedAt } });
     },
 
     /** Where a certificate came from when it was moved to the primary it is in now; `undefined` if it was not. */

@@ -72,6 +72,8 @@ export interface RestoreOptions {
   /** Restore: copies of deleted certificates too. */
   readonly retained?: boolean;
   readonly signal?: AbortSignal;
+  /** Called before a wait for what an earlier run, which was stopped, may have sent. */
+  readonly waiting?: (milliseconds: number) => void;
   /** Called with the plan before anything is written; what it throws ends it there. */
   readonly confirm?: (plan: RestorePlan) => Promise<void>;
   readonly moved?: (line: RestoreLine, id: string) => void;
@@ -106,10 +108,8 @@ export async function restore(restorer: Restorer, link: Link, options: RestoreOp
   const turn = await takeTurn(restorer, link);
   try {
     const binding = await links.bindingOf(link.name);
-    const stopped = await links.restoringInto(link.name);
-    // An import that nobody heard the end of may be on its way still, and no listing shows it.
-    if (stopped !== undefined) await runtime.wait(settledMs([link.primary], timing), options.signal);
     refuseWhatCannotBe(link, options, binding);
+    await waitUntilSettled(restorer, link, options);
     const survey = await look(restorer, link, { ...options, binding, turn });
     const plan = planOf(link, options.from, survey);
     if (plan.lines.length + plan.there === 0 && binding.primary !== link.primary.id)
@@ -119,19 +119,35 @@ export async function restore(restorer: Restorer, link: Link, options: RestoreOp
     await options.confirm?.(plan);
     const begun = await links.bindingOf(link.name);
     if (begun.primary !== link.primary.id) {
-      await links.noteRestoring(link.name, link.primary.id);
+      await links.noteRestore(link.name, 'begun');
       await links.turn(link.name, begun, link.primary.id);
-    } else if (plan.lines.length > 0) await links.noteRestoring(link.name, link.primary.id);
+    } else if (plan.lines.length > 0) await links.noteRestore(link.name, 'begun');
     if (begun.primary !== link.primary.id || begun.turning) await forgetOldDirection(restorer, link, turn);
     const { moved, failed } = await moveAll(restorer, link, survey, { ...options, turn });
-    if (failed.length === 0) await links.noteRestoring(link.name, undefined);
+    await links.noteRestore(link.name, failed.length === 0 ? 'done' : { stoppedAt: runtime.now() });
     await turn.release();
     return { ...plan, moved, failed };
   } catch (thrown) {
-    // What went wrong is more than a lease that ends by itself.
+    // What went wrong is more than a note that is missing, or a lease that ends by itself.
+    await links.noteRestore(link.name, { stoppedAt: runtime.now() }).catch(() => undefined);
     await turn.release().catch(() => undefined);
     throw thrown;
   }
+}
+
+/** What a run sent that was stopped may be on its way still, and no listing shows it: waits until it does. */
+async function waitUntilSettled(
+  { links, runtime, timing }: Restorer,
+  link: Link,
+  options: RestoreOptions,
+): Promise<void> {
+  const unfinished = await links.unfinishedRestore(link.name);
+  if (unfinished === undefined) return;
+  const now = runtime.now();
+  const waitMs = (unfinished.stoppedAt ?? now) + settledMs([link.primary], timing) - now;
+  if (waitMs <= 0) return;
+  options.waiting?.(waitMs);
+  await runtime.wait(waitMs, options.signal);
 }
 
 function refuseWhatCannotBe(
