@@ -104,7 +104,7 @@ interface Survey {
  * Throws `reconcile_running`, `restore_refused`, what the listings throw, and the reason of the signal.
  */
 export async function restore(restorer: Restorer, link: Link, options: RestoreOptions): Promise<RestoreResult> {
-  const { links, runtime, timing } = restorer;
+  const { links, runtime } = restorer;
   const turn = await takeTurn(restorer, link);
   try {
     const binding = await links.bindingOf(link.name);
