@@ -160,6 +160,22 @@ async function nameVersion(all: string, fresh: string): Promise<number> {
   }
 }
 
+/**
+ * Removes what processes have left in a folder that were killed while they wrote: it holds private keys that nobody would look for
+ * there. What has changed within `settledMs` may still be written.
+ */
+export async function removeLeftovers(
+  folder: string,
+  { now, settledMs }: { readonly now: number; readonly settledMs: number },
+): Promise<void> {
+  for (const name of (await tryTo(() => readdir(folder))) ?? []) {
+    if (!/^\.(new|gone)-/.test(name)) continue;
+    const left = await tryTo(() => lstat(join(folder, name)));
+    if (left !== undefined && now - left.mtimeMs > settledMs)
+      await rm(join(folder, name), { recursive: true, force: true });
+  }
+}
+
 async function versionsIn(all: string): Promise<readonly number[]> {
   const names = await readdir(all);
   return names

@@ -13,6 +13,7 @@ import {
   flush,
   isOurs,
   readFolder,
+  removeLeftovers,
   replaceDurably,
   sideFile,
   tryTo,
@@ -217,6 +218,9 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
     throw new CodedError('store_refused', message, { fields: { store: storeId, certificate: id } });
   }
 
+  let rootTidied = false;
+  const tidy = (folder: string) => removeLeftovers(folder, { now: runtime.now(), settledMs: settlesMs });
+
   async function answer(id: string): Promise<WriteAnswer> {
     const found = await listed(id);
     return found === undefined ? { id } : { id, metadata: found };
@@ -268,6 +272,9 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
     import: ({ content, metadata, mark }, { signal } = {}) =>
       attempt(`importing into ${root}`, signal, async () => {
         const id = `${readable(metadata.name)}-${randomUUID().slice(0, 8)}`;
+        // Once in the life of a process: an estate is large, and processes are seldom killed.
+        if (!rootTidied) await tidy(root);
+        rootTidied = true;
         const fresh = join(root, `.new-${randomUUID()}`);
         await mkdir(fresh, { mode: 0o700 });
         try {
@@ -285,6 +292,7 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
     reimport: (id, content, { signal } = {}) =>
       attempt(`replacing ${folderOf(id)}`, signal, async () => {
         await refuseForeign(id);
+        await tidy(join(folderOf(id), 'versions'));
         await writeVersion(folderOf(id), content, keepVersions);
         return answer(id);
       }),

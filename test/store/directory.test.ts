@@ -7,6 +7,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -169,6 +170,26 @@ describe('a folder as a backup', () => {
     expect(readdirSync(join(folder, id, 'versions')).sort()).toEqual(['3', '4', '5']);
     expect(readFileSync(join(folder, id, 'versions', '4', 'cert.pem'), 'utf8')).toBe(pems[3]?.certificate);
     expect(readdirSync(join(folder, id)).sort()).toEqual(['certstandby.json', 'current', 'versions']);
+  });
+
+  it('is rid of what a killed process left, keys and all, once nobody can be writing it', async () => {
+    const content = parseContent(await testCertificate());
+    const { id } = await make(folder).import({ content, metadata: described });
+    const left = ['.new-dead', '.gone-dead', '.new-alive', `${id}/versions/.new-dead`, `${id}/versions/.new-alive`];
+    for (const name of left) {
+      mkdirSync(join(folder, name));
+      writeFileSync(join(folder, name, 'privkey.pem'), 'a key');
+      const age = name.endsWith('dead') ? 31_000 : 29_000;
+      utimesSync(join(folder, name), new Date(now - age), new Date(now - age));
+    }
+    const store = make(folder);
+    await store.import({ content, metadata: described });
+    await store.reimport(id, content);
+    const names = readdirSync(folder, { recursive: true, encoding: 'utf8' });
+    expect(names.filter((name) => /dead$|alive$/.test(name)).sort()).toEqual([
+      '.new-alive',
+      `${id}/versions/.new-alive`,
+    ]);
   });
 
   it('is read whole at every moment of a change', async () => {
