@@ -157,7 +157,7 @@ function printPlan({ program, link, output }: Run, plan: RestorePlan, only: bool
       ([number, action]) =>
         `${number} ${promoted && action === 'finish' ? 'to promote, where they are' : actionWords[action]}`,
     );
-  const all = there > 0 ? [...sums, `${there} moved before`] : sums;
+  const all = there > 0 ? [...sums, `${there} there already`] : sums;
   output.line(`${link.name}: from ${nameOf(plan.from)} into ${nameOf(plan.to)}: ${all.join(', ') || 'nothing to do'}`);
   const asked = [...requests]
     .filter(([, number]) => number > 0)

@@ -1,10 +1,11 @@
 import { BlockList, isIP } from 'node:net';
 import { Command, Option } from 'commander';
 import type { Metrics, Program, TlsFiles } from '../compose.ts';
-import { type Config, defaultDrill, defaultServe, loadConfig } from '../config.ts';
+import { type Config, defaultServe, loadConfig } from '../config.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { errorFields, jsonLog, type Log } from '../log.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
+import { drillEvery } from './drill-schedule.ts';
 import { interrupted } from './interrupt.ts';
 import { configOption } from './options.ts';
 import type { Host } from './output.ts';
@@ -130,7 +131,7 @@ function startWork(config: Config, parts: Parts & { readonly stopping: AbortSign
   const tasks = [
     every({ name: 'sweep', periodMs: sweepEveryMs, runtime, log }, program.sweep),
     every({ name: 'reconcile', periodMs: reconcileEveryMs, runtime, log }, reconcileAll),
-    ...drillEvery(config, parts),
+    ...drillEvery(program, parts),
     every({ name: 'tls', periodMs: tlsReloadMs, runtime, log }, async () => tls?.reload()),
   ];
   return {
@@ -139,31 +140,6 @@ function startWork(config: Config, parts: Parts & { readonly stopping: AbortSign
       return Promise.all([first, ...tasks.map((task) => task.stop())]);
     },
   };
-}
-
-/** Drills every so often, where the configuration says so: the first one a period after the start. */
-function drillEvery(
-  { drill = defaultDrill }: Config,
-  { program, log, stopping }: Parts & { readonly stopping: AbortSignal },
-) {
-  const { everyMs: periodMs } = drill;
-  if (periodMs === undefined) return [];
-  const drillAll = async () => {
-    for (const link of program.links) {
-      const { report, signedFile } = await program.drill(link, { signal: stopping });
-      const { kept, served, failed, notDrilled } = report;
-      const level = failed + notDrilled.length > 0 ? 'error' : 'info';
-      log(level, 'drilled', {
-        link: link.name,
-        kept,
-        served,
-        failed,
-        notDrilled: notDrilled.length,
-        report: signedFile,
-      });
-    }
-  };
-  return [every({ name: 'drill', periodMs, runtime, log }, drillAll)];
 }
 
 /** Reconciles one link. Never throws: one that fails neither hides the others nor is hidden by them. */

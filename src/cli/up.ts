@@ -7,6 +7,7 @@ import { asCodedError, CodedError } from '../errors.ts';
 import { errorFields, jsonLog, type Log } from '../log.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { demonstrate } from './demonstration.ts';
+import { drillEvery } from './drill-schedule.ts';
 import { type Embedded, startEmbedded } from './embedded.ts';
 import { type EventRow, type EventTable, eventTable } from './event-table.ts';
 import { takeFolder } from './folder.ts';
@@ -137,9 +138,12 @@ async function run(
           }),
         ),
       );
+    const ending = new AbortController();
+    const watching = program.watch();
     const tasks = [
       every({ name: 'sweep', periodMs: sweepEveryMs, runtime, log }, program.sweep),
       every({ name: 'reconcile', periodMs: reconcileEveryMs, runtime, log }, reconcileAll),
+      ...drillEvery(program, { log, stopping: ending.signal }),
     ];
     try {
       log('info', 'started', { url: server.url });
@@ -150,6 +154,8 @@ async function run(
         log('info', 'stopping', { signal });
       }
     } finally {
+      ending.abort();
+      watching.close();
       await server.close();
       await Promise.all(tasks.map((task) => task.stop()));
     }

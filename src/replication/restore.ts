@@ -224,8 +224,8 @@ async function look(
   let there = 0;
   let retained = 0;
   for (const metadata of listings.get(from.id) ?? []) {
-    if (!wanted(metadata.name)) continue;
     const { mark } = metadata;
+    if (!wanted(givenName(metadata.name, mark, from))) continue;
     const origin =
       mark ??
       (isFailback && includes(link.filter, metadata) ? { store: from.id, certificate: metadata.id } : undefined);
@@ -265,8 +265,7 @@ async function look(
     const action = marked !== undefined ? 'finish' : same ? 'present' : 'replace';
     lines.push({ name: source.name, origin, source: source.id, target: known.id, action });
   }
-  for (const source of open)
-    lines.push(await lineFor(source, { from, primary, target, replace: options.replace === true, signal }));
+  for (const source of open) lines.push(lineFor(source, { from, primary, target, replace: options.replace === true }));
   return { lines, there, retained, copies, sources, notListed };
 }
 
@@ -291,22 +290,20 @@ function targetOf(held: readonly CertificateMetadata[]) {
 }
 
 /** One that nothing in the new primary is known to belong to: is the same there under its name, or another one, or none? */
-async function lineFor(
+function lineFor(
   source: CertificateMetadata,
   {
     from,
     primary,
     target,
     replace,
-    signal,
   }: {
     readonly from: Store;
     readonly primary: Store;
     readonly target: ReturnType<typeof targetOf>;
     readonly replace: boolean;
-    readonly signal: AbortSignal | undefined;
   },
-): Promise<RestoreLine> {
+): RestoreLine {
   const wanted = describedAs(source, from);
   const line = { name: wanted.name, origin: source.mark as Mark, source: source.id };
   const candidates = target.free(primary.asKept(wanted, undefined).name);
@@ -314,7 +311,6 @@ async function lineFor(
     (one) => one.serial !== undefined && listedFacts(one) === listedFacts(source) && one.issuer === source.issuer,
   );
   const only = candidates.length === 1 ? candidates[0] : undefined;
-  signal?.throwIfAborted();
   const found = same ?? candidates[0];
   if (found === undefined) return { ...line, action: 'import' };
   if (same === undefined && (!replace || only === undefined)) return { ...line, target: found.id, action: 'held' };
@@ -452,6 +448,8 @@ async function moveOne(
       store.updateMetadata(copy.id, { name, description: withoutRetained(description), tags }, mark, call),
     );
   }
+  // A primary that was built anew under its old name: what its records say of the old id is no longer true.
+  if (origin.store === primary.id) await restorer.records.forget(link.name, origin.certificate);
   const described = line.action !== 'present' || origin.store === from.id;
   if (described) await polite(() => primary.updateMetadata(id, metadata, undefined, call));
   return id;

@@ -215,6 +215,19 @@ describe('restore', () => {
     await expectMoved(of.stores.london, of.stores.milan, [0, 1, 2]);
   });
 
+  it('into the same primary, built anew, needs no turn, and brings back only what it lost', async () => {
+    const of = await world();
+    const link = of.linkTo('frankfurt', 'london');
+    for (const id of ['f0', 'f2']) await of.stores.frankfurt.delete(id);
+    const { there, moved } = await run(of, link, { from: of.tapped.london });
+    expect([there, moved.map(({ name }) => name).sort()]).toEqual([1, ['n0', 'n2']]);
+    await expectMoved(of.stores.frankfurt, of.stores.london, [0, 1, 2]);
+    await of.bringEqual(link);
+    await expectMoved(of.stores.frankfurt, of.stores.london, [0, 1, 2]);
+    expect(await of.worker.records.get('shop', 'f0')).toBeUndefined();
+    expect(await of.worker.records.get('shop', 'f1')).toBeDefined();
+  });
+
   it('into a primary that holds some of it takes what is equal, and leaves another one of the name unless it may replace it', async () => {
     const of = await world();
     of.stores.paris.put(
@@ -271,6 +284,7 @@ describe('restore', () => {
     const of = await world({ london: { abilities: { uniqueNames: true } } });
     expect((await holdings(of.stores.london))[0]?.name).toMatch(/^n0-[0-9a-f]{8}$/);
     const link = of.linkTo('paris', 'london');
+    await run(of, link, { from: of.tapped.london, wanted: (name) => name === 'n0' });
     await run(of, link, { from: of.tapped.london });
     expect((await holdings(of.stores.paris)).map(({ name }) => name)).toEqual(['n0', 'n1', 'n2']);
     await of.bringEqual(link);
