@@ -1,3 +1,4 @@
+import { metadataDigestOf } from '../certificate/fingerprint.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Binding } from '../records/link-records.ts';
@@ -95,6 +96,8 @@ interface Survey {
   /** Copies in the backups by the mark that they carry. */
   readonly copies: ReadonlyMap<string, readonly { readonly store: Store; readonly copy: CertificateMetadata }[]>;
   readonly sources: ReadonlyMap<string, CertificateMetadata>;
+  /** What the new primary lists, by id. */
+  readonly held: ReadonlyMap<string, CertificateMetadata>;
   readonly notListed: RestorePlan['notListed'];
 }
 
@@ -266,7 +269,7 @@ async function look(
     lines.push({ name: source.name, origin, source: source.id, target: known.id, action });
   }
   for (const source of open) lines.push(lineFor(source, { from, primary, target, replace: options.replace === true }));
-  return { lines, there, retained, copies, sources, notListed };
+  return { lines, there, retained, copies, sources, held: target.byId, notListed };
 }
 
 /** What the new primary holds, by what it may be known by. What is claimed belongs to one certificate already. */
@@ -330,7 +333,7 @@ function planOf(link: Link, from: Store, { lines, there, retained, notListed, co
   for (const { action, origin } of lines) {
     if (action === 'held') continue;
     if (action === 'import' || action === 'replace') ask(from, 1);
-    ask(link.primary, action === 'present' ? (origin.store === from.id ? 1 : 0) : action === 'finish' ? 1 : 2);
+    ask(link.primary, action === 'present' ? 0 : action === 'finish' ? 1 : 2);
     for (const { store } of copies.get(formatMark(origin)) ?? []) ask(store, 1);
   }
   const stores = new Map([from, link.primary, ...link.backups].map((store) => [store.id, store]));
@@ -399,7 +402,7 @@ async function moveAll(
 async function moveOne(
   restorer: Restorer,
   link: Link,
-  { copies, sources }: Survey,
+  { copies, sources, held }: Survey,
   { line, options }: { readonly line: RestoreLine; readonly options: RestoreOptions },
 ): Promise<string> {
   const { primary } = link;
@@ -450,9 +453,14 @@ async function moveOne(
   }
   // A primary that was built anew under its old name: what its records say of the old id is no longer true.
   if (origin.store === primary.id) await restorer.records.forget(link.name, origin.certificate);
-  const described = line.action !== 'present' || origin.store === from.id;
-  if (described) await polite(() => primary.updateMetadata(id, metadata, undefined, call));
+  if (line.action !== 'present' || saysOther(primary, metadata, held.get(id)))
+    await polite(() => primary.updateMetadata(id, metadata, undefined, call));
   return id;
+}
+
+/** Whether a store has other words for a certificate than it is to have. It is not written to for nothing: it may be somebody else's folder. */
+function saysOther(store: Store, wanted: DescriptiveMetadata, found: CertificateMetadata | undefined): boolean {
+  return found === undefined || metadataDigestOf(store.asKept(wanted, undefined)) !== metadataDigestOf(found);
 }
 
 /** An import that nobody heard the end of is looked for by its mark before it counts as failed. */

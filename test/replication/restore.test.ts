@@ -459,7 +459,15 @@ describe('failback', () => {
 
   it('brings home what changed, under the old ids, and points the link home', async () => {
     const of = await away('as it was');
-    const link = of.linkTo('frankfurt', 'london');
+    const described: string[] = [];
+    const home: Store = {
+      ...of.tapped.frankfurt,
+      updateMetadata: (id, ...rest) => {
+        described.push(id);
+        return of.tapped.frankfurt.updateMetadata(id, ...rest);
+      },
+    };
+    const link = { ...of.linkTo('frankfurt', 'london'), primary: home };
     const { lines } = await run(of, link, { kind: 'failback', from: of.tapped.paris });
     expect(lines.map(({ name, action, target }) => [name, action, target])).toEqual([
       ['n0', 'replace', 'f0'],
@@ -467,6 +475,9 @@ describe('failback', () => {
       ['n2', 'present', 'f2'],
       ['n3', 'import', undefined],
     ]);
+    // What is as it was is not written to.
+    expect(described).not.toContain('f1');
+    expect(described).not.toContain('f2');
     await expectHome(of);
     await of.bringEqual(link);
     await expectHome(of);
