@@ -155,9 +155,9 @@ describe('a hostile archive', () => {
     },
   );
 
-  it('that unpacks to gigabytes is left at the first file', async () => {
+  it('that unpacks to far more than it has is left at the first file', async () => {
     const bomb = zipOf(
-      Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`a${index}/cert.pem`, Buffer.alloc(8 << 20)])),
+      Object.fromEntries(Array.from({ length: 3 }, (_, index) => [`a${index}/cert.pem`, Buffer.alloc(4 << 20)])),
     );
     expect(readFileSync(bomb).length).toBeLessThan(1 << 18);
     await expect(entriesOf(bomb)).rejects.toMatchObject({

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { generateX25519Identity, identityToRecipient } from 'age-encryption';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { testCertificate } from '../support/certificates.ts';
 import { runCommand, testHost } from '../support/command.ts';
@@ -40,20 +41,31 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 test('all certificates go into an archive and come out of it elsewhere', async () => {
   const to = inFolder('all.age');
-  const downloaded = await run('download', '--from', 'live', '--to', to);
+  const identity = await generateX25519Identity();
+  const keyFile = inFolder('key.txt');
+  writeFileSync(keyFile, `# a comment\n${identity}\n`);
+  const downloaded = await run(
+    'download',
+    '--from',
+    'live',
+    '--to',
+    to,
+    '--recipient',
+    await identityToRecipient(identity),
+  );
   expect(downloaded).toMatchObject({ code: 0, output: `2 certificates of live in ${to}\n`, errors: '' });
   expect(statSync(to).mode & 0o777).toBe(0o600);
 
-  const looked = await run('import', to, '--into', 'rome', '--dry-run');
+  const looked = await run('import', to, '--into', 'rome', '--identity', keyFile, '--dry-run');
   expect(looked.code).toBe(0);
   expect(looked.output).toMatch(/^CERTIFICATE +ACTION +FINGERPRINT\napi +to import +[0-9a-f]{16}\nshop +to import /);
   expect(readdirSync(inFolder('rome'))).toEqual([]);
 
-  expect(await run('import', to, '--into', 'rome')).toMatchObject({
+  expect(await run('import', to, '--into', 'rome', '--identity', keyFile)).toMatchObject({
     code: 0,
     output: `2 certificates in ${to} (age), into rome: 2 imported\n`,
   });
-  const again = await run('import', to, '--into', 'rome', '--json');
+  const again = await run('import', to, '--into', 'rome', '--identity', keyFile, '--json');
   const lines = again.output
     .trim()
     .split('\n')
