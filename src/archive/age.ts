@@ -36,16 +36,20 @@ export async function ageWriter(path: string, lock: ArchiveLock): Promise<Archiv
   const plain = webStream(Readable.from(tar));
   const encrypted = Readable.fromWeb((await encrypter.encrypt(plain)) as ReadableStream<Uint8Array>);
   const written = pipeline(encrypted, createWriteStream(partial, { flags: 'wx', mode: 0o600 }));
-  // It may fail while nobody waits for it; `add` and `finish` throw it then.
+  // It may fail while nobody waits for it, and what has failed takes nothing any more: `add` would wait without end.
   let failure: unknown;
+  let fail = (_thrown: unknown) => {};
   written.catch((thrown: unknown) => {
     failure = thrown;
+    fail(thrown);
   });
   const nameFor = folderNames();
   let ended = false;
 
   const addFile = ({ path, bytes, secret }: ArchiveFile) =>
     new Promise<void>((resolve, reject) => {
+      fail = reject;
+      if (failure !== undefined) return reject(failure);
       const header = { name: path, size: bytes.length, mode: secret ? 0o600 : 0o644, mtime: new Date(0) };
       const entry = tar.entry(header, (error) => (error ? reject(error) : resolve()));
       entry.end(bytes);
@@ -53,11 +57,11 @@ export async function ageWriter(path: string, lock: ArchiveLock): Promise<Archiv
 
   return {
     async add(certificate) {
-      for (const file of filesOf(certificate, nameFor(certificate.name), certbotNames)) {
+      try {
         // The stream still needs the bytes when it has taken them, so that they are not overwritten here.
-        // A stream that has failed takes nothing any more, and would be waited for without end.
-        await Promise.race([addFile(file), written]);
-        if (failure !== undefined) throw fileProblem('writing', path, failure);
+        for (const file of filesOf(certificate, nameFor(certificate.name), certbotNames)) await addFile(file);
+      } catch (thrown) {
+        throw fileProblem('writing', path, failure ?? thrown);
       }
     },
     async finish() {

@@ -196,6 +196,20 @@ describe('a hostile archive', () => {
   });
 });
 
+it.each(['age', 'pkcs12', 'pem', 'zip'] as const)(
+  'a place where nothing can be written is named (%s)',
+  async (kind) => {
+    const path = join(testFolder(), 'nowhere', 'archive');
+    const store = await estate(['p-256', 'p-384']);
+    const writing = async () =>
+      download(runtime, store, await createArchive(wanted(kind, path)), { wanted: () => true });
+    await expect(writing()).rejects.toMatchObject({
+      code: 'archive_unusable',
+      message: `writing ${path} failed (ENOENT)`,
+    });
+  },
+);
+
 describe('what does not go together is refused before anything is written', () => {
   const secret = { passphrase };
   it.each([
