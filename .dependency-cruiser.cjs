@@ -5,6 +5,8 @@ const { existsSync, readdirSync } = require('node:fs');
 
 const ground = '^src/(errors|secret|limits|runtime)\\.ts$';
 const log = '^src/log\\.ts$';
+/** The only places where contracts meet kinds: the program for one machine, and what functions are put together from. */
+const composition = '^src/compose(\\.ts$|/)';
 const tableContract = '^src/table/table\\.ts$';
 
 /** What a room may import of ours, beside its own files. A room that is not listed here fails the rule `room-is-listed`. */
@@ -14,6 +16,7 @@ const rooms = {
   store: [ground, log, '^src/certificate/'],
   notification: [ground, log],
   dispatch: [ground, log],
+  secrets: [ground],
   // A root key service of IBM Cloud takes the same tokens as its stores, over the same HTTP.
   keys: [ground, log, tableContract, '^src/store/(http|iam|service-failure)\\.ts$'],
   records: [ground, log, tableContract],
@@ -55,7 +58,7 @@ const rooms = {
   cli: [
     ground,
     log,
-    '^src/(config|compose)\\.ts$',
+    '^src/(config|compose|deployment)\\.ts$',
     '^src/certificate/',
     '^src/store/store\\.ts$',
     '^src/notification/event\\.ts$',
@@ -72,7 +75,8 @@ const sharedFiles = {
   table: ['table', 'check', 'condition', 'paging'],
   store: ['store', 'mark', 'iam', 'iam-service', 'http', 'service-failure', 'crn'],
   notification: ['event', 'json', 'jws', 'plain-text', 'verification-keys'],
-  dispatch: ['dispatch'],
+  dispatch: ['dispatch', 'continuation', 'wake-message'],
+  secrets: ['secret-source', 'aws-failure'],
   keys: [
     'root-key',
     'root-keys',
@@ -89,6 +93,10 @@ const sharedFiles = {
 const packages = {
   '@aws-sdk/client-dynamodb': '^src/table/dynamodb[-.]',
   '@aws-sdk/client-kms': '^src/keys/aws-kms[-.]',
+  '@aws-sdk/client-lambda': '^src/dispatch/aws-lambda\\.ts$',
+  '@aws-sdk/client-secrets-manager': '^src/secrets/aws-secrets-manager\\.ts$',
+  '@aws-sdk/client-sqs': '^src/dispatch/aws-sqs\\.ts$',
+  '@aws-sdk/client-ssm': '^src/secrets/aws-parameter-store\\.ts$',
   '@peculiar/x509': '^src/instance/development-ca[-.]',
   'age-encryption': '^src/archive/age\\.ts$',
   commander: '^src/cli/',
@@ -138,7 +146,7 @@ const kindRules = Object.entries(sharedFiles).flatMap(([room, shared]) => {
     rule(
       `${room}-kinds-only-in-compose`,
       `Only compose chooses a kind of src/${room}; everything else knows its contract.`,
-      { path: '^(src|functions|infra)/', pathNot: ['^src/compose\\.ts$', `^src/${room}/`] },
+      { path: '^(src|functions|infra)/', pathNot: [composition, `^src/${room}/`] },
       { path: `^src/${room}/`, pathNot: helpers },
     ),
   ];
@@ -159,32 +167,32 @@ module.exports = {
     rule(
       'room-is-listed',
       'Say in .dependency-cruiser.cjs what this room may import.',
-      { path: '^src/[^/]+/', pathNot: `^src/(${Object.keys(rooms).join('|')})/` },
+      { path: '^src/[^/]+/', pathNot: [composition, `^src/(${Object.keys(rooms).join('|')})/`] },
       {},
     ),
     rule(
       'ground-stands-alone',
       'The files directly in src/, compose apart, import no room.',
-      { path: '^src/[^/]+\\.ts$', pathNot: '^src/compose\\.ts$' },
-      { path: '^(src/[^/]+/|src/compose\\.ts$|test/|functions/|infra/)' },
+      { path: '^src/[^/]+\\.ts$', pathNot: composition },
+      { path: ['^(src/[^/]+/|test/|functions/|infra/)', composition] },
     ),
     rule(
       'compose-only-from-entry-points',
       'Only the command line, the functions and tests import compose.',
-      { pathNot: '^(src/cli/|functions/|test/)' },
-      { path: '^src/compose\\.ts$' },
+      { pathNot: ['^(src/cli/|functions/|test/)', composition] },
+      { path: composition },
     ),
     rule(
       'configuration-only-at-the-edge',
       'Rooms take options; the configuration is read by compose and the entry points.',
-      { path: '^src/', pathNot: ['^src/compose\\.ts$', '^src/cli/'] },
-      { path: '^src/config\\.ts$' },
+      { path: '^src/', pathNot: [composition, '^src/cli/', '^src/(config|deployment)\\.ts$'] },
+      { path: '^src/(config|deployment)\\.ts$' },
     ),
     rule(
       'functions-import-only',
-      'A deployed function imports compose and the ground.',
-      { path: '^functions/' },
-      { path: '^(src|test|infra)/', pathNot: ['^src/compose\\.ts$', ground, log] },
+      'A deployed function imports what is composed for functions, the ground, and its own platform.',
+      { path: '^functions/([^/]+)/' },
+      { path: '^(src|test|infra|functions)/', pathNot: ['^src/compose/', ground, log, '^functions/$1/'] },
     ),
     rule('nothing-imports-test', 'Only tests import tests.', { pathNot: '^test/' }, { path: '^test/' }),
     rule(

@@ -4,12 +4,15 @@ import type { ArchiveUnlock } from './archive/archive.ts';
 import type { DownloadOptions } from './archive/download.ts';
 import type { ImportOptions } from './archive/import.ts';
 import type { WantedArchive } from './archive/write-archive.ts';
-import { type Config, defaultDrill, type LinkConfig, type StoreConfig, type TableConfig } from './config.ts';
+import { awsSecretOf } from './compose/aws-secrets.ts';
+import { callbackLinks } from './compose/callback-links.ts';
+import { openService, toLink } from './compose/services.ts';
+import { type Config, defaultDrill, type TableConfig } from './config.ts';
 import { inProcessDispatch } from './dispatch/in-process.ts';
 import type { DrillOptions } from './drill/drill.ts';
 import type { KeptDrill } from './drill/keep.ts';
 import type { DrillReport } from './drill/report.ts';
-import { asCodedError, CodedError } from './errors.ts';
+import { asCodedError } from './errors.ts';
 import { certificateRows } from './instance/certificate-rows.ts';
 import { certificateUpkeep } from './instance/certificate-upkeep.ts';
 import type { DevelopmentCa, DevelopmentCaOptions } from './instance/development-ca.ts';
@@ -22,15 +25,12 @@ import { errorFields, type Log } from './log.ts';
 import { linkFigures } from './monitor/figures.ts';
 import type { Metrics, MetricsOptions } from './monitor/metrics.ts';
 import { readiness } from './monitor/readiness.ts';
-import { verifyCallback } from './notification/certificate-manager.ts';
 import type { LifecycleEvent } from './notification/event.ts';
-import { verificationKeyCache } from './notification/verification-keys.ts';
-import { type CallbackLink, createReceiver } from './receiver/receiver.ts';
+import { createReceiver } from './receiver/receiver.ts';
 import { idempotencyRecords } from './records/idempotency-records.ts';
 import { linkRecords } from './records/link-records.ts';
 import type { ReplicationRecord } from './records/replication-record.ts';
 import { replicationRecords } from './records/replication-records.ts';
-import { acknowledge } from './replication/acknowledge.ts';
 import { type Adoption, adopt } from './replication/adopt.ts';
 import { type AcknowledgedEvent, acknowledgedEvents } from './replication/events.ts';
 import type { Link } from './replication/link.ts';
@@ -48,9 +48,7 @@ import { type VerifyFinding, type VerifyOptions, type VerifyReport, verify } fro
 import { watchPrimaries } from './replication/watch.ts';
 import type { Runtime } from './runtime.ts';
 import type { Secret } from './secret.ts';
-import { certificateManagerStore } from './store/certificate-manager.ts';
 import { countedStore } from './store/counted.ts';
-import { limitedStore } from './store/limited.ts';
 import type { Store } from './store/store.ts';
 import type { Table } from './table/table.ts';
 
@@ -171,25 +169,7 @@ export async function compose(config: Config, options: ComposeOptions) {
   const parts = { records, links: linkRows, dispatch, runtime, timing, log };
   const intake = { ...parts, notifications: idempotencyRecords(table) };
 
-  // A primary that signs nothing has no callback: whatever came there could not be proven genuine.
-  const signed = config.links.filter(({ primary }) => storeOf(stores, primary).notificationKey !== undefined);
-  const callbackLinks = signed.map((link): CallbackLink => {
-    const pinned = link.verificationKey;
-    const instance = storeOf(stores, link.primary).id;
-    return {
-      name: link.name,
-      verify: (body, publicKey) => verifyCallback(body, { instance, publicKey }),
-      verificationKey: verificationKeyCache({
-        runtime,
-        load: async () => pinned ?? linkRows.verificationKey(link.name),
-      }),
-      async acknowledge(event) {
-        const answer = await acknowledge(intake, link.name, event);
-        observer.acknowledged?.(link.name, event, answer);
-        return answer;
-      },
-    };
-  });
+  const callbacks = callbackLinks(config, intake, observer.acknowledged);
 
   for (const link of links) if (link.name !== options.moving) await linkRows.bind(link.name, link.primary.id);
   return {
@@ -197,9 +177,9 @@ export async function compose(config: Config, options: ComposeOptions) {
     links,
     stores,
     dispatch,
-    receiver: createReceiver({ links: callbackLinks, log }),
+    receiver: createReceiver({ links: callbacks, log }),
     /** Names of the links that have a callback. */
-    callbacks: callbackLinks.map(({ name }) => name),
+    callbacks: callbacks.map(({ name }) => name),
     /** Watches the primaries that can be watched from here, until closed. */
     watch: () => watchPrimaries(parts, links),
     /** Wakes what is due on every link, and refreshes verification keys. */
@@ -246,7 +226,7 @@ export async function compose(config: Config, options: ComposeOptions) {
     /** Requests that this process has sent to the stores so far. */
     requests: (): number => requests,
     /** Why a notification would not be acknowledged now; empty if it would. */
-    notReady: readiness({ table, links: callbackLinks, runtime }),
+    notReady: readiness({ table, links: callbacks, runtime }),
     /** Where the certificates of a link stand, counted from its records. */
     figures: (link: Link) => linkFigures(link, records.all(link.name)),
     /** When the last successful reconcile of a link began, epoch milliseconds. */
@@ -288,13 +268,20 @@ function ownerHere(): ReconcileOwner {
   };
 }
 
-/** The configured stores by their names in the configuration. Nothing is asked of them yet; `sent` is called for each request. */
+/**
+ * The configured stores by their names in the configuration. Nothing is asked of them yet; `sent` is called for each request.
+ * Throws `secret_unreadable` and `secret_unavailable` where an API key is elsewhere.
+ */
 export async function openStores(
-  config: Config,
+  config: Pick<Config, 'stores'>,
   runtime: Runtime,
   sent = () => {},
 ): Promise<ReadonlyMap<string, Store>> {
-  const opened = config.stores.map(async (store) => [store.name, await openStore(store, runtime, sent)] as const);
+  const opened = config.stores.map(async (store) => {
+    if (store.kind !== 'directory') return [store.name, await openService(store, runtime, awsSecretOf, sent)] as const;
+    const { directoryStore } = await import('./store/directory.ts');
+    return [store.name, countedStore(directoryStore({ ...store, runtime }), sent)] as const;
+  });
   return new Map(await Promise.all(opened));
 }
 
@@ -443,43 +430,4 @@ async function openRootKey(
 /** The id of the root key that this recovery text makes again. Throws `keys_recovery_text_wrong`. */
 export async function rootKeyOfRecoveryText(text: Secret): Promise<string> {
   return (await import('./keys/file.ts')).rootKeyOfRecoveryText(text);
-}
-
-async function openStore(config: StoreConfig, runtime: Runtime, sent: () => void): Promise<Store> {
-  if (config.kind === 'directory') {
-    const { directoryStore } = await import('./store/directory.ts');
-    return countedStore(directoryStore({ ...config, runtime }), sent);
-  }
-  const {
-    name: _name,
-    kind: _kind,
-    region: _region,
-    iam,
-    writesPerCertificatePerMinute,
-    requestsPerSecond,
-    ...given
-  } = config;
-  const store = certificateManagerStore({ ...given, runtime, ...(iam === undefined ? {} : { iamUrl: iam }) });
-  const writes = writesPerCertificatePerMinute ?? store.abilities.writesPerCertificatePerMinute;
-  return limitedStore(countedStore(store, sent), {
-    runtime,
-    ...(writes === undefined || writes === 'unlimited' ? {} : { writesPerCertificatePerMinute: writes }),
-    ...(requestsPerSecond === undefined ? {} : { requestsPerSecond }),
-  });
-}
-
-function toLink({ name, primary, backups, filter, policy }: LinkConfig, stores: ReadonlyMap<string, Store>): Link {
-  return {
-    name,
-    primary: storeOf(stores, primary),
-    backups: backups.map((backup) => storeOf(stores, backup)),
-    filter,
-    policy,
-  };
-}
-
-function storeOf(stores: ReadonlyMap<string, Store>, name: string): Store {
-  const store = stores.get(name);
-  if (store === undefined) throw new CodedError('configuration_invalid', `there is no store ${name}`);
-  return store;
 }

@@ -3,11 +3,12 @@ import { dirname, resolve } from 'node:path';
 import { type Document, isMap, isScalar, LineCounter, parseDocument, stringify } from 'yaml';
 import * as z from 'zod/mini';
 import { CodedError } from './errors.ts';
-import { Secret } from './secret.ts';
+import { Secret, type SecretReference } from './secret.ts';
 
 /**
  * The one configuration, `certstandby.yaml`: parsed once, strictly, all mistakes reported at once. Secrets stand in it only by
- * reference (`env:NAME`, `file:PATH`); paths are relative to the file. `certstandby.schema.json` is made from the schema below.
+ * reference (`env:NAME`, `file:PATH`, `ssm:PARAMETER`, `secretsmanager:SECRET`); paths are relative to the file.
+ * `certstandby.schema.json` is made from the schema below.
  */
 
 const durationPattern = /^(\d+)(ms|s|m|h|d)$/;
@@ -24,7 +25,10 @@ const period = duration.check(z.refine((given) => (milliseconds(given) ?? 1_000)
 const span = text(durationPattern, 'a duration such as 12h or 30d');
 const share = z.number().check(z.minimum(0), z.maximum(1));
 const port = z.int().check(z.minimum(0), z.maximum(65_535));
-const secretReference = text(/^(env:\w+|file:.+)$/, 'a reference: env:NAME or file:PATH, never the secret itself');
+const secretReference = text(
+  /^(env:\w+|file:.+|ssm:[\w.\-/:]+|secretsmanager:[\w/+=.@:-]+(#[^#]+)?)$/,
+  'a reference (env:NAME, file:PATH, ssm:PARAMETER or secretsmanager:SECRET), never the secret itself',
+);
 const name = text(/^[a-z0-9][a-z0-9-]{0,62}$/, 'a name of lower-case letters, digits and dashes, at most 63');
 const url = text(/^https?:\/\/[^\s/?#]+\/?$/, 'an address such as https://host or https://host:port');
 const cmInstance = text(
@@ -141,7 +145,8 @@ export interface CertificateManagerConfig {
   readonly kind: 'certificate-manager';
   readonly instance: string;
   readonly region: string;
-  readonly apiKey: Secret;
+  /** A reference where it is read only when the store is opened. */
+  readonly apiKey: Secret | SecretReference;
   readonly endpoint?: string;
   readonly iam?: string;
   readonly settlesMs?: number;
@@ -216,14 +221,20 @@ export interface Config {
   readonly links: readonly LinkConfig[];
 }
 
+/** Where functions are deployed to. */
+export const platforms = ['aws', 'openwhisk'] as const;
+export type Platform = (typeof platforms)[number];
+
 /** Where references lead. Given, not read from the process, so that tests decide. */
 export interface ConfigSources {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly readFile: (path: string) => string;
+  /** Given when it is parsed for functions that run there: secrets are not read, and what cannot be had there is a mistake. */
+  readonly platform?: Platform;
 }
 
-/** Reads and parses a configuration file. Throws `configuration_missing`, or `configuration_invalid` with every mistake named. */
-export function loadConfig(path: string, env: ConfigSources['env']): Config {
+/** Reads and parses a configuration file, for this machine or for functions on a platform. Throws `configuration_missing`, or `configuration_invalid` with every mistake named. */
+export function loadConfig(path: string, env: ConfigSources['env'], platform?: Platform): Config {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
@@ -231,7 +242,8 @@ export function loadConfig(path: string, env: ConfigSources['env']): Config {
     const { code = 'error' } = cause as NodeJS.ErrnoException;
     throw new CodedError('configuration_missing', `the configuration file ${path} cannot be read (${code})`, { cause });
   }
-  return parseConfig(text, { path, env, readFile: (file) => readFileSync(file, 'utf8') });
+  const sources = { path, env, readFile: (file: string) => readFileSync(file, 'utf8') };
+  return parseConfig(text, platform === undefined ? sources : { ...sources, platform });
 }
 
 /** Parses the text of a configuration file. Throws `configuration_invalid` with every mistake named. */
@@ -266,6 +278,7 @@ export function parseConfig(text: string, sources: ConfigSources & { readonly pa
   }
   const references = readReferences(raw, sources, mistakes);
   mistakes.push(...crossMistakes(raw));
+  if (sources.platform !== undefined) mistakes.push(...platformMistakes(raw, sources.platform));
   if (!parsed.success || mistakes.length > 0) throw invalid(sources.path, [...new Set(mistakes)]);
   return toConfig(parsed.data, references, dirname(sources.path));
 }
@@ -357,13 +370,18 @@ const tree = (value: unknown): Tree => (typeof value === 'object' && value !== n
 const strings = (value: unknown): string[] =>
   Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
 
-/** Follows every reference in the file. Leaves out what is not one: the schema has said so. */
-function readReferences(raw: unknown, { env, readFile, path }: ConfigSources & { path: string }, mistakes: string[]) {
-  const values = new Map<string, string>();
+const schemes = /^(env|file|ssm|secretsmanager):(.+)$/;
+
+/** Follows every reference in the file that can be followed at once. Leaves out what is none: the schema has said so. */
+function readReferences(raw: unknown, sources: ConfigSources & { path: string }, mistakes: string[]) {
+  const { env, readFile, path, platform } = sources;
+  const values = new Map<string, string | SecretReference>();
   const follow = (place: string, reference: unknown) => {
     if (typeof reference !== 'string') return;
-    const [, scheme, target = ''] = /^(env|file):(.+)$/.exec(reference) ?? [];
-    if (scheme === 'env') {
+    const [, scheme, target = ''] = schemes.exec(reference) ?? [];
+    if (scheme === 'ssm' || scheme === 'secretsmanager' || (scheme === 'env' && platform !== undefined)) {
+      values.set(place, { from: scheme, name: target });
+    } else if (scheme === 'env') {
       const value = env[target];
       if (value === undefined || value === '') mistakes.push(`${place}: the environment variable ${target} is not set`);
       else values.set(place, value);
@@ -379,13 +397,41 @@ function readReferences(raw: unknown, { env, readFile, path }: ConfigSources & {
       }
     }
   };
-  for (const [store, value] of Object.entries(tree(tree(raw).stores)))
-    follow(`stores.${store}.apiKey`, tree(value).apiKey);
+  for (const [store, value] of Object.entries(tree(tree(raw).stores))) {
+    const { apiKey } = tree(value);
+    // A file that is not deployed is not read: that it cannot be had there is said elsewhere.
+    if (platform === undefined || !String(apiKey).startsWith('file:')) follow(`stores.${store}.apiKey`, apiKey);
+  }
   for (const [link, value] of Object.entries(tree(tree(raw).links))) {
     const { verificationKey } = tree(value);
     if (String(verificationKey).startsWith('file:')) follow(`links.${link}.verificationKey`, verificationKey);
   }
   return values;
+}
+
+/** Where secrets of a platform's functions may be, and in words. */
+const platformSecrets: Readonly<Record<Platform, { readonly schemes: readonly string[]; readonly words: string }>> = {
+  aws: { schemes: ['ssm', 'secretsmanager'], words: 'ssm:PARAMETER or secretsmanager:SECRET' },
+  openwhisk: { schemes: ['env'], words: 'env:NAME, a parameter that is bound when it is deployed' },
+};
+
+/** What cannot be had where functions run. */
+function platformMistakes(raw: unknown, platform: Platform): string[] {
+  const mistakes: string[] = [];
+  const { table, stores } = tree(raw);
+  const { kind: tableKind } = tree(table);
+  if (tableKind === 'lmdb') mistakes.push(`table.kind: functions on ${platform} keep their records in dynamodb`);
+  if (platform === 'openwhisk' && table === undefined)
+    mistakes.push('table: must name a DynamoDB table: { kind: dynamodb, name: certstandby, region: eu-west-1 }');
+  const { schemes: allowed, words } = platformSecrets[platform];
+  for (const [store, value] of Object.entries(tree(stores))) {
+    const { kind, apiKey } = tree(value);
+    if (kind === 'directory') mistakes.push(`stores.${store}.kind: functions on ${platform} have no directory`);
+    const [, scheme] = schemes.exec(typeof apiKey === 'string' ? apiKey : '') ?? [];
+    if (scheme !== undefined && !allowed.includes(scheme))
+      mistakes.push(`stores.${store}.apiKey: functions on ${platform} cannot read ${scheme}: here; use ${words}`);
+  }
+  return mistakes;
 }
 
 /** Mistakes between parts of the file. Works on whatever is there, so that they are named together with all others. */
@@ -491,7 +537,7 @@ function milliseconds(text: string | undefined): number | undefined {
   return count === undefined ? undefined : Number(count) * unitMs[unit as keyof typeof unitMs];
 }
 
-function toConfig(file: ConfigFile, references: ReadonlyMap<string, string>, folder: string): Config {
+function toConfig(file: ConfigFile, references: ReadonlyMap<string, string | SecretReference>, folder: string): Config {
   const stores = Object.entries(file.stores).map(([name, store]): StoreConfig => {
     if (store.kind === 'directory') {
       const { quiet, path, region = defaultRegion, ...plain } = store;
@@ -503,14 +549,15 @@ function toConfig(file: ConfigFile, references: ReadonlyMap<string, string>, fol
       ...plain,
       name,
       region: regionOf(store) ?? '',
-      apiKey: new Secret(references.get(`stores.${name}.apiKey`) ?? ''),
+      apiKey: asSecret(references.get(`stores.${name}.apiKey`)),
       settlesMs: milliseconds(settles),
       listingLagMs: milliseconds(listingLag),
       readSettlesMs: milliseconds(readSettles),
     }) as StoreConfig;
   });
   const links = Object.entries(file.links).map(([name, { primary, backups, filter, policy }]): LinkConfig => {
-    const verificationKey = references.get(`links.${name}.verificationKey`);
+    const pem = references.get(`links.${name}.verificationKey`);
+    const verificationKey = typeof pem === 'string' ? pem : undefined;
     return {
       name,
       primary,
@@ -544,6 +591,9 @@ function toConfig(file: ConfigFile, references: ReadonlyMap<string, string>, fol
     links,
   };
 }
+
+const asSecret = (found: string | SecretReference = ''): Secret | SecretReference =>
+  typeof found === 'string' ? new Secret(found) : found;
 
 function toServe({ tls, behindProxy, metrics, stopWithin }: NonNullable<ConfigFile['serve']>, folder: string) {
   const { host, port } = metrics ?? {};

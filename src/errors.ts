@@ -330,6 +330,35 @@ export const errorRegistry = {
       'The records of this link belong to another primary. If that one is lost: certstandby restore. If you are going home: certstandby failback. Else put it back into the configuration, or give the link a new name.',
   },
 
+  // Secrets that the configuration names by reference, read when they are needed.
+  secret_unreadable: {
+    ...configuration,
+    remedy: 'Put the secret where the configuration says it is, and let this role or user read it.',
+  },
+  secret_unavailable: {
+    status: 503,
+    exit: 4,
+    retry: true,
+    applied: 'no',
+    remedy: 'Check that the service that keeps the secret can be reached from here; it is asked again.',
+  },
+
+  // Waking workers.
+  dispatch_unavailable: {
+    status: 503,
+    exit: 4,
+    retry: true,
+    applied: 'unknown',
+    remedy:
+      'Nothing is lost: what must be looked at is in the table, and the sweep wakes it within a minute. Check the queue, and the right to send to it.',
+  },
+  dispatch_malformed: {
+    ...request,
+    status: 400,
+    remedy:
+      'Something else than certstandby sends to its queue. Look at the message in the dead letter queue, and at who may send.',
+  },
+
   // Reconcile, verify and adopt.
   reconcile_running: {
     status: 503,
@@ -337,6 +366,14 @@ export const errorRegistry = {
     retry: true,
     applied: 'no',
     remedy: 'Wait until it has ended. If its process died, it counts as ended a few minutes later.',
+  },
+  reconcile_out_of_time: {
+    status: 503,
+    exit: 1,
+    retry: true,
+    applied: 'no',
+    remedy:
+      'What was asked for stays asked for. Raise the limit of requests of the stores, or run certstandby reconcile on a machine, with the same configuration.',
   },
   reconcile_brake: {
     ...certificate,

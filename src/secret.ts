@@ -66,3 +66,9 @@ export class Secret {
 export function overwriteFreedMemory(): void {
   setFlagsFromString('--clear-free-memory');
 }
+
+/** Where a secret is that is read only when it is needed: in the environment, AWS Parameter Store or AWS Secrets Manager. */
+export interface SecretReference {
+  readonly from: 'env' | 'ssm' | 'secretsmanager';
+  readonly name: string;
+}

@@ -5,6 +5,7 @@ import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ConfigSources, loadConfig, parseConfig, type StoreConfig } from '../src/config.ts';
 import { CodedError } from '../src/errors.ts';
+import { Secret, type SecretReference } from '../src/secret.ts';
 
 const account = 'a/00000000000000000000000000000001';
 const frankfurt = `crn:v1:bluemix:public:cloudcerts:eu-de:${account}:11111111-2222-4333-8444-555555555555::`;
@@ -27,6 +28,8 @@ const sources: ConfigSources & { readonly path: string } = {
 };
 
 const managers = (stores: readonly StoreConfig[]) => stores.filter((store) => store.kind === 'certificate-manager');
+
+const revealed = (apiKey: Secret | SecretReference) => (apiKey instanceof Secret ? apiKey.reveal() : apiKey);
 
 const smallest = `version: 1
 stores:
@@ -72,7 +75,7 @@ describe('a good file', () => {
         },
       ],
     });
-    expect(managers(stores).map(({ apiKey, ...plain }) => ({ ...plain, key: apiKey.reveal() }))).toEqual([
+    expect(managers(stores).map(({ apiKey, ...plain }) => ({ ...plain, key: revealed(apiKey) }))).toEqual([
       {
         name: 'frankfurt',
         kind: 'certificate-manager',
@@ -229,7 +232,7 @@ extra: true
   - worker.reconcileEvery (line 4): must be a duration such as 500ms, 30s, 5m, 2h or 7d
   - stores.Prim (line 6): must be a name of lower-case letters, digits and dashes, at most 63
   - stores.acm.kind (line 7): must be certificate-manager or directory
-  - stores.frankfurt.apiKey (line 11): must be a reference: env:NAME or file:PATH, never the secret itself
+  - stores.frankfurt.apiKey (line 11): must be a reference (env:NAME, file:PATH, ssm:PARAMETER or secretsmanager:SECRET), never the secret itself
   - stores.frankfurt.settles (line 15): must be a duration such as 500ms, 30s, 5m, 2h or 7d
   - stores.frankfurt.writesPerCertificatePerMinute (line 14): must be a whole number of at least 1, or unlimited
   - stores.frankfurt.requestsPerSecond (line 13): must be above 0
@@ -467,7 +470,7 @@ describe('loading', () => {
 
   it('reads the file, and others beside it', () => {
     const config = loadConfig(join(folder, 'certstandby.yaml'), { FRANKFURT_KEY: 'from the environment' });
-    expect(managers(config.stores).map(({ apiKey }) => apiKey.reveal())).toEqual([
+    expect(managers(config.stores).map(({ apiKey }) => revealed(apiKey))).toEqual([
       'from the environment',
       'from the file',
     ]);

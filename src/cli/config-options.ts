@@ -67,7 +67,7 @@ export const configOptions: readonly ConfigOption[] = [
   {
     path: 'stores.*.apiKey',
     of: manager,
-    what: 'where the API key stands: env:NAME or file:PATH',
+    what: 'where the API key stands: env:NAME, file:PATH, ssm:PARAMETER or secretsmanager:SECRET',
     otherwise: required,
   },
   { path: 'stores.*.endpoint', of: manager, what: 'address of the service', otherwise: 'the public one of the region' },

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { Command } from 'commander';
-import { loadConfig, settingsText, writtenSettings } from '../config.ts';
+import { Command, Option } from 'commander';
+import { loadConfig, type Platform, platforms, settingsText, writtenSettings } from '../config.ts';
+import { deploymentOf } from '../deployment.ts';
 import { CodedError } from '../errors.ts';
 import { configOptions, effectiveSettings, settingsOf, type Written } from './config-options.ts';
 import { configOption } from './options.ts';
@@ -11,9 +12,9 @@ interface ConfigOptions extends OutputOptions {
   readonly config: string;
 }
 
-/** `certstandby config check|explain|show`. */
+/** `certstandby config check|explain|show|export`. */
 export function configCommand(host: Host = process): Command {
-  const config = new Command('config').description('check, explain, or print the configuration');
+  const config = new Command('config').description('check, explain, print, or export the configuration');
   const part = (name: string, description: string) =>
     withOutputOptions(config.command(name)).description(description).addOption(configOption());
   part('check', 'read the configuration and what it refers to, and name every mistake')
@@ -31,6 +32,21 @@ export function configCommand(host: Host = process): Command {
   part('show', 'print the configuration in force, defaults filled in; secrets stay references')
     .addHelpText('after', '\nExample:\n  certstandby config show --config certstandby.yaml')
     .action((options: ConfigOptions) => show(options, commandOutput(options, host), host));
+  config
+    .command('export')
+    .description('check the configuration for functions, and print what is deployed with them; secrets stay references')
+    .addOption(configOption())
+    .addOption(new Option('--platform <platform>', 'where the functions run').choices(platforms).makeOptionMandatory())
+    .addHelpText(
+      'after',
+      '\nExample:\n  certstandby config export --platform aws > certstandby.json' +
+        '\n\nWhat cannot be had where the functions run is a mistake: a folder, the environment of another machine. Nothing is read of a' +
+        '\nsecret: the functions do that. npm run deploy does this by itself.',
+    )
+    .action(({ config: path, platform }: { readonly config: string; readonly platform: Platform }) => {
+      const deployment = deploymentOf(loadConfig(path, host.env, platform), platform);
+      host.stdout.write(`${JSON.stringify(deployment)}\n`);
+    });
   return config;
 }
 

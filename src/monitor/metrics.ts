@@ -4,6 +4,7 @@ import type { LifecycleEvent } from '../notification/event.ts';
 import type { Link } from '../replication/link.ts';
 import type { PassReport } from '../replication/replicate.ts';
 import { certificateStates, type LinkFigures } from './figures.ts';
+import { lagOf } from './lag.ts';
 
 /** What can be asked about a link when somebody reads the metrics. */
 export interface LinkView {
@@ -125,21 +126,6 @@ export function createMetrics(options: MetricsOptions): Metrics {
     },
     contentType: registry.contentType,
   };
-}
-
-/**
- * The lag of a change that this pass made equal everywhere. None for a pass that wrote nothing, and none for the first copy of what
- * was there before anyone told us: its age is not a lag.
- */
-function lagOf({ primary, backups, record, committedAt }: PassReport) {
-  const wrote = backups.some(({ actions }) => actions.length > 0);
-  if (primary === undefined || !wrote || backups.some(({ equal }) => !equal)) return undefined;
-  if (record.primary === undefined && record.eventAt === undefined) return undefined;
-  const doneAt = Math.max(...backups.map(({ state }) => state.replicatedAt ?? committedAt));
-  const { changedAt, changedAtFrom } = primary;
-  const { eventAt } = record;
-  const told = changedAtFrom === 'last-modified' && eventAt !== undefined && eventAt >= changedAt;
-  return { lagMs: Math.max(0, doneAt - changedAt), senderMs: told ? eventAt - changedAt : undefined };
 }
 
 /** Makes the gauges. The answer reads them all anew: the registry asks its metrics side by side, and could show halves of two readings. */

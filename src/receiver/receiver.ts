@@ -117,6 +117,14 @@ function refuse(error: CodedError, facts: LogFields, log: Log): CallbackResponse
   return json(status, { code: error.code, message: publicMessage(error) }, refusalHeaders(error.code, status, error));
 }
 
+/** What is answered where there is no receiver, because it could not be made: the sender is to try again. */
+export function refusedWithout(thrown: unknown, log: Log): CallbackResponse {
+  const error = asCodedError(thrown);
+  neverThrows(log)('error', 'callback_unusable', errorFields(error));
+  const { status, headers, body } = json(503, { code: error.code, message: 'not acknowledged; send it again later' });
+  return { status, headers: { ...headers, 'retry-after': String(retryAfterSeconds) }, body };
+}
+
 /** What the sender is told. What went wrong inside is for our log, not for everybody. */
 function publicMessage(error: CodedError): string {
   if (error.entry.status < 500 || error.code === 'notification_key_missing') return error.message;

@@ -135,6 +135,17 @@ export function linkRecords(table: Table) {
       return typeof row?.lastReconcileAt === 'number' ? row.lastReconcileAt : undefined;
     },
 
+    /**
+     * Since when the next reconcile is awaited: when the last successful one began, or, before the first, when somebody first asked,
+     * which is noted.
+     */
+    async reconcileAwaitedSince(link: string, now: number): Promise<number> {
+      const last = await this.lastReconcileAt(link);
+      if (last !== undefined) return last;
+      const { row } = await table.update(keyOf(link), { set: { awaitedSince: now } }, { absent: 'awaitedSince' });
+      return typeof row?.awaitedSince === 'number' ? row.awaitedSince : now;
+    },
+
     /** Notes a completed reconcile of these backups, and that it was one. */
     async noteReconciled(link: string, backups: readonly string[], at: number): Promise<void> {
       const set = Object.fromEntries(backups.map((backup) => [`reconciled/${backup}`, at]));

@@ -168,6 +168,13 @@ export function replicationRecords(table: Table) {
     return page.rows.map((row) => row.sort);
   }
 
+  /** Since when the earliest wake-up is due; `undefined` if none is. May lag behind the writes by seconds. */
+  async function dueSince(link: string, until: number): Promise<number | undefined> {
+    const { rows } = await table.queryIndex({ partition: partitionOf(link), until, limit: 1 });
+    const at = rows[0]?.wakeAt;
+    return typeof at === 'number' ? at : undefined;
+  }
+
   /** All records of a link, a page at a time, in order of the certificate id. */
   async function* all(link: string): AsyncGenerator<ReplicationRecord> {
     let cursor: string | undefined;
@@ -187,7 +194,7 @@ export function replicationRecords(table: Table) {
     await table.delete(keyOf(link, certificate));
   }
 
-  return { get, ask, claim, commit, due, all, forget };
+  return { get, ask, claim, commit, due, dueSince, all, forget };
 }
 
 export type ReplicationRecords = ReturnType<typeof replicationRecords>;

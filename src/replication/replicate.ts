@@ -37,11 +37,18 @@ export interface ReplicateAnswer {
 /**
  * Replicates one certificate of one link: claims it, looks at both sides as they are now, judges, writes what differs, and
  * commits what it saw; begins again, a few times, if more was asked for meanwhile. Looking again is always safe.
+ * After `beginBy` (epoch milliseconds) no pass begins again: where a process has little time, the rest is left to the next wake-up.
  * Throws when the table cannot be asked; whatever the stores do is in the report and in the record.
  */
-export async function replicate(worker: Worker, link: Link, certificate: string): Promise<ReplicateAnswer> {
+export async function replicate(
+  worker: Worker,
+  link: Link,
+  certificate: string,
+  { beginBy = Number.POSITIVE_INFINITY }: { readonly beginBy?: number } = {},
+): Promise<ReplicateAnswer> {
   const passes: PassReport[] = [];
   for (let round = 0; round < limits.passesInARow; round += 1) {
+    if (round > 0 && worker.runtime.now() > beginBy) break;
     const pass = await onePass(worker, link, certificate);
     if (pass === undefined) return { passes };
     passes.push(pass.report);

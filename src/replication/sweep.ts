@@ -17,14 +17,17 @@ export interface Sweeper {
 }
 
 /** Wakes what is due, and refreshes the key that verifies notifications. Each link alone: one that fails does not hold up the others. Never throws. */
-export async function sweep(sweeper: Sweeper, links: readonly Link[]): Promise<{ readonly woken: number }> {
+export async function sweep(
+  sweeper: Sweeper,
+  links: readonly Link[],
+): Promise<{ readonly woken: number; readonly byLink: ReadonlyMap<string, number> }> {
   const woken = await Promise.all(
     links.map(async (link) => {
       const [due] = await Promise.all([wakeDue(sweeper, link), refreshVerificationKey(sweeper, link)]);
-      return due;
+      return [link.name, due] as const;
     }),
   );
-  return { woken: woken.reduce((sum, count) => sum + count, 0) };
+  return { woken: woken.reduce((sum, [, count]) => sum + count, 0), byLink: new Map(woken) };
 }
 
 export async function wakeDue({ records, dispatch, runtime, log, most = 1_000 }: Sweeper, link: Link): Promise<number> {

@@ -28,6 +28,12 @@ export interface Clients {
   readonly writes: DynamoDBClient;
 }
 
+/**
+ * An idle connection is given up soon. A function that the platform froze would find it dead, and a write that is sent into a dead one is
+ * lost, for it is sent once. (A connection that is made anew in the service's own region costs some milliseconds.)
+ */
+const keptConnections = { keepAlive: true, maxSockets: 50, timeout: 4_000 } as const;
+
 export function dynamodbClients(options: DynamodbOptions): Clients {
   const { region, endpoint, credentials, connectTimeoutMs = 1000, answerTimeoutMs = 3000 } = options;
   const common: DynamoDBClientConfig = {
@@ -38,6 +44,8 @@ export function dynamodbClients(options: DynamodbOptions): Clients {
       requestTimeout: answerTimeoutMs,
       throwOnRequestTimeout: true,
       socketTimeout: answerTimeoutMs,
+      httpAgent: keptConnections,
+      httpsAgent: keptConnections,
     },
     ...(endpoint !== undefined && { endpoint }),
     ...(credentials && {

@@ -1,0 +1,24 @@
+import { awsWorkers, type ReconcileSummary } from '../../src/compose/aws-workers.ts';
+import { afterFreeze, awsOptions, endOf, kept, keptMs, type LambdaContext, metrics } from './platform.ts';
+
+/** What is left of an earlier invocation; nothing, when the schedule begins a new run. */
+interface ReconcileEvent {
+  readonly links?: readonly string[];
+  readonly continuation?: number;
+}
+
+const workers = kept(() => awsWorkers(awsOptions()), keptMs);
+const measured = metrics();
+
+/** What stays of an invocation's time to count records and to have the next one begun. */
+const closingMs = 45_000;
+
+/** Each hour, and on demand: compares everything with everything. Goes on in a new invocation before its time runs out. */
+export async function handler(event: ReconcileEvent, context: LambdaContext): Promise<ReconcileSummary> {
+  await afterFreeze();
+  // A schedule sends an event of its own form, which says nothing.
+  const rest = Array.isArray(event?.links) ? { links: event.links, continuation: event.continuation ?? 0 } : {};
+  const summary = await (await workers()).reconcile(rest, endOf(context) - closingMs);
+  for (const { link, ...figures } of summary.figures) measured.counted(link, figures);
+  return summary;
+}

@@ -1,0 +1,35 @@
+import type { FunctionConfig } from '../deployment.ts';
+import type { Dispatch } from '../dispatch/dispatch.ts';
+import type { Log } from '../log.ts';
+import { type CallbackRequest, type CallbackResponse, createReceiver } from '../receiver/receiver.ts';
+import { idempotencyRecords } from '../records/idempotency-records.ts';
+import { linkRecords } from '../records/link-records.ts';
+import { replicationRecords } from '../records/replication-records.ts';
+import { defaultTiming, type Timing } from '../replication/timing.ts';
+import type { Runtime } from '../runtime.ts';
+import type { Table } from '../table/table.ts';
+import { callbackLinks } from './callback-links.ts';
+
+/** What functions on every platform are put together from. */
+export interface FunctionParts {
+  readonly config: FunctionConfig;
+  readonly table: Table;
+  readonly dispatch: Dispatch;
+  readonly runtime: Runtime;
+  readonly log: Log;
+  readonly timing?: Partial<Timing>;
+}
+
+/** The callback of functions. It knows no secret, asks no store, and loads nothing that could. */
+export function composeCallback(parts: FunctionParts): (request: CallbackRequest) => Promise<CallbackResponse> {
+  const { config, table, log } = parts;
+  const timing: Timing = { ...defaultTiming, ...parts.timing };
+  const intake = {
+    ...parts,
+    timing,
+    records: replicationRecords(table),
+    links: linkRecords(table),
+    notifications: idempotencyRecords(table),
+  };
+  return createReceiver({ links: callbackLinks(config, intake), log });
+}

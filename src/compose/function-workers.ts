@@ -1,0 +1,121 @@
+import type { Continuation, Rest } from '../dispatch/continuation.ts';
+import type { Wake } from '../dispatch/dispatch.ts';
+import { CodedError } from '../errors.ts';
+import { linkFigures } from '../monitor/figures.ts';
+import { linkRecords } from '../records/link-records.ts';
+import { replicationRecords } from '../records/replication-records.ts';
+import type { Link } from '../replication/link.ts';
+import { reconcileInTime } from '../replication/reconcile-in-time.ts';
+import { type PassReport, replicate } from '../replication/replicate.ts';
+import { sharedListings } from '../replication/shared-listing.ts';
+import { sweep } from '../replication/sweep.ts';
+import { defaultTiming, type Timing } from '../replication/timing.ts';
+import type { FunctionParts } from './function-callback.ts';
+import { openService, type SecretOf, toLink } from './services.ts';
+
+/** What a sweep saw of a link, for whoever watches. */
+export interface LinkSeen {
+  readonly link: string;
+  readonly woken: number;
+  readonly dueSince: number | undefined;
+  readonly reconcileAwaitedSince: number;
+}
+
+/** Work of functions that look at stores. Made once, and used by every invocation that finds the process warm. */
+export interface FunctionWorkers {
+  /**
+   * Looks at one certificate. No pass begins again after `beginBy` (epoch milliseconds). A wake-up for a link that the configuration no
+   * longer has is nothing. Throws when the table cannot be asked.
+   */
+  replicate(wake: Wake, beginBy: number): Promise<readonly PassReport[]>;
+  /** Wakes what is due on every link, refreshes verification keys, and answers what it saw. Throws when the table cannot be asked. */
+  sweep(): Promise<readonly LinkSeen[]>;
+  /**
+   * Reconciles the links of `rest`, or all, until `stopAt` (epoch milliseconds), and has the rest done by another invocation.
+   * Throws `dispatch_unavailable` if that one could not be had, and `reconcile_out_of_time` if it would go on for ever.
+   */
+  reconcile(rest: Partial<Rest>, stopAt: number): Promise<ReconcileSummary>;
+}
+
+export interface ReconcileSummary {
+  readonly reconciled: readonly string[];
+  readonly failed: readonly string[];
+  readonly goesOn: readonly string[];
+  /** Certificates that wait, and that fail, of each link that was reconciled. */
+  readonly figures: readonly { readonly link: string; readonly pending: number; readonly failing: number }[];
+}
+
+/** How often one run of a reconcile goes on in a new invocation. AWS stops chains of sixteen by itself ("recursive loop detection"). */
+const mostContinuations = 10;
+
+/** Throws `configuration_invalid`, and `secret_unreadable` and `secret_unavailable` for the API keys of the stores. */
+export async function composeWorkers(
+  parts: FunctionParts & { readonly secretOf: SecretOf; readonly continuation: Continuation },
+): Promise<FunctionWorkers> {
+  const { config, table, runtime, log, secretOf, continuation } = parts;
+  const timing: Timing = { ...defaultTiming, ...parts.timing };
+  const opened = config.stores.map(async (store) => {
+    if (store.kind !== 'directory') return [store.name, await openService(store, runtime, secretOf)] as const;
+    throw new CodedError(
+      'configuration_invalid',
+      `the store ${store.name} is a directory, which functions do not have`,
+    );
+  });
+  const stores = new Map(await Promise.all(opened));
+  const links = config.links.map((link) => toLink(link, stores));
+  const byName = new Map(links.map((link) => [link.name, link]));
+  const records = replicationRecords(table);
+  const linkRows = linkRecords(table);
+  const worker = { ...parts, timing, records, links: linkRows, listings: sharedListings() };
+
+  async function figuresOf(link: Link) {
+    const { pending, failing } = await linkFigures(link, records.all(link.name));
+    return { link: link.name, pending, failing: [...failing.values()].reduce((sum, { count }) => sum + count, 0) };
+  }
+
+  return {
+    async replicate({ link: name, certificate }, beginBy) {
+      const link = byName.get(name);
+      if (link === undefined) {
+        log('warn', 'wake_for_unknown_link', { link: name, certificate });
+        return [];
+      }
+      return (await replicate(worker, link, certificate, { beginBy })).passes;
+    },
+
+    async sweep() {
+      const now = runtime.now();
+      const { byLink } = await sweep(worker, links);
+      return Promise.all(
+        links.map(async ({ name }) => ({
+          link: name,
+          woken: byLink.get(name) ?? 0,
+          dueSince: await records.dueSince(name, now),
+          reconcileAwaitedSince: await linkRows.reconcileAwaitedSince(name, now),
+        })),
+      );
+    },
+
+    async reconcile({ links: names, continuation: count = 0 }, stopAt) {
+      const wanted = names === undefined ? links : links.filter(({ name }) => names.includes(name));
+      const { reports, failures, remaining } = await reconcileInTime(worker, wanted, stopAt);
+      const done = wanted.filter(({ name }) => reports.some(({ link }) => link === name));
+      if (remaining.length > 0) await goOn(remaining, count, wanted[0]?.name);
+      return {
+        reconciled: done.map(({ name }) => name),
+        failed: failures.map(({ link }) => link),
+        goesOn: remaining,
+        figures: await Promise.all(done.map(figuresOf)),
+      };
+    },
+  };
+
+  /** A link that took all the time of an invocation that began with it would take all of the next one too. */
+  async function goOn(remaining: readonly string[], count: number, first: string | undefined): Promise<void> {
+    if (count < mostContinuations && !(count > 0 && remaining[0] === first))
+      return continuation.goOn({ links: remaining, continuation: count + 1 });
+    throw new CodedError('reconcile_out_of_time', `the reconcile of ${remaining.join(', ')} does not end in its time`, {
+      fields: { links: [...remaining], continuation: count },
+    });
+  }
+}

@@ -1,0 +1,64 @@
+import type { LinkConfig, StoreConfig } from '../config.ts';
+import { CodedError } from '../errors.ts';
+import type { Link } from '../replication/link.ts';
+import type { Runtime } from '../runtime.ts';
+import { Secret, type SecretReference } from '../secret.ts';
+import { certificateManagerStore } from '../store/certificate-manager.ts';
+import { countedStore } from '../store/counted.ts';
+import { limitedStore } from '../store/limited.ts';
+import type { Store } from '../store/store.ts';
+
+/** Finds the secret that a reference leads to. Throws `secret_unreadable` and `secret_unavailable`. */
+export type SecretOf = (reference: SecretReference) => Promise<Secret>;
+
+/** A store that is a service, within its limits. Nothing is asked of it yet. Throws what `secretOf` throws. */
+export async function openService(
+  config: Exclude<StoreConfig, { readonly kind: 'directory' }>,
+  runtime: Runtime,
+  secretOf: SecretOf,
+  sent = () => {},
+): Promise<Store> {
+  const {
+    name: _name,
+    kind: _kind,
+    region: _region,
+    apiKey: given,
+    iam,
+    writesPerCertificatePerMinute,
+    requestsPerSecond,
+    ...options
+  } = config;
+  const apiKey = given instanceof Secret ? given : await secretOf(given);
+  const store = certificateManagerStore({
+    ...options,
+    apiKey,
+    runtime,
+    ...(iam === undefined ? {} : { iamUrl: iam }),
+  });
+  const writes = writesPerCertificatePerMinute ?? store.abilities.writesPerCertificatePerMinute;
+  return limitedStore(countedStore(store, sent), {
+    runtime,
+    ...(writes === undefined || writes === 'unlimited' ? {} : { writesPerCertificatePerMinute: writes }),
+    ...(requestsPerSecond === undefined ? {} : { requestsPerSecond }),
+  });
+}
+
+/** A link of the configuration with its stores. Throws `configuration_invalid` if one is not there. */
+export function toLink(
+  { name, primary, backups, filter, policy }: LinkConfig,
+  stores: ReadonlyMap<string, Store>,
+): Link {
+  return {
+    name,
+    primary: storeOf(stores, primary),
+    backups: backups.map((backup) => storeOf(stores, backup)),
+    filter,
+    policy,
+  };
+}
+
+function storeOf(stores: ReadonlyMap<string, Store>, name: string): Store {
+  const store = stores.get(name);
+  if (store === undefined) throw new CodedError('configuration_invalid', `there is no store ${name}`);
+  return store;
+}

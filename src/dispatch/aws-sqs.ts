@@ -1,0 +1,78 @@
+import { createHash } from 'node:crypto';
+import { SendMessageBatchCommand, SQSClient, type SQSClientConfig } from '@aws-sdk/client-sqs';
+import { CodedError } from '../errors.ts';
+import type { Runtime } from '../runtime.ts';
+import type { Dispatch, Wake } from './dispatch.ts';
+import { wakeMessage } from './wake-message.ts';
+
+export interface SqsDispatchOptions {
+  /** `https://sqs.<region>.amazonaws.com/<account>/<name>.fifo` */
+  readonly queueUrl: string;
+  readonly region: string;
+  readonly runtime: Pick<Runtime, 'newId'>;
+  readonly credentials?: SQSClientConfig['credentials'];
+  /** Milliseconds for one attempt until its answer, default 2,000. There are two: whoever waits for an answer waits for this too. */
+  readonly answerTimeoutMs?: number;
+}
+
+/** Messages of one request (API reference, SendMessageBatch). */
+const batchMessages = 10;
+/** Requests under way at once. */
+const batchesAtOnce = 8;
+
+/**
+ * Wakes workers by messages in an SQS FIFO queue. The group of a message is its link and certificate, so that one certificate is looked at
+ * by one worker at a time; the deduplication id is a new one each time, for SQS swallows an id that it has seen within five minutes, and a
+ * change that comes right after another must wake too. FIFO queues cannot delay one message: delayed wake-ups are the sweep's.
+ * API: `SendMessageBatch`.
+ */
+export function sqsDispatch(options: SqsDispatchOptions): Dispatch {
+  const { queueUrl, region, runtime, credentials, answerTimeoutMs = 2_000 } = options;
+  const client = new SQSClient({
+    region,
+    maxAttempts: 2,
+    requestHandler: { connectionTimeout: 1_000, requestTimeout: answerTimeoutMs, throwOnRequestTimeout: true },
+    ...(credentials && { credentials }),
+  });
+
+  async function send(wakes: readonly Wake[]): Promise<void> {
+    const Entries = wakes.map((wake, index) => ({
+      Id: String(index),
+      MessageBody: wakeMessage(wake),
+      MessageGroupId: groupOf(wake),
+      MessageDeduplicationId: runtime.newId(),
+    }));
+    const { Failed = [] } = await client.send(new SendMessageBatchCommand({ QueueUrl: queueUrl, Entries }));
+    const [first] = Failed;
+    if (first !== undefined) throw Object.assign(new Error(), { name: first.Code ?? 'unknown' });
+  }
+
+  return {
+    async dispatch(wakes, { delayMs = 0 } = {}) {
+      if (delayMs > 0) return;
+      const batches = inBatches(wakes);
+      const failures: unknown[] = [];
+      const worker = async () => {
+        for (let batch = batches.shift(); batch !== undefined; batch = batches.shift())
+          await send(batch).catch((thrown: unknown) => void failures.push(thrown));
+      };
+      await Promise.all(Array.from({ length: batchesAtOnce }, worker));
+      if (failures.length === 0) return;
+      const [thrown] = failures;
+      const reason = thrown instanceof Error ? thrown.name : typeof thrown;
+      throw new CodedError('dispatch_unavailable', `not every wake-up reached the queue: ${reason}`, {
+        fields: { queue: queueUrl, reason, requests: failures.length },
+      });
+    },
+  };
+}
+
+/** Certificate ids are opaque and may be longer, or of other characters, than SQS allows in a group. */
+const groupOf = ({ link, certificate }: Wake): string =>
+  createHash('sha256').update(`${link}\n${certificate}`).digest('hex');
+
+function inBatches(wakes: readonly Wake[]): Wake[][] {
+  const batches: Wake[][] = [];
+  for (let at = 0; at < wakes.length; at += batchMessages) batches.push(wakes.slice(at, at + batchMessages));
+  return batches;
+}
