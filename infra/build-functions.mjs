@@ -1,13 +1,16 @@
 // Bundles the functions that are deployed, each with everything that it can reach and nothing else:
 //   dist/aws/<function>/index.mjs, and what is loaded only when it is needed beside it
 //   dist/openwhisk/<function>.cjs, one file each
-// Prints what each weighs, and fails where one weighs more than it may. `--for aws` or `--for openwhisk` builds one platform alone.
+// Prints what each weighs, and fails where one weighs more than it may. `--for aws` or `--for openwhisk` builds one platform alone,
+// `--out <folder>` somewhere else than in dist/.
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+const { values: given } = parseArgs({ options: { for: { type: 'string' }, out: { type: 'string', default: 'dist' } } });
 const functionNames = ['callback', 'replicate', 'sweep', 'reconcile'];
 
 /** KiB of what each callback loads when cold. Raised only in the commit that needs it, which says why. */
@@ -49,7 +52,7 @@ const platforms = {
   aws: (/** @type {string} */ name) => ({
     ...common,
     entryPoints: [{ in: `./functions/aws/${name}.ts`, out: 'index' }],
-    outdir: `dist/aws/${name}`,
+    outdir: join(given.out, 'aws', name),
     outExtension: { '.js': '.mjs' },
     chunkNames: '[name]-[hash]',
     format: /** @type {const} */ ('esm'),
@@ -58,7 +61,7 @@ const platforms = {
   openwhisk: (/** @type {string} */ name) => ({
     ...common,
     entryPoints: [{ in: `./functions/openwhisk/${name}.ts`, out: name }],
-    outdir: 'dist/openwhisk',
+    outdir: join(given.out, 'openwhisk'),
     outExtension: { '.js': '.cjs' },
     format: /** @type {const} */ ('cjs'),
     sourcemap: /** @type {const} */ ('external'),
@@ -73,7 +76,7 @@ const platforms = {
 async function bundle(platform, name) {
   const options = platforms[platform](name);
   const { outputFiles = [], metafile } = await build(options);
-  if (platform === 'aws') rmSync(join(root, options.outdir), { recursive: true, force: true });
+  if (platform === 'aws') rmSync(resolve(root, options.outdir), { recursive: true, force: true });
   for (const { path, contents } of outputFiles) {
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, contents);
@@ -90,14 +93,13 @@ async function bundle(platform, name) {
     );
     return (outputs[file]?.bytes ?? 0) + atOnce.reduce((sum, { path }) => sum + weigh(path), 0);
   };
-  return { file: relative(root, join(root, entry)), kib: weigh(entry) / 1024 };
+  return { file: relative(root, resolve(root, entry)), kib: weigh(entry) / 1024 };
 }
 
-const wanted = process.argv.includes('--for') ? process.argv[process.argv.indexOf('--for') + 1] : undefined;
 const started = performance.now();
 try {
   for (const platform of /** @type {(keyof typeof platforms)[]} */ (Object.keys(platforms))) {
-    if (wanted !== undefined && wanted !== platform) continue;
+    if (given.for !== undefined && given.for !== platform) continue;
     const present = functionNames.filter((name) => existsSync(join(root, `functions/${platform}/${name}.ts`)));
     for (const name of present) {
       const { file, kib } = await bundle(platform, name);

@@ -516,3 +516,55 @@ describe('what becomes of copies', () => {
     expect(mistakesIn(changed('backups: [london] }', `backups: [london], policy: ${policy} }`))).toEqual([mistake]);
   });
 });
+
+describe('for functions on a platform', () => {
+  const remote = smallest
+    .replace('env:FRANKFURT_KEY', '"ssm:/certstandby/frankfurt"')
+    .replace('file:london.key', '"secretsmanager:certstandby/london#apiKey"');
+  const aws = { ...sources, platform: 'aws' } as const;
+
+  it('keeps references to secrets, and reads none of them', () => {
+    const { stores } = parseConfig(remote, { ...aws, env: {} });
+    expect(managers(stores).map(({ apiKey }) => apiKey)).toEqual([
+      { from: 'ssm', name: '/certstandby/frankfurt' },
+      { from: 'secretsmanager', name: 'certstandby/london#apiKey' },
+    ]);
+    // On one machine too they are read only when the stores are opened.
+    expect(parseConfig(remote, sources).stores).toEqual(stores);
+  });
+
+  it('keeps what OpenWhisk binds as a parameter, whether it is in the environment here or not', () => {
+    const text = `${smallest.replace('file:london.key', 'env:LONDON_KEY')}\ntable: { kind: dynamodb, name: t, region: r }\n`;
+    const { stores } = parseConfig(text, { ...sources, env: {}, platform: 'openwhisk' });
+    expect(managers(stores).map(({ apiKey }) => apiKey)).toEqual([
+      { from: 'env', name: 'FRANKFURT_KEY' },
+      { from: 'env', name: 'LONDON_KEY' },
+    ]);
+  });
+
+  const mistakesFor = (text: string, platform: 'aws' | 'openwhisk') => {
+    try {
+      parseConfig(text, { ...sources, platform });
+    } catch (error) {
+      return (error as CodedError).fields.mistakes;
+    }
+    return [];
+  };
+
+  it('names all that cannot be had there', () => {
+    const folder = '  copies: { kind: directory, path: /srv, id: copies }\nlinks:';
+    const text = `table: { kind: lmdb, path: x }\n${smallest.replace('links:', folder)}`;
+    expect(mistakesFor(text, 'aws')).toEqual([
+      'table.kind: functions on aws keep their records in dynamodb',
+      'stores.frankfurt.apiKey: functions on aws cannot read env: here; use ssm:PARAMETER or secretsmanager:SECRET',
+      'stores.london.apiKey: functions on aws cannot read file: here; use ssm:PARAMETER or secretsmanager:SECRET',
+      'stores.copies.kind: functions on aws have no directory',
+    ]);
+    expect(mistakesFor(remote, 'openwhisk')).toEqual([
+      'table: must name a DynamoDB table: { kind: dynamodb, name: certstandby, region: eu-west-1 }',
+      'stores.frankfurt.apiKey: functions on openwhisk cannot read ssm: here; use env:NAME, a parameter that is bound when it is deployed',
+      'stores.london.apiKey: functions on openwhisk cannot read secretsmanager: here; use env:NAME, a parameter that is bound when it is deployed',
+    ]);
+    expect(mistakesFor(remote, 'aws')).toEqual([]);
+  });
+});

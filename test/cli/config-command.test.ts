@@ -118,3 +118,22 @@ function leaves(schema: Schema, path = ''): string[] {
   if (properties !== undefined) return Object.entries(properties).flatMap(([name, child]) => below(name, child));
   return typeof additionalProperties === 'object' ? below('*', additionalProperties) : [path];
 }
+
+test('export prints what is deployed with functions, or every mistake', async () => {
+  writeFileSync(file, text.replace('env:FRANKFURT', 'ssm:frankfurt').replace('env:LONDON', 'secretsmanager:london'));
+  const { code, output } = await run('export', '--platform', 'aws');
+  expect(code).toBe(0);
+  expect(JSON.parse(output)).toMatchObject({
+    format: 1,
+    platform: 'aws',
+    config: {
+      stores: [
+        { name: 'frankfurt', apiKey: { from: 'ssm', name: 'frankfurt' } },
+        { name: 'london', apiKey: { from: 'secretsmanager', name: 'london' }, settlesMs: 5_000 },
+      ],
+    },
+  });
+  const wrong = await run('export', '--platform', 'openwhisk');
+  expect(wrong).toMatchObject({ code: 3, output: '' });
+  expect(wrong.errors).toContain('stores.london.apiKey: functions on openwhisk cannot read secretsmanager: here');
+});

@@ -1,0 +1,229 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
+import { parseContent } from '../../src/certificate/pem.ts';
+import { replicationRecords } from '../../src/records/replication-records.ts';
+import { testCertificate } from '../support/certificates.ts';
+import { type AwsStack, startAwsStack } from './aws-stack.ts';
+import { startFakeAws } from './fake-aws.ts';
+import { lambdaProcess } from './lambda-process.ts';
+
+/** The functions as they are deployed to AWS: the real bundles, in processes of their own, against real instances over HTTP. */
+
+let stack: AwsStack;
+beforeAll(async () => {
+  stack = await startAwsStack();
+}, 60_000);
+afterAll(() => stack.close());
+
+const post = (body: string) =>
+  fetch(stack.callbackUrl, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
+
+const metadata = (name: string) => ({ name, description: '', tags: [] });
+
+async function importAtPrimary(name: string, options: Parameters<typeof testCertificate>[0] = {}) {
+  const pem = await testCertificate(options);
+  const content = parseContent(pem);
+  const { id } = await stack.sides.primary.store.import({ content, metadata: metadata(name) });
+  return { id, fingerprint: fingerprintOf(content) };
+}
+
+/** Fingerprints of what the backup holds under a name. */
+async function copiesOf(name: string): Promise<readonly string[]> {
+  const { store } = stack.sides.backup;
+  const { certificates } = await store.list({});
+  const readings = await Promise.all(certificates.filter((each) => each.name === name).map(({ id }) => store.read(id)));
+  return readings.map((reading) =>
+    reading.state === 'present' ? fingerprintOf(reading.value.content) : reading.state,
+  );
+}
+
+/** Waits until the callback has sent so many messages to the queue. */
+async function queued(count: number): Promise<void> {
+  for (let tries = 0; stack.aws.messages.length < count; tries += 1) {
+    if (tries === 200)
+      throw new Error(
+        `${stack.aws.messages.length} messages are in the queue, and not ${count}: ${JSON.stringify(stack.functions.callback.lines.at(-1))}`,
+      );
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+const metricsOf = (lines: readonly Readonly<Record<string, unknown>>[], name: string) =>
+  lines.filter((line) => line._aws !== undefined && line[name] !== undefined);
+
+describe('from an event to the copy', () => {
+  it('waits for the verification key with 503, gets it by the sweep, and reconciles', async () => {
+    const early = await post('{}');
+    expect([early.status, ((await early.json()) as { code: string }).code]).toEqual([503, 'notification_key_missing']);
+    await stack.functions.sweep.invoke({});
+    expect(await stack.functions.reconcile.invoke({ 'detail-type': 'Scheduled Event' })).toMatchObject({
+      reconciled: ['main'],
+      failed: [],
+      goesOn: [],
+    });
+    expect(metricsOf(stack.functions.sweep.lines, 'ReconcileAgeSeconds')).toMatchObject([
+      { Stage: 'test', Link: 'main', PendingCount: 0, OldestPendingSeconds: 0 },
+    ]);
+    await stack.functions.callback.kill(); // an absent key is believed absent for a second
+    await stack.sides.addChannel(stack.callbackUrl);
+  });
+
+  it('acknowledges, queues, copies; nothing else is in the message than names', async () => {
+    const { id, fingerprint } = await importAtPrimary('shop');
+    await queued(1);
+    expect(stack.aws.messages).toMatchObject([{ body: JSON.stringify({ link: 'main', certificate: id }) }]);
+    expect(await stack.drain()).toEqual([]);
+    expect(await copiesOf('shop')).toEqual([fingerprint]);
+    expect(metricsOf(stack.functions.replicate.lines, 'LagSeconds')).toHaveLength(1);
+  });
+
+  it('does nothing twice: the same message again, and the same again in one batch, write nothing', async () => {
+    const { id } = await importAtPrimary('twice');
+    await queued(1);
+    const [message] = stack.aws.take().Records;
+    const { requests } = stack.sides.backup.proxy;
+    const event = {
+      Records: [
+        { ...message, messageId: 'a' },
+        { ...message, messageId: 'b' },
+      ],
+    };
+    expect(await stack.functions.replicate.invoke(event)).toEqual({ batchItemFailures: [] });
+    expect(await copiesOf('twice')).toHaveLength(1);
+    const before = requests.length;
+    expect(await stack.functions.replicate.invoke({ Records: [message] })).toEqual({ batchItemFailures: [] });
+    expect(requests.length).toBe(before);
+    expect((await replicationRecords(stack.table).get('main', id))?.replicated).toBe(1);
+  });
+
+  it('answers 200 to a notification that it has seen, and queues nothing', async () => {
+    const bodies: string[] = [];
+    const invoke = stack.functions.callback.invoke;
+    Object.assign(stack.functions.callback, {
+      invoke: (event: { body: string }) => {
+        bodies.push(Buffer.from(event.body, 'base64').toString());
+        return invoke(event);
+      },
+    });
+    await importAtPrimary('seen');
+    await queued(1);
+    Object.assign(stack.functions.callback, { invoke });
+    await stack.drain();
+    const [body = ''] = bodies;
+    const again = await post(body);
+    expect([again.status, await again.json()]).toEqual([200, { status: 'repeat' }]);
+    expect(stack.aws.messages).toEqual([]);
+  });
+});
+
+describe('what goes wrong', () => {
+  it('a certificate that would not serve ends in a record and a metric, and its message is done', async () => {
+    const { id } = await importAtPrimary('poisoned', { intermediates: 0 });
+    await queued(1);
+    expect(await stack.drain()).toEqual([]);
+    expect(await copiesOf('poisoned')).toEqual([]);
+    const record = await replicationRecords(stack.table).get('main', id);
+    expect(record?.refusal?.code).toBe('certificate_chain_missing');
+    const failing = metricsOf(stack.functions.replicate.lines, 'FailingCount').length;
+    expect(failing).toBe(1);
+    // Woken again at once it is not looked at: the record says when.
+    await stack.functions.replicate.invoke({
+      Records: [{ messageId: 'x', body: JSON.stringify({ link: 'main', certificate: id }) }],
+    });
+    expect(metricsOf(stack.functions.replicate.lines, 'FailingCount').length).toBe(failing);
+  });
+
+  it.each(['', 'hello', '{}', '{"link":"main"}', '{"link":"main","certificate":7}', '[]'])(
+    'the message %j is given back alone, for the dead letters',
+    async (body) => {
+      const { id } = await importAtPrimary('beside');
+      await queued(1);
+      const records = [...stack.aws.take().Records, { messageId: 'bad', body }];
+      expect(await stack.functions.replicate.invoke({ Records: records })).toEqual({
+        batchItemFailures: [{ itemIdentifier: 'bad' }],
+      });
+      expect((await replicationRecords(stack.table).get('main', id))?.replicated).toBe(1);
+    },
+  );
+
+  it('a message for a link that is no longer configured is nothing', async () => {
+    const body = JSON.stringify({ link: 'former', certificate: 'a' });
+    expect(await stack.functions.replicate.invoke({ Records: [{ messageId: 'm', body }] })).toEqual({
+      batchItemFailures: [],
+    });
+  });
+
+  it('a queue that is down loses nothing: acknowledged all the same, and woken by the sweep', async () => {
+    stack.aws.down = true;
+    const { fingerprint } = await importAtPrimary('queue-down');
+    const isAsked = async () => (await replicationRecords(stack.table).due('main', Date.now(), 10)).length > 0;
+    for (let tries = 0; !(await isAsked()) && tries < 100; tries += 1)
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    stack.aws.down = false;
+    await stack.functions.sweep.invoke({});
+    await stack.drain();
+    expect(await copiesOf('queue-down')).toEqual([fingerprint]);
+  });
+
+  it('a function that is killed between a write and its commit leaves one copy, and the next one goes on', async () => {
+    const { proxy } = stack.sides.backup;
+    const { replicate, sweep } = stack.functions;
+    const { id, fingerprint } = await importAtPrimary('killed');
+    await queued(1);
+    // The import takes effect, and its answer does not come before the process is gone.
+    proxy.behave = ({ path }) => (path.endsWith('/certificates/import') ? { delayMs: 1_500 } : 'pass');
+    const cut = replicate.invoke(stack.aws.take()).catch((thrown: Error) => thrown.message);
+    for (let tries = 0; (await copiesOf('killed')).length === 0 && tries < 100; tries += 1)
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    await replicate.kill();
+    expect(await cut).toBe('killed');
+    proxy.behave = () => 'pass';
+    expect((await replicationRecords(stack.table).get('main', id))?.leaseUntil).toBeDefined();
+
+    // Nobody takes over before the lease has ended; then a look by the mark finds the copy.
+    for (const aheadMs of [70_000, 90_000, 110_000]) {
+      await Promise.all([replicate.setClock(aheadMs), sweep.setClock(aheadMs)]);
+      await sweep.invoke({});
+      await stack.drain();
+    }
+    expect(await copiesOf('killed')).toEqual([fingerprint]);
+    const record = await replicationRecords(stack.table).get('main', id);
+    expect(record).toMatchObject({ replicated: record?.requested });
+    expect([record?.leaseUntil, record?.doubt, record?.wakeAt]).toEqual([undefined, undefined, undefined]);
+    await Promise.all([replicate.setClock(0), sweep.setClock(0)]);
+  });
+
+  it('a reconcile whose time runs out has the rest done by another invocation, and ends where that would go on for ever', async () => {
+    const { reconcile } = stack.functions;
+    const { proxy } = stack.sides.primary;
+    proxy.behave = ({ method }) => (method === 'GET' ? { delayMs: 1_500 } : 'pass');
+    const shortMs = 45_500;
+    expect(await reconcile.invoke({}, shortMs)).toMatchObject({ reconciled: [], goesOn: ['main'] });
+    expect(stack.aws.invoked).toEqual([{ links: ['main'], continuation: 1 }]);
+    await expect(reconcile.invoke(stack.aws.invoked[0], shortMs)).rejects.toThrow('does not end in its time');
+    expect(stack.aws.invoked).toHaveLength(1);
+    proxy.behave = () => 'pass';
+    expect(await reconcile.invoke({})).toMatchObject({ reconciled: ['main'], goesOn: [] });
+  });
+
+  it('a function whose environment lacks something says all that it lacks', async () => {
+    const { file, env } = stack.deployed('sweep');
+    const { CERTSTANDBY_TABLE: _table, CERTSTANDBY_QUEUE_URL: _queue, ...rest } = env;
+    const bare = lambdaProcess({ file, env: rest });
+    await expect(bare.invoke({})).rejects.toThrow(
+      'the environment of this function lacks CERTSTANDBY_TABLE, CERTSTANDBY_QUEUE_URL',
+    );
+    await bare.close();
+  });
+
+  it('a secret that is not there is named, and is looked for again by the next invocation', async () => {
+    const { file, env } = stack.deployed('sweep');
+    const other = await startFakeAws({});
+    const early = lambdaProcess({ file, env: { ...env, AWS_ENDPOINT_URL: other.endpoint } });
+    await expect(early.invoke({})).rejects.toThrow('does not give the secret /certstandby/key: ParameterNotFound');
+    other.secrets['ssm:/certstandby/key'] = stack.sides.apiKey;
+    expect(await early.invoke({})).toMatchObject({ woken: expect.any(Number) });
+    expect(JSON.stringify(early.lines)).not.toContain(stack.sides.apiKey);
+    await Promise.all([early.close(), other.close()]);
+  });
+});

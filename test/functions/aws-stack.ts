@@ -1,0 +1,143 @@
+import { execFile } from 'node:child_process';
+import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { parseConfig } from '../../src/config.ts';
+import { deploymentOf } from '../../src/deployment.ts';
+import { silentLog } from '../../src/log.ts';
+import { startReceiverServer } from '../../src/receiver/node-host.ts';
+import { Secret } from '../../src/secret.ts';
+import { dynamodbTable } from '../../src/table/dynamodb.ts';
+import { createDynamodbTable } from '../../src/table/dynamodb-create.ts';
+import type { Table } from '../../src/table/table.ts';
+import { backupCrn, primaryCrn } from '../end-to-end/program.ts';
+import { type Sides, startSides } from '../end-to-end/sides.ts';
+import { startDynalite } from '../support/dynalite.ts';
+import { type FakeAws, startFakeAws } from './fake-aws.ts';
+import { httpApiEvent } from './http-events.ts';
+import { type LambdaProcess, lambdaProcess } from './lambda-process.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+const functionNames = ['callback', 'replicate', 'sweep', 'reconcile'] as const;
+type FunctionName = (typeof functionNames)[number];
+
+/** What functions answer to a batch of messages. */
+interface BatchAnswer {
+  readonly batchItemFailures: readonly { readonly itemIdentifier: string }[];
+}
+
+/** The stack as it is deployed: the real bundles, each in a process of its own, with a table, a queue, and an HTTP API in front. */
+export interface AwsStack {
+  readonly sides: Sides;
+  readonly aws: FakeAws;
+  readonly table: Table;
+  readonly functions: Readonly<Record<FunctionName, LambdaProcess>>;
+  /** The bundle of a function, and the environment in which it runs. */
+  deployed(name: FunctionName): { readonly file: string; readonly env: Readonly<Record<string, string>> };
+  /** `http://127.0.0.1:<port>/callback/main` */
+  readonly callbackUrl: string;
+  /** Hands what lies in the queue to `replicate`, until nothing lies there. Answers the messages that it gave back. */
+  drain(): Promise<readonly string[]>;
+  close(): Promise<void>;
+}
+
+/** Bundles the functions into a folder of their own. */
+export async function bundleFunctions(
+  platform: 'aws' | 'openwhisk',
+): Promise<{ folder: string; dispose(): Promise<void> }> {
+  const folder = await mkdtemp(join(tmpdir(), 'certstandby-functions-'));
+  const script = join(root, 'infra/build-functions.mjs');
+  await promisify(execFile)(process.execPath, [script, '--for', platform, '--out', folder]);
+  return { folder, dispose: () => rm(folder, { recursive: true, force: true }) };
+}
+
+/** The configuration that is deployed: one link `main` from one side to the other, the API key by reference. */
+export function stackConfig(sides: Sides, policy = '{ requireChain: true }'): string {
+  const store = (instance: string, url: string) =>
+    `{ kind: certificate-manager, instance: "${instance}", apiKey: "ssm:/certstandby/key", endpoint: "${url}", iam: "${url}", ` +
+    'settles: 1s, listingLag: 0s, writesPerCertificatePerMinute: unlimited }';
+  return [
+    'version: 1',
+    'stores:',
+    `  primary: ${store(primaryCrn, sides.primary.proxy.url)}`,
+    `  backup: ${store(backupCrn, sides.backup.proxy.url)}`,
+    `links: { main: { primary: primary, backups: [backup], policy: ${policy} } }`,
+  ].join('\n');
+}
+
+export async function startAwsStack(): Promise<AwsStack> {
+  const [bundles, dynalite, sides] = await Promise.all([bundleFunctions('aws'), startDynalite(), startSides()]);
+  const aws = await startFakeAws({ 'ssm:/certstandby/key': sides.apiKey });
+  const given = { tableName: 'certstandby-test', region: 'eu-west-1', endpoint: dynalite.endpoint };
+  const options = { ...given, credentials: { accessKeyId: 'test', secretAccessKey: new Secret('test') } };
+  await createDynamodbTable(options);
+  const table = dynamodbTable({ ...options, connectTimeoutMs: 30_000, answerTimeoutMs: 30_000 });
+
+  const sources = { path: join(bundles.folder, 'certstandby.yaml'), env: {}, readFile: () => '' };
+  const config = parseConfig(stackConfig(sides), { ...sources, platform: 'aws' });
+  const env = {
+    AWS_REGION: given.region,
+    AWS_ACCESS_KEY_ID: 'test',
+    AWS_SECRET_ACCESS_KEY: 'test',
+    AWS_ENDPOINT_URL: aws.endpoint,
+    AWS_ENDPOINT_URL_DYNAMODB: dynalite.endpoint,
+    CERTSTANDBY_TABLE: given.tableName,
+    CERTSTANDBY_QUEUE_URL: aws.queueUrl,
+    CERTSTANDBY_STAGE: 'test',
+  };
+  await writeFile(join(bundles.folder, 'certstandby.json'), JSON.stringify(deploymentOf(config, 'aws')));
+  const deployed = (name: FunctionName) => ({
+    file: join(bundles.folder, 'aws', name, 'index.mjs'),
+    env: { ...env, AWS_LAMBDA_FUNCTION_NAME: `certstandby-test-${name}` },
+  });
+  const started = functionNames.map(async (name) => {
+    const folder = join(bundles.folder, 'aws', name);
+    await copyFile(join(bundles.folder, 'certstandby.json'), join(folder, 'certstandby.json'));
+    return [name, lambdaProcess(deployed(name))] as const;
+  });
+  const functions = Object.fromEntries(await Promise.all(started)) as Record<FunctionName, LambdaProcess>;
+
+  // In front stands what API Gateway does: a request becomes an event, and the answer a response.
+  const gateway = await startReceiverServer({
+    async receiver({ method, path, header, body }) {
+      const type = header('content-type');
+      const headers: [string, string][] = type === undefined ? [] : [['content-type', type]];
+      const event = httpApiEvent({ method, path, headers, body: Buffer.from(body) });
+      const { statusCode, ...answer } = await functions.callback.invoke<{
+        statusCode: number;
+        headers: Record<string, string>;
+        body: string;
+      }>(event);
+      return { status: statusCode, ...answer };
+    },
+    host: '127.0.0.1',
+    port: 0,
+    log: silentLog,
+  });
+
+  return {
+    sides,
+    aws,
+    table,
+    functions,
+    deployed,
+    callbackUrl: `${gateway.url}/callback/main`,
+    async drain() {
+      const givenBack: string[] = [];
+      for (let batches = 0; aws.messages.length > 0 && batches < 100; batches += 1) {
+        const { batchItemFailures } = await functions.replicate.invoke<BatchAnswer>(aws.take());
+        givenBack.push(...batchItemFailures.map(({ itemIdentifier }) => itemIdentifier));
+      }
+      return givenBack;
+    },
+    async close() {
+      await gateway.close();
+      await Promise.all(Object.values(functions).map((each) => each.close()));
+      await Promise.all([table.close(), aws.close(), sides.close()]);
+      await Promise.all([dynalite.close(), bundles.dispose()]);
+    },
+  };
+}
