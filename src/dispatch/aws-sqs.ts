@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { SendMessageBatchCommand, SQSClient, type SQSClientConfig } from '@aws-sdk/client-sqs';
+import type { AwsCredentials } from '../aws/credentials.ts';
+import { signedService } from '../aws/signed-service.ts';
 import { CodedError } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Dispatch, Wake } from './dispatch.ts';
@@ -9,8 +10,9 @@ export interface SqsDispatchOptions {
   /** `https://sqs.<region>.amazonaws.com/<account>/<name>.fifo` */
   readonly queueUrl: string;
   readonly region: string;
-  readonly runtime: Pick<Runtime, 'newId'>;
-  readonly credentials?: SQSClientConfig['credentials'];
+  readonly endpoint?: string;
+  readonly credentials: () => AwsCredentials;
+  readonly runtime: Runtime;
   /** Milliseconds for one attempt until its answer, default 2,000. There are two: whoever waits for an answer waits for this too. */
   readonly answerTimeoutMs?: number;
 }
@@ -27,13 +29,8 @@ const batchesAtOnce = 8;
  * API: `SendMessageBatch`.
  */
 export function sqsDispatch(options: SqsDispatchOptions): Dispatch {
-  const { queueUrl, region, runtime, credentials, answerTimeoutMs = 2_000 } = options;
-  const client = new SQSClient({
-    region,
-    maxAttempts: 2,
-    requestHandler: { connectionTimeout: 1_000, requestTimeout: answerTimeoutMs, throwOnRequestTimeout: true },
-    ...(credentials && { credentials }),
-  });
+  const { queueUrl, runtime, answerTimeoutMs = 2_000, ...rest } = options;
+  const service = signedService({ ...rest, runtime, service: 'sqs', target: 'AmazonSQS', answerTimeoutMs });
 
   async function send(wakes: readonly Wake[]): Promise<void> {
     const Entries = wakes.map((wake, index) => ({
@@ -42,8 +39,9 @@ export function sqsDispatch(options: SqsDispatchOptions): Dispatch {
       MessageGroupId: groupOf(wake),
       MessageDeduplicationId: runtime.newId(),
     }));
-    const { Failed = [] } = await client.send(new SendMessageBatchCommand({ QueueUrl: queueUrl, Entries }));
-    const [first] = Failed;
+    // Sent again it is swallowed where it arrived before: the deduplication ids are the same.
+    const answer = await service.call('SendMessageBatch', { QueueUrl: queueUrl, Entries }, { attempts: 2 });
+    const [first] = (answer.Failed ?? []) as readonly { readonly Code?: string }[];
     if (first !== undefined) throw Object.assign(new Error(), { name: first.Code ?? 'unknown' });
   }
 

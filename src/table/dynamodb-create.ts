@@ -9,8 +9,9 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import { CodedError } from '../errors.ts';
 import { type Runtime, systemRuntime } from '../runtime.ts';
-import { wakeIndex } from './dynamodb.ts';
-import { type DynamodbOptions, dynamodbClients, dynamodbError } from './dynamodb-client.ts';
+import { dynamodbError } from './dynamodb-error.ts';
+import { type DynamodbOptions, dynamodbClients } from './dynamodb-sdk.ts';
+import { wakeIndex } from './dynamodb-table.ts';
 
 const pollMs = 250;
 const polls = 240;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { makeSigner } from '../support/notifications.ts';
 import { type Bench, signIn } from './bench.ts';
 import { answerCalls, startChild } from './child.ts';
+import { measureCold } from './cold.ts';
 import { measureInstance } from './instance.ts';
 import { instanceHandlers } from './instance-server.ts';
 import { measureLatency } from './latency.ts';
@@ -61,6 +62,7 @@ async function measureAll(report: Report, folder: string, part: string | undefin
   if (part === undefined || part === 'restore')
     await measureRestore({ report, signer, folder: join(folder, 'restore') });
   if (part === undefined || part === 'instance') await measureInstance(report, join(folder, 'instance'));
+  if (part === 'cold') await measureCold(report);
   if (part !== undefined) return;
   measureVerify(report, signer);
   await withBench({ report, signer, folder: join(folder, 'near'), oneWayMs: 0 }, async (bench) => {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { sqsDispatch } from '../../src/dispatch/aws-sqs.ts';
 import { readWake } from '../../src/dispatch/wake-message.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
+import { Secret } from '../../src/secret.ts';
 import { type FakeAws, startFakeAws } from '../functions/fake-aws.ts';
 
 let aws: FakeAws;
@@ -15,8 +16,9 @@ beforeEach(() => {
   aws.refuses = undefined;
 });
 
-const credentials = { accessKeyId: 'test', secretAccessKey: 'test' };
-const newDispatch = () => sqsDispatch({ queueUrl: aws.queueUrl, region: 'eu-west-1', runtime, credentials });
+const credentials = () => ({ accessKeyId: 'test', secretAccessKey: new Secret('test') });
+const newDispatch = () =>
+  sqsDispatch({ queueUrl: aws.queueUrl, endpoint: aws.endpoint, region: 'eu-west-1', runtime, credentials });
 const wakes = (count: number) =>
   Array.from({ length: count }, (_, index) => ({ link: 'shop', certificate: `id-${index}` }));
 

@@ -1,9 +1,5 @@
-import { execFile } from 'node:child_process';
-import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { copyFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { parseConfig } from '../../src/config.ts';
 import { deploymentOf } from '../../src/deployment.ts';
 import { silentLog } from '../../src/log.ts';
@@ -13,13 +9,12 @@ import { dynamodbTable } from '../../src/table/dynamodb.ts';
 import { createDynamodbTable } from '../../src/table/dynamodb-create.ts';
 import type { Table } from '../../src/table/table.ts';
 import { backupCrn, primaryCrn } from '../end-to-end/program.ts';
-import { type Sides, startSides } from '../end-to-end/sides.ts';
+import { type Sides, type SidesOptions, startSides } from '../end-to-end/sides.ts';
 import { startDynalite } from '../support/dynalite.ts';
+import { bundleFunctions } from './bundles.ts';
 import { type FakeAws, startFakeAws } from './fake-aws.ts';
 import { httpApiEvent } from './http-events.ts';
 import { type LambdaProcess, lambdaProcess } from './lambda-process.ts';
-
-const root = fileURLToPath(new URL('../..', import.meta.url));
 
 const functionNames = ['callback', 'replicate', 'sweep', 'reconcile'] as const;
 type FunctionName = (typeof functionNames)[number];
@@ -44,18 +39,8 @@ export interface AwsStack {
   close(): Promise<void>;
 }
 
-/** Bundles the functions into a folder of their own. */
-export async function bundleFunctions(
-  platform: 'aws' | 'openwhisk',
-): Promise<{ folder: string; dispose(): Promise<void> }> {
-  const folder = await mkdtemp(join(tmpdir(), 'certstandby-functions-'));
-  const script = join(root, 'infra/build-functions.mjs');
-  await promisify(execFile)(process.execPath, [script, '--for', platform, '--out', folder]);
-  return { folder, dispose: () => rm(folder, { recursive: true, force: true }) };
-}
-
 /** The configuration that is deployed: one link `main` from one side to the other, the API key by reference. */
-export function stackConfig(sides: Sides, policy = '{ requireChain: true }'): string {
+function stackConfig(sides: Sides, policy = '{ requireChain: true }'): string {
   const store = (instance: string, url: string) =>
     `{ kind: certificate-manager, instance: "${instance}", apiKey: "ssm:/certstandby/key", endpoint: "${url}", iam: "${url}", ` +
     'settles: 1s, listingLag: 0s, writesPerCertificatePerMinute: unlimited }';
@@ -68,13 +53,13 @@ export function stackConfig(sides: Sides, policy = '{ requireChain: true }'): st
   ].join('\n');
 }
 
-export async function startAwsStack(): Promise<AwsStack> {
-  const [bundles, dynalite, sides] = await Promise.all([bundleFunctions('aws'), startDynalite(), startSides()]);
+export async function startAwsStack(options: Pick<SidesOptions, 'signingKey'> = {}): Promise<AwsStack> {
+  const [bundles, dynalite, sides] = await Promise.all([bundleFunctions('aws'), startDynalite(), startSides(options)]);
   const aws = await startFakeAws({ 'ssm:/certstandby/key': sides.apiKey });
   const given = { tableName: 'certstandby-test', region: 'eu-west-1', endpoint: dynalite.endpoint };
-  const options = { ...given, credentials: { accessKeyId: 'test', secretAccessKey: new Secret('test') } };
-  await createDynamodbTable(options);
-  const table = dynamodbTable({ ...options, connectTimeoutMs: 30_000, answerTimeoutMs: 30_000 });
+  const access = { ...given, credentials: { accessKeyId: 'test', secretAccessKey: new Secret('test') } };
+  await createDynamodbTable(access);
+  const table = dynamodbTable({ ...access, connectTimeoutMs: 30_000, answerTimeoutMs: 30_000 });
 
   const sources = { path: join(bundles.folder, 'certstandby.yaml'), env: {}, readFile: () => '' };
   const config = parseConfig(stackConfig(sides), { ...sources, platform: 'aws' });

@@ -1,8 +1,12 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { root } from '../support/root.ts';
 
-const runtime = fileURLToPath(new URL('lambda-runtime.mjs', import.meta.url));
+/** An event that the runtime answers itself. */
+const usageEvent = 'usage';
+
+const runtime = join(root, 'test/functions/lambda-runtime.mjs');
 
 export interface LambdaOptions {
   /** The bundle: `index.mjs`. */
@@ -16,6 +20,8 @@ export interface LambdaOptions {
 export interface LambdaProcess {
   /** After `timeoutMs`, default a minute, it is killed in the middle, as Lambda does. Throws what the handler threw, and `killed` when the process ended in the middle. */
   invoke<Result>(event: unknown, timeoutMs?: number): Promise<Result>;
+  /** What the process has used since it started. */
+  usage(): Promise<{ readonly cpuMs: number; readonly rssBytes: number }>;
   /** SIGKILL in the middle of whatever it does; the next event finds a new process. */
   kill(): Promise<void>;
   /** What it has written to stdout, as CloudWatch would keep it: lines of JSON. */
@@ -35,7 +41,7 @@ export function lambdaProcess(options: LambdaOptions): LambdaProcess {
   function start() {
     const child = fork(runtime, [file], {
       env: { ...env, LAMBDA_CLOCK_AHEAD_MS: String(aheadMs) },
-      execArgv: ['--enable-source-maps'],
+      execArgv: [],
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     });
     let rest = '';
@@ -59,39 +65,42 @@ export function lambdaProcess(options: LambdaOptions): LambdaProcess {
     await exited;
   }
 
+  function invoke<Result>(event: unknown, timeoutMs = 60_000): Promise<Result> {
+    const child = running ?? start();
+    last += 1;
+    const id = last;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+      const done = () => {
+        clearTimeout(timer);
+        child.off('message', onMessage);
+        child.off('exit', onExit);
+      };
+      const onMessage = (answer: { id: number; value?: unknown; error?: string }) => {
+        if (answer.id !== id) return;
+        done();
+        if (answer.error === undefined) resolve(answer.value as Result);
+        else reject(new Error(answer.error));
+      };
+      const onExit = () => {
+        done();
+        reject(new Error('killed'));
+      };
+      child.on('message', onMessage);
+      child.once('exit', onExit);
+      child.send({ id, event, timeoutMs });
+    });
+  }
+
   return {
     lines,
     kill,
     close: kill,
+    usage: () => invoke(usageEvent),
     async setClock(ahead) {
       aheadMs = ahead;
       await kill();
     },
-    invoke(event, timeoutMs = 60_000) {
-      const child = running ?? start();
-      last += 1;
-      const id = last;
-      return new Promise((resolve, reject) => {
-        const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
-        const done = () => {
-          clearTimeout(timer);
-          child.off('message', onMessage);
-          child.off('exit', onExit);
-        };
-        const onMessage = (answer: { id: number; value?: unknown; error?: string }) => {
-          if (answer.id !== id) return;
-          done();
-          if (answer.error === undefined) resolve(answer.value as never);
-          else reject(new Error(answer.error));
-        };
-        const onExit = () => {
-          done();
-          reject(new Error('killed'));
-        };
-        child.on('message', onMessage);
-        child.once('exit', onExit);
-        child.send({ id, event, timeoutMs });
-      });
-    },
+    invoke,
   };
 }

@@ -9,6 +9,12 @@ if (clockAheadMs !== 0) {
 }
 
 const [, , file = ''] = process.argv;
+/** What this process has used. */
+const usage = () => {
+  const { user, system } = process.cpuUsage();
+  return { cpuMs: (user + system) / 1000, rssBytes: process.memoryUsage.rss() };
+};
+
 const { handler } = await import(pathToFileURL(file).href);
 
 process.on(
@@ -20,7 +26,7 @@ process.on(
       functionName: process.env.AWS_LAMBDA_FUNCTION_NAME,
     };
     try {
-      const value = await handler(event, context);
+      const value = event === 'usage' ? usage() : await handler(event, context);
       process.send?.({ id, value });
     } catch (error) {
       process.send?.({ id, error: error instanceof Error ? `${error.name}: ${error.message}` : String(error) });

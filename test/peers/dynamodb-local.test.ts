@@ -7,9 +7,11 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { DescribeTimeToLiveCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { systemRuntime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
 import { dynamodbTable } from '../../src/table/dynamodb.ts';
 import { createDynamodbTable } from '../../src/table/dynamodb-create.ts';
+import { directDynamodbTable } from '../../src/table/dynamodb-direct.ts';
 import { tableContract } from '../table/contract.ts';
 import { requirePeer } from './peer.ts';
 
@@ -79,15 +81,21 @@ describe.skipIf(engine === undefined)('DynamoDB Local', () => {
     answerTimeoutMs: 30_000,
   });
 
-  tableContract(
-    'DynamoDB Local',
-    async () => {
-      const chosen = options();
-      await createDynamodbTable(chosen);
-      return { table: dynamodbTable(chosen) };
-    },
-    { runs: 50 },
-  );
+  const ways = {
+    'DynamoDB Local': dynamodbTable,
+    'DynamoDB Local, directly': (chosen: ReturnType<typeof options>) =>
+      directDynamodbTable({ ...chosen, runtime: systemRuntime, credentials: () => chosen.credentials }),
+  };
+  for (const [name, open] of Object.entries(ways))
+    tableContract(
+      name,
+      async () => {
+        const chosen = options();
+        await createDynamodbTable(chosen);
+        return { table: open(chosen) };
+      },
+      { runs: 50 },
+    );
 
   it('lets rows expire by expiresAt', async () => {
     const { tableName, region, credentials, ...rest } = options();

@@ -5,9 +5,12 @@ import { text } from 'node:stream/consumers';
 import { inspect } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { asCodedError } from '../../src/errors.ts';
+import { systemRuntime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
 import { dynamodbTable } from '../../src/table/dynamodb.ts';
 import { createDynamodbTable } from '../../src/table/dynamodb-create.ts';
+import { directDynamodbTable } from '../../src/table/dynamodb-direct.ts';
+import type { DynamodbOptions } from '../../src/table/dynamodb-sdk.ts';
 import type { Table } from '../../src/table/table.ts';
 import { type Dynalite, startDynalite } from '../support/dynalite.ts';
 import { tableContract } from './contract.ts';
@@ -24,23 +27,31 @@ const credentials = { accessKeyId: 'local', secretAccessKey: new Secret('local')
 /** The machine may be busy: these tests are not about time. */
 const patient = { region: 'eu-central-1', credentials, connectTimeoutMs: 30_000, answerTimeoutMs: 30_000 };
 
-tableContract(
-  'dynamodb (dynalite)',
-  async () => {
-    const options = { ...patient, tableName: `t-${randomUUID()}`, endpoint: server.endpoint };
-    await createDynamodbTable(options);
-    return { table: dynamodbTable(options) };
-  },
-  {
-    runs: 30,
-    differs: {
-      textOrder: {
-        order: (a, b) => (a < b ? -1 : Number(a > b)),
-        reason: 'dynalite compares texts in conditions by UTF-16, DynamoDB by UTF-8',
+/** The two ways to DynamoDB: by the SDK, and directly, as deployed functions do. */
+const ways = {
+  'dynamodb (dynalite)': dynamodbTable,
+  'dynamodb, directly (dynalite)': (options: DynamodbOptions) =>
+    directDynamodbTable({ ...options, runtime: systemRuntime, credentials: () => options.credentials ?? credentials }),
+};
+
+for (const [name, open] of Object.entries(ways))
+  tableContract(
+    name,
+    async () => {
+      const options = { ...patient, tableName: `t-${randomUUID()}`, endpoint: server.endpoint };
+      await createDynamodbTable(options);
+      return { table: open(options) };
+    },
+    {
+      runs: 30,
+      differs: {
+        textOrder: {
+          order: (a, b) => (a < b ? -1 : Number(a > b)),
+          reason: 'dynalite compares texts in conditions by UTF-16, DynamoDB by UTF-8',
+        },
       },
     },
-  },
-);
+  );
 
 it('says that a table is not there', async () => {
   const table = dynamodbTable({ ...patient, tableName: 'nowhere', endpoint: server.endpoint });
@@ -51,7 +62,7 @@ it('says that a table is not there', async () => {
   await table.close();
 });
 
-describe('what the service answers', () => {
+describe.each(Object.entries(ways))('what the service answers to %s', (_way, open) => {
   interface Asked {
     readonly operation: string;
     readonly headers: IncomingHttpHeaders;
@@ -85,7 +96,7 @@ describe('what the service answers', () => {
     connectTimeoutMs: 10_000,
     answerTimeoutMs: 10_000,
   });
-  const impatient = () => dynamodbTable({ ...options(), answerTimeoutMs: 50 });
+  const impatient = () => open({ ...options(), answerTimeoutMs: 50 });
 
   beforeEach(async () => {
     asked = [];
@@ -97,7 +108,7 @@ describe('what the service answers', () => {
     await new Promise<void>((resolve) => {
       scripted.listen(0, '127.0.0.1', resolve);
     });
-    table = dynamodbTable(options());
+    table = open(options());
   });
   afterEach(async () => {
     await table.close();

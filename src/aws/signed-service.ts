@@ -1,0 +1,137 @@
+import { Agent as HttpAgent, request as sendHttp } from 'node:http';
+import { Agent as HttpsAgent, request as sendHttps } from 'node:https';
+import { buffer } from 'node:stream/consumers';
+import { sign } from 'aws4';
+import type { Runtime } from '../runtime.ts';
+import type { AwsCredentials } from './credentials.ts';
+import { keptConnections } from './kept-connections.ts';
+
+/**
+ * Calls of AWS services that speak JSON ("AWS JSON protocol": one POST, the operation in `X-Amz-Target`), signed by Signature Version 4.
+ * For deployed functions: the SDK does the same, and takes longer to load when cold than all the rest of a function together.
+ */
+export interface SignedServiceOptions {
+  /** Its name in signatures and in host names: `dynamodb`, `sqs`. */
+  readonly service: string;
+  /** What stands before the operation in `X-Amz-Target`. */
+  readonly target: string;
+  readonly region: string;
+  /** Default: `https://<service>.<region>.amazonaws.com`, in China with its own domain. */
+  readonly endpoint?: string;
+  /** Asked for each call: platforms renew them. */
+  readonly credentials: () => AwsCredentials;
+  readonly runtime: Runtime;
+  /** Milliseconds for one attempt until its answer. */
+  readonly answerTimeoutMs: number;
+}
+
+/** An answer that is a refusal or a fault. `name` is the service's word for it, `body` the whole answer. */
+export class AwsServiceError extends Error {
+  readonly status: number;
+  readonly body: Readonly<Record<string, unknown>>;
+
+  constructor(status: number, body: Readonly<Record<string, unknown>>) {
+    super(String(body.message ?? body.Message ?? `HTTP ${status}`));
+    // `com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException`
+    this.name = String(body.__type ?? 'UnknownError').replace(/^.*#/, '');
+    this.status = status;
+    this.body = body;
+  }
+}
+
+export interface SignedService {
+  /**
+   * Sends one operation, again up to `attempts` times while nobody answers, or the answer says to come again later. Throws
+   * `AwsServiceError` for what the service refused, and the error of the network where it did not answer.
+   */
+  call(
+    operation: string,
+    input: unknown,
+    options: { readonly attempts: number },
+  ): Promise<Readonly<Record<string, unknown>>>;
+  /** Gives up its connections. */
+  close(): void;
+}
+
+/** No answer of these operations is larger: DynamoDB ends a page at 1 MiB, and JSON escapes may double it. */
+const answerBytes = 4 * 1024 * 1024;
+/** Before the second attempt at most so long, twice that before the third. */
+const pauseMs = 100;
+
+export function signedService(options: SignedServiceOptions): SignedService {
+  const { service, target, region, credentials, runtime, answerTimeoutMs } = options;
+  const base = new URL(options.endpoint ?? `https://${service}.${region}.amazonaws.com${domainEnd(region)}`);
+  const isPlain = base.protocol === 'http:';
+  const agent = isPlain ? new HttpAgent(keptConnections) : new HttpsAgent(keptConnections);
+  const send = isPlain ? sendHttp : sendHttps;
+
+  function signed(operation: string, body: string) {
+    const { accessKeyId, secretAccessKey, sessionToken } = credentials();
+    const headers = {
+      'Content-Type': 'application/x-amz-json-1.0',
+      'X-Amz-Target': `${target}.${operation}`,
+      'X-Amz-Date': new Date(runtime.now()).toISOString().replace(/[-:]|\.\d{3}/g, ''),
+    };
+    const request = { host: base.host, method: 'POST', path: base.pathname, service, region, headers, body };
+    const keys = { accessKeyId, secretAccessKey: secretAccessKey.reveal() };
+    return sign(request, sessionToken === undefined ? keys : { ...keys, sessionToken: sessionToken.reveal() });
+  }
+
+  async function attempt(operation: string, body: string): Promise<Readonly<Record<string, unknown>>> {
+    const { path, headers = {} } = signed(operation, body);
+    const { status, text } = await new Promise<{ status: number; text: string }>((resolve, reject) => {
+      const { hostname, port } = base;
+      const request = send({ hostname, port, path, method: 'POST', headers, agent }, (response) => {
+        const { statusCode: status = 0 } = response;
+        buffer(response).then((bytes) => resolve({ status, text: bytes.toString('utf8') }), reject);
+        let received = 0;
+        response.on('data', (chunk: Buffer) => {
+          received += chunk.length;
+          if (received > answerBytes) response.destroy(new Error(`an answer of more than ${answerBytes} bytes`));
+        });
+      });
+      const timer = setTimeout(
+        () => request.destroy(new Error(`no answer within ${answerTimeoutMs} ms`)),
+        answerTimeoutMs,
+      );
+      request.once('close', () => clearTimeout(timer));
+      request.once('error', reject);
+      request.end(body);
+    });
+    const answer = asObject(text);
+    if (status === 200 && answer !== undefined) return answer;
+    throw new AwsServiceError(status, answer ?? {});
+  }
+
+  return {
+    async call(operation, input, { attempts }) {
+      const body = JSON.stringify(input);
+      for (let made = 1; ; made += 1) {
+        try {
+          return await attempt(operation, body);
+        } catch (thrown) {
+          if (made >= attempts || !isWorthAnother(thrown)) throw thrown;
+          await runtime.wait(Math.ceil(runtime.random() * pauseMs * made));
+        }
+      }
+    },
+    close: () => agent.destroy(),
+  };
+}
+
+/** Whether the same may succeed a moment later: nobody answered, or the answer says so (AWS, "Error handling"). */
+function isWorthAnother(thrown: unknown): boolean {
+  if (!(thrown instanceof AwsServiceError)) return true;
+  return thrown.status >= 500 || thrown.status === 429 || /Throttl|Throughput|RequestLimit/.test(thrown.name);
+}
+
+function asObject(text: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const domainEnd = (region: string): string => (region.startsWith('cn-') ? '.cn' : '');
