@@ -12,6 +12,7 @@ import { backupCrn, primaryCrn } from '../end-to-end/program.ts';
 import { type Sides, type SidesOptions, startSides } from '../end-to-end/sides.ts';
 import { startDynalite } from '../support/dynalite.ts';
 import { bundleFunctions } from './bundles.ts';
+import { type CountingProxy, startCountingProxy } from './counting-proxy.ts';
 import { type FakeAws, startFakeAws } from './fake-aws.ts';
 import { httpApiEvent } from './http-events.ts';
 import { type LambdaProcess, lambdaProcess } from './lambda-process.ts';
@@ -28,7 +29,10 @@ interface BatchAnswer {
 export interface AwsStack {
   readonly sides: Sides;
   readonly aws: FakeAws;
+  /** As somebody sees it who is not one of the functions. */
   readonly table: Table;
+  /** What the functions ask of the table. */
+  readonly tableRequests: CountingProxy;
   readonly functions: Readonly<Record<FunctionName, LambdaProcess>>;
   /** The bundle of a function, and the environment in which it runs. */
   deployed(name: FunctionName): { readonly file: string; readonly env: Readonly<Record<string, string>> };
@@ -55,11 +59,12 @@ function stackConfig(sides: Sides, policy = '{ requireChain: true }'): string {
 
 export async function startAwsStack(options: Pick<SidesOptions, 'signingKey'> = {}): Promise<AwsStack> {
   const [bundles, dynalite, sides] = await Promise.all([bundleFunctions('aws'), startDynalite(), startSides(options)]);
+  const tableRequests = await startCountingProxy(dynalite.endpoint);
   const aws = await startFakeAws({ 'ssm:/certstandby/key': sides.apiKey });
   const given = { tableName: 'certstandby-test', region: 'eu-west-1', endpoint: dynalite.endpoint };
   const access = { ...given, credentials: { accessKeyId: 'test', secretAccessKey: new Secret('test') } };
   await createDynamodbTable(access);
-  const table = dynamodbTable({ ...access, connectTimeoutMs: 30_000, answerTimeoutMs: 30_000 });
+  const table = dynamodbTable({ ...access, connectTimeoutMs: 10_000, answerTimeoutMs: 10_000 });
 
   const sources = { path: join(bundles.folder, 'certstandby.yaml'), env: {}, readFile: () => '' };
   const config = parseConfig(stackConfig(sides), { ...sources, platform: 'aws' });
@@ -68,7 +73,7 @@ export async function startAwsStack(options: Pick<SidesOptions, 'signingKey'> = 
     AWS_ACCESS_KEY_ID: 'test',
     AWS_SECRET_ACCESS_KEY: 'test',
     AWS_ENDPOINT_URL: aws.endpoint,
-    AWS_ENDPOINT_URL_DYNAMODB: dynalite.endpoint,
+    AWS_ENDPOINT_URL_DYNAMODB: tableRequests.endpoint,
     CERTSTANDBY_TABLE: given.tableName,
     CERTSTANDBY_QUEUE_URL: aws.queueUrl,
     CERTSTANDBY_STAGE: 'test',
@@ -107,6 +112,7 @@ export async function startAwsStack(options: Pick<SidesOptions, 'signingKey'> = 
     sides,
     aws,
     table,
+    tableRequests,
     functions,
     deployed,
     callbackUrl: `${gateway.url}/callback/main`,
@@ -122,6 +128,7 @@ export async function startAwsStack(options: Pick<SidesOptions, 'signingKey'> = 
       await gateway.close();
       await Promise.all(Object.values(functions).map((each) => each.close()));
       await Promise.all([table.close(), aws.close(), sides.close()]);
+      await tableRequests.close();
       await Promise.all([dynalite.close(), bundles.dispose()]);
     },
   };
