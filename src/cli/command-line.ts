@@ -89,7 +89,7 @@ export const commandEntries: readonly CommandEntry[] = [
   },
   {
     name: 'config',
-    description: 'check, explain, or print the configuration',
+    description: 'check, explain, print, or export the configuration',
     load: async () => (await import('./config.ts')).configCommand,
   },
   {

@@ -27,7 +27,7 @@ test('bash completes commands, commands below, options, choices and files', asyn
   expect(stderr).toBe('');
   expect(stdout.split('\n')).toEqual([
     expect.stringContaining('reconcile'),
-    'check explain show --help -h',
+    'check explain show export --help -h',
     '--quiet',
     'warn',
     'package.json',
@@ -44,7 +44,7 @@ test('the scripts for zsh and fish name what there is, with its description', as
   expect(zsh).toContain(`'--config[the configuration file]:value:_files'`);
   const fish = await script('fish');
   expect(fish).toContain(
-    `complete -c certstandby -n '__fish_seen_subcommand_from config; and not __fish_seen_subcommand_from check explain show' -a show -d 'print the configuration in force, defaults filled in; secrets stay references'`,
+    `complete -c certstandby -n '__fish_seen_subcommand_from config; and not __fish_seen_subcommand_from check explain show export' -a show -d 'print the configuration in force, defaults filled in; secrets stay references'`,
   );
   expect(fish).toContain(
     `complete -c certstandby -n '__fish_seen_subcommand_from serve' -l log -x -a 'debug info warn error' -d 'the least that is logged'`,

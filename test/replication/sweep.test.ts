@@ -32,20 +32,20 @@ describe('waking what is due', () => {
     await askOf('main', 'later', startMs - 5);
     await askOf('main', 'sooner', startMs - 9);
     await askOf('main', 'future', startMs + 1);
-    expect(await sweep(sweeper, [link])).toEqual({ woken: 2 });
+    expect(await sweep(sweeper, [link])).toMatchObject({ woken: 2 });
     expect(woken).toEqual(['main/sooner', 'main/later']);
   });
 
   it('wakes nobody when nothing is due', async () => {
     const { sweeper, link, woken } = await sweeperOf();
-    expect(await sweep(sweeper, [link])).toEqual({ woken: 0 });
+    expect(await sweep(sweeper, [link])).toMatchObject({ woken: 0 });
     expect(woken).toEqual([]);
   });
 
   it('hands over no more than its share; the next one goes on', async () => {
     const { sweeper, link, woken, askOf, pass } = await sweeperOf({ most: 2 });
     for (const [index, name] of ['a', 'b', 'c'].entries()) await askOf('main', name, startMs - 10 + index);
-    expect(await sweep(sweeper, [link])).toEqual({ woken: 2 });
+    expect(await sweep(sweeper, [link])).toMatchObject({ woken: 2 });
     for (const name of ['a', 'b']) await pass(name);
     await sweep(sweeper, [link]);
     expect(woken).toEqual(['main/a', 'main/b', 'main/c']);
@@ -67,7 +67,7 @@ describe('waking what is due', () => {
       if (query.partition.endsWith('main')) throw new CodedError('table_unavailable', 'not reached');
       return proceed(query);
     };
-    expect(await sweep(sweeper, [link, { ...link, name: 'other' }])).toEqual({ woken: 1 });
+    expect(await sweep(sweeper, [link, { ...link, name: 'other' }])).toMatchObject({ woken: 1 });
     expect(woken).toEqual(['other/b']);
     expect(lines).toMatchObject([
       { level: 'error', event: 'sweep_failed', fields: { link: 'main', code: 'table_unavailable' } },
@@ -78,7 +78,7 @@ describe('waking what is due', () => {
     const dispatch = { dispatch: () => Promise.reject(new CodedError('store_unavailable', 'no queue')) };
     const { sweeper, link, askOf, lines } = await sweeperOf({ dispatch });
     await askOf('main', 'a', startMs);
-    expect(await sweep(sweeper, [link])).toEqual({ woken: 0 });
+    expect(await sweep(sweeper, [link])).toMatchObject({ woken: 0 });
     expect(lines).toMatchObject([{ event: 'sweep_failed' }]);
   });
 });
