@@ -105,6 +105,7 @@ const packages = {
   fflate: '^src/archive/zip\\.ts$',
   'reflect-metadata': '^src/instance/development-ca[-.]',
   lmdb: '^src/table/lmdb[-.]',
+  openwhisk: '^src/dispatch/openwhisk\\.ts$',
   'prom-client': '^src/monitor/metrics\\.ts$',
   'tar-stream': '^src/archive/age\\.ts$',
   yaml: '^src/config\\.ts$',

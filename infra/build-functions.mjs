@@ -67,6 +67,8 @@ const platforms = {
     outExtension: { '.js': '.cjs' },
     format: /** @type {const} */ ('cjs'),
     sourcemap: /** @type {const} */ ('external'),
+    // The platform's client reads answers in other charsets with it, if it is there. The platform answers in UTF-8.
+    external: ['iconv-lite'],
   }),
 };
 

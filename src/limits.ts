@@ -59,6 +59,8 @@ export const limits = {
   retryAfterMs: 60 * 60 * 1000,
   /** Certificates whose recent writes a limited store remembers; the one written to longest ago is forgotten first. */
   limitedCertificates: 10_000,
+  /** Wake-ups that one invocation of a function carries, where a queue does not say. */
+  wakesOfOneInvocation: 40,
   /** How often one pass begins again because something was asked for meanwhile. */
   passesInARow: 3,
   /** Body of a request to our own instance, in bytes: three PEM texts and their JSON escapes, with room. */

@@ -7,22 +7,29 @@ export const wakeMessage = ({ link, certificate }: Wake): string => JSON.stringi
 
 /** The wake-up in a message. Throws `dispatch_malformed` if it is none. */
 export function readWake(text: string): Wake {
-  const { link, certificate } = asObject(text);
-  if (isName(link) && isName(certificate)) return { link, certificate };
-  throw new CodedError(
-    'dispatch_malformed',
-    'a message that is to wake a worker does not name a link and a certificate',
-  );
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw malformed();
+  }
+  return asWake(value);
 }
 
-function asObject(text: string): Readonly<Record<string, unknown>> {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
-  } catch {
-    return {};
-  }
+/** The wake-ups in a value that came as a parameter. Throws `dispatch_malformed` unless it is a list of such, of bearable length. */
+export function asWakes(value: unknown): readonly Wake[] {
+  if (!Array.isArray(value) || value.length > limits.wakesOfOneInvocation) throw malformed();
+  return value.map(asWake);
+}
+
+function asWake(value: unknown): Wake {
+  const { link, certificate } = (value ?? {}) as Readonly<Record<string, unknown>>;
+  if (isName(link) && isName(certificate)) return { link, certificate };
+  throw malformed();
 }
 
 const isName = (value: unknown): value is string =>
   typeof value === 'string' && value !== '' && value.length <= limits.tableKeyBytes;
+
+const malformed = () =>
+  new CodedError('dispatch_malformed', 'a message that is to wake a worker does not name a link and a certificate');

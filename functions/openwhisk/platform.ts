@@ -1,0 +1,54 @@
+import { createHash } from 'node:crypto';
+import type { OpenwhiskActionOptions, Parameters } from '../../src/compose/openwhisk.ts';
+import { asCodedError } from '../../src/errors.ts';
+import { errorFields, jsonLog, type Log } from '../../src/log.ts';
+import { systemRuntime as runtime } from '../../src/runtime.ts';
+
+/** JSON lines, which the platform keeps with the activation. */
+export const log: Log = jsonLog({ least: 'info', now: runtime.now, write: (line) => void process.stdout.write(line) });
+
+/** When the platform ends this activation, epoch milliseconds. It gives five minutes where nothing says otherwise. */
+export function deadline(): number {
+  const at = Number(process.env.__OW_DEADLINE);
+  return Number.isFinite(at) && at > 0 ? at : runtime.now() + 5 * 60_000;
+}
+
+/**
+ * Something that is made of the bound parameters by the first activation, and kept for the next ones of a warm process as long as what was
+ * bound is the same. What could not be made is tried again by the next activation.
+ */
+export function kept<T>(
+  make: (options: OpenwhiskActionOptions) => T | Promise<T>,
+): (parameters: Parameters) => Promise<T> {
+  let made: { readonly of: string; readonly value: Promise<T> } | undefined;
+  return (parameters) => {
+    const of = digestOf(parameters);
+    if (made?.of !== of) {
+      const value = Promise.resolve().then(() => make({ parameters, env: process.env, runtime, log }));
+      const attempt = { of, value };
+      value.catch(() => {
+        if (made === attempt) made = undefined;
+      });
+      made = attempt;
+    }
+    return made.value;
+  };
+}
+
+/** Of what is bound, not of what one activation brings. A digest, so that secrets are not kept twice. */
+function digestOf(parameters: Parameters): string {
+  const bound = Object.entries(parameters).filter(([name]) => /^[A-Z]|^config$/.test(name));
+  return createHash('sha256')
+    .update(JSON.stringify(bound.toSorted(([a], [b]) => (a < b ? -1 : 1))))
+    .digest('hex');
+}
+
+/** What an action that failed answers: the platform marks the activation by `error`. Only what the registry says, and never parameters. */
+export function failure(thrown: unknown): { readonly error: Readonly<Record<string, string>> } {
+  const error = asCodedError(thrown);
+  log('error', 'action_failed', errorFields(error));
+  return { error: { code: error.code, message: error.message, remedy: error.entry.remedy } };
+}
+
+/** Lets timers run that came due while the platform had paused the container: they close connections that are dead by now. */
+export const afterPause = (): Promise<void> => runtime.wait(1);

@@ -1,0 +1,28 @@
+import { openwhiskContinuation } from '../dispatch/openwhisk.ts';
+import { CodedError } from '../errors.ts';
+import { Secret } from '../secret.ts';
+import { composeWorkers, type FunctionWorkers } from './function-workers.ts';
+import { actionOptions, configIn, type OpenwhiskActionOptions, openwhiskParts, textOf } from './openwhisk.ts';
+import type { SecretOf } from './services.ts';
+
+export { asWakes } from '../dispatch/wake-message.ts';
+export type { FunctionWorkers, ReconcileSummary } from './function-workers.ts';
+export type { OpenwhiskActionOptions, Parameters } from './openwhisk.ts';
+
+/** The workers on OpenWhisk, and how many looks they take on at one time. Throws `configuration_invalid`, naming every parameter that is missing. */
+export async function openwhiskWorkers(
+  options: OpenwhiskActionOptions,
+): Promise<FunctionWorkers & { readonly concurrency: number }> {
+  const { stores, worker } = configIn(options);
+  const secrets = stores.flatMap((store) =>
+    store.kind === 'directory' || store.apiKey instanceof Secret ? [] : [store.apiKey.name],
+  );
+  const secretOf: SecretOf = async ({ from, name }) => {
+    const text = textOf(options.parameters, name);
+    if (from === 'env' && text !== undefined) return new Secret(text);
+    throw new CodedError('secret_unreadable', `the secret ${from}:${name} is not a parameter of this action`);
+  };
+  const continuation = openwhiskContinuation(actionOptions(options, 'reconcile'));
+  const workers = await composeWorkers({ ...openwhiskParts(options, secrets), secretOf, continuation });
+  return { ...workers, concurrency: worker.concurrency };
+}
