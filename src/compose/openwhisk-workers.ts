@@ -6,7 +6,7 @@ import { actionOptions, configIn, type OpenwhiskActionOptions, openwhiskParts, t
 import type { SecretOf } from './services.ts';
 
 export { asWakes } from '../dispatch/wake-message.ts';
-export type { FunctionWorkers, ReconcileSummary } from './function-workers.ts';
+export type { FunctionWorkers } from './function-workers.ts';
 export type { OpenwhiskActionOptions, Parameters } from './openwhisk.ts';
 
 /** The workers on OpenWhisk, and how many looks they take on at one time. Throws `configuration_invalid`, naming every parameter that is missing. */
