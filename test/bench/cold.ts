@@ -9,6 +9,8 @@ import { primaryCrn } from '../end-to-end/program.ts';
 import { type AwsStack, startAwsStack } from '../functions/aws-stack.ts';
 import { httpApiEvent } from '../functions/http-events.ts';
 import { type LambdaProcess, lambdaProcess } from '../functions/lambda-process.ts';
+import { actionProcess } from '../functions/openwhisk-process.ts';
+import { startOpenwhiskStack, webActionParameters } from '../functions/openwhisk-stack.ts';
 import { makeSigner, payloadV5, type Signer } from '../support/notifications.ts';
 import type { Report } from './report.ts';
 import { quantile } from './statistics.ts';
@@ -17,108 +19,184 @@ const rounds = 25;
 const warmEvents = 400;
 
 /** The least that a function can be: it answers, and does nothing. */
-const bareHandler = 'export const handler = async () => ({ statusCode: 202 });\n';
+const bare = {
+  aws: 'export const handler = async () => ({ statusCode: 202 });\n',
+  openwhisk: 'exports.main = async () => ({ statusCode: 202 });\n',
+};
+
+/** A function, and what it is asked. */
+interface Contender {
+  readonly name: string;
+  /** A new event, made before the clock starts. */
+  readonly event: () => Promise<object>;
+  readonly kill: () => Promise<void>;
+  readonly invoke: (event: object) => Promise<unknown>;
+  /** How many times the time of the bare function it may take when cold. */
+  readonly atMost?: number;
+}
 
 /**
- * From a new process to the answer of its first event, for every function, beside a function that only answers. Table, queue and
- * stores are servers on this machine, and their answers are part of what is measured.
+ * From a new process to the answer of its first event, for every function of each platform, beside one that only answers. Table, queue,
+ * platform and stores are servers on this machine, and their answers are part of what is measured.
  */
 export async function measureCold(report: Report): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'certstandby-cold-'));
-  const bareFile = join(folder, 'bare.mjs');
-  await writeFile(bareFile, bareHandler);
-  const signer = makeSigner();
-  const stack = await startAwsStack({ signingKey: signer.privateKey });
   try {
-    const { env } = stack.deployed('callback');
-    const bare = lambdaProcess({ file: bareFile, env });
-    const events = await prepareEvents(stack, signer);
-    const { callback, replicate, sweep, reconcile } = stack.functions;
-    const contenders: readonly Contender[] = [
-      { name: 'bare handler', process: bare, event: async () => ({}) },
-      { name: 'callback', process: callback, event: events.notification },
-      { name: 'replicate, one certificate changed', process: replicate, event: events.message },
-      { name: 'sweep', process: sweep, event: async () => ({}) },
-      { name: 'reconcile, two certificates', process: reconcile, event: async () => ({}) },
-    ];
-    const cold = new Map<Contender, number[]>(contenders.map((contender) => [contender, []]));
-    // Side by side: what else the machine does meets all of them alike.
-    for (let round = 0; round < rounds; round += 1)
-      for (const contender of contenders) cold.get(contender)?.push(await firstAnswer(contender));
-
-    report.heading(`Cold start on AWS: new process to the first answer, median of ${rounds}`);
-    const [floor = Number.NaN] = contenders.map((contender) => quantile(cold.get(contender) ?? [], 0.5));
-    for (const contender of contenders) {
-      const ms = quantile(cold.get(contender) ?? [], 0.5);
-      const ratio = { value: ms / floor, ...(contender.process === callback ? { atMost: 3 } : {}) };
-      report.line(contender.name, `${ms.toFixed(0)} ms`, contender.process === bare ? undefined : ratio);
-    }
-
-    report.heading(`Warm: ${warmEvents} events, one after the other`);
-    for (const contender of contenders.slice(0, 3)) {
-      const { cpuMs, rssMib } = await warm(contender);
-      report.line(contender.name, `${cpuMs.toFixed(2)} ms of CPU an event, ${rssMib.toFixed(0)} MiB resident`);
-    }
-    await bare.close();
+    await measureAws(report, folder);
+    await measureOpenwhisk(report, folder);
   } finally {
-    await stack.close();
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-interface Contender {
-  readonly name: string;
-  readonly process: LambdaProcess;
-  /** A new event, made before the clock starts. */
-  readonly event: () => Promise<unknown>;
+async function measureAws(report: Report, folder: string): Promise<void> {
+  const file = join(folder, 'bare.mjs');
+  await writeFile(file, bare.aws);
+  const signer = makeSigner();
+  const stack = await startAwsStack({ signingKey: signer.privateKey });
+  const bareFunction = lambdaProcess({ file, env: stack.deployed('callback').env });
+  try {
+    const { sweep, reconcile, callback, replicate } = stack.functions;
+    await sweep.invoke({});
+    const changes = await prepareChanges(stack, signer, async () => {
+      await reconcile.invoke({});
+      await stack.drain();
+    });
+    const headers = [['content-type', 'application/json']] as const;
+    const contender = (
+      name: string,
+      { kill, invoke }: LambdaProcess,
+      event: Contender['event'] = async () => ({}),
+    ) => ({
+      name,
+      event,
+      kill,
+      invoke: (given: object) => invoke(given),
+    });
+    const contenders: readonly Contender[] = [
+      contender('bare handler', bareFunction),
+      {
+        ...contender('callback', callback, async () => {
+          stack.aws.take();
+          return httpApiEvent({ method: 'POST', path: '/callback/main', headers, body: changes.notification() });
+        }),
+        atMost: 3,
+      },
+      contender('replicate, one certificate changed', replicate, async () => ({
+        Records: [{ messageId: 'one', body: JSON.stringify(await changes.wake()) }],
+      })),
+      contender('sweep', sweep),
+      contender('reconcile, two certificates', reconcile),
+    ];
+    await race(report, 'AWS Lambda', contenders);
+    report.heading(`Warm on AWS Lambda: ${warmEvents} events, one after the other`);
+    for (const [index, process] of [bareFunction, callback, replicate].entries())
+      await measureWarm(report, contenders[index], process);
+  } finally {
+    await bareFunction.close();
+    await stack.close();
+  }
 }
 
-async function firstAnswer({ process, event }: Contender): Promise<number> {
+async function measureOpenwhisk(report: Report, folder: string): Promise<void> {
+  const file = join(folder, 'bare.cjs');
+  await writeFile(file, bare.openwhisk);
+  const signer = makeSigner();
+  const stack = await startOpenwhiskStack({ signingKey: signer.privateKey });
+  const bareAction = actionProcess({ file, name: '/guest/bare', apiHost: stack.api.host, apiKey: 'none' });
+  try {
+    await stack.activate('sweep');
+    const changes = await prepareChanges(stack, signer, async () => {
+      await stack.activate('reconcile');
+      await stack.drain();
+    });
+    const headers = [['content-type', 'application/json']] as const;
+    const contender = (
+      name: string,
+      action: keyof typeof stack.actions,
+      event: Contender['event'] = async () => ({}),
+    ): Contender => ({
+      name,
+      event,
+      kill: stack.actions[action].kill,
+      invoke: (given) => stack.activate(action, given),
+    });
+    await race(report, 'Apache OpenWhisk (/init and /run)', [
+      { name: 'bare action', event: async () => ({}), kill: bareAction.kill, invoke: (given) => bareAction.run(given) },
+      {
+        ...contender('callback', 'callback', async () =>
+          webActionParameters({ method: 'POST', path: '/callback/main', headers, body: changes.notification() }),
+        ),
+        atMost: 3,
+      },
+      contender('replicate, one certificate changed', 'replicate', async () => ({ wakes: [await changes.wake()] })),
+      contender('sweep', 'sweep'),
+      contender('reconcile, two certificates', 'reconcile'),
+    ]);
+  } finally {
+    await bareAction.kill();
+    await stack.close();
+  }
+}
+
+/** Side by side, round after round: what else the machine does meets all of them alike. The first is the one that does nothing. */
+async function race(report: Report, platform: string, contenders: readonly Contender[]): Promise<void> {
+  const times = contenders.map((): number[] => []);
+  for (let round = 0; round < rounds; round += 1)
+    for (const [index, contender] of contenders.entries()) times[index]?.push(await firstAnswer(contender));
+  report.heading(`Cold start on ${platform}: new process to the first answer, median of ${rounds}`);
+  const floor = quantile(times[0] ?? [], 0.5);
+  for (const [index, { name, atMost }] of contenders.entries()) {
+    const ms = quantile(times[index] ?? [], 0.5);
+    const ratio = { value: ms / floor, ...(atMost === undefined ? {} : { atMost }) };
+    report.line(name, `${ms.toFixed(0)} ms`, index === 0 ? undefined : ratio);
+  }
+}
+
+async function firstAnswer({ kill, invoke, event }: Contender): Promise<number> {
   const given = await event();
-  await process.kill();
+  await kill();
   const started = performance.now();
-  await process.invoke(given);
+  await invoke(given);
   return performance.now() - started;
 }
 
-async function warm({ process, event }: Contender): Promise<{ readonly cpuMs: number; readonly rssMib: number }> {
-  for (let index = 0; index < 50; index += 1) await process.invoke(await event());
+async function measureWarm(report: Report, contender: Contender | undefined, process: LambdaProcess): Promise<void> {
+  if (contender === undefined) return;
+  const { name, event, invoke } = contender;
+  for (let index = 0; index < 50; index += 1) await invoke(await event());
   const before = await process.usage();
-  for (let index = 0; index < warmEvents; index += 1) await process.invoke(await event());
+  for (let index = 0; index < warmEvents; index += 1) await invoke(await event());
   const after = await process.usage();
-  return { cpuMs: (after.cpuMs - before.cpuMs) / warmEvents, rssMib: after.rssBytes / 2 ** 20 };
+  const cpuMs = (after.cpuMs - before.cpuMs) / warmEvents;
+  report.line(name, `${cpuMs.toFixed(2)} ms of CPU an event, ${(after.rssBytes / 2 ** 20).toFixed(0)} MiB resident`);
 }
 
-/** A notification that is another one each time, and a message for a certificate that has changed each time. */
-async function prepareEvents({ sides, aws, functions, table, drain }: AwsStack, signer: Signer) {
+/** Two certificates that are copied already; then a notification that is another one each time, and one of them changed each time. */
+async function prepareChanges(
+  { sides, table }: Pick<AwsStack, 'sides' | 'table'>,
+  signer: Signer,
+  copyAll: () => Promise<void>,
+) {
   const ca = await createDevelopmentCa({ name: 'Bench', now: Date.now });
   const issue = async () => parseContent(await ca.issue({ domains: ['shop.example.test'] }));
   const versions = [await issue(), await issue()] as const;
   const metadata = { name: 'shop', description: '', tags: [] };
-  await functions.sweep.invoke({});
   const { id } = await sides.primary.store.import({ content: versions[0], metadata });
   await sides.primary.store.import({ content: versions[1], metadata });
-  await functions.reconcile.invoke({});
-  await drain();
+  await copyAll();
   const records = replicationRecords(table);
   let version = 0;
   return {
-    async notification() {
-      aws.take();
+    notification(): Buffer {
       const claims = { instance: primaryCrn, type: 'cert_reimported', ids: [id] };
-      const body = signer.body(payloadV5({ ...claims, eventId: randomUUID(), eventTime: Date.now() }));
-      return httpApiEvent({
-        method: 'POST',
-        path: '/callback/main',
-        headers: [['content-type', 'application/json']],
-        body,
-      });
+      return signer.body(payloadV5({ ...claims, eventId: randomUUID(), eventTime: Date.now() }));
     },
-    async message() {
+    async wake() {
       version = 1 - version;
       await sides.primary.store.reimport(id, versions[version as 0 | 1]);
       await records.ask({ link: 'main', certificate: id, now: Date.now() });
-      return { Records: [{ messageId: 'one', body: JSON.stringify({ link: 'main', certificate: id }) }] };
+      return { link: 'main', certificate: id };
     },
   };
 }
