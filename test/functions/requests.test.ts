@@ -70,6 +70,12 @@ it('an event: the pass that copies', async () => {
   });
 });
 
+it('a replication record of one backup takes two write units at the most, long names included', async () => {
+  const row = await stack.table.get({ partition: 'replication.1/main', sort: id });
+  // DynamoDB counts names and values; JSON, with its quotes and braces, is somewhat more.
+  expect(JSON.stringify(row).length).toBeLessThan(2_048);
+});
+
 it('a repeat: the callback, and later the pass that finds everything equal', async () => {
   const event = notification();
   await stack.functions.callback.invoke(event);
