@@ -97,7 +97,7 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
       if (runtime.now() - publishedAt > policy.challengeMs) {
         throw new CodedError(
           'acme_challenge_unpublished',
-          `the TXT record ${recordName(domain)} was not found in DNS within ${policy.challengeMs / 60_000} minutes`,
+          `the TXT record ${recordName(domain)} was not found in DNS within ${policy.challengeMs / 1000} s`,
           { fields: { domain } },
         );
       }
@@ -142,10 +142,9 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
         case 'refused':
           throw standing.error;
         case 'gone': {
-          // What was published for it proves nothing any more.
-          await withdraw(order, progress);
+          // What was published for it proves nothing any more, and is taken back at the end, as everything.
           const { url: _, ...rest } = progress;
-          return { advance: { ...rest, challenges: [] }, waitMs: policy.lookMs };
+          return { advance: rest, waitMs: policy.lookMs };
         }
       }
     },
@@ -162,16 +161,14 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
     throw new CodedError('instance_not_configured', message);
   }
 
-  /** Takes back what was published, as far as that goes: a record that stays proves nothing to anybody else. */
-  async function withdraw(order: Order, { challenges }: OrderProgress): Promise<void> {
-    for (const { by, domain, value } of challenges) {
-      try {
-        if (by === 'channel') await tellOf(order, 'cert_domain_validation_completed', { domain, value });
-        else await hook?.('remove', recordName(domain), value, signal);
-      } catch (thrown) {
-        const facts = { instance: instanceCrn, certificate: order.id, domain };
-        log('warn', 'instance_challenge_not_withdrawn', { ...facts, ...errorFields(asCodedError(thrown)) });
-      }
+  /** Takes back one record that was published, as far as that goes: one that stays proves nothing to anybody else. */
+  async function withdraw(order: Order, { by, domain, value }: PublishedChallenge): Promise<void> {
+    try {
+      if (by === 'channel') await tellOf(order, 'cert_domain_validation_completed', { domain, value });
+      else await hook?.('remove', recordName(domain), value, signal);
+    } catch (thrown) {
+      const facts = { instance: instanceCrn, certificate: order.id, domain };
+      log('warn', 'instance_challenge_not_withdrawn', { ...facts, ...errorFields(asCodedError(thrown)) });
     }
   }
 

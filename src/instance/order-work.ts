@@ -120,13 +120,14 @@ export function orderWork(context: OrderWorkContext) {
     const waits = certificate !== undefined && (await stillWaits(order, certificate));
     let now = { order, progress: await progressOf(order) };
     try {
-      if (!waits) return await finish(order, now.progress);
+      if (!waits) return await finish(await withdrawn(now.order, now.progress));
       for (;;) {
         if (stop.signal.aborted) return { order: now.order, waitMs: 0 };
         const { advance, waitMs, issued } = await (await steps()).step(now.order, now.progress);
         if (issued !== undefined) {
+          now.order = await withdrawn(now.order, now.progress);
           await bringIntoForce(now.order, issued);
-          return await finish(now.order, now.progress);
+          return await finish(now.order);
         }
         if (advance !== undefined) now = { order: await save(now.order, advance), progress: advance };
         if (waitMs === undefined) continue;
@@ -139,7 +140,7 @@ export function orderWork(context: OrderWorkContext) {
     } catch (thrown) {
       if (thrown instanceof NoLongerOurs) return undefined;
       if (stop.signal.aborted) return { order: now.order, waitMs: 0 };
-      return await afterFailure(now.order, now.progress, asCodedError(thrown));
+      return await afterFailure(now.order, now.progress, asCodedError(thrown)).catch(unlessTakenOver);
     } finally {
       now.progress.privateKey?.wipe();
     }
@@ -174,14 +175,11 @@ export function orderWork(context: OrderWorkContext) {
       ...errorFields(error),
     });
     if (error.entry.retry && inTime) {
-      const kept = await save(order, { ...progress, failures: progress.failures + 1 }).catch((thrown: unknown) => {
-        if (thrown instanceof NoLongerOurs) return undefined;
-        throw thrown;
-      });
-      return kept && { order: kept, waitMs };
+      return { order: await save(order, { ...progress, failures: progress.failures + 1 }), waitMs };
     }
-    await fail(order, error);
-    return finish(order, progress);
+    const last = await withdrawn(order, progress);
+    await fail(last, error);
+    return finish(last);
   }
 
   /** The order has come to a certificate: in force from here on, and told. */
@@ -196,7 +194,8 @@ export function orderWork(context: OrderWorkContext) {
       authority,
       downloaded: false,
       issuedAt: at,
-      renewal: { failures: 0, retryAt: 0 },
+      // One that is due again at once (the authority's clock, or ours, is wrong) is not renewed all the time.
+      renewal: { failures: 0, retryAt: at + policy.retryRenewalMs },
       ...(order.kind === 'renewal' && { previousExpiresOn: row.expiresOn }),
     });
     const [type, extras] =
@@ -246,9 +245,18 @@ export function orderWork(context: OrderWorkContext) {
     });
   }
 
-  /** Takes back what was published for it, and forgets it. The row last: whoever is interrupted is continued. */
-  async function finish(order: Order, progress: OrderProgress): Promise<undefined> {
-    if (progress.challenges.length > 0) await (await steps()).withdraw(order, progress);
+  /** Takes back what was published for it, while it is still under way: whoever is told of its end may begin the next one. */
+  async function withdrawn(first: Order, progress: OrderProgress): Promise<Order> {
+    let order = first;
+    for (const [index, challenge] of progress.challenges.entries()) {
+      await (await steps()).withdraw(order, challenge);
+      order = await save(order, { ...progress, challenges: progress.challenges.slice(index + 1) });
+    }
+    return order;
+  }
+
+  /** Forgets it. */
+  async function finish(order: Order): Promise<undefined> {
     if (order.kind === 'order') await release(order.domains, order.id);
     await under.remove(order);
   }
@@ -285,6 +293,12 @@ export type OrderWork = ReturnType<typeof orderWork>;
 function requireWaiting(row: CertificateRow, { order }: Order): void {
   if (row.issuance?.order === order && row.issuance.status === 'pending') return;
   throw new CodedError('instance_order_over', `certificate ${row.id} no longer waits for this order`);
+}
+
+/** What somebody else goes on with is no failure. */
+function unlessTakenOver(thrown: unknown): undefined {
+  if (thrown instanceof NoLongerOurs) return undefined;
+  throw thrown;
 }
 
 /** An order that is over already needs no other end. */

@@ -41,6 +41,14 @@ function pending({ order, auto, startedAt }: Order): Issuance {
   return { order, status: 'pending', code: '', info: '', auto, orderedOn: startedAt };
 }
 
+/** How often, and after how long each time, it is seen whether an order that has ended is forgotten. */
+const endings = 20;
+const endingMs = 50;
+
+function running(id: string): CodedError {
+  return new CodedError('instance_order_running', `certificate ${id} is being ordered or renewed already`);
+}
+
 /** How long a new order is its maker's, who writes what belongs to it. */
 const makingMs = 60_000;
 
@@ -95,8 +103,10 @@ export function orders(context: {
   ): Promise<CertificateRow | undefined> {
     const kind = isIssued(row) ? 'renewal' : 'order';
     const order = newOrder({ id: row.id, kind, domains: row.domains, ...how });
-    if (!(await under.put(order))) {
-      throw new CodedError('instance_order_running', `certificate ${row.id} is being ordered or renewed already`);
+    for (let attempt = 1; !(await under.put(order)); attempt++) {
+      // One that has just come to its end is about to be forgotten.
+      if (attempt === endings || (await rows.get(row.id))?.issuance?.status === 'pending') throw running(row.id);
+      await runtime.wait(endingMs);
     }
     const after = await rows.alter(row.id, (now) => begun(order, now, runtime.now()));
     if (after === undefined) await under.remove(order);
@@ -137,9 +147,7 @@ export function orders(context: {
     async renew(id: string, body: unknown): Promise<CertificateRow> {
       const rotateKeys = optionalBoolean(objectOf(body), 'rotate_keys') ?? false;
       const row = await ordered(id);
-      if (row.issuance?.status === 'pending') {
-        throw new CodedError('instance_order_running', `certificate ${id} is being ordered or renewed already`);
-      }
+      if (row.issuance?.status === 'pending') throw running(id);
       instance.rates.order('renewal');
       await domains.count('renewals', row.domains, id);
       const after = await renew(row, { auto: false, rotateKeys });
