@@ -21,8 +21,11 @@ const keyKinds: ReadonlyMap<string, KeyKind> = new Map([
   ['id-ecPublicKey 256 bit', 'p-256'],
   ['id-ecPublicKey 384 bit', 'p-384'],
 ]);
-export const orderedKeyAlgorithms = [...keyKinds.keys()] as readonly string[];
-const [defaultKeyAlgorithm = ''] = orderedKeyAlgorithms;
+const keyAlgorithms = [...keyKinds.keys()];
+const [defaultKeyAlgorithm = ''] = keyAlgorithms;
+
+/** The same, as people type them: `p-256` and so on, the default first. */
+export const orderedKeys: ReadonlyMap<string, string> = new Map([...keyKinds].map(([name, kind]) => [kind, name]));
 
 /** The kind of a new key in place of one of this algorithm: the same, or the default where none such is made here. */
 export function keyKindOf(keyAlgorithm: string): KeyKind {
@@ -50,7 +53,7 @@ export function parseOrder(body: unknown, options: { readonly hasHook: boolean }
     throw invalid('dns_provider_instance_crn names a DNS provider, and this server has no DNS hook to stand in for it');
   }
   const keyAlgorithm = optionalText(fields, 'key_algorithm', 64) ?? defaultKeyAlgorithm;
-  if (!keyKinds.has(keyAlgorithm)) throw invalid(`key_algorithm is none of ${orderedKeyAlgorithms.join(', ')}`);
+  if (!keyKinds.has(keyAlgorithm)) throw invalid(`key_algorithm is none of ${keyAlgorithms.join(', ')}`);
   return {
     name,
     description,

@@ -3,6 +3,8 @@ import type { Runtime } from '../runtime.ts';
 import type { Table } from '../table/table.ts';
 import type { Authority } from './authority.ts';
 import { automaticRenewal } from './automatic-renewal.ts';
+import { listCertificates } from './certificate-listing.ts';
+import type { CertificateRow } from './certificate-row.ts';
 import type { CertificateRows } from './certificate-rows.ts';
 import { challengeLookup } from './challenge-lookup.ts';
 import type { Deliveries } from './delivery.ts';
@@ -68,10 +70,30 @@ export function ordering(
 }
 
 /** Orders and renewals of one instance as a command asks for them: a server of the same table carries them out. */
-export function orderingElsewhere(context: OrderingContext): Orders {
+export function orderingElsewhere(context: OrderingContext) {
   const { instance, rows, table, sealer, runtime } = context;
   const under = orderRows({ table, sealer, runtime, instanceCrn: instance.crn });
-  return orders({ instance, rows, orderRows: under, table, runtime, hasHook: false });
+  return {
+    ...orders({ instance, rows, orderRows: under, table, runtime, hasHook: false }),
+    /** A certificate as it is now. */
+    get: rows.get,
+    /** Whether somebody works on the order of a certificate. */
+    async isTakenUp(id: string): Promise<boolean> {
+      const order = await under.get(id);
+      return order === undefined || order.wakeAt > runtime.now();
+    },
+    /** The certificates of this name. */
+    async named(name: string): Promise<readonly CertificateRow[]> {
+      const found: CertificateRow[] = [];
+      let from: { readonly id: string; readonly expiresOn: number } | undefined;
+      do {
+        const page = await listCertificates(rows, { from, skip: 0, size: 200, matches: (row) => row.name === name });
+        found.push(...page.certificates);
+        from = page.next;
+      } while (from !== undefined);
+      return found;
+    },
+  };
 }
 
 /** Loaded only when something is ordered: what speaks ACME and what makes certificates are slow to load, and most servers never do. */

@@ -47,7 +47,7 @@ const tidyMs = 24 * 3_600_000;
 /** How often it is asked whether a new day has begun, or it is time to look for renewals. */
 const noticesMs = 60_000;
 /** How often orders are taken up that nobody works on: those of commands, and of processes that have ended. */
-const ordersMs = 15_000;
+const ordersMs = 5_000;
 /** How often certificates are looked for that are to be renewed by themselves. */
 const renewalsMs = 900_000;
 

@@ -1,0 +1,123 @@
+import { accessSync, constants, readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import type { OrderingOptions } from '../compose.ts';
+import { CodedError } from '../errors.ts';
+import { type InstanceSettings, keyProtectApiKey } from './instance-folder.ts';
+import type { Host } from './output.ts';
+
+/** Options of `instance run` about orders; each can stand in `instances.json` too, below `ordering`. */
+export interface OrderingCommandOptions {
+  readonly acmeDirectory?: string;
+  readonly acmeContact?: readonly string[];
+  readonly acmeCa?: string;
+  readonly dnsHook?: string;
+  readonly dnsServer?: string;
+}
+
+export function withOrderingOptions(command: Command): Command {
+  return command
+    .option(
+      '--acme-directory <url>',
+      'the ACME directory of the authority that issues what is ordered; giving it accepts its terms of service (default: a development authority that nobody trusts)',
+    )
+    .option('--acme-contact <addresses...>', 'mail addresses that the authority may write to')
+    .option(
+      '--acme-ca <file>',
+      'PEM: what the certificate of the directory itself is checked against, if the authority is your own',
+    )
+    .option(
+      '--dns-hook <program>',
+      'publishes the records that prove domains: called with add or remove, the name of the record, and its value (default: whoever answers cert_domain_validation_required)',
+    )
+    .option(
+      '--dns-server <address>',
+      'the DNS server that is asked whether a record is published: 10.0.0.53, or 127.0.0.1:8053 (default: those of the domain)',
+    );
+}
+
+/**
+ * Who issues, and how domains are proven: by these options, else by the settings of the folder, whose paths count from it.
+ * Throws `configuration_invalid`.
+ */
+export function orderingOf(
+  options: OrderingCommandOptions,
+  {
+    folder,
+    settings,
+    host,
+  }: { readonly folder: string; readonly settings: InstanceSettings | undefined; readonly host: Host },
+): OrderingOptions {
+  const kept = settings?.ordering ?? {};
+  const path = (given: string | undefined, inFolder: string | undefined) =>
+    given === undefined ? inFolder && resolve(folder, inFolder) : resolve(given);
+  const directory = options.acmeDirectory ?? kept.acmeDirectory;
+  const contact = options.acmeContact ?? kept.acmeContact ?? [];
+  const trust = path(options.acmeCa, kept.acmeCa);
+  const hook = path(options.dnsHook, kept.dnsHook);
+  const dnsServer = options.dnsServer ?? kept.dnsServer;
+  if (
+    directory === undefined &&
+    (contact.length > 0 || trust !== undefined || hook !== undefined || dnsServer !== undefined)
+  ) {
+    throw invalid('there is no --acme-directory for which the other options about orders would count');
+  }
+  if (dnsServer !== undefined) checkServer(dnsServer);
+  return {
+    ...(directory !== undefined && {
+      acme: {
+        directory: checkedDirectory(directory),
+        contact: contact.map(mailto),
+        ...(trust !== undefined && { trust: readPem(trust) }),
+      },
+    }),
+    ...(hook !== undefined && { dnsHook: { command: checkedHook(hook), env: hookEnvironment(host) } }),
+    ...(dnsServer !== undefined && { dnsServer }),
+  };
+}
+
+function checkedDirectory(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const local = url !== undefined && /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
+  if (url?.protocol === 'https:' || (local && url.protocol === 'http:')) return text;
+  throw invalid(`the ACME directory ${text} is not an https address`);
+}
+
+function mailto(text: string): string {
+  if (!/^[^\s@,?]+@[^\s@,?]+$/.test(text)) throw invalid(`the ACME contact ${text} is not a mail address`);
+  return `mailto:${text}`;
+}
+
+function checkServer(text: string): void {
+  const [, bracketed, v4] = /^(?:\[([\da-fA-F:]+)\]|([\d.]+))(?::\d{1,5})?$/.exec(text) ?? [];
+  if (isIP(text) !== 0 || isIP(bracketed ?? v4 ?? '') !== 0) return;
+  throw invalid(`the DNS server ${text} is not an address such as 10.0.0.53 or 127.0.0.1:8053`);
+}
+
+function checkedHook(path: string): string {
+  try {
+    accessSync(path, constants.X_OK);
+    return path;
+  } catch (cause) {
+    throw invalid(`the DNS hook ${path} is no program that can be run here`, cause);
+  }
+}
+
+function readPem(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw invalid(`the file ${path} cannot be read`, cause);
+  }
+}
+
+/** The hook gets what this process has, its own credentials for the DNS service among that; not what opens the root key. */
+function hookEnvironment({ env }: Pick<Host, 'env'>): Readonly<Record<string, string | undefined>> {
+  const { [keyProtectApiKey]: _, ...rest } = env;
+  return rest;
+}
+
+function invalid(message: string, cause?: unknown): CodedError {
+  return new CodedError('configuration_invalid', message, { ...(cause !== undefined && { cause }) });
+}
