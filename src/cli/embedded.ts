@@ -184,7 +184,13 @@ async function startSide(
         .find(({ imported }) => !imported)
         ?._id.split(':')
         .at(-1);
-      const order = { name, description: 'made by certstandby up', domains, domain_validation_method: 'dns-01', auto_renew_enabled: true };
+      const order = {
+        name,
+        description: 'made by certstandby up',
+        domains,
+        domain_validation_method: 'dns-01',
+        auto_renew_enabled: true,
+      };
       const answer =
         earlier === undefined
           ? await call('POST', `/v1/${I}/certificates/order`, order)

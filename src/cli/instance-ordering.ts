@@ -1,4 +1,4 @@
-import { accessSync, constants, readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
@@ -96,12 +96,9 @@ function checkServer(text: string): void {
 }
 
 function checkedHook(path: string): string {
-  try {
-    accessSync(path, constants.X_OK);
-    return path;
-  } catch (cause) {
-    throw invalid(`the DNS hook ${path} is no program that can be run here`, cause);
-  }
+  const file = statSync(path, { throwIfNoEntry: false });
+  if (file?.isFile() === true && (file.mode & 0o111) !== 0) return path;
+  throw invalid(`the DNS hook ${path} is no program that can be run here`);
 }
 
 function readPem(path: string): string {

@@ -13,11 +13,10 @@ export interface AcmeOptions {
   readonly trust?: string | undefined;
   /** The private key of the account, PEM. Asked when it is needed, and kept by the library as long as this lives. */
   readonly accountKey: () => Promise<Secret>;
+  /** How long one request may take, from its first to its last byte. Default 30 seconds. */
+  readonly requestMs?: number | undefined;
   readonly now: () => number;
 }
-
-/** One request, from its first to its last byte. */
-const requestMs = 30_000;
 
 // The library's own attempts would wait by the real clock, and hide how long the authority asked to wait.
 Object.assign(acme.axios.defaults, {
@@ -27,7 +26,7 @@ Object.assign(acme.axios.defaults, {
 
 /** An authority that speaks ACME (RFC 8555), by dns-01. Its account is made when it is first needed, and found again by its key. */
 export function acmeAuthority(options: AcmeOptions): Authority {
-  const { directory, contact, trust, accountKey, now } = options;
+  const { directory, contact, trust, accountKey, requestMs = 30_000, now } = options;
   let account: Promise<acme.Client> | undefined;
 
   async function openAccount(): Promise<acme.Client> {
@@ -55,6 +54,16 @@ export function acmeAuthority(options: AcmeOptions): Authority {
         }
       }
     });
+  }
+
+  /** The same on an order. That it is gone is no refusal: the next look at it says so. */
+  async function onOrder<T>(work: (client: acme.Client) => Promise<T>): Promise<T> {
+    try {
+      return await asUs(work);
+    } catch (thrown) {
+      if (!isGone(thrown)) throw thrown;
+      throw new CodedError('acme_unavailable', thrown.message, { cause: thrown, fields: thrown.fields });
+    }
   }
 
   const orderAt = (client: acme.Client, url: string) => client.getOrder({ url } as acme.Order);
@@ -85,19 +94,18 @@ export function acmeAuthority(options: AcmeOptions): Authority {
           default:
             throw new CodedError('acme_unavailable', `${directory}: an order of the unknown status ${order.status}`);
         }
-      }).catch((thrown: CodedError) => {
-        // RFC 8555 does not say how an order is forgotten; servers answer 404.
-        if (thrown.code === 'acme_refused' && thrown.fields.status === 404) return { state: 'gone' };
+      }).catch((thrown: unknown) => {
+        if (isGone(thrown)) return { state: 'gone' };
         throw thrown;
       }),
 
     answer: (url) =>
-      asUs(async (client) => {
+      onOrder(async (client) => {
         await client.completeChallenge({ type: 'dns-01', url, status: 'pending', token: '' });
       }),
 
     finalize: (url, domains, privateKey) =>
-      asUs(async (client) => {
+      onOrder(async (client) => {
         const [commonName] = domains;
         const key = privateKey.revealBytes();
         try {
@@ -112,7 +120,7 @@ export function acmeAuthority(options: AcmeOptions): Authority {
       }),
 
     download: (url) =>
-      asUs(async (client) => {
+      onOrder(async (client) => {
         const order = await orderAt(client, url);
         // The library would go on asking by the real clock.
         if (order.status !== 'valid')
@@ -160,6 +168,11 @@ function failureIn(authorizations: readonly acme.Authorization[]): CodedError | 
   const said = `${type === '' ? '' : ` (${type})`}${detail === '' ? '' : `: ${detail}`}`;
   const message = `the proof for ${failed.identifier.value} is ${failed.status}${said}`;
   return new CodedError('acme_challenge_failed', message, { fields: { domain: failed.identifier.value, type } });
+}
+
+/** RFC 8555 does not say how an order is forgotten; servers answer 404. */
+function isGone(thrown: unknown): thrown is CodedError {
+  return thrown instanceof CodedError && thrown.code === 'acme_refused' && thrown.fields.status === 404;
 }
 
 /** What is not coded yet was thrown by the library about an answer that makes no sense to it. */

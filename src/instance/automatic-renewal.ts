@@ -33,5 +33,3 @@ export function automaticRenewal(context: {
     },
   };
 }
-
-export type AutomaticRenewal = ReturnType<typeof automaticRenewal>;

@@ -86,5 +86,3 @@ export function orderDomains(context: {
     },
   };
 }
-
-export type OrderDomains = ReturnType<typeof orderDomains>;

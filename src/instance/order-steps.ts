@@ -15,9 +15,9 @@ import { developmentAuthorityId } from './development-authority.ts';
 import { newPrivateKey } from './development-keys.ts';
 import type { DnsHook } from './dns-hook.ts';
 import { certificateItem } from './events.ts';
+import type { OrderPolicy } from './order-policy.ts';
 import { keyKindOf } from './order-request.ts';
 import type { Order, OrderProgress, PublishedChallenge } from './order-rows.ts';
-import type { OrderPolicy } from './order-work.ts';
 
 /** What one step has come to. */
 export interface Step {

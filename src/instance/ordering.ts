@@ -11,8 +11,9 @@ import type { Deliveries } from './delivery.ts';
 import type { DevelopmentCa } from './development-ca.ts';
 import { type DnsHookOptions, dnsHook } from './dns-hook.ts';
 import type { Instance } from './instance.ts';
+import { defaultOrderPolicy, type OrderPolicy } from './order-policy.ts';
 import { orderRows } from './order-rows.ts';
-import { defaultOrderPolicy, type OrderPolicy, orderWork } from './order-work.ts';
+import { orderWork } from './order-work.ts';
 import { type Orders, orders } from './orders.ts';
 import type { Sealer } from './sealer.ts';
 
@@ -27,6 +28,8 @@ export interface OrderingOptions {
         readonly contact?: readonly string[] | undefined;
         /** PEM of the authorities that the directory's own certificate is checked against, instead of those of the platform. */
         readonly trust?: string | undefined;
+        /** How long one request may take. Default 30 seconds. */
+        readonly requestMs?: number | undefined;
       }
     | undefined;
   /** The one that issues where there is no ACME directory. Default: a new one, made at the first order. */
@@ -107,8 +110,8 @@ async function openAuthority(
       import('./acme.ts'),
       import('./acme-account.ts'),
     ]);
-    const { directory, contact = [], trust } = acme;
-    return acmeAuthority({ directory, contact, trust, accountKey: () => keptAccountKey(its, directory), now });
+    const { contact = [], ...given } = acme;
+    return acmeAuthority({ ...given, contact, accountKey: () => keptAccountKey(its, acme.directory), now });
   }
   const [{ developmentAuthority }, { createDevelopmentCa }] = await Promise.all([
     import('./development-authority.ts'),

@@ -1,0 +1,188 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type Runtime, systemRuntime } from '../../src/runtime.ts';
+import { segment } from './client.ts';
+import { type OrderedWorld, orderedWorld } from './ordered.ts';
+
+let world: OrderedWorld;
+beforeEach(async () => {
+  world = await orderedWorld();
+});
+afterEach(() => world.close());
+
+const dayMs = 86_400_000;
+
+/** A clock that can be moved on, and rounds of the server that take no minute. */
+function movable() {
+  let movedMs = 0;
+  const runtime: Runtime = {
+    ...systemRuntime,
+    now: () => Date.now() + movedMs,
+    wait: (milliseconds, signal) =>
+      systemRuntime.wait([5_000, 60_000].includes(milliseconds) ? 20 : milliseconds, signal),
+  };
+  const move = (milliseconds: number) => {
+    movedMs += milliseconds;
+  };
+  return { runtime, move };
+}
+
+/** Publishes by hand what the channel was asked for. */
+function publishAll(): void {
+  for (const { domain, challenge } of world.toldOf('cert_domain_validation_required')) {
+    world.dns.txt.set(`${challenge.txt_record_name}.${domain}`, [
+      ...(world.dns.txt.get(`${challenge.txt_record_name}.${domain}`) ?? []),
+      challenge.txt_record_val,
+    ]);
+  }
+}
+
+describe('an order goes on', () => {
+  test('after a restart in the middle: the same order, with the key that was made for it', async () => {
+    world.world.publishes = false;
+    const first = await world.start();
+    const { body } = await first.order();
+    await expect.poll(() => world.toldOf('cert_domain_validation_required').length).toBe(2);
+    await first.close();
+    const [row] = await world.rowsOf('order');
+    const before = await world.rowsOf('acme-account');
+    publishAll();
+    const second = await world.start();
+    expect(await second.settled(body._id)).toMatchObject({ status: 'valid' });
+    expect(world.acme.asked.filter((one) => one === 'newOrder')).toHaveLength(1);
+    expect(world.acme.issued()).toBe(1);
+    expect(row).toMatchObject({ kind: 'order', sealed: expect.stringMatching(/^ey/) });
+    expect(await world.rowsOf('acme-account')).toEqual(before);
+    await expect.poll(() => world.toldOf('cert_issued').length).toBe(1);
+    expect(await world.rowsOf('order')).toEqual([]);
+  });
+
+  test('when its process stalls or is gone: another one takes it over, and the first changes nothing any more', async () => {
+    const { runtime } = movable();
+    // The first process hears no answer to its first finalize until it is let go.
+    let finalizes = 0;
+    world.acme.faults.answer = (resource) => (resource === 'finalize' && finalizes++ === 0 ? 'hang' : undefined);
+    const policy = { leaseMs: 300 };
+    const first = await world.start(
+      { policy, acme: { directory: world.acme.directory, requestMs: 1500 } },
+      { runtime },
+    );
+    const { body } = await first.order();
+    await expect.poll(() => finalizes).toBe(1);
+    const second = await world.start({ policy }, { runtime });
+    expect(await second.settled(body._id)).toMatchObject({ status: 'valid' });
+    const done = await second.metadata(body._id);
+    // Longer than the first waits for its answer.
+    await new Promise((resolve) => setTimeout(resolve, 1600));
+    expect(await second.metadata(body._id)).toEqual(done);
+    expect(world.acme.issued()).toBe(1);
+    expect(world.toldOf('cert_issued')).toHaveLength(1);
+    expect(world.toldOf('cert_order_failed')).toHaveLength(0);
+  });
+
+  test('that nobody was there to finish in time: what the authority has issued is taken all the same', async () => {
+    const { runtime, move } = movable();
+    world.acme.faults.processing = 1_000_000;
+    const first = await world.start({ policy: { orderMs: 60_000 } }, { runtime });
+    const { body } = await first.order();
+    await expect.poll(() => world.acme.issued()).toBe(1);
+    await first.close();
+    world.acme.faults.processing = 0;
+    move(3_600_000);
+    const second = await world.start({ policy: { orderMs: 60_000 } }, { runtime });
+    expect(await second.settled(body._id)).toMatchObject({ status: 'valid' });
+  });
+
+  test('no key of it, nor that of the account, is on the table in the clear', async () => {
+    world.world.publishes = false;
+    const server = await world.start();
+    await server.order();
+    await expect.poll(() => world.toldOf('cert_domain_validation_required').length).toBe(2);
+    const rows = await Promise.all(
+      ['order', 'acme-account', 'certificate', 'content', 'notification'].map(world.rowsOf),
+    );
+    expect(rows[0]).toHaveLength(1);
+    expect(rows[1]).toHaveLength(1);
+    expect(JSON.stringify(rows)).not.toContain('PRIVATE KEY');
+    expect(JSON.stringify(server.logged)).not.toContain('PRIVATE KEY');
+  });
+});
+
+describe('renewal by itself', () => {
+  const ordered = async (server: Awaited<ReturnType<OrderedWorld['start']>>, given: object = {}) => {
+    const { body } = await server.order({ auto_renew_enabled: true, ...given });
+    return server.settled(body._id);
+  };
+
+  test('of three processes exactly one renews each certificate, once, from 30 days before its end', async () => {
+    const { runtime, move } = movable();
+    const first = await world.start({}, { runtime });
+    const certificates = await Promise.all(
+      ['a', 'b', 'c', 'd'].map((name) => ordered(first, { name, domains: [`${name}.example.test`] })),
+    );
+    const other = await ordered(first, { name: 'by hand', domains: ['hand.example.test'], auto_renew_enabled: false });
+    await world.start({}, { runtime });
+    await world.start({}, { runtime });
+    // Issued a day ago for 90 days: a third of its lifetime is left at 30.33 days.
+    move(58 * dayMs);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(world.toldOf('cert_renewed')).toHaveLength(0);
+    move(2 * dayMs);
+    await expect.poll(() => world.toldOf('cert_renewed').length, { timeout: 5_000 }).toBe(4);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(
+      world
+        .toldOf('cert_renewed')
+        .map(({ certificates: [one] }) => [one.name, one.auto_renewed])
+        .sort(),
+    ).toEqual(['a', 'b', 'c', 'd'].map((name) => [name, true]));
+    expect(world.acme.issued()).toBe(9);
+    for (const { _id } of certificates) {
+      expect(await first.metadata(_id)).toMatchObject({
+        has_previous: true,
+        issuance_info: { status: 'valid', auto: true },
+      });
+    }
+    expect(await first.metadata(other._id)).toMatchObject({ has_previous: false });
+  });
+
+  test('one that failed is tried again after one hour, four hours, and then daily; the certificate serves on', async () => {
+    const { runtime, move } = movable();
+    const server = await world.start({}, { runtime });
+    const { _id } = await ordered(server);
+    const before = (await server.download(_id)).data;
+    world.acme.faults.refusesProofs = true;
+    const failures = () => world.toldOf('cert_renew_failed').length;
+    move(60 * dayMs);
+    await expect.poll(failures).toBe(1);
+    for (const [index, hours] of [1, 4, 16, 24, 24].entries()) {
+      move(hours * 3_600_000 - 1_800_000);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      expect(failures(), `before ${hours} hours`).toBe(index + 1);
+      move(1_800_000);
+      await expect.poll(failures).toBe(index + 2);
+      await server.settled(_id);
+    }
+    expect((await server.download(_id)).data).toEqual(before);
+    world.acme.faults.refusesProofs = false;
+    move(24 * 3_600_000);
+    await expect.poll(() => world.toldOf('cert_renewed').length).toBe(1);
+    expect((await server.download(_id)).data).not.toEqual(before);
+  }, 20_000);
+
+  test('is switched on and off by the order policy', async () => {
+    const { runtime, move } = movable();
+    const server = await world.start({}, { runtime });
+    const { _id } = await ordered(server, { auto_renew_enabled: false });
+    const policy = (body: object) => server.api('PUT', `/v1/certificate/${segment(_id)}/order/policy`, body);
+    expect((await policy({ auto_renew_enabled: true })).body).toEqual({ auto_renew_enabled: true });
+    // Clients leave it out where they mean false.
+    expect((await policy({})).body).toEqual({ auto_renew_enabled: false });
+    expect((await server.metadata(_id)).order_policy).toEqual({ auto_renew_enabled: false });
+    move(80 * dayMs);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(world.toldOf('cert_renewed')).toHaveLength(0);
+    await policy({ auto_renew_enabled: true });
+    move(900_000);
+    await expect.poll(() => world.toldOf('cert_renewed').length).toBe(1);
+  });
+});
