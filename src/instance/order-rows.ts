@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { CodedError } from '../errors.ts';
+import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
@@ -157,9 +157,20 @@ export function orderRows(context: {
       await table.delete(keyOf(id), { field: 'order', is: '=', to: order });
     },
 
-    /** Those that nobody holds at this moment, a page at the most. */
-    async due(until: number): Promise<readonly Order[]> {
-      return (await table.queryIndex({ partition, until, limit: limits.tablePageRows })).rows.map(decode);
+    /** Those that nobody holds at this moment, a page at the most; and why others cannot be read, which hold up no other. */
+    async due(
+      until: number,
+    ): Promise<{ readonly orders: readonly Order[]; readonly unreadable: readonly CodedError[] }> {
+      const orders: Order[] = [];
+      const unreadable: CodedError[] = [];
+      for (const row of (await table.queryIndex({ partition, until, limit: limits.tablePageRows })).rows) {
+        try {
+          orders.push(decode(row));
+        } catch (thrown) {
+          unreadable.push(asCodedError(thrown));
+        }
+      }
+      return { orders, unreadable };
     },
   };
 }

@@ -193,7 +193,11 @@ export function orderWork(context: OrderWorkContext) {
     const decide = (row: CertificateRow) => {
       if (row.issuance?.order !== order.order || row.issuance.status !== 'pending') return undefined;
       const failures = (row.renewal?.failures ?? 0) + 1;
-      const waitMs = Math.min(dayMs, Math.max(policy.retryRenewalMs * 4 ** (failures - 1), error.retryAfterMs ?? 0));
+      const { retryRenewalMs } = policy;
+      // Of the time that is left a quarter at the most, or an hour.
+      const soonEnoughMs = Math.max(retryRenewalMs, Math.floor((row.expiresOn - at) / 4));
+      const ownMs = Math.min(retryRenewalMs * 4 ** (failures - 1), soonEnoughMs);
+      const waitMs = Math.min(dayMs, Math.max(ownMs, error.retryAfterMs ?? 0));
       return {
         issuance: { ...row.issuance, status: 'failed', code: error.code, info } as const,
         ...(order.auto && { renewal: { failures, retryAt: at + waitMs } }),
@@ -250,7 +254,11 @@ export function orderWork(context: OrderWorkContext) {
 
     /** Takes up what nobody works on: of commands, and of processes that have ended. */
     async sweep(): Promise<void> {
-      for (const order of await under.due(runtime.now())) start(order);
+      const { orders, unreadable } = await under.due(runtime.now());
+      for (const order of orders) start(order);
+      for (const error of unreadable) {
+        log('error', 'instance_row_unreadable', { instance: instanceCrn, ...errorFields(error) });
+      }
     },
 
     /** Ends waits and requests. What is not done is due at once, for another process or the next start. */

@@ -107,6 +107,40 @@ describe('an order goes on', () => {
   });
 });
 
+describe('upkeep', () => {
+  test('an order under way is nothing that does not open; its account key is sealed anew, and still opens', async () => {
+    world.world.publishes = false;
+    const server = await world.start();
+    await server.order();
+    await expect.poll(() => world.toldOf('cert_domain_validation_required').length).toBe(2);
+    const upkeep = world.upkeep();
+    expect(await upkeep.check({ repair: false })).toEqual({ good: 0, unreadable: [], orphans: 0 });
+    const [before] = await world.rowsOf('acme-account');
+    await world.keyring.rotate();
+    expect((await upkeep.reseal()).resealed).toBeGreaterThanOrEqual(1);
+    const [after] = await world.rowsOf('acme-account');
+    expect(after?.sealed).not.toBe(before?.sealed);
+    await server.close();
+    publishAll();
+    const again = await world.start();
+    const [row] = await world.rowsOf('certificate');
+    const id = `${again.instance.crn.slice(0, -1)}certificate:${row?.sort}`;
+    expect(await again.settled(id)).toMatchObject({ status: 'valid' });
+    expect(await upkeep.check({ repair: false })).toMatchObject({ good: 1, unreadable: [] });
+  });
+
+  test('a row that cannot be read holds up no other order', async () => {
+    const server = await world.start();
+    const partition = `instance.1/${server.instance.crn}/order`;
+    await world.table.putIfAbsent({ partition, sort: '0' }, { format: 99, wakeAt: 1 });
+    await server.close();
+    const again = await world.start();
+    const { body } = await again.order();
+    expect(await again.settled(body._id)).toMatchObject({ status: 'valid' });
+    await expect.poll(() => again.logged.some(({ event }) => event === 'instance_row_unreadable')).toBe(true);
+  });
+});
+
 describe('renewal by itself', () => {
   const ordered = async (server: Awaited<ReturnType<OrderedWorld['start']>>, given: object = {}) => {
     const { body } = await server.order({ auto_renew_enabled: true, ...given });

@@ -1,9 +1,12 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect } from 'vitest';
+import { certificateRows } from '../../src/instance/certificate-rows.ts';
+import { certificateUpkeep } from '../../src/instance/certificate-upkeep.ts';
 import type { OrderPolicy } from '../../src/instance/order-policy.ts';
 import type { OrderingOptions } from '../../src/instance/ordering.ts';
-import type { LogFields } from '../../src/log.ts';
+import { type LogFields, silentLog } from '../../src/log.ts';
+import { systemRuntime } from '../../src/runtime.ts';
 import { memoryTable } from '../../src/table/memory.ts';
 import type { Table } from '../../src/table/table.ts';
 import { type FakeAcme, startFakeAcme } from '../support/fake-acme.ts';
@@ -125,6 +128,12 @@ export async function orderedWorld(options: { readonly table?: Table } = {}) {
     toldOf: (type: string) => told.filter(({ event_type }) => event_type === type),
     world,
     start,
+    keyring,
+    /** Work on all certificates of the instance, as commands do it. */
+    upkeep: () => {
+      const its = { table, sealer: keyring, runtime: systemRuntime, log: silentLog, instanceCrn };
+      return certificateUpkeep({ ...its, rows: certificateRows(its) });
+    },
     /** Rows of the instance in a partition. */
     rowsOf: async (what: string) =>
       (await table.query({ partition: `instance.1/${instanceCrn}/${what}`, limit: 100 })).rows,
