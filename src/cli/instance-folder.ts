@@ -32,6 +32,8 @@ const settingsSchema = z.strictObject({
       acmeDirectory: z.optional(z.string()),
       acmeContact: z.optional(z.array(z.string())),
       acmeCa: z.optional(z.string()),
+      acmeEabKeyId: z.optional(z.string()),
+      acmeEabKeyFile: z.optional(z.string()),
       dnsHook: z.optional(z.string()),
       dnsServer: z.optional(z.string()),
     }),

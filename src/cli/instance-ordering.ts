@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { OrderingOptions } from '../compose.ts';
 import { CodedError } from '../errors.ts';
+import { Secret } from '../secret.ts';
 import { type InstanceSettings, keyProtectApiKey } from './instance-folder.ts';
 import type { Host } from './output.ts';
 
@@ -12,6 +13,8 @@ export interface OrderingCommandOptions {
   readonly acmeDirectory?: string;
   readonly acmeContact?: readonly string[];
   readonly acmeCa?: string;
+  readonly acmeEabKeyId?: string;
+  readonly acmeEabKeyFile?: string;
   readonly dnsHook?: string;
   readonly dnsServer?: string;
 }
@@ -27,6 +30,11 @@ export function withOrderingOptions(command: Command): Command {
       '--acme-ca <file>',
       'PEM: what the certificate of the directory itself is checked against, if the authority is your own',
     )
+    .option(
+      '--acme-eab-key-id <id>',
+      'binds the account to the one that you have with the authority: the id of the key it gave',
+    )
+    .option('--acme-eab-key-file <file>', 'that key, base64url, in its first line')
     .option(
       '--dns-hook <program>',
       'publishes the records that prove domains: called with add or remove, the name of the record, and its value (default: whoever answers cert_domain_validation_required)',
@@ -55,13 +63,16 @@ export function orderingOf(
   const directory = options.acmeDirectory ?? kept.acmeDirectory;
   const contact = options.acmeContact ?? kept.acmeContact ?? [];
   const trust = path(options.acmeCa, kept.acmeCa);
+  const eabKeyId = options.acmeEabKeyId ?? kept.acmeEabKeyId;
+  const eabKeyFile = path(options.acmeEabKeyFile, kept.acmeEabKeyFile);
   const hook = path(options.dnsHook, kept.dnsHook);
   const dnsServer = options.dnsServer ?? kept.dnsServer;
-  if (
-    directory === undefined &&
-    (contact.length > 0 || trust !== undefined || hook !== undefined || dnsServer !== undefined)
-  ) {
+  const others = [contact[0], trust, eabKeyId, eabKeyFile, hook, dnsServer];
+  if (directory === undefined && others.some((given) => given !== undefined)) {
     throw invalid('there is no --acme-directory for which the other options about orders would count');
+  }
+  if ((eabKeyId === undefined) !== (eabKeyFile === undefined)) {
+    throw invalid('--acme-eab-key-id and --acme-eab-key-file go together');
   }
   if (dnsServer !== undefined) checkServer(dnsServer);
   return {
@@ -69,7 +80,9 @@ export function orderingOf(
       acme: {
         directory: checkedDirectory(directory),
         contact: contact.map(mailto),
-        ...(trust !== undefined && { trust: readPem(trust) }),
+        ...(trust !== undefined && { trust: readText(trust) }),
+        ...(eabKeyId !== undefined &&
+          eabKeyFile !== undefined && { eab: { keyId: eabKeyId, key: readEabKey(eabKeyFile) } }),
       },
     }),
     ...(hook !== undefined && { dnsHook: { command: checkedHook(hook), env: hookEnvironment(host) } }),
@@ -101,7 +114,13 @@ function checkedHook(path: string): string {
   throw invalid(`the DNS hook ${path} is no program that can be run here`);
 }
 
-function readPem(path: string): string {
+function readEabKey(path: string): Secret {
+  const key = readText(path).trim();
+  if (/^[\w-]{16,}$/.test(key)) return new Secret(key);
+  throw invalid(`the file ${path} holds no key as base64url`);
+}
+
+function readText(path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (cause) {

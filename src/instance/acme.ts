@@ -11,6 +11,8 @@ export interface AcmeOptions {
   readonly contact: readonly string[];
   /** PEM of the only authorities that the directory's own certificate is checked against; absent: those of the platform. */
   readonly trust?: string | undefined;
+  /** Where the authority makes accounts only for customers (RFC 8555 section 7.3.4): the id of a key, and the key as base64url. */
+  readonly eab?: { readonly keyId: string; readonly key: Secret } | undefined;
   /** The private key of the account, PEM. Asked when it is needed, and kept by the library as long as this lives. */
   readonly accountKey: () => Promise<Secret>;
   /** How long one request may take, from its first to its last byte. Default 30 seconds. */
@@ -26,12 +28,16 @@ Object.assign(acme.axios.defaults, {
 
 /** An authority that speaks ACME (RFC 8555), by dns-01. Its account is made when it is first needed, and found again by its key. */
 export function acmeAuthority(options: AcmeOptions): Authority {
-  const { directory, contact, trust, accountKey, requestMs = 30_000, now } = options;
+  const { directory, contact, trust, eab, accountKey, requestMs = 30_000, now } = options;
   let account: Promise<acme.Client> | undefined;
 
   async function openAccount(): Promise<acme.Client> {
     const key = await accountKey();
-    const client = new acme.Client({ directoryUrl: directory, accountKey: key.revealBytes() });
+    const client = new acme.Client({
+      directoryUrl: directory,
+      accountKey: key.revealBytes(),
+      ...(eab !== undefined && { externalAccountBinding: { kid: eab.keyId, hmacKey: eab.key.reveal() } }),
+    });
     key.wipe();
     await client.createAccount({ termsOfServiceAgreed: true, ...(contact.length > 0 && { contact: [...contact] }) });
     return client;

@@ -1,5 +1,6 @@
 import type { Log } from '../log.ts';
 import type { Runtime } from '../runtime.ts';
+import type { Secret } from '../secret.ts';
 import type { Table } from '../table/table.ts';
 import type { Authority } from './authority.ts';
 import { automaticRenewal } from './automatic-renewal.ts';
@@ -28,6 +29,8 @@ export interface OrderingOptions {
         readonly contact?: readonly string[] | undefined;
         /** PEM of the authorities that the directory's own certificate is checked against, instead of those of the platform. */
         readonly trust?: string | undefined;
+        /** Binds the account to one that there is with the authority already: the id of a key, and the key as base64url. */
+        readonly eab?: { readonly keyId: string; readonly key: Secret } | undefined;
         /** How long one request may take. Default 30 seconds. */
         readonly requestMs?: number | undefined;
       }

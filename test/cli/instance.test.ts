@@ -156,6 +156,8 @@ test.each([
   ['a hook that cannot be run', [...acme, '--dns-hook', 'package.json'], 'is no program that can be run'],
   ['a contact that is none', [...acme, '--acme-contact', 'me'], 'me is not a mail address'],
   ['a DNS server by name', [...acme, '--dns-server', 'dns.example.com'], 'is not an address such as'],
+  ['half of an account binding', [...acme, '--acme-eab-key-id', 'k'], 'go together'],
+  ['a key that is none', [...acme, '--acme-eab-key-id', 'k', '--acme-eab-key-file', 'package.json'], 'holds no key'],
   ['a CA that is not there', [...acme, '--acme-ca', '/nowhere.pem'], '/nowhere.pem cannot be read'],
 ])('run does not start with %s', async (_, options, says) => {
   await run('create');

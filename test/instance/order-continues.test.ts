@@ -1,6 +1,18 @@
+import { createPublicKey, X509Certificate } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Runtime, systemRuntime } from '../../src/runtime.ts';
-import { segment } from './client.ts';
+import { Secret } from '../../src/secret.ts';
+import { dynamodbTable } from '../../src/table/dynamodb.ts';
+import { createDynamodbTable } from '../../src/table/dynamodb-create.ts';
+import { lmdbTable } from '../../src/table/lmdb.ts';
+import { startChild } from '../support/child.ts';
+import { startDynalite } from '../support/dynalite.ts';
+import { apiKeyOf, exchangeToken } from '../support/instance.ts';
+import { instanceCrn } from '../support/notifications.ts';
+import { call, segment } from './client.ts';
 import { type OrderedWorld, orderedWorld } from './ordered.ts';
 
 let world: OrderedWorld;
@@ -53,7 +65,7 @@ describe('an order goes on', () => {
     expect(row).toMatchObject({ kind: 'order', sealed: expect.stringMatching(/^ey/) });
     expect(await world.rowsOf('acme-account')).toEqual(before);
     await expect.poll(() => world.toldOf('cert_issued').length).toBe(1);
-    expect(await world.rowsOf('order')).toEqual([]);
+    await expect.poll(() => world.rowsOf('order')).toEqual([]);
   });
 
   test('when its process stalls or is gone: another one takes it over, and the first changes nothing any more', async () => {
@@ -90,6 +102,82 @@ describe('an order goes on', () => {
     move(3_600_000);
     const second = await world.start({ policy: { orderMs: 60_000 } }, { runtime });
     expect(await second.settled(body._id)).toMatchObject({ status: 'valid' });
+  });
+
+  test('killed again and again, each time a little later', { timeout: 60_000 }, async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'certstandby-order-'));
+    const begin = () => startChild('test/instance/order-child.ts', [folder, world.acme.directory, world.dns.address]);
+    let child = await begin();
+    const I = segment(instanceCrn);
+    const api = async (method: string, path: string, body?: object) => {
+      const token = await exchangeToken(url, apiKeyOf('manager'));
+      return call(`${url}/api${path}`, method, token, body);
+    };
+    let url = await child.nextLine();
+    await api('PUT', `/v1/instances/${I}/notifications/channels`, { type: 'url', endpoint: world.endpoint });
+    let requests = 0;
+    let kills = 0;
+    let killed: Promise<void> | undefined;
+    // What it takes to find account and order again, and one more each time.
+    world.acme.faults.answer = () => {
+      if (kills >= 6 || ++requests < 6 + kills) return undefined;
+      killed ??= child.kill();
+      return 'drop';
+    };
+    const order = { name: 'shop', domains: ['shop.example.test'], domain_validation_method: 'dns-01' };
+    const { body } = await api('POST', `/v1/${I}/certificates/order`, order);
+    for (;;) {
+      await expect
+        .poll(async () => killed !== undefined || world.toldOf('cert_issued').length > 0, { timeout: 20_000 })
+        .toBe(true);
+      if (killed === undefined) break;
+      await killed;
+      // The pause in which what it held becomes free.
+      await new Promise((resolve) => setTimeout(resolve, 250));
+      [killed, requests, kills] = [undefined, 0, kills + 1];
+      child = await begin();
+      url = await child.nextLine();
+    }
+    expect(kills).toBeGreaterThan(3);
+    const metadata = async () => (await api('GET', `/v1/certificate/${segment(body._id)}/metadata`)).body;
+    expect(await metadata()).toMatchObject({
+      status: 'valid',
+      issuance_info: { status: 'valid' },
+      has_previous: false,
+    });
+    const { data } = (await api('GET', `/v2/certificate/${segment(body._id)}`)).body;
+    expect(createPublicKey(data.priv_key).equals(new X509Certificate(data.content).publicKey)).toBe(true);
+    await child.kill();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  test.each(['lmdb', 'dynamodb'])('on %s as in memory: ordered, failed, renewed', async (kind) => {
+    const folder = mkdtempSync(join(tmpdir(), 'certstandby-order-'));
+    const dynalite = kind === 'lmdb' ? undefined : await startDynalite();
+    const credentials = { accessKeyId: 'local', secretAccessKey: new Secret('local') };
+    const options = { tableName: 'instances', region: 'eu-central-1', endpoint: dynalite?.endpoint ?? '', credentials };
+    if (dynalite !== undefined) await createDynamodbTable(options);
+    const there = await orderedWorld({
+      table: dynalite === undefined ? lmdbTable({ path: folder }) : dynamodbTable(options),
+    });
+    const server = await there.start();
+    const { body } = await server.order();
+    expect(await server.settled(body._id)).toMatchObject({ status: 'valid' });
+    there.acme.faults.refusesProofs = true;
+    await server.renew(body._id, true);
+    expect((await server.settled(body._id)).issuance_info).toMatchObject({ code: 'acme_challenge_failed' });
+    there.acme.faults.refusesProofs = false;
+    await server.renew(body._id, true);
+    expect(await server.settled(body._id)).toMatchObject({
+      has_previous: true,
+      issuance_info: { status: 'valid', code: '' },
+    });
+    await expect.poll(() => there.rowsOf('order')).toEqual([]);
+    await expect.poll(() => there.toldOf('cert_renewed').length).toBe(1);
+    await there.close();
+    await there.table.close();
+    await dynalite?.close();
+    rmSync(folder, { recursive: true, force: true });
   });
 
   test('no key of it, nor that of the account, is on the table in the clear', async () => {

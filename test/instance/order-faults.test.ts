@@ -188,7 +188,7 @@ describe('what does not pass ends the renewal with a code, is told, and leaves t
       },
     ]);
     // Whatever was published is taken back, and nothing of the order is left.
-    expect(await world.rowsOf('order')).toEqual([]);
+    await expect.poll(() => world.rowsOf('order')).toEqual([]);
     await expect.poll(() => [...world.dns.txt.values()].flat()).toEqual([]);
     expect(world.toldOf('cert_renewed')).toEqual([]);
   });

@@ -128,6 +128,8 @@ export async function orderedWorld(options: { readonly table?: Table } = {}) {
     toldOf: (type: string) => told.filter(({ event_type }) => event_type === type),
     world,
     start,
+    /** Where the channel leads. */
+    endpoint,
     keyring,
     /** Work on all certificates of the instance, as commands do it. */
     upkeep: () => {

@@ -1,5 +1,5 @@
 import { createPublicKey, X509Certificate } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -12,6 +12,7 @@ import type { LifecycleEvent } from '../../src/notification/event.ts';
 import { type Runtime, systemRuntime } from '../../src/runtime.ts';
 import { backupCrn, primaryCrn, type RunningProgram, startProgram } from '../end-to-end/program.ts';
 import { type Call, call, segment } from '../instance/client.ts';
+import { runCommand, testHost } from '../support/command.ts';
 import { apiKeyOf, startTestInstance, type TestInstance } from '../support/instance.ts';
 import { blockedDomain, type Pebble, startPebble } from './pebble.ts';
 import { requirePeer } from './peer.ts';
@@ -291,5 +292,52 @@ describe.skipIf(peers.includes(undefined))('ordered through Pebble, over real HT
     expect(side.changes()).toEqual([]);
     heard.close();
     await side.close();
+  });
+
+  test('an authority that makes accounts for its customers alone, as the command line is told of it', async () => {
+    const closed = await startPebble({ customersOnly: true });
+    const write = (name: string, text: string): string => {
+      writeFileSync(join(folder, name), text);
+      return join(folder, name);
+    };
+    const instances = join(folder, 'instances');
+    const run = (...args: string[]) => runCommand(['instance', ...args, '--folder', instances]);
+    await run('create');
+    const served = async (options: readonly string[], work: () => Promise<void>): Promise<void> => {
+      const host = testHost({ env: { PATH: process.env.PATH ?? '' } });
+      const given = ['--acme-directory', closed.directory, '--acme-ca', write('ca.pem', closed.trust)];
+      const dns = ['--dns-hook', closed.hook, '--dns-server', closed.dnsServer, '--acme-contact', 'ops@example.test'];
+      const args = [
+        'instance',
+        'run',
+        '--folder',
+        instances,
+        '--port',
+        '0',
+        '--log',
+        'error',
+        ...given,
+        ...dns,
+        ...options,
+      ];
+      const running = runCommand(args, host);
+      await expect.poll(host.output, { timeout: 10_000 }).not.toBe('');
+      await work();
+      host.signal('SIGTERM');
+      expect((await running).code).toBe(0);
+    };
+    await served([], async () => {
+      const refused = await run('order', 'closed.example.test');
+      expect(refused.code).toBe(4);
+      expect(refused.errors).toContain('externalAccountRequired');
+      expect(refused.errors).toContain('[acme_refused]');
+    });
+    const eab = ['--acme-eab-key-id', closed.eab.keyId, '--acme-eab-key-file', write('eab.key', closed.eab.key)];
+    await served(eab, async () => {
+      const tried = await run('renew', 'closed.example.test');
+      expect(tried).toMatchObject({ code: 0, errors: '' });
+      expect(tried.output).toMatch(/^closed\.example\.test: issued by Pebble Intermediate CA/);
+    });
+    await closed.close();
   });
 });

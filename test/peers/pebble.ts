@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,6 +16,8 @@ export interface Pebble {
   readonly dnsServer: string;
   /** A program that publishes and removes records there, as a DNS hook. */
   readonly hook: string;
+  /** The key of the customer, without which it makes no account where that is asked for. */
+  readonly eab: { readonly keyId: string; readonly key: string };
   publish(name: string, value: string): Promise<void>;
   withdraw(name: string): Promise<void>;
   close(): Promise<void>;
@@ -24,7 +27,9 @@ export interface Pebble {
 export const blockedDomain = 'blocked.example.test';
 
 /** Starts both on 127.0.0.1. Certificates are for 90 days, nonces are refused now and then, proofs are made anew each time. */
-export async function startPebble(): Promise<Pebble> {
+export async function startPebble(options: { readonly customersOnly?: boolean } = {}): Promise<Pebble> {
+  const { customersOnly = false } = options;
+  const eab = { keyId: 'customer-1', key: randomBytes(32).toString('base64url') };
   const folder = mkdtempSync(join(tmpdir(), 'certstandby-pebble-'));
   const [acmePort, managementPort, dnsPort, controlPort] = await Promise.all([1, 2, 3, 4].map(freePort));
   const ca = await createDevelopmentCa({ name: 'Pebble TLS', now: Date.now });
@@ -44,6 +49,8 @@ export async function startPebble(): Promise<Pebble> {
     tlsPort: 1,
     certificateValidityPeriod: 90 * 86_400,
     domainBlocklist: [blockedDomain],
+    externalAccountBindingRequired: customersOnly,
+    ...(customersOnly && { externalAccountMACKeys: { [eab.keyId]: eab.key } }),
   };
   const start = (program: string, args: readonly string[]) =>
     spawn(program, args, {
@@ -82,6 +89,7 @@ fetch(process.env.CONTROL + '/' + path, { method: 'POST', body: JSON.stringify({
     trust: ca.rootPem,
     dnsServer,
     hook,
+    eab,
     publish: (name, value) => post('set-txt', { host: `${name}.`, value }),
     withdraw: (name) => post('clear-txt', { host: `${name}.` }),
     async close() {
