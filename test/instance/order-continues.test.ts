@@ -13,7 +13,7 @@ import { startDynalite } from '../support/dynalite.ts';
 import { apiKeyOf, exchangeToken } from '../support/instance.ts';
 import { instanceCrn } from '../support/notifications.ts';
 import { call, segment } from './client.ts';
-import { type OrderedWorld, orderedWorld } from './ordered.ts';
+import { eventually, type OrderedWorld, orderedWorld } from './ordered.ts';
 
 let world: OrderedWorld;
 beforeEach(async () => {
@@ -53,7 +53,7 @@ describe('an order goes on', () => {
     world.world.publishes = false;
     const first = await world.start();
     const { body } = await first.order();
-    await expect.poll(() => world.toldOf('cert_domain_validation_required').length).toBe(2);
+    await eventually(() => world.toldOf('cert_domain_validation_required').length).toBe(2);
     await first.close();
     const [row] = await world.rowsOf('order');
     const before = await world.rowsOf('acme-account');
@@ -64,8 +64,8 @@ describe('an order goes on', () => {
     expect(world.acme.issued()).toBe(1);
     expect(row).toMatchObject({ kind: 'order', sealed: expect.stringMatching(/^ey/) });
     expect(await world.rowsOf('acme-account')).toEqual(before);
-    await expect.poll(() => world.toldOf('cert_issued').length).toBe(1);
-    await expect.poll(() => world.rowsOf('order')).toEqual([]);
+    await eventually(() => world.toldOf('cert_issued').length).toBe(1);
+    await eventually(() => world.rowsOf('order')).toEqual([]);
   });
 
   test('when its process stalls or is gone: another one takes it over, and the first changes nothing any more', async () => {
@@ -79,7 +79,7 @@ describe('an order goes on', () => {
       { runtime },
     );
     const { body } = await first.order();
-    await expect.poll(() => finalizes).toBe(1);
+    await eventually(() => finalizes).toBe(1);
     const second = await world.start({ policy }, { runtime });
     expect(await second.settled(body._id)).toMatchObject({ status: 'valid' });
     const done = await second.metadata(body._id);
@@ -96,7 +96,7 @@ describe('an order goes on', () => {
     world.acme.faults.processing = 1_000_000;
     const first = await world.start({ policy: { orderMs: 60_000 } }, { runtime });
     const { body } = await first.order();
-    await expect.poll(() => world.acme.issued()).toBe(1);
+    await eventually(() => world.acme.issued()).toBe(1);
     await first.close();
     world.acme.faults.processing = 0;
     move(3_600_000);
@@ -127,9 +127,7 @@ describe('an order goes on', () => {
     const order = { name: 'shop', domains: ['shop.example.test'], domain_validation_method: 'dns-01' };
     const { body } = await api('POST', `/v1/${I}/certificates/order`, order);
     for (;;) {
-      await expect
-        .poll(async () => killed !== undefined || world.toldOf('cert_issued').length > 0, { timeout: 20_000 })
-        .toBe(true);
+      await eventually(async () => killed !== undefined || world.toldOf('cert_issued').length > 0).toBe(true);
       if (killed === undefined) break;
       await killed;
       // The pause in which what it held becomes free.
@@ -172,8 +170,8 @@ describe('an order goes on', () => {
       has_previous: true,
       issuance_info: { status: 'valid', code: '' },
     });
-    await expect.poll(() => there.rowsOf('order')).toEqual([]);
-    await expect.poll(() => there.toldOf('cert_renewed').length).toBe(1);
+    await eventually(() => there.rowsOf('order')).toEqual([]);
+    await eventually(() => there.toldOf('cert_renewed').length).toBe(1);
     await there.close();
     await there.table.close();
     await dynalite?.close();
@@ -184,7 +182,7 @@ describe('an order goes on', () => {
     world.world.publishes = false;
     const server = await world.start();
     await server.order();
-    await expect.poll(() => world.toldOf('cert_domain_validation_required').length).toBe(2);
+    await eventually(() => world.toldOf('cert_domain_validation_required').length).toBe(2);
     const rows = await Promise.all(
       ['order', 'acme-account', 'certificate', 'content', 'notification'].map(world.rowsOf),
     );
@@ -200,7 +198,7 @@ describe('upkeep', () => {
     world.world.publishes = false;
     const server = await world.start();
     await server.order();
-    await expect.poll(() => world.toldOf('cert_domain_validation_required').length).toBe(2);
+    await eventually(() => world.toldOf('cert_domain_validation_required').length).toBe(2);
     const upkeep = world.upkeep();
     expect(await upkeep.check({ repair: false })).toEqual({ good: 0, unreadable: [], orphans: 0 });
     const [before] = await world.rowsOf('acme-account');
@@ -225,7 +223,7 @@ describe('upkeep', () => {
     const again = await world.start();
     const { body } = await again.order();
     expect(await again.settled(body._id)).toMatchObject({ status: 'valid' });
-    await expect.poll(() => again.logged.some(({ event }) => event === 'instance_row_unreadable')).toBe(true);
+    await eventually(() => again.logged.some(({ event }) => event === 'instance_row_unreadable')).toBe(true);
   });
 });
 
@@ -249,7 +247,7 @@ describe('renewal by itself', () => {
     await new Promise((resolve) => setTimeout(resolve, 300));
     expect(world.toldOf('cert_renewed')).toHaveLength(0);
     move(2 * dayMs);
-    await expect.poll(() => world.toldOf('cert_renewed').length, { timeout: 5_000 }).toBe(4);
+    await eventually(() => world.toldOf('cert_renewed').length).toBe(4);
     await new Promise((resolve) => setTimeout(resolve, 300));
     expect(
       world
@@ -275,19 +273,19 @@ describe('renewal by itself', () => {
     world.acme.faults.refusesProofs = true;
     const failures = () => world.toldOf('cert_renew_failed').length;
     move(60 * dayMs);
-    await expect.poll(failures).toBe(1);
+    await eventually(failures).toBe(1);
     for (const [index, hours] of [1, 4, 16, 24, 24].entries()) {
       move(hours * 3_600_000 - 1_800_000);
       await new Promise((resolve) => setTimeout(resolve, 100));
       expect(failures(), `before ${hours} hours`).toBe(index + 1);
       move(1_800_000);
-      await expect.poll(failures).toBe(index + 2);
+      await eventually(failures).toBe(index + 2);
       await server.settled(_id);
     }
     expect((await server.download(_id)).data).toEqual(before);
     world.acme.faults.refusesProofs = false;
     move(24 * 3_600_000);
-    await expect.poll(() => world.toldOf('cert_renewed').length).toBe(1);
+    await eventually(() => world.toldOf('cert_renewed').length).toBe(1);
     expect((await server.download(_id)).data).not.toEqual(before);
   }, 20_000);
 
@@ -305,6 +303,6 @@ describe('renewal by itself', () => {
     expect(world.toldOf('cert_renewed')).toHaveLength(0);
     await policy({ auto_renew_enabled: true });
     move(900_000);
-    await expect.poll(() => world.toldOf('cert_renewed').length).toBe(1);
+    await eventually(() => world.toldOf('cert_renewed').length).toBe(1);
   });
 });

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { problem } from '../support/fake-acme.ts';
 import { segment } from './client.ts';
-import { type OrderedWorld, orderedWorld } from './ordered.ts';
+import { eventually, type OrderedWorld, orderedWorld } from './ordered.ts';
 
 // Against Pebble the real thing is tried (test/peers/pebble.test.ts); here only what goes wrong.
 
@@ -43,7 +43,7 @@ describe('what may pass is waited for', () => {
     ] as const;
     let requests = 0;
     world.acme.faults.answer = () => plan[requests++];
-    const server = await world.start({ acme: { directory: world.acme.directory, requestMs: 100 } });
+    const server = await world.start({ acme: { directory: world.acme.directory, requestMs: 500 } });
     const { body } = await server.order();
     expect(await server.settled(body._id)).toMatchObject({ status: 'valid' });
     expect(requests).toBeGreaterThan(plan.length);
@@ -54,7 +54,7 @@ describe('what may pass is waited for', () => {
     world.acme.faults.forgets = true;
     const server = await world.start();
     const { body } = await server.order();
-    await expect.poll(() => world.acme.asked.filter((one) => one === 'newOrder').length).toBeGreaterThan(1);
+    await eventually(() => world.acme.asked.filter((one) => one === 'newOrder').length).toBeGreaterThan(1);
     world.acme.faults.forgets = false;
     expect(await server.settled(body._id)).toMatchObject({ status: 'valid' });
     expect(world.acme.issued()).toBe(1);
@@ -163,8 +163,10 @@ describe('what does not pass ends the renewal with a code, is told, and leaves t
   ];
 
   test.each(cases)('$name', async ({ code, says, breaks, policy = {} }) => {
-    const server = await issued({ policy });
-    const metadata = await server.metadata(server.id);
+    const first = await issued();
+    const metadata = await first.metadata(first.id);
+    await first.close();
+    const server = { ...first, ...(await world.start({ policy })) };
     breaks();
     expect((await server.renew(server.id, true)).status).toBe(200);
     const after = await server.settled(server.id);
@@ -176,7 +178,7 @@ describe('what does not pass ends the renewal with a code, is told, and leaves t
     const { issuance_info: _, last_modified: __, rotate_keys: ___, downloaded: ____, ...same } = after;
     expect(metadata).toMatchObject(same);
     expect((await server.download(server.id)).data).toEqual(server.before);
-    await expect.poll(() => world.toldOf('cert_renew_failed').length).toBe(1);
+    await eventually(() => world.toldOf('cert_renew_failed').length).toBe(1);
     expect(world.toldOf('cert_renew_failed')[0]?.certificates).toEqual([
       {
         cert_crn: server.id,
@@ -188,8 +190,8 @@ describe('what does not pass ends the renewal with a code, is told, and leaves t
       },
     ]);
     // Whatever was published is taken back, and nothing of the order is left.
-    await expect.poll(() => world.rowsOf('order')).toEqual([]);
-    await expect.poll(() => [...world.dns.txt.values()].flat()).toEqual([]);
+    await eventually(() => world.rowsOf('order')).toEqual([]);
+    await eventually(() => [...world.dns.txt.values()].flat()).toEqual([]);
     expect(world.toldOf('cert_renewed')).toEqual([]);
   });
 
@@ -202,7 +204,7 @@ describe('what does not pass ends the renewal with a code, is told, and leaves t
       status: 'failed',
       issuance_info: { status: 'failed', code: 'acme_challenge_failed' },
     });
-    await expect.poll(() => world.toldOf('cert_order_failed').length).toBe(1);
+    await eventually(() => world.toldOf('cert_order_failed').length).toBe(1);
     expect(world.toldOf('cert_order_failed')[0]?.certificates[0]).not.toHaveProperty('expires_on');
     const download = await server.api('GET', `/v2/certificate/${segment(body._id)}`);
     expect([download.status, download.body.code]).toEqual([409, 'instance_not_issued']);
@@ -215,7 +217,7 @@ describe('what does not pass ends the renewal with a code, is told, and leaves t
       issuance_info: { status: 'pending' },
     });
     expect(await server.settled(body._id)).toMatchObject({ status: 'valid', has_previous: false });
-    await expect.poll(() => world.toldOf('cert_issued').length).toBe(1);
+    await eventually(() => world.toldOf('cert_issued').length).toBe(1);
     expect((await server.api('DELETE', `/v2/certificate/${segment(body._id)}`)).status).toBe(200);
     expect((await server.api('GET', `/v3/${server.I}/certificates`)).body.certificates).toEqual([]);
   });
@@ -243,7 +245,7 @@ describe('what does not pass ends the renewal with a code, is told, and leaves t
 describe('one at a time', () => {
   test('two orders for the same domains: the second is refused until the first has ended', async () => {
     world.world.publishes = false;
-    const server = await world.start({ policy: { challengeMs: 300 } });
+    const server = await world.start({ policy: { challengeMs: 1_000 } });
     const first = await server.order();
     const again = await server.order({ domains: ['*.shop.example.test', 'SHOP.example.test'] });
     expect([again.status, again.body.code]).toEqual([409, 'instance_order_running']);
@@ -268,9 +270,9 @@ describe('one at a time', () => {
     const server = await issued();
     world.world.publishes = false;
     await server.renew(server.id);
-    await expect.poll(() => world.toldOf('cert_domain_validation_required').length).toBeGreaterThan(2);
+    await eventually(() => world.toldOf('cert_domain_validation_required').length).toBeGreaterThan(2);
     await server.api('DELETE', `/v2/certificate/${segment(server.id)}`);
-    await expect.poll(() => world.rowsOf('order')).toEqual([]);
+    await eventually(() => world.rowsOf('order')).toEqual([]);
     expect((await server.api('GET', `/v3/${server.I}/certificates`)).body.certificates).toEqual([]);
     expect(await world.rowsOf('certificate')).toEqual([]);
     expect(await world.rowsOf('content')).toEqual([]);
@@ -284,7 +286,7 @@ describe('one at a time', () => {
     expect(put.status).toBe(200);
     world.world.publishes = true;
     // The publisher has heard already, so somebody does it by hand.
-    await expect.poll(() => world.toldOf('cert_domain_validation_required').length).toBe(4);
+    await eventually(() => world.toldOf('cert_domain_validation_required').length).toBe(4);
     for (const { domain, challenge } of world.toldOf('cert_domain_validation_required')) {
       const name = `${challenge.txt_record_name}.${domain}`;
       world.dns.txt.set(name, [...(world.dns.txt.get(name) ?? []), challenge.txt_record_val]);

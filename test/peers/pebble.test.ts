@@ -12,6 +12,7 @@ import type { LifecycleEvent } from '../../src/notification/event.ts';
 import { type Runtime, systemRuntime } from '../../src/runtime.ts';
 import { backupCrn, primaryCrn, type RunningProgram, startProgram } from '../end-to-end/program.ts';
 import { type Call, call, segment } from '../instance/client.ts';
+import { eventually } from '../instance/ordered.ts';
 import { runCommand, testHost } from '../support/command.ts';
 import { apiKeyOf, startTestInstance, type TestInstance } from '../support/instance.ts';
 import { blockedDomain, type Pebble, startPebble } from './pebble.ts';
@@ -147,11 +148,11 @@ describe.skipIf(peers.includes(undefined))('ordered through Pebble, over real HT
           const { body } = await api('GET', `/v1/certificate/${segment(id)}/metadata`);
           return `${body.issuance_info.status} ${body.issuance_info.code} ${body.issuance_info.additional_info}`.trim();
         };
-        await expect.poll(status, { timeout: 30_000, interval: 50 }).not.toBe('pending');
+        await eventually(status).not.toBe('pending');
         expect(await status()).toBe('valid');
         const { name, data } = (await api('GET', `/v2/certificate/${segment(id)}`)).body;
         const wanted = fingerprintOf(contentOf(data));
-        await expect.poll(() => fingerprintInBackup(name), { timeout: 15_000, interval: 50 }).toBe(wanted);
+        await eventually(() => fingerprintInBackup(name)).toBe(wanted);
         show(`backup    holds ${name}: ${wanted.slice(0, 16)}, as the primary`);
         const publicKey = createPublicKey(data.priv_key).export({ type: 'spki', format: 'pem' }).toString();
         return { content: data.content, publicKey };
@@ -208,7 +209,7 @@ describe.skipIf(peers.includes(undefined))('ordered through Pebble, over real HT
     expect(side.changes()).toHaveLength(2);
     show('primary   the clock is moved on by 60 days');
     move(58 * dayMs);
-    await expect.poll(side.changes, { timeout: 30_000 }).toHaveLength(3);
+    await eventually(side.changes).toHaveLength(3);
     const third = await side.copied(id);
     expect(third.content).not.toBe(second.content);
     expect(side.changes()).toEqual(['cert_issued', 'cert_renewed', 'cert_renewed']);
@@ -247,7 +248,7 @@ describe.skipIf(peers.includes(undefined))('ordered through Pebble, over real HT
       expect(side.changes()).toEqual(['cert_issued', 'cert_renewed']);
       const both = ['mail.example.test', 'mx.example.test', 'mail.example.test', 'mx.example.test'];
       const ofType = (type: string) => told.filter((one) => one.type === `cert_domain_validation_${type}`);
-      await expect.poll(() => ofType('completed').length).toBe(4);
+      await eventually(() => ofType('completed').length).toBe(4);
       for (const type of ['required', 'completed']) {
         expect(
           ofType(type)
@@ -274,7 +275,7 @@ describe.skipIf(peers.includes(undefined))('ordered through Pebble, over real HT
     await side.addChannel(heard.url);
     const failed = async (domain: string) => {
       const id = await side.order({ name: domain, domains: [domain] });
-      await expect.poll(async () => (await side.metadata(id)).status, { timeout: 20_000 }).toBe('failed');
+      await eventually(async () => (await side.metadata(id)).status).toBe('failed');
       return (await side.metadata(id)).issuance_info;
     };
     expect(await failed(blockedDomain)).toMatchObject({ code: 'acme_refused' });
@@ -284,7 +285,7 @@ describe.skipIf(peers.includes(undefined))('ordered through Pebble, over real HT
         '_acme-challenge.nowhere.example.test was not found in DNS within 0.3 s',
       ),
     });
-    await expect.poll(() => told.length).toBe(2);
+    await eventually(() => told.length).toBe(2);
     expect(told.map(({ event_type, certificates: [one] }) => [event_type, one?.name, one?.additional_info])).toEqual([
       ['cert_order_failed', blockedDomain, expect.stringContaining('issuance is forbidden by policy')],
       ['cert_order_failed', 'nowhere.example.test', expect.stringContaining('was not found in DNS within 0.3 s')],
@@ -321,7 +322,7 @@ describe.skipIf(peers.includes(undefined))('ordered through Pebble, over real HT
         ...options,
       ];
       const running = runCommand(args, host);
-      await expect.poll(host.output, { timeout: 10_000 }).not.toBe('');
+      await eventually(host.output).not.toBe('');
       await work();
       host.signal('SIGTERM');
       expect((await running).code).toBe(0);
