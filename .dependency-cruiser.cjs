@@ -100,6 +100,7 @@ const packages = {
   '@aws-sdk/client-ssm': '^src/secrets/aws-parameter-store\\.ts$',
   '@peculiar/x509': '^src/instance/development-ca[-.]',
   aws4: '^src/aws/signed-service\\.ts$',
+  'acme-client': '^src/instance/acme\\.ts$',
   'age-encryption': '^src/archive/age\\.ts$',
   commander: '^src/cli/',
   fflate: '^src/archive/zip\\.ts$',

@@ -16,6 +16,8 @@ import { asCodedError } from './errors.ts';
 import { certificateRows } from './instance/certificate-rows.ts';
 import { certificateUpkeep } from './instance/certificate-upkeep.ts';
 import type { DevelopmentCa, DevelopmentCaOptions } from './instance/development-ca.ts';
+import { instanceRates, resolveLimits } from './instance/instance-limits.ts';
+import { orderingElsewhere } from './instance/ordering.ts';
 import { instanceRegistry } from './instance/registry.ts';
 import { type InstanceServer, type InstanceServerOptions, startInstanceServer } from './instance/server.ts';
 import { hasDataKeys, type Keyring, keyring } from './keys/keyring.ts';
@@ -54,6 +56,8 @@ import type { Table } from './table/table.ts';
 
 export { type ArchiveKind, archiveKinds } from './archive/archive.ts';
 export { instanceCrnOf } from './instance/crn.ts';
+export { orderedKeys } from './instance/order-request.ts';
+export type { OrderingOptions } from './instance/ordering.ts';
 export type { KeptInstance } from './instance/registry.ts';
 // What the command line starts beside the program, so that it meets kinds only here.
 export type { Metrics } from './monitor/metrics.ts';
@@ -62,6 +66,7 @@ export { startReceiverServer } from './receiver/node-host.ts';
 export { type TlsFiles, tlsFiles } from './receiver/tls-files.ts';
 export { linkRecords } from './records/link-records.ts';
 export type {
+  DevelopmentCa,
   KeptDrill,
   LinkStatus,
   PassReport,
@@ -399,6 +404,13 @@ export async function openInstances(
     upkeepOf(instanceCrn: string) {
       const its = { table, sealer: keyringOf(instanceCrn), runtime, log, instanceCrn };
       return certificateUpkeep({ ...its, rows: certificateRows(its) });
+    },
+    /** Orders and renewals of an instance, as a command asks for them: a server of the same table carries them out. */
+    async ordersOf(instanceCrn: string) {
+      const resolved = resolveLimits((await registry.get(instanceCrn)).limits);
+      const its = { table, sealer: keyringOf(instanceCrn), runtime, log, instanceCrn };
+      const instance = { crn: instanceCrn, limits: resolved, rates: instanceRates(resolved, runtime.now) };
+      return orderingElsewhere({ ...its, instance, rows: certificateRows(its) });
     },
     /** Serves the instances of the registry, and others if asked. */
     serve: (

@@ -300,7 +300,85 @@ export const errorRegistry = {
   instance_not_configured: {
     ...request,
     status: 501,
-    remedy: 'Order and renew the certificate elsewhere, and import or reimport it here.',
+    remedy:
+      'Give certstandby instance run the ACME directory that issued the certificate, or another one (--acme-directory).',
+  },
+  instance_not_ordered: {
+    ...request,
+    status: 400,
+    remedy: 'Reimport it with a renewed certificate; only what was ordered here is renewed here.',
+  },
+  instance_not_issued: {
+    ...request,
+    status: 409,
+    remedy: 'Look at status and issuance_info: wait while it is pending; if it failed, mend the reason and renew it.',
+  },
+  instance_order_running: {
+    ...request,
+    status: 409,
+    remedy: 'Wait until issuance_info says valid or failed, 20 minutes at the most.',
+  },
+  instance_order_over: { ...request, status: 409, remedy: 'Look at issuance_info: the order has ended already.' },
+
+  // Certificate authorities: why an order or a renewal failed. They stand in issuance_info and in cert_order_failed, cert_renew_failed.
+  acme_unavailable: {
+    ...service,
+    retry: true,
+    applied: 'unknown',
+    remedy: 'Check that the ACME directory can be reached from here, and that its certificate is trusted.',
+  },
+  acme_limited: {
+    ...service,
+    retry: true,
+    applied: 'no',
+    remedy: 'The certificate authority limits orders. Wait as long as it says, and renew or order then.',
+  },
+  acme_refused: {
+    ...service,
+    retry: false,
+    applied: 'no',
+    remedy: 'The certificate authority refuses this order; read its reason (domain, CAA record, account).',
+  },
+  acme_challenge_failed: {
+    ...service,
+    retry: false,
+    applied: 'no',
+    remedy:
+      'The record was published, and the authority found something else. Do all name servers of the domain agree?',
+  },
+  acme_challenge_unpublished: {
+    ...service,
+    retry: false,
+    applied: 'no',
+    remedy:
+      'Nobody published the record in time. Check the DNS hook, or what answers cert_domain_validation_required, and --dns-server.',
+  },
+  acme_no_publisher: {
+    ...service,
+    retry: false,
+    applied: 'no',
+    remedy:
+      'Give certstandby instance run a DNS hook (--dns-hook), or make a url channel of version 4 or 5 that publishes the records.',
+  },
+  acme_hook_failed: {
+    ...service,
+    retry: true,
+    applied: 'unknown',
+    remedy:
+      'Run the DNS hook by hand: <hook> add _acme-challenge.<domain> <value>. It must exit with 0 within its time.',
+  },
+  acme_certificate_wrong: {
+    ...service,
+    retry: false,
+    applied: 'no',
+    remedy:
+      'What the authority issued was not taken; what was there before stays. Look at the cause, and ask the authority.',
+  },
+  acme_overdue: {
+    ...service,
+    retry: false,
+    applied: 'no',
+    remedy: 'The authority did not finish the order in 20 minutes. Renew or order it again later.',
   },
   instance_endpoint_forbidden: {
     ...request,

@@ -84,6 +84,15 @@ export const limits = {
   channelEndpointCharacters: 2048,
   /** Channels of one instance. */
   channels: 50,
+  /** Domains of one order (what Let's Encrypt takes), and characters of the first one, which is the common name (X.520). */
+  orderedDomains: 100,
+  commonNameCharacters: 64,
+  /** Orders that one server works on at the same moment. */
+  ordersAtOnce: 8,
+  /** Body of an answer of a certificate authority, in bytes. */
+  acmeAnswerBytes: 1024 * 1024,
+  /** Characters of the reason of a failed order that are kept. */
+  orderFailureCharacters: 1_000,
   /** Requests under way at once to one channel. */
   deliveriesAtOnce: 4,
   /** Notifications that wait for one channel; what is beyond goes straight to the dead letters. */

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { type Instances, openInstances } from '../compose.ts';
+import { createDevelopmentCa, type DevelopmentCa, type Instances, openInstances } from '../compose.ts';
 import { type Config, parseConfig } from '../config.ts';
 import type { Log } from '../log.ts';
 import type { Runtime } from '../runtime.ts';
@@ -16,6 +16,12 @@ export interface Embedded {
   readonly nextPort: number;
   /** Registers the callback URL as a notification channel of the primary. Writes the file that the README's `curl` lines source. */
   register(callbackUrl: string): Promise<void>;
+  /** Orders a certificate in the primary, or, where an earlier run has left one of this name, renews it. Its id. */
+  order(name: string, domains: readonly string[]): Promise<string>;
+  /** Renews a certificate of the primary with a new key. */
+  renewWithNewKey(id: string): Promise<void>;
+  /** The root of the authority that issues what is ordered in the primary, PEM. */
+  orderRoot(): Promise<string>;
   /** Writes the authorities that a drill is to trust. */
   trust(rootPems: readonly string[]): void;
   heading(receiverUrl: string): string;
@@ -45,8 +51,13 @@ export async function startEmbedded(options: {
 }): Promise<Embedded> {
   const { folder, runtime, log } = options;
   const port = options.port ?? firstPort;
-  const primary = await startSide('primary', port, { folder, runtime, log });
-  const backup = await startSide('backup', primary.port + 1, { folder, runtime, log }).catch(
+  let made: Promise<DevelopmentCa> | undefined;
+  const developmentCa = () => {
+    made ??= createDevelopmentCa({ name: 'Example Orders', now: runtime.now });
+    return made;
+  };
+  const primary = await startSide('primary', port, { folder, runtime, log, developmentCa });
+  const backup = await startSide('backup', primary.port + 1, { folder, runtime, log, developmentCa }).catch(
     async (thrown: unknown) => {
       await primary.close();
       throw thrown;
@@ -66,6 +77,10 @@ export async function startEmbedded(options: {
     config,
     link,
     nextPort: backup.port + 1,
+    order: primary.order,
+    renewWithNewKey: async (id) =>
+      void (await primary.call('POST', `/v1/certificate/${primary.segmentOf(id)}/renew`, { rotate_keys: true })),
+    orderRoot: async () => (await developmentCa()).rootPem,
     trust: (rootPems) => folder.write(authoritiesFile, rootPems.join('')),
     async register(callbackUrl) {
       folder.write(credentialsFile, credentials({ primary, backup, callbackUrl }));
@@ -103,7 +118,17 @@ type Side = Awaited<ReturnType<typeof startSide>>;
 async function startSide(
   side: keyof typeof sides,
   port: number,
-  { folder, runtime, log }: { readonly folder: OwnFolder; readonly runtime: Runtime; readonly log: Log },
+  {
+    folder,
+    runtime,
+    log,
+    developmentCa,
+  }: {
+    readonly folder: OwnFolder;
+    readonly runtime: Runtime;
+    readonly log: Log;
+    readonly developmentCa: () => Promise<DevelopmentCa>;
+  },
 ) {
   const apiKey = keptApiKey(folder, `${side}.apikey`);
   const crn = sides[side];
@@ -117,51 +142,90 @@ async function startSide(
   );
   // The pair is for trying things out: nobody is asked to keep its recovery texts. `instance create` shows the one it makes.
   for (const { recoveryText } of instances.made) recoveryText.wipe();
-  const server = await serveSide(instances, { side, apiKey, port }).catch(async (thrown: unknown) => {
+  const server = await serveSide(instances, { side, apiKey, port, developmentCa }).catch(async (thrown: unknown) => {
     await instances.close();
     throw thrown;
   });
-  const instanceUrl = `${server.url}/api/v1/instances/${encodeURIComponent(crn)}`;
+  const I = encodeURIComponent(crn);
+  const segmentOf = (id: string) => encodeURIComponent(`${crn.slice(0, -1)}certificate:${id}`);
+
+  /** One request as a client of the instance makes it. Paths are those after `/api`. */
+  async function call(method: string, path: string, body?: object): Promise<unknown> {
+    const token = await fetch(`${server.url}/identity/token`, {
+      method: 'POST',
+      body: new URLSearchParams({ grant_type: 'urn:ibm:params:oauth:grant-type:apikey', apikey: apiKey }),
+    });
+    const { access_token: bearer } = (await token.json()) as { access_token: string };
+    const answer = await fetch(`${server.url}/api${path}`, {
+      method,
+      headers: { authorization: `Bearer ${bearer}`, 'content-type': 'application/json' },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+    if (!answer.ok) throw new Error(`the ${side} refused ${method} ${path} with status ${answer.status}`);
+    return answer.json();
+  }
+
   return {
     ...server,
     crn,
     apiKey,
+    call,
+    segmentOf,
     async close(): Promise<void> {
       await server.close();
       await instances.close();
     },
+    async order(name: string, domains: readonly string[]): Promise<string> {
+      const found = await call('GET', `/v3/${I}/certificates/search?q=${encodeURIComponent(`"${name}"`)}`);
+      const { certificates } = found as {
+        certificates: readonly { readonly _id: string; readonly imported: boolean }[];
+      };
+      const earlier = certificates
+        .find(({ imported }) => !imported)
+        ?._id.split(':')
+        .at(-1);
+      const order = {
+        name,
+        description: 'made by certstandby up',
+        domains,
+        domain_validation_method: 'dns-01',
+        auto_renew_enabled: true,
+      };
+      const answer =
+        earlier === undefined
+          ? await call('POST', `/v1/${I}/certificates/order`, order)
+          : await call('POST', `/v1/certificate/${segmentOf(earlier)}/renew`, { rotate_keys: false });
+      return (answer as { _id: string })._id.split(':').at(-1) ?? '';
+    },
     /** Has notifications sent to this endpoint, and no longer to where earlier runs here were listening. */
     async notify(endpoint: string): Promise<void> {
-      const token = await fetch(`${server.url}/identity/token`, {
-        method: 'POST',
-        body: new URLSearchParams({ grant_type: 'urn:ibm:params:oauth:grant-type:apikey', apikey: apiKey }),
-      });
-      const { access_token: bearer } = (await token.json()) as { access_token: string };
-      const call = async (method: string, path: string, body?: object): Promise<unknown> => {
-        const answer = await fetch(`${instanceUrl}/notifications/${path}`, {
-          method,
-          headers: { authorization: `Bearer ${bearer}`, 'content-type': 'application/json' },
-          ...(body !== undefined && { body: JSON.stringify(body) }),
-        });
-        if (!answer.ok) throw new Error(`the primary refused ${method} ${path} with status ${answer.status}`);
-        return answer.json();
-      };
-      const channels = (await call('GET', 'channels')) as readonly { readonly id: string; readonly endpoint: string }[];
+      const at = `/v1/instances/${I}/notifications`;
+      const channels = (await call('GET', `${at}/channels`)) as readonly {
+        readonly id: string;
+        readonly endpoint: string;
+      }[];
       const path = new URL(endpoint).pathname;
       for (const { id, endpoint: other } of channels) {
-        if (other !== endpoint && new URL(other).pathname === path) await call('DELETE', id);
+        if (other !== endpoint && new URL(other).pathname === path) await call('DELETE', `${at}/${id}`);
       }
       if (channels.some(({ endpoint: other }) => other === endpoint)) return;
-      await call('PUT', 'channels', { type: 'url', endpoint, is_active: true });
+      await call('PUT', `${at}/channels`, { type: 'url', endpoint, is_active: true });
     },
   };
 }
 
 function serveSide(
   instances: Instances,
-  { side, apiKey, port }: { readonly side: keyof typeof sides; readonly apiKey: string; readonly port: number },
+  options: {
+    readonly side: keyof typeof sides;
+    readonly apiKey: string;
+    readonly port: number;
+    readonly developmentCa: () => Promise<DevelopmentCa>;
+  },
 ) {
+  const { side, apiKey, port, developmentCa } = options;
   return instances.serve({
+    ordering: { developmentCa },
     host: '127.0.0.1',
     port,
     nextFree: true,

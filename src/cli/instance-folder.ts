@@ -26,6 +26,18 @@ const settingsSchema = z.strictObject({
     }),
   ]),
   rootKeys: z.array(z.string()).check(z.minLength(1), z.maxLength(2)),
+  /** Who issues what is ordered, as the options of `instance run` say it; they come first. */
+  ordering: z.optional(
+    z.strictObject({
+      acmeDirectory: z.optional(z.string()),
+      acmeContact: z.optional(z.array(z.string())),
+      acmeCa: z.optional(z.string()),
+      acmeEabKeyId: z.optional(z.string()),
+      acmeEabKeyFile: z.optional(z.string()),
+      dnsHook: z.optional(z.string()),
+      dnsServer: z.optional(z.string()),
+    }),
+  ),
 });
 
 export type InstanceSettings = z.infer<typeof settingsSchema>;
@@ -39,7 +51,7 @@ export const defaultSettings: InstanceSettings = {
 
 const settingsFile = 'instances.json';
 /** The API key for root keys in Key Protect. */
-const keyProtectApiKey = 'KEY_PROTECT_API_KEY';
+export const keyProtectApiKey = 'KEY_PROTECT_API_KEY';
 
 export interface FolderOptions {
   readonly folder: string;

@@ -4,12 +4,13 @@ import { asCodedError, CodedError } from '../errors.ts';
 import { errorFields, jsonLog } from '../log.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { type FolderOptions, folderOption, openFolder, readSettings, rootKeysOf } from './instance-folder.ts';
+import { type OrderingCommandOptions, orderingOf, withOrderingOptions } from './instance-ordering.ts';
 import { interrupted } from './interrupt.ts';
 import { portNumber } from './options.ts';
 import type { Host } from './output.ts';
 import { every } from './schedule.ts';
 
-interface RunOptions extends FolderOptions {
+interface RunOptions extends FolderOptions, OrderingCommandOptions {
   readonly host: string;
   readonly port: number;
   readonly tlsCertificate?: string;
@@ -24,8 +25,23 @@ const settingsMs = 2_000;
 
 /** `certstandby instance run`. */
 export function instanceRunCommand(host: Host = process): Command {
-  return new Command('run')
+  return withOrderingOptions(serveOptions(new Command('run')))
     .description('serve the instances of a folder; logs JSON lines to stderr')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  certstandby instance run' +
+        '\n  certstandby instance run --host 0.0.0.0 --port 8443 --tls-certificate server.pem --tls-key server.key' +
+        '\n  certstandby instance run --acme-directory https://acme-v02.api.letsencrypt.org/directory --dns-hook ./dns-hook' +
+        '\n  curl -s http://127.0.0.1:8473/healthz      table, root keys, instances: 200 if all is well, else 503' +
+        '\n\nThe options about orders can stand in instances.json of the folder instead: "ordering": { "acmeDirectory": "...",' +
+        '\n"acmeContact": ["..."], "dnsHook": "...", "dnsServer": "..." }.' +
+        '\n\nSIGTERM or Ctrl-C stops it: requests under way are finished. A second signal ends it at once.',
+    )
+    .action((options: RunOptions) => run(options, host));
+}
+
+function serveOptions(command: Command): Command {
+  return command
     .addOption(folderOption())
     .option('--host <address>', 'address on which it listens', '127.0.0.1')
     .option('--port <number>', 'its port; 0 takes any free one', portNumber, 8473)
@@ -35,15 +51,7 @@ export function instanceRunCommand(host: Host = process): Command {
     )
     .option('--tls-key <file>', 'PEM: the private key of that certificate')
     .option('--behind-proxy', 'something in front of it ends TLS: plain HTTP is right off loopback too', false)
-    .addOption(new Option('--log <level>', 'the least that is logged').choices(logLevels).default('info'))
-    .addHelpText(
-      'after',
-      '\nExamples:\n  certstandby instance run' +
-        '\n  certstandby instance run --host 0.0.0.0 --port 8443 --tls-certificate server.pem --tls-key server.key' +
-        '\n  curl -s http://127.0.0.1:8473/healthz      table, root keys, instances: 200 if all is well, else 503' +
-        '\n\nSIGTERM or Ctrl-C stops it: requests under way are finished. A second signal ends it at once.',
-    )
-    .action((options: RunOptions) => run(options, host));
+    .addOption(new Option('--log <level>', 'the least that is logged').choices(logLevels).default('info'));
 }
 
 async function run(options: RunOptions, host: Host): Promise<void> {
@@ -55,6 +63,7 @@ async function run(options: RunOptions, host: Host): Promise<void> {
   }
   const { tlsFiles } = await import('../compose.ts');
   const tls = certificate !== undefined && key !== undefined ? tlsFiles({ certificate, key, log }) : undefined;
+  const ordering = orderingOf(options, { folder, settings: readSettings(folder), host });
   const instances = await openFolder(folder, host, log);
   try {
     let inForce = JSON.stringify(readSettings(folder)?.rootKeys);
@@ -64,6 +73,7 @@ async function run(options: RunOptions, host: Host): Promise<void> {
       port,
       behindProxy,
       instances: [],
+      ordering,
       ...(tls !== undefined && { tls }),
     });
     const following = every({ name: 'settings', periodMs: settingsMs, runtime, log }, async () => {
@@ -75,7 +85,7 @@ async function run(options: RunOptions, host: Host): Promise<void> {
       log('info', 'root_keys_changed', { rootKeys: instances.rootKeys() });
     });
     try {
-      log('info', 'started', { url: server.url });
+      log('info', 'started', { url: server.url, issues: ordering.acme?.directory ?? 'development certificates' });
       host.stdout.write(`${server.url}\n`);
       if (!stopping.aborted) await once(stopping, 'abort');
       log('info', 'stopping', errorFields(asCodedError(stopping.reason)));

@@ -3,6 +3,8 @@ import { instanceCheckCommand } from './instance-check.ts';
 import { instanceCreateCommand } from './instance-create.ts';
 import { instanceKeysCommand } from './instance-keys.ts';
 import { instanceListCommand } from './instance-list.ts';
+import { instanceOrderCommand } from './instance-order.ts';
+import { instanceRenewCommand } from './instance-renew.ts';
 import { instanceRewrapCommand } from './instance-rewrap.ts';
 import { instanceRotateDataKeyCommand } from './instance-rotate-data-key.ts';
 import { instanceRunCommand } from './instance-run.ts';
@@ -23,6 +25,8 @@ export function instanceCommand(host: Host = process): Command {
     instanceCreateCommand,
     instanceListCommand,
     instanceKeysCommand,
+    instanceOrderCommand,
+    instanceRenewCommand,
     instanceCheckCommand,
     instanceRotateDataKeyCommand,
     instanceRewrapCommand,

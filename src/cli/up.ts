@@ -6,7 +6,7 @@ import { compose, type Program, startReceiverServer } from '../compose.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { errorFields, jsonLog, type Log } from '../log.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
-import { demonstrate } from './demonstration.ts';
+import { demonstrate, demonstratedRows } from './demonstration.ts';
 import { drillEvery } from './drill-schedule.ts';
 import { type Embedded, startEmbedded } from './embedded.ts';
 import { type EventRow, type EventTable, eventTable } from './event-table.ts';
@@ -81,10 +81,7 @@ async function upEmbedded(embedded: Embedded, options: UpOptions, log: Log, stop
       await embedded.register(`${url}/callback/${embedded.link}`);
       process.stdout.write(embedded.heading(url));
       table.start();
-      const rows = await Promise.race([
-        demonstrate(primary, table, { now: runtime.now, trust: embedded.trust }),
-        stopped,
-      ]);
+      const rows = await Promise.race([demonstrate(primary, table, { now: runtime.now, embedded }), stopped]);
       if (typeof rows === 'string') return 'stop';
       if (options.once) {
         conclude(rows);
@@ -99,12 +96,12 @@ async function upEmbedded(embedded: Embedded, options: UpOptions, log: Log, stop
 /** The verdict of `--once`: the exit code, and a sentence. */
 function conclude(rows: readonly EventRow[]): void {
   const wrong = rows.filter(({ equal }) => !equal);
-  if (rows.length === 4 && wrong.length === 0) {
+  if (rows.length === demonstratedRows && wrong.length === 0) {
     process.stdout.write('\nEvery certificate read back from the backup equals the primary, private key included.\n');
     return;
   }
   process.stderr.write(
-    `\ncertstandby: ${4 - rows.length + wrong.length} of 4 events did not end as an equal copy in the backup\n`,
+    `\ncertstandby: ${demonstratedRows - rows.length + wrong.length} of ${demonstratedRows} events did not end as an equal copy in the backup\n`,
   );
   process.exitCode = 6;
 }

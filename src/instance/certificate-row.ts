@@ -23,8 +23,41 @@ export interface KeptFacts {
   readonly keyAlgorithm: string;
 }
 
+/** How the last order or renewal of a certificate goes, or went. */
+export interface Issuance {
+  /** The order, told from every other. */
+  readonly order: string;
+  readonly status: 'pending' | 'valid' | 'failed';
+  /** Why it failed: a code of the registry, and the reason in words. Empty otherwise. */
+  readonly code: string;
+  readonly info: string;
+  /** Whether the instance itself began it. */
+  readonly auto: boolean;
+  /** Epoch milliseconds. */
+  readonly orderedOn: number;
+}
+
+/** What is kept of a certificate that was ordered here, and of no other. Moments are epoch milliseconds. */
+export interface OrderedFields {
+  /** False for an ordered certificate, absent for others. */
+  readonly imported?: boolean | undefined;
+  readonly issuance?: Issuance | undefined;
+  readonly autoRenew?: boolean | undefined;
+  /** Whether the last renewal made a new key. */
+  readonly rotateKeys?: boolean | undefined;
+  /** The authority that issued what is in force. */
+  readonly authority?: string | undefined;
+  /** Whether somebody has downloaded what is in force. */
+  readonly downloaded?: boolean | undefined;
+  readonly issuedAt?: number | undefined;
+  /** Since a renewal: when the version before expires. */
+  readonly previousExpiresOn?: number | undefined;
+  /** Automatic renewals that failed in a row, and when the next one may be. */
+  readonly renewal?: { readonly failures: number; readonly retryAt: number } | undefined;
+}
+
 /** One certificate of the instance, without its content. */
-export interface CertificateRow extends KeptFacts {
+export interface CertificateRow extends KeptFacts, OrderedFields {
   readonly id: string;
   readonly state: 'live' | 'removed';
   readonly name: string;
@@ -53,7 +86,31 @@ const certificateSchema = z.object({
   expiresOn: z.number(),
   algorithm: z.string(),
   keyAlgorithm: z.string(),
+  imported: z.optional(z.boolean()),
+  issuance: z.optional(
+    z.object({
+      order: z.string(),
+      status: z.enum(['pending', 'valid', 'failed']),
+      code: z.string(),
+      info: z.string(),
+      auto: z.boolean(),
+      orderedOn: z.number(),
+    }),
+  ),
+  autoRenew: z.optional(z.boolean()),
+  rotateKeys: z.optional(z.boolean()),
+  authority: z.optional(z.string()),
+  downloaded: z.optional(z.boolean()),
+  issuedAt: z.optional(z.number()),
+  previousExpiresOn: z.optional(z.number()),
+  renewal: z.optional(z.object({ failures: z.number(), retryAt: z.number() })),
 });
+
+/** When a certificate expires that has been ordered and not issued yet: after every other. */
+export const notIssuedYet = 999_999_999_999_999;
+
+/** Whether there is a certificate, and not only an order for one. */
+export const isIssued = ({ expiresOn }: Pick<CertificateRow, 'expiresOn'>): boolean => expiresOn !== notIssuedYet;
 
 const sealedSchema = z.object({ sealed: z.string() });
 

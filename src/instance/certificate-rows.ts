@@ -10,7 +10,10 @@ import {
   decodeCertificate,
   decodeEntry,
   type ExpiryEntry,
+  isIssued,
   type KeptFacts,
+  notIssuedYet,
+  type OrderedFields,
   openContent,
   sealContent,
   sealedOf,
@@ -34,6 +37,9 @@ const preparedGoodMs = 10 * 60_000;
 
 /** What is known of a change before it is made: the certificate as it will be, and the version that the change will be. */
 export type ComingChange = Pick<CertificateRow, 'id' | 'name' | 'domains' | 'expiresOn' | 'version'>;
+
+/** Fields of a certificate's row that a change sets beside its content. */
+export type FurtherFields = Partial<Pick<CertificateRow, 'name' | 'description'> & OrderedFields>;
 
 /**
  * Further rows of a change, written before the certificate's row is: got ready, then written in the same moment as the content, so
@@ -89,16 +95,21 @@ export function certificateRows(context: {
     return row && decodeCertificate(row);
   }
 
-  /** One change against all others: read, decide, write if nobody was faster. Undefined if there is no such certificate. */
+  /**
+   * One change against all others: read, decide, write if nobody was faster. Undefined if there is no such certificate, or it was
+   * decided that there is nothing to change.
+   */
   async function change(
     id: string,
-    decide: (row: CertificateRow, version: number) => Promise<Decision>,
+    decide: (row: CertificateRow, version: number) => Promise<Decision | undefined>,
   ): Promise<{ readonly before: CertificateRow; readonly after: CertificateRow } | undefined> {
     for (let attempt = 1; attempt <= attempts; attempt++) {
       const before = await get(id);
       if (before?.state !== 'live') return undefined;
       const version = before.version + 1;
-      const { set, prepared } = await decide(before, version);
+      const decision = await decide(before, version);
+      if (decision === undefined) return undefined;
+      const { set, prepared } = decision;
       if (prepared !== undefined) checkInTime(prepared);
       const lastModified = Math.max(runtime.now(), before.lastModified + 1);
       const outcome = await table.update(
@@ -161,12 +172,13 @@ export function certificateRows(context: {
       return row?.state === 'live' ? row : undefined;
     },
 
-    /** The content in force, with the row that names it. */
+    /** The content in force, with the row that names it. Throws `instance_not_issued` for an order that has come to none yet. */
     async read(id: string): Promise<{ readonly row: CertificateRow; readonly pem: ContentPem } | undefined> {
       // Two reimports between the two reads remove the content that the row named; then the row names another.
       for (let attempt = 1; attempt <= attempts; attempt++) {
         const row = await get(id);
         if (row?.state !== 'live') return undefined;
+        if (!isIssued(row)) throw new CodedError('instance_not_issued', `certificate ${id} has not been issued`);
         const kept = await table.get(keys.content(id, row.content));
         if (kept === undefined) continue;
         return { row, pem: await openContent(sealer, id, row.content, sealedOf(kept)) };
@@ -220,18 +232,49 @@ export function certificateRows(context: {
       return decodeCertificate(outcome.row);
     },
 
-    /** Replaces the content and keeps the one before. `judge` may refuse by throwing. Undefined if there is no such certificate. */
+    /** Adds a certificate that was ordered, and has no content until it is issued. Throws `instance_full`. */
+    async reserve(
+      entry: Pick<CertificateRow, 'id' | 'name' | 'description' | 'domains' | 'keyAlgorithm'> & OrderedFields,
+      maximum: number,
+    ): Promise<CertificateRow> {
+      await places.take(maximum);
+      const { id, domains, ...given } = entry;
+      const content = `${String(1).padStart(10, '0')}-${runtime.newId()}`;
+      const place = { id, expiresOn: notIssuedYet, content };
+      await table.putIfAbsent(keys.entry(place), formatted({ ...place, version: 1, preparedAt: runtime.now() }));
+      const unknown = { issuer: '', serialNumber: '', beginsOn: 0, expiresOn: notIssuedYet, algorithm: '' };
+      const fields = { ...valuesOf(given), ...unknown, domains: [...domains], state: 'live', version: 1, content };
+      const outcome = await table.putIfAbsent(
+        keys.certificate(id),
+        formatted({ ...fields, lastModified: runtime.now() }),
+      );
+      if (outcome.row?.content !== content) throw new CodedError('internal', `the new id ${id} is taken`);
+      return decodeCertificate(outcome.row);
+    },
+
+    /**
+     * Replaces the content and keeps the one before. `judge` may refuse by throwing; `further` says what else is to be set. Undefined
+     * if there is no such certificate.
+     */
     async replaceContent(
       id: string,
       facts: KeptFacts,
       pem: ContentPem,
       judge: (row: CertificateRow) => void,
       along?: Along,
+      further: (row: CertificateRow) => FurtherFields = () => ({}),
     ): Promise<CertificateRow | undefined> {
       const changed = await change(id, async (row, version) => {
         judge(row);
         const prepared = await prepare({ ...row, ...facts, version }, pem, along);
-        const set = { ...facts, domains: [...facts.domains], content: prepared.content, previous: row.content };
+        const set = {
+          ...valuesOf(further(row)),
+          ...facts,
+          domains: [...facts.domains],
+          content: prepared.content,
+          // What was only ordered had no content.
+          ...(isIssued(row) && { previous: row.content }),
+        };
         return { set, prepared };
       });
       if (changed === undefined) return undefined;
@@ -255,6 +298,34 @@ export function certificateRows(context: {
     ): Promise<CertificateRow | undefined> {
       const changed = await change(id, async () => ({ set: texts }));
       return changed?.after;
+    },
+
+    /**
+     * Changes further fields of a certificate, as `decide` says of the row as it is. Undefined if there is no such certificate, or
+     * `decide` says that there is nothing to change. What it throws is thrown.
+     */
+    async alter(
+      id: string,
+      decide: (row: CertificateRow) => FurtherFields | undefined,
+      along?: Along,
+    ): Promise<CertificateRow | undefined> {
+      const changed = await change(id, async (row, version) => {
+        const set = decide(row);
+        if (set === undefined) return undefined;
+        await (await along?.({ ...row, ...set, version }))?.();
+        return { set: valuesOf(set) };
+      });
+      return changed?.after;
+    },
+
+    /** Notes that somebody has downloaded what is in force of an ordered certificate. No change of the certificate: its version stays. */
+    async noteDownload({ id, content, imported, downloaded }: CertificateRow): Promise<void> {
+      if (imported !== false || downloaded === true) return;
+      await table.update(
+        keys.certificate(id),
+        { set: { downloaded: true } },
+        { field: 'content', is: '=', to: content },
+      );
     },
 
     /** Removes a certificate with all that belongs to it, and finishes a removal that was interrupted. Undefined if there was none. */
@@ -306,6 +377,19 @@ export function certificateRows(context: {
 }
 
 export type CertificateRows = ReturnType<typeof certificateRows>;
+
+/** Fields as a table takes them. */
+function valuesOf(fields: FurtherFields): Readonly<Record<string, Value>> {
+  const { issuance, renewal, ...plain } = fields;
+  const given = Object.entries(plain).filter(
+    (entry): entry is [string, string | number | boolean] => entry[1] !== undefined,
+  );
+  return {
+    ...Object.fromEntries(given),
+    ...(issuance !== undefined && { issuance: { ...issuance } }),
+    ...(renewal !== undefined && { renewal: { ...renewal } }),
+  };
+}
 
 /** Whether this content got into the row: a table that asks again after a lost answer is refused by its own first write. */
 function holds(row: CertificateRow, content: string | undefined): boolean {

@@ -2,6 +2,7 @@ import { asCodedError, type CodedError } from '../errors.ts';
 import { errorFields, type Log } from '../log.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Row, Table } from '../table/table.ts';
+import { resealAccountKeys } from './acme-account.ts';
 import { certificateKeys, contentOfSort } from './certificate-keys.ts';
 import { decodeEntry, type ExpiryEntry, openContent, openFor, sealedOf } from './certificate-row.ts';
 import type { CertificateRows } from './certificate-rows.ts';
@@ -100,6 +101,7 @@ export function certificateUpkeep(context: {
       const unreadable: string[] = [];
       let resealed = 0;
       if (await resealSigningKey({ table, sealer, instanceCrn })) resealed += 1;
+      resealed += await resealAccountKeys({ table, sealer, instanceCrn });
       for await (const row of rowsOf('content', options.signal)) {
         try {
           if (await resealRow(row)) resealed += 1;
@@ -122,6 +124,8 @@ export function certificateUpkeep(context: {
           await work();
         } catch (thrown) {
           const error = asCodedError(thrown);
+          // An order that has come to no certificate yet has nothing to open.
+          if (error.code === 'instance_not_issued') return;
           if (!isUnreadable(error)) throw error;
           unreadable.set(id, error.message);
         }

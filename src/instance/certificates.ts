@@ -6,7 +6,14 @@ import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { Secret } from '../secret.ts';
 import { type CertificatePage, listCertificates } from './certificate-listing.ts';
-import { type CertificateRow, type ContentPem, checkContentSize, type KeptFacts } from './certificate-row.ts';
+import {
+  type CertificateRow,
+  type ContentPem,
+  checkContentSize,
+  type Issuance,
+  isIssued,
+  type KeptFacts,
+} from './certificate-row.ts';
 import type { CertificateRows } from './certificate-rows.ts';
 import { certificateCrn } from './crn.ts';
 import type { Announce } from './delivery.ts';
@@ -14,8 +21,8 @@ import { type Fields, invalid, memberOf, objectOf, optionalText, requiredText } 
 import type { Instance } from './instance.ts';
 import { parseListQuery, parseSearchQuery } from './list-query.ts';
 
-const nameCharacters = 256;
-const descriptionCharacters = 1024;
+export const nameCharacters = 256;
+export const descriptionCharacters = 1024;
 
 /** A certificate as the REST API shows it. Moments are epoch milliseconds. */
 interface CertificateObject {
@@ -23,16 +30,28 @@ interface CertificateObject {
   readonly name: string;
   readonly description: string;
   readonly domains: readonly string[];
-  readonly issuer: string;
-  readonly begins_on: number;
-  readonly expires_on: number;
-  readonly algorithm: string;
   readonly key_algorithm: string;
-  readonly serial_number: string;
   readonly imported: boolean;
-  readonly status: 'valid' | 'expired';
+  readonly status: 'valid' | 'expired' | 'pending' | 'failed';
   readonly has_previous: boolean;
   readonly last_modified: number;
+  // Once it was issued.
+  readonly issuer?: string;
+  readonly begins_on?: number;
+  readonly expires_on?: number;
+  readonly algorithm?: string;
+  readonly serial_number?: string;
+  // Of ordered ones.
+  readonly rotate_keys?: boolean;
+  readonly issuance_info?: {
+    readonly status: Issuance['status'];
+    readonly code: string;
+    readonly additional_info: string;
+    readonly auto: boolean;
+    readonly ordered_on: number;
+  };
+  readonly order_policy?: { readonly auto_renew_enabled: boolean };
+  readonly downloaded?: boolean;
 }
 
 /** A version that is no longer in force: nobody says when it was changed, and nothing is kept from before it. */
@@ -56,17 +75,26 @@ export function certificates(context: {
       name: row.name,
       description: row.description,
       domains: row.domains,
-      issuer: row.issuer,
-      begins_on: row.beginsOn,
-      expires_on: row.expiresOn,
-      algorithm: row.algorithm,
+      ...(isIssued(row) && {
+        issuer: row.issuer,
+        begins_on: row.beginsOn,
+        expires_on: row.expiresOn,
+        algorithm: row.algorithm,
+      }),
       key_algorithm: row.keyAlgorithm,
-      serial_number: row.serialNumber,
-      imported: true,
-      status: row.expiresOn < now() ? 'expired' : 'valid',
+      ...(isIssued(row) && { serial_number: row.serialNumber }),
+      imported: row.imported ?? true,
+      status: statusOf(row),
       has_previous: row.previous !== undefined,
       last_modified: row.lastModified,
+      ...(row.imported === false && orderedMembers(row)),
     };
+  }
+
+  /** A certificate that is there stays valid while it is renewed, and when that fails. */
+  function statusOf(row: CertificateRow): CertificateObject['status'] {
+    if (isIssued(row)) return row.expiresOn < now() ? 'expired' : 'valid';
+    return row.issuance?.status === 'failed' ? 'failed' : 'pending';
   }
 
   function pageFor({ certificates, next }: CertificatePage) {
@@ -81,6 +109,9 @@ export function certificates(context: {
   }
 
   return {
+    /** The certificate of a row. */
+    show: objectFor,
+
     /** Body: `{name, description?, data: {content, priv_key?, intermediate?}}`. */
     async import(body: unknown): Promise<CertificateObject> {
       const fields = objectOf(body);
@@ -106,7 +137,8 @@ export function certificates(context: {
 
     async download(id: string): Promise<CertificateObject & { readonly data: ContentPem }> {
       const { row, pem } = await found(rows.read(id), id);
-      return { ...objectFor(row), data: pem };
+      await rows.noteDownload(row);
+      return { ...objectFor(row), ...(row.imported === false && { downloaded: true }), data: pem };
     },
 
     /** The content before the one in force, and what that says of itself. Throws `instance_not_found` if there is none. */
@@ -161,6 +193,24 @@ export function certificates(context: {
   };
 }
 
+/** What Certificate Manager says of ordered certificates alone. */
+function orderedMembers({ rotateKeys = false, issuance, autoRenew = false, downloaded = false }: CertificateRow) {
+  return {
+    rotate_keys: rotateKeys,
+    ...(issuance !== undefined && {
+      issuance_info: {
+        status: issuance.status,
+        code: issuance.code,
+        additional_info: issuance.info,
+        auto: issuance.auto,
+        ordered_on: issuance.orderedOn,
+      },
+    }),
+    order_policy: { auto_renew_enabled: autoRenew },
+    downloaded,
+  };
+}
+
 export type Certificates = ReturnType<typeof certificates>;
 
 async function found<T>(asked: Promise<T | undefined>, id: string): Promise<T> {
@@ -198,7 +248,8 @@ function factsIn({ content, intermediate }: ContentPem): KeptFacts {
   return keptFacts(parseContent({ certificate: content, ...(intermediate !== undefined && { intermediate }) }));
 }
 
-function keptFacts(content: CertificateContent): KeptFacts {
+/** What goes into the row of a certificate of what its content says of itself. */
+export function keptFacts(content: CertificateContent): KeptFacts {
   const { domains, issuer, serial, notBefore, notAfter, signatureAlgorithm, keyAlgorithm } = factsOf(content);
   return {
     domains,

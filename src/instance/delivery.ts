@@ -8,8 +8,10 @@ import {
   type ChangeEvent,
   type ChannelEvent,
   certificateItem,
+  type DomainValidation,
   type EventItem,
   type InstanceEvent,
+  type ItemExtras,
   isFor,
   testItem,
 } from './events.ts';
@@ -23,7 +25,7 @@ const changeLookMs = 60_000;
  * Makes a change that is told to the channels: the notifications are on the table before the change is made, or it is not made. A
  * change that comes to `undefined` found nothing to change, and is not told.
  */
-export type Announce = <T>(type: ChangeEvent, change: (along: Along) => Promise<T>) => Promise<T>;
+export type Announce = <T>(type: ChangeEvent, change: (along: Along) => Promise<T>, extras?: ItemExtras) => Promise<T>;
 
 /**
  * Tells the channels of one instance what happened. A notification is a row on the table from before the change that it tells of is
@@ -141,11 +143,17 @@ export function delivery(
     send(notification, channel);
   }
 
-  const announce: Announce = async (type, change) => {
+  async function tellAll(event: InstanceEvent): Promise<number> {
+    const those = (await channels.list()).filter((channel) => channel.is_active && isFor(channel, event.type));
+    await Promise.all(those.map((channel) => tell(channel, event)));
+    return those.length;
+  }
+
+  const announce: Announce = async (type, change, extras = {}) => {
     let written: readonly { readonly notification: Pending; readonly channel: Channel }[] = [];
     const along: Along = async (coming) => {
       const before = written;
-      const item = certificateItem(instance.crn, coming);
+      const item = { ...certificateItem(instance.crn, coming), ...extras };
       const event = eventOf(type, [item]);
       const those = (await channels.list()).filter((channel) => channel.is_active && isFor(channel, type));
       written = those.map((channel) => ({
@@ -180,10 +188,15 @@ export function delivery(
 
     /** Tells every channel of this that wants to know; for events that no request makes. */
     async publish(type: InstanceEvent['type'], items: readonly EventItem[]): Promise<void> {
-      const event = eventOf(type, items);
-      const those = (await channels.list()).filter((channel) => channel.is_active && isFor(channel, type));
-      await Promise.all(those.map((channel) => tell(channel, event)));
+      await tellAll(eventOf(type, items));
     },
+
+    /** The same about a record that is to be published, or need no longer be. Answers how many channels were told. */
+    publishValidation: (
+      type: 'cert_domain_validation_required' | 'cert_domain_validation_completed',
+      item: EventItem,
+      validation: DomainValidation,
+    ): Promise<number> => tellAll({ ...eventOf(type, [item]), validation }),
 
     /** Tells one channel what happens to it, also if it is switched off. Resolves when that is on the table. */
     async tellChannel(type: ChannelEvent, channel: Channel): Promise<void> {

@@ -1,3 +1,4 @@
+import { isIssued } from './certificate-row.ts';
 import { certificateCrn } from './crn.ts';
 import type { ChannelVersion, Instance } from './instance.ts';
 
@@ -13,6 +14,13 @@ const eventKinds = {
   },
   cert_expired_reimport_required: { url: 1, slack: 1, text: 'These certificates have expired. Reimport them:' },
   cert_reimported: { url: 2, slack: 2, text: 'These certificates were reimported:' },
+  cert_issued: { url: 4, slack: 3, text: 'These certificates were issued:' },
+  cert_renewed: { url: 4, slack: 3, text: 'These certificates were renewed:' },
+  cert_order_failed: { url: 4, slack: 3, text: 'These certificates could not be ordered:' },
+  cert_renew_failed: { url: 4, slack: 3, text: 'These certificates could not be renewed:' },
+  // Of one domain, in a shape of their own; Slack is never told.
+  cert_domain_validation_required: { url: 4, slack: never, text: '' },
+  cert_domain_validation_completed: { url: 4, slack: never, text: '' },
   // Our own: Certificate Manager says nothing when a certificate is imported or deleted.
   cert_imported: { url: 5, slack: never, text: 'These certificates were imported:' },
   cert_deleted: { url: 5, slack: never, text: 'These certificates were deleted:' },
@@ -23,8 +31,22 @@ const eventKinds = {
 export type EventType = keyof typeof eventKinds;
 export const eventTypes = Object.keys(eventKinds) as readonly EventType[];
 
-/** What happens to one certificate by a request. */
-export type ChangeEvent = 'cert_imported' | 'cert_reimported' | 'cert_deleted';
+/** What happens to one certificate by a request, or by an order. */
+export type ChangeEvent =
+  | 'cert_imported'
+  | 'cert_reimported'
+  | 'cert_deleted'
+  | 'cert_issued'
+  | 'cert_renewed'
+  | 'cert_order_failed'
+  | 'cert_renew_failed';
+
+/** A record that proves to the authority whose a domain is. */
+export interface DomainValidation {
+  readonly domain: string;
+  readonly txt_record_name: string;
+  readonly txt_record_val: string;
+}
 
 /** What happens to a channel; told to it alone, also when it is switched off. */
 export type ChannelEvent = 'test_notification_channel' | 'notification_channel_saved';
@@ -40,15 +62,25 @@ export interface InstanceEvent {
   readonly at: number;
   /** The certificates concerned. Those of an event about expiry all expire on the same day, by UTC. */
   readonly items: readonly EventItem[];
+  /** Of an event about the validation of a domain alone. */
+  readonly validation?: DomainValidation | undefined;
+}
+
+/** What version 4 says of ordered certificates beside the rest. */
+export interface ItemExtras {
+  /** Why an order or a renewal failed. */
+  readonly additional_info?: string | undefined;
+  /** Whether the instance itself began a renewal. */
+  readonly auto_renewed?: boolean | undefined;
 }
 
 /** A certificate in a notification. The order of the members is the one that was seen in real ones. */
-export interface EventItem {
+export interface EventItem extends ItemExtras {
   readonly cert_crn: string;
   /** Comma separated. */
   readonly domains: string;
-  /** Epoch milliseconds; in the test event an ISO 8601 text, as it was seen. */
-  readonly expires_on: number | string;
+  /** Epoch milliseconds; in the test event an ISO 8601 text, as it was seen; absent while it has not been issued. */
+  readonly expires_on?: number | string | undefined;
   readonly name: string;
 }
 
@@ -79,7 +111,7 @@ export function certificateItem(
   return {
     cert_crn: certificateCrn(instanceCrn, certificate.id),
     domains: certificate.domains.join(','),
-    expires_on: certificate.expiresOn,
+    ...(isIssued(certificate) && { expires_on: certificate.expiresOn }),
     name: certificate.name,
   };
 }
@@ -96,28 +128,39 @@ export function testItem(instanceCrn: string, at: number): EventItem {
 
 /**
  * The claims of a notification in the payload version of a channel. 1 knows expiry alone, and so no type; 2 has types; 3 says of each
- * certificate when it expires; 4 knows ordered certificates, which changes nothing in these events. Up to there nothing tells two
- * events of the same content apart: 5, our own, has an id and a time.
+ * certificate when it expires; 4 knows ordered certificates, and the validation of their domains in a shape of its own. Up to there
+ * nothing tells two events of the same content apart: 5, our own, has an id and a time.
  */
 export function claimsOf(
   instance: Pick<Instance, 'crn' | 'channelVersion'>,
   event: InstanceEvent,
   version: ChannelVersion,
 ): Readonly<Record<string, unknown>> {
-  const items = event.items.map(({ cert_crn, domains, expires_on, name }) =>
-    version >= 3 ? { cert_crn, domains, expires_on, name } : { cert_crn, domains, name },
-  );
+  const items = event.items.map(({ cert_crn, domains, expires_on, name, ...extras }) => ({
+    cert_crn,
+    domains,
+    ...(version >= 3 && { expires_on }),
+    name,
+    ...(version >= 4 && extras),
+  }));
   const dated = version <= 2 || event.type === 'cert_about_to_expire_reimport_required';
   return {
     instance_crn: instance.crn,
     certificate_manager_url: `https://cloud.ibm.com/services/cloudcerts/${encodeURIComponent(instance.crn)}`,
     ...(version >= 2 && { event_type: event.type }),
     ...(dated && { expiry_date: expiryDay(event.items[0]?.expires_on ?? event.at) }),
-    [version === 1 ? 'expiring_certificates' : 'certificates']: items,
+    ...(event.validation === undefined
+      ? { [version === 1 ? 'expiring_certificates' : 'certificates']: items }
+      : validationClaims(event.items[0]?.cert_crn, event.validation)),
     version,
     latestVersion: instance.channelVersion,
     ...(version >= 5 && { event_id: event.id, event_time: event.at }),
   };
+}
+
+/** One domain of one certificate, and the record that is to be published, or need no longer be. */
+function validationClaims(certificateCRN: string | undefined, { domain, ...challenge }: DomainValidation) {
+  return { certificateCRN, domain_validation_method: 'dns-01', domain, challenge };
 }
 
 /** Midnight, by UTC, of the day of a moment. */
@@ -128,8 +171,10 @@ function expiryDay(moment: number | string): number {
 /** What a Slack channel gets: words for people, with the characters escaped that mean something there (Slack, "Formatting text"). */
 export function slackMessage(instance: Pick<Instance, 'crn'>, event: InstanceEvent): { readonly text: string } {
   const escaped = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
-  const line = ({ name, domains, expires_on, cert_crn }: EventItem) =>
-    `• ${escaped(name)} (${escaped(domains)}), expires ${new Date(expires_on).toISOString().slice(0, 10)}, ${cert_crn}`;
+  const line = ({ name, domains, expires_on, cert_crn, additional_info: why }: EventItem) => {
+    const expires = expires_on === undefined ? '' : `, expires ${new Date(expires_on).toISOString().slice(0, 10)}`;
+    return `• ${escaped(name)} (${escaped(domains)})${expires}, ${cert_crn}${why === undefined ? '' : `: ${escaped(why)}`}`;
+  };
   const lines = isChannelEvent(event.type) ? [] : event.items.map(line);
   return { text: [eventKinds[event.type].text, ...lines, instance.crn].join('\n') };
 }

@@ -9,6 +9,13 @@ export interface InstanceLimits {
   readonly reimportsPerMinute: number;
   /** Changes of name or description of one certificate in a minute. */
   readonly updatesPerMinute: number;
+  /** Orders in a minute, and in an hour; renewals that somebody asks for are counted apart. */
+  readonly ordersPerMinute: number;
+  readonly ordersPerHour: number;
+  /** Orders for one set of domains in a week; renewals that somebody asks for are counted apart. */
+  readonly ordersPerDomainsPerWeek: number;
+  /** Changes of the order policy of one certificate in a minute. */
+  readonly policyUpdatesPerMinute: number;
   /** Channels made in a minute. */
   readonly channelCreatesPerMinute: number;
   /** Changes of one channel in a minute. */
@@ -21,6 +28,10 @@ const certificateManagerLimits: InstanceLimits = {
   certificates: 1000,
   reimportsPerMinute: 5,
   updatesPerMinute: 5,
+  ordersPerMinute: 5,
+  ordersPerHour: 100,
+  ordersPerDomainsPerWeek: 5,
+  policyUpdatesPerMinute: 5,
   channelCreatesPerMinute: 5,
   channelUpdatesPerMinute: 5,
   channelTestsPerSecond: 1,
@@ -48,6 +59,9 @@ export function resolveLimits(options: LimitOptions = {}): InstanceLimits {
 export interface InstanceRates {
   readonly reimport: Taker;
   readonly update: Taker;
+  /** The key is `order` or `renewal`. */
+  readonly order: Taker;
+  readonly orderPolicy: Taker;
   readonly channelCreate: Taker;
   readonly channelUpdate: Taker;
   readonly channelTest: Taker;
@@ -58,9 +72,16 @@ export function instanceRates(limits: InstanceLimits, now: () => number): Instan
   const minute = 60_000;
   const taker = (what: string, count: number, windowMs: number) =>
     takeOrRefuse(rateLimit({ count, windowMs, now }), what, count, windowMs);
+  const orderInMinute = taker('orders, and as many renewals,', limits.ordersPerMinute, minute);
+  const orderInHour = taker('orders, and as many renewals,', limits.ordersPerHour, 60 * minute);
   return {
     reimport: taker('reimports of one certificate', limits.reimportsPerMinute, minute),
     update: taker('updates of one certificate', limits.updatesPerMinute, minute),
+    order(key) {
+      orderInHour(key);
+      orderInMinute(key);
+    },
+    orderPolicy: taker('changes of one order policy', limits.policyUpdatesPerMinute, minute),
     channelCreate: taker('new channels', limits.channelCreatesPerMinute, minute),
     channelUpdate: taker('updates of one channel', limits.channelUpdatesPerMinute, minute),
     channelTest: taker('tests of one channel', limits.channelTestsPerSecond, 1000),

@@ -46,10 +46,13 @@ const notificationFields = {
       z.object({
         cert_crn: z.string(),
         domains: z.string(),
-        expires_on: z.union([z.number(), z.string()]),
+        expires_on: z.optional(z.union([z.number(), z.string()])),
         name: z.string(),
+        additional_info: z.optional(z.string()),
+        auto_renewed: z.optional(z.boolean()),
       }),
     ),
+    validation: z.optional(z.object({ domain: z.string(), txt_record_name: z.string(), txt_record_val: z.string() })),
   }),
   change: z.optional(z.object({ id: z.string(), version: z.number() })),
   attempts: z.number(),
@@ -169,15 +172,21 @@ function decodeLetter(row: Row): DeadLetter & { readonly expiresAt: number } {
 }
 
 function fieldsOf({ channel, type, version, event, change, attempts }: Notification): Readonly<Record<string, Value>> {
-  const items = event.items.map((item) => ({ ...item }));
+  const { validation, ...rest } = event;
+  const items = event.items.map((item) => definedOf({ ...item }));
   return {
     channel,
     type,
     version,
-    event: { ...event, items },
+    event: { ...rest, items, ...(validation !== undefined && { validation: { ...validation } }) },
     attempts,
     ...(change !== undefined && { change: { ...change } }),
   };
+}
+
+/** A table takes nothing that is undefined. */
+function definedOf(fields: Readonly<Record<string, Value | undefined>>): Readonly<Record<string, Value>> {
+  return Object.fromEntries(Object.entries(fields).filter((entry): entry is [string, Value] => entry[1] !== undefined));
 }
 
 /** The id of a notification of an event of this moment: 15 digits, so that ids sort by it, and an id that nobody else has. */

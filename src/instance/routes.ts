@@ -1,19 +1,20 @@
-import { CodedError } from '../errors.ts';
 import type { AuditAction, AuditTarget } from './audit.ts';
 import type { Certificates } from './certificates.ts';
 import type { Channel, Channels } from './channels.ts';
 import { isInstanceCrn, parseCertificateCrn } from './crn.ts';
 import type { DeadLetters } from './dead-letters.ts';
 import type { Deliveries } from './delivery.ts';
-import { invalid, objectOf } from './fields.ts';
+import { invalid } from './fields.ts';
 import type { Instance, Role } from './instance.ts';
 import { parseQuery } from './list-query.ts';
+import type { Orders } from './orders.ts';
 import type { Repository } from './repository.ts';
 
 /** One instance with everything that works for it. */
 export interface Room {
   readonly instance: Instance;
   readonly certificates: Certificates;
+  readonly orders: Orders;
   readonly channels: Channels;
   readonly deliveries: Deliveries;
   readonly deadLetters: DeadLetters;
@@ -44,12 +45,6 @@ export interface Route {
   readonly role: Role | 'anyone';
   /** Answers 200 with what this returns. */
   readonly run: (call: Call) => unknown;
-}
-
-/** Orders and renewals take an account with a certificate authority, which no instance has yet. The same for every certificate, here or not. */
-async function notConfigured({ body }: Call): Promise<never> {
-  objectOf(await body());
-  throw new CodedError('instance_not_configured', 'ordering and renewal are not configured for this instance');
 }
 
 /** Whether a body switches something on. What is left out, or was never read, switches off. */
@@ -229,8 +224,9 @@ export const routes: readonly Route[] = [
     method: 'POST',
     path: '/v1/{I}/certificates/order',
     action: 'cloudcerts.certificate.order',
+    target: 'certificate',
     role: 'manager',
-    run: notConfigured,
+    run: async ({ room, body }) => room.certificates.show(await room.orders.order(await body())),
   },
   {
     name: 'renew',
@@ -239,7 +235,7 @@ export const routes: readonly Route[] = [
     action: 'cloudcerts.certificate.renew',
     target: 'certificate',
     role: 'manager',
-    run: notConfigured,
+    run: async ({ room, id, body }) => room.certificates.show(await room.orders.renew(id, await body())),
   },
   {
     name: 'order_policy',
@@ -248,7 +244,7 @@ export const routes: readonly Route[] = [
     action: (body) => `cloudcerts.certificate-order-autorenew.set-${isOn(body, 'auto_renew_enabled')}`,
     target: 'certificate',
     role: 'manager',
-    run: notConfigured,
+    run: async ({ room, id, body }) => room.orders.policy(id, await body()),
   },
 ];
 

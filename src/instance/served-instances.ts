@@ -15,6 +15,7 @@ import { callersOf, type FindCaller } from './iam.ts';
 import { type InstanceOptions, knownApiKeys, openInstance } from './instance.ts';
 import type { LimitOptions } from './instance-limits.ts';
 import { notificationRows } from './notification-rows.ts';
+import { type Ordering, type OrderingOptions, ordering } from './ordering.ts';
 import { createPoster } from './post.ts';
 import type { InstanceRegistry } from './registry.ts';
 import { repository } from './repository.ts';
@@ -36,18 +37,24 @@ export interface ServedOptions {
   readonly log: Log;
   readonly limits?: LimitOptions | undefined;
   readonly delivery?: Partial<DeliveryPolicy> | undefined;
+  readonly ordering?: OrderingOptions | undefined;
 }
 
 /** How often the registry is looked at, and an instance that could not be opened is tried again. */
 const refreshMs = 1_000;
 /** How often rows that interrupted imports have left behind are removed. */
 const tidyMs = 24 * 3_600_000;
-/** How often it is asked whether a new day has begun. */
+/** How often it is asked whether a new day has begun, or it is time to look for renewals. */
 const noticesMs = 60_000;
+/** How often orders are taken up that nobody works on: those of commands, and of processes that have ended. */
+const ordersMs = 5_000;
+/** How often certificates are looked for that are to be renewed by themselves. */
+const renewalsMs = 900_000;
 
 interface ServedRoom extends Room {
   readonly upkeep: CertificateUpkeep;
   readonly expiryNotices: ExpiryNotices;
+  readonly ordering: Ordering;
 }
 
 export interface ServedInstances {
@@ -134,8 +141,26 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
     await Promise.all([...rooms.values()].map((room) => room.expiryNotices.run()));
   }
 
+  const inEveryRoom = async (work: (room: ServedRoom) => Promise<unknown>) => {
+    const outcomes = await Promise.allSettled([...rooms.values()].map(work));
+    for (const outcome of outcomes) {
+      if (outcome.status === 'rejected') {
+        log('error', 'instance_task_failed', errorFields(asCodedError(outcome.reason)));
+      }
+    }
+  };
+  const takeUpOrders = () => inEveryRoom((room) => room.ordering.work.sweep());
+  let renewalsLookedAt = Number.NEGATIVE_INFINITY;
+  const renewByThemselves = async () => {
+    if (runtime.now() - renewalsLookedAt < renewalsMs) return;
+    renewalsLookedAt = runtime.now();
+    await inEveryRoom((room) => room.ordering.renewal.run());
+  };
+
   await refresh();
   const tasks = [
+    takeUpOrders().then(() => repeat(ordersMs, takeUpOrders, { runtime, log, signal: stop.signal })),
+    repeat(noticesMs, renewByThemselves, { runtime, log, signal: stop.signal }),
     repeat(refreshMs, refresh, { runtime, log, signal: stop.signal }),
     repeat(noticesMs, notifyOfExpiry, { runtime, log, signal: stop.signal }),
     repeat(tidyMs, tidy, { runtime, log, signal: stop.signal }),
@@ -152,6 +177,7 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
     async close() {
       stop.abort();
       await Promise.all(tasks);
+      await Promise.all([...rooms.values()].map((room) => room.ordering.work.close()));
       await Promise.all([...rooms.values()].map(({ deliveries }) => deliveries.close()));
     },
   };
@@ -192,8 +218,11 @@ async function openRoom(options: InstanceOptions, sealer: Sealer, context: Serve
     policy,
   });
   const { announce } = deliveries;
+  const itsOrdering = ordering({ ...its, instance, rows, deliveries, options: context.ordering ?? {} });
   return {
     instance,
+    orders: itsOrdering.orders,
+    ordering: itsOrdering,
     certificates: certificates({ instance, rows, now: runtime.now, announce }),
     channels: itsChannels,
     deliveries,

@@ -16,6 +16,7 @@ import { type Answer, errorAnswer, parseJson, readBody, send } from './http.ts';
 import { createIam, type Iam } from './iam.ts';
 import type { InstanceOptions } from './instance.ts';
 import type { LimitOptions } from './instance-limits.ts';
+import type { OrderingOptions } from './ordering.ts';
 import type { InstanceRegistry } from './registry.ts';
 import { findRoutes, type Route } from './routes.ts';
 import { type InstanceKeyring, type ServedInstances, servedInstances } from './served-instances.ts';
@@ -43,6 +44,8 @@ export interface InstanceServerOptions {
   /** For instances that do not say. */
   readonly limits?: LimitOptions;
   readonly delivery?: Partial<DeliveryPolicy>;
+  /** Who issues what is ordered; by default a certificate authority of this process, that nobody trusts. */
+  readonly ordering?: OrderingOptions;
 }
 
 export interface InstanceServer {

@@ -80,12 +80,17 @@ export function readPage(instance: InstanceCrn, body: string, from: ListPosition
   for (const item of parsed.data.certificates) {
     const metadata = metadataOf(instance, item);
     if (metadata === undefined) return undefined;
-    certificates.push(metadata);
+    if (!isOnlyOrdered(metadata)) certificates.push(metadata);
   }
   const { startWithDocId: document, startWithOrderByValue: value } = parsed.data.nextPageInfo;
   const ends = document === '' || value === '' || (document === from.document && value === from.value);
   const next: ListPosition = { page: from.page + 1, document, value };
   return { certificates, ...(!ends && { cursor: JSON.stringify(next) }) };
+}
+
+/** An order that has come to no certificate (yet) is listed too: there is nothing to copy of it, and when there is, an event says so. */
+function isOnlyOrdered({ status, notAfter }: CertificateMetadata): boolean {
+  return notAfter === undefined && (status === 'pending' || status === 'failed');
 }
 
 /** The position in a cursor that `readPage` gave; the beginning if there is none; `undefined` if it is something else. */

@@ -6,6 +6,8 @@ import { steps } from '../../src/cli/instance-rewrap.ts';
 import { runCommand, testHost } from '../support/command.ts';
 import { exchangeToken } from '../support/instance.ts';
 
+const acme = ['--acme-directory', 'https://acme.example.com/directory'];
+
 let folder: string;
 beforeEach(() => {
   folder = join(mkdtempSync(join(tmpdir(), 'certstandby-cli-instance-')), 'instances');
@@ -114,6 +116,64 @@ test('run serves until a signal comes; what is made meanwhile is served too', as
   host.signal('SIGTERM');
   expect(await running).toMatchObject({ code: 0, errors: '' });
 }, 20_000);
+
+test('order and renew begin what the running server carries out, and wait for it', async () => {
+  await run('create');
+  const host = testHost();
+  const running = runCommand(['instance', 'run', '--folder', folder, '--port', '0', '--log', 'error'], host);
+  while (host.output() === '') await new Promise((resolve) => setTimeout(resolve, 20));
+  const ordered = await run('order', 'shop.example.test', '*.shop.example.test', '--key', 'p-256');
+  expect(ordered).toMatchObject({ code: 0, errors: '' });
+  expect(ordered.output).toMatch(/^ordered as [0-9a-f]{32}\nshop\.example\.test: issued by Nobody trusts this/);
+  const [id = ''] = /[0-9a-f]{32}/.exec(ordered.output) ?? [];
+  const [on] = json((await run('renew', 'shop.example.test', '--auto-renew', 'on', '--json')).output);
+  expect(on).toEqual({ certificate: id, auto_renew_enabled: true });
+  const renewed = await run('renew', id, '--new-key', '--no-wait', '--json');
+  expect(renewed).toMatchObject({ code: 0, errors: '' });
+  expect(json(renewed.output)).toEqual([{ certificate: id, status: 'pending' }]);
+  expect(await run('renew', 'nothing.example.test')).toMatchObject({
+    code: 2,
+    errors: expect.stringContaining('there is no certificate of the name or id nothing.example.test'),
+  });
+  host.signal('SIGTERM');
+  expect(await running).toMatchObject({ code: 0, errors: '' });
+
+  // Without a server it waits for one; Ctrl-C ends the waiting alone.
+  const waiting = testHost();
+  const alone = runCommand(['instance', 'order', 'later.example.test', '--folder', folder], waiting);
+  while (!waiting.output().includes('ordered as')) await new Promise((resolve) => setTimeout(resolve, 20));
+  waiting.signal('SIGINT');
+  expect(await alone).toMatchObject({ code: 130, errors: expect.stringContaining('its order goes on') });
+  expect(json((await run('order', 'third.example.test', '--no-wait', '--json')).output)).toMatchObject([
+    { status: 'pending' },
+  ]);
+}, 40_000);
+
+test.each([
+  ['a directory that is no address', ['--acme-directory', 'letsencrypt'], 'letsencrypt is not an https address'],
+  ['a directory in the clear', ['--acme-directory', 'http://acme.example.com/'], 'is not an https address'],
+  ['a hook without a directory', ['--dns-hook', '/bin/true'], 'there is no --acme-directory'],
+  ['a hook that cannot be run', [...acme, '--dns-hook', 'package.json'], 'is no program that can be run'],
+  ['a contact that is none', [...acme, '--acme-contact', 'me'], 'me is not a mail address'],
+  ['a DNS server by name', [...acme, '--dns-server', 'dns.example.com'], 'is not an address such as'],
+  ['half of an account binding', [...acme, '--acme-eab-key-id', 'k'], 'go together'],
+  ['a key that is none', [...acme, '--acme-eab-key-id', 'k', '--acme-eab-key-file', 'package.json'], 'holds no key'],
+  ['a CA that is not there', [...acme, '--acme-ca', '/nowhere.pem'], '/nowhere.pem cannot be read'],
+])('run does not start with %s', async (_, options, says) => {
+  await run('create');
+  expect(await run('run', '--port', '0', ...options)).toMatchObject({ code: 3, errors: expect.stringContaining(says) });
+});
+
+test('what instances.json says about orders counts from its folder', async () => {
+  await run('create');
+  const file = join(folder, 'instances.json');
+  const ordering = { acmeDirectory: 'https://acme.example.com/directory', dnsHook: 'hook' };
+  writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), ordering }));
+  expect(await run('run', '--port', '0')).toMatchObject({
+    code: 3,
+    errors: expect.stringContaining(`the DNS hook ${join(folder, 'hook')} is no program`),
+  });
+});
 
 test('data keys are rotated and wrapped under another root key, and everything opens without the first one', async () => {
   await run('create');

@@ -42,18 +42,20 @@ async function run(...args: string[]) {
 
 /** The rows of the live table, as [event, certificate, fingerprints]. */
 const rowsOf = (output: string) =>
-  [...output.matchAll(/^(imported|reimported) +(.+?) {2,}\S+ +\S+ +\d+ ms +(\S+)$/gm)].map(
+  [...output.matchAll(/^(imported|reimported|issued|renewed) +(.+?) {2,}\S+ +\S+ +\d+ ms +(\S+)$/gm)].map(
     ([, event, name, outcome]) => [event, name, outcome],
   );
 
-test('up --once copies three certificates and a renewal, and says so; records and keys are its own to read', async () => {
+test('up --once copies what is imported, reimported, ordered and renewed, and says so; records and keys are its own to read', async () => {
   const { code, output, errors } = await run('up', '--once', '--port', '0');
   expect(errors).toBe('');
   expect(rowsOf(output).sort()).toEqual([
     ['imported', 'api', 'equal'],
     ['imported', 'apps wildcard', 'equal'],
     ['imported', 'shop', 'equal'],
+    ['issued', 'checkout', 'equal'],
     ['reimported', 'shop', 'equal'],
+    ['renewed', 'checkout', 'equal'],
   ]);
   expect(output).toContain('Every certificate read back from the backup equals the primary, private key included.');
   expect(code).toBe(0);
@@ -71,12 +73,14 @@ test('started again it keeps its records and credentials; beside a running one i
   const first = start(['up', '--port', '0']);
   await expect.poll(() => first.output(), { timeout: 15_000 }).toContain('Ctrl-C stops');
   expect(readFileSync(join(folder, '.certstandby', 'primary.apikey'), 'utf8')).toBe(kept);
-  // The certificates of the run before are there, and so they are reimported.
+  // The certificates of the run before are there, and so they are reimported and renewed.
   expect(rowsOf(first.output()).sort()).toEqual([
     ['reimported', 'api', 'equal'],
     ['reimported', 'apps wildcard', 'equal'],
     ['reimported', 'shop', 'equal'],
     ['reimported', 'shop', 'equal'],
+    ['renewed', 'checkout', 'equal'],
+    ['renewed', 'checkout', 'equal'],
   ]);
 
   const second = await run('up', '--once', '--port', '0');
@@ -85,11 +89,11 @@ test('started again it keeps its records and credentials; beside a running one i
 
   const config = join('.certstandby', 'certstandby.yaml');
   const compared = await run('reconcile', '--config', config);
-  expect(compared.output).toContain('main: 3 certificates in the primary, 3 included; nothing to look at');
+  expect(compared.output).toContain('main: 4 certificates in the primary, 4 included; nothing to look at');
   expect(compared.output).toContain('every included certificate is equal in the backup');
   expect(compared.code).toBe(0);
   const drilled = await run('drill', '--config', config);
-  expect(drilled.output).toMatch(/^main: 3 of 3 copies served, of 3 kept, in /);
+  expect(drilled.output).toMatch(/^main: 4 of 4 copies served, of 4 kept, in /);
   expect(drilled.code).toBe(0);
 
   first.child.kill('SIGTERM');

@@ -92,6 +92,7 @@ const faults: readonly (readonly [string, string, ...string[]])[] = [
   ['src/planted-aws.ts', `import '@aws-sdk/client-dynamodb';`, 'package-aws-sdk-client-dynamodb'],
   ['src/planted-kms.ts', `import '@aws-sdk/client-kms';`, 'package-aws-sdk-client-kms'],
   ['src/planted-x509.ts', `import '@peculiar/x509';`, 'package-peculiar-x509'],
+  ['src/instance/planted-acme.ts', `await import('acme-client');`, 'package-acme-client'],
   ['src/planted-age.ts', `import 'age-encryption';`, 'package-age-encryption'],
   ['src/planted-zip.ts', `import 'fflate';`, 'package-fflate'],
   ['src/planted-tar.ts', `import 'tar-stream';`, 'package-tar-stream'],

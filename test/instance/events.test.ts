@@ -24,6 +24,54 @@ const frame = { instance_crn: instanceCrn, certificate_manager_url: url };
 const shortItem = { cert_crn: crn, domains: 'a.example.test,b.example.test', name: 'shop' };
 const longItem = { ...shortItem, expires_on: expiresOn };
 
+describe('ordered certificates', () => {
+  const failed: InstanceEvent = {
+    ...event('cert_renew_failed'),
+    items: [{ ...longItem, additional_info: 'the authority <limits>', auto_renewed: true }],
+  };
+
+  test('4 says why one failed and whether it was renewed by itself; earlier versions are not told', () => {
+    expect(claimsOf(instance, failed, 4)).toStrictEqual({
+      ...frame,
+      event_type: 'cert_renew_failed',
+      certificates: [{ ...longItem, additional_info: 'the authority <limits>', auto_renewed: true }],
+      version: 4,
+      latestVersion: 5,
+    });
+    for (const type of ['cert_issued', 'cert_renewed', 'cert_order_failed', 'cert_renew_failed'] as const) {
+      const told = ([1, 2, 3, 4, 5] as const).filter((version) => isFor({ type: 'url', version }, type));
+      expect([type, told]).toEqual([type, [4, 5]]);
+      expect(([1, 2, 3] as const).filter((version) => isFor({ type: 'slack', version }, type))).toEqual([3]);
+    }
+    expect(slackMessage(instance, failed).text).toContain(`expires 2030-06-15, ${crn}: the authority &lt;limits&gt;`);
+  });
+
+  test('one that was never issued has no expiry to tell', () => {
+    const { expires_on: _, ...unissued } = longItem;
+    const order = { ...event('cert_order_failed'), items: [{ ...unissued, additional_info: 'refused' }] };
+    expect(claimsOf(instance, order, 4).certificates).toEqual([{ ...unissued, additional_info: 'refused' }]);
+    expect(slackMessage(instance, order).text).toContain(`(a.example.test,b.example.test), ${crn}: refused`);
+  });
+
+  test.each(['cert_domain_validation_required', 'cert_domain_validation_completed'] as const)(
+    '%s has a shape of its own, and no list of certificates',
+    (type) => {
+      const validation = { domain: 'a.example.test', txt_record_name: '_acme-challenge', txt_record_val: 'proof' };
+      expect(claimsOf(instance, { ...event(type), validation }, 4)).toStrictEqual({
+        ...frame,
+        event_type: type,
+        certificateCRN: crn,
+        domain_validation_method: 'dns-01',
+        domain: 'a.example.test',
+        challenge: { txt_record_name: '_acme-challenge', txt_record_val: 'proof' },
+        version: 4,
+        latestVersion: 5,
+      });
+      expect(([1, 2, 3] as const).filter((version) => isFor({ type: 'slack', version }, type))).toEqual([]);
+    },
+  );
+});
+
 describe('payload versions', () => {
   const aboutToExpire = event('cert_about_to_expire_reimport_required');
   const reimported = event('cert_reimported');

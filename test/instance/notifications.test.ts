@@ -65,7 +65,7 @@ function quickRuntime(): { runtime: Runtime; waits: number[] } {
     now: () => Date.UTC(2030, 0, 2, 3, 4, 5, 6),
     random: () => 0.6,
     async wait(milliseconds, signal) {
-      if ([1000, 60_000, 86_400_000].includes(milliseconds)) return systemRuntime.wait(milliseconds, signal);
+      if ([1000, 5000, 60_000, 86_400_000].includes(milliseconds)) return systemRuntime.wait(milliseconds, signal);
       waits.push(milliseconds);
     },
   };

@@ -57,7 +57,7 @@ const quick: Runtime = {
   ...systemRuntime,
   random: () => 0.6,
   async wait(milliseconds, signal) {
-    if ([1000, 60_000, 86_400_000].includes(milliseconds)) await systemRuntime.wait(milliseconds, signal);
+    if ([1000, 5000, 60_000, 86_400_000].includes(milliseconds)) await systemRuntime.wait(milliseconds, signal);
   },
 };
 

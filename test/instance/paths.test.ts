@@ -88,16 +88,17 @@ test('another method of a path is refused, with those that there are', async () 
   expect([channels.status, channels.headers.get('allow')]).toEqual([405, 'GET, PUT']);
 });
 
-test('ordering and renewal say that they are not configured', async () => {
+test('what was imported is neither renewed nor has an order policy; an order of nothing is refused', async () => {
   const api = await clientOf(instance);
   const [I, C] = [segment(instance.crn), segment(certificate)];
+  const order = await api('POST', `/v1/${I}/certificates/order`, {});
+  expect([order.status, order.body.code]).toEqual([400, 'instance_request_invalid']);
   const answers = [
-    await api('POST', `/v1/${I}/certificates/order`, {}),
     await api('POST', `/v1/certificate/${C}/renew`, { rotate_keys: false }),
     await api('PUT', `/v1/certificate/${C}/order/policy`, {}),
   ];
   for (const { status, body } of answers) {
-    expect([status, body.code]).toEqual([501, 'instance_not_configured']);
-    expect(body.message).toContain('not configured for this instance. Order and renew the certificate elsewhere');
+    expect([status, body.code]).toEqual([400, 'instance_not_ordered']);
+    expect(body.message).toContain('was imported, not ordered. Reimport it');
   }
 });

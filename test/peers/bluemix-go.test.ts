@@ -126,15 +126,42 @@ describe.skipIf(go === undefined)("IBM's Go client (bluemix-go, certificatemanag
     expect(listed.toSorted()).toEqual(made.toSorted());
   });
 
-  it('is told what is wrong with a request, and what is not configured', async () => {
+  it('orders, waits until it is valid, renews with a new key, and switches automatic renewal on and off', async () => {
+    const order = {
+      name: 'ordered',
+      domains: ['shop.example.test'],
+      domain_validation_method: 'dns-01',
+      algorithm: 'sha256WithRSAEncryption',
+      issuer: "Let's Encrypt",
+    };
+    const { value: ordered } = await call('order', { Crn: instance.crn, Order: order });
+    expect(ordered).toMatchObject({ status: 'pending', imported: false, issuance_info: { status: 'pending' } });
+    const Crn: string = ordered._id;
+    const standing = async () => (await call('metadata', { Crn })).value;
+    await expect.poll(async () => (await standing()).status).toBe('valid');
+    const first = (await call('download', { Crn })).value;
+    expect(first.data.priv_key).toContain('PRIVATE KEY');
+    expect((await call('renew', { Crn, Renew: { rotate_keys: true } })).value.rotate_keys).toBe(true);
+    await expect.poll(async () => (await standing()).has_previous).toBe(true);
+    expect((await call('download', { Crn })).value.data.priv_key).not.toBe(first.data.priv_key);
+    const policy = async (on: boolean) => (await call('policy', { Crn, Policy: { auto_renew_enabled: on } })).value;
+    expect(await policy(true)).toEqual({ auto_renew_enabled: true });
+    expect((await standing()).order_policy).toEqual({ auto_renew_enabled: true });
+    // The client leaves false out of what it sends, and of what it says.
+    expect(await policy(false)).toEqual({});
+    expect((await standing()).order_policy).toEqual({});
+    await call('delete', { Crn });
+  });
+
+  it('is told what is wrong with a request', async () => {
     const [one, other] = [dataOf(await testCertificate()), dataOf(await testCertificate())];
     const mismatch = { ...one, priv_key: other.priv_key };
     const refused = await call('import', { Crn: instance.crn, Import: { name: 'x', description: '', data: mismatch } });
     expect(refused.status).toBe(400);
     expect(refused.error).toContain('certificate_key_mismatch');
     expect(refused.error).toContain('Import the private key that belongs to this certificate.');
-    const order = { name: 'x', domains: ['shop.example.test'], domain_validation_method: 'dns-01' };
-    expect((await call('order', { Crn: instance.crn, Order: order })).status).toBe(501);
+    const order = { name: 'x', domains: ['shop.example.test'], domain_validation_method: 'http-01' };
+    expect((await call('order', { Crn: instance.crn, Order: order })).status).toBe(400);
     // A role is missing: the client fetches a new token, tries once more, and gives up.
     const foreign = instance.crn.replace('11111111', '00000000');
     expect((await call('list', { Crn: foreign })).error).toContain('instance_forbidden');

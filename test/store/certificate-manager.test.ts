@@ -354,6 +354,33 @@ describe('paging', () => {
     expect((await storeAt().list({})).cursor).toBeUndefined();
   });
 
+  it('passes over orders that have come to no certificate yet, and over no others', async () => {
+    const { expires_on: _, ...unissued } = shown;
+    const ordered = (name: string, status: string) => ({
+      ...unissued,
+      _id: `${stem}:certificate:${name}`,
+      name,
+      status,
+    });
+    server.answers({
+      body: {
+        certificates: [
+          ordered('1', 'pending'),
+          shown,
+          ordered('2', 'failed'),
+          ordered('3', 'valid'),
+          { ...shown, status: 'pending' },
+        ],
+      },
+    });
+    const { certificates } = await storeAt().list({});
+    expect(certificates.map((one) => [one.id, one.status])).toEqual([
+      [id, 'valid'],
+      ['3', 'valid'],
+      [id, 'pending'],
+    ]);
+  });
+
   it('ends with a cursor that does not move', async () => {
     const next = { startWithDocId: certificateCrn, startWithOrderByValue: '5' };
     server.answers(page(next), page(next));

@@ -23,6 +23,7 @@ type call struct {
 	Reimport  models.CertificateReimportData
 	Update    models.CertificateMetadataUpdate
 	Order     models.CertificateOrderData
+	Renew     models.CertificateRenewData
 	Policy    models.OrderPolicy
 }
 
@@ -51,6 +52,8 @@ func run(api certificatemanager.Certificate, c call) (any, error) {
 		return nil, api.DeleteCertificate(c.Crn)
 	case "order":
 		return api.OrderCertificate(c.Crn, c.Order)
+	case "renew":
+		return api.RenewCertificate(c.Crn, c.Renew)
 	case "policy":
 		return api.UpdateOrderPolicy(c.Crn, c.Policy)
 	}

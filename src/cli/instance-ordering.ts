@@ -1,0 +1,139 @@
+import { readFileSync, statSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import type { OrderingOptions } from '../compose.ts';
+import { CodedError } from '../errors.ts';
+import { Secret } from '../secret.ts';
+import { type InstanceSettings, keyProtectApiKey } from './instance-folder.ts';
+import type { Host } from './output.ts';
+
+/** Options of `instance run` about orders; each can stand in `instances.json` too, below `ordering`. */
+export interface OrderingCommandOptions {
+  readonly acmeDirectory?: string;
+  readonly acmeContact?: readonly string[];
+  readonly acmeCa?: string;
+  readonly acmeEabKeyId?: string;
+  readonly acmeEabKeyFile?: string;
+  readonly dnsHook?: string;
+  readonly dnsServer?: string;
+}
+
+export function withOrderingOptions(command: Command): Command {
+  return command
+    .option(
+      '--acme-directory <url>',
+      'the ACME directory of the authority that issues what is ordered; giving it accepts its terms of service (default: a development authority that nobody trusts)',
+    )
+    .option('--acme-contact <addresses...>', 'mail addresses that the authority may write to')
+    .option(
+      '--acme-ca <file>',
+      'PEM: what the certificate of the directory itself is checked against, if the authority is your own',
+    )
+    .option(
+      '--acme-eab-key-id <id>',
+      'binds the account to the one that you have with the authority: the id of the key it gave',
+    )
+    .option('--acme-eab-key-file <file>', 'that key, base64url, in its first line')
+    .option(
+      '--dns-hook <program>',
+      'publishes the records that prove domains: called with add or remove, the name of the record, and its value (default: whoever answers cert_domain_validation_required)',
+    )
+    .option(
+      '--dns-server <address>',
+      'the DNS server that is asked whether a record is published: 10.0.0.53, or 127.0.0.1:8053 (default: those of the domain)',
+    );
+}
+
+/**
+ * Who issues, and how domains are proven: by these options, else by the settings of the folder, whose paths count from it.
+ * Throws `configuration_invalid`.
+ */
+export function orderingOf(
+  options: OrderingCommandOptions,
+  {
+    folder,
+    settings,
+    host,
+  }: { readonly folder: string; readonly settings: InstanceSettings | undefined; readonly host: Host },
+): OrderingOptions {
+  const kept = settings?.ordering ?? {};
+  const path = (given: string | undefined, inFolder: string | undefined) =>
+    given === undefined ? inFolder && resolve(folder, inFolder) : resolve(given);
+  const directory = options.acmeDirectory ?? kept.acmeDirectory;
+  const contact = options.acmeContact ?? kept.acmeContact ?? [];
+  const trust = path(options.acmeCa, kept.acmeCa);
+  const eabKeyId = options.acmeEabKeyId ?? kept.acmeEabKeyId;
+  const eabKeyFile = path(options.acmeEabKeyFile, kept.acmeEabKeyFile);
+  const hook = path(options.dnsHook, kept.dnsHook);
+  const dnsServer = options.dnsServer ?? kept.dnsServer;
+  const others = [contact[0], trust, eabKeyId, eabKeyFile, hook, dnsServer];
+  if (directory === undefined && others.some((given) => given !== undefined)) {
+    throw invalid('there is no --acme-directory for which the other options about orders would count');
+  }
+  if ((eabKeyId === undefined) !== (eabKeyFile === undefined)) {
+    throw invalid('--acme-eab-key-id and --acme-eab-key-file go together');
+  }
+  if (dnsServer !== undefined) checkServer(dnsServer);
+  return {
+    ...(directory !== undefined && {
+      acme: {
+        directory: checkedDirectory(directory),
+        contact: contact.map(mailto),
+        ...(trust !== undefined && { trust: readText(trust) }),
+        ...(eabKeyId !== undefined &&
+          eabKeyFile !== undefined && { eab: { keyId: eabKeyId, key: readEabKey(eabKeyFile) } }),
+      },
+    }),
+    ...(hook !== undefined && { dnsHook: { command: checkedHook(hook), env: hookEnvironment(host) } }),
+    ...(dnsServer !== undefined && { dnsServer }),
+  };
+}
+
+function checkedDirectory(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const local = url !== undefined && /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
+  if (url?.protocol === 'https:' || (local && url.protocol === 'http:')) return text;
+  throw invalid(`the ACME directory ${text} is not an https address`);
+}
+
+function mailto(text: string): string {
+  if (!/^[^\s@,?]+@[^\s@,?]+$/.test(text)) throw invalid(`the ACME contact ${text} is not a mail address`);
+  return `mailto:${text}`;
+}
+
+function checkServer(text: string): void {
+  const [, bracketed, v4] = /^(?:\[([\da-fA-F:]+)\]|([\d.]+))(?::\d{1,5})?$/.exec(text) ?? [];
+  if (isIP(text) !== 0 || isIP(bracketed ?? v4 ?? '') !== 0) return;
+  throw invalid(`the DNS server ${text} is not an address such as 10.0.0.53 or 127.0.0.1:8053`);
+}
+
+function checkedHook(path: string): string {
+  const file = statSync(path, { throwIfNoEntry: false });
+  if (file?.isFile() === true && (file.mode & 0o111) !== 0) return path;
+  throw invalid(`the DNS hook ${path} is no program that can be run here`);
+}
+
+function readEabKey(path: string): Secret {
+  const key = readText(path).trim();
+  if (/^[\w-]{16,}$/.test(key)) return new Secret(key);
+  throw invalid(`the file ${path} holds no key as base64url`);
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw invalid(`the file ${path} cannot be read`, cause);
+  }
+}
+
+/** The hook gets what this process has, its own credentials for the DNS service among that; not what opens the root key. */
+function hookEnvironment({ env }: Pick<Host, 'env'>): Readonly<Record<string, string | undefined>> {
+  const { [keyProtectApiKey]: _, ...rest } = env;
+  return rest;
+}
+
+function invalid(message: string, cause?: unknown): CodedError {
+  return new CodedError('configuration_invalid', message, { ...(cause !== undefined && { cause }) });
+}

@@ -1,0 +1,77 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { CodedError } from '../errors.ts';
+
+/** A command that whoever runs the instance has given to change records in DNS. */
+export interface DnsHookOptions {
+  /** A program; no shell looks at it. */
+  readonly command: string;
+  /** Its environment, with the credentials that it needs. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** How long one run may take. Default two minutes. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/**
+ * Runs `<command> add|remove <record name> <value>`. `add` must leave other values under the same name alone: a domain and its wildcard
+ * have theirs there at the same time. Resolves when it has exited with 0; throws `acme_hook_failed` when it did not, or was not done in
+ * its time: it is killed then, with whatever it has started.
+ */
+export type DnsHook = (action: 'add' | 'remove', name: string, value: string, signal?: AbortSignal) => Promise<void>;
+
+const defaultTimeoutMs = 120_000;
+/** The end of what it says on stderr, which is kept for the message. */
+const errorCharacters = 300;
+
+export function dnsHook({ command, env, timeoutMs = defaultTimeoutMs }: DnsHookOptions): DnsHook {
+  return async (action, name, value, signal) => {
+    const what = `${command} ${action} ${name}`;
+    // In a group of its own: what it has started must not outlive it.
+    const child = spawn(command, [action, name, value], {
+      env: env as NodeJS.ProcessEnv,
+      stdio: ['ignore', 'ignore', 'pipe'],
+      detached: true,
+    });
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said = (said + text).slice(-errorCharacters);
+    });
+    const ending = AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(signal === undefined ? [] : [signal])]);
+    const kill = () => {
+      killGroup(child.pid);
+      child.stderr.destroy();
+    };
+    ending.addEventListener('abort', kill, { once: true });
+    if (ending.aborted) kill();
+    try {
+      const [code, by] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
+      if (signal?.aborted === true) throw failed(`${what} was stopped`);
+      if (ending.aborted) throw failed(`${what} was not done in ${timeoutMs / 1000} s`);
+      if (code !== 0) throw failed(`${what} ended with ${code ?? by}${lastWords(said)}`);
+    } catch (thrown) {
+      if (thrown instanceof CodedError) throw thrown;
+      throw failed(`${what} cannot be run (${(thrown as NodeJS.ErrnoException).code})`, thrown);
+    } finally {
+      ending.removeEventListener('abort', kill);
+      child.stderr.destroy();
+    }
+  };
+}
+
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // It has ended.
+  }
+}
+
+function lastWords(said: string): string {
+  const line = said.replace(/\p{C}+/gu, ' ').trim();
+  return line === '' ? '' : `: ${line}`;
+}
+
+function failed(message: string, cause?: unknown): CodedError {
+  return new CodedError('acme_hook_failed', message, { ...(cause !== undefined && { cause }) });
+}

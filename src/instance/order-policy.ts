@@ -1,0 +1,27 @@
+/** How patiently orders are carried out. */
+export interface OrderPolicy {
+  /** An order that is not done after so long has failed. */
+  readonly orderMs: number;
+  /** How long the record of a challenge may take to appear in DNS. */
+  readonly challengeMs: number;
+  /** The pause between two looks at something that somebody else is at work on. */
+  readonly lookMs: number;
+  /** The first wait after a failure is up to this, each further one up to twice as long as the one before. */
+  readonly firstWaitMs: number;
+  readonly longestWaitMs: number;
+  /** After so long without a word of its holder an order is taken by another process. */
+  readonly leaseMs: number;
+  /** The wait after a first automatic renewal that failed; each further one is four times as long, a day at the most. */
+  readonly retryRenewalMs: number;
+}
+
+export const defaultOrderPolicy: OrderPolicy = {
+  orderMs: 20 * 60_000,
+  challengeMs: 10 * 60_000,
+  lookMs: 2_000,
+  firstWaitMs: 2_000,
+  longestWaitMs: 60_000,
+  // More than one run of the DNS hook and one request to the authority, which are the longest things between two words.
+  leaseMs: 3 * 60_000,
+  retryRenewalMs: 60 * 60_000,
+};

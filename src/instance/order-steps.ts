@@ -1,0 +1,217 @@
+import { createPrivateKey } from 'node:crypto';
+import { contentProblem } from '../certificate/judgement.ts';
+import { parseContent } from '../certificate/pem.ts';
+import { asCodedError, CodedError } from '../errors.ts';
+import { errorFields, type Log } from '../log.ts';
+import type { Runtime } from '../runtime.ts';
+import { Secret } from '../secret.ts';
+import type { Authority, Challenge } from './authority.ts';
+import { type ContentPem, checkContentSize, isIssued, type KeptFacts } from './certificate-row.ts';
+import type { CertificateRows } from './certificate-rows.ts';
+import { keptFacts } from './certificates.ts';
+import type { ChallengeLookup } from './challenge-lookup.ts';
+import type { Deliveries } from './delivery.ts';
+import { developmentAuthorityId } from './development-authority.ts';
+import { newPrivateKey } from './development-keys.ts';
+import type { DnsHook } from './dns-hook.ts';
+import { certificateItem } from './events.ts';
+import type { OrderPolicy } from './order-policy.ts';
+import { keyKindOf } from './order-request.ts';
+import type { Order, OrderProgress, PublishedChallenge } from './order-rows.ts';
+
+/** What one step has come to. */
+export interface Step {
+  /** What has been done since; absent if nothing. It is kept before the next step. */
+  readonly advance?: OrderProgress;
+  /** How long to wait before the next step; absent: not at all. */
+  readonly waitMs?: number;
+  /** The certificate, judged; the order is done. */
+  readonly issued?: { readonly facts: KeptFacts; readonly pem: ContentPem; readonly authority: string };
+}
+
+export interface StepsContext {
+  readonly instanceCrn: string;
+  readonly authority: Authority;
+  readonly rows: CertificateRows;
+  readonly deliveries: Pick<Deliveries, 'publishValidation'>;
+  /** Publishes records; without it whoever listens to a channel does. */
+  readonly hook?: DnsHook | undefined;
+  readonly lookup: ChallengeLookup;
+  readonly runtime: Runtime;
+  readonly log: Log;
+  readonly policy: OrderPolicy;
+}
+
+const recordLabel = '_acme-challenge';
+const recordName = (domain: string) => `${recordLabel}.${domain}`;
+
+/** The steps of an order, each of which can be done again by whoever finds that it was interrupted. */
+export function orderSteps(context: StepsContext & { readonly signal: AbortSignal }) {
+  const { instanceCrn, authority, rows, deliveries, hook, lookup, runtime, log, policy, signal } = context;
+
+  /** Asks for one record to be published. */
+  async function publish(order: Order, { domain, value, url }: Challenge): Promise<PublishedChallenge> {
+    const published = { url, domain, value, answered: false };
+    if (hook !== undefined) {
+      await hook('add', recordName(domain), value, signal);
+      return { ...published, by: 'hook', publishedAt: runtime.now() };
+    }
+    if ((await tellOf(order, 'cert_domain_validation_required', { domain, value })) === 0) {
+      throw new CodedError(
+        'acme_no_publisher',
+        `nobody is there to publish ${recordName(domain)}: no DNS hook, and no channel that is told of it`,
+      );
+    }
+    return { ...published, by: 'channel', publishedAt: runtime.now() };
+  }
+
+  async function tellOf(
+    order: Order,
+    type: 'cert_domain_validation_required' | 'cert_domain_validation_completed',
+    { domain, value }: Pick<Challenge, 'domain' | 'value'>,
+  ): Promise<number> {
+    const row = await rows.get(order.id);
+    const { name, expiresOn } = row ?? { name: '', expiresOn: runtime.now() };
+    const item = certificateItem(instanceCrn, { id: order.id, domains: order.domains, name, expiresOn });
+    return deliveries.publishValidation(type, item, { domain, txt_record_name: recordLabel, txt_record_val: value });
+  }
+
+  /** The next thing to do about the challenges of an order: publish one, answer one that is found in DNS, or wait. */
+  async function prove(order: Order, progress: OrderProgress, open: readonly Challenge[]): Promise<Step> {
+    const known = new Map(progress.challenges.map((challenge) => [challenge.url, challenge]));
+    const next = open.find(({ url }) => !known.has(url));
+    if (next !== undefined) {
+      const published = await publish(order, next);
+      return { advance: { ...progress, failures: 0, challenges: [...progress.challenges, published] } };
+    }
+    for (const { url } of open) {
+      const challenge = known.get(url);
+      if (challenge === undefined || challenge.answered) continue;
+      const { domain, value, publishedAt } = challenge;
+      if (await lookup(recordName(domain), value)) {
+        await authority.answer(url);
+        const answered = { ...challenge, answered: true };
+        const challenges = progress.challenges.map((one) => (one.url === url ? answered : one));
+        return { advance: { ...progress, failures: 0, challenges } };
+      }
+      if (runtime.now() - publishedAt > policy.challengeMs) {
+        throw new CodedError(
+          'acme_challenge_unpublished',
+          `the TXT record ${recordName(domain)} was not found in DNS within ${policy.challengeMs / 1000} s`,
+          { fields: { domain } },
+        );
+      }
+    }
+    return { waitMs: policy.lookMs };
+  }
+
+  /** The key that is to be certified: the one in force if it stays, else a new one, kept before the authority learns of it. */
+  async function keyFor(order: Order): Promise<Secret> {
+    const row = await rows.get(order.id);
+    if (row !== undefined && isIssued(row) && !order.rotateKeys) {
+      const { pem } = (await rows.read(order.id)) ?? {};
+      if (pem?.priv_key !== undefined) {
+        const key = createPrivateKey(pem.priv_key);
+        return new Secret(key.export({ type: 'pkcs8', format: 'pem' }).toString());
+      }
+    }
+    const key = await newPrivateKey(keyKindOf(row?.keyAlgorithm ?? ''));
+    return new Secret(key.export({ type: 'pkcs8', format: 'pem' }).toString());
+  }
+
+  return {
+    /** One step. Throws what ends the order, or, if its entry says so, what may pass. */
+    async step(order: Order, progress: OrderProgress): Promise<Step> {
+      await requireSameKind(order);
+      const { url, privateKey } = progress;
+      if (url === undefined) {
+        return { advance: { ...progress, failures: 0, url: await authority.begin(order.domains) } };
+      }
+      if (privateKey === undefined) return { advance: { ...progress, privateKey: await keyFor(order) } };
+      const standing = await authority.look(url);
+      switch (standing.state) {
+        case 'challenged':
+          return prove(order, progress, standing.challenges);
+        case 'ready':
+          await authority.finalize(url, order.domains, privateKey);
+          return { waitMs: 0 };
+        case 'working':
+          return { waitMs: policy.lookMs };
+        case 'issued':
+          return { issued: { ...judged(order, await authority.download(url), privateKey), authority: authority.id } };
+        case 'refused':
+          throw standing.error;
+        case 'gone': {
+          // What was published for it proves nothing any more, and is taken back at the end, as everything.
+          const { url: _, ...rest } = progress;
+          return { advance: rest, waitMs: policy.lookMs };
+        }
+      }
+    },
+
+    withdraw,
+  };
+
+  /** What an authority issued that clients trust is not replaced by what none trusts, because a setting is missing. */
+  async function requireSameKind(order: Order): Promise<void> {
+    if (authority.id !== developmentAuthorityId) return;
+    const { authority: before = developmentAuthorityId } = (await rows.get(order.id)) ?? {};
+    if (before === developmentAuthorityId) return;
+    const message = `certificate ${order.id} was issued by ${before}, and no ACME directory is configured here now`;
+    throw new CodedError('instance_not_configured', message);
+  }
+
+  /** Takes back one record that was published, as far as that goes: one that stays proves nothing to anybody else. */
+  async function withdraw(order: Order, { by, domain, value }: PublishedChallenge): Promise<void> {
+    try {
+      if (by === 'channel') await tellOf(order, 'cert_domain_validation_completed', { domain, value });
+      else await hook?.('remove', recordName(domain), value, signal);
+    } catch (thrown) {
+      const facts = { instance: instanceCrn, certificate: order.id, domain };
+      log('warn', 'instance_challenge_not_withdrawn', { ...facts, ...errorFields(asCodedError(thrown)) });
+    }
+  }
+
+  /** What the authority issued, if it is what was ordered and would serve. Throws `acme_certificate_wrong`. */
+  function judged(
+    order: Order,
+    chain: string,
+    privateKey: Secret,
+  ): { readonly facts: KeptFacts; readonly pem: ContentPem } {
+    try {
+      const [leaf = '', ...above] = chain.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+      const intermediate = above.map((pem) => `${pem}\n`).join('');
+      const parsed = parseContent({
+        certificate: leaf,
+        ...(intermediate !== '' && { intermediate }),
+        privateKey: privateKey.copy(),
+      });
+      const problem = contentProblem(parsed, { nowMs: runtime.now(), requireChain: false });
+      if (problem !== undefined) throw problem;
+      const facts = keptFacts(parsed);
+      requireDomains(order.domains, facts.domains);
+      const pem = {
+        content: `${leaf}\n`,
+        ...(intermediate !== '' && { intermediate }),
+        priv_key: privateKey.reveal(),
+      };
+      checkContentSize(pem);
+      return { facts: { ...facts, domains: order.domains }, pem };
+    } catch (thrown) {
+      const cause = asCodedError(thrown);
+      const message = `${authority.id} issued something that was not ordered: ${cause.message}`;
+      throw new CodedError('acme_certificate_wrong', message, { cause, fields: { reason: cause.code } });
+    }
+  }
+}
+
+export type OrderSteps = ReturnType<typeof orderSteps>;
+
+function requireDomains(ordered: readonly string[], issued: readonly string[]): void {
+  const is = new Set(issued.map((domain) => domain.toLowerCase()));
+  if (is.size === ordered.length && ordered.every((domain) => is.has(domain))) return;
+  throw new CodedError(
+    'instance_domains_differ',
+    `it is for ${issued.join(', ')}, and ${ordered.join(', ')} were ordered`,
+  );
+}
