@@ -48,7 +48,7 @@ export function webActionParameters({ method, path, headers, body }: CallbackCas
   };
 }
 
-export function answerOf(result: Readonly<Record<string, unknown>>): CallbackAnswer {
+function answerOf(result: Readonly<Record<string, unknown>>): CallbackAnswer {
   const { statusCode, headers, body } = result as { statusCode: number; headers: Record<string, string>; body: string };
   return { status: statusCode, headers, body };
 }
