@@ -41,7 +41,8 @@ export function lambdaProcess(options: LambdaOptions): LambdaProcess {
   function start() {
     const child = fork(runtime, [file], {
       env: { ...env, LAMBDA_CLOCK_AHEAD_MS: String(aheadMs) },
-      execArgv: [],
+      // As it is deployed: errors name the lines of the sources.
+      execArgv: ['--enable-source-maps'],
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     });
     let rest = '';
