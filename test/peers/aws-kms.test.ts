@@ -1,10 +1,9 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { CreateKeyCommand, DecryptCommand, KMSClient } from '@aws-sdk/client-kms';
 import { compactDecrypt } from 'jose';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -17,36 +16,12 @@ import { Secret } from '../../src/secret.ts';
 import { memoryTable } from '../../src/table/memory.ts';
 import { rootKeyContract } from '../keys/contract.ts';
 import { runCommand } from '../support/command.ts';
-import { requirePeer } from './peer.ts';
+import { requireLibrary } from './pypi.ts';
 
-/** AWS played by moto, from PyPI: fetched once, kept with the other caches. */
-const version = '5.2.1';
-const cache = fileURLToPath(new URL(`../../node_modules/.cache/moto/${version}`, import.meta.url));
-const libraries = join(cache, 'lib');
-const withLibraries = (...command: string[]) => ['env', `PYTHONPATH=${libraries}`, 'python3', ...command] as const;
+/** AWS played by moto, from PyPI. */
+const withMoto = requireLibrary('moto', '5.2.1', { extra: '[server]' });
 
-/** Complete or not at all: a run that is interrupted leaves no half a library. */
-function fetchOnce(): void {
-  if (existsSync(libraries)) return;
-  mkdirSync(cache, { recursive: true });
-  const fresh = join(cache, `lib-${process.pid}`);
-  const install = ['-m', 'pip', 'install', '--quiet', '--target', fresh, `moto[server]==${version}`];
-  const { status } = spawnSync('python3', install, { stdio: 'inherit' });
-  if (status === 0) renameSync(fresh, libraries);
-  else rmSync(fresh, { recursive: true, force: true });
-}
-
-const python = requirePeer('Python', ['python3', '-m', 'pip', '--version'], 'apt-get install python3-pip');
-if (python !== undefined) fetchOnce();
-const moto =
-  python &&
-  requirePeer(
-    'moto',
-    withLibraries('-c', 'import moto, moto.server; print("moto", moto.__version__)'),
-    `let pip reach an index with moto[server] ${version} once`,
-  );
-
-describe.skipIf(moto === undefined)('AWS KMS, played by moto', () => {
+describe.skipIf(withMoto === undefined)('AWS KMS, played by moto', () => {
   /** Each region is a server of its own, so that one can lose everything. */
   const servers = new Map<string, { readonly process: ChildProcess; readonly url: string }>();
   const secretAccessKey = 'testing';
@@ -55,7 +30,7 @@ describe.skipIf(moto === undefined)('AWS KMS, played by moto', () => {
   const text = (bytes: Uint8Array) => Buffer.from(bytes).toString();
 
   beforeAll(async () => {
-    const [program, ...args] = withLibraries('-m', 'moto.server', '-H', '127.0.0.1', '-p', '0');
+    const [program = '', ...args] = withMoto?.('python3', '-m', 'moto.server', '-H', '127.0.0.1', '-p', '0') ?? [];
     const start = async (region: string) => {
       const process = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
       servers.set(region, { process, url: await listening(process) });

@@ -1,0 +1,153 @@
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { parseContent } from '../../src/certificate/pem.ts';
+import { listen } from '../../src/receiver/listen.ts';
+import { primaryCrn } from '../end-to-end/program.ts';
+import { type AwsStack, startAwsStack } from '../functions/aws-stack.ts';
+import { httpApiEvent } from '../functions/http-events.ts';
+import { type LambdaProcess, lambdaProcess } from '../functions/lambda-process.ts';
+import { testCertificate } from '../support/certificates.ts';
+import { makeSigner, payloadV5 } from '../support/notifications.ts';
+import { rightsInTable } from './rights.ts';
+
+/**
+ * The rights of ROLES.md, compared with what the functions ask of the table when everything that they do is done once: each request is
+ * allowed, and each right is needed.
+ */
+
+const functionNames = ['callback', 'replicate', 'sweep', 'reconcile'] as const;
+type Name = (typeof functionNames)[number];
+
+/** A request to the table: by which function, what, where. */
+interface Asked {
+  readonly who: Name;
+  readonly action: string;
+  readonly on: string;
+  readonly partition: string;
+}
+
+interface Watch {
+  readonly endpoint: string;
+  /** Whether a request is refused, as if the table could not be asked. */
+  refuse: (asked: Asked) => boolean;
+  close(): Promise<unknown>;
+}
+
+const signer = makeSigner();
+const seen: Asked[] = [];
+const watches = {} as Record<Name, Watch>;
+const functions = {} as Record<Name, LambdaProcess>;
+let stack: AwsStack;
+
+beforeAll(async () => {
+  stack = await startAwsStack({ signingKey: signer.privateKey });
+  for (const name of functionNames) {
+    const { file, env } = stack.deployed(name);
+    watches[name] = await watch(name, String(env.AWS_ENDPOINT_URL_DYNAMODB));
+    const watched = { ...env, AWS_ENDPOINT_URL_DYNAMODB: watches[name].endpoint };
+    functions[name] = lambdaProcess({ file, env: watched });
+  }
+}, 60_000);
+afterAll(async () => {
+  for (const name of functionNames) {
+    await functions[name]?.close();
+    await watches[name]?.close();
+  }
+  await stack?.close();
+});
+
+/** Stands before the table, and notes what a function asks of it. */
+async function watch(who: Name, target: string): Promise<Watch> {
+  const server = createServer(async (request, response) => {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const body = Buffer.concat(chunks);
+    const asked = askedIn(who, String(request.headers['x-amz-target']), JSON.parse(body.toString()));
+    seen.push(asked);
+    if (watching.refuse(asked)) return void response.writeHead(500).end('{}');
+    const { host: _host, connection: _connection, ...headers } = request.headers;
+    const answer = await fetch(target, { method: 'POST', headers: headers as Record<string, string>, body });
+    const type = answer.headers.get('content-type') ?? 'application/x-amz-json-1.0';
+    response.writeHead(answer.status, { 'content-type': type }).end(Buffer.from(await answer.arrayBuffer()));
+  });
+  const { url } = await listen(server, '127.0.0.1', 0, { nextFree: false });
+  const close = () =>
+    new Promise((resolve) => {
+      server.close(resolve);
+      server.closeAllConnections();
+    });
+  const watching: Watch = { endpoint: url, refuse: () => false, close };
+  return watching;
+}
+
+interface TableRequest {
+  readonly Key?: { readonly partition: { readonly S: string } };
+  readonly IndexName?: string;
+  readonly KeyConditionExpression?: string;
+  readonly ExpressionAttributeValues?: Readonly<Record<string, { readonly S?: string }>>;
+}
+
+function askedIn(who: Name, target: string, request: TableRequest): Asked {
+  const [, placeholder = ''] = /^\S+ = (:\w+)/.exec(request.KeyConditionExpression ?? '') ?? [];
+  const partition = request.Key?.partition.S ?? request.ExpressionAttributeValues?.[placeholder]?.S;
+  if (partition === undefined) throw new Error(`${target} says no partition`);
+  const index = request.IndexName === undefined ? '' : `/index/${request.IndexName}`;
+  const action = target.replace('DynamoDB_20120810.', 'dynamodb:');
+  return { who, action, on: `dynamodb table/certstandby-<stage>${index}`, partition };
+}
+
+/** The rights to the table, one for each action and pattern of partitions. */
+const rights = rightsInTable(readFileSync(new URL('../../infra/aws/ROLES.md', import.meta.url), 'utf8'))
+  .filter(({ may }) => may.startsWith('dynamodb:'))
+  .flatMap(({ who, may, on, if: condition }) => {
+    const [, patterns = ''] = /^ForAllValues:StringLike dynamodb:LeadingKeys = (.+)$/.exec(condition) ?? [];
+    return may.split(', ').flatMap((action) => patterns.split(' or ').map((pattern) => ({ who, action, on, pattern })));
+  });
+type TableRight = (typeof rights)[number];
+const allows = ({ who, action, on, pattern }: TableRight, asked: Asked): boolean =>
+  who === asked.who &&
+  action === asked.action &&
+  on === asked.on &&
+  (pattern.endsWith('*') ? asked.partition.startsWith(pattern.slice(0, -1)) : asked.partition === pattern);
+
+const post = (body: Buffer) =>
+  functions.callback.invoke<{ readonly statusCode: number }>(
+    httpApiEvent({ method: 'POST', path: '/callback/main', headers: [['content-type', 'application/json']], body }),
+  );
+const replicateAll = async () => {
+  while (stack.aws.messages.length > 0) await functions.replicate.invoke(stack.aws.take());
+};
+
+test('every request that functions send to the table is allowed, and every right to it is needed', async () => {
+  await functions.sweep.invoke({});
+  await functions.reconcile.invoke({});
+  await functions.sweep.invoke({});
+  const metadata = { name: 'shop', description: '', tags: [] };
+  const { id } = await stack.sides.primary.store.import({ content: parseContent(await testCertificate()), metadata });
+  const event = signer.body(payloadV5({ instance: primaryCrn, type: 'cert_imported', ids: [id] }));
+  expect((await post(event)).statusCode).toBe(202);
+  await replicateAll();
+  // Seen before, and due: a row refuses, and the sweep wakes.
+  expect((await post(event)).statusCode).toBe(200);
+  await functions.sweep.invoke({});
+  await replicateAll();
+  // A write that fails: that the notification was seen is taken back.
+  watches.callback.refuse = ({ action, partition }) =>
+    action === 'dynamodb:UpdateItem' && partition.startsWith('replication.1/');
+  const other = signer.body(payloadV5({ instance: primaryCrn, type: 'cert_reimported', ids: [id] }));
+  expect((await post(other)).statusCode).toBe(503);
+  watches.callback.refuse = () => false;
+  expect((await post(other)).statusCode).toBe(202);
+  // A wake-up for what somebody else holds, and for what nobody asked for.
+  await Promise.all([replicateAll(), functions.replicate.invoke(stack.aws.take())]);
+  const nobody = { messageId: 'm', body: JSON.stringify({ link: 'main', certificate: 'nobody' }) };
+  await functions.replicate.invoke({ Records: [nobody] });
+  // Something that no event told of, and two that want the turn at once.
+  const untold = { content: parseContent(await testCertificate()), metadata: { ...metadata, name: 'untold' } };
+  await stack.sides.primary.store.import(untold);
+  await Promise.allSettled([functions.reconcile.invoke({}), functions.reconcile.invoke({})]);
+
+  expect(seen.filter((asked) => !rights.some((right) => allows(right, asked)))).toEqual([]);
+  expect(rights.filter((right) => !seen.some((asked) => allows(right, asked)))).toEqual([]);
+}, 60_000);
