@@ -160,7 +160,7 @@ describe('what is deployed', () => {
 
   test('a message is handed out again only when its function has ended for certain', () => {
     const { Timeout } = properties('ReplicateLambdaFunction');
-    expect(properties('Queue').VisibilityTimeout).toBeGreaterThanOrEqual(6 * Number(Timeout));
+    expect(properties('Queue').VisibilityTimeout).toBeGreaterThanOrEqual(2 * Number(Timeout));
   });
 
   test('no secret and no reference to one stands in the environment of a function', () => {

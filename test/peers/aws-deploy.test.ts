@@ -50,7 +50,7 @@ const withLibrary = requireLibrary('ministack', '1.5.33');
 /** The stage is none that has values of its own: what it is told holds for production. */
 const stage = 'rehearsal';
 const stack = `certstandby-${stage}`;
-/** One that the emulator hands a message out again after; in AWS it would be six times what a function may take. */
+/** One that the emulator hands a message out again after; in AWS it would be twice what a function may take. */
 const visibilitySeconds = 6;
 const minutes = 60_000;
 
