@@ -3,6 +3,7 @@ import type { Keyring, KeyringStatus } from '../keys/keyring.ts';
 import { errorFields, type Log } from '../log.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Table } from '../table/table.ts';
+import { type Calendar, calendar } from './calendar.ts';
 import { certificateRows, wasChanged } from './certificate-rows.ts';
 import { type CertificateUpkeep, certificateUpkeep } from './certificate-upkeep.ts';
 import { certificates } from './certificates.ts';
@@ -10,7 +11,6 @@ import { channels } from './channels.ts';
 import { deadLetters } from './dead-letters.ts';
 import { delivery } from './delivery.ts';
 import { type DeliveryPolicy, defaultDeliveryPolicy } from './delivery-attempts.ts';
-import { type ExpiryNotices, expiryNotices } from './expiry-notices.ts';
 import { callersOf, type FindCaller } from './iam.ts';
 import { type InstanceOptions, knownApiKeys, openInstance } from './instance.ts';
 import type { LimitOptions } from './instance-limits.ts';
@@ -53,7 +53,7 @@ const renewalsMs = 900_000;
 
 interface ServedRoom extends Room {
   readonly upkeep: CertificateUpkeep;
-  readonly expiryNotices: ExpiryNotices;
+  readonly calendar: Calendar;
   readonly ordering: Ordering;
 }
 
@@ -136,11 +136,7 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
     }
   }
 
-  async function notifyOfExpiry(): Promise<void> {
-    // One instance that fails holds up no other.
-    await Promise.all([...rooms.values()].map((room) => room.expiryNotices.run()));
-  }
-
+  /** One instance that fails holds up no other. */
   const inEveryRoom = async (work: (room: ServedRoom) => Promise<unknown>) => {
     const outcomes = await Promise.allSettled([...rooms.values()].map(work));
     for (const outcome of outcomes) {
@@ -149,6 +145,7 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
       }
     }
   };
+  const lookAtCalendar = () => inEveryRoom((room) => room.calendar.run(stop.signal));
   const takeUpOrders = () => inEveryRoom((room) => room.ordering.work.sweep());
   let renewalsLookedAt = Number.NEGATIVE_INFINITY;
   const renewByThemselves = async () => {
@@ -162,7 +159,7 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
     takeUpOrders().then(() => repeat(ordersMs, takeUpOrders, { runtime, log, signal: stop.signal })),
     repeat(noticesMs, renewByThemselves, { runtime, log, signal: stop.signal }),
     repeat(refreshMs, refresh, { runtime, log, signal: stop.signal }),
-    repeat(noticesMs, notifyOfExpiry, { runtime, log, signal: stop.signal }),
+    repeat(noticesMs, lookAtCalendar, { runtime, log, signal: stop.signal }),
     repeat(tidyMs, tidy, { runtime, log, signal: stop.signal }),
   ];
   return {
@@ -229,6 +226,6 @@ async function openRoom(options: InstanceOptions, sealer: Sealer, context: Serve
     deadLetters: deadLetters({ rows: notifications, channels: itsChannels, deliveries, now: runtime.now }),
     repository: repository({ rows, now: runtime.now }),
     upkeep: certificateUpkeep({ ...its, rows }),
-    expiryNotices: expiryNotices({ ...its, rows, deliveries, now: runtime.now }),
+    calendar: calendar({ ...its, rows, deliveries }),
   };
 }
