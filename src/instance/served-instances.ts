@@ -11,7 +11,7 @@ import { channels } from './channels.ts';
 import { deadLetters } from './dead-letters.ts';
 import { delivery } from './delivery.ts';
 import { type DeliveryPolicy, defaultDeliveryPolicy } from './delivery-attempts.ts';
-import { callersOf, type FindCaller } from './iam.ts';
+import { callersOf, type FindCaller, type TokenKeyOf } from './iam.ts';
 import { type InstanceOptions, knownApiKeys, openInstance } from './instance.ts';
 import type { LimitOptions } from './instance-limits.ts';
 import { notificationRows } from './notification-rows.ts';
@@ -61,6 +61,7 @@ export interface ServedInstances {
   /** Undefined if there is none. Throws why one that is there cannot be served yet. */
   room(instanceCrn: string): Room | undefined;
   readonly find: FindCaller;
+  readonly tokenKeyOf: TokenKeyOf;
   /** How many are served, and how many are there and cannot be served yet. */
   counts(): { readonly served: number; readonly waiting: number };
   /** How each keyring is that is in use. */
@@ -169,6 +170,7 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
       return rooms.get(crn);
     },
     find: (hash) => callers.get(hash),
+    tokenKeyOf: (crn) => rooms.get(crn)?.instance.tokenKey,
     counts: () => ({ served: rooms.size, waiting: failures.size + Number(outOfTouch) }),
     keyrings: () => [...keyrings.values()].map((keyring) => keyring.status()),
     async close() {

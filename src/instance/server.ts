@@ -73,7 +73,7 @@ export async function startInstanceServer(options: InstanceServerOptions): Promi
   const { runtime, log } = options;
   checkPrivate(options);
   const served = await servedInstances(options);
-  const iam = createIam(served.find, runtime.now);
+  const iam = createIam(served.find, served.tokenKeyOf, runtime.now);
   const health = { tableWrites: 'ok' as 'ok' | 'failing' };
   const underWay = new Set<Promise<void>>();
   let closing = false;
