@@ -219,7 +219,7 @@ function itemOf(instanceCrn: string, row: CertificateRow, type: CalendarEvent): 
   if (type !== 'cert_renewed_not_downloaded') return item;
   return {
     ...item,
-    ...(row.issuance?.auto === true && { auto_renewed: true }),
+    auto_renewed: row.issuance?.auto ?? false,
     previous_expires_on: row.previousExpiresOn,
   };
 }
