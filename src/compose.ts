@@ -449,7 +449,8 @@ export async function openInstances(
     async ordersOf(instanceCrn: string) {
       const resolved = resolveLimits((await registry.get(instanceCrn)).limits);
       const its = { table, sealer: keyringOf(instanceCrn), runtime, log, instanceCrn };
-      const instance = { crn: instanceCrn, limits: resolved, rates: instanceRates(resolved, runtime.now) };
+      const rates = instanceRates({ limits: resolved, table, instanceCrn, now: runtime.now });
+      const instance = { crn: instanceCrn, limits: resolved, rates };
       return orderingElsewhere({ ...its, instance, rows: certificateRows(its) });
     },
     /** Serves the instances of the registry, and others if asked. */

@@ -7,12 +7,12 @@ import { certificateKeys } from './certificate-keys.ts';
 export const partitionsOf = (instanceCrn: string): string => `instance.1/${instanceCrn}/`;
 
 /**
- * The partitions of an instance beside those of its certificates. Kept by a snapshot: what an instance is. Not kept: what is on its way,
- * or did not get there. Whoever adds a partition to an instance adds it here.
+ * The partitions of an instance beside those of its certificates. Kept by a snapshot: what an instance is. Not kept: what is on its way
+ * or did not get there, and how often who asked. Whoever adds a partition to an instance adds it here.
  */
 const partitions = {
   kept: ['api-key', 'signing-key', 'acme-account', 'channel', 'order', 'order-domains', 'calendar'],
-  passing: ['notification', 'dead-letter'],
+  passing: ['notification', 'dead-letter', 'rate'],
 } as const;
 
 /** The partitions that a snapshot keeps as they are. */

@@ -85,7 +85,7 @@ export async function openInstance(
     tokenKey: tokenKeyOf(signingKey),
     channelVersion: options.channelVersion ?? 5,
     limits,
-    rates: instanceRates(limits, context.now),
+    rates: instanceRates({ limits, table, instanceCrn: crn, now: context.now }),
     allowLoopbackChannels: options.allowLoopbackChannels ?? false,
     allowPrivateChannels: options.allowPrivateChannels ?? false,
   };
