@@ -351,6 +351,7 @@ export async function openInstances(
   const table = await openTable(config.table);
   const registry = instanceRegistry({ table, runtime });
   const keyrings = new Map<string, Keyring>();
+  const destroyed = new Set<string>();
   const made: { readonly path: string; readonly recoveryText: Secret }[] = [];
   let rootKeys: readonly RootKey[] = [];
   const everOpened: { close(): Promise<void> }[] = [];
@@ -396,8 +397,8 @@ export async function openInstances(
     check: () => inForce(tenant).check(),
     status: () => inForce(tenant).status(),
     async destroy() {
+      destroyed.add(tenant);
       await inForce(tenant).destroy();
-      keyrings.delete(tenant);
     },
     close: () => inForce(tenant).close(),
   });
@@ -438,7 +439,8 @@ export async function openInstances(
     async useRootKeys(configs: readonly RootKeyConfig[]): Promise<void> {
       await openRootKeys(configs, true);
       everOpened.push(...keyrings.values());
-      keyrings.clear();
+      // Whoever is still at work on an instance that was erased must make no new data key: its keyring stays, closed.
+      for (const tenant of keyrings.keys()) if (!destroyed.has(tenant)) keyrings.delete(tenant);
     },
     /** Work on all certificates of an instance. */
     upkeepOf(instanceCrn: string) {
@@ -481,6 +483,11 @@ async function openRootKey(
   const { keyProtectRootKey } = await import('./keys/key-protect.ts');
   const { kind: _kind, ...options } = config;
   return { rootKey: keyProtectRootKey({ ...options, runtime }) };
+}
+
+/** Makes a root key file again from its recovery text; the id of the root key. Throws `keys_recovery_text_wrong` and `keys_file_unusable`. */
+export async function recoverRootKey(path: string, text: Secret): Promise<string> {
+  return (await import('./keys/file.ts')).recoverFileRootKey(path, text);
 }
 
 /** The id of the root key that this recovery text makes again. Throws `keys_recovery_text_wrong`. */

@@ -53,9 +53,12 @@ async function snapshot(options: SnapshotCommandOptions, host: Host): Promise<vo
       try {
         const path = to ?? snapshotPath(snapshotFolderOf(folder), crn, runtime.now());
         const report = await instances.snapshot(crn, { path, signal, progress: () => progress.advance() });
-        const { takenAt, certificates, rows, sha256 } = report;
-        output.item({ crn, path, taken: new Date(takenAt).toISOString(), certificates, rows, sha256 });
+        const { takenAt, certificates, rows, sha256, broken } = report;
+        output.item({ crn, path, taken: new Date(takenAt).toISOString(), certificates, rows, sha256, broken });
         output.line(`${crn}: ${count(certificates, 'certificate')} in ${path}`);
+        for (const id of broken)
+          output.finding(`${crn}: ${id} does not read, and is in it as it is; see instance check`);
+        if (broken.length > 0) host.exitCode = 6;
       } finally {
         progress.end();
       }

@@ -5,6 +5,7 @@ import { instanceDeleteCommand, instanceReclaimCommand } from './instance-delete
 import { instanceKeysCommand } from './instance-keys.ts';
 import { instanceListCommand } from './instance-list.ts';
 import { instanceOrderCommand } from './instance-order.ts';
+import { instanceRecoverRootKeyCommand } from './instance-recover-root-key.ts';
 import { instanceRenewCommand } from './instance-renew.ts';
 import { instanceRestoreCommand } from './instance-restore.ts';
 import { instanceRewrapCommand } from './instance-rewrap.ts';
@@ -33,6 +34,7 @@ export function instanceCommand(host: Host = process): Command {
     instanceCheckCommand,
     instanceRotateDataKeyCommand,
     instanceRewrapCommand,
+    instanceRecoverRootKeyCommand,
     instanceSnapshotCommand,
     instanceRestoreCommand,
     instanceDeleteCommand,

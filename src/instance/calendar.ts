@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
-import { CodedError } from '../errors.ts';
+import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import { errorFields, type Log } from '../log.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Key, Table, WriteOutcome } from '../table/table.ts';
 import {
@@ -95,8 +96,9 @@ export function calendar(context: {
   readonly deliveries: Pick<Deliveries, 'publishOnce'>;
   readonly table: Table;
   readonly runtime: Pick<Runtime, 'now' | 'newId'>;
+  readonly log: Log;
 }) {
-  const { instanceCrn, rows, deliveries, table, runtime } = context;
+  const { instanceCrn, rows, deliveries, table, runtime, log } = context;
   const stateKey: Key = { partition: `instance.1/${instanceCrn}/calendar`, sort: 'state' };
   const stepKey = (midnight: number, number: number): Key => ({
     partition: `instance.1/${instanceCrn}/calendar`,
@@ -112,10 +114,17 @@ export function calendar(context: {
     } while (cursor !== undefined);
   }
 
-  /** The certificate of an entry, if the entry is of the content in force. */
+  /** The certificate of an entry, if the entry is of the content in force. One that cannot be read holds up no other. */
   async function certificateOf(entry: ExpiryEntry): Promise<CertificateRow | undefined> {
-    const row = await rows.get(entry.id);
-    return row?.content === entry.content ? row : undefined;
+    try {
+      const row = await rows.get(entry.id);
+      return row?.content === entry.content ? row : undefined;
+    } catch (thrown) {
+      const error = asCodedError(thrown);
+      if (error.code !== 'table_row_unreadable') throw error;
+      log('error', 'instance_row_unreadable', { instance: instanceCrn, ...errorFields(error) });
+      return undefined;
+    }
   }
 
   /** What is to be told from this place on, as much as one step takes. */

@@ -13,6 +13,8 @@ export interface ErasureContext {
   readonly log: Log;
   /** Where this process has snapshots, if it has any. */
   readonly snapshotFolder?: string | undefined;
+  /** Whether an instance is still served here: then it is erased the next time. */
+  readonly isServed?: (instanceCrn: string) => boolean;
 }
 
 /**
@@ -21,8 +23,9 @@ export interface ErasureContext {
  * again ends it. Removes from the folder here the snapshots of what other processes erased. One that fails holds up no other.
  */
 export async function eraseWhatIsDue(context: ErasureContext): Promise<void> {
-  const { registry, log, snapshotFolder } = context;
+  const { registry, log, snapshotFolder, isServed = () => false } = context;
   for (const instance of await registry.list()) {
+    if (isServed(instance.crn)) continue;
     try {
       if (await registry.beginErasure(instance)) await erase(context, instance);
     } catch (thrown) {

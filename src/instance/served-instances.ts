@@ -198,7 +198,8 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
   };
   const erase = async () => {
     if (registry === undefined) return;
-    await eraseWhatIsDue({ ...options, registry, snapshotFolder: options.snapshots?.folder });
+    const isServed = (crn: string) => rooms.has(crn);
+    await eraseWhatIsDue({ ...options, registry, snapshotFolder: options.snapshots?.folder, isServed });
   };
 
   await refresh();

@@ -57,8 +57,9 @@ export function dailySnapshots(context: {
       if ((await filesOf(folder, instanceCrn)).includes(name)) return undefined;
       try {
         const report = await takeSnapshot({ ...context, path: join(folder, name), ...(signal && { signal }) });
-        const { certificates, sha256, path } = report;
-        log('info', 'instance_snapshot_taken', { instance: instanceCrn, path, certificates, sha256 });
+        const { certificates, sha256, path, broken } = report;
+        const level = broken.length > 0 ? 'error' : 'info';
+        log(level, 'instance_snapshot_taken', { instance: instanceCrn, path, certificates, sha256, broken });
         await prune();
         return report;
       } catch (thrown) {

@@ -131,7 +131,7 @@ export async function restoreSnapshot(context: {
     throw new CodedError('instance_erased', `the instance ${instance} was here, was deleted, and has been erased`);
   }
   const mark = await table.get(markKey);
-  if (mark?.sha256 !== sha256) await checkEmpty(table, instance);
+  await checkEmpty(table, instance, mark?.sha256 === sha256);
   await table.update(markKey, { set: { sha256, format: 1 } });
 
   let registered: Row | undefined;
@@ -161,17 +161,17 @@ export async function restoreSnapshot(context: {
   return snapshot.checked;
 }
 
-/** Throws `instance_not_empty` if anything of this instance is on the table. */
-async function checkEmpty(table: Table, instance: string): Promise<void> {
-  const there = (await table.get(instanceKey(instance))) !== undefined;
-  for (const partition of there ? [] : allPartitions(instance)) {
-    if (await hasRows(table, partition)) return refuse(`there are rows of it in ${partition}`);
+/** Throws `instance_not_empty` if the instance is there, or anything of it that this very snapshot has not brought. */
+async function checkEmpty(table: Table, instance: string, isBegun: boolean): Promise<void> {
+  // Once it is known it lives on: a certificate that was deleted since must not come back.
+  if ((await table.get(instanceKey(instance))) !== undefined) throw notEmpty(instance, 'it is there');
+  for (const partition of isBegun ? [] : allPartitions(instance)) {
+    if (await hasRows(table, partition)) throw notEmpty(instance, `there are rows of it in ${partition}`);
   }
-  if (there) refuse('it is there');
+}
 
-  function refuse(found: string): never {
-    throw new CodedError('instance_not_empty', `${instance} cannot be restored here: ${found}`);
-  }
+function notEmpty(instance: string, found: string): CodedError {
+  return new CodedError('instance_not_empty', `${instance} cannot be restored here: ${found}`);
 }
 
 function fieldsOf(row: Row): Readonly<Record<string, Value>> {

@@ -25,6 +25,8 @@ export interface SnapshotReport extends SnapshotHeader {
   readonly certificates: number;
   readonly rows: number;
   readonly sha256: string;
+  /** Certificates whose row or content cannot be understood or is not there: kept as they are, for whoever can mend them. */
+  readonly broken: readonly string[];
 }
 
 /** How often a certificate is read again that is changed while it is read. */
@@ -50,6 +52,7 @@ export async function takeSnapshot(context: {
   const { table, sealer, runtime, instanceCrn, path, signal, progress } = context;
   const header: SnapshotHeader = { instance: instanceCrn, takenAt: runtime.now() };
   const totals = { rows: 0, certificates: 0, sha256: '' };
+  const broken: string[] = [];
 
   async function writeRows(writer: LineWriter, reader: Reader): Promise<void> {
     const put = async (row: Row) => {
@@ -72,7 +75,11 @@ export async function takeSnapshot(context: {
     }
     const keys = certificateKeys(instanceCrn);
     for await (const { sort } of rowsIn(reader, keys.partition('certificate'), signal)) {
-      const rows = await certificateRowsOf(reader, instanceCrn, sort);
+      const rows = await certificateRowsOf(reader, instanceCrn, sort).catch((thrown: unknown) => {
+        if (!isBroken(thrown)) throw thrown;
+        broken.push(sort);
+        return asTheyAre(reader, instanceCrn, sort);
+      });
       for (const row of rows) await put(row);
       if (rows.length > 0) totals.certificates += 1;
       progress?.();
@@ -111,7 +118,7 @@ export async function takeSnapshot(context: {
     }
     await writeEnd(writer);
   });
-  return { ...header, path, ...totals };
+  return { ...header, path, ...totals, broken };
 }
 
 /** A certificate as of one moment: its row, its contents, its place in the index. Nothing if it is not there. */
@@ -133,6 +140,20 @@ async function certificateRowsOf(reader: Reader, instanceCrn: string, id: string
     return [...there, { ...formatted({ ...entry, version, preparedAt }), ...keys.entry(entry) }, row];
   }
   throw new CodedError('instance_content_unreadable', `the content of certificate ${id} is not where its row says`);
+}
+
+/** One certificate that cannot be understood must not keep the others from being saved. */
+function isBroken(thrown: unknown): boolean {
+  const code = thrown instanceof CodedError ? thrown.code : undefined;
+  return code === 'table_row_unreadable' || code === 'instance_content_unreadable';
+}
+
+/** The row of a certificate and every content of it, whatever they are. */
+async function asTheyAre(reader: Reader, instanceCrn: string, id: string): Promise<readonly Row[]> {
+  const keys = certificateKeys(instanceCrn);
+  const contents = await reader.query({ partition: keys.partition('content'), beginsWith: `${id}/`, limit: 100 });
+  const row = await reader.get(keys.certificate(id));
+  return [...contents.rows, ...(row === undefined ? [] : [row])];
 }
 
 function contentsOf(certificate: CertificateRow): readonly string[] {

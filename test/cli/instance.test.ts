@@ -273,6 +273,28 @@ describe('snapshot, restore, delete and reclaim', () => {
     expect((await runCommand(['instance', 'restore', join(folder, 'instances.json'), '--folder', other])).code).toBe(2);
   });
 
+  test('with nothing left but a snapshot and the recovery text, the instance comes back', async () => {
+    const created = await run('create');
+    const [recovery = ''] = /CS1-[0-9A-Z-]+/.exec(created.output) ?? [];
+    const file = join(folder, '..', 'a.snapshot');
+    const text = join(folder, '..', 'written-down');
+    await run('snapshot', '--to', file);
+    rmSync(folder, { recursive: true });
+    writeFileSync(text, `${recovery}\n`);
+    expect(await run('recover-root-key', '--recovery', text)).toMatchObject({ code: 0, errors: '' });
+    expect(statSync(join(folder, 'keys', 'root.key')).mode & 0o777).toBe(0o600);
+    expect(await run('restore', file)).toMatchObject({ code: 0, errors: '' });
+    expect((await run('check')).code).toBe(0);
+    // The same text once more changes nothing; that of another root key is refused.
+    expect((await run('recover-root-key', '--recovery', text)).code).toBe(0);
+    const other = await runCommand(['instance', 'create', '--folder', `${folder}-other`]);
+    writeFileSync(text, /CS1-[0-9A-Z-]+/.exec(other.output)?.[0] ?? '');
+    expect(await run('recover-root-key', '--recovery', text)).toMatchObject({
+      code: 3,
+      errors: expect.stringContaining('[keys_file_unusable]'),
+    });
+  });
+
   test('a snapshot of all instances is one file each, and --to wants one instance', async () => {
     await run('create');
     await run('create');

@@ -258,7 +258,12 @@ function told(table: Table, runtime: Runtime, rows: CertificateRows) {
   };
   const lines = () =>
     [...events.values()].map(({ type, items }) => `${type} ${items.map(({ name }) => name).join(' ')}`);
-  return { calendar: calendar({ instanceCrn, rows, deliveries, table, runtime }), deliveries, events, lines };
+  return {
+    calendar: calendar({ instanceCrn, rows, deliveries, table, runtime, log: silentLog }),
+    deliveries,
+    events,
+    lines,
+  };
 }
 
 describe('what is told once', () => {
@@ -349,12 +354,13 @@ describe('a day', () => {
           deliveries: { publishOnce: dying(deliveries.publishOnce) },
           table: { ...table, update: dying(table.update), putIfAbsent: dying(table.putIfAbsent) },
           runtime,
+          log: silentLog,
         });
         const lived = await killed.run().then(
           () => true,
           () => false,
         );
-        await calendar({ instanceCrn, rows: its.rows, deliveries, table, runtime }).run();
+        await calendar({ instanceCrn, rows: its.rows, deliveries, table, runtime, log: silentLog }).run();
         expect(lines()).toEqual([
           'cert_expired_reimport_required shop-001',
           'cert_about_to_expire_reimport_required shop-000',
@@ -365,9 +371,20 @@ describe('a day', () => {
     },
   );
 
+  test('goes on past a certificate that cannot be read', async () => {
+    const { table, calendar, lines } = await prepared(3);
+    const { rows } = await table.query({ partition: `instance.1/${instanceCrn}/certificate`, limit: 10 });
+    const [broken] = rows;
+    await table.update({ partition: broken?.partition ?? '', sort: broken?.sort ?? '' }, { set: { format: 99 } });
+    await calendar.run();
+    expect(lines()[0]?.split(' ')).toHaveLength(3);
+  });
+
   test('of many processes at once, all tell the same', async () => {
     const { table, runtime, its, deliveries, events } = await prepared(250);
-    const calendars = [1, 2, 3].map(() => calendar({ instanceCrn, rows: its.rows, deliveries, table, runtime }));
+    const calendars = [1, 2, 3].map(() =>
+      calendar({ instanceCrn, rows: its.rows, deliveries, table, runtime, log: silentLog }),
+    );
     await Promise.all(calendars.map((each) => each.run()));
     expect([...events.values()].map(({ items }) => items.length)).toEqual([100, 100, 50]);
   });
@@ -378,7 +395,7 @@ describe('a day', () => {
       ...table,
       putIfAbsent: () => Promise.reject(new Error('killed')),
     };
-    const killed = calendar({ instanceCrn, rows: its.rows, deliveries, table: failing, runtime });
+    const killed = calendar({ instanceCrn, rows: its.rows, deliveries, table: failing, runtime, log: silentLog });
     await expect(killed.run()).rejects.toThrow('killed');
     set(at('2030-02-20T05:00:00'));
     await whole.run();

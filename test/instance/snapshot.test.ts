@@ -371,6 +371,36 @@ describe('each certificate is whole', () => {
   });
 });
 
+test('a certificate that cannot be read keeps no other from being saved, and comes back as it was', async () => {
+  const { table, add, snapshot, restore, rowsOn } = await bare();
+  const { id: good } = await add('good');
+  const { id: newer } = await add('newer');
+  const { id: lost, content } = await add('lost');
+  await table.update({ partition: `instance.1/${instanceCrn}/certificate`, sort: newer }, { set: { format: 99 } });
+  await table.delete({ partition: `instance.1/${instanceCrn}/content`, sort: `${lost}/${content}` });
+  expect((await snapshot()).broken).toEqual([lost, newer].sort());
+  const into = memoryTable();
+  await restore(into);
+  expect((await rowsOn(into).read(good))?.pem.content).toBe('pem');
+  await expect(rowsOn(into).read(newer)).rejects.toMatchObject({ code: 'table_row_unreadable' });
+  await expect(rowsOn(into).read(lost)).rejects.toMatchObject({ code: 'instance_content_unreadable' });
+  await into.update({ partition: `instance.1/${instanceCrn}/certificate`, sort: newer }, { set: { format: 1 } });
+  expect((await rowsOn(into).read(newer))?.pem.content).toBe('pem');
+});
+
+test('an instance that was restored is not restored again, so that what was deleted since stays deleted', async () => {
+  const { add, snapshot, restore, rowsOn } = await bare();
+  const { id } = await add('shop');
+  const { sha256 } = await snapshot();
+  const into = memoryTable();
+  await restore(into);
+  await rowsOn(into).remove(id);
+  // As if it had been killed with its last write still to be made.
+  await into.putIfAbsent({ partition: 'instances.1/restore', sort: instanceCrn }, { sha256, format: 1 });
+  await expect(restore(into)).rejects.toMatchObject({ code: 'instance_not_empty' });
+  expect(await rowsOn(into).get(id)).toBeUndefined();
+});
+
 test('a snapshot that cannot be written leaves nothing, and none is written over', async () => {
   const { add, snapshot, path } = await bare();
   await add('shop');
