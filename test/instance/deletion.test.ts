@@ -150,6 +150,19 @@ test('without a server, the next command does it', async () => {
   expect(await second.instances.registry.erased()).toEqual([instanceCrn]);
 });
 
+test('whoever is still at work on an instance that was erased makes no new data key', async () => {
+  const { runtime } = clock(Date.UTC(2030, 0, 1, 10));
+  const { instances } = await open(runtime);
+  const keyring = instances.keyringOf(instanceCrn);
+  const place = { certificate: '', field: 'f', version: '1' };
+  await keyring.seal(place, Buffer.from('private'));
+  await keyring.destroy();
+  const again = () => instances.keyringOf(instanceCrn).seal(place, Buffer.from('private'));
+  await expect(again()).rejects.toMatchObject({ code: 'keys_unavailable' });
+  await instances.useRootKeys([{ kind: 'file', path: join(folder, 'root.key') }]);
+  await expect(again()).rejects.toMatchObject({ code: 'keys_unavailable' });
+});
+
 describe('an erasure', () => {
   /** A deleted instance on a table in memory, with a row in every partition. */
   async function doomed() {
