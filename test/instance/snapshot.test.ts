@@ -42,8 +42,14 @@ const config = (table: string, ...rootKeys: string[]) => ({
   snapshots: { folder: join(folder, 'snapshots'), keepDays: 7 },
 });
 
+/** The server looks at the registry fifty times a second. */
+const runtime: Runtime = {
+  ...systemRuntime,
+  wait: (milliseconds, signal) => systemRuntime.wait(milliseconds === 1_000 ? 20 : milliseconds, signal),
+};
+
 /** A server of instances on LMDB and real root key files, as `instance run` opens them. */
-async function open(table: string, rootKeys: readonly string[], runtime: Runtime = systemRuntime): Promise<Opened> {
+async function open(table: string, rootKeys: readonly string[]): Promise<Opened> {
   const instances = await openInstances(config(table, ...rootKeys), { runtime, log: silentLog });
   const server = await instances.serve({ host: '127.0.0.1', port: 0, instances: [] });
   let closed = false;
