@@ -22,7 +22,7 @@ import { orderingElsewhere } from './instance/ordering.ts';
 import { instanceRegistry, reclaimMs } from './instance/registry.ts';
 import { type InstanceServer, type InstanceServerOptions, startInstanceServer } from './instance/server.ts';
 import { type SnapshotReport, takeSnapshot } from './instance/snapshot.ts';
-import { type SnapshotOptions, snapshotPath } from './instance/snapshot-folder.ts';
+import { newestSnapshot, type SnapshotOptions, snapshotPath } from './instance/snapshot-folder.ts';
 import { type CheckedSnapshot, checkSnapshot, type KeyringOver, restoreSnapshot } from './instance/snapshot-restore.ts';
 import { hasDataKeys, type Keyring, keyring } from './keys/keyring.ts';
 import { recoveryProofs } from './keys/recovery-proofs.ts';
@@ -421,6 +421,9 @@ export async function openInstances(
     /** Takes a snapshot of an instance of the registry, beside running servers. */
     snapshot: (instanceCrn: string, options: SnapshotFileOptions): Promise<SnapshotReport> =>
       takeSnapshot({ table, sealer: keyringOf(instanceCrn), runtime, instanceCrn, ...options }),
+    /** The day of the newest snapshot of an instance here, as `newestSnapshot` says. */
+    newestSnapshot: async (instanceCrn: string): Promise<number | undefined> =>
+      config.snapshots && newestSnapshot(config.snapshots.folder, instanceCrn),
     /** Whether a snapshot is whole, and opens under the root keys here. */
     checkSnapshot: (path: string): Promise<CheckedSnapshot> => checkSnapshot(path, keyringOver),
     /** Brings an instance back that is not here. */

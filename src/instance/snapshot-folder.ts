@@ -85,6 +85,12 @@ async function filesOf(folder: string, instanceCrn: string): Promise<string[]> {
   return names.filter((name) => name.startsWith(prefix)).sort();
 }
 
+/** The day (midnight by UTC, epoch milliseconds) of the newest snapshot of an instance in this folder. */
+export async function newestSnapshot(folder: string, instanceCrn: string): Promise<number | undefined> {
+  const newest = (await filesOf(folder, instanceCrn)).filter(isWhole).at(-1);
+  return newest === undefined ? undefined : Date.parse(newest.slice(prefixOf(instanceCrn).length).slice(0, 10));
+}
+
 /** Removes every snapshot of an instance in this folder, whole or in part. Answers how many files there were. */
 export async function removeSnapshots(folder: string, instanceCrn: string): Promise<number> {
   const names = await filesOf(folder, instanceCrn);

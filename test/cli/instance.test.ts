@@ -1,4 +1,13 @@
-import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -293,6 +302,18 @@ describe('snapshot, restore, delete and reclaim', () => {
       code: 3,
       errors: expect.stringContaining('[keys_file_unusable]'),
     });
+  });
+
+  test('doctor misses the snapshots that a running server would have taken', async () => {
+    await run('create');
+    const doctor = async () => (await runCommand(['doctor', '--instances', folder])).output;
+    expect(await doctor()).not.toContain('snapshot');
+    await run('snapshot');
+    expect(await doctor()).toMatch(/^ok {7}crn:\S+: its newest snapshot is of \d{4}-\d\d-\d\d$/m);
+    const snapshots = join(folder, 'snapshots');
+    const [name = ''] = readdirSync(snapshots);
+    renameSync(join(snapshots, name), join(snapshots, name.replace(/\d{4}-\d\d-\d\d/, '2020-02-03')));
+    expect(await doctor()).toMatch(/^warning {2}crn:\S+: its newest snapshot is of 2020-02-03, though/m);
   });
 
   test('a snapshot of all instances is one file each, and --to wants one instance', async () => {
