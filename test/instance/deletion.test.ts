@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -148,6 +148,17 @@ test('without a server, the next command does it', async () => {
   const second = await open(runtime);
   expect(await second.instances.registry.list()).toEqual([]);
   expect(await second.instances.registry.erased()).toEqual([instanceCrn]);
+});
+
+test('every partition that the program gives an instance is known to snapshots and to the erasure', () => {
+  const folder = 'src/instance';
+  const sources = readdirSync(folder)
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => readFileSync(join(folder, name), 'utf8'));
+  const named = sources.flatMap((text) => [...text.matchAll(/`instance\.1\/\$\{[\w.]+\}\/([a-z-]+)`/g)]);
+  const partitions = new Set(named.map(([, name]) => `instance.1/${instanceCrn}/${name}`));
+  expect(partitions.size).toBeGreaterThan(8);
+  expect([...partitions].filter((partition) => !allPartitions(instanceCrn).includes(partition))).toEqual([]);
 });
 
 test('whoever is still at work on an instance that was erased makes no new data key', async () => {
