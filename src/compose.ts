@@ -16,10 +16,14 @@ import { asCodedError } from './errors.ts';
 import { certificateRows } from './instance/certificate-rows.ts';
 import { certificateUpkeep } from './instance/certificate-upkeep.ts';
 import type { DevelopmentCa, DevelopmentCaOptions } from './instance/development-ca.ts';
+import { eraseWhatIsDue } from './instance/erasure.ts';
 import { instanceRates, resolveLimits } from './instance/instance-limits.ts';
 import { orderingElsewhere } from './instance/ordering.ts';
-import { instanceRegistry } from './instance/registry.ts';
+import { instanceRegistry, reclaimMs } from './instance/registry.ts';
 import { type InstanceServer, type InstanceServerOptions, startInstanceServer } from './instance/server.ts';
+import { type SnapshotReport, takeSnapshot } from './instance/snapshot.ts';
+import { newestSnapshot, type SnapshotOptions, snapshotPath } from './instance/snapshot-folder.ts';
+import { type CheckedSnapshot, checkSnapshot, type KeyringOver, restoreSnapshot } from './instance/snapshot-restore.ts';
 import { hasDataKeys, type Keyring, keyring } from './keys/keyring.ts';
 import { recoveryProofs } from './keys/recovery-proofs.ts';
 import type { RootKey } from './keys/root-key.ts';
@@ -79,6 +83,7 @@ export type {
   VerifyFinding,
   VerifyReport,
 };
+export { snapshotPath };
 
 /** A development CA. Loaded only when one is wanted: what makes certificates is slow to load. */
 export async function createDevelopmentCa(options: DevelopmentCaOptions): Promise<DevelopmentCa> {
@@ -318,6 +323,17 @@ export interface InstancesConfig {
   readonly rootKeys: readonly RootKeyConfig[];
   /** Instances that are not in the registry. */
   readonly tenants?: readonly string[];
+  /** Where servers keep a snapshot for each day. Default: nowhere. */
+  readonly snapshots?: SnapshotOptions;
+  /** Whether a root key file that is not there may be made. Default true. */
+  readonly makeRootKeys?: boolean;
+}
+
+/** A file of a snapshot, and how its reader or writer is watched and stopped. */
+interface SnapshotFileOptions {
+  readonly path: string;
+  readonly signal?: AbortSignal;
+  readonly progress?: () => void;
 }
 
 /** Instances of our own on one table, as commands and servers use them. */
@@ -335,6 +351,7 @@ export async function openInstances(
   const table = await openTable(config.table);
   const registry = instanceRegistry({ table, runtime });
   const keyrings = new Map<string, Keyring>();
+  const destroyed = new Set<string>();
   const made: { readonly path: string; readonly recoveryText: Secret }[] = [];
   let rootKeys: readonly RootKey[] = [];
   const everOpened: { close(): Promise<void> }[] = [];
@@ -358,7 +375,7 @@ export async function openInstances(
   try {
     const tenants = [...(config.tenants ?? []), ...(await registry.list()).map(({ crn }) => crn)];
     const taken = await Promise.all(tenants.map((tenant) => hasDataKeys(table, tenant)));
-    await openRootKeys(config.rootKeys, !taken.includes(true));
+    await openRootKeys(config.rootKeys, !taken.includes(true) && config.makeRootKeys !== false);
   } catch (thrown) {
     await close();
     throw thrown;
@@ -379,12 +396,39 @@ export async function openInstances(
     rewrap: () => inForce(tenant).rewrap(),
     check: () => inForce(tenant).check(),
     status: () => inForce(tenant).status(),
-    destroy: () => inForce(tenant).destroy(),
+    async destroy() {
+      destroyed.add(tenant);
+      await inForce(tenant).destroy();
+    },
     close: () => inForce(tenant).close(),
   });
 
+  /** A keyring, by the root keys in force, over data keys that are not on the table. */
+  const keyringOver: KeyringOver = async (tenant, rows) => {
+    const { memoryTable } = await import('./table/memory.ts');
+    const apart = memoryTable();
+    for (const { partition, sort, ...fields } of rows) await apart.putIfAbsent({ partition, sort }, fields);
+    const over = keyring({ table: apart, tenant, rootKeys, runtime, log });
+    everOpened.push(over);
+    return over;
+  };
+
+  await eraseWhatIsDue({ table, registry, keyringOf, log, snapshotFolder: config.snapshots?.folder });
   return {
     registry,
+    /** How long a deleted instance can be reclaimed, in milliseconds. */
+    reclaimMs,
+    /** Takes a snapshot of an instance of the registry, beside running servers. */
+    snapshot: (instanceCrn: string, options: SnapshotFileOptions): Promise<SnapshotReport> =>
+      takeSnapshot({ table, sealer: keyringOf(instanceCrn), runtime, instanceCrn, ...options }),
+    /** The day of the newest snapshot of an instance here, as `newestSnapshot` says. */
+    newestSnapshot: async (instanceCrn: string): Promise<number | undefined> =>
+      config.snapshots && newestSnapshot(config.snapshots.folder, instanceCrn),
+    /** Whether a snapshot is whole, and opens under the root keys here. */
+    checkSnapshot: (path: string): Promise<CheckedSnapshot> => checkSnapshot(path, keyringOver),
+    /** Brings an instance back that is not here. */
+    restore: (options: SnapshotFileOptions): Promise<CheckedSnapshot> =>
+      restoreSnapshot({ table, registry, keyringOver, ...options }),
     /** Ids of the root keys in force. */
     rootKeys: (): readonly string[] => rootKeys.map(({ id }) => id),
     made,
@@ -398,7 +442,8 @@ export async function openInstances(
     async useRootKeys(configs: readonly RootKeyConfig[]): Promise<void> {
       await openRootKeys(configs, true);
       everOpened.push(...keyrings.values());
-      keyrings.clear();
+      // Whoever is still at work on an instance that was erased must make no new data key: its keyring stays, closed.
+      for (const tenant of keyrings.keys()) if (!destroyed.has(tenant)) keyrings.delete(tenant);
     },
     /** Work on all certificates of an instance. */
     upkeepOf(instanceCrn: string) {
@@ -409,13 +454,17 @@ export async function openInstances(
     async ordersOf(instanceCrn: string) {
       const resolved = resolveLimits((await registry.get(instanceCrn)).limits);
       const its = { table, sealer: keyringOf(instanceCrn), runtime, log, instanceCrn };
-      const instance = { crn: instanceCrn, limits: resolved, rates: instanceRates(resolved, runtime.now) };
+      const rates = instanceRates({ limits: resolved, table, instanceCrn, now: runtime.now });
+      const instance = { crn: instanceCrn, limits: resolved, rates };
       return orderingElsewhere({ ...its, instance, rows: certificateRows(its) });
     },
     /** Serves the instances of the registry, and others if asked. */
     serve: (
       options: Omit<InstanceServerOptions, 'table' | 'registry' | 'keyringOf' | 'runtime' | 'log'>,
-    ): Promise<InstanceServer> => startInstanceServer({ ...options, table, registry, keyringOf, runtime, log }),
+    ): Promise<InstanceServer> => {
+      const snapshots = config.snapshots === undefined ? {} : { snapshots: config.snapshots };
+      return startInstanceServer({ ...snapshots, ...options, table, registry, keyringOf, runtime, log });
+    },
     /** After what serves has been closed. */
     close,
   };
@@ -437,6 +486,11 @@ async function openRootKey(
   const { keyProtectRootKey } = await import('./keys/key-protect.ts');
   const { kind: _kind, ...options } = config;
   return { rootKey: keyProtectRootKey({ ...options, runtime }) };
+}
+
+/** Makes a root key file again from its recovery text; the id of the root key. Throws `keys_recovery_text_wrong` and `keys_file_unusable`. */
+export async function recoverRootKey(path: string, text: Secret): Promise<string> {
+  return (await import('./keys/file.ts')).recoverFileRootKey(path, text);
 }
 
 /** The id of the root key that this recovery text makes again. Throws `keys_recovery_text_wrong`. */

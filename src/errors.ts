@@ -380,6 +380,34 @@ export const errorRegistry = {
     applied: 'no',
     remedy: 'The authority did not finish the order in 20 minutes. Renew or order it again later.',
   },
+  instance_deleted: {
+    ...request,
+    status: 404,
+    remedy: 'Bring it back within seven days after it was deleted: certstandby instance reclaim --instance <crn>',
+  },
+  instance_erased: {
+    ...request,
+    status: 409,
+    remedy:
+      'What was erased does not come back. Make a new instance, or restore into another folder if that is what you want.',
+  },
+  instance_not_empty: {
+    ...request,
+    status: 409,
+    remedy: 'Nothing was changed. Restore into a folder or a table that does not have this instance.',
+  },
+  snapshot_unknown: {
+    ...request,
+    status: 400,
+    exit: 2,
+    remedy: 'Give a file that certstandby instance snapshot has written, to a version that knows its format.',
+  },
+  snapshot_damaged: {
+    ...request,
+    status: 400,
+    exit: 6,
+    remedy: 'Nothing was changed. Use another snapshot; one that was cut short or changed is never taken in part.',
+  },
   instance_endpoint_forbidden: {
     ...request,
     status: 400,

@@ -97,6 +97,8 @@ export const limits = {
   deliveriesAtOnce: 4,
   /** Notifications that wait for one channel; what is beyond goes straight to the dead letters. */
   deliveriesWaiting: 10_000,
+  /** A line of a snapshot, in bytes: a row of the table as JSON, sealed, with room. */
+  snapshotLineBytes: 1024 * 1024,
   /** Plain data keys of one tenant in memory at once. */
   dataKeysInMemory: 100,
   /** Longest time that a plain data key may be kept in memory, and how much longer while no root key can be asked. Milliseconds. */

@@ -1,4 +1,4 @@
-import type { Instances } from '../compose.ts';
+import type { Instances, KeptInstance } from '../compose.ts';
 import type { ErrorCode } from '../errors.ts';
 import { silentLog } from '../log.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
@@ -9,6 +9,9 @@ import { count, duration } from './text.ts';
 
 /** A recovery text that nobody has seen for longer is to be looked for, in milliseconds. */
 const provenForMs = 180 * 86_400_000;
+
+/** A snapshot of yesterday is at most so old, counted from the beginning of its day; in milliseconds. */
+const snapshotLateMs = 2 * 86_400_000;
 
 type WrapState = Awaited<ReturnType<ReturnType<Instances['keyringOf']>['check']>>['dataKeys'][number]['wraps'][number];
 
@@ -35,6 +38,7 @@ export async function checkInstances(folder: string, host: Host): Promise<readon
         : warning(folder, 'holds no instance yet', `certstandby instance create --folder ${folder}`),
     ];
     for (const { crn } of all) findings.push(...(await checkKeys(crn, instances, folder)));
+    for (const instance of all) findings.push(...(await checkSnapshots(instance, instances, folder)));
     for (const rootKey of instances.rootKeys()) findings.push(...(await checkRecovery(rootKey, instances, folder)));
     return findings;
   } catch (thrown) {
@@ -43,6 +47,29 @@ export async function checkInstances(folder: string, host: Host): Promise<readon
     await instances.close();
   }
 }
+
+/** A running server takes one each day: when there is none of yesterday, something is wrong, or no server runs on this folder. */
+async function checkSnapshots(
+  { crn, createdAt, deletedAt }: KeptInstance,
+  instances: Instances,
+  folder: string,
+): Promise<readonly Finding[]> {
+  if (deletedAt !== undefined) return [];
+  const newest = await instances.newestSnapshot(crn);
+  const age = runtime.now() - (newest ?? createdAt);
+  if (newest !== undefined && age < snapshotLateMs) return [good(crn, `its newest snapshot is of ${dayOf(newest)}`)];
+  if (age < snapshotLateMs) return [];
+  const found = newest === undefined ? 'has no snapshot' : `its newest snapshot is of ${dayOf(newest)}`;
+  return [
+    warning(
+      crn,
+      `${found}, though a running server takes one each day`,
+      `certstandby instance snapshot --folder ${folder}`,
+    ),
+  ];
+}
+
+const dayOf = (moment: number): string => new Date(moment).toISOString().slice(0, 10);
 
 async function checkKeys(crn: string, instances: Instances, folder: string): Promise<readonly Finding[]> {
   const { dataKeys } = await instances.keyringOf(crn).check();

@@ -101,7 +101,8 @@ async function checkCertificates(
   return unreadable.length;
 }
 
-function readText(file: string): Secret {
+/** A recovery text from a file, - for standard input. Throws `usage`. */
+export function readText(file: string): Secret {
   try {
     return new Secret(readFileSync(file === '-' ? 0 : file, 'utf8').trim());
   } catch (cause) {

@@ -82,7 +82,12 @@ async function create(options: CreateOptions, host: Host): Promise<void> {
   }
 }
 
-function settingsOf({ folder, rootKey, dynamodb }: CreateOptions): InstanceSettings {
+/** The settings of a new folder, as the command line gives them. Throws `usage`. */
+export function settingsOf({
+  folder,
+  rootKey,
+  dynamodb,
+}: Pick<CreateOptions, 'folder' | 'rootKey' | 'dynamodb'>): InstanceSettings {
   const [, name, region] = /^([^@]+)@([\w-]+)$/.exec(dynamodb ?? '') ?? [];
   if (dynamodb !== undefined && (name === undefined || region === undefined)) {
     throw new CodedError('usage', '--dynamodb wants <table>@<region>');

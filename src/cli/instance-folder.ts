@@ -26,6 +26,12 @@ const settingsSchema = z.strictObject({
     }),
   ]),
   rootKeys: z.array(z.string()).check(z.minLength(1), z.maxLength(2)),
+  snapshots: z.optional(
+    z.strictObject({
+      path: z.optional(z.string()),
+      keepDays: z.optional(z.int().check(z.minimum(1), z.maximum(3650))),
+    }),
+  ),
   /** Who issues what is ordered, as the options of `instance run` say it; they come first. */
   ordering: z.optional(
     z.strictObject({
@@ -50,6 +56,8 @@ export const defaultSettings: InstanceSettings = {
 };
 
 const settingsFile = 'instances.json';
+/** Days for which daily snapshots are kept, unless the settings say otherwise. */
+const keepDays = 7;
 /** The API key for root keys in Key Protect. */
 export const keyProtectApiKey = 'KEY_PROTECT_API_KEY';
 
@@ -96,7 +104,13 @@ export function writeSettings(folder: string, settings: InstanceSettings): void 
 }
 
 /** Opens the instances of a folder. Throws `configuration_missing` if there are none, and what table and root keys throw. */
-export async function openFolder(folder: string, host: Host, log: Log, given?: InstanceSettings): Promise<Instances> {
+export async function openFolder(
+  folder: string,
+  host: Host,
+  log: Log,
+  given?: InstanceSettings,
+  { makeRootKeys = true }: { readonly makeRootKeys?: boolean } = {},
+): Promise<Instances> {
   const settings = given ?? readSettings(folder);
   if (settings === undefined) {
     throw new CodedError(
@@ -106,9 +120,19 @@ export async function openFolder(folder: string, host: Host, log: Log, given?: I
   }
   const { openInstances } = await import('../compose.ts');
   return openInstances(
-    { table: tableOf(folder, settings), rootKeys: rootKeysOf(folder, settings, host) },
+    {
+      table: tableOf(folder, settings),
+      rootKeys: rootKeysOf(folder, settings, host),
+      snapshots: { folder: snapshotFolderOf(folder, settings), keepDays: settings.snapshots?.keepDays ?? keepDays },
+      makeRootKeys,
+    },
     { runtime, log },
   );
+}
+
+/** Where the snapshots of a folder are. */
+export function snapshotFolderOf(folder: string, settings = readSettings(folder)): string {
+  return resolve(folder, settings?.snapshots?.path ?? 'snapshots');
 }
 
 /** The root keys that the settings name. Throws `configuration_invalid`. */

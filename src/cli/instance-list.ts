@@ -13,14 +13,23 @@ export function instanceListCommand(host: Host = process): Command {
       const instances = await openFolder(options.folder, host, output.log);
       try {
         const rows: string[][] = [];
-        for (const { crn, createdAt, limits } of await instances.registry.list()) {
+        for (const { crn, createdAt, limits, deletedAt } of await instances.registry.list()) {
           const apiKeys = (await instances.registry.keys(crn)).length;
           const created = new Date(createdAt).toISOString();
-          output.item({ crn, created, limits, apiKeys });
-          rows.push([crn, created.slice(0, 10), String(apiKeys), limits === 'none' ? 'none' : "Certificate Manager's"]);
+          const deleted = deletedAt === undefined ? undefined : new Date(deletedAt).toISOString();
+          output.item({ crn, created, limits, apiKeys, deleted });
+          const state = deleted === undefined ? 'there' : `deleted on ${deleted.slice(0, 10)}`;
+          const theirs = limits === 'none' ? 'none' : "Certificate Manager's";
+          rows.push([crn, created.slice(0, 10), String(apiKeys), theirs, state]);
         }
         output.table(
-          [{ title: 'INSTANCE' }, { title: 'MADE' }, { title: 'API KEYS', right: true }, { title: 'LIMITS' }],
+          [
+            { title: 'INSTANCE' },
+            { title: 'MADE' },
+            { title: 'API KEYS', right: true },
+            { title: 'LIMITS' },
+            { title: 'STATE' },
+          ],
           rows,
         );
       } finally {

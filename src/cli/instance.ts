@@ -1,13 +1,17 @@
 import { Command } from 'commander';
 import { instanceCheckCommand } from './instance-check.ts';
 import { instanceCreateCommand } from './instance-create.ts';
+import { instanceDeleteCommand, instanceReclaimCommand } from './instance-delete.ts';
 import { instanceKeysCommand } from './instance-keys.ts';
 import { instanceListCommand } from './instance-list.ts';
 import { instanceOrderCommand } from './instance-order.ts';
+import { instanceRecoverRootKeyCommand } from './instance-recover-root-key.ts';
 import { instanceRenewCommand } from './instance-renew.ts';
+import { instanceRestoreCommand } from './instance-restore.ts';
 import { instanceRewrapCommand } from './instance-rewrap.ts';
 import { instanceRotateDataKeyCommand } from './instance-rotate-data-key.ts';
 import { instanceRunCommand } from './instance-run.ts';
+import { instanceSnapshotCommand } from './instance-snapshot.ts';
 import type { Host } from './output.ts';
 
 /** `certstandby instance`. */
@@ -30,6 +34,11 @@ export function instanceCommand(host: Host = process): Command {
     instanceCheckCommand,
     instanceRotateDataKeyCommand,
     instanceRewrapCommand,
+    instanceRecoverRootKeyCommand,
+    instanceSnapshotCommand,
+    instanceRestoreCommand,
+    instanceDeleteCommand,
+    instanceReclaimCommand,
   ]) {
     command.addCommand(child(host));
   }

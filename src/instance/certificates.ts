@@ -130,7 +130,7 @@ export function certificates(context: {
       const judge = (row: CertificateRow) => requireSameDomains(row.domains, facts.domains);
       const current = await found(rows.get(id), id);
       judge(current);
-      instance.rates.reimport(id);
+      await instance.rates.reimport(id);
       const change = announce('cert_reimported', (along) => rows.replaceContent(id, facts, pem, judge, along));
       return objectFor(await found(change, id));
     },
@@ -161,7 +161,7 @@ export function certificates(context: {
       if (name === '') throw invalid('name is empty');
       if (name === undefined && description === undefined) throw invalid('neither name nor description is given');
       await found(rows.get(id), id);
-      instance.rates.update(id);
+      await instance.rates.update(id);
       const texts = { ...(name !== undefined && { name }), ...(description !== undefined && { description }) };
       return objectFor(await found(rows.describe(id, texts), id));
     },

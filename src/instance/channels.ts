@@ -46,7 +46,7 @@ export function channels(context: { instance: Instance; table: Table; runtime: R
   /** Changes one field of a channel that is there. */
   async function change(id: string, set: { readonly endpoint: string } | { readonly is_active: boolean }) {
     await get(id);
-    instance.rates.channelUpdate(id);
+    await instance.rates.channelUpdate(id);
     const outcome = await table.update(keyOf(id), { set }, { exists: 'endpoint' });
     if (!outcome.applied) throw notFound(id);
     return decodeChannel(outcome.row);
@@ -64,7 +64,7 @@ export function channels(context: { instance: Instance; table: Table; runtime: R
       const endpoint = endpointOf(fields, instance);
       const is_active = optionalBoolean(fields, 'is_active') ?? true;
       const version = versionOf(fields, type, instance);
-      instance.rates.channelCreate('');
+      await instance.rates.channelCreate('');
       if ((await list()).length >= limits.channels) {
         throw new CodedError('instance_full', `the instance has ${limits.channels} channels, and takes no more`);
       }

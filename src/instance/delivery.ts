@@ -15,7 +15,7 @@ import {
   isFor,
   testItem,
 } from './events.ts';
-import { type DeadLetter, type Notification, notificationId, type Pending } from './notification-rows.ts';
+import { type DeadLetter, type Notification, notificationId, onceId, type Pending } from './notification-rows.ts';
 
 /** How long a change may take to come into force after its notification was written: more than the 10 minutes that it is given. */
 const changeMs = 15 * 60_000;
@@ -186,9 +186,18 @@ export function delivery(
   return {
     announce,
 
-    /** Tells every channel of this that wants to know; for events that no request makes. */
-    async publish(type: InstanceEvent['type'], items: readonly EventItem[]): Promise<void> {
-      await tellAll(eventOf(type, items));
+    /**
+     * Tells every channel of this event that wants to know, each once, however often this is called for an event of this id, and in
+     * how many processes. Resolves when it is on the table.
+     */
+    async publishOnce(event: InstanceEvent): Promise<void> {
+      const those = (await channels.list()).filter((channel) => channel.is_active && isFor(channel, event.type));
+      const tellOnce = async (channel: Channel) => {
+        const notification = { ...notificationFor(channel, event), id: onceId(event, channel.id) };
+        // Refused: it was told, or somebody else is at it, or was; then the sweep takes it up.
+        if (await rows.put(notification)) send(notification, channel);
+      };
+      await Promise.all(those.map(tellOnce));
     },
 
     /** The same about a record that is to be published, or need no longer be. Answers how many channels were told. */

@@ -13,6 +13,22 @@ const eventKinds = {
     text: 'These certificates are about to expire. Reimport them:',
   },
   cert_expired_reimport_required: { url: 1, slack: 1, text: 'These certificates have expired. Reimport them:' },
+  cert_about_to_expire_renew_required: {
+    url: 4,
+    slack: 3,
+    text: 'These certificates are about to expire. Renew them:',
+  },
+  cert_expired_renew_required: { url: 4, slack: 3, text: 'These certificates have expired. Renew them:' },
+  cert_issued_not_downloaded: {
+    url: 4,
+    slack: 3,
+    text: 'These certificates were issued, and nobody has downloaded them:',
+  },
+  cert_renewed_not_downloaded: {
+    url: 4,
+    slack: 3,
+    text: 'These certificates were renewed, and nobody has downloaded the new version, while the one before expires:',
+  },
   cert_reimported: { url: 2, slack: 2, text: 'These certificates were reimported:' },
   cert_issued: { url: 4, slack: 3, text: 'These certificates were issued:' },
   cert_renewed: { url: 4, slack: 3, text: 'These certificates were renewed:' },
@@ -40,6 +56,17 @@ export type ChangeEvent =
   | 'cert_renewed'
   | 'cert_order_failed'
   | 'cert_renew_failed';
+
+/** What the calendar tells of. */
+export const calendarEvents = [
+  'cert_about_to_expire_reimport_required',
+  'cert_expired_reimport_required',
+  'cert_about_to_expire_renew_required',
+  'cert_expired_renew_required',
+  'cert_issued_not_downloaded',
+  'cert_renewed_not_downloaded',
+] as const satisfies readonly EventType[];
+export type CalendarEvent = (typeof calendarEvents)[number];
 
 /** A record that proves to the authority whose a domain is. */
 export interface DomainValidation {
@@ -72,6 +99,8 @@ export interface ItemExtras {
   readonly additional_info?: string | undefined;
   /** Whether the instance itself began a renewal. */
   readonly auto_renewed?: boolean | undefined;
+  /** When the version before expires, epoch milliseconds. */
+  readonly previous_expires_on?: number | undefined;
 }
 
 /** A certificate in a notification. The order of the members is the one that was seen in real ones. */
@@ -143,7 +172,7 @@ export function claimsOf(
     name,
     ...(version >= 4 && extras),
   }));
-  const dated = version <= 2 || event.type === 'cert_about_to_expire_reimport_required';
+  const dated = version <= 2 || event.type.startsWith('cert_about_to_expire_');
   return {
     instance_crn: instance.crn,
     certificate_manager_url: `https://cloud.ibm.com/services/cloudcerts/${encodeURIComponent(instance.crn)}`,

@@ -1,4 +1,5 @@
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHmac, createSecretKey, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto';
+import * as z from 'zod/mini';
 import { CodedError } from '../errors.ts';
 import { Secret } from '../secret.ts';
 import { apiKeyHash, type KnownApiKey, type Role } from './api-keys.ts';
@@ -32,14 +33,37 @@ export type FindCaller = (hash: string) => Caller | undefined;
 const apiKeyGrant = 'urn:ibm:params:oauth:grant-type:apikey';
 const lifetimeSeconds = 3600;
 
+/** The key that makes the access tokens of an instance; undefined while the instance is not served here. */
+export type TokenKeyOf = (instanceCrn: string) => KeyObject | undefined;
+
+const claimsSchema = z.object({ key: z.string(), by: z.string(), exp: z.number() });
+
 /**
- * Access tokens are `<body>.<HMAC of it>` under a key of this process: nothing is kept for each, and after a restart clients exchange
- * their API key again, as they do after any 401. A token names its API key by hash, and is good for as long as that is known.
+ * Access tokens are `<body>.<HMAC of it>`: nothing is kept for each. The key is that of an instance which knows the API key, so that
+ * every process which serves that instance takes the token, also after a restart; and one of this process while no such instance can
+ * be served. A token names its API key by hash, and is good for as long as that is known.
  */
-export function createIam(find: FindCaller, now: () => number): Iam {
-  const processKey = randomBytes(32);
-  const hmac = (text: string) => createHmac('sha256', processKey).update(text).digest();
-  const macOf = (body: string) => hmac(`token ${body}`);
+export function createIam(find: FindCaller, tokenKeyOf: TokenKeyOf, now: () => number): Iam {
+  const processKey = createSecretKey(randomBytes(32));
+  const macOf = (key: KeyObject, body: string) => createHmac('sha256', key).update(`token ${body}`).digest();
+
+  function keyFor({ roles }: Caller): { readonly by: string; readonly key: KeyObject } {
+    for (const by of [...roles.keys()].sort()) {
+      const key = tokenKeyOf(by);
+      if (key !== undefined) return { by, key };
+    }
+    return { by: '', key: processKey };
+  }
+
+  /** What a token says, if it is one of ours. */
+  function claimsIn(authorization: string | undefined): z.infer<typeof claimsSchema> | undefined {
+    const [, body, seal] = /^bearer ([\w-]{1,1000})\.([\w-]{43})$/i.exec(authorization ?? '') ?? [];
+    if (body === undefined || seal === undefined) return undefined;
+    const claims = claimsOf(body);
+    const key = claims?.by === '' ? processKey : tokenKeyOf(claims?.by ?? '');
+    if (key === undefined || !timingSafeEqual(macOf(key, body), Buffer.from(seal, 'base64url'))) return undefined;
+    return claims;
+  }
 
   return {
     exchange(form) {
@@ -53,13 +77,14 @@ export function createIam(find: FindCaller, now: () => number): Iam {
       if (caller === undefined) return refusal('BXNIM0415E', 'The API key is not known here.');
       const issued = Math.floor(now() / 1000);
       const expiration = issued + lifetimeSeconds;
-      const claims = { key: hash, exp: expiration, id: randomBytes(12).toString('hex') };
+      const { by, key } = keyFor(caller);
+      const claims = { key: hash, by, exp: expiration, id: randomBytes(12).toString('hex') };
       const body = Buffer.from(JSON.stringify(claims)).toString('base64url');
       return {
         status: 200,
         caller: caller.name,
         body: {
-          access_token: `${body}.${macOf(body).toString('base64url')}`,
+          access_token: `${body}.${macOf(key, body).toString('base64url')}`,
           refresh_token: 'not_supported',
           token_type: 'Bearer',
           expires_in: lifetimeSeconds,
@@ -70,15 +95,9 @@ export function createIam(find: FindCaller, now: () => number): Iam {
     },
 
     authenticate(authorization) {
-      const [, body, seal] = /^bearer ([\w-]{1,400})\.([\w-]{43})$/i.exec(authorization ?? '') ?? [];
-      if (body === undefined || seal === undefined || !timingSafeEqual(macOf(body), Buffer.from(seal, 'base64url'))) {
-        throw new CodedError('instance_unauthorized', 'Unauthorized');
-      }
-      const claims = JSON.parse(Buffer.from(body, 'base64url').toString()) as { key: string; exp: number };
-      const caller = find(claims.key);
-      if (caller === undefined || claims.exp * 1000 <= now()) {
-        throw new CodedError('instance_unauthorized', 'Unauthorized');
-      }
+      const claims = claimsIn(authorization);
+      const caller = claims && claims.exp * 1000 > now() ? find(claims.key) : undefined;
+      if (caller === undefined) throw new CodedError('instance_unauthorized', 'Unauthorized');
       return caller;
     },
   };
@@ -97,6 +116,15 @@ export function callersOf(
     }
   }
   return found;
+}
+
+/** What the body of a token says, before anybody knows whether it is genuine. */
+function claimsOf(body: string): z.infer<typeof claimsSchema> | undefined {
+  try {
+    return z.safeParse(claimsSchema, JSON.parse(Buffer.from(body, 'base64url').toString())).data;
+  } catch {
+    return undefined;
+  }
 }
 
 function refusal(errorCode: string, errorMessage: string): TokenAnswer {

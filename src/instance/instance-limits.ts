@@ -1,4 +1,5 @@
 import { CodedError } from '../errors.ts';
+import type { Table } from '../table/table.ts';
 import { type RateLimit, rateLimit } from './rate.ts';
 
 /** What one instance takes. The defaults are Certificate Manager's own (its documentation, "Known limits"). */
@@ -66,31 +67,40 @@ export interface InstanceRates {
   readonly channelUpdate: Taker;
   readonly channelTest: Taker;
 }
-type Taker = (key: string) => void;
+type Taker = (key: string) => Promise<void>;
 
-export function instanceRates(limits: InstanceLimits, now: () => number): InstanceRates {
+/** The rates of one instance, counted on its table: for all processes together. */
+export function instanceRates(context: {
+  readonly limits: InstanceLimits;
+  readonly table: Table;
+  readonly instanceCrn: string;
+  readonly now: () => number;
+}): InstanceRates {
+  const { limits, table, instanceCrn, now } = context;
   const minute = 60_000;
-  const taker = (what: string, count: number, windowMs: number) =>
-    takeOrRefuse(rateLimit({ count, windowMs, now }), what, count, windowMs);
-  const orderInMinute = taker('orders, and as many renewals,', limits.ordersPerMinute, minute);
-  const orderInHour = taker('orders, and as many renewals,', limits.ordersPerHour, 60 * minute);
+  const partition = `instance.1/${instanceCrn}/rate`;
+  const taker = (name: string, what: string, count: number, windowMs: number) =>
+    takeOrRefuse(rateLimit({ table, partition, name, count, windowMs, now }), what, count, windowMs);
+  const orders = 'orders, and as many renewals,';
+  const orderInMinute = taker('order-minute', orders, limits.ordersPerMinute, minute);
+  const orderInHour = taker('order-hour', orders, limits.ordersPerHour, 60 * minute);
   return {
-    reimport: taker('reimports of one certificate', limits.reimportsPerMinute, minute),
-    update: taker('updates of one certificate', limits.updatesPerMinute, minute),
-    order(key) {
-      orderInHour(key);
-      orderInMinute(key);
+    reimport: taker('reimport', 'reimports of one certificate', limits.reimportsPerMinute, minute),
+    update: taker('update', 'updates of one certificate', limits.updatesPerMinute, minute),
+    async order(key) {
+      await orderInHour(key);
+      await orderInMinute(key);
     },
-    orderPolicy: taker('changes of one order policy', limits.policyUpdatesPerMinute, minute),
-    channelCreate: taker('new channels', limits.channelCreatesPerMinute, minute),
-    channelUpdate: taker('updates of one channel', limits.channelUpdatesPerMinute, minute),
-    channelTest: taker('tests of one channel', limits.channelTestsPerSecond, 1000),
+    orderPolicy: taker('order-policy', 'changes of one order policy', limits.policyUpdatesPerMinute, minute),
+    channelCreate: taker('channel-create', 'new channels', limits.channelCreatesPerMinute, minute),
+    channelUpdate: taker('channel-update', 'updates of one channel', limits.channelUpdatesPerMinute, minute),
+    channelTest: taker('channel-test', 'tests of one channel', limits.channelTestsPerSecond, 1000),
   };
 }
 
 function takeOrRefuse(rate: RateLimit, what: string, count: number, windowMs: number): Taker {
-  return (key) => {
-    const retryAfterMs = rate.take(key);
+  return async (key) => {
+    const retryAfterMs = await rate.take(key === '' ? 'all' : key);
     if (retryAfterMs === 0) return;
     const message = `at most ${count} ${what} in ${windowMs / 1000} s are taken`;
     throw new CodedError('instance_limited', message, { fields: { retryAfterMs } });

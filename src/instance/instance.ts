@@ -1,4 +1,4 @@
-import { createPublicKey, type KeyObject } from 'node:crypto';
+import { createPublicKey, createSecretKey, hkdfSync, type KeyObject } from 'node:crypto';
 import { CodedError } from '../errors.ts';
 import type { Secret } from '../secret.ts';
 import type { Table } from '../table/table.ts';
@@ -49,6 +49,8 @@ export interface Instance {
   /** PEM of its public half. */
   readonly publicKeyPem: string;
   readonly publicKeyJwk: Readonly<Record<string, unknown>>;
+  /** What access tokens are made with: the same in every process that serves this instance with this signing key. */
+  readonly tokenKey: KeyObject;
   readonly channelVersion: ChannelVersion;
   readonly limits: InstanceLimits;
   readonly rates: InstanceRates;
@@ -80,9 +82,10 @@ export async function openInstance(
     signingKey,
     publicKeyPem: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
     publicKeyJwk: { ...publicKey.export({ format: 'jwk' }) },
+    tokenKey: tokenKeyOf(signingKey),
     channelVersion: options.channelVersion ?? 5,
     limits,
-    rates: instanceRates(limits, context.now),
+    rates: instanceRates({ limits, table, instanceCrn: crn, now: context.now }),
     allowLoopbackChannels: options.allowLoopbackChannels ?? false,
     allowPrivateChannels: options.allowPrivateChannels ?? false,
   };
@@ -99,6 +102,18 @@ export function knownApiKeys({ crn, apiKeys }: Pick<InstanceOptions, 'crn' | 'ap
     known.set(hash, { name, role, hash });
   }
   return [...known.values()];
+}
+
+/** Derived (HKDF, RFC 5869), so that nothing more need be kept: it tells nothing of the signing key, and ends with it. */
+function tokenKeyOf(signingKey: KeyObject): KeyObject {
+  const der = signingKey.export({ type: 'pkcs8', format: 'der' });
+  const derived = Buffer.from(hkdfSync('sha256', der, '', 'certstandby access tokens 1', 32));
+  try {
+    return createSecretKey(derived);
+  } finally {
+    der.fill(0);
+    derived.fill(0);
+  }
 }
 
 function bits(key: KeyObject): number {

@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto';
 import * as z from 'zod/mini';
 import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import type { Runtime } from '../runtime.ts';
 import type { Key, Row, Table, Value } from '../table/table.ts';
 import { type ChannelType, type EventType, eventTypes, type InstanceEvent } from './events.ts';
 import type { ChannelVersion } from './instance.ts';
@@ -34,6 +36,15 @@ export interface DeadLetter extends Notification {
 }
 
 const versions = [1, 2, 3, 4, 5] as const satisfies readonly ChannelVersion[];
+export const itemSchema = z.object({
+  cert_crn: z.string(),
+  domains: z.string(),
+  expires_on: z.optional(z.union([z.number(), z.string()])),
+  name: z.string(),
+  additional_info: z.optional(z.string()),
+  auto_renewed: z.optional(z.boolean()),
+  previous_expires_on: z.optional(z.number()),
+});
 const notificationFields = {
   channel: z.string(),
   type: z.enum(['url', 'slack']),
@@ -42,16 +53,7 @@ const notificationFields = {
     id: z.string(),
     type: z.enum(eventTypes as [EventType, ...EventType[]]),
     at: z.number(),
-    items: z.array(
-      z.object({
-        cert_crn: z.string(),
-        domains: z.string(),
-        expires_on: z.optional(z.union([z.number(), z.string()])),
-        name: z.string(),
-        additional_info: z.optional(z.string()),
-        auto_renewed: z.optional(z.boolean()),
-      }),
-    ),
+    items: z.array(itemSchema),
     validation: z.optional(z.object({ domain: z.string(), txt_record_name: z.string(), txt_record_val: z.string() })),
   }),
   change: z.optional(z.object({ id: z.string(), version: z.number() })),
@@ -61,10 +63,16 @@ const pendingSchema = z.object({ ...notificationFields, wakeAt: z.number() });
 const letterSchema = z.object({ ...notificationFields, reason: z.string(), at: z.number(), expiresAt: z.number() });
 
 const deadLetterSeconds = 30 * 86_400;
+/** How long it is remembered that something was told that is told once. */
+const rememberedSeconds = 30 * 86_400;
 
 /** The notifications of one instance that wait, and those that were given up, on the table: they outlive the process. */
-export function notificationRows(context: { readonly table: Table; readonly instanceCrn: string }) {
-  const { table, instanceCrn } = context;
+export function notificationRows(context: {
+  readonly table: Table;
+  readonly instanceCrn: string;
+  readonly runtime: Pick<Runtime, 'now'>;
+}) {
+  const { table, instanceCrn, runtime } = context;
   const waiting = `instance.1/${instanceCrn}/notification`;
   const dead = `instance.1/${instanceCrn}/dead-letter`;
   const pendingKey = (id: string): Key => ({ partition: waiting, sort: id });
@@ -79,12 +87,24 @@ export function notificationRows(context: { readonly table: Table; readonly inst
     }
   }
 
+  /** What is told once leaves a row without content, which nothing wakes: whoever would put it again is refused. */
+  async function remove(id: string): Promise<void> {
+    if (!isToldOnce(id)) {
+      await table.delete(pendingKey(id));
+      return;
+    }
+    const expiresAt = Math.floor(runtime.now() / 1000) + rememberedSeconds;
+    await table.update(pendingKey(id), {
+      set: formatted({ expiresAt }),
+      remove: [...Object.keys(notificationFields), 'wakeAt'],
+    });
+  }
+
   return {
-    async put(notification: Pending): Promise<void> {
-      await table.putIfAbsent(
-        pendingKey(notification.id),
-        formatted({ ...fieldsOf(notification), wakeAt: notification.wakeAt }),
-      );
+    /** False if there is one of this id, or was one that is told once. */
+    async put(notification: Pending): Promise<boolean> {
+      const fields = formatted({ ...fieldsOf(notification), wakeAt: notification.wakeAt });
+      return (await table.putIfAbsent(pendingKey(notification.id), fields)).applied;
     },
 
     /**
@@ -106,9 +126,7 @@ export function notificationRows(context: { readonly table: Table; readonly inst
       return taken ? { ...notification, attempts, wakeAt: to.wakeAt } : undefined;
     },
 
-    async remove(id: string): Promise<void> {
-      await table.delete(pendingKey(id));
-    },
+    remove,
 
     /** Those that somebody may take by this moment, the one that waits longest first; and why others cannot be read. */
     async due(
@@ -140,7 +158,7 @@ export function notificationRows(context: { readonly table: Table; readonly inst
         letterKey(notification.id),
         formatted({ ...fieldsOf(notification), reason, at, expiresAt }),
       );
-      await table.delete(pendingKey(notification.id));
+      await remove(notification.id);
     },
 
     /** A page of dead letters, oldest event first, after this one. Those whose time is over are not among them. */
@@ -185,7 +203,7 @@ function fieldsOf({ channel, type, version, event, change, attempts }: Notificat
 }
 
 /** A table takes nothing that is undefined. */
-function definedOf(fields: Readonly<Record<string, Value | undefined>>): Readonly<Record<string, Value>> {
+export function definedOf(fields: Readonly<Record<string, Value | undefined>>): Readonly<Record<string, Value>> {
   return Object.fromEntries(Object.entries(fields).filter((entry): entry is [string, Value] => entry[1] !== undefined));
 }
 
@@ -193,6 +211,15 @@ function definedOf(fields: Readonly<Record<string, Value | undefined>>): Readonl
 export function notificationId(at: number, newId: string): string {
   return `${String(at).padStart(15, '0')}-${newId}`;
 }
+
+const once = 'once-';
+
+/** The id of the notification of an event that is told to a channel once, whoever tells it, and however often. */
+export function onceId({ id, at }: Pick<InstanceEvent, 'id' | 'at'>, channel: string): string {
+  return notificationId(at, once + createHash('sha256').update(`${id} ${channel}`).digest('hex').slice(0, 32));
+}
+
+const isToldOnce = (id: string) => id.slice(16).startsWith(once);
 
 /** What a dead letter that is not there is answered with. */
 export function noSuchLetter(id: string): CodedError {

@@ -121,7 +121,7 @@ export function orders(context: {
     /** Body: see order-request.ts. Answers the certificate that is to be. */
     async order(body: unknown): Promise<CertificateRow> {
       const request = parseOrder(body, { hasHook });
-      instance.rates.order('order');
+      await instance.rates.order('order');
       const id = runtime.newId().replaceAll('-', '').toLowerCase();
       await domains.count('orders', request.domains, id);
       const order = newOrder({ id, kind: 'order', auto: false, rotateKeys: false, domains: request.domains });
@@ -148,7 +148,7 @@ export function orders(context: {
       const rotateKeys = optionalBoolean(objectOf(body), 'rotate_keys') ?? false;
       const row = await ordered(id);
       if (row.issuance?.status === 'pending') throw running(id);
-      instance.rates.order('renewal');
+      await instance.rates.order('renewal');
       await domains.count('renewals', row.domains, id);
       const after = await renew(row, { auto: false, rotateKeys });
       if (after === undefined) {
@@ -163,7 +163,7 @@ export function orders(context: {
       const autoRenew =
         memberOf(fields, 'auto_renew_enabled') === undefined ? false : optionalBoolean(fields, 'auto_renew_enabled');
       await ordered(id);
-      instance.rates.orderPolicy(id);
+      await instance.rates.orderPolicy(id);
       const after = await rows.alter(id, () => ({ autoRenew: autoRenew ?? false }));
       return { auto_renew_enabled: after?.autoRenew ?? false };
     },

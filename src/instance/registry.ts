@@ -17,7 +17,14 @@ export interface KeptInstance {
   readonly limits: LimitOptions;
   /** Lets channels have `http:` endpoints on this machine. */
   readonly allowLoopbackChannels: boolean;
+  /** When it was deleted, epoch milliseconds. It answers as gone from then on, and can be reclaimed for seven days. */
+  readonly deletedAt?: number | undefined;
+  /** Whether its erasure has begun: then nothing brings it back. */
+  readonly erasing?: boolean | undefined;
 }
+
+/** How long an instance that was deleted can be reclaimed, as Certificate Manager had it. */
+export const reclaimMs = 7 * 86_400_000;
 
 /** An API key as kept on the table. */
 export interface KeptApiKey extends KnownApiKey {
@@ -26,7 +33,13 @@ export interface KeptApiKey extends KnownApiKey {
 }
 
 const limitsSchema = z.union([z.literal('none'), z.record(z.string(), z.union([z.number(), z.literal('none')]))]);
-const instanceSchema = z.object({ createdAt: z.number(), limits: limitsSchema, allowLoopbackChannels: z.boolean() });
+const instanceSchema = z.object({
+  createdAt: z.number(),
+  limits: limitsSchema,
+  allowLoopbackChannels: z.boolean(),
+  deletedAt: z.optional(z.number()),
+  erasing: z.optional(z.boolean()),
+});
 const keySchema = z.object({
   name: z.string(),
   role: z.enum(['reader', 'writer', 'manager']),
@@ -36,13 +49,16 @@ const keySchema = z.object({
 const revisionSchema = z.object({ revision: z.number() });
 
 const instances = 'instances.1';
-const instanceKey = (crn: string): Key => ({ partition: instances, sort: crn });
+/** Where the row of an instance is in the registry. */
+export const instanceKey = (crn: string): Key => ({ partition: instances, sort: crn });
+const erasedKey = (crn: string): Key => ({ partition: 'instances.1/erased', sort: crn });
 const apiKeys = (crn: string) => `instance.1/${crn}/api-key`;
 const revisionKey: Key = { partition: 'instances.1/revision', sort: 'revision' };
 
 /**
  * The instances of one server, and their API keys, kept on its table. Each change raises a number, so that a server that runs
- * beside learns of it by looking at one row. Methods that name an instance throw `instance_not_found` if there is none.
+ * beside learns of it by looking at one row. Methods that name an instance throw
+ * `instance_not_found` if there is none, and `instance_deleted` if it was deleted.
  */
 export function instanceRegistry({ table, runtime }: { readonly table: Table; readonly runtime: Runtime }) {
   async function changed(): Promise<void> {
@@ -58,10 +74,21 @@ export function instanceRegistry({ table, runtime }: { readonly table: Table; re
     return rows.map((row) => ({ id: row.sort, ...decodeRow(keySchema, row) }));
   }
 
-  async function get(crn: string): Promise<KeptInstance> {
+  async function wasErased(crn: string): Promise<boolean> {
+    return (await table.get(erasedKey(crn))) !== undefined;
+  }
+
+  /** The instance, also one that was deleted. */
+  async function find(crn: string): Promise<KeptInstance> {
     const row = await table.get(instanceKey(crn));
     if (row === undefined) throw new CodedError('instance_not_found', `there is no instance ${crn} here`);
     return decodeInstance(row);
+  }
+
+  async function get(crn: string): Promise<KeptInstance> {
+    const found = await find(crn);
+    if (found.deletedAt === undefined) return found;
+    throw new CodedError('instance_deleted', `the instance ${crn} was deleted on ${dateOf(found.deletedAt)}`);
   }
 
   return {
@@ -74,12 +101,12 @@ export function instanceRegistry({ table, runtime }: { readonly table: Table; re
       return row === undefined ? 0 : decodeRow(revisionSchema, row).revision;
     },
 
-    /** All instances, in the order of their CRNs. */
+    /** All instances, in the order of their CRNs, those too that were deleted and not erased yet. */
     async list(): Promise<readonly KeptInstance[]> {
       return (await rowsOf(instances, programLimits.instances)).map(decodeInstance);
     },
 
-    /** Adds an instance; it has no API key yet. Throws `configuration_invalid`, also if it is there. */
+    /** Adds an instance; it has no API key yet. Throws `configuration_invalid`, also if it is there, and `instance_erased` if it was. */
     async create(options: Omit<KeptInstance, 'createdAt'>): Promise<KeptInstance> {
       const { crn, limits, allowLoopbackChannels } = options;
       if (!isInstanceCrn(crn)) {
@@ -89,6 +116,9 @@ export function instanceRegistry({ table, runtime }: { readonly table: Table; re
         );
       }
       resolveLimits(limits);
+      if (await wasErased(crn)) {
+        throw new CodedError('instance_erased', `the instance ${crn} was here, was deleted, and has been erased`);
+      }
       if ((await rowsOf(instances, programLimits.instances)).length >= programLimits.instances) {
         throw new CodedError(
           'configuration_invalid',
@@ -101,6 +131,64 @@ export function instanceRegistry({ table, runtime }: { readonly table: Table; re
       await changed();
       return decodeInstance(outcome.row);
     },
+
+    /** From now on it answers as gone; nothing of it is lost before it is erased. Throws `instance_deleted` if it was deleted before. */
+    async delete(crn: string): Promise<KeptInstance> {
+      await get(crn);
+      const change = { set: { deletedAt: runtime.now() } };
+      const outcome = await table.update(instanceKey(crn), change, {
+        all: [{ exists: 'createdAt' }, { absent: 'deletedAt' }],
+      });
+      if (!outcome.applied) return get(crn);
+      await changed();
+      return decodeInstance(outcome.row);
+    },
+
+    /** Brings a deleted instance back as it was. Throws `instance_erased` when its time is over. */
+    async reclaim(crn: string): Promise<KeptInstance> {
+      const { deletedAt, erasing } = await find(crn);
+      if (deletedAt === undefined) throw new CodedError('usage', `the instance ${crn} was not deleted`);
+      const late = runtime.now() >= deletedAt + reclaimMs;
+      const outcome =
+        erasing === true || late
+          ? undefined
+          : await table.update(
+              instanceKey(crn),
+              { remove: ['deletedAt'] },
+              { all: [{ exists: 'deletedAt' }, { absent: 'erasing' }] },
+            );
+      if (outcome?.applied !== true) {
+        const found = `the instance ${crn} was deleted on ${dateOf(deletedAt)}, and its seven days are over`;
+        throw new CodedError('instance_erased', found);
+      }
+      await changed();
+      return decodeInstance(outcome.row);
+    },
+
+    /** Whether its erasure has begun, by this or an earlier call: not before its seven days are over. */
+    async beginErasure({ crn, deletedAt }: KeptInstance): Promise<boolean> {
+      if (deletedAt === undefined || runtime.now() < deletedAt + reclaimMs) return false;
+      const change = { set: { erasing: true } };
+      return (await table.update(instanceKey(crn), change, { field: 'deletedAt', is: '=', to: deletedAt })).applied;
+    },
+
+    /** Takes it from the registry, and notes for good that it was erased. */
+    async endErasure(crn: string): Promise<void> {
+      await table.putIfAbsent(erasedKey(crn), formatted({ at: runtime.now() }));
+      await table.delete(instanceKey(crn), { exists: 'erasing' });
+      await changed();
+    },
+
+    /** Whether an instance of this CRN was here and has been erased. */
+    wasErased,
+
+    /** CRNs of what was erased, the first thousand. */
+    async erased(): Promise<readonly string[]> {
+      return (await rowsOf(erasedKey('-').partition, programLimits.tablePageRows)).map(({ sort }) => sort);
+    },
+
+    /** Says that an instance has come by other ways than `create`. */
+    announce: changed,
 
     /** Adds an API key: a new one, or one that somebody has already. Answers it, for the only time. Throws `configuration_invalid`. */
     async addKey(
@@ -149,6 +237,8 @@ function decodeInstance(row: Row): KeptInstance {
   const { limits, ...rest } = decodeRow(instanceSchema, row);
   return { crn: row.sort, ...rest, limits: limits === 'none' ? limits : limitsInForce(limits) };
 }
+
+const dateOf = (moment: number): string => new Date(moment).toISOString().slice(0, 10);
 
 /** A table takes no infinite number. */
 function limitsAsKept(limits: LimitOptions): Value {

@@ -315,7 +315,7 @@ function publicKey(instance: Instance, query: string): unknown {
 
 async function testChannel({ instance, channels, deliveries }: Room, id: string) {
   const channel = await channels.get(id);
-  instance.rates.channelTest(id);
+  await instance.rates.channelTest(id);
   await deliveries.tellChannel('test_notification_channel', channel);
   return { message: 'The test notification is on its way.' };
 }

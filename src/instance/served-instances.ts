@@ -3,6 +3,7 @@ import type { Keyring, KeyringStatus } from '../keys/keyring.ts';
 import { errorFields, type Log } from '../log.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Table } from '../table/table.ts';
+import { type Calendar, calendar } from './calendar.ts';
 import { certificateRows, wasChanged } from './certificate-rows.ts';
 import { type CertificateUpkeep, certificateUpkeep } from './certificate-upkeep.ts';
 import { certificates } from './certificates.ts';
@@ -10,8 +11,8 @@ import { channels } from './channels.ts';
 import { deadLetters } from './dead-letters.ts';
 import { delivery } from './delivery.ts';
 import { type DeliveryPolicy, defaultDeliveryPolicy } from './delivery-attempts.ts';
-import { type ExpiryNotices, expiryNotices } from './expiry-notices.ts';
-import { callersOf, type FindCaller } from './iam.ts';
+import { eraseWhatIsDue } from './erasure.ts';
+import { callersOf, type FindCaller, type TokenKeyOf } from './iam.ts';
 import { type InstanceOptions, knownApiKeys, openInstance } from './instance.ts';
 import type { LimitOptions } from './instance-limits.ts';
 import { notificationRows } from './notification-rows.ts';
@@ -21,9 +22,10 @@ import type { InstanceRegistry } from './registry.ts';
 import { repository } from './repository.ts';
 import type { Room } from './routes.ts';
 import type { Sealer } from './sealer.ts';
+import { type DailySnapshots, dailySnapshots, type SnapshotOptions } from './snapshot-folder.ts';
 
-/** A keyring as an instance uses it, and as its health is told by. */
-export type InstanceKeyring = Sealer & Pick<Keyring, 'status'>;
+/** A keyring as an instance uses it, as its health is told by, and as its erasure destroys it. */
+export type InstanceKeyring = Sealer & Pick<Keyring, 'status' | 'destroy'>;
 
 export interface ServedOptions {
   /** Instances that are there whatever the registry says. */
@@ -38,6 +40,8 @@ export interface ServedOptions {
   readonly limits?: LimitOptions | undefined;
   readonly delivery?: Partial<DeliveryPolicy> | undefined;
   readonly ordering?: OrderingOptions | undefined;
+  /** Where instances of the registry get a snapshot each day. */
+  readonly snapshots?: SnapshotOptions | undefined;
 }
 
 /** How often the registry is looked at, and an instance that could not be opened is tried again. */
@@ -46,6 +50,8 @@ const refreshMs = 1_000;
 const tidyMs = 24 * 3_600_000;
 /** How often it is asked whether a new day has begun, or it is time to look for renewals. */
 const noticesMs = 60_000;
+/** How long a daily snapshot that failed is not tried again. */
+const snapshotPauseMs = 900_000;
 /** How often orders are taken up that nobody works on: those of commands, and of processes that have ended. */
 const ordersMs = 5_000;
 /** How often certificates are looked for that are to be renewed by themselves. */
@@ -53,14 +59,17 @@ const renewalsMs = 900_000;
 
 interface ServedRoom extends Room {
   readonly upkeep: CertificateUpkeep;
-  readonly expiryNotices: ExpiryNotices;
+  readonly calendar: Calendar;
   readonly ordering: Ordering;
+  /** Absent where none are kept. */
+  readonly snapshots?: DailySnapshots | undefined;
 }
 
 export interface ServedInstances {
   /** Undefined if there is none. Throws why one that is there cannot be served yet. */
   room(instanceCrn: string): Room | undefined;
   readonly find: FindCaller;
+  readonly tokenKeyOf: TokenKeyOf;
   /** How many are served, and how many are there and cannot be served yet. */
   counts(): { readonly served: number; readonly waiting: number };
   /** How each keyring is that is in use. */
@@ -95,7 +104,8 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
     try {
       const keyring = keyrings.get(crn) ?? options.keyringOf(crn);
       keyrings.set(crn, keyring);
-      rooms.set(crn, await openRoom(instance, keyring, options));
+      const isKept = !fixed.includes(instance);
+      rooms.set(crn, await openRoom(instance, keyring, isKept ? options : { ...options, snapshots: undefined }));
       if (failures.delete(crn)) log('info', 'instance_open', { instance: crn });
     } catch (thrown) {
       const failure = asCodedError(thrown);
@@ -111,7 +121,9 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
   async function readRegistry(from: InstanceRegistry): Promise<void> {
     const current = await from.revision();
     if (current === revision) return;
-    const kept = (await from.list()).filter(({ crn }) => !fixed.some((instance) => instance.crn === crn));
+    const kept = (await from.list()).filter(
+      ({ crn, deletedAt }) => deletedAt === undefined && !fixed.some((instance) => instance.crn === crn),
+    );
     const keptKeys = await Promise.all(kept.map(async ({ crn }) => ({ crn, apiKeys: await from.keys(crn) })));
     wanted = [...fixed, ...kept.map((instance) => ({ ...instance, apiKeys: [] }))];
     callers = callersOf([...fixedKeys, ...keptKeys]);
@@ -126,7 +138,24 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
       if (!outOfTouch) log('error', 'instance_registry_unread', errorFields(asCodedError(thrown)));
       outOfTouch = true;
     }
+    await Promise.all(unwanted().map(closeRoom));
     await Promise.all(wanted.filter(({ crn }) => !rooms.has(crn)).map(open));
+  }
+
+  /** What was deleted since. */
+  function unwanted(): readonly string[] {
+    return [...rooms.keys(), ...failures.keys()].filter((crn) => !wanted.some((instance) => instance.crn === crn));
+  }
+
+  /** It answers as gone at once; what it had under way is ended, and what was on its way stays on the table. */
+  async function closeRoom(crn: string): Promise<void> {
+    const room = rooms.get(crn);
+    rooms.delete(crn);
+    failures.delete(crn);
+    keyrings.delete(crn);
+    await room?.ordering.work.close();
+    await room?.deliveries.close();
+    if (room !== undefined) log('info', 'instance_closed', { instance: crn });
   }
 
   async function tidy(): Promise<void> {
@@ -136,11 +165,7 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
     }
   }
 
-  async function notifyOfExpiry(): Promise<void> {
-    // One instance that fails holds up no other.
-    await Promise.all([...rooms.values()].map((room) => room.expiryNotices.run()));
-  }
-
+  /** One instance that fails holds up no other. */
   const inEveryRoom = async (work: (room: ServedRoom) => Promise<unknown>) => {
     const outcomes = await Promise.allSettled([...rooms.values()].map(work));
     for (const outcome of outcomes) {
@@ -149,6 +174,7 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
       }
     }
   };
+  const lookAtCalendar = () => inEveryRoom((room) => room.calendar.run(stop.signal));
   const takeUpOrders = () => inEveryRoom((room) => room.ordering.work.sweep());
   let renewalsLookedAt = Number.NEGATIVE_INFINITY;
   const renewByThemselves = async () => {
@@ -157,12 +183,33 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
     await inEveryRoom((room) => room.ordering.renewal.run());
   };
 
+  let snapshotsNotBefore = Number.NEGATIVE_INFINITY;
+  const takeSnapshots = async () => {
+    if (runtime.now() < snapshotsNotBefore) return;
+    const takeOne = async (room: ServedRoom) => {
+      try {
+        await room.snapshots?.run(stop.signal);
+      } catch (thrown) {
+        snapshotsNotBefore = runtime.now() + snapshotPauseMs;
+        throw thrown;
+      }
+    };
+    await inEveryRoom(takeOne);
+  };
+  const erase = async () => {
+    if (registry === undefined) return;
+    const isServed = (crn: string) => rooms.has(crn);
+    await eraseWhatIsDue({ ...options, registry, snapshotFolder: options.snapshots?.folder, isServed });
+  };
+
   await refresh();
   const tasks = [
+    repeat(noticesMs, takeSnapshots, { runtime, log, signal: stop.signal }),
+    repeat(noticesMs, erase, { runtime, log, signal: stop.signal }),
     takeUpOrders().then(() => repeat(ordersMs, takeUpOrders, { runtime, log, signal: stop.signal })),
     repeat(noticesMs, renewByThemselves, { runtime, log, signal: stop.signal }),
     repeat(refreshMs, refresh, { runtime, log, signal: stop.signal }),
-    repeat(noticesMs, notifyOfExpiry, { runtime, log, signal: stop.signal }),
+    repeat(noticesMs, lookAtCalendar, { runtime, log, signal: stop.signal }),
     repeat(tidyMs, tidy, { runtime, log, signal: stop.signal }),
   ];
   return {
@@ -172,6 +219,7 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
       return rooms.get(crn);
     },
     find: (hash) => callers.get(hash),
+    tokenKeyOf: (crn) => rooms.get(crn)?.instance.tokenKey,
     counts: () => ({ served: rooms.size, waiting: failures.size + Number(outOfTouch) }),
     keyrings: () => [...keyrings.values()].map((keyring) => keyring.status()),
     async close() {
@@ -229,6 +277,7 @@ async function openRoom(options: InstanceOptions, sealer: Sealer, context: Serve
     deadLetters: deadLetters({ rows: notifications, channels: itsChannels, deliveries, now: runtime.now }),
     repository: repository({ rows, now: runtime.now }),
     upkeep: certificateUpkeep({ ...its, rows }),
-    expiryNotices: expiryNotices({ ...its, rows, deliveries, now: runtime.now }),
+    calendar: calendar({ ...its, rows, deliveries }),
+    snapshots: context.snapshots && dailySnapshots({ ...its, options: context.snapshots }),
   };
 }

@@ -20,6 +20,7 @@ import type { OrderingOptions } from './ordering.ts';
 import type { InstanceRegistry } from './registry.ts';
 import { findRoutes, type Route } from './routes.ts';
 import { type InstanceKeyring, type ServedInstances, servedInstances } from './served-instances.ts';
+import type { SnapshotOptions } from './snapshot-folder.ts';
 
 export interface InstanceServerOptions {
   readonly host: string;
@@ -46,6 +47,8 @@ export interface InstanceServerOptions {
   readonly delivery?: Partial<DeliveryPolicy>;
   /** Who issues what is ordered; by default a certificate authority of this process, that nobody trusts. */
   readonly ordering?: OrderingOptions;
+  /** Where instances of the registry get a snapshot each day. Default: nowhere. */
+  readonly snapshots?: SnapshotOptions;
 }
 
 export interface InstanceServer {
@@ -73,7 +76,7 @@ export async function startInstanceServer(options: InstanceServerOptions): Promi
   const { runtime, log } = options;
   checkPrivate(options);
   const served = await servedInstances(options);
-  const iam = createIam(served.find, runtime.now);
+  const iam = createIam(served.find, served.tokenKeyOf, runtime.now);
   const health = { tableWrites: 'ok' as 'ok' | 'failing' };
   const underWay = new Set<Promise<void>>();
   let closing = false;

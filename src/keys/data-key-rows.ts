@@ -17,12 +17,15 @@ const format = 1;
 const wrapField = 'wrap/';
 const pageRows = 100;
 
+/** Where the data keys of a tenant lie, each wrapped. */
+export const dataKeyPartition = (tenant: string): string => `keys.1/${tenant}`;
+
 /**
  * The data keys of one tenant on the table, one row for each version. Each wrap is a field of its own, changed only under the condition
  * that it still is what was read, so that writers of different wraps never meet and none writes over what it has not seen.
  */
 export function dataKeyRows(table: Table, tenant: string) {
-  const partition = `keys.1/${tenant}`;
+  const partition = dataKeyPartition(tenant);
   // Versions in order as text.
   const keyOf = (version: number) => ({ partition, sort: `${version}`.padStart(9, '0') });
   const unchanged = (row: DataKeyRow): Condition => ({ field: 'id', is: '=', to: row.id });

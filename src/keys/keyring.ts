@@ -4,7 +4,7 @@ import type { Log } from '../log.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Table } from '../table/table.ts';
 import { dataKeyCache } from './data-key-cache.ts';
-import { dataKeyRows } from './data-key-rows.ts';
+import { dataKeyPartition, dataKeyRows } from './data-key-rows.ts';
 import { dataKeys } from './data-keys.ts';
 import { checkDataKeys, type KeyCheck, type RewrapReport, rewrapDataKeys } from './keyring-upkeep.ts';
 import type { RootKey } from './root-key.ts';
@@ -12,6 +12,7 @@ import { rootKeySet } from './root-keys.ts';
 import { dataKeyOf, openValue, type Place, sealValue } from './sealed.ts';
 
 export type { KeyCheck, Place, RewrapReport };
+export { dataKeyPartition };
 
 /**
  * The keyring of one tenant: its data keys, each of 256 bits, on a table, wrapped by one or two root keys of which either opens.

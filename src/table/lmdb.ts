@@ -1,3 +1,4 @@
+import type { Transaction } from 'lmdb';
 import { CodedError } from '../errors.ts';
 import { type Runtime, systemRuntime } from '../runtime.ts';
 import { checkedChange, checkedCondition, checkedFields, checkKey } from './check.ts';
@@ -16,13 +17,16 @@ import {
 } from './lmdb-format.ts';
 import { roomKeeper } from './lmdb-room.ts';
 import { cursorOf, fillPage, indexPosition, sortRange } from './paging.ts';
-import type { Key, Row, Table, WriteOutcome } from './table.ts';
+import type { FrozenTable, Key, Page, Query, Row, Table, WriteOutcome } from './table.ts';
 
 export interface LmdbTableOptions {
   /** The folder that holds the files; created (0700) if there is none. On a local disk: LMDB's locks do not hold over NFS. */
   readonly path: string;
   readonly runtime?: Pick<Runtime, 'now'>;
 }
+
+/** Which state of the files is read: that of a transaction, else what the last commit left. */
+type Moment = { readonly transaction?: Transaction };
 
 /** Expired rows removed by each write, at most. More than one, so that they cannot pile up. */
 const expiredPerWrite = 2;
@@ -66,14 +70,18 @@ export function lmdbTable({ path, runtime = systemRuntime }: LmdbTableOptions): 
     });
   }
 
-  function rowAt(key: Buffer): Row | undefined {
-    const bytes = rows.getBinary(key);
+  function bytesAt(key: Buffer, { transaction }: Moment): Buffer | undefined {
+    return transaction === undefined ? rows.getBinary(key) : rows.get(key, { transaction });
+  }
+
+  function rowAt(key: Buffer, moment: Moment = {}): Row | undefined {
+    const bytes = bytesAt(key, moment);
     return bytes && decodeRow(key, bytes);
   }
 
-  function* rowsAt(keys: Iterable<Buffer>): Generator<{ row: Row; bytes: number }> {
+  function* rowsAt(keys: Iterable<Buffer>, moment: Moment = {}): Generator<{ row: Row; bytes: number }> {
     for (const key of keys) {
-      const bytes = rows.getBinary(key);
+      const bytes = bytesAt(key, moment);
       yield { row: decodeRow(key, bytes), bytes: bytes?.length ?? 0 };
     }
   }
@@ -123,6 +131,16 @@ export function lmdbTable({ path, runtime = systemRuntime }: LmdbTableOptions): 
     return commits.write(() => run(at, rowAt(at)));
   }
 
+  function pageOf(query: Query, moment: Moment = {}): Page {
+    const { prefix, after } = sortRange(query);
+    const begin = Buffer.concat([partitionBytes(query.partition), Buffer.from(prefix)]);
+    const afterKey = justAfter(Buffer.concat([partitionBytes(query.partition), Buffer.from(after)]));
+    const start = after !== '' && Buffer.compare(afterKey, begin) > 0 ? afterKey : begin;
+    const keys = rows.getKeys({ start, ...moment }) as Iterable<Buffer>;
+    const found = rowsAt(whileBegins(keys, begin), moment);
+    return fillPage(found, query.limit, (row) => cursorOf([row.partition, row.sort]));
+  }
+
   return {
     get: (key) => read(() => rowAt(rowKey(checkKey(key)))),
 
@@ -155,15 +173,7 @@ export function lmdbTable({ path, runtime = systemRuntime }: LmdbTableOptions): 
       });
     },
 
-    query: (query) =>
-      read(() => {
-        const { prefix, after } = sortRange(query);
-        const begin = Buffer.concat([partitionBytes(query.partition), Buffer.from(prefix)]);
-        const afterKey = justAfter(Buffer.concat([partitionBytes(query.partition), Buffer.from(after)]));
-        const start = after !== '' && Buffer.compare(afterKey, begin) > 0 ? afterKey : begin;
-        const keys = rows.getKeys({ start }) as Iterable<Buffer>;
-        return fillPage(rowsAt(whileBegins(keys, begin)), query.limit, (row) => cursorOf([row.partition, row.sort]));
-      }),
+    query: (query) => read(() => pageOf(query)),
 
     queryIndex: (query) =>
       read(() => {
@@ -175,6 +185,20 @@ export function lmdbTable({ path, runtime = systemRuntime }: LmdbTableOptions): 
         return fillPage(rowsAt(rowKeys(whileBegins(keys, begin), begin)), query.limit, (row) =>
           cursorOf([row.partition, row.sort, row.wakeAt as number]),
         );
+      }),
+
+    freeze: () =>
+      read((): FrozenTable => {
+        const transaction = root.useReadTransaction();
+        const frozen = async <Result>(work: () => Result): Promise<Result> => {
+          check();
+          return attempt('read', work);
+        };
+        return {
+          get: (key) => frozen(() => rowAt(rowKey(checkKey(key)), { transaction })),
+          query: (query) => frozen(() => pageOf(query, { transaction })),
+          end: () => transaction.done(),
+        };
       }),
 
     async close() {

@@ -80,6 +80,11 @@ export interface Page {
   readonly cursor?: string;
 }
 
+/** The table as it was at one moment, whatever is written meanwhile. It costs room as long as it is held: `end` lets go of it. */
+export interface FrozenTable extends Pick<Table, 'get' | 'query'> {
+  end(): void;
+}
+
 /**
  * Every method throws `table_unavailable` when the table cannot be asked or does not answer (a write may then have been applied
  * all the same), and `table_row_unreadable` when a row cannot be understood: unreadable is never taken for absent.
@@ -100,6 +105,8 @@ export interface Table {
   query(query: Query): Promise<Page>;
   /** Rows of one partition that have `wakeAt`, in ascending order of it. May lag behind the writes by seconds. */
   queryIndex(query: IndexQuery): Promise<Page>;
+  /** The whole table as of now. Absent where the engine has no such thing. */
+  freeze?(): Promise<FrozenTable>;
   /** Lets go of files and connections. Calls after it throw. */
   close(): Promise<void>;
 }

@@ -1,4 +1,13 @@
-import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -240,3 +249,105 @@ test.each(['run', 'create', 'list', 'keys', 'check', 'rotate-data-key', 'rewrap'
     expect(output).toMatch(/Examples?:\n {2}certstandby instance/);
   },
 );
+
+describe('snapshot, restore, delete and reclaim', () => {
+  const crnOf = (text: string): string => /crn:\S+::/.exec(text)?.[0] ?? '';
+
+  test('an instance is written to a file, and brought back elsewhere under a root key that was kept', async () => {
+    const crn = crnOf((await run('create')).output);
+    const file = join(folder, '..', 'a.snapshot');
+    const taken = await run('snapshot', '--to', file, '--json');
+    expect(json(taken.output)).toMatchObject([{ crn, path: file, certificates: 0, sha256: expect.any(String) }]);
+    expect((await run('snapshot', '--to', file)).code).toBe(1);
+    const daily = await run('snapshot');
+    expect(daily).toMatchObject({ code: 0, errors: '' });
+    expect(readdirSync(join(folder, 'snapshots'))).toHaveLength(1);
+
+    const other = join(folder, '..', 'other');
+    const restore = (...args: string[]) => runCommand(['instance', 'restore', file, '--folder', other, ...args]);
+    // A root key is never made, and nothing is left of the attempt that a later one would meet.
+    expect(await restore()).toMatchObject({ code: 3, errors: expect.stringContaining('[keys_file_missing]') });
+    const rootKey = ['--root-key', `file:${join(folder, 'keys', 'root.key')}`];
+    const checked = await restore(...rootKey, '--check');
+    expect(checked).toMatchObject({ code: 0, output: expect.stringContaining('is whole: 0 certificates of crn:') });
+    expect(await restore(...rootKey)).toMatchObject({ code: 0, errors: '' });
+    const listed = await runCommand(['instance', 'list', '--folder', other, '--json']);
+    expect(json(listed.output)).toMatchObject([{ crn, apiKeys: 1 }]);
+    expect((await runCommand(['instance', 'check', '--folder', other])).code).toBe(0);
+
+    expect(await restore()).toMatchObject({ code: 1, errors: expect.stringContaining('[instance_not_empty]') });
+    expect((await restore(...rootKey)).code).toBe(2);
+    writeFileSync(file, readFileSync(file, 'utf8').slice(0, -20));
+    expect(await restore()).toMatchObject({ code: 6, errors: expect.stringContaining('[snapshot_damaged]') });
+    expect((await runCommand(['instance', 'restore', join(folder, 'instances.json'), '--folder', other])).code).toBe(2);
+  });
+
+  test('with nothing left but a snapshot and the recovery text, the instance comes back', async () => {
+    const created = await run('create');
+    const [recovery = ''] = /CS1-[0-9A-Z-]+/.exec(created.output) ?? [];
+    const file = join(folder, '..', 'a.snapshot');
+    const text = join(folder, '..', 'written-down');
+    await run('snapshot', '--to', file);
+    rmSync(folder, { recursive: true });
+    writeFileSync(text, `${recovery}\n`);
+    expect(await run('recover-root-key', '--recovery', text)).toMatchObject({ code: 0, errors: '' });
+    expect(statSync(join(folder, 'keys', 'root.key')).mode & 0o777).toBe(0o600);
+    expect(await run('restore', file)).toMatchObject({ code: 0, errors: '' });
+    expect((await run('check')).code).toBe(0);
+    // The same text once more changes nothing; that of another root key is refused.
+    expect((await run('recover-root-key', '--recovery', text)).code).toBe(0);
+    const other = await runCommand(['instance', 'create', '--folder', `${folder}-other`]);
+    writeFileSync(text, /CS1-[0-9A-Z-]+/.exec(other.output)?.[0] ?? '');
+    expect(await run('recover-root-key', '--recovery', text)).toMatchObject({
+      code: 3,
+      errors: expect.stringContaining('[keys_file_unusable]'),
+    });
+  });
+
+  test('doctor misses the snapshots that a running server would have taken', async () => {
+    await run('create');
+    const doctor = async () => (await runCommand(['doctor', '--instances', folder])).output;
+    expect(await doctor()).not.toContain('snapshot');
+    await run('snapshot');
+    expect(await doctor()).toMatch(/^ok {7}crn:\S+: its newest snapshot is of \d{4}-\d\d-\d\d$/m);
+    const snapshots = join(folder, 'snapshots');
+    const [name = ''] = readdirSync(snapshots);
+    renameSync(join(snapshots, name), join(snapshots, name.replace(/\d{4}-\d\d-\d\d/, '2020-02-03')));
+    expect(await doctor()).toMatch(/^warning {2}crn:\S+: its newest snapshot is of 2020-02-03, though/m);
+  });
+
+  test('a snapshot of all instances is one file each, and --to wants one instance', async () => {
+    await run('create');
+    await run('create');
+    expect((await run('snapshot', '--to', join(folder, 'x'))).code).toBe(2);
+    expect(json((await run('snapshot', '--json')).output)).toHaveLength(2);
+  });
+
+  test('what was deleted says until when it comes back, and does', async () => {
+    const crn = crnOf((await run('create')).output);
+    expect((await run('delete')).code).toBe(2);
+    expect((await run('delete', '--instance', 'other')).code).toBe(2);
+    const deleted = await run('delete', '--instance', crn);
+    expect(deleted.output).toContain(`certstandby instance reclaim --folder ${folder} --instance ${crn}`);
+    expect((await run('list')).output).toMatch(/deleted on \d{4}-\d\d-\d\d/);
+    expect(await run('delete', '--instance', crn)).toMatchObject({
+      code: 1,
+      errors: expect.stringContaining('[instance_deleted]'),
+    });
+    expect((await run('keys', 'create', '--name', 'a', '--role', 'reader')).code).toBe(1);
+    expect(json((await run('reclaim', '--instance', crn, '--json')).output)).toEqual([{ crn, reclaimed: true }]);
+    expect((await run('reclaim', '--instance', crn)).code).toBe(2);
+    expect((await run('keys', 'create', '--name', 'a', '--role', 'reader')).code).toBe(0);
+  });
+
+  test('settings about snapshots are checked', async () => {
+    await run('create');
+    const file = join(folder, 'instances.json');
+    const settings = JSON.parse(readFileSync(file, 'utf8'));
+    writeFileSync(file, JSON.stringify({ ...settings, snapshots: { path: 'elsewhere', keepDays: 2 } }));
+    await run('snapshot');
+    expect(readdirSync(join(folder, 'elsewhere'))).toHaveLength(1);
+    writeFileSync(file, JSON.stringify({ ...settings, snapshots: { keepDays: 0 } }));
+    expect(await run('snapshot')).toMatchObject({ code: 3, errors: expect.stringContaining('snapshots.keepDays') });
+  });
+});

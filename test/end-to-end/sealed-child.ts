@@ -25,6 +25,7 @@ const openKeyring: InstanceKeyring = {
   sealedWith: () => 'none',
   currentDataKey: async () => 'none',
   status: () => ({ state: 'ready', rootKeys: [], dataKeysInMemory: 0, calls: { wrap: 0, unwrap: 0, rewrap: 0 } }),
+  destroy: async () => {},
 };
 
 export function sealedHandlers() {

@@ -75,7 +75,7 @@ export async function startSides(options: SidesOptions = {}): Promise<Sides> {
   };
 }
 
-async function createChannel(url: string, apiKey: string, endpoint: string): Promise<void> {
+export async function createChannel(url: string, apiKey: string, endpoint: string): Promise<void> {
   const created = await fetch(`${url}/api/v1/instances/${encodeURIComponent(primaryCrn)}/notifications/channels`, {
     method: 'PUT',
     headers: { authorization: `Bearer ${await exchangeToken(url, apiKey)}`, 'content-type': 'application/json' },

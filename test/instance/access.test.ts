@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Role } from '../../src/instance/instance.ts';
 import { routes } from '../../src/instance/routes.ts';
@@ -237,11 +238,19 @@ describe('tokens', () => {
     expect(await statusWith(`Bearer ${token}`)).toBe(401);
   });
 
+  test('are good at every server that serves the instance with the same signing key, as after a restart', async () => {
+    const other = await startTestInstance({ runtime: { ...systemRuntime, now: () => time } });
+    const token = await other.token('reader');
+    await other.close();
+    expect(await statusWith(`Bearer ${token}`)).toBe(200);
+  });
+
   test('cannot be made or changed by anyone else', async () => {
     const token = await instance.token('reader');
     const [claims = '', seal = ''] = token.split('.');
     const raised = Buffer.from(JSON.stringify({ ...JSON.parse(Buffer.from(claims, 'base64url').toString()), key: 2 }));
-    const stranger = await startTestInstance();
+    const { privateKey: signingKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    const stranger = await startTestInstance({ signingKey, runtime: { ...systemRuntime, now: () => time } });
     const forged = [
       '',
       token,

@@ -1,12 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { CertificateRow } from '../../src/instance/certificate-row.ts';
-import { certificateRows } from '../../src/instance/certificate-rows.ts';
 import { claimsOf, type InstanceEvent, isFor, slackMessage } from '../../src/instance/events.ts';
-import { expiryNotices } from '../../src/instance/expiry-notices.ts';
-import { silentLog } from '../../src/log.ts';
-import { systemRuntime } from '../../src/runtime.ts';
-import { memoryTable } from '../../src/table/memory.ts';
-import { testKeyring } from '../support/keyring.ts';
 import { instanceCrn } from '../support/notifications.ts';
 
 const url = `https://cloud.ibm.com/services/cloudcerts/${encodeURIComponent(instanceCrn)}`;
@@ -154,87 +147,4 @@ test('Slack gets words, in which foreign text is only text', () => {
   expect(slackMessage(instance, event('notification_channel_saved')).text).toBe(
     `This notification channel was saved.\n${instanceCrn}`,
   );
-});
-
-describe('once a day', () => {
-  const day = 86_400_000;
-  const start = Date.UTC(2030, 0, 1);
-
-  async function estate() {
-    let time = start + 5 * 3_600_000;
-    const table = memoryTable();
-    const runtime = { ...systemRuntime, now: () => time };
-    const rows = certificateRows({ table, sealer: testKeyring(instanceCrn), runtime, log: silentLog, instanceCrn });
-    const told: [string, string[], number][] = [];
-    const notices = expiryNotices({
-      instanceCrn,
-      rows,
-      table,
-      now: runtime.now,
-      deliveries: {
-        async publish(type, items) {
-          told.push([type, items.slice(0, 3).map(({ name }) => name), items.length]);
-        },
-      },
-    });
-    const add = (name: string, expiresAt: number): Promise<CertificateRow> => {
-      const facts = { domains: [name], issuer: 'CA', serialNumber: '1', beginsOn: 0, expiresOn: expiresAt };
-      const entry = { ...facts, algorithm: 'x', keyAlgorithm: 'y', name, description: '' };
-      return rows.add(entry, { content: 'pem' }, Number.POSITIVE_INFINITY);
-    };
-    const at = (moment: number): void => {
-      time = moment;
-    };
-    return { add, notices, told, rows, at };
-  }
-
-  test('it is told what expires in 90, 60, 30, 10 days and 1, and nothing between', async () => {
-    const { add, notices, told } = await estate();
-    for (const days of [90, 60, 30, 10, 1]) {
-      await add(`first of ${days}`, start + days * day);
-      await add(`last of ${days}`, start + (days + 1) * day - 1);
-    }
-    for (const days of [2, 9, 11, 29, 31, 59, 61, 89, 91]) await add(`in ${days}`, start + days * day);
-    await notices.run();
-    expect(told).toEqual(
-      [90, 60, 30, 10, 1].map((days) => [
-        'cert_about_to_expire_reimport_required',
-        [`first of ${days}`, `last of ${days}`],
-        2,
-      ]),
-    );
-    await notices.run();
-    expect(told).toHaveLength(5);
-  });
-
-  test('it is told what has expired, each day, from the day of the expiry on, until it is gone', async () => {
-    const { add, notices, told, rows, at } = await estate();
-    const { id } = await add('shop', start + day + 3_600_000);
-    await add('long ago', start - 400 * day);
-    await notices.run();
-    at(start + day);
-    await notices.run();
-    at(start + 2 * day);
-    await notices.run();
-    await rows.remove(id);
-    at(start + 3 * day);
-    await notices.run();
-    const expired = 'cert_expired_reimport_required';
-    expect(told).toEqual([
-      [expired, ['long ago'], 1],
-      ['cert_about_to_expire_reimport_required', ['shop'], 1],
-      [expired, ['long ago'], 1],
-      [expired, ['shop'], 1],
-      [expired, ['long ago'], 1],
-      [expired, ['shop'], 1],
-      [expired, ['long ago'], 1],
-    ]);
-  });
-
-  test('no notification holds more than 100 certificates', async () => {
-    const { add, notices, told } = await estate();
-    for (let count = 0; count < 101; count++) await add('shop', start + 10 * day);
-    await notices.run();
-    expect(told.map(([, , items]) => items)).toEqual([100, 1]);
-  });
 });

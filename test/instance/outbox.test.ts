@@ -172,7 +172,7 @@ describe('a notification outlives its server', () => {
 
   test('what was written for a change that was never made is not told, and one that was made is', async () => {
     const table = memoryTable();
-    const rows = notificationRows({ table, instanceCrn });
+    const rows = notificationRows({ table, instanceCrn, runtime: systemRuntime });
     const first = await start({ table });
     const at = await receiver(200);
     const channel = await first.channel(at.endpoint, { is_active: false });
@@ -212,7 +212,7 @@ describe('a notification outlives its server', () => {
     const channel = await first.channel('https://receiver.example.test/');
     await first.instance.close();
     const event = { id: 'e', type: 'cert_imported', at: Date.now(), items: [] } as const;
-    await notificationRows({ table, instanceCrn }).put({
+    await notificationRows({ table, instanceCrn, runtime: systemRuntime }).put({
       id: '1',
       channel,
       type: 'url',
@@ -252,7 +252,7 @@ describe('a notification outlives its server', () => {
 
   test('a row that cannot be read holds up no other', async () => {
     const table = memoryTable();
-    const rows = notificationRows({ table, instanceCrn });
+    const rows = notificationRows({ table, instanceCrn, runtime: systemRuntime });
     const first = await start({ table });
     const at = await receiver(200);
     const channel = await first.channel(at.endpoint);
@@ -340,8 +340,12 @@ describe('dead letters', () => {
       delete: async () => Promise.reject(new CodedError('table_unavailable', 'killed')),
     };
     const left = leftBehind(channel, '000000000000001-left');
-    await notificationRows({ table, instanceCrn }).put(left);
-    const burying = notificationRows({ table: killed, instanceCrn }).bury(left, 'HTTP 410', Date.now());
+    await notificationRows({ table, instanceCrn, runtime: systemRuntime }).put(left);
+    const burying = notificationRows({ table: killed, instanceCrn, runtime: systemRuntime }).bury(
+      left,
+      'HTTP 410',
+      Date.now(),
+    );
     await expect(burying).rejects.toThrow('killed');
     const second = await start({ table });
     await expect.poll(() => waitingRows(table)).toEqual([]);
@@ -353,7 +357,7 @@ describe('dead letters', () => {
   test('sent again while a row that had waited is still there, are delivered once', async () => {
     const { api, saw, channel, table, instance } = await start();
     const at = await receiver(200);
-    const rows = notificationRows({ table, instanceCrn });
+    const rows = notificationRows({ table, instanceCrn, runtime: systemRuntime });
     const left = { ...leftBehind(await channel(at.endpoint), '000000000000001-left'), wakeAt: Date.now() + 60_000 };
     await rows.bury(left, 'HTTP 410', Date.now());
     await rows.put(left);

@@ -38,23 +38,37 @@ describe('CRNs', () => {
 });
 
 describe('a rate', () => {
-  test('lets so many through in any minute, and says how long to wait', () => {
+  const limit = (count: number, now: () => number, table = memoryTable()) =>
+    rateLimit({ table, partition: 'rates', name: 'changes', count, windowMs: 60_000, now });
+
+  test('lets so many through in any minute, and says how long to wait', async () => {
     let time = 1_000_000;
-    const rate = rateLimit({ count: 2, windowMs: 60_000, now: () => time });
-    expect(rate.take('a')).toBe(0);
+    const rate = limit(2, () => time);
+    expect(await rate.take('a')).toBe(0);
     time += 40_000;
-    expect(rate.take('a')).toBe(0);
-    expect([rate.take('a'), rate.take('b')]).toEqual([20_000, 0]);
+    expect(await rate.take('a')).toBe(0);
+    expect([await rate.take('a'), await rate.take('b')]).toEqual([20_000, 0]);
     time += 20_000;
     // The first is a minute old; the refusal was not counted.
-    expect([rate.take('a'), rate.take('a')]).toEqual([0, 40_000]);
+    expect([await rate.take('a'), await rate.take('a')]).toEqual([0, 40_000]);
     time += 500_000;
-    expect([rate.take('a'), rate.take('a'), rate.take('a')]).toEqual([0, 0, 60_000]);
+    expect([await rate.take('a'), await rate.take('a'), await rate.take('a')]).toEqual([0, 0, 60_000]);
   });
 
-  test('without end lets everything through', () => {
-    const rate = rateLimit({ count: Number.POSITIVE_INFINITY, windowMs: 1, now: () => 0 });
-    expect(Array.from({ length: 100 }, () => rate.take('a')).every((wait) => wait === 0)).toBe(true);
+  test('is counted for all processes of a table together, also when they count at once', async () => {
+    const table = memoryTable();
+    const processes = [1, 2, 3].map(() => limit(5, () => 1_000_000, table));
+    const waits = await Promise.all([0, 1, 2, 3, 4, 5, 6, 7, 8].map((number) => processes[number % 3]?.take('a')));
+    expect(waits.filter((wait) => wait === 0)).toHaveLength(5);
+    expect(waits.filter((wait) => wait === 60_000)).toHaveLength(4);
+  });
+
+  test('without end lets everything through, and keeps nothing', async () => {
+    const table = memoryTable();
+    const rate = limit(Number.POSITIVE_INFINITY, () => 0, table);
+    const waits = await Promise.all(Array.from({ length: 100 }, () => rate.take('a')));
+    expect(waits.every((wait) => wait === 0)).toBe(true);
+    expect((await table.query({ partition: 'rates', limit: 1 })).rows).toEqual([]);
   });
 });
 

@@ -49,6 +49,26 @@ function thrownBy(work: () => unknown): CodedError {
 }
 
 describe('the embedded table on disk', () => {
+  it('is as it was at one moment for whoever has frozen it, whatever is written meanwhile', async () => {
+    await withTable(async (table) => {
+      const sorts = Array.from({ length: 50 }, (_, number) => String(number).padStart(2, '0'));
+      for (const sort of sorts) await table.putIfAbsent({ partition: 'p', sort }, { a: 1 });
+      const frozen = await table.freeze?.();
+      if (frozen === undefined) throw new Error('it does not freeze');
+      const first = await frozen.query({ partition: 'p', limit: 20 });
+      for (const sort of sorts) await table.update({ partition: 'p', sort }, { set: { a: 2 } });
+      await table.putIfAbsent({ partition: 'p', sort: 'new' }, { a: 2 });
+      await table.delete({ partition: 'p', sort: '30' });
+      // Others read on meanwhile, and see what was written.
+      expect(await table.get({ partition: 'p', sort: '00' })).toMatchObject({ a: 2 });
+      const rest = await frozen.query({ partition: 'p', limit: 100, cursor: first.cursor ?? '' });
+      expect([...first.rows, ...rest.rows].map(({ sort, a }) => [sort, a])).toEqual(sorts.map((sort) => [sort, 1]));
+      expect(await frozen.get({ partition: 'p', sort: 'new' })).toBeUndefined();
+      frozen.end();
+      expect((await table.query({ partition: 'p', limit: 100 })).rows).toHaveLength(50);
+    });
+  });
+
   it('keeps rows and their index from one opening to the next', async () => {
     const key = { partition: 'p', sort: 's\u0000\u{1f600}' };
     await withTable((table) => table.putIfAbsent(key, { wakeAt: 5, list: [1, { a: null }] }));

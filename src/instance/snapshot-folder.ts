@@ -1,0 +1,99 @@
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CodedError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { Runtime } from '../runtime.ts';
+import type { Table } from '../table/table.ts';
+import type { Sealer } from './sealer.ts';
+import { type SnapshotReport, takeSnapshot } from './snapshot.ts';
+
+const dayMs = 86_400_000;
+
+/** Where a server keeps its daily snapshots, and for how many days. */
+export interface SnapshotOptions {
+  readonly folder: string;
+  readonly keepDays: number;
+}
+
+/** The names of the snapshots of an instance: region and GUID, the day, for those on demand the time too. Path separators do not get in. */
+function nameOf(instanceCrn: string, moment: string): string {
+  return `${prefixOf(instanceCrn)}${moment}.snapshot`;
+}
+
+function prefixOf(instanceCrn: string): string {
+  const [, , , , , region = '', , guid = ''] = instanceCrn.split(':');
+  return `${region}_${guid}.`;
+}
+
+/** The path of a snapshot on demand. */
+export function snapshotPath(folder: string, instanceCrn: string, now: number): string {
+  return join(folder, nameOf(instanceCrn, new Date(now).toISOString().replaceAll(/[:.]/g, '-')));
+}
+
+/** The daily snapshots of one instance in a folder of this server. Servers with folders of their own keep one each; of one folder, one for all. */
+export function dailySnapshots(context: {
+  readonly options: SnapshotOptions;
+  readonly table: Table;
+  readonly sealer: Sealer;
+  readonly runtime: Runtime;
+  readonly log: Log;
+  readonly instanceCrn: string;
+}) {
+  const { options, runtime, log, instanceCrn } = context;
+  const { folder, keepDays } = options;
+
+  /** Removes what is older than snapshots are kept, also what a process that was killed has left of one; never the newest. */
+  async function prune(): Promise<void> {
+    const files = await filesOf(folder, instanceCrn);
+    const newest = files.filter(isWhole).at(-1);
+    const oldest = nameOf(instanceCrn, new Date(runtime.now() - (keepDays - 1) * dayMs).toISOString().slice(0, 10));
+    for (const name of files) if (name < oldest && name !== newest) await rm(join(folder, name), { force: true });
+  }
+
+  return {
+    /** Takes the snapshot of today, by UTC, if there is none yet, and removes what is too old. Throws what `takeSnapshot` throws. */
+    async run(signal?: AbortSignal): Promise<SnapshotReport | undefined> {
+      const name = nameOf(instanceCrn, new Date(runtime.now()).toISOString().slice(0, 10));
+      if ((await filesOf(folder, instanceCrn)).includes(name)) return undefined;
+      try {
+        const report = await takeSnapshot({ ...context, path: join(folder, name), ...(signal && { signal }) });
+        const { certificates, sha256, path, broken } = report;
+        const level = broken.length > 0 ? 'error' : 'info';
+        log(level, 'instance_snapshot_taken', { instance: instanceCrn, path, certificates, sha256, broken });
+        await prune();
+        return report;
+      } catch (thrown) {
+        // Another server of the same folder was faster.
+        if (thrown instanceof CodedError && thrown.code === 'archive_exists') return undefined;
+        throw thrown;
+      }
+    },
+  };
+}
+
+export type DailySnapshots = ReturnType<typeof dailySnapshots>;
+
+const isWhole = (name: string): boolean => name.endsWith('.snapshot');
+
+/** The snapshots of an instance in this folder, the oldest first, and what is left of those that were never ended. */
+async function filesOf(folder: string, instanceCrn: string): Promise<string[]> {
+  const names = await readdir(folder).catch((thrown: NodeJS.ErrnoException) => {
+    if (thrown.code === 'ENOENT') return [];
+    throw new CodedError('archive_unusable', `${folder} cannot be read (${thrown.code})`, { cause: thrown });
+  });
+  const prefix = prefixOf(instanceCrn);
+  return names.filter((name) => name.startsWith(prefix)).sort();
+}
+
+/** The day (midnight by UTC, epoch milliseconds) of the newest snapshot of an instance in this folder. */
+export async function newestSnapshot(folder: string, instanceCrn: string): Promise<number | undefined> {
+  const newest = (await filesOf(folder, instanceCrn)).filter(isWhole).at(-1);
+  return newest === undefined ? undefined : Date.parse(newest.slice(prefixOf(instanceCrn).length).slice(0, 10));
+}
+
+/** Removes every snapshot of an instance in this folder, whole or in part. Answers how many files there were. */
+export async function removeSnapshots(folder: string, instanceCrn: string): Promise<number> {
+  const names = await filesOf(folder, instanceCrn);
+  for (const name of names) await rm(join(folder, name), { force: true });
+  return names.length;
+}
