@@ -83,7 +83,7 @@ describe('what arrives at the callback', () => {
       await systemRuntime.wait(300);
       expect(calls()).toEqual(callsBefore);
       expect(await recordOf()).toEqual(before);
-      expect(await pair.program.sweep()).toEqual({ woken: 0 });
+      expect(await pair.program.sweep()).toMatchObject({ woken: 0 });
     });
 
     test('the log says which, on one line each, and nothing of what was sent', () => {
@@ -115,7 +115,7 @@ describe('what arrives at the callback', () => {
         expect(await callsOf({ body })).toMatchObject({ status: 200, calls: [0, 0, 0] });
       }
       table.add('genuine, replayed ten times', '200 repeat', '0, 0, 0');
-      expect(await pair.program.sweep()).toEqual({ woken: 1 });
+      expect(await pair.program.sweep()).toMatchObject({ woken: 1 });
       await pair.program.dispatch.idle();
     });
 
