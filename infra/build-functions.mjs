@@ -69,6 +69,8 @@ const platforms = {
     sourcemap: /** @type {const} */ ('external'),
     // The platform's client reads answers in other charsets with it, if it is there. The platform answers in UTF-8.
     external: ['iconv-lite'],
+    // Older runtimes do not look at exports: they evaluate the code as a text, and take the function of this name.
+    footer: { js: 'var main = module.exports.main;' },
   }),
 };
 

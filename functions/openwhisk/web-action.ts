@@ -4,7 +4,7 @@ import type { CallbackRequest, CallbackResponse, Parameters } from '../../src/co
 export interface WebActionResult {
   readonly statusCode: number;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
+  readonly body: object;
 }
 
 /** The request to the callback in the parameters of a web action with `raw-http`. */
@@ -22,10 +22,14 @@ export function requestOf(parameters: Parameters): CallbackRequest {
   };
 }
 
+/**
+ * The body is a value, which the platform writes as JSON. A text of Content-Type JSON is read as base64 by its older versions, and by
+ * services built on them: then the sender would be told 400, whatever was answered.
+ */
 export const resultOf = ({ status, headers, body }: CallbackResponse): WebActionResult => ({
   statusCode: status,
   headers,
-  body,
+  body: JSON.parse(body),
 });
 
 /** What follows the name of the action in the URL is the link: `…/certstandby/callback.http/<link>`. An API in front may hand on the whole path. */

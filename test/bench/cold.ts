@@ -21,7 +21,7 @@ const warmEvents = 400;
 /** The least that a function can be: it answers, and does nothing. */
 const bare = {
   aws: 'export const handler = async () => ({ statusCode: 202 });\n',
-  openwhisk: 'exports.main = async () => ({ statusCode: 202 });\n',
+  openwhisk: 'const main = async () => ({ statusCode: 202 });\n',
 };
 
 /** A function, and what it is asked. */

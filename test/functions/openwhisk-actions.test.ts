@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { requestOf } from '../../functions/openwhisk/web-action.ts';
+import { requestOf, resultOf } from '../../functions/openwhisk/web-action.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
 import { silentLog } from '../../src/log.ts';
@@ -10,7 +10,7 @@ import { watchedLink } from '../receiver/links.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { makeSigner } from '../support/notifications.ts';
 import { callbackCases, callbackHostContract } from './callback-cases.ts';
-import { type OpenwhiskStack, startOpenwhiskStack, webActionParameters } from './openwhisk-stack.ts';
+import { answerOf, type OpenwhiskStack, startOpenwhiskStack, webActionParameters } from './openwhisk-stack.ts';
 
 /** The actions as they are deployed to OpenWhisk: the real bundles, through /init and /run, against real instances over HTTP. */
 
@@ -26,7 +26,8 @@ function webAction(change: (parameters: Record<string, unknown>, body: Buffer) =
   });
   return async (request: (typeof cases)[number]['request']) => {
     const parameters = webActionParameters(request) as Record<string, unknown>;
-    return receive(requestOf(change(parameters, request.body) as Record<string, unknown>));
+    const given = change(parameters, request.body) as Record<string, unknown>;
+    return answerOf(resultOf(await receive(requestOf(given))));
   };
 }
 callbackHostContract('OpenWhisk', cases, webAction());
@@ -41,6 +42,18 @@ callbackHostContract(
   cases,
   webAction((parameters) => ({ ...parameters, __ow_path: `/callback${String(parameters.__ow_path)}` })),
 );
+
+it('a body of a text is base64 to older versions of the platform, so ours is a value', () => {
+  const headers = { 'content-type': 'application/json' };
+  expect(answerOf({ statusCode: 202, headers, body: '{"status":"acknowledged"}' })).toMatchObject({ status: 400 });
+  const answer = answerOf(resultOf({ status: 202, headers, body: '{"status":"acknowledged"}' }));
+  expect(answer).toEqual({ status: 202, headers, body: '{"status":"acknowledged"}' });
+});
+
+it('a body as large as the platform lets through is read, and refused for its size', () => {
+  const body = Buffer.alloc(1024 * 1024, 0xfb);
+  expect(requestOf({ __ow_body: body.toString('base64') }).body).toHaveLength(body.length);
+});
 
 it('a web action that gets nothing at all answers too', async () => {
   expect(requestOf({})).toMatchObject({ method: '', path: '/callback' });

@@ -13,15 +13,13 @@ if (clockAheadMs !== 0) {
 /** @type {((params: unknown) => unknown) | undefined} */
 let action;
 
-/** The code of a single file is a text, evaluated; what `main` names is a variable of it, or one of its exports. */
+/**
+ * The code of a single file is a text, evaluated; what `main` names is a variable of it. Newer runtimes look among its exports too: the older
+ * way is played here, because newer ones take everything that it takes.
+ */
 function load(/** @type {{ code: string, main: string }} */ { code, main }) {
   const module = { exports: {} };
-  const evaluate = new Function(
-    'module',
-    'exports',
-    'require',
-    `${code}\n;try { return ${main}; } catch (error) { if (error.name !== 'ReferenceError') throw error; return module.exports.${main}; }`,
-  );
+  const evaluate = new Function('module', 'exports', 'require', `${code}\nreturn ${main}`);
   const found = evaluate(module, module.exports, createRequire(import.meta.url));
   if (typeof found !== 'function') throw new Error(`the action has no function ${main}`);
   return found;

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { WebActionResult } from '../../functions/openwhisk/web-action.ts';
 import { parseConfig } from '../../src/config.ts';
 import { deploymentOf } from '../../src/deployment.ts';
 import { silentLog } from '../../src/log.ts';
@@ -48,9 +49,18 @@ export function webActionParameters({ method, path, headers, body }: CallbackCas
   };
 }
 
-function answerOf(result: Readonly<Record<string, unknown>>): CallbackAnswer {
-  const { statusCode, headers, body } = result as { statusCode: number; headers: Record<string, string>; body: string };
-  return { status: statusCode, headers, body };
+/**
+ * What the platform makes of the result of a web action. A body that is a text of Content-Type JSON is base64 to its older versions: those
+ * are played here, because newer ones take everything that these take.
+ */
+export function answerOf(result: object): CallbackAnswer {
+  const { statusCode, headers = {}, body } = result as Partial<WebActionResult>;
+  const isText = typeof body === 'string';
+  if (statusCode === undefined || (isText && !/^[A-Za-z0-9+/]+=*$/.test(body))) {
+    const error = 'Response type in header did not match generated content type.';
+    return { status: 400, headers: {}, body: JSON.stringify({ error }) };
+  }
+  return { status: statusCode, headers, body: isText ? Buffer.from(body, 'base64').toString() : JSON.stringify(body) };
 }
 
 export async function startOpenwhiskStack(options: Pick<SidesOptions, 'signingKey'> = {}): Promise<OpenwhiskStack> {
