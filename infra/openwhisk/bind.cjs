@@ -1,5 +1,5 @@
-// Binds configuration and secrets to the actions, and alarms to the triggers. The parameters go in after the plugin has
-// compiled the actions and before they are sent, from memory to the platform's API: what stands in serverless.yml is kept, printed and searched for variables by the framework.
+// Binds configuration and secrets to the actions, and alarms to the triggers. The parameters go in once the plugin has compiled the actions,
+// from memory to the platform's API: what stands in serverless.yml is kept, printed and searched for variables by the framework.
 const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
 

@@ -195,12 +195,11 @@ async function deploy({ config, kind, alarms }, found) {
   /** @type {{ name: string }[]} */
   const links = deployment.config.links;
   process.stdout.write(
-    `The first reconcile has begun. Callback URLs, by link:\n${links.map(({ name }) => `  ${name}  ${base}/${name}\n`).join('')}\n` +
+    `The first reconcile has begun. Callback URLs, by link:\n${links.map(({ name }) => `  ${name}  ${base}/callback/${name}\n`).join('')}\n` +
       (alarms
         ? ''
         : `Nothing runs them here: have ${packageName}/sweep invoked each minute, and ${packageName}/reconcile each hour.\n\n`) +
-      `Next, register each URL as a notification channel of its primary, and see what it says of the rest:\n` +
-      `  node dist/certstandby.js doctor --config ${config}\n`,
+      `Next, have the primaries tell it what changes:\n  node dist/certstandby.js doctor --config ${config} --register ${base}\n`,
   );
 }
 

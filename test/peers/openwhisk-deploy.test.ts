@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -34,16 +34,15 @@ const secrets = {
   LONDON_API_KEY: 'london-5ecret=with=signs',
   AWS_SECRET_ACCESS_KEY: 'aws-5ecret/with+signs',
 };
-const config = `
-version: 1
-table: { kind: dynamodb, name: certstandby, region: eu-west-1 }
-worker: { reconcileEvery: 90m }
-stores:
-  frankfurt: { kind: certificate-manager, instance: "crn:v1:bluemix:public:cloudcerts:eu-de:a/00000000000000000000000000000001:11111111-2222-4333-8444-555555555555::", apiKey: env:FRANKFURT_API_KEY }
-  london: { kind: certificate-manager, instance: "crn:v1:bluemix:public:cloudcerts:eu-gb:a/00000000000000000000000000000001:66666666-7777-4888-9999-aaaaaaaaaaaa::", apiKey: env:LONDON_API_KEY }
-links:
-  shop: { primary: frankfurt, backups: [london] }
-`;
+/** A block of README.md, as it stands there. */
+function readme(name: string): string {
+  const found = new RegExp(`<!-- readme-test: ${name} -->\n\`\`\`\\w+\n([^]*?)\`\`\``).exec(
+    readFileSync('README.md', 'utf8'),
+  )?.[1];
+  if (found === undefined) throw new Error(`README.md has no block ${name}`);
+  return found;
+}
+const config = `${readme('openwhisk-config')}worker: { reconcileEvery: 90m }\n`;
 
 interface Asked {
   readonly method: string;
@@ -168,8 +167,8 @@ describe.skipIf(peer === undefined)('deployment to OpenWhisk', () => {
     const { code, stdout, stderr } = await deploy();
     expect(stderr).not.toMatch(/error/i);
     expect(code).toBe(0);
-    expect(stdout).toContain(`  shop  ${apiHost}/api/v1/web/team/certstandby/callback.http/shop\n`);
-    expect(stdout).toContain('doctor --config');
+    expect(stdout).toContain(`  shop  ${apiHost}/api/v1/web/team/certstandby/callback.http/callback/shop\n`);
+    expect(stdout).toContain(`--register ${apiHost}/api/v1/web/team/certstandby/callback.http\n`);
 
     expect(of('PUT', '/packages/')).toEqual([
       {
@@ -330,7 +329,15 @@ describe.skipIf(peer === undefined)('deployment to OpenWhisk', () => {
     expect(stderr).toContain('certstandby/sweep');
     expect(stderr).toContain('403');
     expect(stdout).not.toContain('Callback URLs');
-    expect([...Object.values(secrets), auth].filter((secret) => (stdout + stderr).includes(secret))).toEqual([]);
+
+    // The alarms: the plugin alone would say that all went well.
+    refused.clear();
+    refused.add('namespaces/whisk.system/actions/alarms/interval');
+    const silent = await deploy();
+    expect(silent.code).toBe(4);
+    expect(silent.stderr).toContain('alarms/interval');
+    const said = stdout + stderr + silent.stdout + silent.stderr;
+    expect([...Object.values(secrets), auth].filter((secret) => said.includes(secret))).toEqual([]);
   });
 
   test('removal takes away all of it, and says what stayed', async () => {
@@ -356,5 +363,51 @@ describe.skipIf(peer === undefined)('deployment to OpenWhisk', () => {
       expect(of('DELETE', thing)).toHaveLength(1);
     const feeds = of('POST', '/alarms/interval').map(({ body }) => [body.lifecycleEvent, body.triggerName]);
     expect(feeds).toContainEqual(['DELETE', '/team/certstandby-sweep']);
+  });
+
+  test('wsk, as README.md has it, gives each action the same', () => {
+    const bin = mkdtempSync(join(folder, 'bin-'));
+    const calls = join(bin, 'calls');
+    // A stand-in for wsk: writes down what it is told, and what is in the file that it is given.
+    const fake = `#!${process.execPath}
+const { appendFileSync, readFileSync } = require('node:fs');
+const at = process.argv.indexOf('--param-file');
+const parameters = at < 0 ? undefined : JSON.parse(readFileSync(process.argv[at + 1], 'utf8'));
+appendFileSync(${JSON.stringify(calls)}, JSON.stringify({ args: process.argv.slice(2), parameters }) + '\\n');
+`;
+    writeFileSync(join(bin, 'wsk'), fake, { mode: 0o755 });
+    const script = readme('openwhisk-wsk').replace('--config certstandby.yaml', `--config ${folder}/certstandby.yaml`);
+    const env = { ...process.env, ...whole(), PATH: `${bin}:${process.env.PATH}`, TMPDIR: bin };
+    const { status, stderr } = spawnSync('bash', ['-euc', script], { env, encoding: 'utf8' });
+    expect(status, stderr).toBe(0);
+    expect(readdirSync(bin).sort()).toEqual(['calls', 'wsk']);
+
+    const said: { args: string[]; parameters?: Record<string, unknown> }[] = readFileSync(calls, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    const leaks = Object.values(secrets).filter((secret) => said.some(({ args }) => args.join(' ').includes(secret)));
+    expect(leaks).toEqual([]);
+    const actions = said.filter(({ args }) => args.slice(0, 2).join(' ') === 'action update');
+    const names = (each: (typeof said)[number]) => [each.args[2], Object.keys(each.parameters ?? {}).sort()];
+    const table = ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'config'];
+    const stores = [...table.slice(0, 2), 'FRANKFURT_API_KEY', 'LONDON_API_KEY', 'config'];
+    expect(actions.map(names)).toEqual([
+      ['certstandby/callback', table],
+      ['certstandby/replicate', stores],
+      ['certstandby/sweep', stores],
+      ['certstandby/reconcile', stores],
+    ]);
+    expect(actions[1]?.parameters).toMatchObject({ ...secrets, config: { platform: 'openwhisk' } });
+    for (const { args } of actions) {
+      expect(args.join(' ')).toContain(
+        '--kind nodejs:20 --memory 256 -a final true -a provide-api-key true --timeout ',
+      );
+      expect(existsSync(args[3] ?? '')).toBe(true);
+    }
+    expect(said.filter(({ args }) => args[0] === 'rule').map(({ args }) => args.at(-1))).toEqual([
+      'certstandby/sweep',
+      'certstandby/reconcile',
+    ]);
   });
 });
