@@ -12,25 +12,15 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { zipSync } from 'fflate';
-import { askPlatform, Refused } from './platform.mjs';
+import { end, exitCodes, Stop } from '../stop.mjs';
+import { askPlatform } from './platform.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const here = join(root, 'infra/openwhisk');
 const built = join(root, 'dist/openwhisk');
-const exitCodes = { usage: 2, configuration: 3, service: 4 };
 const packageName = 'certstandby';
 const functionNames = ['callback', 'replicate', 'sweep', 'reconcile'];
 const triggers = ['certstandby-sweep', 'certstandby-reconcile'];
-
-/** Ends the program with its code. The messages are all that is wrong; none where it has been said already. */
-class Stop extends Error {
-  /** @param {number} code @param {readonly string[]} [messages] */
-  constructor(code, messages = []) {
-    super(messages.join('\n'));
-    this.code = code;
-    this.messages = messages;
-  }
-}
 
 /**
  * Runs one of our scripts, or npm's programs, with Node. Answers what it wrote and how it ended.
@@ -119,7 +109,7 @@ function check(config, settings) {
   const secrets = [...new Set(stores.flatMap(({ apiKey }) => (apiKey === undefined ? [] : [apiKey.name])))];
   const mistakes = [...platformMistakes(settings), ...environmentMistakes(secrets)];
   process.stderr.write(exported.stderr);
-  if (deployment === undefined || mistakes.length > 0) throw new Stop(exitCodes.configuration, mistakes);
+  if (deployment === undefined || mistakes.length > 0) throw new Stop(exitCodes.configuration, ...mistakes);
   return { text: exported.stdout, deployment };
 }
 
@@ -162,9 +152,10 @@ function serverless(command, settings, { kind = 'nodejs:default', alarms = true 
   // Of what the framework says only what went wrong is of use, and it says that on either.
   if (said.status === 0) return;
   process.stderr.write(`${said.stdout}${said.stderr}`);
-  throw new Stop(exitCodes.service, [
+  throw new Stop(
+    exitCodes.service,
     `the platform did not take what was to be ${command === 'deploy' ? 'deployed' : 'removed'}`,
-  ]);
+  );
 }
 
 /**
@@ -184,9 +175,10 @@ async function deploy({ config, kind, alarms }, found) {
   const platform = askPlatform(found);
   const namespace = await platform.namespace();
   if (alarms && !(await platform.exists('whisk.system', 'packages/alarms')))
-    throw new Stop(exitCodes.service, [
+    throw new Stop(
+      exitCodes.service,
       'the platform has no package /whisk.system/alarms, so nothing would run sweep and reconcile. With --without-alarms they are left to a schedule of your own',
-    ]);
+    );
   serverless('deploy', { ...found, namespace }, { kind, alarms });
   // The alarm lets the first one wait for a period, and copies with it.
   await platform.invoke(namespace, `${packageName}/reconcile`);
@@ -206,7 +198,7 @@ async function deploy({ config, kind, alarms }, found) {
 /** @param {ReturnType<typeof platformSettings>} found */
 async function remove(found) {
   const mistakes = platformMistakes(found);
-  if (mistakes.length > 0) throw new Stop(exitCodes.configuration, mistakes);
+  if (mistakes.length > 0) throw new Stop(exitCodes.configuration, ...mistakes);
   const platform = askPlatform(found);
   const namespace = await platform.namespace();
   rmSync(join(built, 'certstandby.json'), { force: true });
@@ -216,35 +208,36 @@ async function remove(found) {
   const left = [];
   for (const thing of things) if (await platform.exists(namespace, thing)) left.push(thing);
   if (left.length > 0)
-    throw new Stop(exitCodes.service, [
+    throw new Stop(
+      exitCodes.service,
       `these are still in namespace ${namespace}: ${left.join(', ')}. Run it again, or look with wsk list`,
-    ]);
+    );
   process.stdout.write('Removed. The copies stay where they are, in the backups, and the records in their table.\n');
 }
 
+/** What stands on the command line. */
+function commandLine() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        config: { type: 'string', default: 'certstandby.yaml' },
+        kind: { type: 'string', default: 'nodejs:20' },
+        'without-alarms': { type: 'boolean', default: false },
+      },
+    });
+  } catch (error) {
+    throw new Stop(exitCodes.usage, /** @type {Error} */ (error).message);
+  }
+}
+
 try {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      config: { type: 'string', default: 'certstandby.yaml' },
-      kind: { type: 'string', default: 'nodejs:20' },
-      'without-alarms': { type: 'boolean', default: false },
-    },
-  });
+  const { values, positionals } = commandLine();
   const { config, kind, 'without-alarms': withoutAlarms } = values;
   const found = platformSettings();
   if (positionals.join() === 'deploy') await deploy({ config, kind, alarms: !withoutAlarms }, found);
   else if (positionals.join() === 'remove') await remove(found);
-  else throw new Stop(exitCodes.usage, ['say deploy or remove']);
+  else throw new Stop(exitCodes.usage, 'say deploy or remove');
 } catch (error) {
-  if (error instanceof Stop) {
-    for (const message of error.messages) console.error(`certstandby: ${message}`);
-    process.exitCode = error.code;
-  } else if (error instanceof Refused) {
-    console.error(`certstandby: ${error.message}`);
-    process.exitCode = exitCodes.service;
-  } else if (error instanceof TypeError && String(Reflect.get(error, 'code')).startsWith('ERR_PARSE_ARGS')) {
-    console.error(`certstandby: ${error.message}`);
-    process.exitCode = exitCodes.usage;
-  } else throw error;
+  end(error);
 }
