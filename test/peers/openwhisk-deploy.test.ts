@@ -1,9 +1,10 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
+import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { unzipSync } from 'fflate';
@@ -224,6 +225,13 @@ describe.skipIf(peer === undefined)('deployment to OpenWhisk', () => {
           .sort(),
       ).toEqual([main, 'package.json'].sort());
       expect(Buffer.from(files[main] ?? []).equals(readFileSync(`dist/openwhisk/${name}.cjs`))).toBe(true);
+      // As the platform loads it: the folder of the zip, and what its package.json says.
+      const unzipped = join(folder, 'unzipped', name);
+      for (const [file, bytes] of Object.entries(files).filter(([each]) => !each.endsWith('/'))) {
+        mkdirSync(dirname(join(unzipped, file)), { recursive: true });
+        writeFileSync(join(unzipped, file), bytes);
+      }
+      expect(typeof createRequire(import.meta.url)(unzipped)[sent?.body.exec.main]).toBe('function');
     }
 
     for (const [name, minutes] of [
