@@ -8,22 +8,13 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { configurationFile, packFunctions } from './aws/pack.mjs';
+import { end, exitCodes, Stop } from './stop.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const osls = fileURLToPath(new URL('../node_modules/osls/bin/serverless.js', import.meta.url));
 const program = fileURLToPath(new URL('../dist/certstandby.js', import.meta.url));
 /** The template, as it is sent. */
 const packaged = 'dist/aws/package';
-const exitCodes = { usage: 2, configuration: 3, service: 4 };
-
-/** Ends the program with its code; what is to be said has been said, or is the message. */
-class Stop extends Error {
-  /** @param {number} code @param {string} [message] */
-  constructor(code, message = '') {
-    super(message);
-    this.code = code;
-  }
-}
 
 /**
  * Takes an option out of the arguments. Answers its value, or undefined where it is not among them.
@@ -137,7 +128,5 @@ try {
   else if (command === 'remove') remove(args);
   else throw new Stop(exitCodes.usage, 'say deploy or remove');
 } catch (error) {
-  if (!(error instanceof Stop)) throw error;
-  if (error.message !== '') console.error(`certstandby: ${error.message}`);
-  process.exitCode = error.code;
+  end(error);
 }

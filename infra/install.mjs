@@ -1,5 +1,6 @@
 // Makes node_modules hold what package-lock.json says, and nothing is done, said or waited for when it already does.
-// Runs before every npm script that needs packages, so it uses none itself.
+// Runs before every npm script that needs packages, so it uses none itself. `node infra/install.mjs infra/openwhisk` does the same for
+// the package in that folder.
 //
 // `npm ci` empties node_modules first: it must never run under a program that works, so it runs only on a difference, and only
 // one at a time (a lock folder in the checkout).
@@ -21,7 +22,8 @@ import { fileURLToPath } from 'node:url';
 
 const leastNode = [20, 19];
 const waitMs = 5 * 60_000;
-const root = fileURLToPath(new URL('..', import.meta.url));
+const checkout = fileURLToPath(new URL('..', import.meta.url));
+const root = join(checkout, process.argv[2] ?? '.');
 const lockFolder = join(root, '.install-lock');
 
 /** npm's codes for "the registry was not reached". */

@@ -209,7 +209,7 @@ async function checkChannel(
   const { signal, register, registerLine } = context;
   const path = `/callback/${link.name}`;
   const wanted = register === undefined ? undefined : `${register.replace(/\/+$/, '')}${path}`;
-  const fits = (endpoint: string) => (wanted === undefined ? pathOf(endpoint) === path : endpoint === wanted);
+  const fits = (endpoint: string) => (wanted === undefined ? pathOf(endpoint).endsWith(path) : endpoint === wanted);
   try {
     const find = async () => (await channels({ signal: signal() })).filter(({ endpoint }) => fits(endpoint));
     let found = await find();

@@ -78,6 +78,11 @@ const withChannels = (...channels: NotificationChannel[]) => storeWith({ channel
 test.each<[string, NotificationChannel[], string]>([
   ['there', [channel('https://a.example/callback/shop')], 'good: the primary notifies https://a.example/callback/shop'],
   [
+    'there, below a path of a platform',
+    [channel('https://a.example/api/v1/web/team/certstandby/callback.http/callback/shop')],
+    'good: the primary notifies https://a.example/api/v1/web/team/certstandby/callback.http/callback/shop',
+  ],
+  [
     'switched off',
     [channel('https://a.example/callback/shop', false)],
     'problem: the channel to https://a.example/callback/shop is switched off at the primary',

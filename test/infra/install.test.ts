@@ -58,8 +58,8 @@ function npmCalls(): string {
   return existsSync(join(folder, 'npm-calls')) ? readFileSync(join(folder, 'npm-calls'), 'utf8') : '';
 }
 
-async function install(...nodeOptions: string[]): Promise<{ code: number | null; said: string }> {
-  const child: ChildProcess = spawn(process.execPath, [...nodeOptions, join(folder, 'infra/install.mjs')], {
+async function install(nodeOptions: string[] = [], ...args: string[]): Promise<{ code: number | null; said: string }> {
+  const child: ChildProcess = spawn(process.execPath, [...nodeOptions, join(folder, 'infra/install.mjs'), ...args], {
     cwd: tmpdir(),
     env: { ...process.env, npm_execpath: join(folder, 'npm/npm-cli.js') },
   });
@@ -78,6 +78,15 @@ test('installs once, then neither says nor does anything', async () => {
   expect(await install()).toEqual({ code: 0, said: '' });
   expect(npmCalls()).toBe(call);
   expect(existsSync(join(folder, '.install-lock'))).toBe(false);
+});
+
+test('installs the package of a folder that is named, and leaves the others alone', async () => {
+  mkdirSync(join(folder, 'part'));
+  for (const file of ['package-lock.json', 'npm-behaviour']) cpSync(join(folder, file), join(folder, 'part', file));
+  expect(await install([], 'part')).toMatchObject({ code: 0 });
+  expect(existsSync(join(folder, 'part/node_modules/a'))).toBe(true);
+  expect(readFileSync(join(folder, 'part/npm-calls'), 'utf8')).toBe(call);
+  expect(npmCalls()).toBe('');
 });
 
 test.each<[string, () => void]>([
@@ -144,7 +153,7 @@ test.each([
   ['22.0.0', 0],
 ])('Node %s', async (version, code) => {
   const pretend = `Object.defineProperty(process.versions, 'node', { value: '${version}' })`;
-  const result = await install('--import', `data:text/javascript,${encodeURIComponent(pretend)}`);
+  const result = await install(['--import', `data:text/javascript,${encodeURIComponent(pretend)}`]);
   expect(result.code).toBe(code);
   if (code === 1) expect(result.said).toBe(`certstandby: Node 20.19 or newer is needed; this is Node ${version}.\n`);
 });
