@@ -199,7 +199,13 @@ describe.skipIf(peer === undefined)('deployment to OpenWhisk', () => {
     const table = { config: exported, AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY };
     const stores = { ...table, FRANKFURT_API_KEY, LONDON_API_KEY };
     const worker = { final: true, 'provide-api-key': true };
-    const web = { ...worker, 'web-export': true, 'raw-http': true, 'require-whisk-auth': false };
+    const web = {
+      ...worker,
+      'web-export': true,
+      'web-custom-options': true,
+      'raw-http': true,
+      'require-whisk-auth': false,
+    };
     const actions = [
       ['callback', 10_000, table, web],
       ['replicate', 300_000, stores, worker],
