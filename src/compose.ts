@@ -306,6 +306,13 @@ export async function openTable(config: TableConfig): Promise<Table> {
   return dynamodbTable({ tableName, region, ...(endpoint === undefined ? {} : { endpoint }) });
 }
 
+/** Makes the configured table in DynamoDB, if it is not there. Answers whether it was made. Throws `table_unavailable`. */
+export async function createTable(config: Extract<TableConfig, { readonly kind: 'dynamodb' }>): Promise<boolean> {
+  const { createDynamodbTable } = await import('./table/dynamodb-create.ts');
+  const { name: tableName, region, endpoint } = config;
+  return createDynamodbTable({ tableName, region, ...(endpoint === undefined ? {} : { endpoint }) });
+}
+
 /** Where a root key is. Either of two opens. */
 export type RootKeyConfig =
   | { readonly kind: 'file'; readonly path: string }

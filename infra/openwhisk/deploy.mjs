@@ -1,5 +1,5 @@
 // Deploys to Apache OpenWhisk, or removes what was deployed:
-//   npm run deploy:openwhisk -- [--config certstandby.yaml] [--kind nodejs:20] [--without-alarms]
+//   npm run deploy:openwhisk -- [--config certstandby.yaml] [--kind nodejs:20] [--without-alarms] [--create-table]
 //   npm run remove:openwhisk
 // The platform's address and key are OW_APIHOST and OW_AUTH, or those of ~/.wskprops; the credentials for the table are AWS_ACCESS_KEY_ID
 // and AWS_SECRET_ACCESS_KEY; the secrets of the stores are the variables that the configuration names. All of it is checked before
@@ -159,10 +159,10 @@ function serverless(command, settings, { kind = 'nodejs:default', alarms = true 
 }
 
 /**
- * @param {{ config: string, kind: string, alarms: boolean }} options
+ * @param {{ config: string, kind: string, alarms: boolean, createTable: boolean }} options
  * @param {ReturnType<typeof platformSettings>} found
  */
-async function deploy({ config, kind, alarms }, found) {
+async function deploy({ config, kind, alarms, createTable }, found) {
   const { text, deployment } = check(config, found);
   mkdirSync(built, { recursive: true });
   writeFileSync(join(built, 'certstandby.json'), text);
@@ -179,6 +179,7 @@ async function deploy({ config, kind, alarms }, found) {
       exitCodes.service,
       'the platform has no package /whisk.system/alarms, so nothing would run sweep and reconcile. With --without-alarms they are left to a schedule of your own',
     );
+  if (createTable) process.stdout.write(must(['dist/certstandby.js', 'table', 'create', '--config', config]));
   serverless('deploy', { ...found, namespace }, { kind, alarms });
   // The alarm lets the first one wait for a period, and copies with it.
   await platform.invoke(namespace, `${packageName}/reconcile`);
@@ -224,6 +225,7 @@ function commandLine() {
         config: { type: 'string', default: 'certstandby.yaml' },
         kind: { type: 'string', default: 'nodejs:20' },
         'without-alarms': { type: 'boolean', default: false },
+        'create-table': { type: 'boolean', default: false },
       },
     });
   } catch (error) {
@@ -233,9 +235,9 @@ function commandLine() {
 
 try {
   const { values, positionals } = commandLine();
-  const { config, kind, 'without-alarms': withoutAlarms } = values;
+  const { config, kind, 'without-alarms': withoutAlarms, 'create-table': createTable } = values;
   const found = platformSettings();
-  if (positionals.join() === 'deploy') await deploy({ config, kind, alarms: !withoutAlarms }, found);
+  if (positionals.join() === 'deploy') await deploy({ config, kind, alarms: !withoutAlarms, createTable }, found);
   else if (positionals.join() === 'remove') await remove(found);
   else throw new Stop(exitCodes.usage, 'say deploy or remove');
 } catch (error) {

@@ -93,6 +93,11 @@ export const commandEntries: readonly CommandEntry[] = [
     load: async () => (await import('./config.ts')).configCommand,
   },
   {
+    name: 'table',
+    description: 'make the table of records in DynamoDB',
+    load: async () => (await import('./table.ts')).tableCommand,
+  },
+  {
     name: 'completion',
     description: 'print a script with which a shell completes commands and options',
     load: async () => (await import('./completion.ts')).completionCommand,

@@ -18,17 +18,18 @@ const polls = 240;
 
 /**
  * Makes the table that `dynamodbTable` works on, with its index and its time to live, and waits until it can be used (a minute at
- * most). A table of that name that is already there is left as it is. For local use and tests: deployments bring their own.
+ * most). A table of that name that is already there is left as it is. Answers whether it was made. Deployments to AWS bring their own.
  */
 export async function createDynamodbTable(
   options: DynamodbOptions & { readonly runtime?: Pick<Runtime, 'wait'> },
-): Promise<void> {
+): Promise<boolean> {
   const { tableName, runtime = systemRuntime } = options;
   const { reads, writes } = dynamodbClients(options);
   try {
     const isNew = await create(writes, tableName);
     await waitUntilActive(reads, tableName, runtime);
     if (isNew) await expireRows(writes, tableName);
+    return isNew;
   } catch (thrown) {
     throw dynamodbError('create', tableName, thrown);
   } finally {

@@ -9,6 +9,7 @@ import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { unzipSync } from 'fflate';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { startDynalite } from '../support/dynalite.ts';
 import { requirePeer } from './peer.ts';
 
 // `npm run deploy:openwhisk` and `remove:openwhisk` as a person runs them, the Serverless Framework and its plugin included. The platform is
@@ -288,6 +289,27 @@ describe.skipIf(peer === undefined)('deployment to OpenWhisk', () => {
     expect(bare.stdout).toContain('certstandby/sweep invoked each minute');
     expect(of('PUT', '/actions/').map(({ body }) => body.exec.kind)).toEqual(Array(4).fill('nodejs:22'));
     expect([...of('PUT', '/triggers/'), ...of('PUT', '/rules/'), ...of('POST', 'whisk.system')]).toEqual([]);
+  });
+
+  test('makes the table first, where it is asked to; what keeps it from that ends before anything is deployed', async () => {
+    withAlarms();
+    const dynamodb = await startDynalite();
+    const made = join(folder, 'made.yaml');
+    const at = (endpoint: string) =>
+      writeFileSync(made, config.replace('region: eu-west-1 }', `region: eu-west-1, endpoint: "${endpoint}" }`));
+    const run = () => npm('deploy:openwhisk', ['--config', made, '--create-table'], whole());
+    at(dynamodb.endpoint);
+    const first = await run();
+    expect(first).toMatchObject({ code: 0 });
+    expect(first.stdout).toContain('table certstandby in eu-west-1 is made\n');
+    expect((await run()).stdout).toContain('table certstandby in eu-west-1 is there already, and stays as it is\n');
+    await dynamodb.close();
+    asked = [];
+    const away = await run();
+    expect(away).toMatchObject({ code: 5 });
+    expect(away.stderr).toContain('cannot create table certstandby in DynamoDB');
+    expect(of('PUT', '')).toEqual([]);
+    rmSync(made);
   });
 
   test('the key and the address that wsk keeps serve too', async () => {
