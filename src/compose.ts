@@ -280,7 +280,6 @@ function ownerHere(): ReconcileOwner {
 
 /**
  * The configured stores by their names in the configuration. Nothing is asked of them yet; `sent` is called for each request.
- * Throws `secret_unreadable` and `secret_unavailable` where an API key is elsewhere.
  */
 export async function openStores(
   config: Pick<Config, 'stores'>,

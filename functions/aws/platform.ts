@@ -26,28 +26,14 @@ export function metrics(): EmbeddedMetrics {
 /** When the time of an invocation ends, epoch milliseconds. */
 export const endOf = (context: LambdaContext): number => runtime.now() + context.getRemainingTimeInMillis();
 
-/**
- * Something that is made by the first invocation and kept for the next ones of a warm process, for so long: then it is made anew, so that
- * a secret that was changed is read again. What could not be made is tried again by the next invocation.
- */
-export function kept<T>(make: () => T | Promise<T>, forMs: number): () => Promise<T> {
-  let made: Promise<T> | undefined;
-  let until = 0;
+/** Something that is made by the first invocation and kept for the next ones of a warm process. What could not be made is tried again by the next one. */
+export function kept<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
   return () => {
-    if (made === undefined || runtime.now() >= until) {
-      until = runtime.now() + forMs;
-      const attempt = Promise.resolve().then(make);
-      attempt.catch(() => {
-        if (made === attempt) made = undefined;
-      });
-      made = attempt;
-    }
-    return made;
+    made ??= { value: make() };
+    return made.value;
   };
 }
-
-/** How long what workers hold is kept. */
-export const keptMs = 10 * 60_000;
 
 /**
  * Lets timers that came due while the platform had frozen the process run first: they close connections that the other side has given up

@@ -1,5 +1,5 @@
 import { awsWorkers, type ReconcileSummary } from '../../src/compose/aws-workers.ts';
-import { afterFreeze, awsOptions, endOf, kept, keptMs, type LambdaContext, metrics } from './platform.ts';
+import { afterFreeze, awsOptions, endOf, kept, type LambdaContext, metrics } from './platform.ts';
 
 /** What is left of an earlier invocation; nothing, when the schedule begins a new run. */
 interface ReconcileEvent {
@@ -7,7 +7,7 @@ interface ReconcileEvent {
   readonly continuation?: number;
 }
 
-const workers = kept(() => awsWorkers(awsOptions()), keptMs);
+const workers = kept(() => awsWorkers(awsOptions()));
 const measured = metrics();
 
 /** What stays of an invocation's time to count records and to have the next one begun. */
@@ -18,7 +18,7 @@ export async function handler(event: ReconcileEvent, context: LambdaContext): Pr
   await afterFreeze();
   // A schedule sends an event of its own form, which says nothing.
   const rest = Array.isArray(event?.links) ? { links: event.links, continuation: event.continuation ?? 0 } : {};
-  const summary = await (await workers()).reconcile(rest, endOf(context) - closingMs);
+  const summary = await workers().reconcile(rest, endOf(context) - closingMs);
   for (const { link, ...figures } of summary.figures) measured.counted(link, figures);
   return summary;
 }

@@ -1,7 +1,7 @@
 import { awsWorkers, readWake } from '../../src/compose/aws-workers.ts';
 import { asCodedError } from '../../src/errors.ts';
 import { errorFields } from '../../src/log.ts';
-import { afterFreeze, awsOptions, endOf, kept, keptMs, type LambdaContext, log, metrics } from './platform.ts';
+import { afterFreeze, awsOptions, endOf, kept, type LambdaContext, log, metrics } from './platform.ts';
 
 /** Messages of a queue, as far as they are used (AWS Lambda, "Using Lambda with Amazon SQS"). */
 export interface SqsEvent {
@@ -13,7 +13,7 @@ export interface SqsResult {
   readonly batchItemFailures: readonly { readonly itemIdentifier: string }[];
 }
 
-const workers = kept(() => awsWorkers(awsOptions()), keptMs);
+const workers = kept(() => awsWorkers(awsOptions()));
 const measured = metrics();
 
 /** What one pass may take: the lease, and what comes before and after it. A pass that may not have that does not begin again. */
@@ -31,7 +31,7 @@ export async function handler(event: SqsEvent, context: LambdaContext): Promise<
     event.Records.map(async ({ messageId, body }) => {
       try {
         const wake = readWake(body);
-        const passes = await (await workers()).replicate(wake, beginBy);
+        const passes = await workers().replicate(wake, beginBy);
         for (const report of passes) measured.passed(report);
         return [];
       } catch (thrown) {

@@ -1,13 +1,13 @@
 import { awsWorkers } from '../../src/compose/aws-workers.ts';
-import { afterFreeze, awsOptions, kept, keptMs, metrics } from './platform.ts';
+import { afterFreeze, awsOptions, kept, metrics } from './platform.ts';
 
-const workers = kept(() => awsWorkers(awsOptions()), keptMs);
+const workers = kept(() => awsWorkers(awsOptions()));
 const measured = metrics();
 
 /** Each minute: wakes what is due, refreshes verification keys, and measures. What it throws, Lambda counts as an error. */
 export async function handler(): Promise<{ readonly woken: number }> {
   await afterFreeze();
-  const seen = await (await workers()).sweep();
+  const seen = await workers().sweep();
   for (const { link, ...facts } of seen) measured.swept(link, facts);
   return { woken: seen.reduce((sum, { woken }) => sum + woken, 0) };
 }

@@ -1,4 +1,9 @@
-import { openwhiskCallback, type Parameters, refusedWithout } from '../../src/compose/openwhisk-callback.ts';
+import {
+  type CallbackResponse,
+  openwhiskCallback,
+  type Parameters,
+  refusedWithout,
+} from '../../src/compose/openwhisk-callback.ts';
 import { afterPause, kept, log } from './platform.ts';
 import { requestOf, resultOf, type WebActionResult } from './web-action.ts';
 
@@ -7,9 +12,13 @@ const receiver = kept(openwhiskCallback);
 /** The callback: a web action with `raw-http`, from request to response. Never rejects. */
 export async function main(parameters: Parameters): Promise<WebActionResult> {
   await afterPause();
-  const answer = await receiver(parameters).then(
-    (receive) => receive(requestOf(parameters)),
-    (thrown: unknown) => refusedWithout(thrown, log),
-  );
-  return resultOf(answer);
+  return resultOf(await answerTo(parameters));
+}
+
+async function answerTo(parameters: Parameters): Promise<CallbackResponse> {
+  try {
+    return await receiver(parameters)(requestOf(parameters));
+  } catch (thrown) {
+    return refusedWithout(thrown, log);
+  }
 }

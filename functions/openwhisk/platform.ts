@@ -17,30 +17,23 @@ export function deadline(): number {
  * Something that is made of the bound parameters by the first activation, and kept for the next ones of a warm process as long as what was
  * bound is the same. What could not be made is tried again by the next activation.
  */
-export function kept<T>(
-  make: (options: OpenwhiskActionOptions) => T | Promise<T>,
-): (parameters: Parameters) => Promise<T> {
-  let made: { readonly of: string; readonly value: Promise<T> } | undefined;
+export function kept<T>(make: (options: OpenwhiskActionOptions) => T): (parameters: Parameters) => T {
+  let made: { readonly of: string; readonly value: T } | undefined;
   return (parameters) => {
     const of = digestOf(parameters);
-    if (made?.of !== of) {
-      const value = Promise.resolve().then(() => make({ parameters, env: process.env, runtime, log }));
-      const attempt = { of, value };
-      value.catch(() => {
-        if (made === attempt) made = undefined;
-      });
-      made = attempt;
-    }
+    if (made?.of !== of) made = { of, value: make({ parameters, env: process.env, runtime, log }) };
     return made.value;
   };
 }
 
-/** Of what is bound, not of what one activation brings. A digest, so that secrets are not kept twice. */
+/** What one activation brings, beside what is bound. */
+const brought = /^__ow_|^(wakes|links|continuation)$/;
+
+/** Of what is bound. A digest, so that secrets are not kept twice. */
 function digestOf(parameters: Parameters): string {
-  const bound = Object.entries(parameters).filter(([name]) => /^[A-Z]|^config$/.test(name));
-  return createHash('sha256')
-    .update(JSON.stringify(bound.toSorted(([a], [b]) => (a < b ? -1 : 1))))
-    .digest('hex');
+  const bound = Object.entries(parameters).filter(([name]) => !brought.test(name));
+  const inOrder = bound.toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return createHash('sha256').update(JSON.stringify(inOrder)).digest('hex');
 }
 
 /** What an action that failed answers: the platform marks the activation by `error`. Only what the registry says, and never parameters. */

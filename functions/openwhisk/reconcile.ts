@@ -13,7 +13,7 @@ export async function main(parameters: Parameters): Promise<object> {
     const { links, continuation } = parameters;
     // A trigger brings what it likes, and says nothing of links.
     const rest = Array.isArray(links) ? { links: links.map(String), continuation: Number(continuation ?? 0) } : {};
-    const summary = await (await workers(parameters)).reconcile(rest, deadline() - closingMs);
+    const summary = await workers(parameters).reconcile(rest, deadline() - closingMs);
     for (const figures of summary.figures) log('info', 'reconciled', figures);
     return summary;
   } catch (thrown) {

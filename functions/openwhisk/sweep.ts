@@ -1,13 +1,13 @@
-import { openwhiskWorkers, type Parameters } from '../../src/compose/openwhisk-workers.ts';
+import { openwhiskSweep, type Parameters } from '../../src/compose/openwhisk-workers.ts';
 import { afterPause, failure, kept, log } from './platform.ts';
 
-const workers = kept(openwhiskWorkers);
+const workers = kept(openwhiskSweep);
 
 /** Each minute: wakes what is due, and refreshes verification keys. Answers, and logs, what it saw of each link. */
 export async function main(parameters: Parameters): Promise<object> {
   await afterPause();
   try {
-    const links = await (await workers(parameters)).sweep();
+    const links = await workers(parameters).sweep();
     for (const seen of links) log('info', 'swept', { ...seen });
     return { links };
   } catch (thrown) {

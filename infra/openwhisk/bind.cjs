@@ -4,7 +4,7 @@ const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
 
 /**
- * What each action is given, and nothing else: the callback never holds the secrets of the stores.
+ * What each action is given, and nothing else: callback and sweep never hold the secrets of the stores.
  * @param {{ config: { stores: { apiKey?: { name: string } }[] } }} deployment
  * @param {Record<string, string | undefined>} env
  * @returns {Record<string, { key: string, value: unknown }[]>}
@@ -13,10 +13,10 @@ function parametersOf(deployment, env) {
   const fromEnv = (/** @type {string[]} */ names) =>
     [...new Set(names)].filter((name) => env[name]).map((name) => ({ key: name, value: env[name] }));
   const aws = ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN'];
-  const callback = [{ key: 'config', value: deployment }, ...fromEnv(aws)];
+  const table = [{ key: 'config', value: deployment }, ...fromEnv(aws)];
   const secrets = deployment.config.stores.flatMap(({ apiKey }) => (apiKey === undefined ? [] : [apiKey.name]));
   const worker = [{ key: 'config', value: deployment }, ...fromEnv([...aws, ...secrets])];
-  return { callback, replicate: worker, sweep: worker, reconcile: worker };
+  return { callback: table, replicate: worker, sweep: table, reconcile: worker };
 }
 
 /**

@@ -5,8 +5,8 @@ import { composeWorkers, type FunctionWorkers } from './function-workers.ts';
 export { readWake } from '../dispatch/wake-message.ts';
 export type { ReconcileSummary } from './function-workers.ts';
 
-/** The workers on AWS. Throws `configuration_invalid`, and `secret_unreadable` and `secret_unavailable` for the API keys of the stores. */
-export async function awsWorkers(options: AwsOptions): Promise<FunctionWorkers> {
+/** The workers on AWS. Throws `configuration_invalid`. */
+export function awsWorkers(options: AwsOptions): FunctionWorkers {
   const { functionName } = awsEnvironment(options.env);
   return composeWorkers({
     ...awsParts(options),

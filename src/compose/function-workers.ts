@@ -48,20 +48,20 @@ export interface ReconcileSummary {
 /** How often one run of a reconcile goes on in a new invocation. AWS stops chains of sixteen by itself ("recursive loop detection"). */
 const mostContinuations = 10;
 
-/** Throws `configuration_invalid`, and `secret_unreadable` and `secret_unavailable` for the API keys of the stores. */
-export async function composeWorkers(
+/** Nothing is asked of a store, or of where its API key is, before the work needs it. Throws `configuration_invalid`. */
+export function composeWorkers(
   parts: FunctionParts & { readonly secretOf: SecretOf; readonly continuation: Continuation },
-): Promise<FunctionWorkers> {
+): FunctionWorkers {
   const { config, table, runtime, log, secretOf, continuation } = parts;
   const timing: Timing = { ...defaultTiming, ...parts.timing };
-  const opened = config.stores.map(async (store) => {
-    if (store.kind !== 'directory') return [store.name, await openService(store, runtime, secretOf)] as const;
+  const opened = config.stores.map((store) => {
+    if (store.kind !== 'directory') return [store.name, openService(store, runtime, secretOf)] as const;
     throw new CodedError(
       'configuration_invalid',
       `the store ${store.name} is a directory, which functions do not have`,
     );
   });
-  const stores = new Map(await Promise.all(opened));
+  const stores = new Map(opened);
   const links = config.links.map((link) => toLink(link, stores));
   const byName = new Map(links.map((link) => [link.name, link]));
   const records = replicationRecords(table);

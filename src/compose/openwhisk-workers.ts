@@ -9,20 +9,26 @@ export { asWakes } from '../dispatch/wake-message.ts';
 export type { FunctionWorkers } from './function-workers.ts';
 export type { OpenwhiskActionOptions, Parameters } from './openwhisk.ts';
 
+/** The sweep alone, which asks stores nothing for which they want an API key. Throws as `openwhiskWorkers`. */
+export const openwhiskSweep = (options: OpenwhiskActionOptions): Pick<FunctionWorkers, 'sweep'> =>
+  workersWith(options, []);
+
 /** The workers on OpenWhisk, and how many looks they take on at one time. Throws `configuration_invalid`, naming every parameter that is missing. */
-export async function openwhiskWorkers(
-  options: OpenwhiskActionOptions,
-): Promise<FunctionWorkers & { readonly concurrency: number }> {
+export function openwhiskWorkers(options: OpenwhiskActionOptions): FunctionWorkers & { readonly concurrency: number } {
   const { stores, worker } = configIn(options);
   const secrets = stores.flatMap((store) =>
     store.kind === 'directory' || store.apiKey instanceof Secret ? [] : [store.apiKey.name],
   );
+  return { ...workersWith(options, secrets), concurrency: worker.concurrency };
+}
+
+/** `secrets` are the parameters that have to be there. */
+function workersWith(options: OpenwhiskActionOptions, secrets: readonly string[]): FunctionWorkers {
   const secretOf: SecretOf = async ({ from, name }) => {
     const text = textOf(options.parameters, name);
     if (from === 'env' && text !== undefined) return new Secret(text);
     throw new CodedError('secret_unreadable', `the secret ${from}:${name} is not a parameter of this action`);
   };
   const continuation = openwhiskContinuation(actionOptions(options, 'reconcile'));
-  const workers = await composeWorkers({ ...openwhiskParts(options, secrets), secretOf, continuation });
-  return { ...workers, concurrency: worker.concurrency };
+  return composeWorkers({ ...openwhiskParts(options, secrets), secretOf, continuation });
 }

@@ -11,13 +11,16 @@ import type { Store } from '../store/store.ts';
 /** Finds the secret that a reference leads to. Throws `secret_unreadable` and `secret_unavailable`. */
 export type SecretOf = (reference: SecretReference) => Promise<Secret>;
 
-/** A store that is a service, within its limits. Nothing is asked of it yet. Throws what `secretOf` throws. */
-export async function openService(
+/**
+ * A store that is a service, within its limits. Nothing is asked of it yet, and an API key that is elsewhere is read only when the store is
+ * asked something: one that cannot be read is a failure of that store, and of no other.
+ */
+export function openService(
   config: Exclude<StoreConfig, { readonly kind: 'directory' }>,
   runtime: Runtime,
   secretOf: SecretOf,
   sent = () => {},
-): Promise<Store> {
+): Store {
   const {
     name: _name,
     kind: _kind,
@@ -28,7 +31,7 @@ export async function openService(
     requestsPerSecond,
     ...options
   } = config;
-  const apiKey = given instanceof Secret ? given : await secretOf(given);
+  const apiKey = given instanceof Secret ? given : () => secretOf(given);
   const store = certificateManagerStore({
     ...options,
     apiKey,

@@ -4,11 +4,11 @@ import { parseContent, toPem } from '../certificate/pem.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Runtime } from '../runtime.ts';
-import type { Secret } from '../secret.ts';
 import { readCertificate, readContent, readCursor, readPage, readPublicKey } from './certificate-manager-answers.ts';
 import { certificateManagerDiagnosis } from './certificate-manager-diagnosis.ts';
 import { certificateCrn, type InstanceCrn, instanceCrn } from './crn.ts';
 import { type HttpAnswer, type HttpSend, serviceBase } from './http.ts';
+import type { ApiKey } from './iam.ts';
 import { iamService } from './iam-service.ts';
 import { cutText, type Mark, readMarkedDescription, writeMarkedDescription } from './mark.ts';
 import { looksForeign, looksLikePage, nonsenseError, type ServiceCall } from './service-failure.ts';
@@ -17,7 +17,7 @@ import type { CertificateMetadata, DescriptiveMetadata, Reading, Store, WriteAns
 export interface CertificateManagerOptions {
   /** CRN of the instance: `crn:v1:bluemix:public:cloudcerts:<region>:a/<account>:<guid>::` */
   readonly instance: string;
-  readonly apiKey: Secret;
+  readonly apiKey: ApiKey;
   /** Where the API is, without `/api`. Default `https://<region>.certificate-manager.cloud.ibm.com`. */
   readonly endpoint?: string;
   /** Where API keys are exchanged for tokens. Default `https://iam.cloud.ibm.com`. */

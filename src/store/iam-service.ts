@@ -1,13 +1,13 @@
 import type { Runtime } from '../runtime.ts';
 import type { Secret } from '../secret.ts';
 import { type HttpAnswer, type HttpRequest, type HttpSend, httpClient } from './http.ts';
-import { iamTokens } from './iam.ts';
+import { type ApiKey, iamTokens } from './iam.ts';
 import { answerError, type ServiceCall, unansweredError } from './service-failure.ts';
 
 export interface IamServiceOptions {
   /** What every path is put after. */
   readonly base: string;
-  readonly apiKey: Secret;
+  readonly apiKey: ApiKey;
   /** Default `https://iam.cloud.ibm.com`. */
   readonly iamUrl?: string;
   readonly runtime: Runtime;

@@ -7,16 +7,22 @@ import { foreignWords, parseJson } from './service-failure.ts';
 
 /** IAM access tokens for one API key, exchanged when needed and kept while they live. */
 export interface IamTokens {
-  /** A token that is good for ten seconds at least. Throws `store_unauthorized`, `store_unavailable`, `store_limited`, `store_nonsense`. */
+  /**
+   * A token that is good for ten seconds at least. Throws `store_unauthorized`, `store_unavailable`, `store_limited`, `store_nonsense`, and
+   * what reading the API key throws.
+   */
   token(options?: { readonly signal?: AbortSignal | undefined }): Promise<Secret>;
   /** A new token, after a service has refused `rejected`; the one that replaced it meanwhile, if another caller was faster. */
   refresh(rejected: Secret, options?: { readonly signal?: AbortSignal | undefined }): Promise<Secret>;
 }
 
+/** An API key, or a way to read it anew each time that it is exchanged: where it is kept elsewhere, it may change there. */
+export type ApiKey = Secret | (() => Promise<Secret>);
+
 export interface IamOptions {
   /** `https://iam.cloud.ibm.com`; plain http only on this machine. */
   readonly url: string;
-  readonly apiKey: Secret;
+  readonly apiKey: ApiKey;
   readonly runtime: Runtime;
   readonly send?: HttpSend;
   /** How long one exchange may take. Default 15 s. */
@@ -57,20 +63,25 @@ export function iamTokens(options: IamOptions): IamTokens {
   let flight: Promise<LivingToken> | undefined;
 
   function exchangeOnce(): Promise<LivingToken> {
-    flight ??= exchange(client, url, apiKey, runtime)
-      .then((token) => {
-        living = token;
-        return token;
-      })
-      .catch((thrown: unknown) => {
-        const { code, message, fields, cause } = asCodedError(thrown);
-        // With several stores, only the address says whose key or address is wrong.
-        throw new CodedError(code, `${message} (${url})`, { fields: { ...fields, url }, cause });
-      })
-      .finally(() => {
+    flight ??= (async () => {
+      try {
+        living = await exchangeKey(apiKey instanceof Secret ? apiKey : await apiKey());
+        return living;
+      } finally {
         flight = undefined;
-      });
+      }
+    })();
     return flight;
+  }
+
+  async function exchangeKey(key: Secret): Promise<LivingToken> {
+    try {
+      return await exchange(client, url, key, runtime);
+    } catch (thrown) {
+      const { code, message, fields, cause } = asCodedError(thrown);
+      // With several stores, only the address says whose key or address is wrong.
+      throw new CodedError(code, `${message} (${url})`, { fields: { ...fields, url }, cause });
+    }
   }
 
   return {

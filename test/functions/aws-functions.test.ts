@@ -216,14 +216,34 @@ describe('what goes wrong', () => {
     await bare.close();
   });
 
-  it('a secret that is not there is named, and is looked for again by the next invocation', async () => {
-    const { file, env } = stack.deployed('sweep');
-    const other = await startFakeAws({});
+  it('an API key that cannot be read fails its own store alone, and is read again by the next look', async () => {
+    const { file, env } = stack.deployed('replicate');
+    const other = await startFakeAws({ 'ssm:/certstandby/primary': stack.sides.apiKey });
     const early = lambdaProcess({ file, env: { ...env, AWS_ENDPOINT_URL: other.endpoint } });
-    await expect(early.invoke({})).rejects.toThrow('does not give the secret /certstandby/key: ParameterNotFound');
-    other.secrets['ssm:/certstandby/key'] = stack.sides.apiKey;
-    expect(await early.invoke({})).toMatchObject({ woken: expect.any(Number) });
+    const { id, fingerprint } = await importAtPrimary('secret');
+    await queued(1);
+    const message = stack.aws.take();
+    expect(await early.invoke(message)).toEqual({ batchItemFailures: [] });
+    const record = () => replicationRecords(stack.table).get('main', id);
+    const failed = await record();
+    expect(failed?.primary?.name).toBe('secret');
+    expect(failed?.backups[0]?.lastError).toMatchObject({
+      code: 'secret_unreadable',
+      message: expect.stringContaining('does not give the secret /certstandby/backup: ParameterNotFound'),
+    });
+    other.secrets['ssm:/certstandby/backup'] = stack.sides.apiKey;
+    await early.setClock(60_000);
+    expect(await early.invoke(message)).toEqual({ batchItemFailures: [] });
+    expect(await copiesOf('secret')).toEqual([fingerprint]);
     expect(JSON.stringify(early.lines)).not.toContain(stack.sides.apiKey);
     await Promise.all([early.close(), other.close()]);
+  });
+
+  it('a sweep reads no API key', async () => {
+    const { file, env } = stack.deployed('sweep');
+    const other = await startFakeAws({});
+    const sweep = lambdaProcess({ file, env: { ...env, AWS_ENDPOINT_URL: other.endpoint } });
+    expect(await sweep.invoke({})).toMatchObject({ woken: expect.any(Number) });
+    await Promise.all([sweep.close(), other.close()]);
   });
 });

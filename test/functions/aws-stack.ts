@@ -45,14 +45,14 @@ export interface AwsStack {
 
 /** The configuration that is deployed: one link `main` from one side to the other, the API key by reference. */
 function stackConfig(sides: Sides, policy = '{ requireChain: true }'): string {
-  const store = (instance: string, url: string) =>
-    `{ kind: certificate-manager, instance: "${instance}", apiKey: "ssm:/certstandby/key", endpoint: "${url}", iam: "${url}", ` +
+  const store = (instance: string, url: string, name: string) =>
+    `{ kind: certificate-manager, instance: "${instance}", apiKey: "ssm:/certstandby/${name}", endpoint: "${url}", iam: "${url}", ` +
     'settles: 1s, listingLag: 0s, writesPerCertificatePerMinute: unlimited }';
   return [
     'version: 1',
     'stores:',
-    `  primary: ${store(primaryCrn, sides.primary.proxy.url)}`,
-    `  backup: ${store(backupCrn, sides.backup.proxy.url)}`,
+    `  primary: ${store(primaryCrn, sides.primary.proxy.url, 'primary')}`,
+    `  backup: ${store(backupCrn, sides.backup.proxy.url, 'backup')}`,
     `links: { main: { primary: primary, backups: [backup], policy: ${policy} } }`,
   ].join('\n');
 }
@@ -60,7 +60,7 @@ function stackConfig(sides: Sides, policy = '{ requireChain: true }'): string {
 export async function startAwsStack(options: Pick<SidesOptions, 'signingKey'> = {}): Promise<AwsStack> {
   const [bundles, dynalite, sides] = await Promise.all([bundleFunctions('aws'), startDynalite(), startSides(options)]);
   const tableRequests = await startCountingProxy(dynalite.endpoint);
-  const aws = await startFakeAws({ 'ssm:/certstandby/key': sides.apiKey });
+  const aws = await startFakeAws({ 'ssm:/certstandby/primary': sides.apiKey, 'ssm:/certstandby/backup': sides.apiKey });
   const given = { tableName: 'certstandby-test', region: 'eu-west-1', endpoint: dynalite.endpoint };
   const access = { ...given, credentials: { accessKeyId: 'test', secretAccessKey: new Secret('test') } };
   await createDynamodbTable(access);

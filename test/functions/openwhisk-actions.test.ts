@@ -189,7 +189,7 @@ describe('the package', () => {
   it('what is not bound is named, all of it at once; the callback answers 503', async () => {
     const { actions, bound } = stack;
     const { AWS_SECRET_ACCESS_KEY: _secret, BACKUP_KEY: _key, ...rest } = bound;
-    expect(await actions.sweep.run(rest)).toMatchObject({
+    expect(await actions.reconcile.run(rest)).toMatchObject({
       error: {
         code: 'configuration_invalid',
         message: 'this action lacks the parameter AWS_SECRET_ACCESS_KEY, the parameter BACKUP_KEY',

@@ -90,7 +90,7 @@ export async function startOpenwhiskStack(options: Pick<SidesOptions, 'signingKe
   const config = deploymentOf(parseConfig(text, { ...sources, platform: 'openwhisk' }), 'openwhisk');
   const forAll = { config, AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
   const bound = { ...forAll, PRIMARY_KEY: sides.apiKey, BACKUP_KEY: sides.apiKey };
-  const boundTo = (name: ActionName) => (name === 'callback' ? forAll : bound);
+  const boundTo = (name: ActionName) => (name === 'callback' || name === 'sweep' ? forAll : bound);
 
   const actions = Object.fromEntries(
     actionNames.map((name) => {

@@ -117,7 +117,7 @@ describe('a policy that is widened', () => {
       });
     },
     'by another secret': (wide) => {
-      const policies = changeable(wide, 'SweepRole').Policies as { PolicyDocument: Json; PolicyName: string }[];
+      const policies = changeable(wide, 'ReplicateRole').Policies as { PolicyDocument: Json; PolicyName: string }[];
       const secrets = policies.find(({ PolicyName }) => PolicyName === 'secrets');
       Object.assign(secrets?.PolicyDocument.Statement[0] ?? {}, { Resource: 'arn:aws:ssm:eu-west-1:1:parameter/*' });
     },

@@ -210,7 +210,7 @@ describe.skipIf(peer === undefined)('deployment to OpenWhisk', () => {
     const actions = [
       ['callback', 10_000, table, web],
       ['replicate', 300_000, stores, worker],
-      ['sweep', 60_000, stores, worker],
+      ['sweep', 60_000, table, worker],
       ['reconcile', 300_000, stores, worker],
     ] as const;
     expect(of('PUT', '/actions/')).toHaveLength(actions.length);
@@ -431,7 +431,7 @@ appendFileSync(${JSON.stringify(calls)}, JSON.stringify({ args: process.argv.sli
     expect(actions.map(names)).toEqual([
       ['certstandby/callback', table],
       ['certstandby/replicate', stores],
-      ['certstandby/sweep', stores],
+      ['certstandby/sweep', table],
       ['certstandby/reconcile', stores],
     ]);
     expect(actions[1]?.parameters).toMatchObject({ ...secrets, config: { platform: 'openwhisk' } });

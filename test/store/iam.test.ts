@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { CodedError } from '../../src/errors.ts';
 import { systemRuntime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
 import { type IamOptions, iamTokens } from '../../src/store/iam.ts';
@@ -56,6 +57,37 @@ describe('the exchange', () => {
     expect(all.every(({ status }) => status === 'rejected')).toBe(true);
     expect(server.exchanges).toHaveLength(1);
     expect(await text()).toBe('token-2');
+  });
+});
+
+describe('an API key that is kept elsewhere', () => {
+  it('is read anew for each exchange, and for no token that lives', async () => {
+    let read = 0;
+    const kept = async () => {
+      read += 1;
+      return new Secret(`key-${read}`);
+    };
+    const { clock, text } = tokens({ apiKey: kept });
+    await Promise.all([text(), text()]);
+    await text();
+    clock.now = start + 60 * minute;
+    await text();
+    expect(server.exchanges.map(({ body }) => /apikey=([^&]+)/.exec(body)?.[1])).toEqual(['key-1', 'key-2']);
+  });
+
+  it('that cannot be read is told as that, and is read again by the next', async () => {
+    let there = false;
+    const kept = async () => {
+      if (!there) throw new CodedError('secret_unavailable', 'nobody answers for the secret');
+      return new Secret('key');
+    };
+    const { iam, text } = tokens({ apiKey: kept });
+    await expect(iam.token()).rejects.toMatchObject({
+      code: 'secret_unavailable',
+      message: 'nobody answers for the secret',
+    });
+    there = true;
+    expect(await text()).toBe('token-1');
   });
 });
 
