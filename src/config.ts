@@ -84,8 +84,8 @@ const table = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('lmdb'), path: z.string() }),
   z.strictObject({
     kind: z.literal('dynamodb'),
-    name: z.string(),
-    region: z.string(),
+    name: text(/^[\w.-]{3,255}$/, 'a name of letters, digits and ._-, from 3 to 255'),
+    region: text(/^[a-z0-9-]{1,63}$/, 'a region of AWS such as eu-west-1'),
     endpoint: z.optional(url),
   }),
 ]);

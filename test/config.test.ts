@@ -534,7 +534,7 @@ describe('for functions on a platform', () => {
   });
 
   it('keeps what OpenWhisk binds as a parameter, whether it is in the environment here or not', () => {
-    const text = `${smallest.replace('file:london.key', 'env:LONDON_KEY')}\ntable: { kind: dynamodb, name: t, region: r }\n`;
+    const text = `${smallest.replace('file:london.key', 'env:LONDON_KEY')}\ntable: { kind: dynamodb, name: records, region: eu-west-1 }\n`;
     const { stores } = parseConfig(text, { ...sources, env: {}, platform: 'openwhisk' });
     expect(managers(stores).map(({ apiKey }) => apiKey)).toEqual([
       { from: 'env', name: 'FRANKFURT_KEY' },

@@ -68,7 +68,7 @@ function rate(ms) {
   return minutes === 1 ? 'rate(1 minute)' : `rate(${minutes} minutes)`;
 }
 
-/** Parameters that are whole numbers, and the least that each may be. What comes from a command line is text. */
+/** Parameters that are whole numbers, and the least that each may be: also where they were given to osls, past `npm run deploy`. */
 const numbers = { callbackRate: 1, callbackBurst: 1, lookers: 2, replicateSeconds: 70, visibilitySeconds: 1 };
 
 /**

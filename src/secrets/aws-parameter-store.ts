@@ -1,7 +1,7 @@
 import { GetParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
 import { CodedError } from '../errors.ts';
 import { Secret } from '../secret.ts';
-import { awsSecretError, regionOfArn } from './aws-failure.ts';
+import { awsSecretError, regionOfArn, requireRegion } from './aws-failure.ts';
 import type { SecretSource } from './secret-source.ts';
 
 const where = 'AWS Systems Manager Parameter Store';
@@ -16,6 +16,7 @@ export function awsParameterStore(): SecretSource {
       const region = regionOfArn(name);
       const client = new SSMClient({ maxAttempts: 3, ...(region === undefined ? {} : { region }) });
       try {
+        await requireRegion(client, name);
         const { Parameter } = await client.send(new GetParameterCommand({ Name: name, WithDecryption: true }));
         const value = Parameter?.Value?.trim();
         if (value) return new Secret(value);

@@ -1,7 +1,7 @@
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { CodedError } from '../errors.ts';
 import { Secret } from '../secret.ts';
-import { awsSecretError, regionOfArn } from './aws-failure.ts';
+import { awsSecretError, regionOfArn, requireRegion } from './aws-failure.ts';
 import type { SecretSource } from './secret-source.ts';
 
 const where = 'AWS Secrets Manager';
@@ -17,6 +17,7 @@ export function awsSecretsManager(): SecretSource {
       const region = regionOfArn(id);
       const client = new SecretsManagerClient({ maxAttempts: 3, ...(region === undefined ? {} : { region }) });
       try {
+        await requireRegion(client, id);
         const { SecretString } = await client.send(new GetSecretValueCommand({ SecretId: id }));
         const value = key === undefined ? SecretString?.trim() : memberOf(SecretString, key);
         if (value) return new Secret(value);

@@ -7,7 +7,8 @@ export function dynamodbError(action: string, tableName: string, thrown: unknown
   const details = { cause: bare(thrown), fields: { table: tableName, engineCode, status: statusOf(thrown) } };
   if (engineCode === 'ValidationException')
     return new CodedError('internal', `DynamoDB does not accept the request to ${action} table ${tableName}`, details);
-  return new CodedError('table_unavailable', `cannot ${action} table ${tableName} in DynamoDB`, details);
+  const why = engineCode === undefined || engineCode === 'Error' ? '' : `: ${engineCode}`;
+  return new CodedError('table_unavailable', `cannot ${action} table ${tableName} in DynamoDB${why}`, details);
 }
 
 /** The HTTP status of what the SDK throws, and of what our own calls throw. */

@@ -224,7 +224,7 @@ describe('what is deployed', () => {
       expect(JSON.stringify(Resources.Dashboard?.Properties)).toContain('mail');
       const opened = rightsIn(other).filter(({ on }) => on.includes('kms'));
       expect(opened.map(({ who, may }) => `${who} ${may}`).sort()).toEqual(
-        ['reconcile', 'reconcile', 'replicate', 'replicate', 'sweep', 'sweep'].map((who) => `${who} kms:Decrypt`),
+        ['reconcile', 'reconcile', 'replicate', 'replicate'].map((who) => `${who} kms:Decrypt`),
       );
     },
     timeout,

@@ -182,7 +182,7 @@ describe.skipIf(withLibrary === undefined)('deployed to AWS, played by ministack
       expect(output).toMatch(/links\.main\.backup .*is not a known key/);
       expect(code).toBe(3);
       const parameter = await npm('deploy', '--', ...where, '--param=lookers=many');
-      expect(parameter.output).toContain('The parameter lookers must be a whole number of at least 2, not many.');
+      expect(parameter.output).toContain('the parameter lookers must be a whole number of at least 2, not many');
       expect(parameter.code).toBe(3);
       expect((await clients.lambda.send(new ListFunctionsCommand({}))).Functions).toEqual([]);
     },

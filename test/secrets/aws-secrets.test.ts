@@ -60,3 +60,23 @@ describe('Secrets Manager', () => {
     await expect(awsSecretsManager().read('plain')).rejects.toMatchObject({ code: 'secret_unavailable' });
   });
 });
+
+it.each([
+  ['Parameter Store', awsParameterStore],
+  ['Secrets Manager', awsSecretsManager],
+])('%s: says that no region is named, and that there are no credentials', async (_, source) => {
+  vi.stubEnv('AWS_CONFIG_FILE', '/nonexistent');
+  vi.stubEnv('AWS_SHARED_CREDENTIALS_FILE', '/nonexistent');
+  vi.stubEnv('AWS_EC2_METADATA_DISABLED', 'true');
+  vi.stubEnv('AWS_REGION', undefined);
+  await expect(source().read('plain')).rejects.toMatchObject({
+    code: 'secret_unreadable',
+    message: expect.stringContaining('no AWS region is named for the secret plain: set AWS_REGION'),
+  });
+  vi.stubEnv('AWS_REGION', 'eu-west-1');
+  vi.stubEnv('AWS_ACCESS_KEY_ID', undefined);
+  await expect(source().read('plain')).rejects.toMatchObject({
+    code: 'secret_unreadable',
+    message: expect.stringContaining('there are no AWS credentials here'),
+  });
+});
