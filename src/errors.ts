@@ -415,6 +415,21 @@ export const errorRegistry = {
       'Give the channel an endpoint on the public Internet, or let the instance have channels on this machine or in private networks.',
   },
 
+  // Commands about instances, and the folder that they lie in.
+  instances_missing: {
+    ...configuration,
+    remedy: 'Give the folder with --folder (doctor: --instances), or make one with certstandby instance create.',
+  },
+  instances_settings_invalid: {
+    ...configuration,
+    remedy: 'Mend the option, or what instances.json in the folder says; every mistake is listed.',
+  },
+  instances_unsound: {
+    ...certificate,
+    remedy:
+      'Where a data key does not open, put back the root key that wrapped it (certstandby instance recover-root-key), or rewrap; where one certificate does not, reimport it.',
+  },
+
   // Commands and configuration.
   configuration_invalid: { ...configuration, remedy: 'Mend the configuration file; every mistake is listed.' },
   configuration_missing: {

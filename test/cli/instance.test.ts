@@ -167,6 +167,7 @@ test.each([
   ['a DNS server by name', [...acme, '--dns-server', 'dns.example.com'], 'is not an address such as'],
   ['half of an account binding', [...acme, '--acme-eab-key-id', 'k'], 'go together'],
   ['a key that is none', [...acme, '--acme-eab-key-id', 'k', '--acme-eab-key-file', 'package.json'], 'holds no key'],
+  ['a CA without a certificate', [...acme, '--acme-ca', 'package.json'], 'package.json holds no certificate'],
   ['a CA that is not there', [...acme, '--acme-ca', '/nowhere.pem'], '/nowhere.pem cannot be read'],
 ])('run does not start with %s', async (_, options, says) => {
   await run('create');
@@ -334,7 +335,13 @@ describe('snapshot, restore, delete and reclaim', () => {
       code: 1,
       errors: expect.stringContaining('[instance_deleted]'),
     });
-    expect((await run('keys', 'create', '--name', 'a', '--role', 'reader')).code).toBe(1);
+    for (const command of [
+      ['keys', 'list'],
+      ['order', 'shop.example.test', '--no-wait'],
+      ['renew', 'shop.example.test'],
+    ]) {
+      expect(await run(...command)).toMatchObject({ code: 1, errors: expect.stringContaining('[instance_deleted]') });
+    }
     expect(json((await run('reclaim', '--instance', crn, '--json')).output)).toEqual([{ crn, reclaimed: true }]);
     expect((await run('reclaim', '--instance', crn)).code).toBe(2);
     expect((await run('keys', 'create', '--name', 'a', '--role', 'reader')).code).toBe(0);
@@ -348,6 +355,19 @@ describe('snapshot, restore, delete and reclaim', () => {
     await run('snapshot');
     expect(readdirSync(join(folder, 'elsewhere'))).toHaveLength(1);
     writeFileSync(file, JSON.stringify({ ...settings, snapshots: { keepDays: 0 } }));
-    expect(await run('snapshot')).toMatchObject({ code: 3, errors: expect.stringContaining('snapshots.keepDays') });
+    expect(await run('snapshot')).toMatchObject({
+      code: 3,
+      errors: expect.stringContaining('snapshots.keepDays: must be at least 1\n'),
+    });
+    writeFileSync(
+      file,
+      JSON.stringify({ ...settings, version: 2, snapshots: { keepDay: 1, keepDays: 'x' }, table: {} }),
+    );
+    const { errors } = await run('list');
+    expect(errors).toContain('\n  - version: must be 1\n');
+    expect(errors).toContain('\n  - snapshots.keepDay: is not a known key\n');
+    expect(errors).toContain('\n  - snapshots.keepDays: must be a whole number\n');
+    expect(errors).toContain('\n  - table.kind: is missing\n');
+    expect(errors).toMatch(/Mend the option, or what instances\.json.*\[instances_settings_invalid\]/);
   });
 });
