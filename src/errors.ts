@@ -201,7 +201,7 @@ export const errorRegistry = {
     retry: false,
     applied: 'no',
     remedy:
-      'A data key does not open under this root key. Is it the root key that wrapped it? See certstandby instance check.',
+      'A data key does not open under this root key. Put back the root key that wrapped it, or make it again: certstandby instance recover-root-key',
   },
   sealed_unreadable: {
     status: 500,

@@ -291,7 +291,8 @@ describe('snapshot, restore, delete and reclaim', () => {
     await run('snapshot', '--to', file);
     rmSync(folder, { recursive: true });
     writeFileSync(text, `${recovery}\n`);
-    expect(await run('recover-root-key', '--recovery', text)).toMatchObject({ code: 0, errors: '' });
+    const place = ['--to', join(folder, 'keys', 'root.key')];
+    expect(await run('recover-root-key', '--recovery', text, ...place)).toMatchObject({ code: 0, errors: '' });
     expect(statSync(join(folder, 'keys', 'root.key')).mode & 0o777).toBe(0o600);
     expect(await run('restore', file)).toMatchObject({ code: 0, errors: '' });
     expect((await run('check')).code).toBe(0);
@@ -300,9 +301,50 @@ describe('snapshot, restore, delete and reclaim', () => {
     const other = await runCommand(['instance', 'create', '--folder', `${folder}-other`]);
     writeFileSync(text, /CS1-[0-9A-Z-]+/.exec(other.output)?.[0] ?? '');
     expect(await run('recover-root-key', '--recovery', text)).toMatchObject({
-      code: 3,
-      errors: expect.stringContaining('[keys_file_unusable]'),
+      code: 2,
+      errors: expect.stringMatching(/another root key \(file:\w+\); the data keys in .+ are wrapped by file:\w+\n/),
     });
+    // Nothing was written, so the right text is taken at once; but no file is written over.
+    const file2 = join(folder, 'keys', 'root.key');
+    rmSync(file2);
+    expect((await run('recover-root-key', '--recovery', text)).code).toBe(2);
+    writeFileSync(text, recovery);
+    expect((await run('recover-root-key', '--recovery', text)).code).toBe(0);
+    copyFileSync(join(`${folder}-other`, 'keys', 'root.key'), file2);
+    expect(await run('recover-root-key', '--recovery', text)).toMatchObject({
+      code: 3,
+      errors: expect.stringMatching(/move that file away first\n.*\[keys_file_unusable\]/),
+    });
+  });
+
+  test('a root key comes back where instances.json names its file', async () => {
+    const created = await run('create', '--root-key', `file:${join(folder, 'keys', 'new.key')}`);
+    const text = join(folder, 'written-down');
+    writeFileSync(text, /CS1-[0-9A-Z-]+/.exec(created.output)?.[0] ?? '');
+    rmSync(join(folder, 'keys', 'new.key'));
+    expect(await run('recover-root-key', '--recovery', text)).toMatchObject({ code: 0, errors: '' });
+    expect((await run('check')).code).toBe(0);
+  });
+
+  test('a restore that is refused, or only checks, says why and leaves nothing in a new folder', async () => {
+    await run('create');
+    const file = join(folder, '..', 'a.snapshot');
+    await run('snapshot', '--to', file);
+    const other = join(folder, '..', 'other');
+    const restore = (path: string, ...args: string[]) =>
+      runCommand(['instance', 'restore', path, '--folder', other, ...args]);
+    expect(await restore(`${file}-not`)).toMatchObject({
+      code: 1,
+      errors: expect.stringContaining('a.snapshot-not cannot be read (ENOENT)'),
+    });
+    expect(await restore(file)).toMatchObject({
+      code: 3,
+      errors: expect.stringContaining('name the one that opens the snapshot with --root-key file:<path>'),
+    });
+    expect((await restore(file, '--root-key', `file:${join(folder, 'keys', 'root.key')}`, '--check')).code).toBe(0);
+    writeFileSync(file, readFileSync(file, 'utf8').slice(0, -20));
+    expect((await restore(file, '--root-key', `file:${join(folder, 'keys', 'root.key')}`)).code).toBe(6);
+    expect(readdirSync(join(folder, '..'))).not.toContain('other');
   });
 
   test('doctor misses the snapshots that a running server would have taken', async () => {
