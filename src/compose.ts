@@ -59,7 +59,8 @@ import type { Store } from './store/store.ts';
 import type { Table } from './table/table.ts';
 
 export { type ArchiveKind, archiveKinds } from './archive/archive.ts';
-export { instanceCrnOf } from './instance/crn.ts';
+export { isIssued } from './instance/certificate-row.ts';
+export { instanceCrnOf, isInstanceCrn } from './instance/crn.ts';
 export { orderedKeys } from './instance/order-request.ts';
 export type { OrderingOptions } from './instance/ordering.ts';
 export type { KeptInstance } from './instance/registry.ts';

@@ -207,7 +207,10 @@ describe('what is refused', () => {
     [['list'], 3, 'there are no instances'],
     [['create', '--root-key', 'vault:x'], 2, 'is no root key'],
     [['create', '--dynamodb', 'table'], 2, '<table>@<region>'],
-    [['create', '--crn', 'crn:v1:no'], 3, 'is not the CRN of an instance'],
+    [['create', '--crn', 'crn:v1:no'], 2, 'is not the CRN of an instance'],
+    [['create', '--region', 'eu/gb'], 2, '--region eu/gb is no region'],
+    [['list'], 3, 'Give the folder with --folder'],
+    [['recover-root-key', '--recovery', 'package.json'], 2, 'say with --to where its file is to be'],
     [['create', '--root-key', 'key-protect:us-south/i/k'], 3, 'KEY_PROTECT_API_KEY is not set'],
     [['run', '--tls-key', 'x'], 2, 'go together'],
   ])('%j', async (args, code, message) => {
