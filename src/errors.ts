@@ -318,6 +318,14 @@ export const errorRegistry = {
     status: 409,
     remedy: 'Wait until issuance_info says valid or failed, 20 minutes at the most.',
   },
+  order_still_running: {
+    status: 503,
+    exit: 130,
+    retry: false,
+    applied: 'unknown',
+    remedy:
+      'Do not order it again: a second order gives a second certificate. Look with certstandby instance certificates.',
+  },
   instance_order_over: { ...request, status: 409, remedy: 'Look at issuance_info: the order has ended already.' },
 
   // Certificate authorities: why an order or a renewal failed. They stand in issuance_info and in cert_order_failed, cert_renew_failed.
