@@ -107,7 +107,7 @@ test('keys are made, listed without themselves, and revoked', async () => {
   const own = join(folder, 'own.key');
   writeFileSync(own, 'password');
   const short = await run('keys', 'create', '--name', 'own', '--role', 'reader', '--key-file', own);
-  expect(short).toMatchObject({ code: 3, output: '' });
+  expect(short).toMatchObject({ code: 2, output: '' });
   expect(short.errors).toContain('has 8 characters; at least 24 are taken');
 });
 
