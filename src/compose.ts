@@ -24,7 +24,7 @@ import { type InstanceServer, type InstanceServerOptions, startInstanceServer } 
 import { type SnapshotReport, takeSnapshot } from './instance/snapshot.ts';
 import { newestSnapshot, type SnapshotOptions, snapshotPath } from './instance/snapshot-folder.ts';
 import { type CheckedSnapshot, checkSnapshot, type KeyringOver, restoreSnapshot } from './instance/snapshot-restore.ts';
-import { hasDataKeys, type Keyring, keyring } from './keys/keyring.ts';
+import { hasDataKeys, type Keyring, keyring, wrappingRootKeys } from './keys/keyring.ts';
 import { recoveryProofs } from './keys/recovery-proofs.ts';
 import type { RootKey } from './keys/root-key.ts';
 import { errorFields, type Log } from './log.ts';
@@ -59,7 +59,8 @@ import type { Store } from './store/store.ts';
 import type { Table } from './table/table.ts';
 
 export { type ArchiveKind, archiveKinds } from './archive/archive.ts';
-export { instanceCrnOf } from './instance/crn.ts';
+export { isIssued } from './instance/certificate-row.ts';
+export { instanceCrnOf, isInstanceCrn } from './instance/crn.ts';
 export { orderedKeys } from './instance/order-request.ts';
 export type { OrderingOptions } from './instance/ordering.ts';
 export type { KeptInstance } from './instance/registry.ts';
@@ -411,10 +412,7 @@ export async function openInstances(
 
   /** A keyring, by the root keys in force, over data keys that are not on the table. */
   const keyringOver: KeyringOver = async (tenant, rows) => {
-    const { memoryTable } = await import('./table/memory.ts');
-    const apart = memoryTable();
-    for (const { partition, sort, ...fields } of rows) await apart.putIfAbsent({ partition, sort }, fields);
-    const over = keyring({ table: apart, tenant, rootKeys, runtime, log });
+    const over = await keyringApart(tenant, rows, { rootKeys, runtime, log });
     everOpened.push(over);
     return over;
   };
@@ -430,8 +428,6 @@ export async function openInstances(
     /** The day of the newest snapshot of an instance here, as `newestSnapshot` says. */
     newestSnapshot: async (instanceCrn: string): Promise<number | undefined> =>
       config.snapshots && newestSnapshot(config.snapshots.folder, instanceCrn),
-    /** Whether a snapshot is whole, and opens under the root keys here. */
-    checkSnapshot: (path: string): Promise<CheckedSnapshot> => checkSnapshot(path, keyringOver),
     /** Brings an instance back that is not here. */
     restore: (options: SnapshotFileOptions): Promise<CheckedSnapshot> =>
       restoreSnapshot({ table, registry, keyringOver, ...options }),
@@ -474,6 +470,57 @@ export async function openInstances(
     /** After what serves has been closed. */
     close,
   };
+}
+
+/** A keyring over data keys that are on no table. */
+async function keyringApart(
+  tenant: string,
+  rows: Parameters<KeyringOver>[1],
+  its: { readonly rootKeys: readonly RootKey[] } & Pick<ComposeOptions, 'runtime' | 'log'>,
+): Promise<Keyring> {
+  const { memoryTable } = await import('./table/memory.ts');
+  const apart = memoryTable();
+  for (const { partition, sort, ...fields } of rows) await apart.putIfAbsent({ partition, sort }, fields);
+  return keyring({ table: apart, tenant, ...its });
+}
+
+/**
+ * Whether a snapshot is whole, and opens under these root keys. No table is opened, and no root key before the file was read.
+ * Throws what `checkSnapshot` of snapshot-restore.ts and the root keys throw.
+ */
+export async function checkSnapshotFile(
+  path: string,
+  configs: readonly RootKeyConfig[],
+  { runtime, log }: Pick<ComposeOptions, 'runtime' | 'log'>,
+): Promise<CheckedSnapshot> {
+  const opened: { close(): Promise<void> }[] = [];
+  try {
+    return await checkSnapshot(path, async (tenant, rows) => {
+      const rootKeys: RootKey[] = [];
+      for (const config of configs) {
+        const { rootKey } = await openRootKey(config, { create: false, runtime });
+        rootKeys.push(rootKey);
+        opened.push(rootKey);
+      }
+      const over = await keyringApart(tenant, rows, { rootKeys, runtime, log });
+      opened.unshift(over);
+      return over;
+    });
+  } finally {
+    for (const each of opened) await each.close();
+  }
+}
+
+/** Ids of the root keys of which one opens the data keys of the instances on a table. No root key is opened. Throws what the table throws. */
+export async function rootKeysThatOpen(config: TableConfig, runtime: Runtime): Promise<ReadonlySet<string>> {
+  const table = await openTable(config);
+  try {
+    const instances = await instanceRegistry({ table, runtime }).list();
+    const ids = await Promise.all(instances.map(({ crn }) => wrappingRootKeys(table, crn)));
+    return new Set(ids.flat());
+  } finally {
+    await table.close();
+  }
 }
 
 /** Opens a root key; each kind is loaded only when it is wanted. */

@@ -201,7 +201,7 @@ export const errorRegistry = {
     retry: false,
     applied: 'no',
     remedy:
-      'A data key does not open under this root key. Is it the root key that wrapped it? See certstandby instance check.',
+      'A data key does not open under this root key. Put back the root key that wrapped it, or make it again: certstandby instance recover-root-key',
   },
   sealed_unreadable: {
     status: 500,
@@ -318,6 +318,14 @@ export const errorRegistry = {
     status: 409,
     remedy: 'Wait until issuance_info says valid or failed, 20 minutes at the most.',
   },
+  order_still_running: {
+    status: 503,
+    exit: 130,
+    retry: false,
+    applied: 'unknown',
+    remedy:
+      'Do not order it again: a second order gives a second certificate. Look with certstandby instance certificates.',
+  },
   instance_order_over: { ...request, status: 409, remedy: 'Look at issuance_info: the order has ended already.' },
 
   // Certificate authorities: why an order or a renewal failed. They stand in issuance_info and in cert_order_failed, cert_renew_failed.
@@ -413,6 +421,21 @@ export const errorRegistry = {
     status: 400,
     remedy:
       'Give the channel an endpoint on the public Internet, or let the instance have channels on this machine or in private networks.',
+  },
+
+  // Commands about instances, and the folder that they lie in.
+  instances_missing: {
+    ...configuration,
+    remedy: 'Give the folder with --folder (doctor: --instances), or make one with certstandby instance create.',
+  },
+  instances_settings_invalid: {
+    ...configuration,
+    remedy: 'Mend the option, or what instances.json in the folder says; every mistake is listed.',
+  },
+  instances_unsound: {
+    ...certificate,
+    remedy:
+      'Where a data key does not open, put back the root key that wrapped it (certstandby instance recover-root-key), or rewrap; where one certificate does not, reimport it.',
   },
 
   // Commands and configuration.

@@ -6,8 +6,11 @@ export const exitCodes: readonly (readonly [number, string])[] = [
   [3, 'mistakes in the configuration, all named'],
   [4, 'a service could not be asked, or refused us'],
   [5, 'the table could not be asked'],
-  [6, 'a certificate is not equal in every backup: refused, different, or still failing'],
-  [130, 'stopped by Ctrl-C or SIGTERM before it was done; the same command goes on'],
+  [
+    6,
+    'a certificate is not equal in every backup: refused, different, or still failing; or what was read does not hold',
+  ],
+  [130, 'stopped by Ctrl-C or SIGTERM before it was done; what it says tells how to go on'],
 ];
 
 export function exitTable(): string {

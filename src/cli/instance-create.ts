@@ -1,5 +1,6 @@
 import { join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
+import type { Instances } from '../compose.ts';
 import { CodedError } from '../errors.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import {
@@ -58,16 +59,16 @@ async function create(options: CreateOptions, host: Host): Promise<void> {
     throw new CodedError('usage', `${folder} has its table and root keys already; see certstandby instance rewrap`);
   }
   const settings = there ?? settingsOf(options);
-  const { instanceCrnOf } = await import('../compose.ts');
-  const crn = options.crn ?? instanceCrnOf(options.region, runtime.newId());
+  const crn = await wantedCrn(options);
   const instances = await openFolder(folder, host, output.log, settings);
   try {
-    if (there === undefined) writeSettings(folder, settings);
     showRecoveryTexts(instances.made, output, host);
+    await checkNew(crn, instances);
+    // First, since the root key may be away: what fails here leaves no instance behind that never was one.
+    await instances.keyringOf(crn).currentDataKey();
+    if (there === undefined) writeSettings(folder, settings);
     const limits = options.limits === 'ibm' ? {} : 'none';
     await instances.registry.create({ crn, limits, allowLoopbackChannels: options.allowLoopbackChannels });
-    // What is made now need not be made at the first request, when the root key may be away.
-    await instances.keyringOf(crn).currentDataKey();
     const { kept, key } = await instances.registry.addKey(crn, { name: 'first', role: 'manager' });
     output.item({ crn, apiKey: key.reveal(), apiKeyId: kept.id, role: kept.role });
     output.line(`instance  ${crn}`);
@@ -80,6 +81,27 @@ async function create(options: CreateOptions, host: Host): Promise<void> {
   } finally {
     await instances.close();
   }
+}
+
+/** The CRN of the new instance, known to be one before anything is made. Throws `usage`. */
+async function wantedCrn({ crn: given, region }: Pick<CreateOptions, 'crn' | 'region'>): Promise<string> {
+  const { instanceCrnOf, isInstanceCrn } = await import('../compose.ts');
+  const crn = given ?? instanceCrnOf(region, runtime.newId());
+  if (isInstanceCrn(crn)) return crn;
+  throw new CodedError(
+    'usage',
+    given === undefined
+      ? `--region ${region} is no region: letters, digits and hyphens, such as eu-gb`
+      : `--crn ${given} is not the CRN of an instance (ten segments, ending in "::")`,
+  );
+}
+
+/** Throws `usage` if the instance is there already, and `instance_erased` if it was. */
+async function checkNew(crn: string, { registry }: Instances): Promise<void> {
+  if ((await registry.list()).some((other) => other.crn === crn))
+    throw new CodedError('usage', `the instance ${crn} is there already`);
+  if (await registry.wasErased(crn))
+    throw new CodedError('instance_erased', `the instance ${crn} was here, was deleted, and has been erased`);
 }
 
 /** The settings of a new folder, as the command line gives them. Throws `usage`. */

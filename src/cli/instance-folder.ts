@@ -8,6 +8,7 @@ import { CodedError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
+import { settingsMistakes } from './instance-settings-mistakes.ts';
 import type { Host } from './output.ts';
 
 /**
@@ -75,7 +76,7 @@ export function instanceOption(what: string): Option {
   return new Option('-i, --instance <crn>', `${what}: its CRN, or the GUID in it`);
 }
 
-/** The settings of a folder, `undefined` if there are none. Throws `configuration_invalid`. */
+/** The settings of a folder, `undefined` if there are none. Throws `instances_settings_invalid` with every mistake named. */
 export function readSettings(folder: string): InstanceSettings | undefined {
   const file = join(folder, settingsFile);
   if (!existsSync(file)) return undefined;
@@ -83,14 +84,12 @@ export function readSettings(folder: string): InstanceSettings | undefined {
   try {
     raw = JSON.parse(readFileSync(file, 'utf8'));
   } catch (cause) {
-    throw new CodedError('configuration_invalid', `${file} cannot be read as JSON`, { cause });
+    throw new CodedError('instances_settings_invalid', `${file} cannot be read as JSON`, { cause });
   }
   const parsed = z.safeParse(settingsSchema, raw);
   if (parsed.success) return parsed.data;
-  const mistakes = parsed.error.issues.map(
-    ({ path, message }) => `${path.map(String).join('.') || 'the file'}: ${message}`,
-  );
-  throw new CodedError('configuration_invalid', `${file} has mistakes:\n  - ${mistakes.join('\n  - ')}`, {
+  const mistakes = settingsMistakes(parsed.error.issues, raw);
+  throw new CodedError('instances_settings_invalid', `${file} has mistakes:\n  - ${mistakes.join('\n  - ')}`, {
     fields: { path: file, mistakes },
   });
 }
@@ -103,7 +102,7 @@ export function writeSettings(folder: string, settings: InstanceSettings): void 
   renameSync(`${file}.${process.pid}`, file);
 }
 
-/** Opens the instances of a folder. Throws `configuration_missing` if there are none, and what table and root keys throw. */
+/** Opens the instances of a folder. Throws `instances_missing` if there are none, and what table and root keys throw. */
 export async function openFolder(
   folder: string,
   host: Host,
@@ -113,10 +112,7 @@ export async function openFolder(
 ): Promise<Instances> {
   const settings = given ?? readSettings(folder);
   if (settings === undefined) {
-    throw new CodedError(
-      'configuration_missing',
-      `there are no instances in ${folder}; certstandby instance create makes one`,
-    );
+    throw new CodedError('instances_missing', `there are no instances in ${folder}`);
   }
   const { openInstances } = await import('../compose.ts');
   return openInstances(
@@ -135,7 +131,7 @@ export function snapshotFolderOf(folder: string, settings = readSettings(folder)
   return resolve(folder, settings?.snapshots?.path ?? 'snapshots');
 }
 
-/** The root keys that the settings name. Throws `configuration_invalid`. */
+/** The root keys that the settings name. Throws `instances_settings_invalid`. */
 export function rootKeysOf(folder: string, settings: InstanceSettings, host: Host): readonly RootKeyConfig[] {
   return settings.rootKeys.map((text) => {
     const rootKey = parseRootKey(text, host);
@@ -143,7 +139,7 @@ export function rootKeysOf(folder: string, settings: InstanceSettings, host: Hos
     const path = resolve(folder, rootKey.path);
     if (settings.table.kind === 'lmdb' && isInside(resolve(folder, settings.table.path), path)) {
       throw new CodedError(
-        'configuration_invalid',
+        'instances_settings_invalid',
         `the root key ${path} lies among the data that it protects: whoever copies the one has the other`,
       );
     }
@@ -165,15 +161,22 @@ function parseRootKey(text: string, host: Pick<Host, 'env'>): RootKeyConfig {
   }
   const apiKey = host.env[keyProtectApiKey];
   if (apiKey === undefined || apiKey === '') {
-    throw new CodedError('configuration_invalid', `the environment variable ${keyProtectApiKey} is not set`);
+    throw new CodedError('instances_settings_invalid', `the environment variable ${keyProtectApiKey} is not set`);
   }
   return { kind, region, instance, key, apiKey: new Secret(apiKey) };
 }
 
-/** The instance that was asked for; the only one there is, if none was. Throws `usage`. */
+/** The instance that was asked for; the only one that is not deleted, if none was. Throws `usage`, and `instance_deleted` where all are. */
 export async function pickInstance({ registry }: Instances, asked: string | undefined): Promise<KeptInstance> {
-  const [only, ...more] = await pickInstances(await registry.list(), asked);
+  const all = await pickInstances(await registry.list(), asked);
+  const [only, ...more] = asked === undefined ? all.filter(({ deletedAt }) => deletedAt === undefined) : all;
   if (only !== undefined && more.length === 0) return only;
+  if (all.length === 0)
+    throw new CodedError('usage', 'there is no instance in this folder; certstandby instance create makes one');
+  if (only === undefined) {
+    const which = all.length === 1 ? `the instance ${all[0]?.crn} was` : 'all instances of this folder were';
+    throw new CodedError('instance_deleted', `${which} deleted; certstandby instance list shows when`);
+  }
   throw new CodedError('usage', 'say which instance with --instance; certstandby instance list shows them');
 }
 
@@ -188,7 +191,8 @@ export async function pickInstances(
   return found;
 }
 
-function tableOf(folder: string, { table }: InstanceSettings): TableConfig {
+/** Where the table of a folder is. */
+export function tableOf(folder: string, { table }: InstanceSettings): TableConfig {
   if (table.kind === 'lmdb') return { kind: 'lmdb', path: resolve(folder, table.path) };
   const { endpoint, ...rest } = table;
   return { ...rest, ...(endpoint !== undefined && { endpoint }) };

@@ -79,13 +79,20 @@ async function listKeys({ registry }: Instances, crn: string, output: Output): P
 async function createKey(options: CreateOptions, { registry }: Instances, crn: string, output: Output): Promise<void> {
   const { name, role, keyFile } = options;
   const given = keyFile === undefined ? {} : { key: readKey(keyFile) };
-  const { kept, key } = await registry.addKey(crn, { name, role, ...given });
+  const { kept, key } = await registry.addKey(crn, { name, role, ...given }).catch(asUsage);
   const shown = keyFile === undefined ? { apiKey: key.reveal() } : {};
   output.item({ id: kept.id, name, role, ...shown });
   // With --quiet too: it is shown nowhere else.
   if (keyFile === undefined) output.finding(key.reveal());
   output.line(`API key ${kept.id}, role ${role}${keyFile === undefined ? '; it is shown this once' : ''}`);
   key.wipe();
+}
+
+/** A name or a key that is not taken is a mistake of the command line here, and of no configuration. */
+function asUsage(thrown: unknown): never {
+  if (thrown instanceof CodedError && thrown.code === 'configuration_invalid')
+    throw new CodedError('usage', thrown.message, { cause: thrown });
+  throw thrown;
 }
 
 async function revokeKey(id: string, { registry }: Instances, crn: string, output: Output): Promise<void> {

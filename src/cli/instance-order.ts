@@ -2,11 +2,11 @@ import { Command, Option } from 'commander';
 import type { Instances } from '../compose.ts';
 import { orderedKeys } from '../compose.ts';
 import { CodedError, type ErrorCode, errorRegistry } from '../errors.ts';
-import { systemRuntime as runtime } from '../runtime.ts';
+import { type Runtime, systemRuntime } from '../runtime.ts';
 import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstance } from './instance-folder.ts';
 import { interrupted } from './interrupt.ts';
 import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
-import { clean } from './text.ts';
+import { clean, count } from './text.ts';
 
 interface OrderOptions extends OutputOptions, FolderOptions {
   readonly instance?: string;
@@ -21,7 +21,7 @@ interface OrderOptions extends OutputOptions, FolderOptions {
 export type OrdersOfInstance = Awaited<ReturnType<Instances['ordersOf']>>;
 
 const lookMs = 500;
-/** After so long without anybody at work it is said that there should be. */
+/** After so long it is said that nobody works on it, or what keeps who does. */
 const impatientMs = 30_000;
 
 const [defaultKey = ''] = orderedKeys.keys();
@@ -39,18 +39,19 @@ export function instanceOrderCommand(host: Host = process): Command {
       new Option('--key <kind>', 'kind of its private key').choices([...orderedKeys.keys()]).default(defaultKey),
     )
     .option('--auto-renew', 'have it renewed by itself', false)
-    .option('--no-wait', 'only begin it; see its status in the instance')
+    .option('--no-wait', 'only begin it; certstandby instance certificates shows what became of it')
     .addHelpText(
       'after',
       '\nExamples:\n  certstandby instance order shop.example.com www.shop.example.com --auto-renew' +
         "\n  certstandby instance order '*.apps.example.com' --key p-256 --name apps" +
         '\n\nIt is begun here, and carried out by `certstandby instance run` on the same folder or table, with the authority and the DNS' +
-        '\nhook that it was given. Ctrl-C ends the waiting, not the order. Exits 0 when the certificate is there, 4 if the order failed.',
+        '\nhook that it was given. Ctrl-C ends the waiting, not the order: see what became of it with `certstandby instance certificates`.' +
+        '\nExits 0 when the certificate is there, 4 if the order failed.',
     )
     .action((domains: readonly string[], options: OrderOptions) =>
       withOrders(options, host, async (orders, output, signal) => {
         const { name = domains[0], description, key, autoRenew, wait } = options;
-        const { id } = await orders.order({
+        const { id } = await begun(orders, {
           name,
           description,
           domains,
@@ -63,6 +64,17 @@ export function instanceOrderCommand(host: Host = process): Command {
         else output.item({ certificate: id, status: 'pending' });
       }),
     );
+}
+
+/** Begins an order. Throws `usage` where the domains, the name or the description cannot be ordered: they are of the command line. */
+async function begun(orders: OrdersOfInstance, request: object): Promise<{ readonly id: string }> {
+  try {
+    return await orders.order(request);
+  } catch (thrown) {
+    if (thrown instanceof CodedError && thrown.code === 'instance_request_invalid')
+      throw new CodedError('usage', thrown.message, { cause: thrown });
+    throw thrown;
+  }
 }
 
 /** Opens the one instance that is meant, and closes it again. */
@@ -82,14 +94,27 @@ export async function withOrders(
   }
 }
 
-/** Waits for the end of an order. Throws the reason of its failure, and `interrupted`. */
+/**
+ * Waits for the end of an order, and says what keeps it when that takes long. Throws the reason of its failure, and
+ * `order_still_running` where the waiting was stopped.
+ */
 export async function awaitOrder(
-  orders: OrdersOfInstance,
+  orders: Pick<OrdersOfInstance, 'get' | 'isTakenUp' | 'failuresOf'>,
   id: string,
-  { output, signal, folder }: { readonly output: Output; readonly signal: AbortSignal; readonly folder: string },
+  {
+    output,
+    signal,
+    folder,
+    runtime = systemRuntime,
+  }: {
+    readonly output: Output;
+    readonly signal: AbortSignal;
+    readonly folder: string;
+    readonly runtime?: Pick<Runtime, 'now' | 'wait'>;
+  },
 ): Promise<void> {
   const since = runtime.now();
-  let said = false;
+  let said = '';
   for (;;) {
     const row = await orders.get(id);
     if (row?.issuance === undefined)
@@ -105,14 +130,31 @@ export async function awaitOrder(
       output.item({ certificate: id, name: row.name, status, code, reason: info });
       throw new CodedError(isErrorCode(code) ? code : 'acme_refused', info);
     }
-    if (!said && runtime.now() - since > impatientMs && !(await orders.isTakenUp(id))) {
-      output.finding(`Nobody works on it yet. Is a server running?  certstandby instance run --folder ${folder}`);
-      said = true;
+    if (runtime.now() - since > impatientMs) {
+      const words = await delayOf(orders, id, { info, folder });
+      if (words !== said) output.finding(words);
+      said = words;
     }
     await runtime.wait(lookMs, signal).catch(() => {
-      throw new CodedError('interrupted', `stopped waiting for certificate ${id}; its order goes on`);
+      const look = `certstandby instance certificates ${id} --folder ${folder}`;
+      throw new CodedError('order_still_running', `stopped waiting for certificate ${id}; its order goes on: ${look}`);
     });
   }
+}
+
+/** Why an order is not done yet, in words that change only with the reason. */
+async function delayOf(
+  orders: Pick<OrdersOfInstance, 'isTakenUp' | 'failuresOf'>,
+  id: string,
+  { info, folder }: { readonly info: string; readonly folder: string },
+): Promise<string> {
+  if (!(await orders.isTakenUp(id)))
+    return `Nobody works on it yet. Is a server running?  certstandby instance run --folder ${folder}`;
+  if (info !== '') return `Not there yet: ${clean(info)}`;
+  const failures = await orders.failuresOf(id);
+  return failures === 0
+    ? 'Not there yet: the server works on it.'
+    : `Not there yet: ${count(failures, 'attempt')} in a row failed, and the next one comes by itself. The server's log says why.`;
 }
 
 function isErrorCode(code: string): code is ErrorCode {

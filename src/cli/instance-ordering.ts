@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
@@ -47,7 +48,7 @@ export function withOrderingOptions(command: Command): Command {
 
 /**
  * Who issues, and how domains are proven: by these options, else by the settings of the folder, whose paths count from it.
- * Throws `configuration_invalid`.
+ * Throws `instances_settings_invalid`.
  */
 export function orderingOf(
   options: OrderingCommandOptions,
@@ -80,7 +81,7 @@ export function orderingOf(
       acme: {
         directory: checkedDirectory(directory),
         contact: contact.map(mailto),
-        ...(trust !== undefined && { trust: readText(trust) }),
+        ...(trust !== undefined && { trust: readTrust(trust) }),
         ...(eabKeyId !== undefined &&
           eabKeyFile !== undefined && { eab: { keyId: eabKeyId, key: readEabKey(eabKeyFile) } }),
       },
@@ -114,6 +115,18 @@ function checkedHook(path: string): string {
   throw invalid(`the DNS hook ${path} is no program that can be run here`);
 }
 
+/** PEM in which nothing can be trusted would be found out only at the first order. */
+function readTrust(path: string): string {
+  const text = readText(path);
+  const [first] = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/.exec(text) ?? [];
+  try {
+    if (first !== undefined && new X509Certificate(first).subject !== undefined) return text;
+  } catch (cause) {
+    throw invalid(`the file ${path} holds a certificate that cannot be read`, cause);
+  }
+  throw invalid(`the file ${path} holds no certificate as PEM`);
+}
+
 function readEabKey(path: string): Secret {
   const key = readText(path).trim();
   if (/^[\w-]{16,}$/.test(key)) return new Secret(key);
@@ -135,5 +148,5 @@ function hookEnvironment({ env }: Pick<Host, 'env'>): Readonly<Record<string, st
 }
 
 function invalid(message: string, cause?: unknown): CodedError {
-  return new CodedError('configuration_invalid', message, { ...(cause !== undefined && { cause }) });
+  return new CodedError('instances_settings_invalid', message, { ...(cause !== undefined && { cause }) });
 }

@@ -1,7 +1,9 @@
-import { join } from 'node:path';
+import { resolve } from 'node:path';
 import { Command } from 'commander';
+import { CodedError } from '../errors.ts';
+import { systemRuntime as runtime } from '../runtime.ts';
 import { readText } from './instance-check.ts';
-import { type FolderOptions, folderOption } from './instance-folder.ts';
+import { type FolderOptions, folderOption, type InstanceSettings, readSettings, tableOf } from './instance-folder.ts';
 import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output.ts';
 
 interface RecoverOptions extends OutputOptions, FolderOptions {
@@ -15,25 +17,49 @@ export function instanceRecoverRootKeyCommand(host: Host = process): Command {
     .description('make a root key file again from its recovery text')
     .addOption(folderOption())
     .requiredOption('--recovery <file>', 'the file that holds the recovery text, - for standard input')
-    .option('--to <file>', 'the root key file (default: keys/root.key in the folder)')
+    .option('--to <file>', 'the root key file (default: the one that instances.json of the folder names)')
     .addHelpText(
       'after',
-      '\nExample:\n  certstandby instance recover-root-key --recovery -     type it in, then Ctrl-D' +
-        '\n\nA file that is there and holds another root key is not written over.',
+      '\nExamples:\n  certstandby instance recover-root-key --recovery -     type it in, then Ctrl-D' +
+        '\n  certstandby instance recover-root-key --recovery - --to restored/keys/root.key     before instance restore' +
+        '\n\nWhere the folder has instances, their data keys tell whether it is their root key. A file that is there and holds\nanother root key is not written over: move it away first.',
     )
     .action((options: RecoverOptions) => recover(options, host));
 }
 
 async function recover(options: RecoverOptions, host: Host): Promise<void> {
   const output = commandOutput(options, host);
-  const path = options.to ?? join(options.folder, 'keys', 'root.key');
-  const { recoverRootKey } = await import('../compose.ts');
+  const settings = readSettings(options.folder);
+  const path = options.to ?? fileOf(options.folder, settings);
+  const { recoverRootKey, rootKeyOfRecoveryText, rootKeysThatOpen } = await import('../compose.ts');
   const text = readText(options.recovery);
   try {
+    const wanted = await rootKeyOfRecoveryText(text);
+    const fitting = settings && (await rootKeysThatOpen(tableOf(options.folder, settings), runtime));
+    if (fitting !== undefined && fitting.size > 0 && !fitting.has(wanted)) {
+      throw new CodedError(
+        'keys_recovery_text_wrong',
+        `this is the recovery text of another root key (${wanted}); the data keys in ${options.folder} are wrapped by ${[...fitting].join(', ')}`,
+      );
+    }
     const rootKey = await recoverRootKey(path, text);
     output.item({ rootKey, path });
     output.line(`${path} holds ${rootKey} again`);
   } finally {
     text.wipe();
   }
+}
+
+/** The only root key file that the settings name, from where one is. Throws `usage` if there is not one. */
+function fileOf(folder: string, settings: InstanceSettings | undefined): string {
+  if (settings === undefined) {
+    throw new CodedError(
+      'usage',
+      `there are no instances in ${folder} to compare the root key with: say with --to where its file is to be`,
+    );
+  }
+  const [only, ...more] = settings.rootKeys.flatMap((text) => /^file:(.+)$/.exec(text)?.[1] ?? []);
+  if (only !== undefined && more.length === 0) return resolve(folder, only);
+  const found = only === undefined ? 'no root key file' : 'two root key files';
+  throw new CodedError('usage', `instances.json in ${folder} names ${found}: say with --to which is to be made`);
 }

@@ -26,7 +26,7 @@ export function instanceRenewCommand(host: Host = process): Command {
         'off',
       ]),
     )
-    .option('--no-wait', 'only begin it; see its status in the instance')
+    .option('--no-wait', 'only begin it; certstandby instance certificates shows what became of it')
     .addHelpText(
       'after',
       '\nExamples:\n  certstandby instance renew shop.example.com --new-key' +
@@ -36,6 +36,8 @@ export function instanceRenewCommand(host: Host = process): Command {
     )
     .action((certificate: string, options: RenewOptions) =>
       withOrders(options, host, async (orders, output, signal) => {
+        if (options.autoRenew !== undefined && options.newKey)
+          throw new CodedError('usage', '--auto-renew renews nothing now, so --new-key does not go with it');
         const id = await idOf(orders, certificate);
         if (options.autoRenew !== undefined) {
           const policy = await orders.policy(id, { auto_renew_enabled: options.autoRenew === 'on' });
@@ -44,6 +46,7 @@ export function instanceRenewCommand(host: Host = process): Command {
           return;
         }
         await orders.renew(id, { rotate_keys: options.newKey });
+        output.line(`the renewal of ${id} has begun`);
         if (options.wait) await awaitOrder(orders, id, { output, signal, folder: options.folder });
         else output.item({ certificate: id, status: 'pending' });
       }),
@@ -54,8 +57,13 @@ export function instanceRenewCommand(host: Host = process): Command {
 async function idOf(orders: OrdersOfInstance, meant: string): Promise<string> {
   const id = meant.split(':').at(-1) ?? '';
   if (/^[\w-]{1,64}$/.test(id) && (await orders.get(id)) !== undefined) return id;
-  const [only, ...more] = await orders.named(meant);
+  const [only, ...more] = await orders.list(({ name }) => name === meant);
   if (only !== undefined && more.length === 0) return only.id;
-  const found = only === undefined ? 'no certificate' : `${more.length + 1} certificates`;
-  throw new CodedError('usage', `there is ${found} of the name or id ${meant} in this instance`);
+  if (only === undefined)
+    throw new CodedError('usage', `there is no certificate of the name or id ${meant} in this instance`);
+  const ids = [only, ...more].map((row) => row.id).join(', ');
+  throw new CodedError(
+    'usage',
+    `there are ${more.length + 1} certificates of the name ${meant}; say which by its id: ${ids}`,
+  );
 }

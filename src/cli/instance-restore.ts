@@ -1,9 +1,19 @@
 import { Command } from 'commander';
 import { CodedError } from '../errors.ts';
+import { systemRuntime as runtime } from '../runtime.ts';
 import { settingsOf } from './instance-create.ts';
-import { type FolderOptions, folderOption, openFolder, readSettings, writeSettings } from './instance-folder.ts';
+import {
+  type FolderOptions,
+  folderOption,
+  type InstanceSettings,
+  openFolder,
+  readSettings,
+  rootKeysOf,
+  writeSettings,
+} from './instance-folder.ts';
 import { interrupted } from './interrupt.ts';
-import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
+import type { Progress } from './progress.ts';
 import { count } from './text.ts';
 
 interface RestoreOptions extends OutputOptions, FolderOptions {
@@ -41,25 +51,51 @@ async function restore(path: string, options: RestoreOptions, host: Host): Promi
     throw new CodedError('usage', `${folder} has its table and root keys already; give another --folder`);
   }
   const settings = there ?? settingsOf(options);
-  const instances = await openFolder(folder, host, output.log, settings, { makeRootKeys: false });
-  try {
-    const checked = await instances.checkSnapshot(path);
-    const { instance: crn, takenAt, certificates, sha256 } = checked;
-    const taken = new Date(takenAt).toISOString();
-    output.line(`${path} is whole: ${count(certificates, 'certificate')} of ${crn}, as of ${taken}`);
-    if (!options.check) {
-      // Before the first row: a restore that is killed finds the same table again.
-      if (there === undefined) writeSettings(folder, settings);
-      const progress = output.progress(crn, checked.rows);
-      try {
-        await instances.restore({ path, signal, progress: () => progress.advance() });
-      } finally {
-        progress.end();
-      }
-      output.line(`restored. Serve it with:  certstandby instance run --folder ${folder}`);
+  const { checkSnapshotFile } = await import('../compose.ts');
+  const needsRootKey = there === undefined && options.rootKey === undefined;
+  // Without the table: a file that is refused, or only checked, leaves nothing in a new folder.
+  const checked = await checkSnapshotFile(path, rootKeysOf(folder, settings, host), { runtime, log: output.log }).catch(
+    (thrown: unknown) => {
+      throw needsRootKey ? sayingRootKey(thrown, folder) : thrown;
+    },
+  );
+  const { instance: crn, takenAt, certificates, rows, sha256 } = checked;
+  const taken = new Date(takenAt).toISOString();
+  output.line(`${path} is whole: ${count(certificates, 'certificate')} of ${crn}, as of ${taken}`);
+  if (!options.check) {
+    const progress = output.progress(crn, rows);
+    try {
+      await bringBack(path, { folder, settings, isNew: there === undefined }, { host, output, signal, progress });
+    } finally {
+      progress.end();
     }
-    output.item({ crn, taken, certificates, sha256, restored: !options.check });
+    output.line(`restored. Serve it with:  certstandby instance run --folder ${folder}`);
+  }
+  output.item({ crn, taken, certificates, sha256, restored: !options.check });
+}
+
+async function bringBack(
+  path: string,
+  {
+    folder,
+    settings,
+    isNew,
+  }: { readonly folder: string; readonly settings: InstanceSettings; readonly isNew: boolean },
+  its: { readonly host: Host; readonly output: Output; readonly signal: AbortSignal; readonly progress: Progress },
+): Promise<void> {
+  const instances = await openFolder(folder, its.host, its.output.log, settings, { makeRootKeys: false });
+  try {
+    // Before the first row: a restore that is killed finds the same table again.
+    if (isNew) writeSettings(folder, settings);
+    await instances.restore({ path, signal: its.signal, progress: () => its.progress.advance() });
   } finally {
     await instances.close();
   }
+}
+
+/** A new folder has no root key of its own: what misses one says how to name it. */
+function sayingRootKey(thrown: unknown, folder: string): unknown {
+  if (!(thrown instanceof CodedError) || thrown.code !== 'keys_file_missing') return thrown;
+  const message = `${folder} is new, and has no root key: name the one that opens the snapshot with --root-key file:<path>`;
+  return new CodedError('keys_file_missing', message, { cause: thrown });
 }

@@ -31,7 +31,7 @@ export function instanceRewrapCommand(host: Host = process): Command {
     .addHelpText(
       'after',
       '\nExamples:\n  certstandby instance rewrap                                      after the root key was rotated' +
-        '\n  certstandby instance rewrap --root-key file:keys/new.key         change to another root key' +
+        '\n  certstandby instance rewrap --root-key file:certstandby-instances/keys/new.key     change to another root key' +
         '\n  certstandby instance rewrap --root-key aws-kms:<ARN> aws-kms:<ARN of another region>' +
         '\n\nNothing that is sealed is touched, and a server of the same folder goes on: it follows instances.json. Servers of the' +
         '\nsame table with a folder of their own want the new root keys in their instances.json before. It can be interrupted.',

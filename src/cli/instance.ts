@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { instanceCertificatesCommand } from './instance-certificates.ts';
 import { instanceCheckCommand } from './instance-check.ts';
 import { instanceCreateCommand } from './instance-create.ts';
 import { instanceDeleteCommand, instanceReclaimCommand } from './instance-delete.ts';
@@ -31,6 +32,7 @@ export function instanceCommand(host: Host = process): Command {
     instanceKeysCommand,
     instanceOrderCommand,
     instanceRenewCommand,
+    instanceCertificatesCommand,
     instanceCheckCommand,
     instanceRotateDataKeyCommand,
     instanceRewrapCommand,

@@ -17,6 +17,8 @@ const pageRows = 100;
 export interface UpkeepReport {
   /** Certificates whose content in force opens. */
   readonly good: number;
+  /** Certificates that were ordered and not issued yet: there is nothing to open. */
+  readonly notIssued: number;
   /** Certificates whose content in force, or the one before, is not there or does not open. */
   readonly unreadable: readonly { readonly id: string; readonly message: string }[];
   /** Contents that belong to no certificate. */
@@ -118,6 +120,7 @@ export function certificateUpkeep(context: {
     async check(options: { readonly repair: boolean; readonly signal?: AbortSignal }): Promise<UpkeepReport> {
       const unreadable = new Map<string, string>();
       let good = 0;
+      let notIssued = 0;
       let orphans = 0;
       const attempt = async (id: string, work: () => Promise<void>): Promise<void> => {
         try {
@@ -125,7 +128,10 @@ export function certificateUpkeep(context: {
         } catch (thrown) {
           const error = asCodedError(thrown);
           // An order that has come to no certificate yet has nothing to open.
-          if (error.code === 'instance_not_issued') return;
+          if (error.code === 'instance_not_issued') {
+            notIssued += 1;
+            return;
+          }
           if (!isUnreadable(error)) throw error;
           unreadable.set(id, error.message);
         }
@@ -149,7 +155,7 @@ export function certificateUpkeep(context: {
           orphans += 1;
         });
       }
-      return { good, unreadable: [...unreadable].map(([id, message]) => ({ id, message })), orphans };
+      return { good, notIssued, unreadable: [...unreadable].map(([id, message]) => ({ id, message })), orphans };
     },
   };
 

@@ -88,12 +88,20 @@ export function orderingElsewhere(context: OrderingContext) {
       const order = await under.get(id);
       return order === undefined || order.wakeAt > runtime.now();
     },
-    /** The certificates of this name. */
-    async named(name: string): Promise<readonly CertificateRow[]> {
+    /** How many attempts in a row of its order have failed; 0 where it is not under way. */
+    async failuresOf(id: string): Promise<number> {
+      const order = await under.get(id);
+      if (order === undefined) return 0;
+      const { failures, privateKey } = await under.progress(order);
+      privateKey?.wipe();
+      return failures;
+    },
+    /** The certificates that count, in the order of their expiry; those that are not issued yet come last. */
+    async list(matches: (row: CertificateRow) => boolean): Promise<readonly CertificateRow[]> {
       const found: CertificateRow[] = [];
       let from: { readonly id: string; readonly expiresOn: number } | undefined;
       do {
-        const page = await listCertificates(rows, { from, skip: 0, size: 200, matches: (row) => row.name === name });
+        const page = await listCertificates(rows, { from, skip: 0, size: 200, matches });
         found.push(...page.certificates);
         from = page.next;
       } while (from !== undefined);

@@ -50,9 +50,13 @@ export async function recoverFileRootKey(path: string, recoveryText: Secret): Pr
     const there = await readKeyFile(path);
     there.key.fill(0);
     if (there.id === id) return id;
-    throw new CodedError('keys_file_unusable', `root key file ${path}: it holds another root key, ${there.id}`, {
-      fields: { path, found: there.id, wanted: id },
-    });
+    throw new CodedError(
+      'keys_file_unusable',
+      `root key file ${path}: it holds another root key, ${there.id}, and is not written over; move that file away first`,
+      {
+        fields: { path, found: there.id, wanted: id },
+      },
+    );
   } finally {
     key.fill(0);
   }

@@ -162,6 +162,12 @@ export function hasDataKeys(table: Table, tenant: string): Promise<boolean> {
   return dataKeyRows(table, tenant).any();
 }
 
+/** Ids of the root keys that wrap a data key of the tenant. Throws for the table. */
+export async function wrappingRootKeys(table: Table, tenant: string): Promise<readonly string[]> {
+  const all = await dataKeyRows(table, tenant).all();
+  return [...new Set(all.flatMap(({ wraps }) => [...wraps.keys()]))];
+}
+
 /** After a failure the root keys rest for so long. */
 const rootKeyPauseMs = 5_000;
 

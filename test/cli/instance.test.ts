@@ -1,5 +1,6 @@
 import {
   copyFileSync,
+  existsSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -10,8 +11,13 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { openFolder } from '../../src/cli/instance-folder.ts';
+import { awaitOrder } from '../../src/cli/instance-order.ts';
 import { steps } from '../../src/cli/instance-rewrap.ts';
+import { commandOutput } from '../../src/cli/output.ts';
+import type { CertificateRow } from '../../src/instance/certificate-row.ts';
+import { silentLog } from '../../src/log.ts';
 import { runCommand, testHost } from '../support/command.ts';
 import { exchangeToken } from '../support/instance.ts';
 
@@ -101,7 +107,7 @@ test('keys are made, listed without themselves, and revoked', async () => {
   const own = join(folder, 'own.key');
   writeFileSync(own, 'password');
   const short = await run('keys', 'create', '--name', 'own', '--role', 'reader', '--key-file', own);
-  expect(short).toMatchObject({ code: 3, output: '' });
+  expect(short).toMatchObject({ code: 2, output: '' });
   expect(short.errors).toContain('has 8 characters; at least 24 are taken');
 });
 
@@ -137,9 +143,8 @@ test('order and renew begin what the running server carries out, and wait for it
   const [id = ''] = /[0-9a-f]{32}/.exec(ordered.output) ?? [];
   const [on] = json((await run('renew', 'shop.example.test', '--auto-renew', 'on', '--json')).output);
   expect(on).toEqual({ certificate: id, auto_renew_enabled: true });
-  const renewed = await run('renew', id, '--new-key', '--no-wait', '--json');
-  expect(renewed).toMatchObject({ code: 0, errors: '' });
-  expect(json(renewed.output)).toEqual([{ certificate: id, status: 'pending' }]);
+  const renewed = await run('renew', id, '--new-key', '--no-wait');
+  expect(renewed).toEqual({ code: 0, errors: '', output: `the renewal of ${id} has begun\n` });
   expect(await run('renew', 'nothing.example.test')).toMatchObject({
     code: 2,
     errors: expect.stringContaining('there is no certificate of the name or id nothing.example.test'),
@@ -152,11 +157,129 @@ test('order and renew begin what the running server carries out, and wait for it
   const alone = runCommand(['instance', 'order', 'later.example.test', '--folder', folder], waiting);
   while (!waiting.output().includes('ordered as')) await new Promise((resolve) => setTimeout(resolve, 20));
   waiting.signal('SIGINT');
-  expect(await alone).toMatchObject({ code: 130, errors: expect.stringContaining('its order goes on') });
+  const stopped = await alone;
+  expect(stopped).toMatchObject({ code: 130, errors: expect.stringContaining('its order goes on') });
+  expect(stopped.errors).toMatch(
+    /Do not order it again.+ Look with certstandby instance certificates\. \[order_still_running\]/,
+  );
+  // Where it says to look, the order is found.
+  const [, look = ''] = /certstandby (instance certificates [0-9a-f]{32} --folder \S+)/.exec(stopped.errors) ?? [];
+  const [later] = json((await runCommand([...look.split(' '), '--json'])).output);
+  expect(later).toMatchObject({ name: 'later.example.test', status: 'pending', issuance: 'pending' });
+  expect(later).not.toHaveProperty('expires');
   expect(json((await run('order', 'third.example.test', '--no-wait', '--json')).output)).toMatchObject([
     { status: 'pending' },
   ]);
-}, 40_000);
+  const listed = await run('certificates', '--json');
+  expect(json(listed.output).map(({ name, status }) => [name, status])).toEqual(
+    expect.arrayContaining([
+      ['shop.example.test', 'valid'],
+      ['later.example.test', 'pending'],
+      ['third.example.test', 'pending'],
+    ]),
+  );
+  expect(await run('certificates', 'nothing')).toMatchObject({ code: 2, output: '' });
+  expect((await run('certificates', 'shop.example.test')).output).toMatch(
+    /^NAME.+\nshop\.example\.test +[0-9a-f]{32} +shop\.example\.test \*\.shop.+ valid +(?:valid|pending) +\d{4}-\d\d-\d\d$/m,
+  );
+  expect((await run('check')).output).toContain('1 certificate opened, and 2 not issued yet');
+
+  // Two of one name are told apart by their ids, which are named.
+  await run('order', 'fourth.example.test', '--name', 'third.example.test', '--no-wait');
+  const ids = json((await run('certificates', 'third.example.test', '--json')).output).map(
+    ({ certificate }) => certificate,
+  );
+  const both = await run('renew', 'third.example.test');
+  expect(both.code).toBe(2);
+  expect(both.errors).toContain('there are 2 certificates of the name third.example.test');
+  for (const one of ids) expect(both.errors).toContain(one);
+
+  expect(await run('renew', id, '--auto-renew', 'on', '--new-key')).toMatchObject({ code: 2, output: '' });
+  expect(await run('order', 'not a domain')).toMatchObject({
+    code: 2,
+    errors: expect.stringContaining('not a domain'),
+  });
+
+  // A root key that opens nothing here: all instances are looked at, and the end is that of the help.
+  const second = await run('create', '--region', 'eu-de');
+  expect(second.code).toBe(0);
+  await runCommand(['instance', 'create', '--folder', `${folder}-other`]);
+  copyFileSync(join(`${folder}-other`, 'keys', 'root.key'), join(folder, 'keys', 'root.key'));
+  const checked = await run('check');
+  expect(checked).toMatchObject({ code: 6, errors: expect.stringContaining('[instances_unsound]') });
+  for (const region of ['eu-gb', 'eu-de']) {
+    expect(checked.output).toMatch(new RegExp(`:${region}:\\S+ data key \\S+ under file:\\w+: missing`));
+  }
+  expect(checked.output).toMatch(/:eu-gb:.+: no certificate could be opened: /);
+}, 60_000);
+
+test('create that fails leaves neither an instance nor a root key behind that nobody asked for', async () => {
+  expect((await run('create', '--region', 'eu gb')).output).not.toContain('CS1-');
+  expect(existsSync(folder)).toBe(false);
+  for (const [name, value] of Object.entries({
+    AWS_ENDPOINT_URL_KMS: 'http://127.0.0.1:1',
+    AWS_ACCESS_KEY_ID: 'test',
+    AWS_SECRET_ACCESS_KEY: 'test',
+  })) {
+    vi.stubEnv(name, value);
+  }
+  const away = await run('create', '--root-key', 'aws-kms:arn:aws:kms:eu-west-2:111122223333:key/1234abcd');
+  vi.unstubAllEnvs();
+  expect(away).toMatchObject({ code: 4, output: '' });
+  expect(existsSync(join(folder, 'instances.json'))).toBe(false);
+  const created = json((await run('create', '--json')).output).find(({ crn }) => crn !== undefined);
+  expect(json((await run('list', '--json')).output)).toMatchObject([{ crn: created.crn }]);
+  const again = await run('create', '--crn', created.crn);
+  expect(again).toMatchObject({ code: 2, errors: expect.stringContaining('is there already') });
+}, 20_000);
+
+test('waiting for an order says after 30 seconds what keeps it, and again only when that changes', async () => {
+  let now = 0;
+  const runtime = {
+    now: () => now,
+    wait: async (ms: number) => {
+      now += ms;
+    },
+  };
+  const host = testHost();
+  const pending = { order: 'o', status: 'pending', code: '', info: '', auto: false, orderedOn: 0 } as const;
+  const row = { issuance: pending } as unknown as CertificateRow;
+  const failed = { issuance: { ...pending, status: 'failed', code: 'acme_overdue', info: 'too late' } };
+  const waiting = awaitOrder(
+    {
+      get: async () => (now < 120_000 ? row : ({ ...row, ...failed } as CertificateRow)),
+      isTakenUp: async () => now > 45_000,
+      failuresOf: async () => (now < 60_000 ? 0 : now < 90_000 ? 1 : 2),
+    },
+    'id',
+    { output: commandOutput({}, host), signal: new AbortController().signal, folder: 'f', runtime },
+  );
+  await expect(waiting).rejects.toMatchObject({ code: 'acme_overdue', message: 'too late' });
+  expect(host.output().split('\n')).toEqual([
+    'Nobody works on it yet. Is a server running?  certstandby instance run --folder f',
+    'Not there yet: the server works on it.',
+    "Not there yet: 1 attempt in a row failed, and the next one comes by itself. The server's log says why.",
+    "Not there yet: 2 attempts in a row failed, and the next one comes by itself. The server's log says why.",
+    '',
+  ]);
+});
+
+test('what waits is told how often the authority could not be reached', async () => {
+  await run('create');
+  const host = testHost();
+  const authority = ['--acme-directory', 'http://127.0.0.1:1/directory'];
+  const options = ['--folder', folder, '--port', '0', '--log', 'error', ...authority];
+  const running = runCommand(['instance', 'run', ...options], host);
+  while (host.output() === '') await new Promise((resolve) => setTimeout(resolve, 20));
+  const [{ certificate }] = json((await run('order', 'shop.example.test', '--no-wait', '--json')).output);
+  const instances = await openFolder(folder, host, silentLog);
+  const [instance] = await instances.registry.list();
+  const orders = await instances.ordersOf(instance?.crn ?? '');
+  await expect.poll(() => orders.failuresOf(certificate), { timeout: 15_000 }).toBeGreaterThan(0);
+  await instances.close();
+  host.signal('SIGTERM');
+  expect((await running).code).toBe(0);
+}, 30_000);
 
 test.each([
   ['a directory that is no address', ['--acme-directory', 'letsencrypt'], 'letsencrypt is not an https address'],
@@ -167,6 +290,7 @@ test.each([
   ['a DNS server by name', [...acme, '--dns-server', 'dns.example.com'], 'is not an address such as'],
   ['half of an account binding', [...acme, '--acme-eab-key-id', 'k'], 'go together'],
   ['a key that is none', [...acme, '--acme-eab-key-id', 'k', '--acme-eab-key-file', 'package.json'], 'holds no key'],
+  ['a CA without a certificate', [...acme, '--acme-ca', 'package.json'], 'package.json holds no certificate'],
   ['a CA that is not there', [...acme, '--acme-ca', '/nowhere.pem'], '/nowhere.pem cannot be read'],
 ])('run does not start with %s', async (_, options, says) => {
   await run('create');
@@ -206,7 +330,10 @@ describe('what is refused', () => {
     [['list'], 3, 'there are no instances'],
     [['create', '--root-key', 'vault:x'], 2, 'is no root key'],
     [['create', '--dynamodb', 'table'], 2, '<table>@<region>'],
-    [['create', '--crn', 'crn:v1:no'], 3, 'is not the CRN of an instance'],
+    [['create', '--crn', 'crn:v1:no'], 2, 'is not the CRN of an instance'],
+    [['create', '--region', 'eu/gb'], 2, '--region eu/gb is no region'],
+    [['list'], 3, 'Give the folder with --folder'],
+    [['recover-root-key', '--recovery', 'package.json'], 2, 'say with --to where its file is to be'],
     [['create', '--root-key', 'key-protect:us-south/i/k'], 3, 'KEY_PROTECT_API_KEY is not set'],
     [['run', '--tls-key', 'x'], 2, 'go together'],
   ])('%j', async (args, code, message) => {
@@ -241,7 +368,7 @@ test('each set of root keys shares one with the set before', () => {
   ]);
 });
 
-test.each(['run', 'create', 'list', 'keys', 'check', 'rotate-data-key', 'rewrap'])(
+test.each(['run', 'create', 'list', 'keys', 'certificates', 'check', 'rotate-data-key', 'rewrap'])(
   'instance %s --help shows an example',
   async (command) => {
     const { code, output } = await runCommand(['instance', command, '--help']);
@@ -290,7 +417,8 @@ describe('snapshot, restore, delete and reclaim', () => {
     await run('snapshot', '--to', file);
     rmSync(folder, { recursive: true });
     writeFileSync(text, `${recovery}\n`);
-    expect(await run('recover-root-key', '--recovery', text)).toMatchObject({ code: 0, errors: '' });
+    const place = ['--to', join(folder, 'keys', 'root.key')];
+    expect(await run('recover-root-key', '--recovery', text, ...place)).toMatchObject({ code: 0, errors: '' });
     expect(statSync(join(folder, 'keys', 'root.key')).mode & 0o777).toBe(0o600);
     expect(await run('restore', file)).toMatchObject({ code: 0, errors: '' });
     expect((await run('check')).code).toBe(0);
@@ -299,9 +427,50 @@ describe('snapshot, restore, delete and reclaim', () => {
     const other = await runCommand(['instance', 'create', '--folder', `${folder}-other`]);
     writeFileSync(text, /CS1-[0-9A-Z-]+/.exec(other.output)?.[0] ?? '');
     expect(await run('recover-root-key', '--recovery', text)).toMatchObject({
-      code: 3,
-      errors: expect.stringContaining('[keys_file_unusable]'),
+      code: 2,
+      errors: expect.stringMatching(/another root key \(file:\w+\); the data keys in .+ are wrapped by file:\w+\n/),
     });
+    // Nothing was written, so the right text is taken at once; but no file is written over.
+    const file2 = join(folder, 'keys', 'root.key');
+    rmSync(file2);
+    expect((await run('recover-root-key', '--recovery', text)).code).toBe(2);
+    writeFileSync(text, recovery);
+    expect((await run('recover-root-key', '--recovery', text)).code).toBe(0);
+    copyFileSync(join(`${folder}-other`, 'keys', 'root.key'), file2);
+    expect(await run('recover-root-key', '--recovery', text)).toMatchObject({
+      code: 3,
+      errors: expect.stringMatching(/move that file away first\n.*\[keys_file_unusable\]/),
+    });
+  });
+
+  test('a root key comes back where instances.json names its file', async () => {
+    const created = await run('create', '--root-key', `file:${join(folder, 'keys', 'new.key')}`);
+    const text = join(folder, 'written-down');
+    writeFileSync(text, /CS1-[0-9A-Z-]+/.exec(created.output)?.[0] ?? '');
+    rmSync(join(folder, 'keys', 'new.key'));
+    expect(await run('recover-root-key', '--recovery', text)).toMatchObject({ code: 0, errors: '' });
+    expect((await run('check')).code).toBe(0);
+  });
+
+  test('a restore that is refused, or only checks, says why and leaves nothing in a new folder', async () => {
+    await run('create');
+    const file = join(folder, '..', 'a.snapshot');
+    await run('snapshot', '--to', file);
+    const other = join(folder, '..', 'other');
+    const restore = (path: string, ...args: string[]) =>
+      runCommand(['instance', 'restore', path, '--folder', other, ...args]);
+    expect(await restore(`${file}-not`)).toMatchObject({
+      code: 1,
+      errors: expect.stringContaining('a.snapshot-not cannot be read (ENOENT)'),
+    });
+    expect(await restore(file)).toMatchObject({
+      code: 3,
+      errors: expect.stringContaining('name the one that opens the snapshot with --root-key file:<path>'),
+    });
+    expect((await restore(file, '--root-key', `file:${join(folder, 'keys', 'root.key')}`, '--check')).code).toBe(0);
+    writeFileSync(file, readFileSync(file, 'utf8').slice(0, -20));
+    expect((await restore(file, '--root-key', `file:${join(folder, 'keys', 'root.key')}`)).code).toBe(6);
+    expect(readdirSync(join(folder, '..'))).not.toContain('other');
   });
 
   test('doctor misses the snapshots that a running server would have taken', async () => {
@@ -334,7 +503,13 @@ describe('snapshot, restore, delete and reclaim', () => {
       code: 1,
       errors: expect.stringContaining('[instance_deleted]'),
     });
-    expect((await run('keys', 'create', '--name', 'a', '--role', 'reader')).code).toBe(1);
+    for (const command of [
+      ['keys', 'list'],
+      ['order', 'shop.example.test', '--no-wait'],
+      ['renew', 'shop.example.test'],
+    ]) {
+      expect(await run(...command)).toMatchObject({ code: 1, errors: expect.stringContaining('[instance_deleted]') });
+    }
     expect(json((await run('reclaim', '--instance', crn, '--json')).output)).toEqual([{ crn, reclaimed: true }]);
     expect((await run('reclaim', '--instance', crn)).code).toBe(2);
     expect((await run('keys', 'create', '--name', 'a', '--role', 'reader')).code).toBe(0);
@@ -348,6 +523,19 @@ describe('snapshot, restore, delete and reclaim', () => {
     await run('snapshot');
     expect(readdirSync(join(folder, 'elsewhere'))).toHaveLength(1);
     writeFileSync(file, JSON.stringify({ ...settings, snapshots: { keepDays: 0 } }));
-    expect(await run('snapshot')).toMatchObject({ code: 3, errors: expect.stringContaining('snapshots.keepDays') });
+    expect(await run('snapshot')).toMatchObject({
+      code: 3,
+      errors: expect.stringContaining('snapshots.keepDays: must be at least 1\n'),
+    });
+    writeFileSync(
+      file,
+      JSON.stringify({ ...settings, version: 2, snapshots: { keepDay: 1, keepDays: 'x' }, table: {} }),
+    );
+    const { errors } = await run('list');
+    expect(errors).toContain('\n  - version: must be 1\n');
+    expect(errors).toContain('\n  - snapshots.keepDay: is not a known key\n');
+    expect(errors).toContain('\n  - snapshots.keepDays: must be a whole number\n');
+    expect(errors).toContain('\n  - table.kind: is missing\n');
+    expect(errors).toMatch(/Mend the option, or what instances\.json.*\[instances_settings_invalid\]/);
   });
 });
