@@ -327,6 +327,11 @@ export const errorRegistry = {
       'Do not order it again: a second order gives a second certificate. Look with certstandby instance certificates.',
   },
   instance_order_over: { ...request, status: 409, remedy: 'Look at issuance_info: the order has ended already.' },
+  instance_reimported: {
+    ...request,
+    status: 409,
+    remedy: 'What was reimported stays in force. Renew it again if the authority is to replace it.',
+  },
 
   // Certificate authorities: why an order or a renewal failed. They stand in issuance_info and in cert_order_failed, cert_renew_failed.
   acme_unavailable: {

@@ -6,7 +6,7 @@ import { errorFields, type Log } from '../log.ts';
 import type { Runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
 import type { Authority, Challenge } from './authority.ts';
-import { type ContentPem, checkContentSize, isIssued, type KeptFacts } from './certificate-row.ts';
+import { type ContentPem, checkContentSize, isIssued, type KeptFacts, reimportedAuthority } from './certificate-row.ts';
 import type { CertificateRows } from './certificate-rows.ts';
 import { keptFacts } from './certificates.ts';
 import type { ChallengeLookup } from './challenge-lookup.ts';
@@ -152,12 +152,16 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
     withdraw,
   };
 
-  /** What an authority issued that clients trust is not replaced by what none trusts, because a setting is missing. */
+  /**
+   * What an authority issued that clients trust, or somebody reimported, which they may trust too, is not replaced by what none trusts,
+   * because a setting is missing.
+   */
   async function requireSameKind(order: Order): Promise<void> {
     if (authority.id !== developmentAuthorityId) return;
     const { authority: before = developmentAuthorityId } = (await rows.get(order.id)) ?? {};
     if (before === developmentAuthorityId) return;
-    const message = `certificate ${order.id} was issued by ${before}, and no ACME directory is configured here now`;
+    const came = before === reimportedAuthority ? 'reimported' : `issued by ${before}`;
+    const message = `certificate ${order.id} was ${came}, and no ACME directory is configured here now`;
     throw new CodedError('instance_not_configured', message);
   }
 

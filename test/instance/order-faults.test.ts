@@ -1,6 +1,9 @@
+import { createPublicKey } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { systemRuntime } from '../../src/runtime.ts';
+import { testCertificate } from '../support/certificates.ts';
 import { problem } from '../support/fake-acme.ts';
-import { segment } from './client.ts';
+import { dataOf, segment } from './client.ts';
 import { eventually, type OrderedWorld, orderedWorld } from './ordered.ts';
 
 // Against Pebble the real thing is tried (test/peers/pebble.test.ts); here only what goes wrong.
@@ -18,6 +21,10 @@ async function issued(options: Parameters<OrderedWorld['start']>[0] = {}) {
   expect(await server.settled(body._id)).toMatchObject({ status: 'valid' });
   return { ...server, id: body._id as string, before: (await server.download(body._id)).data };
 }
+
+/** A certificate of somebody else for the domains that are ordered. */
+const reimportable = () =>
+  testCertificate({ domains: ['shop.example.test', '*.shop.example.test'], notAfter: Date.now() + 90 * 86_400_000 });
 
 describe('what may pass is waited for', () => {
   test('a directory that is down at first', async () => {
@@ -242,6 +249,55 @@ describe('what does not pass ends the renewal with a code, is told, and leaves t
   });
 });
 
+describe('what was reimported is never replaced by the development CA', () => {
+  test('though that had issued it: its automatic renewal is switched off, and a renewal fails', async () => {
+    const server = await world.start({ acme: undefined });
+    const { body } = await server.order({ auto_renew_enabled: true });
+    expect(await server.settled(body._id)).toMatchObject({ order_policy: { auto_renew_enabled: true } });
+    const own = dataOf(await reimportable());
+    const put = await server.api('PUT', `/v1/certificate/${segment(body._id)}`, own);
+    expect(put.body).toMatchObject({ imported: false, order_policy: { auto_renew_enabled: false } });
+    await server.renew(body._id);
+    expect((await server.settled(body._id)).issuance_info).toMatchObject({
+      code: 'instance_not_configured',
+      additional_info: expect.stringContaining('was reimported, and no ACME directory is configured'),
+    });
+    expect((await server.download(body._id)).data).toEqual(own);
+  });
+
+  test('nor by itself: a policy that is set again ends in a failure that is told', async () => {
+    let movedMs = 0;
+    const runtime = {
+      ...systemRuntime,
+      now: () => Date.now() + movedMs,
+      wait: (milliseconds: number, signal?: AbortSignal) =>
+        systemRuntime.wait(milliseconds === 60_000 ? 20 : milliseconds, signal),
+    };
+    const server = await world.start({ acme: undefined }, { runtime });
+    const { body } = await server.order();
+    await server.settled(body._id);
+    const own = dataOf(await reimportable());
+    await server.api('PUT', `/v1/certificate/${segment(body._id)}`, own);
+    await server.api('PUT', `/v1/certificate/${segment(body._id)}/order/policy`, { auto_renew_enabled: true });
+    movedMs = 80 * 86_400_000;
+    await eventually(async () => (await server.metadata(body._id)).issuance_info).toMatchObject({
+      status: 'failed',
+      code: 'instance_not_configured',
+      auto: true,
+    });
+    await eventually(() => world.toldOf('cert_renew_failed').length).toBe(1);
+    expect((await server.download(body._id)).data).toEqual(own);
+  });
+
+  test('where a real authority issues, automatic renewal stays on', async () => {
+    const server = await world.start();
+    const { body } = await server.order({ auto_renew_enabled: true });
+    await server.settled(body._id);
+    const put = await server.api('PUT', `/v1/certificate/${segment(body._id)}`, dataOf(await reimportable()));
+    expect(put.body).toMatchObject({ order_policy: { auto_renew_enabled: true } });
+  });
+});
+
 describe('one at a time', () => {
   test('two orders for the same domains: the second is refused until the first has ended', async () => {
     world.world.publishes = false;
@@ -278,22 +334,52 @@ describe('one at a time', () => {
     expect(await world.rowsOf('content')).toEqual([]);
   });
 
-  test('a reimport while it is renewed is kept as the version before', async () => {
+  test('a reimport while it is renewed stays: the renewal has failed, and the key before does not come back', async () => {
     const server = await issued();
     world.world.publishes = false;
-    await server.renew(server.id, true);
-    const put = await server.api('PUT', `/v1/certificate/${segment(server.id)}`, server.before);
-    expect(put.status).toBe(200);
-    world.world.publishes = true;
-    // The publisher has heard already, so somebody does it by hand.
+    await server.renew(server.id);
     await eventually(() => world.toldOf('cert_domain_validation_required').length).toBe(4);
+    const own = dataOf(await reimportable());
+    const put = await server.api('PUT', `/v1/certificate/${segment(server.id)}`, own);
+    expect(put.status).toBe(200);
+    expect(put.body).toMatchObject({
+      status: 'valid',
+      issuance_info: {
+        status: 'failed',
+        code: 'instance_reimported',
+        additional_info: expect.stringContaining('it was reimported'),
+      },
+    });
+    // The record appears all the same.
     for (const { domain, challenge } of world.toldOf('cert_domain_validation_required')) {
       const name = `${challenge.txt_record_name}.${domain}`;
       world.dns.txt.set(name, [...(world.dns.txt.get(name) ?? []), challenge.txt_record_val]);
     }
-    expect(await server.settled(server.id)).toMatchObject({ issuance_info: { status: 'valid' }, has_previous: true });
-    const previous = await server.api('GET', `/v2/certificate/${segment(server.id)}/previous`);
-    expect(previous.body.data).toEqual(server.before);
+    await eventually(() => world.rowsOf('order')).toEqual([]);
+    expect((await server.download(server.id)).data).toEqual(own);
+    expect(await server.metadata(server.id)).toMatchObject({ issuance_info: put.body.issuance_info });
+    expect(world.toldOf('cert_renewed')).toEqual([]);
+    // Asked again, the authority renews it, with the key that was reimported.
+    world.world.publishes = true;
+    await server.renew(server.id);
+    expect(await server.settled(server.id)).toMatchObject({ issuance_info: { status: 'valid' } });
+    const { data } = await server.download(server.id);
+    expect(data.content).not.toBe(own.content);
+    expect(createPublicKey(data.priv_key).equals(createPublicKey(String(own.priv_key)))).toBe(true);
+  });
+
+  test('an order that is reimported before it is issued is what was reimported', async () => {
+    world.world.publishes = false;
+    const server = await world.start();
+    const { body } = await server.order();
+    await eventually(() => world.toldOf('cert_domain_validation_required').length).toBe(2);
+    const own = dataOf(await reimportable());
+    expect((await server.api('PUT', `/v1/certificate/${segment(body._id)}`, own)).body).toMatchObject({
+      status: 'valid',
+      issuance_info: { code: 'instance_reimported' },
+    });
+    await eventually(() => world.rowsOf('order')).toEqual([]);
+    expect((await server.download(body._id)).data).toEqual(own);
   });
 
   test('the limits: five of one set of domains in a week, whatever else', async () => {
