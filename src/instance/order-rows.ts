@@ -31,6 +31,8 @@ export interface OrderProgress {
   readonly url?: string | undefined;
   /** PKCS#8, PEM. */
   readonly privateKey?: Secret | undefined;
+  /** Whether the certificate was asked for. */
+  readonly finalized?: boolean | undefined;
   readonly challenges: readonly PublishedChallenge[];
   /** Attempts in a row that failed. */
   readonly failures: number;
@@ -62,6 +64,7 @@ const orderSchema = z.object({
 const progressSchema = z.object({
   url: z.optional(z.string()),
   privateKey: z.optional(z.string()),
+  finalized: z.optional(z.boolean()),
   challenges: z.array(
     z.object({
       url: z.string(),

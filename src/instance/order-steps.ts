@@ -134,7 +134,10 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
           return prove(order, progress, standing.challenges);
         case 'ready':
           await authority.finalize(url, order.domains, privateKey);
-          return { waitMs: 0 };
+          // One look at once; an authority that stays ready is asked again after a pause, until the order is overdue.
+          return progress.finalized === true
+            ? { waitMs: policy.lookMs }
+            : { advance: { ...progress, failures: 0, finalized: true } };
         case 'working':
           return { waitMs: policy.lookMs };
         case 'issued':
@@ -143,7 +146,7 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
           throw standing.error;
         case 'gone': {
           // What was published for it proves nothing any more, and is taken back at the end, as everything.
-          const { url: _, ...rest } = progress;
+          const { url: _, finalized: __, ...rest } = progress;
           return { advance: rest, waitMs: policy.lookMs };
         }
       }

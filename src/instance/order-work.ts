@@ -105,7 +105,7 @@ export function orderWork(context: OrderWorkContext) {
         if (advance !== undefined) now = { order: await save(now.order, advance), progress: advance };
         if (waitMs === undefined) continue;
         // Only what would have to wait is overdue: what the authority has finished while nobody was here is taken.
-        if (waitMs > 0 && runtime.now() - order.startedAt > policy.orderMs) {
+        if (runtime.now() - order.startedAt > policy.orderMs) {
           throw new CodedError('acme_overdue', `the order was not done after ${policy.orderMs / 60_000} minutes`);
         }
         return { order: now.order, waitMs };

@@ -77,6 +77,16 @@ describe('what may pass is waited for', () => {
     expect(world.acme.asked.filter((one) => one === 'account')).toHaveLength(2);
   });
 
+  test('an order that is ready for one server of the authority, and not yet for another', async () => {
+    let refused = 0;
+    world.acme.faults.answer = (resource) =>
+      resource === 'finalize' && refused++ < 2 ? problem(403, 'orderNotReady', 'it is pending') : undefined;
+    const server = await world.start();
+    const { body } = await server.order();
+    expect(await server.settled(body._id)).toMatchObject({ status: 'valid', issuance_info: { code: '' } });
+    expect(world.acme.asked.filter((one) => one === 'newOrder')).toHaveLength(1);
+  });
+
   test('a limit that is over in time', async () => {
     let limited = 0;
     world.acme.faults.answer = (resource) =>
@@ -149,6 +159,16 @@ describe('what does not pass ends the renewal with a code, is told, and leaves t
       says: 'was not done',
       breaks: () => {
         world.acme.faults.processing = 1_000_000;
+      },
+      policy: { orderMs: 200 },
+    },
+    {
+      name: 'an order that stays ready however often it is finalized',
+      code: 'acme_overdue',
+      says: 'was not done',
+      breaks: () => {
+        world.acme.faults.answer = (resource) =>
+          resource === 'finalize' ? { status: 200, body: { status: 'ready' } } : undefined;
       },
       policy: { orderMs: 200 },
     },
