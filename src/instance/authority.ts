@@ -39,7 +39,7 @@ export type OrderStanding =
 /** A proof by dns-01 (RFC 8555 section 8.4): a TXT record of this value under `_acme-challenge.<domain>`. */
 export interface Challenge {
   readonly url: string;
-  /** Without the asterisk of a wildcard. */
+  /** Without the asterisk of a wildcard. As the authority says it: unchecked. */
   readonly domain: string;
   readonly value: string;
 }

@@ -78,6 +78,7 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
 
   /** The next thing to do about the challenges of an order: publish one, answer one that is found in DNS, or wait. */
   async function prove(order: Order, progress: OrderProgress, open: readonly Challenge[]): Promise<Step> {
+    requireOrdered(order, open);
     const known = new Map(progress.challenges.map((challenge) => [challenge.url, challenge]));
     const next = open.find(({ url }) => !known.has(url));
     if (next !== undefined) {
@@ -213,6 +214,15 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
 }
 
 export type OrderSteps = ReturnType<typeof orderSteps>;
+
+/** What the authority calls a domain goes into the hook of whoever runs the instance, so it must be one that was ordered, to the letter. */
+function requireOrdered(order: Order, challenges: readonly Challenge[]): void {
+  const ordered = new Set(order.domains.map((domain) => domain.replace(/^\*\./, '')));
+  const other = challenges.find(({ domain }) => !ordered.has(domain));
+  if (other === undefined) return;
+  const asked = JSON.stringify(other.domain).slice(0, 100);
+  throw new CodedError('acme_refused', `the authority wants a proof for ${asked}, which was not ordered`);
+}
 
 function requireDomains(ordered: readonly string[], issued: readonly string[]): void {
   const is = new Set(issued.map((domain) => domain.toLowerCase()));

@@ -1,4 +1,7 @@
 import { createPublicKey } from 'node:crypto';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { systemRuntime } from '../../src/runtime.ts';
 import { testCertificate } from '../support/certificates.ts';
@@ -247,6 +250,32 @@ describe('what does not pass ends the renewal with a code, is told, and leaves t
     await eventually(() => world.toldOf('cert_issued').length).toBe(1);
     expect((await server.api('DELETE', `/v2/certificate/${segment(body._id)}`)).status).toBe(200);
     expect((await server.api('GET', `/v3/${server.I}/certificates`)).body.certificates).toEqual([]);
+  });
+
+  test.each([
+    'shop.example.test 60 TXT "x"\nupdate delete example.test. A\n',
+    'elsewhere.example.test',
+    '*.shop.example.test',
+    '--help',
+    '',
+  ])('an authority that calls the domain %j: nobody is asked to publish that', async (name) => {
+    const folder = mkdtempSync(join(tmpdir(), 'certstandby-hook-'));
+    const command = join(folder, 'hook');
+    writeFileSync(command, `#!/bin/sh\ntouch ${folder}/called\n`, { mode: 0o700 });
+    world.acme.faults.namesDomain = name;
+    for (const hook of [{}, { dnsHook: { command, env: {} } }]) {
+      const server = await world.start(hook);
+      const { body } = await server.order();
+      expect((await server.settled(body._id)).issuance_info).toMatchObject({
+        code: 'acme_refused',
+        additional_info: expect.stringContaining(JSON.stringify(name)),
+      });
+      await eventually(() => world.rowsOf('order')).toEqual([]);
+      await server.close();
+    }
+    expect(world.told.map(({ event_type }) => event_type)).not.toContain('cert_domain_validation_required');
+    expect(existsSync(join(folder, 'called'))).toBe(false);
+    rmSync(folder, { recursive: true, force: true });
   });
 
   test('nobody to publish: neither hook nor channel', async () => {
