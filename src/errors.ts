@@ -378,7 +378,7 @@ export const errorRegistry = {
     retry: true,
     applied: 'unknown',
     remedy:
-      'Run the DNS hook by hand: <hook> add _acme-challenge.<domain> <value>. It must exit with 0 within its time.',
+      'Run the DNS hook by hand: <hook> add _acme-challenge.<domain> <value>. It must exit with 0 within its time. What it said on stderr is in the log of the server (instance_dns_hook_failed).',
   },
   acme_certificate_wrong: {
     ...service,
