@@ -45,6 +45,8 @@ export interface PublishedChallenge {
   readonly value: string;
   readonly publishedAt: number;
   readonly by: 'hook' | 'channel';
+  /** Whether it was found in DNS. */
+  readonly seen?: boolean | undefined;
   /** Whether the authority was told. */
   readonly answered: boolean;
 }
@@ -72,6 +74,7 @@ const progressSchema = z.object({
       value: z.string(),
       publishedAt: z.number(),
       by: z.enum(['hook', 'channel']),
+      seen: z.optional(z.boolean()),
       answered: z.boolean(),
     }),
   ),

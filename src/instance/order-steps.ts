@@ -1,4 +1,5 @@
 import { createPrivateKey } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { contentProblem } from '../certificate/judgement.ts';
 import { parseContent } from '../certificate/pem.ts';
 import { asCodedError, CodedError } from '../errors.ts';
@@ -76,7 +77,7 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
     return deliveries.publishValidation(type, item, { domain, txt_record_name: recordLabel, txt_record_val: value });
   }
 
-  /** The next thing to do about the challenges of an order: publish one, answer one that is found in DNS, or wait. */
+  /** The next thing to do about the challenges of an order: publish one, answer one that was found in DNS, look for those that were not, or wait. */
   async function prove(order: Order, progress: OrderProgress, open: readonly Challenge[]): Promise<Step> {
     requireOrdered(order, open);
     const known = new Map(progress.challenges.map((challenge) => [challenge.url, challenge]));
@@ -85,25 +86,43 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
       const published = await publish(order, next);
       return { advance: { ...progress, failures: 0, challenges: [...progress.challenges, published] } };
     }
-    for (const { url } of open) {
-      const challenge = known.get(url);
-      if (challenge === undefined || challenge.answered) continue;
-      const { domain, value, publishedAt } = challenge;
-      if (await lookup(recordName(domain), value)) {
-        await authority.answer(url);
-        const answered = { ...challenge, answered: true };
-        const challenges = progress.challenges.map((one) => (one.url === url ? answered : one));
-        return { advance: { ...progress, failures: 0, challenges } };
-      }
-      if (runtime.now() - publishedAt > policy.challengeMs) {
-        throw new CodedError(
-          'acme_challenge_unpublished',
-          `the TXT record ${recordName(domain)} was not found in DNS within ${policy.challengeMs / 1000} s`,
-          { fields: { domain } },
-        );
-      }
+    const waiting = open.flatMap(({ url }) => known.get(url) ?? []).filter(({ answered }) => !answered);
+    const advanceOf = (urls: ReadonlySet<string>, change: Partial<PublishedChallenge>): Step => ({
+      advance: {
+        ...progress,
+        failures: 0,
+        challenges: progress.challenges.map((one) => (urls.has(one.url) ? { ...one, ...change } : one)),
+      },
+    });
+    const found = waiting.find(({ seen }) => seen === true);
+    if (found !== undefined) {
+      await authority.answer(found.url);
+      return advanceOf(new Set([found.url]), { answered: true });
+    }
+    const seen = await seenOf(waiting);
+    if (seen.size > 0) return advanceOf(seen, { seen: true });
+    const late = waiting.find(({ publishedAt }) => runtime.now() - publishedAt > policy.challengeMs);
+    if (late !== undefined) {
+      const { domain } = late;
+      throw new CodedError(
+        'acme_challenge_unpublished',
+        `the TXT record ${recordName(domain)} was not found in DNS within ${policy.challengeMs / 1000} s`,
+        { fields: { domain } },
+      );
     }
     return { waitMs: policy.lookMs };
+  }
+
+  /** Addresses of the challenges whose record stands in DNS now: looked for side by side, so that no silent server holds up the others. */
+  async function seenOf(challenges: readonly PublishedChallenge[]): Promise<ReadonlySet<string>> {
+    const ending = AbortSignal.any([signal, AbortSignal.timeout(policy.lookupMs)]);
+    setMaxListeners(0, ending);
+    const found = await Promise.all(
+      challenges.map(async ({ url, domain, value }) =>
+        (await lookup(recordName(domain), value, ending)) ? [url] : [],
+      ),
+    );
+    return new Set(found.flat());
   }
 
   /** The key that is to be certified: the one in force if it stays, else a new one, kept before the authority learns of it. */

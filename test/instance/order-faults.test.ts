@@ -90,6 +90,19 @@ describe('what may pass is waited for', () => {
     expect(world.acme.asked.filter((one) => one === 'newOrder')).toHaveLength(1);
   });
 
+  test('name servers that are silent for some of the domains: the others are proven meanwhile, and nobody takes the order over', async () => {
+    const names = ['a', 'b', 'c', 'd', 'e', 'f'].map((name) => `${name}.example.test`);
+    for (const name of names.slice(0, 5)) world.dns.silent.add(`_acme-challenge.${name}`);
+    const server = await world.start({ policy: { lookupMs: 50, leaseMs: 2_000 } });
+    const { body } = await server.order({ domains: names });
+    // The first five stand before the one that can be found.
+    await eventually(() => world.acme.asked.includes('challenge')).toBe(true);
+    expect((await server.metadata(body._id)).issuance_info.status).toBe('pending');
+    world.dns.silent.clear();
+    expect(await server.settled(body._id)).toMatchObject({ status: 'valid' });
+    expect(world.acme.asked.filter((one) => one === 'challenge')).toHaveLength(6);
+  });
+
   test('a limit that is over in time', async () => {
     let limited = 0;
     world.acme.faults.answer = (resource) =>
@@ -275,6 +288,24 @@ describe('what does not pass ends the renewal with a code, is told, and leaves t
     }
     expect(world.told.map(({ event_type }) => event_type)).not.toContain('cert_domain_validation_required');
     expect(existsSync(join(folder, 'called'))).toBe(false);
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  test('a DNS hook that fails: what it says is for the log alone, not for callers and channels', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'certstandby-hook-'));
+    const command = join(folder, 'hook');
+    writeFileSync(command, '#!/bin/sh\necho "401 for the token t0ken" >&2\nexit 1\n', { mode: 0o700 });
+    const server = await world.start({ dnsHook: { command, env: {} }, policy: { orderMs: 200 } });
+    const { body } = await server.order();
+    const failed = await server.settled(body._id);
+    expect(failed.issuance_info).toMatchObject({
+      code: 'acme_hook_failed',
+      additional_info: "the DNS hook (add _acme-challenge.shop.example.test) ended with 1; see the server's log",
+    });
+    await eventually(() => world.toldOf('cert_order_failed').length).toBe(1);
+    expect(JSON.stringify([failed, world.told])).not.toContain('t0ken');
+    const said = server.logged.filter(({ event }) => event === 'instance_dns_hook_failed');
+    expect(said[0]?.fields).toMatchObject({ stderr: '401 for the token t0ken' });
     rmSync(folder, { recursive: true, force: true });
   });
 
