@@ -327,6 +327,11 @@ export const errorRegistry = {
       'Do not order it again: a second order gives a second certificate. Look with certstandby instance certificates.',
   },
   instance_order_over: { ...request, status: 409, remedy: 'Look at issuance_info: the order has ended already.' },
+  instance_order_lost: {
+    ...request,
+    status: 409,
+    remedy: 'Nobody works on it any more. Renew it, or order it, again.',
+  },
   instance_reimported: {
     ...request,
     status: 409,

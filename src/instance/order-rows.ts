@@ -81,6 +81,9 @@ const progressSchema = z.object({
   failures: z.number(),
 });
 
+/** The partition of the orders of an instance. */
+export const orderPartition = (instanceCrn: string): string => `instance.1/${instanceCrn}/order`;
+
 /** The orders of one instance that are under way, on the table: they outlive the process, and one process works on each. */
 export function orderRows(context: {
   readonly table: Table;
@@ -89,7 +92,7 @@ export function orderRows(context: {
   readonly instanceCrn: string;
 }) {
   const { table, sealer, runtime, instanceCrn } = context;
-  const partition = `instance.1/${instanceCrn}/order`;
+  const partition = orderPartition(instanceCrn);
   const keyOf = (id: string): Key => ({ partition, sort: id });
   const decode = (row: Row): Order => ({ id: row.sort, ...decodeRow(orderSchema, row) });
   const placeOf = ({ id, order }: Order) => ({ certificate: id, field: 'order', version: order });

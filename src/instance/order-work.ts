@@ -135,7 +135,10 @@ export function orderWork(context: OrderWorkContext) {
   async function stillWaits(order: Order, certificate: CertificateRow): Promise<boolean> {
     const { issuance } = certificate;
     if (issuance?.order === order.order) return issuance.status === 'pending';
-    return (await rows.alter(order.id, (row) => begun(order, row, runtime.now()))) !== undefined;
+    if ((await rows.alter(order.id, (row) => begun(order, row, runtime.now()))) !== undefined) return true;
+    // Its maker may have been a moment faster.
+    const now = await rows.get(order.id);
+    return now?.issuance?.order === order.order && now.issuance.status === 'pending';
   }
 
   /** A failure that may pass is waited for; any other one is what the order has come to. */
