@@ -327,6 +327,16 @@ export const errorRegistry = {
       'Do not order it again: a second order gives a second certificate. Look with certstandby instance certificates.',
   },
   instance_order_over: { ...request, status: 409, remedy: 'Look at issuance_info: the order has ended already.' },
+  instance_order_lost: {
+    ...request,
+    status: 409,
+    remedy: 'Nobody works on it any more. Renew it, or order it, again.',
+  },
+  instance_reimported: {
+    ...request,
+    status: 409,
+    remedy: 'What was reimported stays in force. Renew it again if the authority is to replace it.',
+  },
 
   // Certificate authorities: why an order or a renewal failed. They stand in issuance_info and in cert_order_failed, cert_renew_failed.
   acme_unavailable: {
@@ -373,7 +383,7 @@ export const errorRegistry = {
     retry: true,
     applied: 'unknown',
     remedy:
-      'Run the DNS hook by hand: <hook> add _acme-challenge.<domain> <value>. It must exit with 0 within its time.',
+      'Run the DNS hook by hand: <hook> add _acme-challenge.<domain> <value>. It must exit with 0 within its time. What it said on stderr is in the log of the server (instance_dns_hook_failed).',
   },
   acme_certificate_wrong: {
     ...service,

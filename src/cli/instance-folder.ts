@@ -42,6 +42,7 @@ const settingsSchema = z.strictObject({
       acmeEabKeyId: z.optional(z.string()),
       acmeEabKeyFile: z.optional(z.string()),
       dnsHook: z.optional(z.string()),
+      dnsHookEnv: z.optional(z.array(z.string())),
       dnsServer: z.optional(z.string()),
     }),
   ),
@@ -60,7 +61,7 @@ const settingsFile = 'instances.json';
 /** Days for which daily snapshots are kept, unless the settings say otherwise. */
 const keepDays = 7;
 /** The API key for root keys in Key Protect. */
-export const keyProtectApiKey = 'KEY_PROTECT_API_KEY';
+const keyProtectApiKey = 'KEY_PROTECT_API_KEY';
 
 export interface FolderOptions {
   readonly folder: string;

@@ -6,7 +6,7 @@ import type { Command } from 'commander';
 import type { OrderingOptions } from '../compose.ts';
 import { CodedError } from '../errors.ts';
 import { Secret } from '../secret.ts';
-import { type InstanceSettings, keyProtectApiKey } from './instance-folder.ts';
+import type { InstanceSettings } from './instance-folder.ts';
 import type { Host } from './output.ts';
 
 /** Options of `instance run` about orders; each can stand in `instances.json` too, below `ordering`. */
@@ -17,8 +17,12 @@ export interface OrderingCommandOptions {
   readonly acmeEabKeyId?: string;
   readonly acmeEabKeyFile?: string;
   readonly dnsHook?: string;
+  readonly dnsHookEnv?: readonly string[];
   readonly dnsServer?: string;
 }
+
+/** What every DNS hook gets of the environment. */
+const hookVariables = ['PATH', 'HOME', 'LANG', 'TZ'] as const;
 
 export function withOrderingOptions(command: Command): Command {
   return command
@@ -39,6 +43,10 @@ export function withOrderingOptions(command: Command): Command {
     .option(
       '--dns-hook <program>',
       'publishes the records that prove domains: called with add or remove, the name of the record, and its value (default: whoever answers cert_domain_validation_required)',
+    )
+    .option(
+      '--dns-hook-env <names...>',
+      `variables of the environment that it gets beside ${hookVariables.join(', ')}: its credentials, for example`,
     )
     .option(
       '--dns-server <address>',
@@ -67,6 +75,7 @@ export function orderingOf(
   const eabKeyId = options.acmeEabKeyId ?? kept.acmeEabKeyId;
   const eabKeyFile = path(options.acmeEabKeyFile, kept.acmeEabKeyFile);
   const hook = path(options.dnsHook, kept.dnsHook);
+  const hookNames = options.dnsHookEnv ?? kept.dnsHookEnv ?? [];
   const dnsServer = options.dnsServer ?? kept.dnsServer;
   const others = [contact[0], trust, eabKeyId, eabKeyFile, hook, dnsServer];
   if (directory === undefined && others.some((given) => given !== undefined)) {
@@ -75,6 +84,8 @@ export function orderingOf(
   if ((eabKeyId === undefined) !== (eabKeyFile === undefined)) {
     throw invalid('--acme-eab-key-id and --acme-eab-key-file go together');
   }
+  if (hook === undefined && hookNames.length > 0)
+    throw invalid('there is no --dns-hook that --dns-hook-env counts for');
   if (dnsServer !== undefined) checkServer(dnsServer);
   return {
     ...(directory !== undefined && {
@@ -86,7 +97,7 @@ export function orderingOf(
           eabKeyFile !== undefined && { eab: { keyId: eabKeyId, key: readEabKey(eabKeyFile) } }),
       },
     }),
-    ...(hook !== undefined && { dnsHook: { command: checkedHook(hook), env: hookEnvironment(host) } }),
+    ...(hook !== undefined && { dnsHook: { command: checkedHook(hook), env: hookEnvironment(host, hookNames) } }),
     ...(dnsServer !== undefined && { dnsServer }),
   };
 }
@@ -141,10 +152,15 @@ function readText(path: string): string {
   }
 }
 
-/** The hook gets what this process has, its own credentials for the DNS service among that; not what opens the root key. */
-function hookEnvironment({ env }: Pick<Host, 'env'>): Readonly<Record<string, string | undefined>> {
-  const { [keyProtectApiKey]: _, ...rest } = env;
-  return rest;
+/** The hook gets these, and what is named for it; so nothing that opens a root key or a table, unless that is named. */
+function hookEnvironment(
+  { env }: Pick<Host, 'env'>,
+  named: readonly string[],
+): Readonly<Record<string, string | undefined>> {
+  const missing = named.find((name) => env[name] === undefined);
+  if (missing !== undefined)
+    throw invalid(`the variable ${missing} that the DNS hook is to get (--dns-hook-env) is not set`);
+  return Object.fromEntries([...hookVariables, ...named].map((name) => [name, env[name]]));
 }
 
 function invalid(message: string, cause?: unknown): CodedError {

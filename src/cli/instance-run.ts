@@ -34,7 +34,7 @@ export function instanceRunCommand(host: Host = process): Command {
         '\n  certstandby instance run --acme-directory https://acme-v02.api.letsencrypt.org/directory --dns-hook ./dns-hook' +
         '\n  curl -s http://127.0.0.1:8473/healthz      table, root keys, instances: 200 if all is well, else 503' +
         '\n\nThe options about orders can stand in instances.json of the folder instead: "ordering": { "acmeDirectory": "...",' +
-        '\n"acmeContact": ["..."], "dnsHook": "...", "dnsServer": "..." }.' +
+        '\n"acmeContact": ["..."], "dnsHook": "...", "dnsHookEnv": ["..."], "dnsServer": "..." }.' +
         '\n\nSIGTERM or Ctrl-C stops it: requests under way are finished. A second signal ends it at once.',
     )
     .action((options: RunOptions) => run(options, host));

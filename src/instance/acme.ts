@@ -120,6 +120,9 @@ export function acmeAuthority(options: AcmeOptions): Authority {
             key,
           );
           await client.finalizeOrder(await orderAt(client, url), csr);
+        } catch (thrown) {
+          // One of its servers is behind another, or a request whose answer was lost has finalized it.
+          if (!isNotReady(thrown)) throw thrown;
         } finally {
           key.fill(0);
         }
@@ -179,6 +182,11 @@ function failureIn(authorizations: readonly acme.Authorization[]): CodedError | 
 /** RFC 8555 does not say how an order is forgotten; servers answer 404. */
 function isGone(thrown: unknown): thrown is CodedError {
   return thrown instanceof CodedError && thrown.code === 'acme_refused' && thrown.fields.status === 404;
+}
+
+/** RFC 8555 section 7.4: the order is in another state. */
+function isNotReady(thrown: unknown): boolean {
+  return thrown instanceof CodedError && thrown.code === 'acme_refused' && thrown.fields.type === 'orderNotReady';
 }
 
 /** What is not coded yet was thrown by the library about an answer that makes no sense to it. */

@@ -18,7 +18,7 @@ export interface Authority {
   look(order: string): Promise<OrderStanding>;
   /** Says that the record of a challenge is published. */
   answer(challenge: string): Promise<void>;
-  /** Asks for the certificate of an order that is ready, for this key (PKCS#8, PEM). */
+  /** Asks for the certificate of an order that is ready, for this key (PKCS#8, PEM). That it is not (any more) is no failure: a look tells. */
   finalize(order: string, domains: readonly string[], privateKey: Secret): Promise<void>;
   /** The certificate of an order that was issued, and its chain: PEM, the leaf first. */
   download(order: string): Promise<string>;
@@ -39,7 +39,7 @@ export type OrderStanding =
 /** A proof by dns-01 (RFC 8555 section 8.4): a TXT record of this value under `_acme-challenge.<domain>`. */
 export interface Challenge {
   readonly url: string;
-  /** Without the asterisk of a wildcard. */
+  /** Without the asterisk of a wildcard. As the authority says it: unchecked. */
   readonly domain: string;
   readonly value: string;
 }

@@ -45,7 +45,7 @@ export interface OrderedFields {
   readonly autoRenew?: boolean | undefined;
   /** Whether the last renewal made a new key. */
   readonly rotateKeys?: boolean | undefined;
-  /** The authority that issued what is in force. */
+  /** The authority that issued what is in force; `reimportedAuthority` for what was reimported since. */
   readonly authority?: string | undefined;
   /** Whether somebody has downloaded what is in force. */
   readonly downloaded?: boolean | undefined;
@@ -55,6 +55,9 @@ export interface OrderedFields {
   /** Automatic renewals that failed in a row, and when the next one may be. */
   readonly renewal?: { readonly failures: number; readonly retryAt: number } | undefined;
 }
+
+/** Stands for the authority of an ordered certificate that was reimported: nobody here knows who issued that. */
+export const reimportedAuthority = 'reimported';
 
 /** One certificate of the instance, without its content. */
 export interface CertificateRow extends KeptFacts, OrderedFields {

@@ -2,7 +2,7 @@ import type { CertificateContent } from '../certificate/certificate.ts';
 import { factsOf } from '../certificate/facts.ts';
 import { expiryProblem, keyProblem } from '../certificate/judgement.ts';
 import { parseContent } from '../certificate/pem.ts';
-import { CodedError } from '../errors.ts';
+import { CodedError, type ErrorCode } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { Secret } from '../secret.ts';
 import { type CertificatePage, listCertificates } from './certificate-listing.ts';
@@ -13,6 +13,8 @@ import {
   type Issuance,
   isIssued,
   type KeptFacts,
+  type OrderedFields,
+  reimportedAuthority,
 } from './certificate-row.ts';
 import type { CertificateRows } from './certificate-rows.ts';
 import { certificateCrn } from './crn.ts';
@@ -66,8 +68,10 @@ export function certificates(context: {
   rows: CertificateRows;
   now: () => number;
   announce: Announce;
+  /** Whether an authority issues here that clients may trust. */
+  renewsForReal: boolean;
 }) {
-  const { instance, rows, now, announce } = context;
+  const { instance, rows, now, announce, renewsForReal } = context;
 
   function objectFor(row: CertificateRow): CertificateObject {
     return {
@@ -124,14 +128,18 @@ export function certificates(context: {
       return objectFor(row);
     },
 
-    /** Body: `{content, priv_key?, intermediate?}`. What the body leaves out, the certificate no longer has. */
+    /**
+     * Body: `{content, priv_key?, intermediate?}`. What the body leaves out, the certificate no longer has. It ends a renewal that is under
+     * way: whoever reimports wants this in force, perhaps because the key before it is in wrong hands.
+     */
     async reimport(id: string, body: unknown): Promise<CertificateObject> {
       const { pem, facts } = accept(objectOf(body), now());
       const judge = (row: CertificateRow) => requireSameDomains(row.domains, facts.domains);
       const current = await found(rows.get(id), id);
       judge(current);
       await instance.rates.reimport(id);
-      const change = announce('cert_reimported', (along) => rows.replaceContent(id, facts, pem, judge, along));
+      const further = (row: CertificateRow) => reimported(row, renewsForReal);
+      const change = announce('cert_reimported', (along) => rows.replaceContent(id, facts, pem, judge, along, further));
       return objectFor(await found(change, id));
     },
 
@@ -259,6 +267,20 @@ export function keptFacts(content: CertificateContent): KeptFacts {
     expiresOn: notAfter,
     algorithm: signatureAlgorithm,
     keyAlgorithm,
+  };
+}
+
+/** What a reimport changes of an ordered certificate beside its content. */
+function reimported({ imported, issuance }: CertificateRow, renewsForReal: boolean): OrderedFields {
+  if (imported !== false) return {};
+  const info = 'it was reimported while this was under way, and what was reimported stays';
+  return {
+    authority: reimportedAuthority,
+    // It may be one that clients trust.
+    ...(!renewsForReal && { autoRenew: false }),
+    ...(issuance?.status === 'pending' && {
+      issuance: { ...issuance, status: 'failed', code: 'instance_reimported' satisfies ErrorCode, info },
+    }),
   };
 }
 

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { CodedError } from '../errors.ts';
+import type { Log } from '../log.ts';
 
 /** A command that whoever runs the instance has given to change records in DNS. */
 export interface DnsHookOptions {
@@ -15,17 +16,18 @@ export interface DnsHookOptions {
 /**
  * Runs `<command> add|remove <record name> <value>`. `add` must leave other values under the same name alone: a domain and its wildcard
  * have theirs there at the same time. Resolves when it has exited with 0; throws `acme_hook_failed` when it did not, or was not done in
- * its time: it is killed then, with whatever it has started.
+ * its time: it is killed then, with whatever it has started. What it said on stderr then goes into the log and nowhere else: the message
+ * of the error gets to callers of the API and to channels, and who knows what a program says there.
  */
 export type DnsHook = (action: 'add' | 'remove', name: string, value: string, signal?: AbortSignal) => Promise<void>;
 
 const defaultTimeoutMs = 120_000;
-/** The end of what it says on stderr, which is kept for the message. */
-const errorCharacters = 300;
+/** The end of what it says on stderr, which is kept for the log. */
+const errorCharacters = 1_000;
 
-export function dnsHook({ command, env, timeoutMs = defaultTimeoutMs }: DnsHookOptions): DnsHook {
+export function dnsHook({ command, env, timeoutMs = defaultTimeoutMs }: DnsHookOptions, log: Log): DnsHook {
   return async (action, name, value, signal) => {
-    const what = `${command} ${action} ${name}`;
+    const what = `the DNS hook (${action} ${name})`;
     // In a group of its own: what it has started must not outlive it.
     const child = spawn(command, [action, name, value], {
       env: env as NodeJS.ProcessEnv,
@@ -46,10 +48,13 @@ export function dnsHook({ command, env, timeoutMs = defaultTimeoutMs }: DnsHookO
     try {
       const [code, by] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
       if (signal?.aborted === true) throw failed(`${what} was stopped`);
-      if (ending.aborted) throw failed(`${what} was not done in ${timeoutMs / 1000} s`);
-      if (code !== 0) throw failed(`${what} ended with ${code ?? by}${lastWords(said)}`);
+      if (ending.aborted) throw failed(`${what} was not done in ${timeoutMs / 1000} s; see the server's log`);
+      if (code !== 0) throw failed(`${what} ended with ${code ?? by}; see the server's log`);
     } catch (thrown) {
-      if (thrown instanceof CodedError) throw thrown;
+      if (thrown instanceof CodedError) {
+        log('warn', 'instance_dns_hook_failed', { command, message: thrown.message, stderr: lastWords(said) });
+        throw thrown;
+      }
       throw failed(`${what} cannot be run (${(thrown as NodeJS.ErrnoException).code})`, thrown);
     } finally {
       ending.removeEventListener('abort', kill);
@@ -68,8 +73,7 @@ function killGroup(pid: number | undefined): void {
 }
 
 function lastWords(said: string): string {
-  const line = said.replace(/\p{C}+/gu, ' ').trim();
-  return line === '' ? '' : `: ${line}`;
+  return said.replace(/\p{C}+/gu, ' ').trim();
 }
 
 function failed(message: string, cause?: unknown): CodedError {

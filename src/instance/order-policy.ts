@@ -4,6 +4,8 @@ export interface OrderPolicy {
   readonly orderMs: number;
   /** How long the record of a challenge may take to appear in DNS. */
   readonly challengeMs: number;
+  /** How long DNS is asked in one go, for all records of an order side by side. */
+  readonly lookupMs: number;
   /** The pause between two looks at something that somebody else is at work on. */
   readonly lookMs: number;
   /** The first wait after a failure is up to this, each further one up to twice as long as the one before. */
@@ -18,10 +20,13 @@ export interface OrderPolicy {
 export const defaultOrderPolicy: OrderPolicy = {
   orderMs: 20 * 60_000,
   challengeMs: 10 * 60_000,
+  lookupMs: 30_000,
   lookMs: 2_000,
   firstWaitMs: 2_000,
   longestWaitMs: 60_000,
-  // More than one run of the DNS hook and one request to the authority, which are the longest things between two words.
+  // More than the longest things between two words: one run of the DNS hook, or DNS asked once, and before it a look at the order, which
+  // takes some requests to the authority. If those are all as slow as they may be, another process may take the order; the first one then
+  // stops at its next word.
   leaseMs: 3 * 60_000,
   retryRenewalMs: 60 * 60_000,
 };

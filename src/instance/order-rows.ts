@@ -31,6 +31,8 @@ export interface OrderProgress {
   readonly url?: string | undefined;
   /** PKCS#8, PEM. */
   readonly privateKey?: Secret | undefined;
+  /** Whether the certificate was asked for. */
+  readonly finalized?: boolean | undefined;
   readonly challenges: readonly PublishedChallenge[];
   /** Attempts in a row that failed. */
   readonly failures: number;
@@ -43,6 +45,8 @@ export interface PublishedChallenge {
   readonly value: string;
   readonly publishedAt: number;
   readonly by: 'hook' | 'channel';
+  /** Whether it was found in DNS. */
+  readonly seen?: boolean | undefined;
   /** Whether the authority was told. */
   readonly answered: boolean;
 }
@@ -62,6 +66,7 @@ const orderSchema = z.object({
 const progressSchema = z.object({
   url: z.optional(z.string()),
   privateKey: z.optional(z.string()),
+  finalized: z.optional(z.boolean()),
   challenges: z.array(
     z.object({
       url: z.string(),
@@ -69,11 +74,15 @@ const progressSchema = z.object({
       value: z.string(),
       publishedAt: z.number(),
       by: z.enum(['hook', 'channel']),
+      seen: z.optional(z.boolean()),
       answered: z.boolean(),
     }),
   ),
   failures: z.number(),
 });
+
+/** The partition of the orders of an instance. */
+export const orderPartition = (instanceCrn: string): string => `instance.1/${instanceCrn}/order`;
 
 /** The orders of one instance that are under way, on the table: they outlive the process, and one process works on each. */
 export function orderRows(context: {
@@ -83,7 +92,7 @@ export function orderRows(context: {
   readonly instanceCrn: string;
 }) {
   const { table, sealer, runtime, instanceCrn } = context;
-  const partition = `instance.1/${instanceCrn}/order`;
+  const partition = orderPartition(instanceCrn);
   const keyOf = (id: string): Key => ({ partition, sort: id });
   const decode = (row: Row): Order => ({ id: row.sort, ...decodeRow(orderSchema, row) });
   const placeOf = ({ id, order }: Order) => ({ certificate: id, field: 'order', version: order });

@@ -1,4 +1,5 @@
 import { createPrivateKey } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { contentProblem } from '../certificate/judgement.ts';
 import { parseContent } from '../certificate/pem.ts';
 import { asCodedError, CodedError } from '../errors.ts';
@@ -6,7 +7,7 @@ import { errorFields, type Log } from '../log.ts';
 import type { Runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
 import type { Authority, Challenge } from './authority.ts';
-import { type ContentPem, checkContentSize, isIssued, type KeptFacts } from './certificate-row.ts';
+import { type ContentPem, checkContentSize, isIssued, type KeptFacts, reimportedAuthority } from './certificate-row.ts';
 import type { CertificateRows } from './certificate-rows.ts';
 import { keptFacts } from './certificates.ts';
 import type { ChallengeLookup } from './challenge-lookup.ts';
@@ -76,33 +77,52 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
     return deliveries.publishValidation(type, item, { domain, txt_record_name: recordLabel, txt_record_val: value });
   }
 
-  /** The next thing to do about the challenges of an order: publish one, answer one that is found in DNS, or wait. */
+  /** The next thing to do about the challenges of an order: publish one, answer one that was found in DNS, look for those that were not, or wait. */
   async function prove(order: Order, progress: OrderProgress, open: readonly Challenge[]): Promise<Step> {
+    requireOrdered(order, open);
     const known = new Map(progress.challenges.map((challenge) => [challenge.url, challenge]));
     const next = open.find(({ url }) => !known.has(url));
     if (next !== undefined) {
       const published = await publish(order, next);
       return { advance: { ...progress, failures: 0, challenges: [...progress.challenges, published] } };
     }
-    for (const { url } of open) {
-      const challenge = known.get(url);
-      if (challenge === undefined || challenge.answered) continue;
-      const { domain, value, publishedAt } = challenge;
-      if (await lookup(recordName(domain), value)) {
-        await authority.answer(url);
-        const answered = { ...challenge, answered: true };
-        const challenges = progress.challenges.map((one) => (one.url === url ? answered : one));
-        return { advance: { ...progress, failures: 0, challenges } };
-      }
-      if (runtime.now() - publishedAt > policy.challengeMs) {
-        throw new CodedError(
-          'acme_challenge_unpublished',
-          `the TXT record ${recordName(domain)} was not found in DNS within ${policy.challengeMs / 1000} s`,
-          { fields: { domain } },
-        );
-      }
+    const waiting = open.flatMap(({ url }) => known.get(url) ?? []).filter(({ answered }) => !answered);
+    const advanceOf = (urls: ReadonlySet<string>, change: Partial<PublishedChallenge>): Step => ({
+      advance: {
+        ...progress,
+        failures: 0,
+        challenges: progress.challenges.map((one) => (urls.has(one.url) ? { ...one, ...change } : one)),
+      },
+    });
+    const found = waiting.find(({ seen }) => seen === true);
+    if (found !== undefined) {
+      await authority.answer(found.url);
+      return advanceOf(new Set([found.url]), { answered: true });
+    }
+    const seen = await seenOf(waiting);
+    if (seen.size > 0) return advanceOf(seen, { seen: true });
+    const late = waiting.find(({ publishedAt }) => runtime.now() - publishedAt > policy.challengeMs);
+    if (late !== undefined) {
+      const { domain } = late;
+      throw new CodedError(
+        'acme_challenge_unpublished',
+        `the TXT record ${recordName(domain)} was not found in DNS within ${policy.challengeMs / 1000} s`,
+        { fields: { domain } },
+      );
     }
     return { waitMs: policy.lookMs };
+  }
+
+  /** Addresses of the challenges whose record stands in DNS now: looked for side by side, so that no silent server holds up the others. */
+  async function seenOf(challenges: readonly PublishedChallenge[]): Promise<ReadonlySet<string>> {
+    const ending = AbortSignal.any([signal, AbortSignal.timeout(policy.lookupMs)]);
+    setMaxListeners(0, ending);
+    const found = await Promise.all(
+      challenges.map(async ({ url, domain, value }) =>
+        (await lookup(recordName(domain), value, ending)) ? [url] : [],
+      ),
+    );
+    return new Set(found.flat());
   }
 
   /** The key that is to be certified: the one in force if it stays, else a new one, kept before the authority learns of it. */
@@ -134,7 +154,10 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
           return prove(order, progress, standing.challenges);
         case 'ready':
           await authority.finalize(url, order.domains, privateKey);
-          return { waitMs: 0 };
+          // One look at once; an authority that stays ready is asked again after a pause, until the order is overdue.
+          return progress.finalized === true
+            ? { waitMs: policy.lookMs }
+            : { advance: { ...progress, failures: 0, finalized: true } };
         case 'working':
           return { waitMs: policy.lookMs };
         case 'issued':
@@ -143,7 +166,7 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
           throw standing.error;
         case 'gone': {
           // What was published for it proves nothing any more, and is taken back at the end, as everything.
-          const { url: _, ...rest } = progress;
+          const { url: _, finalized: __, ...rest } = progress;
           return { advance: rest, waitMs: policy.lookMs };
         }
       }
@@ -152,12 +175,16 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
     withdraw,
   };
 
-  /** What an authority issued that clients trust is not replaced by what none trusts, because a setting is missing. */
+  /**
+   * What an authority issued that clients trust, or somebody reimported, which they may trust too, is not replaced by what none trusts,
+   * because a setting is missing.
+   */
   async function requireSameKind(order: Order): Promise<void> {
     if (authority.id !== developmentAuthorityId) return;
     const { authority: before = developmentAuthorityId } = (await rows.get(order.id)) ?? {};
     if (before === developmentAuthorityId) return;
-    const message = `certificate ${order.id} was issued by ${before}, and no ACME directory is configured here now`;
+    const came = before === reimportedAuthority ? 'reimported' : `issued by ${before}`;
+    const message = `certificate ${order.id} was ${came}, and no ACME directory is configured here now`;
     throw new CodedError('instance_not_configured', message);
   }
 
@@ -206,6 +233,15 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
 }
 
 export type OrderSteps = ReturnType<typeof orderSteps>;
+
+/** What the authority calls a domain goes into the hook of whoever runs the instance, so it must be one that was ordered, to the letter. */
+function requireOrdered(order: Order, challenges: readonly Challenge[]): void {
+  const ordered = new Set(order.domains.map((domain) => domain.replace(/^\*\./, '')));
+  const other = challenges.find(({ domain }) => !ordered.has(domain));
+  if (other === undefined) return;
+  const asked = JSON.stringify(other.domain).slice(0, 100);
+  throw new CodedError('acme_refused', `the authority wants a proof for ${asked}, which was not ordered`);
+}
 
 function requireDomains(ordered: readonly string[], issued: readonly string[]): void {
   const is = new Set(issued.map((domain) => domain.toLowerCase()));

@@ -105,7 +105,7 @@ export function orderWork(context: OrderWorkContext) {
         if (advance !== undefined) now = { order: await save(now.order, advance), progress: advance };
         if (waitMs === undefined) continue;
         // Only what would have to wait is overdue: what the authority has finished while nobody was here is taken.
-        if (waitMs > 0 && runtime.now() - order.startedAt > policy.orderMs) {
+        if (runtime.now() - order.startedAt > policy.orderMs) {
           throw new CodedError('acme_overdue', `the order was not done after ${policy.orderMs / 60_000} minutes`);
         }
         return { order: now.order, waitMs };
@@ -135,7 +135,10 @@ export function orderWork(context: OrderWorkContext) {
   async function stillWaits(order: Order, certificate: CertificateRow): Promise<boolean> {
     const { issuance } = certificate;
     if (issuance?.order === order.order) return issuance.status === 'pending';
-    return (await rows.alter(order.id, (row) => begun(order, row, runtime.now()))) !== undefined;
+    if ((await rows.alter(order.id, (row) => begun(order, row, runtime.now()))) !== undefined) return true;
+    // Its maker may have been a moment faster.
+    const now = await rows.get(order.id);
+    return now?.issuance?.order === order.order && now.issuance.status === 'pending';
   }
 
   /** A failure that may pass is waited for; any other one is what the order has come to. */

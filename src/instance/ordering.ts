@@ -59,7 +59,7 @@ export function ordering(
   const { instance, rows, table, sealer, runtime, log, deliveries, options } = context;
   const its = { table, sealer, runtime, instanceCrn: instance.crn };
   const under = orderRows(its);
-  const hook = options.dnsHook && dnsHook(options.dnsHook);
+  const hook = options.dnsHook && dnsHook(options.dnsHook, log);
   const asked: Orders = orders({
     ...{ instance, rows, orderRows: under, table, runtime, hasHook: hook !== undefined },
     work: (order) => work.start(order),

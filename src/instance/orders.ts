@@ -1,4 +1,4 @@
-import { CodedError } from '../errors.ts';
+import { CodedError, type ErrorCode } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Table } from '../table/table.ts';
 import { type CertificateRow, type Issuance, isIssued } from './certificate-row.ts';
@@ -29,10 +29,12 @@ function isDue(row: CertificateRow, nowMs: number): boolean {
 }
 
 /**
- * What the row of a certificate says once its order has begun, or undefined if it is not to be begun any more: an automatic
- * renewal that somebody else has made meanwhile.
+ * What the row of a certificate says once its order has begun, or undefined if it is not to be begun any more: it has been already, or
+ * is an automatic renewal that somebody else has made meanwhile.
  */
 export function begun(order: Order, row: CertificateRow, nowMs: number): FurtherFields | undefined {
+  // Whoever took it over from a maker that was held up has begun it already, and perhaps ended it.
+  if (row.issuance?.order === order.order) return undefined;
   if (order.auto && !isDue(row, nowMs)) return undefined;
   return { issuance: pending(order), rotateKeys: order.rotateKeys };
 }
@@ -109,9 +111,30 @@ export function orders(context: {
       await runtime.wait(endingMs);
     }
     const after = await rows.alter(row.id, (now) => begun(order, now, runtime.now()));
-    if (after === undefined) await under.remove(order);
-    else await handOver(order);
-    return after;
+    if (after !== undefined) {
+      await handOver(order);
+      return after;
+    }
+    const now = await rows.get(row.id);
+    if (now?.issuance?.order === order.order) return now;
+    await under.remove(order);
+    return undefined;
+  }
+
+  /**
+   * The certificate as it is; if it waits for an order that nobody knows of, that has failed. Such a one comes from a snapshot that
+   * missed it, or had a maker that was held up for so long that a sweep dropped it.
+   */
+  async function withoutLost(row: CertificateRow): Promise<CertificateRow> {
+    const { id, issuance } = row;
+    if (issuance?.status !== 'pending' || runtime.now() - issuance.orderedOn <= makingMs) return row;
+    if ((await under.get(id)) !== undefined) return row;
+    const info = 'nothing is known any more of this order, so nobody works on it';
+    const failed = { ...issuance, status: 'failed', code: 'instance_order_lost' satisfies ErrorCode, info } as const;
+    const isStill = (now: CertificateRow) =>
+      now.issuance?.order === issuance.order && now.issuance.status === 'pending';
+    const after = await rows.alter(id, (now) => (isStill(now) ? { issuance: failed } : undefined));
+    return after ?? (await rows.get(id)) ?? row;
   }
 
   return {
@@ -127,26 +150,24 @@ export function orders(context: {
       const order = newOrder({ id, kind: 'order', auto: false, rotateKeys: false, domains: request.domains });
       // First: whoever finds it without a certificate drops it, and a certificate without it would wait for ever.
       await under.put(order);
-      try {
-        const row = await rows.reserve(
-          { id, ...request, imported: false, rotateKeys: false, downloaded: false, issuance: pending(order) },
-          instance.limits.certificates,
-        );
-        await handOver(order);
-        return row;
-      } catch (error) {
+      const entry = { ...request, imported: false, rotateKeys: false, downloaded: false, issuance: pending(order) };
+      const row = await rows.reserve({ id, ...entry }, instance.limits.certificates).catch(async (error: unknown) => {
         if (error instanceof CodedError && error.entry.applied === 'no') {
           await under.remove(order);
           await domains.release(request.domains, id);
         }
         throw error;
-      }
+      });
+      // Where that took so long that a sweep has dropped it, it is there again.
+      await under.put(order);
+      await handOver(order);
+      return row;
     },
 
     /** Body: `{rotate_keys}`, false if absent. */
     async renew(id: string, body: unknown): Promise<CertificateRow> {
       const rotateKeys = optionalBoolean(objectOf(body), 'rotate_keys') ?? false;
-      const row = await ordered(id);
+      const row = await withoutLost(await ordered(id));
       if (row.issuance?.status === 'pending') throw running(id);
       await instance.rates.order('renewal');
       await domains.count('renewals', row.domains, id);
@@ -169,7 +190,8 @@ export function orders(context: {
     },
 
     /** Begins a renewal that is due by itself, if it still is, with the key that the last one had: the same, or a new one. True if it did. */
-    async renewByItself(row: CertificateRow): Promise<boolean> {
+    async renewByItself(found: CertificateRow): Promise<boolean> {
+      const row = found.autoRenew === true ? await withoutLost(found) : found;
       if (!isDue(row, runtime.now())) return false;
       try {
         return (await renew(row, { auto: true, rotateKeys: row.rotateKeys ?? false })) !== undefined;

@@ -271,7 +271,10 @@ async function openRoom(options: InstanceOptions, sealer: Sealer, context: Serve
     instance,
     orders: itsOrdering.orders,
     ordering: itsOrdering,
-    certificates: certificates({ instance, rows, now: runtime.now, announce }),
+    certificates: certificates({
+      ...{ instance, rows, now: runtime.now, announce },
+      renewsForReal: context.ordering?.acme !== undefined,
+    }),
     channels: itsChannels,
     deliveries,
     deadLetters: deadLetters({ rows: notifications, channels: itsChannels, deliveries, now: runtime.now }),

@@ -5,6 +5,7 @@ import type { FrozenTable, Row, Table } from '../table/table.ts';
 import { certificateKeys } from './certificate-keys.ts';
 import { type CertificateRow, decodeCertificate, isIssued } from './certificate-row.ts';
 import { keptPartitions, rowsIn } from './instance-rows.ts';
+import { orderPartition } from './order-rows.ts';
 import { instanceKey } from './registry.ts';
 import { formatted } from './row-format.ts';
 import type { Sealer } from './sealer.ts';
@@ -69,8 +70,9 @@ export async function takeSnapshot(context: {
       throw new CodedError('instance_not_found', `there is no instance ${instanceCrn} here`);
     }
     await put(registered);
-    // Orders before certificates: one that ends meanwhile is done a second time, and none is forgotten.
     for (const partition of keptPartitions(instanceCrn)) {
+      // Each order is written with its certificate, so that the two belong together.
+      if (partition === orderPartition(instanceCrn)) continue;
       for await (const row of rowsIn(reader, partition, signal)) await put(row);
     }
     const keys = certificateKeys(instanceCrn);
@@ -121,7 +123,10 @@ export async function takeSnapshot(context: {
   return { ...header, path, ...totals, broken };
 }
 
-/** A certificate as of one moment: its row, its contents, its place in the index. Nothing if it is not there. */
+/**
+ * A certificate as of one moment: its row, its contents, its place in the index, and the order that it waits for. Nothing if it is not
+ * there.
+ */
 async function certificateRowsOf(reader: Reader, instanceCrn: string, id: string): Promise<readonly Row[]> {
   const keys = certificateKeys(instanceCrn);
   // A content is never changed, so row and contents belong together if all are there; two reimports in between remove one.
@@ -132,15 +137,22 @@ async function certificateRowsOf(reader: Reader, instanceCrn: string, id: string
     const contents = await Promise.all(contentsOf(certificate).map((content) => reader.get(keys.content(id, content))));
     const there = contents.filter((content) => content !== undefined);
     if (there.length < contents.length) continue;
-    const { expiresOn, content, version } = certificate;
+    const { imported, issuance, expiresOn, content, version } = certificate;
+    const order = imported === false ? await reader.get(orderKey(instanceCrn, id)) : undefined;
+    // An order ends after the row of its certificate says so. One that stays away is lost, and whoever renews the certificate sees that.
+    const belongs = issuance?.status !== 'pending' || order?.order === issuance.order;
+    if (!belongs && attempt < attempts - 1) continue;
     const entry = { id, expiresOn, content };
     const kept = await reader.get(keys.entry(entry));
     // It is written before the certificate, and is removed only when that has moved on.
     const preparedAt = typeof kept?.preparedAt === 'number' ? kept.preparedAt : certificate.lastModified;
-    return [...there, { ...formatted({ ...entry, version, preparedAt }), ...keys.entry(entry) }, row];
+    const indexed = { ...formatted({ ...entry, version, preparedAt }), ...keys.entry(entry) };
+    return [...(order === undefined ? [] : [order]), ...there, indexed, row];
   }
   throw new CodedError('instance_content_unreadable', `the content of certificate ${id} is not where its row says`);
 }
+
+const orderKey = (instanceCrn: string, id: string) => ({ partition: orderPartition(instanceCrn), sort: id });
 
 /** One certificate that cannot be understood must not keep the others from being saved. */
 function isBroken(thrown: unknown): boolean {
@@ -148,12 +160,12 @@ function isBroken(thrown: unknown): boolean {
   return code === 'table_row_unreadable' || code === 'instance_content_unreadable';
 }
 
-/** The row of a certificate and every content of it, whatever they are. */
+/** The row of a certificate, every content of it and its order, whatever they are. */
 async function asTheyAre(reader: Reader, instanceCrn: string, id: string): Promise<readonly Row[]> {
   const keys = certificateKeys(instanceCrn);
   const contents = await reader.query({ partition: keys.partition('content'), beginsWith: `${id}/`, limit: 100 });
-  const row = await reader.get(keys.certificate(id));
-  return [...contents.rows, ...(row === undefined ? [] : [row])];
+  const others = await Promise.all([reader.get(orderKey(instanceCrn, id)), reader.get(keys.certificate(id))]);
+  return [...contents.rows, ...others.filter((row) => row !== undefined)];
 }
 
 function contentsOf(certificate: CertificateRow): readonly string[] {

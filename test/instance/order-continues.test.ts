@@ -193,6 +193,86 @@ describe('an order goes on', () => {
   });
 });
 
+describe('an order that is lost', () => {
+  /** The certificate waits for an order that nobody knows of, as after the restore of a snapshot that missed it. */
+  async function lose(sort: string | undefined, orderedOn: number): Promise<void> {
+    const issuance = { order: 'lost', status: 'pending', code: '', info: '', auto: true, orderedOn };
+    const key = { partition: `instance.1/${instanceCrn}/certificate`, sort: String(sort) };
+    await world.table.update(key, { set: { issuance }, add: { version: 1 } });
+  }
+
+  test('has failed: the certificate can be renewed; but not while it may still be written', async () => {
+    const server = await world.start();
+    const { body } = await server.order();
+    await server.settled(body._id);
+    await eventually(() => world.rowsOf('order')).toEqual([]);
+    const [row] = await world.rowsOf('certificate');
+    await lose(row?.sort, Date.now());
+    expect((await server.renew(body._id)).body).toMatchObject({ code: 'instance_order_running' });
+    await lose(row?.sort, Date.now() - 61_000);
+    expect((await server.renew(body._id)).status).toBe(200);
+    expect(await server.settled(body._id)).toMatchObject({ has_previous: true, issuance_info: { status: 'valid' } });
+  });
+
+  test('does not keep the certificate from being renewed by itself', async () => {
+    const { runtime, move } = movable();
+    const server = await world.start({}, { runtime });
+    const { body } = await server.order({ auto_renew_enabled: true });
+    await server.settled(body._id);
+    const [row] = await world.rowsOf('certificate');
+    await lose(row?.sort, Date.now());
+    move(60 * dayMs);
+    await eventually(() => world.toldOf('cert_renewed').length).toBe(1);
+    expect(await server.settled(body._id)).toMatchObject({ has_previous: true, issuance_info: { status: 'valid' } });
+  });
+
+  test('while its certificate was written, for a minute and more, is there again', async () => {
+    const { runtime, move } = movable();
+    const { table } = world;
+    const slow: typeof table = {
+      ...table,
+      async putIfAbsent(key, fields) {
+        if (key.partition.endsWith('/certificate')) {
+          move(61_000);
+          await eventually(() => world.rowsOf('order')).toEqual([]);
+        }
+        return table.putIfAbsent(key, fields);
+      },
+    };
+    const server = await world.start({}, { runtime, table: slow });
+    const { body } = await server.order();
+    expect(await server.settled(body._id)).toMatchObject({ status: 'valid' });
+  });
+
+  test('is not one that others have ended before its maker got on: it has been renewed once', async () => {
+    const { runtime, move } = movable();
+    const { table } = world;
+    let held = false;
+    const slow: typeof table = {
+      ...table,
+      async update(key, change, condition) {
+        const { issuance } = (change.set ?? {}) as { issuance?: { status: string } };
+        if (world.toldOf('cert_issued').length > 0 && !held && issuance?.status === 'pending') {
+          held = true;
+          move(61_000);
+          await eventually(() => world.toldOf('cert_renewed').length).toBe(1);
+          await eventually(() => world.rowsOf('order')).toEqual([]);
+        }
+        return table.update(key, change, condition);
+      },
+    };
+    const server = await world.start({}, { runtime, table: slow });
+    const { body } = await server.order();
+    await server.settled(body._id);
+    await eventually(() => world.toldOf('cert_issued').length).toBe(1);
+    expect((await server.renew(body._id)).status).toBe(200);
+    expect(held).toBe(true);
+    expect(await server.settled(body._id)).toMatchObject({ issuance_info: { status: 'valid' } });
+    await eventually(() => world.rowsOf('order')).toEqual([]);
+    expect(world.acme.issued()).toBe(2);
+  });
+});
+
 describe('upkeep', () => {
   test('an order under way is nothing that does not open; its account key is sealed anew, and still opens', async () => {
     world.world.publishes = false;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Instances, openInstances } from '../../src/compose.ts';
 import { certificateRows } from '../../src/instance/certificate-rows.ts';
+import { type Order, orderRows } from '../../src/instance/order-rows.ts';
 import { instanceRegistry } from '../../src/instance/registry.ts';
 import type { InstanceServer } from '../../src/instance/server.ts';
 import { takeSnapshot } from '../../src/instance/snapshot.ts';
@@ -200,6 +201,7 @@ async function bare(table: Table = memoryTable()) {
     table,
     registry,
     rows,
+    orderRows: orderRows({ table, sealer, runtime, instanceCrn }),
     path,
     keyringOver,
     add: (name: string, content = 'pem') =>
@@ -374,6 +376,68 @@ describe('each certificate is whole', () => {
     await restore(into);
     expect((await rowsOn(into).read(id))?.pem.content).toBe('6');
     expect((await rowsOn(into).readPrevious(id))?.pem?.content).toBe('5');
+  });
+});
+
+describe('an order under way is in the snapshot together with its certificate', () => {
+  const orderOf = (id: string, order: string): Order => ({
+    ...{ id, order, kind: 'renewal', auto: false, rotateKeys: false, domains: ['a'] },
+    ...{ startedAt: 1, holder: 'h', wakeAt: 1 },
+  });
+  const issuance = (order: string, status: 'pending' | 'valid') =>
+    ({ order, status, code: '', info: '', auto: false, orderedOn: 1 }) as const;
+  /** What the restored table has: orders, and how the certificate says its own goes. */
+  const restored = async (into: Table, certificate: string) => ({
+    orders: (await into.query({ partition: `instance.1/${instanceCrn}/order`, limit: 10 })).rows.map(
+      (row) => row.order,
+    ),
+    issuance: (await into.get({ partition: `instance.1/${instanceCrn}/certificate`, sort: certificate }))?.issuance,
+  });
+
+  test.each<[string, string, string[]]>([
+    ['begun while others were read', 'begins', ['new']],
+    ['that follows another one meanwhile', 'follows', ['new']],
+    ['that ends meanwhile', 'ends', []],
+    ['that is lost: it is written as it is', 'lost', []],
+  ])('one %s', async (_, what, orders) => {
+    const { table, rows, orderRows: under, add, snapshot, restore } = await bare();
+    const { id } = await add('shop');
+    await rows.alter(id, () => ({
+      imported: false,
+      issuance: issuance('old', what === 'begins' ? 'valid' : 'pending'),
+    }));
+    if (what === 'follows' || what === 'ends') await under.put(orderOf(id, 'old'));
+    let done = false;
+    const meddle = async () => {
+      if (done || what === 'lost') return;
+      done = true;
+      await under.remove(orderOf(id, 'old'));
+      if (what === 'ends') await rows.alter(id, () => ({ issuance: issuance('old', 'valid') }));
+      else {
+        await under.put(orderOf(id, 'new'));
+        await rows.alter(id, () => ({ issuance: issuance('new', 'pending') }));
+      }
+    };
+    // Before the certificates are listed, or after the certificate was read.
+    const meddled: Table = {
+      ...table,
+      async query(request) {
+        if (what === 'begins' && request.partition.endsWith('/certificate')) await meddle();
+        return table.query(request);
+      },
+      async get(key) {
+        const row = await table.get(key);
+        if (what !== 'begins' && key.partition.endsWith('/certificate')) await meddle();
+        return row;
+      },
+    };
+    await snapshot({ table: meddled });
+    const into = memoryTable();
+    await restore(into);
+    const found = await restored(into, id);
+    expect(found.orders).toEqual(orders);
+    const status = what === 'ends' ? 'valid' : 'pending';
+    expect(found.issuance).toMatchObject({ order: orders[0] ?? 'old', status });
   });
 });
 

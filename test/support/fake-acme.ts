@@ -16,6 +16,8 @@ export interface AcmeFaults {
   issues?: 'for another key' | 'for another domain' | 'expired' | 'nonsense';
   /** How often an order that was finalized is still processing when it is looked at. */
   processing?: number;
+  /** What it calls the domain that is to be proven, in the place of its name. */
+  namesDomain?: string;
   /** Forgets an order once it is ready. */
   forgets?: boolean;
 }
@@ -137,7 +139,7 @@ export async function startFakeAcme(): Promise<FakeAcme> {
           ...(proof === 'invalid' && { error }),
         };
         if (resource === 'challenge') return { status: 200, body: challenge };
-        const value = order.domains[index]?.replace('*.', '');
+        const value = faults.namesDomain ?? order.domains[index]?.replace('*.', '');
         return { status: 200, body: { identifier: { type: 'dns', value }, status: proof, challenges: [challenge] } };
       }
       case 'finalize':

@@ -6,6 +6,8 @@ export interface FakeDns {
   readonly address: string;
   readonly txt: Map<string, string[]>;
   readonly cname: Map<string, string>;
+  /** Names for which nothing is answered. */
+  readonly silent: Set<string>;
   close(): Promise<void>;
 }
 
@@ -15,6 +17,7 @@ const cnameType = 5;
 export async function startFakeDns(): Promise<FakeDns> {
   const txt = new Map<string, string[]>();
   const cname = new Map<string, string>();
+  const silent = new Set<string>();
   const socket = createSocket('udp4');
   socket.on('message', (query, { port, address }) => {
     let end = 12;
@@ -26,6 +29,7 @@ export async function startFakeDns(): Promise<FakeDns> {
     const type = query.readUInt16BE(end + 1);
     const question = query.subarray(12, end + 5);
     const name = labels.join('.').toLowerCase();
+    if (silent.has(name)) return;
     const target = cname.get(name);
     const answers =
       type === txtType
@@ -45,6 +49,7 @@ export async function startFakeDns(): Promise<FakeDns> {
     address: `127.0.0.1:${socket.address().port}`,
     txt,
     cname,
+    silent,
     close: () => new Promise((resolve) => socket.close(() => resolve())),
   };
 }
