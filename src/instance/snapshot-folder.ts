@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError } from '../errors.ts';
@@ -15,14 +16,20 @@ export interface SnapshotOptions {
   readonly keepDays: number;
 }
 
-/** The names of the snapshots of an instance: region and GUID, the day, for those on demand the time too. Path separators do not get in. */
+/** The name of a snapshot: what all of its instance begin with, then the day, for those on demand the time too. */
 function nameOf(instanceCrn: string, moment: string): string {
   return `${prefixOf(instanceCrn)}${moment}.snapshot`;
 }
 
+/**
+ * What the names of all snapshots of an instance begin with, and of no other: region and GUID, for whoever looks for one, then the
+ * beginning of the SHA-256 of its CRN, because other accounts and clouds may have the same GUID. A CRN has no dot, so none begins with
+ * another's, and no path separator gets in.
+ */
 function prefixOf(instanceCrn: string): string {
   const [, , , , , region = '', , guid = ''] = instanceCrn.split(':');
-  return `${region}_${guid}.`;
+  const digest = createHash('sha256').update(instanceCrn).digest('hex');
+  return `${region}_${guid}_${digest.slice(0, 16)}.`;
 }
 
 /** The path of a snapshot on demand. */
