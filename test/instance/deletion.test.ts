@@ -49,6 +49,7 @@ function clock(start: number) {
 
 async function open(
   runtime: Runtime,
+  log = silentLog,
 ): Promise<{ instances: Instances; server: InstanceServer; close(): Promise<void> }> {
   const instances = await openInstances(
     {
@@ -56,7 +57,7 @@ async function open(
       rootKeys: [{ kind: 'file', path: join(folder, 'root.key') }],
       snapshots: { folder: join(folder, 'snapshots'), keepDays: 3 },
     },
-    { runtime, log: silentLog },
+    { runtime, log },
   );
   const server = await instances.serve({ host: '127.0.0.1', port: 0, instances: [] });
   let closed = false;
@@ -276,6 +277,54 @@ describe('an erasure', () => {
       writeFileSync(join(snapshotFolder, name), '');
     await eraseWhatIsDue({ ...context, snapshotFolder });
     expect(readdirSync(snapshotFolder)).toEqual(['eu-de_other.2030-01-01.snapshot']);
+  });
+
+  test('by another process reaches the snapshots in the folder here, however much was erased, and whatever does not go', async () => {
+    const table = memoryTable();
+    const registry = instanceRegistry({ table, runtime: systemRuntime });
+    const crns = Array.from({ length: 1_002 }, (_, number) => instanceCrn.replace('2222', String(1_000 + number)));
+    for (const crn of crns)
+      await table.putIfAbsent({ partition: 'instances.1/erased', sort: crn }, { format: 1, at: 0 });
+    const snapshotFolder = join(folder, 'snapshots');
+    const paths = [crns[0], crns[1], crns[1_001]].map((crn = '') => snapshotPath(snapshotFolder, crn, 0));
+    const [stubborn = '', ...others] = paths;
+    // No file: not even root can remove it as one.
+    mkdirSync(stubborn, { recursive: true });
+    for (const path of others) writeFileSync(path, '');
+    const logged: unknown[] = [];
+    const log: Log = (level, event, fields) => logged.push({ level, event, ...fields });
+    const keyringOf = (crn: string) => testKeyring(crn, { table });
+    await eraseWhatIsDue({ table, registry, keyringOf, log, snapshotFolder });
+    expect(snapshots()).toEqual([basename(stubborn)]);
+    expect(logged).toMatchObject([
+      { level: 'error', event: 'instance_snapshots_not_removed', instance: crns[0], code: 'archive_unusable' },
+    ]);
+  });
+
+  test('that was done once keeps no server and no command from starting when the folder of snapshots cannot be read', async () => {
+    const { runtime, pass } = clock(Date.UTC(2030, 0, 1, 10));
+    const first = await open(runtime);
+    await populated(first.instances, first.server);
+    await first.instances.registry.delete(instanceCrn);
+    await first.close();
+    pass(7 * dayMs);
+    await (await open(runtime)).close();
+    rmSync(join(folder, 'snapshots'), { recursive: true, force: true });
+    writeFileSync(join(folder, 'snapshots'), '');
+    const logged: unknown[] = [];
+    const log: Log = (level, event, fields) => logged.push({ level, event, ...fields });
+    const { instances, server } = await open(runtime, log);
+    expect(await instances.registry.erased()).toEqual([instanceCrn]);
+    expect((await call(`${server.url}/api${publicKey}`, 'GET')).status).toBe(404);
+    expect(logged).toContainEqual(
+      expect.objectContaining({
+        level: 'error',
+        event: 'instance_snapshots_not_removed',
+        folder: join(folder, 'snapshots'),
+        code: 'archive_unusable',
+        cause: 'ENOTDIR',
+      }),
+    );
   });
 });
 
