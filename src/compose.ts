@@ -430,7 +430,7 @@ export async function openInstances(
       config.snapshots && newestSnapshot(config.snapshots.folder, instanceCrn),
     /** Brings an instance back that is not here. */
     restore: (options: SnapshotFileOptions): Promise<CheckedSnapshot> =>
-      restoreSnapshot({ table, registry, keyringOver, ...options }),
+      restoreSnapshot({ table, registry, runtime, keyringOver, ...options }),
     /** Ids of the root keys in force. */
     rootKeys: (): readonly string[] => rootKeys.map(({ id }) => id),
     made,

@@ -412,7 +412,7 @@ export const errorRegistry = {
   instance_not_empty: {
     ...request,
     status: 409,
-    remedy: 'Nothing was changed. Restore into a folder or a table that does not have this instance.',
+    remedy: 'Nothing that was there was changed. Restore into a folder or a table that does not have this instance.',
   },
   snapshot_unknown: {
     ...request,

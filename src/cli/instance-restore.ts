@@ -37,7 +37,10 @@ export function instanceRestoreCommand(host: Host = process): Command {
         '\n  certstandby instance restore shop.snapshot --check' +
         '\n\nThe file is read to its last byte, and checked, before anything is written. A root key is never made here: where its file is' +
         '\nlost, make it again from its recovery text; of two root keys one is enough. A running server of the folder takes' +
-        '\nthe instance up within seconds. Ids, API keys, channels and the key that signs notifications are as they were.',
+        '\nthe instance up within seconds. Ids, API keys, channels and the key that signs notifications are as they were.' +
+        '\n\nWhat was revoked, removed or deleted after the snapshot is back, API keys too: revoke them again, with certstandby instance' +
+        '\nkeys, before a server runs on the folder. And end the original first: a copy that runs beside it acts as the original, with the' +
+        '\nsame signing key, API keys, channels and ACME account; it notifies, reminds, takes orders up and renews a second time.',
     )
     .action((file: string, options: RestoreOptions) => restore(file, options, host));
 }
@@ -69,6 +72,10 @@ async function restore(path: string, options: RestoreOptions, host: Host): Promi
     } finally {
       progress.end();
     }
+    output.line(
+      `API keys that were revoked after ${taken} are good again. Look, and revoke them, before it is served:`,
+    );
+    output.line(`  certstandby instance keys list --folder ${folder} --instance ${crn}`);
     output.line(`restored. Serve it with:  certstandby instance run --folder ${folder}`);
   }
   output.item({ crn, taken, certificates, sha256, restored: !options.check });

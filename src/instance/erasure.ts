@@ -1,10 +1,10 @@
 import { asCodedError } from '../errors.ts';
 import type { Keyring } from '../keys/keyring.ts';
-import { errorFields, type Log } from '../log.ts';
+import { errorFields, type Log, type LogFields } from '../log.ts';
 import type { Table } from '../table/table.ts';
 import { allPartitions, rowsIn } from './instance-rows.ts';
 import type { InstanceRegistry, KeptInstance } from './registry.ts';
-import { removeSnapshots } from './snapshot-folder.ts';
+import { namesIn, removeSnapshots } from './snapshot-folder.ts';
 
 export interface ErasureContext {
   readonly table: Table;
@@ -20,7 +20,8 @@ export interface ErasureContext {
 /**
  * Erases every instance whose seven days are over: its snapshots in the folder here, its data keys, with which everything that was
  * sealed is lost for good, and then its rows. May be killed anywhere, and done by several processes at once: whoever does it
- * again ends it. Removes from the folder here the snapshots of what other processes erased. One that fails holds up no other.
+ * again ends it. Removes from the folder here the snapshots of what other processes erased. One that fails, or a folder that cannot
+ * be read, is logged and holds up nothing else.
  */
 export async function eraseWhatIsDue(context: ErasureContext): Promise<void> {
   const { registry, log, snapshotFolder, isServed = () => false } = context;
@@ -32,8 +33,23 @@ export async function eraseWhatIsDue(context: ErasureContext): Promise<void> {
       log('error', 'instance_not_erased', { instance: instance.crn, ...errorFields(asCodedError(thrown)) });
     }
   }
-  if (snapshotFolder === undefined) return;
-  for (const crn of await registry.erased()) await removeSnapshots(snapshotFolder, crn);
+  if (snapshotFolder !== undefined) await removeWhatIsLeft(context, snapshotFolder);
+}
+
+/** Removes the snapshots of everything that was ever erased, with one look into the folder. */
+async function removeWhatIsLeft({ registry, log }: ErasureContext, folder: string): Promise<void> {
+  const failed = (fields: LogFields, thrown: unknown) =>
+    log('error', 'instance_snapshots_not_removed', { ...fields, ...errorFields(asCodedError(thrown)) });
+  let names: readonly string[];
+  try {
+    names = await namesIn(folder);
+  } catch (thrown) {
+    return failed({ folder }, thrown);
+  }
+  if (names.length === 0) return;
+  for (const crn of await registry.erased()) {
+    await removeSnapshots(folder, crn, names).catch((thrown) => failed({ instance: crn }, thrown));
+  }
 }
 
 async function erase(context: ErasureContext, { crn }: KeptInstance): Promise<void> {

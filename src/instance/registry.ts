@@ -7,6 +7,7 @@ import type { Key, Row, Table, Value } from '../table/table.ts';
 import { apiKeyHash, checkApiKey, type KnownApiKey, newApiKey, type Role, roles } from './api-keys.ts';
 import { isInstanceCrn } from './crn.ts';
 import { type LimitOptions, resolveLimits } from './instance-limits.ts';
+import { rowsIn } from './instance-rows.ts';
 import { decodeRow, formatted } from './row-format.ts';
 
 /** An instance as kept on the table. */
@@ -182,9 +183,11 @@ export function instanceRegistry({ table, runtime }: { readonly table: Table; re
     /** Whether an instance of this CRN was here and has been erased. */
     wasErased,
 
-    /** CRNs of what was erased, the first thousand. */
+    /** CRNs of everything that was ever erased. */
     async erased(): Promise<readonly string[]> {
-      return (await rowsOf(erasedKey('-').partition, programLimits.tablePageRows)).map(({ sort }) => sort);
+      const crns: string[] = [];
+      for await (const { sort } of rowsIn(table, erasedKey('-').partition)) crns.push(sort);
+      return crns;
     },
 
     /** Says that an instance has come by other ways than `create`. */

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError } from '../errors.ts';
@@ -15,14 +16,20 @@ export interface SnapshotOptions {
   readonly keepDays: number;
 }
 
-/** The names of the snapshots of an instance: region and GUID, the day, for those on demand the time too. Path separators do not get in. */
+/** The name of a snapshot: what all of its instance begin with, then the day, for those on demand the time too. */
 function nameOf(instanceCrn: string, moment: string): string {
   return `${prefixOf(instanceCrn)}${moment}.snapshot`;
 }
 
+/**
+ * What the names of all snapshots of an instance begin with, and of no other: region and GUID, for whoever looks for one, then the
+ * beginning of the SHA-256 of its CRN, because other accounts and clouds may have the same GUID. A CRN has no dot, so none begins with
+ * another's, and no path separator gets in.
+ */
 function prefixOf(instanceCrn: string): string {
   const [, , , , , region = '', , guid = ''] = instanceCrn.split(':');
-  return `${region}_${guid}.`;
+  const digest = createHash('sha256').update(instanceCrn).digest('hex');
+  return `${region}_${guid}_${digest.slice(0, 16)}.`;
 }
 
 /** The path of a snapshot on demand. */
@@ -47,7 +54,7 @@ export function dailySnapshots(context: {
     const files = await filesOf(folder, instanceCrn);
     const newest = files.filter(isWhole).at(-1);
     const oldest = nameOf(instanceCrn, new Date(runtime.now() - (keepDays - 1) * dayMs).toISOString().slice(0, 10));
-    for (const name of files) if (name < oldest && name !== newest) await rm(join(folder, name), { force: true });
+    for (const name of files) if (name < oldest && name !== newest) await remove(join(folder, name));
   }
 
   return {
@@ -75,14 +82,18 @@ export type DailySnapshots = ReturnType<typeof dailySnapshots>;
 
 const isWhole = (name: string): boolean => name.endsWith('.snapshot');
 
-/** The snapshots of an instance in this folder, the oldest first, and what is left of those that were never ended. */
-async function filesOf(folder: string, instanceCrn: string): Promise<string[]> {
-  const names = await readdir(folder).catch((thrown: NodeJS.ErrnoException) => {
+/** The names of all that is in a folder of snapshots; none if there is no folder. Throws `archive_unusable`. */
+export async function namesIn(folder: string): Promise<readonly string[]> {
+  return readdir(folder).catch((thrown: NodeJS.ErrnoException) => {
     if (thrown.code === 'ENOENT') return [];
     throw new CodedError('archive_unusable', `${folder} cannot be read (${thrown.code})`, { cause: thrown });
   });
+}
+
+/** The snapshots of an instance in this folder, the oldest first, and what is left of those that were never ended. */
+async function filesOf(folder: string, instanceCrn: string, names?: readonly string[]): Promise<string[]> {
   const prefix = prefixOf(instanceCrn);
-  return names.filter((name) => name.startsWith(prefix)).sort();
+  return (names ?? (await namesIn(folder))).filter((name) => name.startsWith(prefix)).sort();
 }
 
 /** The day (midnight by UTC, epoch milliseconds) of the newest snapshot of an instance in this folder. */
@@ -91,9 +102,18 @@ export async function newestSnapshot(folder: string, instanceCrn: string): Promi
   return newest === undefined ? undefined : Date.parse(newest.slice(prefixOf(instanceCrn).length).slice(0, 10));
 }
 
-/** Removes every snapshot of an instance in this folder, whole or in part. Answers how many files there were. */
-export async function removeSnapshots(folder: string, instanceCrn: string): Promise<number> {
-  const names = await filesOf(folder, instanceCrn);
-  for (const name of names) await rm(join(folder, name), { force: true });
-  return names.length;
+/**
+ * Removes every snapshot of an instance in this folder, whole or in part; of these names if the folder was read already. Answers how many
+ * files there were. Throws `archive_unusable`.
+ */
+export async function removeSnapshots(folder: string, instanceCrn: string, names?: readonly string[]): Promise<number> {
+  const files = await filesOf(folder, instanceCrn, names);
+  for (const name of files) await remove(join(folder, name));
+  return files.length;
+}
+
+async function remove(path: string): Promise<void> {
+  await rm(path, { force: true }).catch((thrown: NodeJS.ErrnoException) => {
+    throw new CodedError('archive_unusable', `${path} cannot be removed (${thrown.code})`, { cause: thrown });
+  });
 }

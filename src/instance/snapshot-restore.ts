@@ -1,5 +1,7 @@
+import { isDeepStrictEqual } from 'node:util';
 import { CodedError } from '../errors.ts';
 import { dataKeyPartition } from '../keys/keyring.ts';
+import type { Runtime } from '../runtime.ts';
 import type { Key, Row, Table, Value } from '../table/table.ts';
 import { allPartitions, hasRows, partitionsOf } from './instance-rows.ts';
 import { type InstanceRegistry, instanceKey } from './registry.ts';
@@ -109,30 +111,32 @@ async function* rowsOf({ checked, sealer }: ReadSnapshot): AsyncGenerator<Row> {
   if (number !== checked.rows) throw damaged(path, 'it was changed while it was read');
 }
 
+/** Where it stands which snapshot an instance is being restored from. */
+const markOf = (instance: string): Key => ({ partition: 'instances.1/restore', sort: instance });
+
 /**
  * Brings an instance back from a snapshot, into a table that does not have it: the data keys, its rows, and last, when everything
  * else is there, the row by which servers know it. All of the file is checked before anything is written. Killed in the middle, the
- * same snapshot goes on; another one is refused. An instance that had been deleted when the snapshot was taken comes back undeleted.
+ * same snapshot goes on; another one is refused, also while the first is still at work. An instance that had been deleted when the
+ * snapshot was taken comes back undeleted.
  * Throws what `checkSnapshot` throws, `instance_not_empty` and `instance_erased`.
  */
 export async function restoreSnapshot(context: {
   readonly table: Table;
   readonly registry: InstanceRegistry;
+  readonly runtime: Pick<Runtime, 'newId'>;
   readonly path: string;
   readonly keyringOver: KeyringOver;
   readonly signal?: AbortSignal;
   readonly progress?: () => void;
 }): Promise<CheckedSnapshot> {
-  const { table, registry, path, keyringOver, signal, progress } = context;
+  const { table, registry, runtime, path, keyringOver, signal, progress } = context;
   const snapshot = await read(path, keyringOver);
   const { instance, sha256 } = snapshot.checked;
-  const markKey: Key = { partition: 'instances.1/restore', sort: instance };
   if (await registry.wasErased(instance)) {
     throw new CodedError('instance_erased', `the instance ${instance} was here, was deleted, and has been erased`);
   }
-  const mark = await table.get(markKey);
-  await checkEmpty(table, instance, mark?.sha256 === sha256);
-  await table.update(markKey, { set: { sha256, format: 1 } });
+  await begin({ table, instance, sha256, attempt: runtime.newId() });
 
   let registered: Row | undefined;
   const batch: Row[] = [];
@@ -155,10 +159,48 @@ export async function restoreSnapshot(context: {
   await flush();
   if (registered === undefined) throw damaged(path, 'it does not say what the instance is');
   const { deletedAt: _deleted, erasing: _erasing, ...fields } = fieldsOf(registered);
-  await table.putIfAbsent(instanceKey(instance), fields);
+  const last = await table.putIfAbsent(instanceKey(instance), fields);
+  // The same row: written by this call, though its first answer was lost, or by another restore of the same snapshot.
+  if (!last.applied && !(last.row !== undefined && isDeepStrictEqual(fieldsOf(last.row), fields))) {
+    throw notEmpty(instance, 'another command has made it meanwhile');
+  }
   await registry.announce();
-  await table.delete(markKey);
+  await table.delete(markOf(instance), { field: 'sha256', is: '=', to: sha256 });
   return snapshot.checked;
+}
+
+/**
+ * Takes the table for this snapshot, in two writes, so that rows of two snapshots never mix: a mark that others may still replace, and,
+ * after the look that finds nothing of the instance, the word that rows follow. Nobody replaces that but whoever restores the same
+ * snapshot, and it is refused to whoever was replaced since the look. Throws `instance_not_empty`.
+ */
+async function begin(context: {
+  readonly table: Table;
+  readonly instance: string;
+  readonly sha256: string;
+  readonly attempt: string;
+}): Promise<void> {
+  const { table, instance, sha256, attempt } = context;
+  const key = markOf(instance);
+  const hasBegun = (mark: Row | undefined) => mark?.begun === true && mark.sha256 === sha256;
+  await checkEmpty(table, instance, hasBegun(await table.get(key)));
+  const change = { set: { sha256, attempt, format: 1 } };
+  const mine = { field: 'sha256', is: '=', to: sha256 } as const;
+  const marked = await table.update(key, change, { any: [{ absent: 'begun' }, mine] });
+  if (!marked.applied) throw notEmpty(instance, otherSnapshot(marked.row));
+  try {
+    await checkEmpty(table, instance, hasBegun(marked.row));
+  } catch (thrown) {
+    await table.delete(key, { all: [{ absent: 'begun' }, { field: 'attempt', is: '=', to: attempt }] });
+    throw thrown;
+  }
+  const begun = await table.update(key, { set: { begun: true } }, { field: 'attempt', is: '=', to: attempt });
+  if (!begun.applied && !hasBegun(begun.row)) throw notEmpty(instance, otherSnapshot(begun.row));
+}
+
+function otherSnapshot(mark: Row | undefined): string {
+  if (mark === undefined) return 'another command has restored it meanwhile';
+  return `a restore from its snapshot of SHA-256 ${String(mark.sha256)} is under way or was begun, and only that snapshot goes on`;
 }
 
 /** Throws `instance_not_empty` if the instance is there, or anything of it that this very snapshot has not brought. */

@@ -473,6 +473,33 @@ describe('snapshot, restore, delete and reclaim', () => {
     expect(readdirSync(join(folder, '..'))).not.toContain('other');
   });
 
+  test('an API key that was revoked after the snapshot is back, restore says so, and it is revoked again before anything is served', async () => {
+    const crn = crnOf((await run('create')).output);
+    const [{ id = '' } = {}] = json((await run('keys', 'list', '--json')).output);
+    const file = join(folder, '..', 'a.snapshot');
+    await run('snapshot', '--to', file);
+    await run('keys', 'revoke', id);
+    expect(json((await run('keys', 'list', '--json')).output)).toEqual([]);
+
+    const other = join(folder, '..', 'other');
+    const there = (...args: string[]) => runCommand(['instance', ...args, '--folder', other]);
+    const restored = await there('restore', file, '--root-key', `file:${join(folder, 'keys', 'root.key')}`);
+    expect(restored).toMatchObject({ code: 0, errors: '' });
+    expect(restored.output).toMatch(/^API keys that were revoked after \d{4}-\S+Z are good again/m);
+    const [, line = ''] = /^ {2}certstandby (instance keys list .+)$/m.exec(restored.output) ?? [];
+    expect(line).toContain(crn);
+    const listed = await runCommand([...line.split(' '), '--json']);
+    expect(json(listed.output)).toMatchObject([{ id }]);
+    expect((await there('keys', 'revoke', id)).code).toBe(0);
+    expect(json((await there('keys', 'list', '--json')).output)).toEqual([]);
+  });
+
+  test('the help of restore says what comes back, and what a copy beside the original does', async () => {
+    const { output } = await runCommand(['instance', 'restore', '--help']);
+    expect(output).toContain('revoke them again');
+    expect(output).toContain('acts as the original');
+  });
+
   test('doctor misses the snapshots that a running server would have taken', async () => {
     await run('create');
     const doctor = async () => (await runCommand(['doctor', '--instances', folder])).output;

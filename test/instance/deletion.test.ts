@@ -1,13 +1,13 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Instances, openInstances } from '../../src/compose.ts';
 import { eraseWhatIsDue } from '../../src/instance/erasure.ts';
 import { allPartitions } from '../../src/instance/instance-rows.ts';
 import { instanceRegistry } from '../../src/instance/registry.ts';
 import type { InstanceServer } from '../../src/instance/server.ts';
-import { dailySnapshots, removeSnapshots } from '../../src/instance/snapshot-folder.ts';
+import { dailySnapshots, newestSnapshot, removeSnapshots, snapshotPath } from '../../src/instance/snapshot-folder.ts';
 import { type Log, silentLog } from '../../src/log.ts';
 import { type Runtime, systemRuntime } from '../../src/runtime.ts';
 import { lmdbTable } from '../../src/table/lmdb.ts';
@@ -49,6 +49,7 @@ function clock(start: number) {
 
 async function open(
   runtime: Runtime,
+  log = silentLog,
 ): Promise<{ instances: Instances; server: InstanceServer; close(): Promise<void> }> {
   const instances = await openInstances(
     {
@@ -56,7 +57,7 @@ async function open(
       rootKeys: [{ kind: 'file', path: join(folder, 'root.key') }],
       snapshots: { folder: join(folder, 'snapshots'), keepDays: 3 },
     },
-    { runtime, log: silentLog },
+    { runtime, log },
   );
   const server = await instances.serve({ host: '127.0.0.1', port: 0, instances: [] });
   let closed = false;
@@ -118,7 +119,9 @@ test('after seven days a running server destroys its data keys, its snapshots an
   await populated(instances, server);
   await expect
     .poll(snapshots, { timeout: 5_000 })
-    .toEqual(['eu-de_11111111-2222-3333-4444-555555555555.2030-01-01.snapshot']);
+    .toEqual([
+      expect.stringMatching(/^eu-de_11111111-2222-3333-4444-555555555555_[0-9a-f]{16}\.2030-01-01\.snapshot$/),
+    ]);
   const elsewhere = join(folder, 'elsewhere.snapshot');
   await instances.snapshot(instanceCrn, { path: elsewhere });
   await instances.registry.delete(instanceCrn);
@@ -269,11 +272,59 @@ describe('an erasure', () => {
     await eraseWhatIsDue(context);
     const snapshotFolder = join(folder, 'snapshots');
     mkdirSync(snapshotFolder);
-    const mine = 'eu-de_11111111-2222-3333-4444-555555555555.2030-01-01.snapshot';
+    const mine = basename(snapshotPath(snapshotFolder, instanceCrn, Date.UTC(2030, 0, 1)));
     for (const name of [mine, `${mine}.x.partial`, 'eu-de_other.2030-01-01.snapshot'])
       writeFileSync(join(snapshotFolder, name), '');
     await eraseWhatIsDue({ ...context, snapshotFolder });
     expect(readdirSync(snapshotFolder)).toEqual(['eu-de_other.2030-01-01.snapshot']);
+  });
+
+  test('by another process reaches the snapshots in the folder here, however much was erased, and whatever does not go', async () => {
+    const table = memoryTable();
+    const registry = instanceRegistry({ table, runtime: systemRuntime });
+    const crns = Array.from({ length: 1_002 }, (_, number) => instanceCrn.replace('2222', String(1_000 + number)));
+    for (const crn of crns)
+      await table.putIfAbsent({ partition: 'instances.1/erased', sort: crn }, { format: 1, at: 0 });
+    const snapshotFolder = join(folder, 'snapshots');
+    const paths = [crns[0], crns[1], crns[1_001]].map((crn = '') => snapshotPath(snapshotFolder, crn, 0));
+    const [stubborn = '', ...others] = paths;
+    // No file: not even root can remove it as one.
+    mkdirSync(stubborn, { recursive: true });
+    for (const path of others) writeFileSync(path, '');
+    const logged: unknown[] = [];
+    const log: Log = (level, event, fields) => logged.push({ level, event, ...fields });
+    const keyringOf = (crn: string) => testKeyring(crn, { table });
+    await eraseWhatIsDue({ table, registry, keyringOf, log, snapshotFolder });
+    expect(snapshots()).toEqual([basename(stubborn)]);
+    expect(logged).toMatchObject([
+      { level: 'error', event: 'instance_snapshots_not_removed', instance: crns[0], code: 'archive_unusable' },
+    ]);
+  });
+
+  test('that was done once keeps no server and no command from starting when the folder of snapshots cannot be read', async () => {
+    const { runtime, pass } = clock(Date.UTC(2030, 0, 1, 10));
+    const first = await open(runtime);
+    await populated(first.instances, first.server);
+    await first.instances.registry.delete(instanceCrn);
+    await first.close();
+    pass(7 * dayMs);
+    await (await open(runtime)).close();
+    rmSync(join(folder, 'snapshots'), { recursive: true, force: true });
+    writeFileSync(join(folder, 'snapshots'), '');
+    const logged: unknown[] = [];
+    const log: Log = (level, event, fields) => logged.push({ level, event, ...fields });
+    const { instances, server } = await open(runtime, log);
+    expect(await instances.registry.erased()).toEqual([instanceCrn]);
+    expect((await call(`${server.url}/api${publicKey}`, 'GET')).status).toBe(404);
+    expect(logged).toContainEqual(
+      expect.objectContaining({
+        level: 'error',
+        event: 'instance_snapshots_not_removed',
+        folder: join(folder, 'snapshots'),
+        code: 'archive_unusable',
+        cause: 'ENOTDIR',
+      }),
+    );
   });
 });
 
@@ -302,3 +353,33 @@ test('a server keeps one snapshot a day, for so many days, and never removes the
   expect(days()).toEqual(['2031-01-06']);
   expect(await removeSnapshots(options.folder, instanceCrn)).toBe(1);
 });
+
+test.each([
+  ['of another account', instanceCrn.replace(/a\/[0-9a-f]+/, `a/${'9'.repeat(32)}`)],
+  ['of another cloud', instanceCrn.replace(':bluemix:', ':staging:')],
+  [
+    'whose region and GUID read alike',
+    'crn:v1:bluemix:public:cloudcerts:eu:a/1:de_1::',
+    instanceCrn.replace(/eu-de:a\/[0-9a-f]+:[^:]+/, 'eu_de:a/1:1'),
+  ],
+])(
+  'an instance %s has snapshots of its own in the same folder, and its erasure leaves the others',
+  async (_, crn, beside = instanceCrn) => {
+    const table = memoryTable();
+    const { runtime } = clock(Date.UTC(2030, 0, 1));
+    const registry = instanceRegistry({ table, runtime });
+    const options = { folder: join(folder, 'snapshots'), keepDays: 3 };
+    const both = [beside, crn];
+    for (const each of both) {
+      await registry.create({ crn: each, limits: 'none', allowLoopbackChannels: false });
+      const sealer = testKeyring(each, { table });
+      closers.push(() => sealer.close());
+      const daily = dailySnapshots({ options, table, sealer, runtime, log: silentLog, instanceCrn: each });
+      expect(await daily.run()).toMatchObject({ instance: each });
+    }
+    expect(snapshots()).toHaveLength(2);
+    expect(await removeSnapshots(options.folder, crn)).toBe(1);
+    expect(await newestSnapshot(options.folder, crn)).toBeUndefined();
+    expect(await newestSnapshot(options.folder, beside)).toBe(Date.UTC(2030, 0, 1));
+  },
+);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Instances, openInstances } from '../../src/compose.ts';
 import { certificateRows } from '../../src/instance/certificate-rows.ts';
+import { allPartitions } from '../../src/instance/instance-rows.ts';
 import { type Order, orderRows } from '../../src/instance/order-rows.ts';
 import { instanceRegistry } from '../../src/instance/registry.ts';
 import type { InstanceServer } from '../../src/instance/server.ts';
@@ -209,11 +210,12 @@ async function bare(table: Table = memoryTable()) {
     reimport: (id: string, content: string) => rows.replaceContent(id, facts, { content }, () => {}),
     snapshot: (given: { table?: Table; path?: string } = {}) =>
       takeSnapshot({ table, sealer, runtime, instanceCrn, path, ...given }),
-    restore: (into: Table, rootKeys = [rootKey]) =>
+    restore: (into: Table, rootKeys = [rootKey], from = path) =>
       restoreSnapshot({
         table: into,
         registry: instanceRegistry({ table: into, runtime }),
-        path,
+        runtime,
+        path: from,
         keyringOver: (tenant, dataKeys) => keyringOver(tenant, dataKeys, rootKeys),
       }),
     rowsOn: (on: Table) => certificateRows({ table: on, sealer: over(on), runtime, log: silentLog, instanceCrn }),
@@ -328,6 +330,136 @@ test('a restore that was killed anywhere is ended by the next one, and no server
     expect(await registry.list()).toHaveLength(1);
     for (const id of ids) expect((await rowsOn(inner).read(id))?.pem.content).toBe(id === ids[0] ? 'pem' : 'other');
   }
+});
+
+describe('whoever else is at work meanwhile', () => {
+  const everyRow = async (on: Table) => {
+    const partitions = ['instances.1', 'instances.1/restore', ...allPartitions(instanceCrn)];
+    const pages = await Promise.all(partitions.map((partition) => on.query({ partition, limit: 100 })));
+    return pages.flatMap(({ rows }) => rows);
+  };
+  /** A table on which something is done to its end before the n-th call from now. */
+  const meddled = (table: Table, at: number, meddle: () => Promise<unknown>): Table => {
+    let calls = 0;
+    const counted =
+      <Arguments extends unknown[], Result>(work: (...given: Arguments) => Promise<Result>) =>
+      async (...given: Arguments): Promise<Result> => {
+        calls += 1;
+        if (calls === at) await meddle();
+        return work(...given);
+      };
+    const { get, query, update, putIfAbsent } = table;
+    const writes = { update: counted(update), putIfAbsent: counted(putIfAbsent), delete: counted(table.delete) };
+    return { ...table, get: counted(get), query: counted(query), ...writes };
+  };
+
+  test('of two snapshots at once one is restored whole, and the other is refused', async () => {
+    const { add, reimport, snapshot, restore, path: older } = await bare();
+    const { id } = await add('shop', 'older');
+    await snapshot();
+    await reimport(id, 'newer');
+    await add('billing', 'newer');
+    const newer = join(folder, 'newer.snapshot');
+    await snapshot({ path: newer });
+    const alone = async (from: string) => {
+      const table = memoryTable();
+      await restore(table, undefined, from);
+      return everyRow(table);
+    };
+    const winners: string[] = [];
+    for (let at = 1; ; at++) {
+      const table = memoryTable();
+      let second: Promise<unknown> | undefined;
+      const meddling = meddled(table, at, async () => {
+        second = restore(table, undefined, newer);
+        await second.catch(() => undefined);
+      });
+      const first = restore(meddling, undefined, older);
+      const [one] = await Promise.allSettled([first]);
+      if (second === undefined) break;
+      const [other] = await Promise.allSettled([second]);
+      const [refused] = [one, other].filter((outcome) => outcome.status === 'rejected');
+      expect([at, refused?.reason.code, one.status === other.status]).toEqual([at, 'instance_not_empty', false]);
+      const winner = one.status === 'fulfilled' ? older : newer;
+      winners.push(winner);
+      expect([at, await everyRow(table)]).toEqual([at, await alone(winner)]);
+      expect(at).toBeLessThan(200);
+    }
+    expect(new Set(winners)).toEqual(new Set([older, newer]));
+  });
+
+  test('one that was killed before its first row makes way for another snapshot, and after it for none', async () => {
+    const { add, snapshot, restore, path, rowsOn } = await bare();
+    const { id } = await add('shop', 'older');
+    const { sha256 } = await snapshot();
+    await add('billing');
+    const newer = join(folder, 'newer.snapshot');
+    await snapshot({ path: newer });
+    const killed = async (at: number) => {
+      const table = memoryTable();
+      let writes = 0;
+      const dying: Table['putIfAbsent'] = async (...given) => {
+        writes += 1;
+        if (writes >= at) throw new Error('killed');
+        return table.putIfAbsent(...given);
+      };
+      const update: Table['update'] = async (key, change, condition) => {
+        if (at === 0 && change.set?.begun === true) throw new Error('killed');
+        return table.update(key, change, condition);
+      };
+      await expect(restore({ ...table, update, putIfAbsent: dying })).rejects.toThrow('killed');
+      return table;
+    };
+    const marked = await killed(0);
+    expect(await restore(marked, undefined, newer)).toMatchObject({ certificates: 2 });
+    const begun = await killed(2);
+    await expect(restore(begun, undefined, newer)).rejects.toMatchObject({ code: 'instance_not_empty' });
+    const unwritten = await killed(1);
+    await expect(restore(unwritten, undefined, newer)).rejects.toMatchObject({
+      code: 'instance_not_empty',
+      message: expect.stringContaining(sha256),
+    });
+    for (const table of [begun, unwritten]) {
+      await restore(table, undefined, path);
+      expect((await rowsOn(table).read(id))?.pem.content).toBe('older');
+    }
+  });
+
+  test('an instance that was made just before the last write stays, and nobody is told that it was restored', async () => {
+    const { add, snapshot, restore } = await bare();
+    await add('shop');
+    await snapshot();
+    const table = memoryTable();
+    const registry = instanceRegistry({ table, runtime: systemRuntime });
+    const putIfAbsent: Table['putIfAbsent'] = async (key, fields) => {
+      if (key.partition === 'instances.1') {
+        await registry.create({ crn: instanceCrn, limits: 'none', allowLoopbackChannels: true });
+      }
+      return table.putIfAbsent(key, fields);
+    };
+    await expect(restore({ ...table, putIfAbsent })).rejects.toMatchObject({ code: 'instance_not_empty' });
+    expect(await registry.list()).toMatchObject([{ allowLoopbackChannels: true }]);
+  });
+
+  test('writes whose answers were lost, and that are made again, are no other restore', async () => {
+    const { add, snapshot, restore } = await bare();
+    await add('shop');
+    await snapshot();
+    const table = memoryTable();
+    const twice: Table = {
+      ...table,
+      update: async (...given) => {
+        await table.update(...given);
+        return table.update(...given);
+      },
+      putIfAbsent: async (...given) => {
+        await table.putIfAbsent(...given);
+        return table.putIfAbsent(...given);
+      },
+    };
+    expect(await restore(twice)).toMatchObject({ certificates: 1 });
+    expect(await table.get({ partition: 'instances.1/restore', sort: instanceCrn })).toBeUndefined();
+  });
 });
 
 describe('each certificate is whole', () => {
@@ -466,7 +598,7 @@ test('an instance that was restored is not restored again, so that what was dele
   await restore(into);
   await rowsOn(into).remove(id);
   // As if it had been killed with its last write still to be made.
-  await into.putIfAbsent({ partition: 'instances.1/restore', sort: instanceCrn }, { sha256, format: 1 });
+  await into.putIfAbsent({ partition: 'instances.1/restore', sort: instanceCrn }, { sha256, begun: true, format: 1 });
   await expect(restore(into)).rejects.toMatchObject({ code: 'instance_not_empty' });
   expect(await rowsOn(into).get(id)).toBeUndefined();
 });
