@@ -1,7 +1,10 @@
 import { defineConfig } from 'vitest/config';
 
+/** What is packaged and deployed, looked at before it is: each of them packages the whole stack, some several times. */
+const deployment = ['test/infra/roles.test.ts', 'test/infra/rights-used.test.ts', 'test/infra/deploy.test.ts'];
+
 // Three projects: `main` needs nothing but Node; `peers` needs what its files name (OpenSSL, ...) and says so when it is missing;
-// `gates` plants faults in copies of this tree and wants to see each check refuse them.
+// `gates` plants faults in copies of this tree, and in the rights that are deployed, and wants to see each check refuse them.
 export default defineConfig({
   test: {
     projects: [
@@ -9,7 +12,7 @@ export default defineConfig({
         test: {
           name: 'main',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/peers/**', 'test/gates/**'],
+          exclude: ['test/peers/**', 'test/gates/**', ...deployment],
           testTimeout: 20_000,
           // Vitest would leave one core idle, which on a machine with two doubles the time.
           maxWorkers: '100%',
@@ -19,7 +22,7 @@ export default defineConfig({
         test: { name: 'peers', include: ['test/peers/**/*.test.ts'], testTimeout: 120_000, hookTimeout: 120_000 },
       },
       {
-        test: { name: 'gates', include: ['test/gates/**/*.test.ts'], testTimeout: 60_000 },
+        test: { name: 'gates', include: ['test/gates/**/*.test.ts', ...deployment], testTimeout: 60_000 },
       },
     ],
   },
