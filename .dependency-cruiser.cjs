@@ -77,7 +77,7 @@ const sharedFiles = {
   table: ['table', 'check', 'condition', 'paging'],
   store: ['store', 'mark', 'iam', 'iam-service', 'http', 'service-failure', 'crn'],
   notification: ['event', 'json', 'jws', 'plain-text', 'verification-keys'],
-  dispatch: ['dispatch', 'continuation', 'wake-message'],
+  dispatch: ['dispatch', 'batches', 'continuation', 'wake-message'],
   secrets: ['secret-source', 'aws-failure'],
   keys: [
     'root-key',

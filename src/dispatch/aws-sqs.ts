@@ -3,6 +3,7 @@ import type { AwsCredentials } from '../aws/credentials.ts';
 import { signedService } from '../aws/signed-service.ts';
 import { CodedError } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
+import { sendInBatches } from './batches.ts';
 import type { Dispatch, Wake } from './dispatch.ts';
 import { wakeMessage } from './wake-message.ts';
 
@@ -48,13 +49,7 @@ export function sqsDispatch(options: SqsDispatchOptions): Dispatch {
   return {
     async dispatch(wakes, { delayMs = 0 } = {}) {
       if (delayMs > 0) return;
-      const batches = inBatches(wakes);
-      const failures: unknown[] = [];
-      const worker = async () => {
-        for (let batch = batches.shift(); batch !== undefined; batch = batches.shift())
-          await send(batch).catch((thrown: unknown) => void failures.push(thrown));
-      };
-      await Promise.all(Array.from({ length: batchesAtOnce }, worker));
+      const failures = await sendInBatches(wakes, { size: batchMessages, atOnce: batchesAtOnce }, send);
       if (failures.length === 0) return;
       const [thrown] = failures;
       const reason = thrown instanceof Error ? thrown.name : typeof thrown;
@@ -68,9 +63,3 @@ export function sqsDispatch(options: SqsDispatchOptions): Dispatch {
 /** Certificate ids are opaque and may be longer, or of other characters, than SQS allows in a group. */
 const groupOf = ({ link, certificate }: Wake): string =>
   createHash('sha256').update(`${link}\n${certificate}`).digest('hex');
-
-function inBatches(wakes: readonly Wake[]): Wake[][] {
-  const batches: Wake[][] = [];
-  for (let at = 0; at < wakes.length; at += batchMessages) batches.push(wakes.slice(at, at + batchMessages));
-  return batches;
-}

@@ -3,8 +3,9 @@ import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Secret } from '../secret.ts';
+import { sendInBatches } from './batches.ts';
 import type { Continuation } from './continuation.ts';
-import type { Dispatch, Wake } from './dispatch.ts';
+import type { Dispatch } from './dispatch.ts';
 
 export interface OpenwhiskOptions {
   /** Where the platform's API is, as it says itself in `__OW_API_HOST`. */
@@ -19,7 +20,7 @@ export interface OpenwhiskOptions {
 }
 
 /** Invocations under way at once: most platforms allow some tens at one time, and others want theirs. */
-const invocationsAtOnce = 4;
+const together = { size: limits.wakesOfOneInvocation, atOnce: 4 };
 
 /**
  * Wakes workers by invoking their action and not waiting for it (`blocking=false`). One invocation carries some tens of wake-ups: far below
@@ -31,14 +32,10 @@ export function openwhiskDispatch(options: OpenwhiskOptions): Dispatch {
   return {
     async dispatch(wakes, { delayMs = 0 } = {}) {
       if (delayMs > 0) return;
-      const batches = inBatches(wakes);
-      const failures: CodedError[] = [];
-      const worker = async () => {
-        for (let batch = batches.shift(); batch !== undefined; batch = batches.shift())
-          await invoke({ wakes: batch }).catch((thrown: CodedError) => void failures.push(thrown));
-      };
-      await Promise.all(Array.from({ length: invocationsAtOnce }, worker));
-      if (failures[0] !== undefined) throw failures[0];
+      const [failure] = await sendInBatches(wakes, together, (batch) =>
+        invoke({ wakes: batch.map(({ link, certificate }) => ({ link, certificate })) }),
+      );
+      if (failure !== undefined) throw failure;
     },
   };
 }
@@ -76,14 +73,4 @@ function refused(action: string, reason: string): CodedError {
   return new CodedError('dispatch_unavailable', `the action ${action} could not be invoked: ${reason}`, {
     fields: { action, reason },
   });
-}
-
-function inBatches(wakes: readonly Wake[]): Wake[][] {
-  const size = limits.wakesOfOneInvocation;
-  const batches: Wake[][] = [];
-  for (let at = 0; at < wakes.length; at += size) {
-    const batch = wakes.slice(at, at + size).map(({ link, certificate }) => ({ link, certificate }));
-    batches.push(batch);
-  }
-  return batches;
 }
