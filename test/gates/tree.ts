@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach } from 'vitest';
 
@@ -49,8 +49,10 @@ export function treePerTest(): () => Tree {
 
 function copyTree(): Tree {
   const folder = mkdtempSync(join(tmpdir(), 'certstandby-gates-'));
+  // At every depth: a deployment has packages of its own beside it.
+  const filter = (source: string) => !notCopied.test(basename(source));
   for (const name of readdirSync(root))
-    if (!notCopied.test(name)) cpSync(join(root, name), join(folder, name), { recursive: true });
+    if (filter(name)) cpSync(join(root, name), join(folder, name), { recursive: true, filter });
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'), 'dir');
   return {
     plant(file, text) {
