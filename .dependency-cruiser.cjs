@@ -20,7 +20,7 @@ const rooms = {
   dispatch: [ground, log, '^src/aws/'],
   secrets: [ground],
   // A root key service of IBM Cloud takes the same tokens as its stores, over the same HTTP.
-  keys: [ground, log, tableContract, '^src/store/(http|iam|service-failure)\\.ts$'],
+  keys: [ground, log, tableContract, '^src/aws/credentials\\.ts$', '^src/store/(http|iam|service-failure)\\.ts$'],
   records: [ground, log, tableContract],
   replication: [
     ground,

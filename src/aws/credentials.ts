@@ -6,3 +6,9 @@ export interface AwsCredentials {
   readonly secretAccessKey: Secret;
   readonly sessionToken?: Secret;
 }
+
+/** The same in the clear, as whoever signs a request with them wants them. */
+export function revealed({ accessKeyId, secretAccessKey, sessionToken }: AwsCredentials) {
+  const keys = { accessKeyId, secretAccessKey: secretAccessKey.reveal() };
+  return sessionToken === undefined ? keys : { ...keys, sessionToken: sessionToken.reveal() };
+}

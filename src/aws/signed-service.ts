@@ -3,7 +3,7 @@ import { Agent as HttpsAgent, request as sendHttps } from 'node:https';
 import { buffer } from 'node:stream/consumers';
 import { sign } from 'aws4';
 import type { Runtime } from '../runtime.ts';
-import type { AwsCredentials } from './credentials.ts';
+import { type AwsCredentials, revealed } from './credentials.ts';
 import { keptConnections } from './kept-connections.ts';
 
 /**
@@ -66,15 +66,13 @@ export function signedService(options: SignedServiceOptions): SignedService {
   const send = isPlain ? sendHttp : sendHttps;
 
   function signed(operation: string, body: string) {
-    const { accessKeyId, secretAccessKey, sessionToken } = credentials();
     const headers = {
       'Content-Type': 'application/x-amz-json-1.0',
       'X-Amz-Target': `${target}.${operation}`,
       'X-Amz-Date': new Date(runtime.now()).toISOString().replace(/[-:]|\.\d{3}/g, ''),
     };
     const request = { host: base.host, method: 'POST', path: base.pathname, service, region, headers, body };
-    const keys = { accessKeyId, secretAccessKey: secretAccessKey.reveal() };
-    return sign(request, sessionToken === undefined ? keys : { ...keys, sessionToken: sessionToken.reveal() });
+    return sign(request, revealed(credentials()));
   }
 
   async function attempt(operation: string, body: string): Promise<Readonly<Record<string, unknown>>> {

@@ -5,8 +5,8 @@ import {
   type KMSClientConfig,
   KMSServiceException,
 } from '@aws-sdk/client-kms';
+import { type AwsCredentials, revealed } from '../aws/credentials.ts';
 import { CodedError, type ErrorCode } from '../errors.ts';
-import type { Secret } from '../secret.ts';
 import { serviceBase } from '../store/http.ts';
 import type { KeyContext, RootKey } from './root-key.ts';
 
@@ -16,11 +16,7 @@ export interface AwsKmsOptions {
   /** Where the service answers, if it is not the region's own. https, or http on this machine. */
   readonly endpoint?: string;
   /** Absent: whatever the platform gives (environment, role, profile), by the SDK's own chain. */
-  readonly credentials?: {
-    readonly accessKeyId: string;
-    readonly secretAccessKey: Secret;
-    readonly sessionToken?: Secret;
-  };
+  readonly credentials?: AwsCredentials;
   /** Milliseconds for a connection, default 1,000. */
   readonly connectTimeoutMs?: number;
   /** Milliseconds for one attempt until its answer, default 3,000. There are three attempts, with pauses of at most 1 s between. */
@@ -115,13 +111,7 @@ function clientConfig(options: AwsKmsOptions, region: string): KMSClientConfig {
       socketTimeout: answerTimeoutMs,
     },
     ...(endpoint !== undefined && { endpoint: serviceBase(endpoint, 'endpoint of the root key') }),
-    ...(credentials && {
-      credentials: async () => ({
-        accessKeyId: credentials.accessKeyId,
-        secretAccessKey: credentials.secretAccessKey.reveal(),
-        ...(credentials.sessionToken && { sessionToken: credentials.sessionToken.reveal() }),
-      }),
-    }),
+    ...(credentials && { credentials: async () => revealed(credentials) }),
   };
 }
 

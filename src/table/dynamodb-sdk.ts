@@ -6,7 +6,7 @@ import {
   QueryCommand,
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
-import type { AwsCredentials } from '../aws/credentials.ts';
+import { type AwsCredentials, revealed } from '../aws/credentials.ts';
 import { keptConnections } from '../aws/kept-connections.ts';
 import type { DynamodbApi } from './dynamodb-api.ts';
 
@@ -46,13 +46,7 @@ export function dynamodbClients(options: DynamodbOptions): Clients {
       httpsAgent: keptConnections,
     },
     ...(endpoint !== undefined && { endpoint }),
-    ...(credentials && {
-      credentials: async () => ({
-        accessKeyId: credentials.accessKeyId,
-        secretAccessKey: credentials.secretAccessKey.reveal(),
-        ...(credentials.sessionToken && { sessionToken: credentials.sessionToken.reveal() }),
-      }),
-    }),
+    ...(credentials && { credentials: async () => revealed(credentials) }),
   };
   const reads = new DynamoDBClient({ ...common, maxAttempts: 3 });
   // Credentials once fetched, and connections once made, serve both.
