@@ -21,6 +21,7 @@ const badNotification = { exit: 1, retry: false, applied: 'no' } as const;
 const service = { status: 502, exit: 4 } as const;
 const certificate = { status: 400, exit: 6, retry: false, applied: 'no' } as const;
 const request = { exit: 1, retry: false, applied: 'no' } as const;
+const file = { status: 500, exit: 3, retry: true, applied: 'no' } as const;
 const configuration = { status: 500, exit: 3, retry: false, applied: 'no' } as const;
 
 export const errorRegistry = {
@@ -467,6 +468,29 @@ export const errorRegistry = {
     ...configuration,
     remedy:
       'The records of this link belong to another primary. If that one is lost: certstandby restore. If you are going home: certstandby failback. Else put it back into the configuration, or give the link a new name.',
+  },
+
+  // Files that somebody else wrote, read by `regular-file.ts`: what stands there in place of one that can be read.
+  file_missing: { ...file, remedy: 'Put the file there, or give the path at which it is.' },
+  file_link_dangling: {
+    ...file,
+    remedy:
+      'Put back what the symbolic link leads to (is a disk not mounted, or a folder moved?), or remove the link if that is gone for good.',
+  },
+  file_link_loop: { ...file, remedy: 'Remove the symbolic link, and make it again to the file that is meant.' },
+  file_not_regular: {
+    ...file,
+    remedy: 'Only regular files are read. Put the file there in place of what the message names.',
+  },
+  file_forbidden: {
+    ...file,
+    remedy:
+      'Let the user that certstandby runs as read the file, and enter each folder on the way to it; or run it as the user to whom they belong.',
+  },
+  file_too_large: { ...file, remedy: 'Look at what the file holds: what belongs there is far smaller.' },
+  file_unreadable: {
+    ...file,
+    remedy: 'Mend what the message names: a disk, a mount, a file where a folder belongs, or a limit of the system.',
   },
 
   // Secrets that the configuration names by reference, read when they are needed.
