@@ -3,9 +3,9 @@
 
 const { existsSync, readdirSync } = require('node:fs');
 
-const pureGround = '^src/(errors|secret|limits|runtime)\\.ts$';
+const pureGround = '^src/(errors|secret|limits|runtime|foreign-text)\\.ts$';
 /** With the one way to read files, for rooms that touch some. */
-const ground = '^src/(errors|secret|limits|runtime|regular-file)\\.ts$';
+const ground = '^src/(errors|secret|limits|runtime|foreign-text|regular-file)\\.ts$';
 const log = '^src/log\\.ts$';
 /** The only places where contracts meet kinds: the program for one machine, and what functions are put together from. */
 const composition = '^src/compose(\\.ts$|/)';
@@ -34,7 +34,7 @@ const rooms = {
     '^src/dispatch/dispatch\\.ts$',
     '^src/notification/event\\.ts$',
   ],
-  receiver: [ground, log, '^src/notification/(event|plain-text)\\.ts$'],
+  receiver: [ground, log, '^src/notification/event\\.ts$'],
   // It watches: what passes report, what records say, whether the table takes writes. Nothing rests on it.
   monitor: [
     ground,
@@ -78,7 +78,7 @@ const rooms = {
 const sharedFiles = {
   table: ['table', 'check', 'condition', 'paging'],
   store: ['store', 'mark', 'iam', 'iam-service', 'http', 'service-failure', 'crn'],
-  notification: ['event', 'json', 'jws', 'plain-text', 'verification-keys'],
+  notification: ['event', 'json', 'jws', 'verification-keys'],
   dispatch: ['dispatch', 'batches', 'continuation', 'wake-message'],
   secrets: ['secret-source', 'aws-failure'],
   keys: [

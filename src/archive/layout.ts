@@ -3,6 +3,7 @@ import type { CertificatePem } from '../certificate/certificate.ts';
 import { keyProblem } from '../certificate/judgement.ts';
 import { parseContent, toPem } from '../certificate/pem.ts';
 import { CodedError } from '../errors.ts';
+import { fileNames } from '../foreign-text.ts';
 import { limits } from '../limits.ts';
 import { Secret } from '../secret.ts';
 import { type ArchivedCertificate, type ArchiveEntry, damaged } from './archive.ts';
@@ -46,23 +47,8 @@ const keyFiles: readonly string[] = ['privkey.pem', 'priv_key.pem', 'tls.key'];
 /** What certbot leaves beside them, for people. */
 const ignored: readonly string[] = ['README'];
 
-/** Gives each certificate a folder name of its own, near to its name, that every file system takes. */
-export function folderNames(): (name: string) => string {
-  const taken = new Set<string>();
-  return (name) => {
-    const plain = name
-      .normalize('NFC')
-      .replaceAll('*', '_wildcard')
-      .replace(/[^\p{L}\p{N}._ -]+/gu, '_')
-      .replace(/^[. ]+|[. ]+$/g, '');
-    // 60 characters are at most 240 bytes, and file systems take 255.
-    const base = [...plain].slice(0, 60).join('') || 'certificate';
-    let free = base;
-    for (let number = 2; taken.has(free.toLowerCase()); number += 1) free = `${base}-${number}`;
-    taken.add(free.toLowerCase());
-    return free;
-  };
-}
+/** Gives each certificate a folder name of its own. The name that it really has stands in the file of names beside it, or in the PKCS#12. */
+export const folderNames = (): ((name: string) => string) => fileNames('certificate');
 
 /** The files of one certificate in `folder`. The bytes of the secret one are its taker's, to be overwritten as soon as may be. */
 export function filesOf(certificate: ArchivedCertificate, folder: string, names: Names): readonly ArchiveFile[] {

@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
 import type { PassReport, RestorePlan, RestoreResult } from '../compose.ts';
 import { CodedError, errorRegistry } from '../errors.ts';
+import { csvLine } from '../foreign-text.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import type { Store } from '../store/store.ts';
 import { interrupted } from './interrupt.ts';
@@ -205,14 +206,10 @@ function printResult({ program, link, output }: Run, { moved, failed, lines, to,
   return notListed.length > 0 ? errorRegistry.store_unavailable.exit : 0;
 }
 
-/** RFC 4180, but for line ends. */
 function writeMap(path: string, { moved, to }: RestoreResult): void {
-  const quoted = (text: string) => `"${text.replaceAll('"', '""')}"`;
-  const rows = moved.map(({ name, origin, id }) =>
-    [name, origin.store, origin.certificate, to, id].map(quoted).join(','),
-  );
+  const rows = moved.map(({ name, origin, id }) => csvLine([name, origin.store, origin.certificate, to, id]));
   try {
-    writeFileSync(path, `${['name,old store,old id,new store,new id', ...rows].join('\n')}\n`);
+    writeFileSync(path, `name,old store,old id,new store,new id\n${rows.join('')}`);
   } catch (cause) {
     const { code = 'error' } = cause as NodeJS.ErrnoException;
     throw new CodedError('usage', `the map of ids cannot be written to ${path} (${code})`, { cause });

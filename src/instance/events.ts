@@ -1,3 +1,4 @@
+import { slackText } from '../foreign-text.ts';
 import { isIssued } from './certificate-row.ts';
 import { certificateCrn } from './crn.ts';
 import type { ChannelVersion, Instance } from './instance.ts';
@@ -197,12 +198,11 @@ function expiryDay(moment: number | string): number {
   return new Date(moment).setUTCHours(0, 0, 0, 0);
 }
 
-/** What a Slack channel gets: words for people, with the characters escaped that mean something there (Slack, "Formatting text"). */
+/** What a Slack channel gets: words for people. */
 export function slackMessage(instance: Pick<Instance, 'crn'>, event: InstanceEvent): { readonly text: string } {
-  const escaped = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
   const line = ({ name, domains, expires_on, cert_crn, additional_info: why }: EventItem) => {
     const expires = expires_on === undefined ? '' : `, expires ${new Date(expires_on).toISOString().slice(0, 10)}`;
-    return `• ${escaped(name)} (${escaped(domains)})${expires}, ${cert_crn}${why === undefined ? '' : `: ${escaped(why)}`}`;
+    return `• ${slackText(name)} (${slackText(domains)})${expires}, ${cert_crn}${why === undefined ? '' : `: ${slackText(why)}`}`;
   };
   const lines = isChannelEvent(event.type) ? [] : event.items.map(line);
   return { text: [eventKinds[event.type].text, ...lines, instance.crn].join('\n') };

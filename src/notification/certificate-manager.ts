@@ -1,11 +1,11 @@
 import { isUtf8 } from 'node:buffer';
 import { hash, type KeyObject } from 'node:crypto';
 import { CodedError } from '../errors.ts';
+import { visibleWithin } from '../foreign-text.ts';
 import { limits } from '../limits.ts';
 import type { LifecycleEvent, LifecycleKind } from './event.ts';
 import { isJsonObject, jsonMembers, parseJsonObject } from './json.ts';
 import { verifyCompactJws } from './jws.ts';
-import { plainText } from './plain-text.ts';
 
 /** Which instance a callback URL is bound to, and the key that proves it. Both come from configuration or the table, never from a token. */
 export interface PinnedInstance {
@@ -102,7 +102,7 @@ function readEvent(claims: Record<string, unknown>, instance: string, digest: st
   return {
     kind,
     changes,
-    type: plainText(type, limits.notificationTextCharacters),
+    type: visibleWithin(type, limits.notificationTextCharacters),
     version,
     store: instance,
     certificates,
@@ -154,7 +154,7 @@ function readCertificates(
     }
     if (seen.has(id)) continue;
     seen.add(id);
-    const name = typeof item.name === 'string' ? plainText(item.name, limits.notificationTextCharacters) : '';
+    const name = typeof item.name === 'string' ? visibleWithin(item.name, limits.notificationTextCharacters) : '';
     certificates.push({ id, name });
   }
   return certificates;
@@ -163,7 +163,7 @@ function readCertificates(
 /** Which event it was, and when, by the sender's clock: version 5. */
 function readOccasion(claims: Record<string, unknown>): { readonly eventId: string; readonly occurredAt: number } {
   const { event_id: id, event_time: time } = claims;
-  const eventId = typeof id === 'string' ? plainText(id, limits.notificationTextCharacters) : '';
+  const eventId = typeof id === 'string' ? visibleWithin(id, limits.notificationTextCharacters) : '';
   if (eventId === '') throw malformed('the payload has no event_id');
   if (typeof time !== 'number' || !Number.isInteger(time) || time < 0 || time > lastMillisecond) {
     throw malformed('the event_time of the payload is no time in milliseconds');
