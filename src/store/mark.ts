@@ -6,17 +6,51 @@ export interface Mark {
   readonly certificate: string;
 }
 
-const pattern = /^certstandby:1 (\S+) (\S+)$/;
+const plainPattern = /^certstandby:1 (\S+) (\S+)$/;
+const encodedPattern = /^certstandby:2 (\S+) (\S+)$/;
+/** What a mark holds as it is: everything in ASCII that prints, white space apart. */
+const plain = /^[!-~]+$/;
 
-/** The mark as text: `certstandby:1 <primary store id> <certificate id there>`. */
-export function formatMark(mark: Mark): string {
-  return `certstandby:1 ${mark.store} ${mark.certificate}`;
+/**
+ * The mark as text: `certstandby:1 <primary store id> <certificate id there>` where both ids are printable ASCII without white
+ * space, as in every version. Any other id (a space, an umlaut, a line end) is written as `certstandby:2`, in which each byte of
+ * its UTF-8 outside of `!` to `~`, and `%` itself, is `%` and two upper-case hexadecimal digits. Ids are well-formed Unicode.
+ */
+export function formatMark({ store, certificate }: Mark): string {
+  return plain.test(store) && plain.test(certificate)
+    ? `certstandby:1 ${store} ${certificate}`
+    : `certstandby:2 ${encode(store)} ${encode(certificate)}`;
 }
 
-/** The mark in a text that is nothing but a mark, else `undefined`. */
+/**
+ * The mark in a text that is nothing but a mark, else `undefined`. Ids of `certstandby:1` are never decoded, whatever they hold.
+ * Of `certstandby:2` only the one spelling that `formatMark` writes is a mark.
+ */
 export function parseMark(text: string): Mark | undefined {
-  const [, store, certificate] = pattern.exec(text) ?? [];
-  return store !== undefined && certificate !== undefined ? { store, certificate } : undefined;
+  const [, store, certificate] = plainPattern.exec(text) ?? [];
+  if (store !== undefined && certificate !== undefined) return { store, certificate };
+  const [, ...ids] = encodedPattern.exec(text) ?? [];
+  const [first, second] = ids.map(decode);
+  if (first === undefined || second === undefined) return undefined;
+  const mark = { store: first, certificate: second };
+  return formatMark(mark) === text ? mark : undefined;
+}
+
+function encode(id: string): string {
+  const bytes = [...Buffer.from(id, 'utf8')];
+  return bytes
+    .map((byte) => (byte > 0x20 && byte < 0x7f && byte !== 0x25 ? String.fromCharCode(byte) : hexOf(byte)))
+    .join('');
+}
+
+const hexOf = (byte: number) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+
+function decode(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Whether two marks name the same certificate. */

@@ -142,3 +142,58 @@ describe('a cut', () => {
     expect(cutText(text, maximum)).toBe(expected);
   });
 });
+
+describe('ids that no mark holds as they are', () => {
+  const of = (certificate: string) => ({ store: 'directory:web-1', certificate });
+
+  it.each([
+    ['web shop', 'certstandby:2 directory:web-1 web%20shop'],
+    ['münchen', 'certstandby:2 directory:web-1 m%C3%BCnchen'],
+    ['50% off\n', 'certstandby:2 directory:web-1 50%25%20off%0A'],
+    ['東京', 'certstandby:2 directory:web-1 %E6%9D%B1%E4%BA%AC'],
+    ['\u0000\u001b[31m\u007f', 'certstandby:2 directory:web-1 %00%1B[31m%7F'],
+  ])('are encoded: %j', (certificate, text) => {
+    expect(formatMark(of(certificate))).toBe(text);
+  });
+
+  it.each(['api+v2', '50%', 'a%20b', '-rf', '"x"', '*.example.test', 'a/b?c#d'])(
+    'as it is, in the words of every version: %s',
+    (certificate) => {
+      expect(formatMark(of(certificate))).toBe(`certstandby:1 directory:web-1 ${certificate}`);
+      expect(parseMark(formatMark(of(certificate)))).toEqual(of(certificate));
+    },
+  );
+
+  it('of the first kind are never decoded, as they were never encoded', () => {
+    expect(parseMark('certstandby:1 s a%20b')).toEqual({ store: 's', certificate: 'a%20b' });
+    expect(parseMark('certstandby:1 s münchen')).toEqual({ store: 's', certificate: 'münchen' });
+  });
+
+  it.each([
+    ['needs no encoding', 'certstandby:2 s a'],
+    ['encodes what needs none', 'certstandby:2 s %61%20'],
+    ['has lower-case digits', 'certstandby:2 s m%c3%bcnchen'],
+    ['leaves a letter as it is', 'certstandby:2 s mü%20'],
+    ['ends in half a byte', 'certstandby:2 s a%2'],
+    ['is not UTF-8', 'certstandby:2 s a%FF%20'],
+    ['has a third part', 'certstandby:2 s a%20b c'],
+    ['has no second part', 'certstandby:2 s%20s'],
+    ['is of a version that is not known', 'certstandby:3 s a%20b'],
+    ['has two spaces', 'certstandby:2 s  a%20b'],
+    ['ends in a line end', 'certstandby:2 s a%20b\n'],
+  ])('are no marks where the text %s', (_, text) => {
+    expect(parseMark(text)).toBeUndefined();
+  });
+
+  it('come back whatever they are, alone and as the last line of a description', () => {
+    const id = fc.string({ unit: 'binary', minLength: 1 });
+    fc.assert(
+      fc.property(id, id, fc.string(), (store, certificate, description) => {
+        const mark = { store, certificate };
+        expect(parseMark(formatMark(mark))).toEqual(mark);
+        expect(formatMark(mark)).toMatch(/^[ -~]*$/);
+        expect(readMarkedDescription(writeMarkedDescription(description, mark, 10_000)).mark).toEqual(mark);
+      }),
+    );
+  });
+});
