@@ -3,6 +3,8 @@
  * entry: nothing matches on message text.
  */
 
+import { byCause, type ErrorFields, type Remedy, reach } from './remedies.ts';
+
 /** What one kind of failure means to each part of the program. */
 interface ErrorEntry {
   /** HTTP status with which the receiver or the instance answers when this reaches a request. */
@@ -13,8 +15,8 @@ interface ErrorEntry {
   readonly retry: boolean;
   /** For a write: whether it may have taken effect all the same. `unknown` sets doubt (see replication/). */
   readonly applied: 'no' | 'unknown';
-  /** What a person should do about it. */
-  readonly remedy: string;
+  /** What a person should do about it; where one code has several causes, by the fields that tell them apart. See `remedyOf`. */
+  readonly remedy: Remedy;
 }
 
 const badNotification = { exit: 1, retry: false, applied: 'no' } as const;
@@ -67,13 +69,14 @@ export const errorRegistry = {
     ...service,
     retry: true,
     applied: 'no',
-    remedy: 'Check that the store can be reached from here.',
+    remedy: reach('Check that the store can be reached from here.'),
   },
   store_unanswered: {
     ...service,
     retry: true,
     applied: 'unknown',
-    remedy: 'No answer came, so nobody knows yet whether it took effect; it is looked at again.',
+    remedy: ({ reason, status }) =>
+      `Whether it took effect is not known yet; it is looked at again. ${reach('')({ reason, status })}`.trimEnd(),
   },
   store_limited: {
     ...service,
@@ -85,7 +88,10 @@ export const errorRegistry = {
     ...service,
     retry: true,
     applied: 'no',
-    remedy: 'Check the credentials of the store and their role.',
+    remedy: byCause('Check the credentials of the store and their role.', {
+      EACCES: 'Run it as the user to whom the folder belongs, or give this user the right to it: ls -ld shows both.',
+      EPERM: 'Run it as the user to whom the folder belongs, or give this user the right to it: ls -ld shows both.',
+    }),
   },
   store_refused: {
     ...service,
@@ -605,8 +611,7 @@ export const errorRegistry = {
 
 export type ErrorCode = keyof typeof errorRegistry;
 
-/** Facts beside the message, for logs and programs. Never secrets. */
-export type ErrorFields = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
+export type { ErrorFields };
 
 /** A failure with a code of the registry. The message says what was tried and what was found; the remedy stands in the registry. */
 export class CodedError extends Error {
@@ -628,11 +633,42 @@ export class CodedError extends Error {
     return errorRegistry[this.code];
   }
 
+  /** What a person should do about this failure. */
+  get remedy(): string {
+    return remedyOf(this.code, { ...this.fields, reason: this.reason });
+  }
+
+  /** The code of what is underneath, as far as one is known: of the system, of TLS, or of this registry. */
+  get reason(): string | undefined {
+    const { reason } = this.fields;
+    return typeof reason === 'string' ? reason : reasonOf(this.cause);
+  }
+
   /** Milliseconds after which the other side allows the next attempt, if it said so. */
   get retryAfterMs(): number | undefined {
     const value = this.fields.retryAfterMs;
     return typeof value === 'number' ? value : undefined;
   }
+}
+
+/** What a person should do about a failure with this code and these fields: for the cause that they tell. */
+export function remedyOf(code: ErrorCode, fields: ErrorFields = {}): string {
+  const { remedy }: ErrorEntry = errorRegistry[code];
+  return typeof remedy === 'string' ? remedy : remedy(fields);
+}
+
+/** The code of the innermost of these causes that has one. Names and messages are no codes. */
+function reasonOf(cause: unknown): string | undefined {
+  let reason: string | undefined;
+  let at = cause;
+  // A cause may be its own cause.
+  for (let depth = 0; depth < 8 && at instanceof Error; depth += 1) {
+    const { code } = at as NodeJS.ErrnoException;
+    if (typeof code === 'string') reason = code;
+    if (at instanceof CodedError && typeof at.fields.reason === 'string') reason = at.fields.reason;
+    at = at.cause;
+  }
+  return reason;
 }
 
 /** Any thrown thing as a coded error: itself, or `internal` with the thing as its cause. */

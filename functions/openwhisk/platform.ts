@@ -40,7 +40,7 @@ function digestOf(parameters: Parameters): string {
 export function failure(thrown: unknown): { readonly error: Readonly<Record<string, string>> } {
   const error = asCodedError(thrown);
   log('error', 'action_failed', errorFields(error));
-  return { error: { code: error.code, message: error.message, remedy: error.entry.remedy } };
+  return { error: { code: error.code, message: error.message, remedy: error.remedy } };
 }
 
 /** Lets timers run that came due while the platform had paused the container: they close connections that are dead by now. */

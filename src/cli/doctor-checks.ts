@@ -1,6 +1,6 @@
 import { createPublicKey } from 'node:crypto';
 import type { Config, LinkConfig } from '../config.ts';
-import { asCodedError, type ErrorCode, errorRegistry } from '../errors.ts';
+import { asCodedError, type ErrorCode, remedyOf } from '../errors.ts';
 import type { Store } from '../store/store.ts';
 import { clean, count, duration } from './text.ts';
 
@@ -27,14 +27,14 @@ export const problem = (about: string, code: ErrorCode, message: string, remedy?
   outcome: 'problem',
   code,
   message,
-  remedy: remedy ?? errorRegistry[code].remedy,
+  remedy: remedy ?? remedyOf(code),
 });
 
 /** A failure as a finding; its own remedy unless a better one is known here. */
 export function failed(about: string, thrown: unknown, remedy?: string): Finding {
-  const { code, message, entry, fields } = asCodedError(thrown);
-  const reason = fields.reason === undefined ? '' : ` (${fields.reason})`;
-  return problem(about, code, message + reason, remedy ?? entry.remedy);
+  const error = asCodedError(thrown);
+  const reason = error.fields.reason === undefined ? '' : ` (${error.fields.reason})`;
+  return problem(about, error.code, error.message + reason, remedy ?? error.remedy);
 }
 
 /** Clocks further apart than this make times of changes, and so the lag, wrong by as much. Milliseconds. */

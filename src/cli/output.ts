@@ -148,9 +148,9 @@ export function problemText(
 ): string {
   const { json = false, about, paint = plainPaint } = options;
   const { message, code, entry } = error;
-  if (json) return JSON.stringify({ error: { about, ...errorFields(error), remedy: entry.remedy, exit: entry.exit } });
+  if (json) return JSON.stringify({ error: { about, ...errorFields(error), remedy: error.remedy, exit: entry.exit } });
   const subject = about === undefined ? '' : `${clean(about)}: `;
-  return `${paint.bad('certstandby:')} ${subject}${message}\n  ${entry.remedy} ${paint.faint(`[${code}]`)}`;
+  return `${paint.bad('certstandby:')} ${subject}${message}\n  ${error.remedy} ${paint.faint(`[${code}]`)}`;
 }
 
 const same = (text: string) => text;

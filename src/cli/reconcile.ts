@@ -141,9 +141,7 @@ function describe({ program, link, output }: Run, report: ReconcileReport): void
     output.line(`  ${count(retained, 'copy', 'copies')} of certificates that are gone from the primary are kept`);
   const nameOf = storeNames(program);
   for (const { store, error } of notListed) {
-    output.finding(
-      `  ${nameOf(store)} could not be compared: ${error.message} [${error.code}]\n    ${error.entry.remedy}`,
-    );
+    output.finding(`  ${nameOf(store)} could not be compared: ${error.message} [${error.code}]\n    ${error.remedy}`);
   }
 }
 

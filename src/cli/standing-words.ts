@@ -1,5 +1,5 @@
 import type { Standing } from '../compose.ts';
-import { errorRegistry } from '../errors.ts';
+import { remedyOfRecorded } from '../records/replication-record.ts';
 
 /** How a certificate stands, in one line and, if something has to be done, another. */
 export function standingWords(standing: Standing, storeName: (id: string) => string): readonly string[] {
@@ -11,13 +11,10 @@ export function standingWords(standing: Standing, storeName: (id: string) => str
     case 'gone':
       return [standing.copies === 0 ? 'gone from the primary' : 'gone from the primary; the copy is kept'];
     case 'refused':
-      return [`${standing.error.message} [${standing.error.code}]`, errorRegistry[standing.error.code].remedy];
+      return [`${standing.error.message} [${standing.error.code}]`, remedyOfRecorded(standing.error)];
     case 'failing': {
       const { error, store, again } = standing;
-      return [
-        `${storeName(store)}: ${error.message} [${error.code}]${againAt(again)}`,
-        errorRegistry[error.code].remedy,
-      ];
+      return [`${storeName(store)}: ${error.message} [${error.code}]${againAt(again)}`, remedyOfRecorded(error)];
     }
     case 'waiting': {
       const { store, again } = standing;

@@ -1,5 +1,5 @@
 import type { LinkStatus } from '../compose.ts';
-import { errorRegistry } from '../errors.ts';
+import { type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
 import { clean, count, duration } from './text.ts';
 
 /** What status comes to: nothing is good that was not looked at. */
@@ -44,14 +44,15 @@ function provenWords({ verify, counts, unproven, now }: LinkStatus): string {
 export const ago = (now: number, moment: number): string => `${duration(now - moment)} ago`;
 
 function stuckWords({ stuck, now }: LinkStatus, nameOf: (store: string) => string): Judged['wrong'] {
-  return stuck.map(({ code, store, message, certificates, names, lastAt, again }) => {
+  return stuck.map(({ code, store, message, reason, status, certificates, names, lastAt, again }) => {
     const rest = certificates > names.length ? ` and ${certificates - names.length} more` : '';
     const when = again === undefined ? '' : `; tried again ${again <= now ? 'now' : `in ${duration(again - now)}`}`;
+    const remedy = remedyOf(code, { reason, status });
     const isService = errorRegistry[code].exit === exits.service;
     return {
       words:
         `${count(certificates, 'certificate')} stuck at ${nameOf(store)} (${names.map(clean).join(', ')}${rest}), ` +
-        `last ${ago(now, lastAt)}: ${clean(message)} [${code}]${when}\n  ${errorRegistry[code].remedy}`,
+        `last ${ago(now, lastAt)}: ${clean(message)} [${code}]${when}\n  ${remedy}`,
       exit: isService ? exits.service : exits.certificates,
     };
   });
@@ -69,13 +70,13 @@ function reconcileWords(
     wrong.push({
       words:
         `the brake holds since ${ago(now, at)}: a reconcile would write over ${changing} of ${copied} copies, and ${vanishing} originals are gone; ` +
-        `${allowed} are allowed without a person\n  ${errorRegistry.reconcile_brake.remedy}`,
+        `${allowed} are allowed without a person\n  ${remedyOf('reconcile_brake')}`,
       exit: exits.certificates,
     });
   }
   if (failure !== undefined)
     wrong.push({
-      words: `the last reconcile failed ${ago(now, failure.at)}${failure.store === undefined ? '' : ` at ${nameOf(failure.store)}`}: ${clean(failure.message)} [${failure.code}]${remedyOf(failure.code)}`,
+      words: `the last reconcile failed ${ago(now, failure.at)}${failure.store === undefined ? '' : ` at ${nameOf(failure.store)}`}: ${clean(failure.message)} [${failure.code}]${remedyLine(failure)}`,
       exit: exits.service,
     });
   if (notListed.length > 0)
@@ -101,8 +102,8 @@ function reconcileWords(
 }
 
 /** Codes in a table may be of another version of this program. */
-function remedyOf(code: string): string {
-  return Object.hasOwn(errorRegistry, code) ? `\n  ${errorRegistry[code as keyof typeof errorRegistry].remedy}` : '';
+function remedyLine({ code, reason, status }: NonNullable<LinkStatus['reconcile']['failure']>): string {
+  return Object.hasOwn(errorRegistry, code) ? `\n  ${remedyOf(code as ErrorCode, { reason, status })}` : '';
 }
 
 function certificateWords({ counts, expired, oldestUnreplicated, now }: LinkStatus): Judged['wrong'] {

@@ -86,9 +86,7 @@ function conclude({ program, link, output }: LinkRun, report: VerifyReport): num
       `  ${count(withoutKeys, 'copy', 'copies')} compared without the private key, which the service does not give back`,
     );
   for (const { store, error } of notListed)
-    output.finding(
-      `  ${nameOf(store)} could not be listed: ${error.message} [${error.code}]\n    ${error.entry.remedy}`,
-    );
+    output.finding(`  ${nameOf(store)} could not be listed: ${error.message} [${error.code}]\n    ${error.remedy}`);
   if (problems === 0) output.line(`  ${output.paint.good('every copy is the same as its original, and would serve')}`);
   const exit = exitOf(report);
   output.item({

@@ -60,7 +60,8 @@ export function send(response: ServerResponse, answer: Answer): void {
 /** The answer for a failure: `{code, message}`, as Certificate Manager has it. Where a person can do something, the message says what. */
 export function errorAnswer(thrown: unknown): Answer {
   const error = asCodedError(thrown);
-  const { status, remedy } = error.entry;
+  const { remedy } = error;
+  const { status } = error.entry;
   const retryAfterMs = error.retryAfterMs ?? (status === 503 ? 1000 : undefined);
   return {
     status,

@@ -223,10 +223,10 @@ async function answerToken(iam: Iam, request: IncomingMessage, runtime: Runtime,
     });
     return { ...answer, headers };
   } catch (error) {
-    const { code, message, entry } = asCodedError(error);
+    const { code, message, remedy, entry } = asCodedError(error);
     return {
       status: entry.status,
-      body: { errorCode: code, errorMessage: message, errorDetails: entry.remedy },
+      body: { errorCode: code, errorMessage: message, errorDetails: remedy },
       headers,
     };
   }

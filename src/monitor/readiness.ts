@@ -1,4 +1,4 @@
-import { asCodedError, type ErrorCode, errorRegistry } from '../errors.ts';
+import { asCodedError, type ErrorCode, remedyOf } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Table } from '../table/table.ts';
 
@@ -45,11 +45,11 @@ export function readiness(options: {
 }
 
 function notReady(thrown: unknown): NotReady[] {
-  const { code, message, entry } = asCodedError(thrown);
-  return [{ code, message, remedy: entry.remedy }];
+  const { code, message, remedy } = asCodedError(thrown);
+  return [{ code, message, remedy }];
 }
 
 function keyMissing(link: string): NotReady {
   const code = 'notification_key_missing';
-  return { code, message: `the verification key of link ${link} is not here yet`, remedy: errorRegistry[code].remedy };
+  return { code, message: `the verification key of link ${link} is not here yet`, remedy: remedyOf(code) };
 }

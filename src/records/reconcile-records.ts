@@ -2,7 +2,14 @@ import * as z from 'zod/mini';
 import { CodedError } from '../errors.ts';
 import type { Key, Table } from '../table/table.ts';
 
-const failure = z.object({ at: z.number(), code: z.string(), message: z.string(), store: z.optional(z.string()) });
+const failure = z.object({
+  at: z.number(),
+  code: z.string(),
+  message: z.string(),
+  store: z.optional(z.string()),
+  reason: z.optional(z.string()),
+  status: z.optional(z.number()),
+});
 
 const stateSchema = z.object({
   token: z._default(z.number(), 0),

@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { CodedError, type ErrorCode, errorRegistry } from '../errors.ts';
+import { CodedError, type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
 import type { Row } from '../table/table.ts';
 
 /** What went wrong, as a record keeps it: never a secret, never content. */
@@ -8,7 +8,25 @@ export interface RecordedError {
   readonly message: string;
   /** Epoch milliseconds. */
   readonly at: number;
+  /** What of its fields and cause tells the remedy. */
+  readonly reason?: string | undefined;
+  readonly status?: number | undefined;
 }
+
+/** A failure as a record keeps it. */
+export function recordedError(error: CodedError, at: number): RecordedError {
+  const { code, message, reason, fields } = error;
+  return {
+    code,
+    message,
+    at,
+    ...(reason !== undefined && { reason }),
+    ...(typeof fields.status === 'number' && { status: fields.status }),
+  };
+}
+
+/** What a person should do about a recorded failure. */
+export const remedyOfRecorded = ({ code, reason, status }: RecordedError): string => remedyOf(code, { reason, status });
 
 /** What one pass saw at the primary; reconcile compares listings with it, status shows it. */
 export interface PrimaryState {
@@ -102,7 +120,13 @@ const errorCode = z.pipe(
   z.string(),
   z.transform((code): ErrorCode => (Object.hasOwn(errorRegistry, code) ? (code as ErrorCode) : 'internal')),
 );
-const recordedError = z.object({ code: errorCode, message: z.string(), at: z.number() });
+const recordedErrorSchema = z.object({
+  code: errorCode,
+  message: z.string(),
+  at: z.number(),
+  reason: z.catch(z.optional(z.string()), undefined),
+  status: z.catch(z.optional(z.number()), undefined),
+});
 
 const rowSchema = z.object({
   requested: z.number(),
@@ -117,7 +141,7 @@ const rowSchema = z.object({
   leaseOwner: z.optional(z.string()),
   attempts: z._default(z.number(), 0),
   notBefore: z.optional(z.number()),
-  lastError: z.optional(recordedError),
+  lastError: z.optional(recordedErrorSchema),
   absentSince: z.optional(z.number()),
   aside: z.optional(z.enum(['keyless', 'excluded', 'marked'])),
   refusal: z.optional(
@@ -156,7 +180,7 @@ const rowSchema = z.object({
         retainedAt: z.optional(z.number()),
         attempts: z.number(),
         notBefore: z.optional(z.number()),
-        lastError: z.optional(recordedError),
+        lastError: z.optional(recordedErrorSchema),
       }),
     ),
     [],

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { factsOf } from '../certificate/facts.ts';
 import { fingerprintOf, metadataDigestOf } from '../certificate/fingerprint.ts';
 import { asCodedError, CodedError } from '../errors.ts';
-import type { BackupState } from '../records/replication-record.ts';
+import { type BackupState, recordedError } from '../records/replication-record.ts';
 import type { Runtime } from '../runtime.ts';
 import { formatMark, type Mark, sameMark } from '../store/mark.ts';
 import type {
@@ -108,7 +108,7 @@ export async function bringEqual(task: BackupTask, look: BackupLook): Promise<Ba
     const state = attempt.stateAfterFailure();
     if (thrown instanceof Waiting) return { ...attempt.summary(), state, equal: false, again: thrown.until };
     const now = runtime.now();
-    const lastError = { code: error.code, message: error.message, at: now };
+    const lastError = recordedError(error, now);
     if (thrown instanceof Unfit) {
       // The copy was read, and stays: reconcile asks again when it is no longer this one.
       const { revision } = attempt;

@@ -1,5 +1,5 @@
 import type { CodedError } from '../errors.ts';
-import type { PrimaryState, ReplicationRecord } from '../records/replication-record.ts';
+import { type PrimaryState, type ReplicationRecord, recordedError } from '../records/replication-record.ts';
 import type { LeaseHolderFields } from '../records/replication-records.ts';
 import type { CertificateMetadata } from '../store/store.ts';
 import type { BackupOutcome } from './bring-equal.ts';
@@ -68,7 +68,7 @@ export function leaseHolderFields(
       ...(aside === undefined ? {} : { aside }),
       ...(refusal === undefined ? {} : { refusal }),
     };
-    return { ...always, ...kept, attempts, notBefore, lastError: recorded(verdict.error, now) };
+    return { ...always, ...kept, attempts, notBefore, lastError: recordedError(verdict.error, now) };
   }
   if (verdict.kind === 'absent') return { ...always, absentSince: record.absentSince ?? now };
   if (verdict.kind === 'aside') return { ...always, aside: verdict.why };
@@ -105,12 +105,8 @@ function refusalOf(
       ...(metadata === undefined ? {} : { listedFacts: listedFacts(metadata) }),
       ...(metadata?.revision === undefined ? {} : { revision: metadata.revision }),
     },
-    lastError: recorded(error, now),
+    lastError: recordedError(error, now),
   };
-}
-
-function recorded(error: CodedError, at: number) {
-  return { code: error.code, message: error.message, at };
 }
 
 /** Doubt is set anew after a write that nobody heard the end of, and cleared only by a pass that began after it and found every backup equal, having searched it. */

@@ -1,6 +1,7 @@
 import { asCodedError, CodedError } from '../errors.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { Brake } from '../records/reconcile-records.ts';
+import { recordedError } from '../records/replication-record.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Link } from './link.ts';
 import type { Comparison } from './reconcile-compare.ts';
@@ -97,10 +98,10 @@ export async function takeTurn(
     },
     async fail(thrown, stopped) {
       if (ended) return;
-      const { code, message, fields } = asCodedError(thrown);
-      const store = typeof fields.store === 'string' ? { store: fields.store } : {};
+      const error = asCodedError(thrown);
+      const store = typeof error.fields.store === 'string' ? { store: error.fields.store } : {};
       const at = runtime.now();
-      const end = stopped ? { stoppedAt: at } : { failure: { at, code, message, ...store } };
+      const end = stopped ? { stoppedAt: at } : { failure: { ...recordedError(error, at), ...store } };
       await links.endReconcile(name, token, end).catch(() => undefined);
     },
   };

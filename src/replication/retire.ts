@@ -1,5 +1,5 @@
 import { asCodedError } from '../errors.ts';
-import type { BackupState, ReplicationRecord } from '../records/replication-record.ts';
+import { type BackupState, type ReplicationRecord, recordedError } from '../records/replication-record.ts';
 import { sameMark } from '../store/mark.ts';
 import type { CertificateMetadata, Store } from '../store/store.ts';
 import { type BackupCalls, backupCalls } from './backup-calls.ts';
@@ -70,7 +70,7 @@ export async function retire(
     const now = runtime.now();
     const attempts = state.attempts + 1;
     const notBefore = now + backoffMs(attempts, runtime.random, timing, error.retryAfterMs);
-    const lastError = { code: error.code, message: error.message, at: now };
+    const lastError = recordedError(error, now);
     return { ...summary(), state: { ...state, attempts, notBefore, lastError }, again: notBefore, error };
   }
 }

@@ -1,4 +1,4 @@
-import { errorRegistry } from '../errors.ts';
+import { remedyOf } from '../errors.ts';
 import type { BackupState, RecordedError, ReplicationRecord } from '../records/replication-record.ts';
 import type { Link } from './link.ts';
 
@@ -38,7 +38,7 @@ export function standingOf(link: Link, record: ReplicationRecord): Standing {
   }
   if (refusal !== undefined) {
     const { code, since } = refusal;
-    return { kind: 'refused', error: lastError ?? { code, message: errorRegistry[code].remedy, at: since } };
+    return { kind: 'refused', error: lastError ?? { code, message: remedyOf(code), at: since } };
   }
   if (lastError !== undefined) return { kind: 'failing', store: link.primary.id, error: lastError, ...again };
   if (trouble !== undefined) return trouble;

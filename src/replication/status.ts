@@ -19,6 +19,9 @@ export interface Trouble {
   /** The store where it was met. */
   readonly store: string;
   readonly message: string;
+  /** What tells the remedy: see `remedyOfRecorded`. */
+  readonly reason?: string | undefined;
+  readonly status?: number | undefined;
   readonly certificates: number;
   /** Names of the first of them. */
   readonly names: readonly string[];
@@ -133,7 +136,7 @@ function seenSoFar(
 
   function addTrouble(name: string, standing: Standing): void {
     if (standing.kind !== 'failing' && standing.kind !== 'refused') return;
-    const { code, message, at } = standing.error;
+    const { code, message, at, reason, status } = standing.error;
     const store = standing.kind === 'failing' ? standing.store : link.primary.id;
     const key = `${code} ${store}`;
     const before = troubles.get(key);
@@ -142,7 +145,7 @@ function seenSoFar(
     troubles.set(key, {
       code,
       store,
-      message: before?.message ?? message,
+      ...(before === undefined ? { message, reason, status } : wordsOf(before)),
       certificates: (before?.certificates ?? 0) + 1,
       names: names.length < namesKept ? [...names, name] : names,
       lastAt: Math.max(before?.lastAt ?? 0, at),
@@ -228,6 +231,9 @@ export function fullCopyOf(link: Link, certificates: number): LinkStatus['fullCo
   );
   return limited.toSorted((a, b) => b.ms - a.ms)[0];
 }
+
+/** The words of a trouble, and what tells its remedy. */
+const wordsOf = ({ message, reason, status }: Trouble) => ({ message, reason, status });
 
 function earliest(a: number | undefined, b: number | undefined): number | undefined {
   if (a === undefined || b === undefined) return a ?? b;
