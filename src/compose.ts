@@ -32,6 +32,7 @@ import { linkFigures } from './monitor/figures.ts';
 import type { Metrics, MetricsOptions } from './monitor/metrics.ts';
 import { readiness } from './monitor/readiness.ts';
 import type { LifecycleEvent } from './notification/event.ts';
+import type { ProveCost, ProveReport } from './prove/prove.ts';
 import { createReceiver } from './receiver/receiver.ts';
 import { idempotencyRecords } from './records/idempotency-records.ts';
 import { linkRecords } from './records/link-records.ts';
@@ -77,6 +78,7 @@ export type {
   PassReport,
   Plan,
   PlanLine,
+  ProveReport,
   ReconcileReport,
   RestorePlan,
   RestoreResult,
@@ -118,6 +120,40 @@ export async function importFrom(
   ]);
   const { kind, entries } = await openArchive(archive.path, archive.unlock);
   return { kind, ...(await planImport(runtime, store, entries, options)) };
+}
+
+/**
+ * Proves what a store states about itself, with a certificate of its own, and waits for its word of a change where one of these
+ * links listens to it. Loaded only when it is wanted.
+ */
+export async function proveStore(
+  given: {
+    readonly runtime: Runtime;
+    readonly store: Store;
+    readonly signal: AbortSignal;
+    readonly step: (what: string) => void;
+  },
+  listening?: { readonly table: Table; readonly links: readonly string[] },
+): Promise<ProveReport> {
+  const [{ proveStore: prove }, { createDevelopmentCa: createCa }] = await Promise.all([
+    import('./prove/prove.ts'),
+    import('./instance/development-ca.ts'),
+  ]);
+  const ca = await createCa({ name: 'certstandby prove', now: given.runtime.now, keyKind: 'rsa-2048' });
+  const issue = (domains: readonly string[]) => ca.issue({ domains, keyKind: 'rsa-2048' });
+  if (listening === undefined) return prove({ ...given, issue });
+  const records = replicationRecords(listening.table);
+  const toldAt = async (certificate: string) => {
+    const found = await Promise.all(listening.links.map((link) => records.get(link, certificate)));
+    const moments = found.flatMap((record) => record?.eventAt ?? []);
+    return moments.length === 0 ? undefined : Math.max(...moments);
+  };
+  return prove({ ...given, issue, toldAt });
+}
+
+/** What a proof of a store sends at the most. */
+export async function costOfProof(store: Store): Promise<ProveCost> {
+  return (await import('./prove/prove.ts')).proveCost(store);
 }
 
 /** The metrics of a process. Loaded only where somebody watches. */

@@ -136,6 +136,19 @@ export const errorRegistry = {
     remedy: 'The recorded copy now carries the mark of another certificate; a person must decide what it is.',
   },
 
+  store_bound_exceeded: {
+    ...service,
+    retry: false,
+    applied: 'no',
+    remedy: 'State what was measured, with room, in the settings of the store; below each stands its line.',
+  },
+  prove_not_cleaned: {
+    ...service,
+    retry: true,
+    applied: 'unknown',
+    remedy: 'Run the same command again when the store answers: it begins by removing what an earlier run left.',
+  },
+
   channel_missing: {
     ...service,
     retry: false,

@@ -28,6 +28,8 @@ interface DoctorOptions extends OutputOptions {
   readonly config: string;
   readonly register?: string;
   readonly instances?: string;
+  readonly prove?: string;
+  readonly yes?: boolean;
 }
 
 /** How long one question to a service may take, in milliseconds. */
@@ -43,20 +45,24 @@ export function doctorCommand(host: Host = process): Command {
     .description('check configuration, credentials, rights, channels, keys and clocks; say what mends each problem')
     .addOption(configOption())
     .option('--register <url>', 'register <url>/callback/<link> at each primary that has no such channel', callbackBase)
+    .option('--prove <store>', 'measure what a store states about itself, with a certificate of its own, instead')
+    .option('--yes', 'with --prove: do not ask before anything is sent')
     .option('--instances <folder>', 'check the instances of our own in this folder instead: keys, and their recovery')
     .addHelpText(
       'after',
       '\nExamples:\n  certstandby doctor --config certstandby.yaml' +
         '\n  certstandby doctor --instances certstandby-instances' +
         '\n  certstandby doctor --register https://certstandby.example.com' +
+        '\n  certstandby doctor --prove london' +
         '\n  certstandby doctor --json | jq -r \'select(.outcome == "problem").remedy\'' +
-        '\n\nIt asks the services for real and changes nothing, unless --register is given. Exits 0 if there is no problem, else by' +
+        '\n\nIt asks the services for real and changes nothing, unless --register or --prove is given. Exits 0 if there is no problem, else by' +
         '\nthe class of the one to mend first: 3 configuration, 5 the table, 4 a service.',
     )
     .action((options: DoctorOptions) => doctor(options, host));
 }
 
 async function doctor(options: DoctorOptions, host: Host): Promise<void> {
+  if (options.prove !== undefined) return (await import('./doctor-prove.ts')).prove(options.prove, options, host);
   const stopping = interrupted(host);
   const output = commandOutput(options, host);
   const findings: Finding[] = [];

@@ -40,6 +40,8 @@ type StopSignal = 'SIGINT' | 'SIGTERM';
 export interface Host {
   readonly stdout: Terminal;
   readonly stderr: Terminal;
+  /** Where a person types. Absent in tests that ask nothing. */
+  readonly stdin?: NodeJS.ReadableStream & { readonly isTTY?: boolean };
   readonly env: Readonly<Record<string, string | undefined>>;
   exitCode?: number | string | null | undefined;
   on(signal: StopSignal, listener: (signal: StopSignal) => void): unknown;

@@ -87,11 +87,15 @@ export function virtualTime(startMs: number, random: () => number): VirtualTime 
     wait: (milliseconds, signal) =>
       new Promise((resolve, reject) => {
         if (signal?.aborted) return reject(signal.reason);
-        const cancel = time.at(now + milliseconds, resolve);
-        signal?.addEventListener('abort', () => {
+        const onAbort = () => {
           cancel();
-          reject(signal.reason);
+          reject(signal?.reason);
+        };
+        const cancel = time.at(now + milliseconds, () => {
+          signal?.removeEventListener('abort', onAbort);
+          resolve();
         });
+        signal?.addEventListener('abort', onAbort, { once: true });
       }),
     async runUntil(moment, mostSteps) {
       await settle();
