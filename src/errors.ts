@@ -176,7 +176,19 @@ export const errorRegistry = {
   certificate_expired: { ...certificate, remedy: 'Renew the certificate in the primary.' },
   certificate_chain_broken: {
     ...certificate,
-    remedy: 'Import the intermediates that signed this certificate, one above the other.',
+    remedy: 'Import the certificate together with the certificate of the issuer that the message names.',
+  },
+  certificate_chain_expired: {
+    ...certificate,
+    remedy:
+      'In the bundle of the primary, replace the certificate that the message names by its current one, which the issuer ' +
+      'offers. The leaf itself need not be renewed.',
+  },
+  certificate_issuer_no_authority: {
+    ...certificate,
+    remedy:
+      'In the bundle of the primary, replace the certificate that the message names by that of the certificate authority. ' +
+      'If it is the only one that signed, have the certificate issued by an authority: no client takes it as it is.',
   },
   certificate_chain_missing: { ...certificate, remedy: 'Import the certificate together with its intermediates.' },
   certificate_region_forbidden: {

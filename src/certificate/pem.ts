@@ -5,12 +5,14 @@ import type { CertificateContent, CertificatePem, PrivateKey } from './certifica
 import { inIssuingOrder, leafCandidates } from './chain.ts';
 import { derOf, formatBlock, type PemBlock, readBlocks } from './pem-blocks.ts';
 import { belongsTo, isPrivateKey, readPrivateKey } from './private-key.ts';
+import { subjectOf } from './words.ts';
 
 const certificateLabels: ReadonlySet<string> = new Set(['CERTIFICATE', 'X509 CERTIFICATE']);
 
 /**
  * A certificate from PEM texts. Which text a block stands in, and in which order, makes no difference: the leaf is the
- * certificate that the private key belongs to; without a key, or if it belongs to none, the one that signed none of the others.
+ * certificate that the private key belongs to; without a key, or if it belongs to none or to several, the one (of these) that
+ * signed none of the others.
  * Blocks of other kinds (`EC PARAMETERS`, ...) are passed over, a certificate that is there twice counts once, an empty text is
  * none. Whether the key belongs to the leaf and the chain holds is not judged here.
  *
@@ -100,10 +102,18 @@ function onlyKey(keys: readonly PrivateKey[]): PrivateKey | undefined {
 
 function findLeaf(certificates: readonly X509Certificate[], privateKey: PrivateKey | undefined): X509Certificate {
   const owners = privateKey ? certificates.filter((certificate) => belongsTo(privateKey, certificate)) : [];
-  const candidates = owners.length > 0 ? owners : leafCandidates(certificates);
+  // A key may belong to an authority too, where a root's own key was used again.
+  const candidates = leafCandidates(owners.length > 0 ? owners : certificates);
   // Certificate authorities that signed none of the others are not leaves; the first of them is as good as any.
   if (candidates.length > 1 && (owners.length > 0 || candidates.some(({ ca }) => !ca))) {
-    throw new CodedError('certificate_malformed', `${candidates.length} different leaf certificates were found`);
+    const subjects = candidates.map(subjectOf).join(' and ');
+    throw new CodedError(
+      'certificate_malformed',
+      `${candidates.length} different leaf certificates were found: ${subjects}`,
+      {
+        fields: { found: candidates.length },
+      },
+    );
   }
   const leaf = candidates[0] ?? certificates[0];
   if (leaf === undefined) throw new CodedError('certificate_malformed', 'no certificate was found');

@@ -17,6 +17,7 @@ export async function printPlan(run: LinkRun, full = false): Promise<number> {
       tally.lines += 1;
       if (line.outcome === 'refuse' || line.outcome === 'unsure') tally.people += 1;
       for (const text of lineWords(line, nameOf)) output.finding(`  ${text}`);
+      for (const remark of line.remarks ?? []) output.line(`  remark   ${clean(line.name)}: ${clean(remark)}`);
     },
   });
   const { comparison, digest, looks } = plan;

@@ -16,6 +16,7 @@ export function verifyCommand(host: Host = process): Command {
       '\nExamples:\n  certstandby verify --config certstandby.yaml\n  certstandby verify --quiet || alert' +
         '\n  certstandby verify --json | jq \'select(.state != "same")\'' +
         '\n\nSays of each copy: same, older, different, missing, extra, unreadable, would-not-serve. Changes nothing.' +
+        '\nA remark tells of a chain that serves and holds more than clients need, such as an expired cross certificate.' +
         '\nExits 0 if every copy is the same, 6 if not, 4 if a backup could not be listed.',
     )
     .action((options: LinkOptions) => verifyLinks(options, host));
@@ -45,6 +46,8 @@ async function verifyLink(run: LinkRun): Promise<number> {
       },
       finding: (finding) => {
         output.item({ link: link.name, ...finding });
+        for (const remark of finding.remarks ?? [])
+          output.line(`  ${output.paint.faint(`${'remark'.padEnd(15)} ${clean(finding.name)}: ${clean(remark)}`)}`);
         if (finding.state === 'same') return;
         const text = findingWords(finding, nameOf);
         if (finding.problem) output.finding(`  ${output.paint.bad(text)}`);

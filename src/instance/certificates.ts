@@ -240,7 +240,7 @@ function accept(fields: Fields, nowMs: number): { readonly pem: ContentPem; read
     ...(key !== '' && { privateKey: new Secret(key) }),
   });
   // A key may be left out, and a chain that does not hold is kept as it is: Certificate Manager looks at neither.
-  const problem = (parsed.privateKey && keyProblem(parsed)) ?? expiryProblem({ leaf: parsed.leaf, chain: [] }, nowMs);
+  const problem = (parsed.privateKey && keyProblem(parsed)) ?? expiryProblem(parsed, nowMs);
   if (problem !== undefined) throw problem;
   const pem: ContentPem = {
     content,

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { chainRemarks } from '../certificate/remarks.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { ReplicationRecord } from '../records/replication-record.ts';
 import type { Mark } from '../store/mark.ts';
@@ -36,6 +37,8 @@ export interface PlanLine {
   /** Why it is not copied, or not known. */
   readonly problem?: ErrorCode;
   readonly message?: string;
+  /** What is to be told of the chain that would be copied, and is no reason to refuse it. */
+  readonly remarks?: readonly string[];
   readonly backups: readonly PlannedBackup[];
 }
 
@@ -156,7 +159,8 @@ async function rehearse(
     }),
   );
   const busy = backups.some(({ writes, adopts, problem }) => writes.length > 0 || adopts !== undefined || problem);
-  return { ...said, outcome: busy ? 'write' : 'nothing', backups };
+  const remarks = chainRemarks(verdict.content, beganAt).map(({ message }) => message);
+  return { ...said, outcome: busy ? 'write' : 'nothing', ...(remarks.length > 0 && { remarks }), backups };
 }
 
 function withoutCopying(
@@ -187,7 +191,7 @@ function newRecord({ name }: Link, certificate: string): ReplicationRecord {
 }
 
 /** Of what a line does, not of the words in it. */
-function digestOf({ message: _message, ...line }: PlanLine): string {
+function digestOf({ message: _message, remarks: _remarks, ...line }: PlanLine): string {
   return sha256(JSON.stringify(line));
 }
 

@@ -1,3 +1,4 @@
+import { chainRemarks } from '../certificate/remarks.ts';
 import { asCodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { errorFields, type Log } from '../log.ts';
@@ -186,6 +187,10 @@ function logPass(log: Log, report: PassReport, answer: CommitAnswer, fields: Lea
   if (fields.refusal !== undefined && fields.refusal.facts !== report.record.refusal?.facts) {
     log('warn', 'certificate_refused', { ...about, code: fields.refusal.code, message: fields.lastError?.message });
   }
+  // And a remark once for each content: when it is written.
+  const content = verdict.kind === 'sound' && report.backups.some(({ wrote }) => wrote) ? verdict.content : undefined;
+  const remarks = content === undefined ? [] : chainRemarks(content, report.committedAt);
+  for (const remark of remarks) log('info', 'chain_remark', { ...about, ...remark });
   if (verdict.kind === 'unreadable') log('warn', 'primary_unreadable', { ...about, ...errorFields(verdict.error) });
   for (const { state, actions, error, refused } of report.backups) {
     const at = { ...about, backup: state.store, copy: state.id };

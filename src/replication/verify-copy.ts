@@ -1,7 +1,7 @@
 import type { CertificateContent } from '../certificate/certificate.ts';
 import { factsOf } from '../certificate/facts.ts';
 import { fingerprintOf } from '../certificate/fingerprint.ts';
-import { chainProblem, contentProblem, expiryProblem, keyProblem } from '../certificate/judgement.ts';
+import { contentProblem, keyProblem, publicProblem } from '../certificate/judgement.ts';
 import type { CodedError } from '../errors.ts';
 import { type Mark, sameMark } from '../store/mark.ts';
 import type { CertificateMetadata, Store, StoredCertificate } from '../store/store.ts';
@@ -50,8 +50,8 @@ export function compareCopy(
 
 /** Why a copy would not serve, as far as the service gives it. */
 export function servingProblem(content: CertificateContent, withKey: boolean, nowMs: number): CodedError | undefined {
-  if (withKey) return contentProblem(content, { nowMs, requireChain: false });
-  return chainProblem(content) ?? expiryProblem(content, nowMs);
+  const rules = { nowMs, requireChain: false };
+  return withKey ? contentProblem(content, rules) : publicProblem(content, rules);
 }
 
 function contentOf({ leaf, chain, privateKey }: CertificateContent, withKey: boolean): string {

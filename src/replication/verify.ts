@@ -1,3 +1,4 @@
+import { chainRemarks } from '../certificate/remarks.ts';
 import { asCodedError, type CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { LinkRecords } from '../records/link-records.ts';
@@ -33,6 +34,11 @@ export interface VerifyFinding {
   readonly copy?: string;
   /** Whether something is wrong. What is not ours, or is kept on purpose, is not. */
   readonly problem: boolean;
+  /**
+   * What is to be told of the original's chain and is no reason to refuse it, such as an expired cross certificate. At one finding of
+   * a certificate, however many backups there are.
+   */
+  readonly remarks?: readonly string[];
 }
 
 export interface VerifyReport extends VerifySummary {
@@ -159,7 +165,7 @@ async function verifyOne(
         }),
       );
       // What is wrong with the original is said once, however many backups there are.
-      findings = answers.flat().filter(({ store }, index, all) => {
+      findings = remarkedOnce(answers.flat()).filter(({ store }, index, all) => {
         return store !== link.primary.id || all.findIndex((other) => other.store === store) === index;
       });
     } finally {
@@ -168,6 +174,15 @@ async function verifyOne(
     if (findings.every(({ problem }) => !problem)) break;
   }
   return findings;
+}
+
+/** Remarks are of the original: they are the same at every backup. */
+function remarkedOnce(findings: readonly VerifyFinding[]): readonly VerifyFinding[] {
+  const first = findings.find(({ remarks }) => remarks !== undefined);
+  return findings.map((finding) => {
+    const { remarks: _remarks, ...rest } = finding;
+    return finding === first ? finding : rest;
+  });
 }
 
 /** What one backup holds of one certificate. */
@@ -215,7 +230,9 @@ async function verifySide(
       ...copies.map((copy) => ({ ...about, copy: copy.id, ...keptInstead(copy, store, now) })),
     ];
   }
-  if (copies.length === 0) return [{ ...about, state: 'missing', how: 'the backup holds no copy' }];
+  const remarks = chainRemarks(verdict.content, now).map(({ message }) => message);
+  const remarked = remarks.length === 0 ? {} : { remarks };
+  if (copies.length === 0) return [{ ...about, state: 'missing', how: 'the backup holds no copy', ...remarked }];
   const mark: Mark = { store: link.primary.id, certificate };
   const compared = copies.map(({ id, reading: copy }): VerifyFinding => {
     if (copy.state !== 'present') return { ...about, copy: id, state: 'unreadable', how: wordsOf(copy) };
@@ -226,7 +243,7 @@ async function verifySide(
   const best = compared.find(({ state }) => state === 'same') ?? compared[0];
   return compared.map((finding) =>
     finding === best
-      ? finding
+      ? { ...finding, ...remarked }
       : { ...finding, state: 'extra', how: 'a second copy of the same certificate', problem: true },
   );
 }

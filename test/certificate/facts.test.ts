@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { factsOf } from '../../src/certificate/facts.ts';
-import { chainProblem, expiryProblem, keyProblem } from '../../src/certificate/judgement.ts';
+import { expiryProblem, keyProblem, pathProblem } from '../../src/certificate/judgement.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
 import { CodedError } from '../../src/errors.ts';
 import type { KeyKind } from '../../src/instance/development-keys.ts';
@@ -205,7 +205,7 @@ describe('factsOf', () => {
         }
         const content = { leaf, chain: [leaf], privateKey };
         const above = { leaf: signed, chain: [leaf] };
-        for (const problem of [keyProblem(content), chainProblem(above), expiryProblem(content, 0)]) {
+        for (const problem of [keyProblem(content), pathProblem(above, 0), expiryProblem(content, 0)]) {
           if (problem !== undefined) expect(problem).toBeInstanceOf(CodedError);
         }
       }),

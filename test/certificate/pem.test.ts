@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { CertificatePem } from '../../src/certificate/certificate.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
-import { chainProblem, keyProblem } from '../../src/certificate/judgement.ts';
+import { keyProblem, pathProblem } from '../../src/certificate/judgement.ts';
 import { parseContent, toPem } from '../../src/certificate/pem.ts';
 import { CodedError, type ErrorCode } from '../../src/errors.ts';
 import type { IssuedCertificate } from '../../src/instance/development-ca.ts';
@@ -230,7 +230,7 @@ describe('parseContent', () => {
       for (const intermediate of [selfSigned + crossSigned + issuer, issuer + crossSigned + selfSigned]) {
         const content = parseContent({ certificate: vector.underSelfSigned, intermediate });
         expect(content.chain.map(String)).toEqual([selfSigned, crossSigned, issuer]);
-        expect(chainProblem(content)).toBeUndefined();
+        expect(pathProblem(content, Date.UTC(2026, 0, 1))).toBeUndefined();
       }
     });
 

@@ -1,8 +1,10 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
+import { parseContent } from '../../src/certificate/pem.ts';
 import { CodedError } from '../../src/errors.ts';
 import { replicate } from '../../src/replication/replicate.ts';
+import { testCa, testCertificate } from '../support/certificates.ts';
 import {
   askAndPass,
   content,
@@ -182,6 +184,18 @@ describe('what a pass leaves', () => {
     ]);
     await askAndPass(world, 'c1');
     expect(told(world)).toHaveLength(1);
+  });
+
+  it('logs once, when it is written, what is to be remarked on a chain that serves', async () => {
+    const world = await setup();
+    const [pem, stranger] = await Promise.all([testCertificate(), testCa({ name: 'Stranger' })]);
+    const more = parseContent({ ...pem, intermediate: `${pem.intermediate}${stranger.rootPem}` });
+    world.primary.store.put({ content: more, metadata: described('shop') }, 'c1');
+    await askAndPass(world, 'c1');
+    await askAndPass(world, 'c1');
+    const [remark, ...others] = told(world).filter(({ event }) => event === 'chain_remark');
+    expect(remark?.fields).toMatchObject({ name: 'shop', kind: 'unrelated', subject: 'CN=Stranger Root' });
+    expect(others).toEqual([]);
   });
 
   it('drops what the record says about stores that are no longer backups', async () => {

@@ -2,8 +2,8 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
 import { CodedError } from '../../src/errors.ts';
-import { verify } from '../../src/replication/verify.ts';
-import { mismatchedKey } from '../support/certificates.ts';
+import { type VerifyFinding, verify } from '../../src/replication/verify.ts';
+import { mismatchedKey, testCa, testCertificate } from '../support/certificates.ts';
 import { copyOf, fill, reconcileAll, verified } from '../support/estate.ts';
 import { content, described, markOf, type Setup, type SetupOptions, setup, writesIn } from '../support/replication.ts';
 
@@ -64,6 +64,23 @@ describe('verify', () => {
       ['c4', 'primary', 'would-not-serve', 'in the primary: it has no private key', true],
     ]);
     expect(problems).toBe(2);
+  });
+
+  it('remarks once on a chain that holds more than clients need, and calls it no problem', async () => {
+    const [pem, stranger] = await Promise.all([testCertificate(), testCa({ name: 'Stranger' })]);
+    const more = parseContent({ ...pem, intermediate: stranger.rootPem + pem.intermediate });
+    const world = await setup({ reconciled: false, backups: [{}, {}] });
+    fill(world, [more]);
+    await reconcileAll(world);
+    const findings: VerifyFinding[] = [];
+    const finding = (found: VerifyFinding) => void findings.push(found);
+    const { problems } = await verify(world.worker, world.link, { finding });
+    const remarks = ['CN=Stranger Root signed none of the others: clients have no use for it'];
+    expect(findings.map(({ state, remarks: told }) => [state, told])).toEqual([
+      ['same', remarks],
+      ['same', undefined],
+    ]);
+    expect(problems).toBe(0);
   });
 
   it('never calls what it could not read the same: an original, a copy, a backup', async () => {
