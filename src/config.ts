@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { type Document, isMap, isScalar, LineCounter, parseDocument, stringify } from 'yaml';
 import * as z from 'zod/mini';
 import { CodedError } from './errors.ts';
+import { visible } from './foreign-text.ts';
 import { Secret, type SecretReference } from './secret.ts';
 
 /**
@@ -284,9 +285,11 @@ export function parseConfig(text: string, sources: ConfigSources & { readonly pa
 }
 
 function invalid(path: string, mistakes: readonly string[]): CodedError {
-  const list = mistakes.map((mistake) => `\n  - ${mistake}`).join('');
+  const list = mistakes.map((mistake) => `\n  - ${visible(mistake)}`).join('');
   const count = mistakes.length === 1 ? 'one mistake' : `${mistakes.length} mistakes`;
-  return new CodedError('configuration_invalid', `${path} has ${count}:${list}`, { fields: { path, mistakes } });
+  return new CodedError('configuration_invalid', `${visible(path)} has ${count}:${list}`, {
+    fields: { path, mistakes },
+  });
 }
 
 /** The values of the document. Its aliases are followed, as far as they lead somewhere and no bomb is built of them. */

@@ -1,4 +1,5 @@
 import type { CodedError } from './errors.ts';
+import { jsonText } from './foreign-text.ts';
 
 type Level = 'debug' | 'info' | 'warn' | 'error';
 
@@ -10,7 +11,7 @@ export type Log = (level: Level, event: string, fields?: LogFields) => void;
 
 const order: Readonly<Record<Level, number>> = { debug: 0, info: 1, warn: 2, error: 3 };
 
-/** A log that writes one JSON object a line, from `least` upwards. Foreign text cannot break a line: JSON escapes it. A line that cannot be written is lost. */
+/** A log that writes one JSON object a line, from `least` upwards. Foreign text is escaped: it breaks no line and moves no cursor. A line that cannot be written is lost. */
 export function jsonLog(options: {
   readonly least: Level;
   readonly now: () => number;
@@ -19,7 +20,7 @@ export function jsonLog(options: {
   return (level, event, fields = {}) => {
     if (order[level] < order[options.least]) return;
     try {
-      options.write(`${JSON.stringify({ time: new Date(options.now()).toISOString(), level, event, ...fields })}\n`);
+      options.write(`${jsonText({ time: new Date(options.now()).toISOString(), level, event, ...fields })}\n`);
     } catch {
       // A full disk must not end what the line is about.
     }

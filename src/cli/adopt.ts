@@ -13,7 +13,7 @@ interface AdoptOptions extends LinkOptions {
 }
 
 /** `certstandby adopt`. */
-export function adoptCommand(host: Host = process): Command {
+export function adoptCommand(host: Host): Command {
   return withLinkOptions(new Command('adopt'))
     .description('take a copy that somebody made by hand in a backup under management')
     .addArgument(new Argument('<copy>', 'the id of the copy in the backup'))

@@ -2,7 +2,8 @@ import { Command, CommanderError } from 'commander';
 import { asCodedError, CodedError } from '../errors.ts';
 import { exitTable } from './exit-codes.ts';
 import { usageExit } from './options.ts';
-import { type Host, type OutputOptions, paintFor, problemText } from './output.ts';
+import { type Host, type OutputOptions, onScreens, problemLines } from './output.ts';
+import { paintFor } from './screen.ts';
 import { version } from './version.ts';
 
 interface CommandEntry {
@@ -155,7 +156,8 @@ function hintAtHelp(command: Command): void {
 }
 
 /** Runs the command line with these arguments, prints what it throws, and sets the exit code. Never rejects. */
-export async function runCommandLine(args: readonly string[], host: Host): Promise<void> {
+export async function runCommandLine(args: readonly string[], process: Host): Promise<void> {
+  const host = onScreens(process);
   const [typed, asked] = args.filter((word) => !word.startsWith('-'));
   const named = typed === 'help' ? asked : typed;
   // Completion is about all of them.
@@ -174,7 +176,7 @@ export async function runCommandLine(args: readonly string[], host: Host): Promi
     }
     const error = commandError(thrown);
     const json = options.json ?? false;
-    host.stderr.write(`${problemText(error, { json, paint: paintFor(host.stderr) })}\n`);
+    for (const line of problemLines(error, { json, paint: paintFor(host.stderr) })) host.stderr.write(`${line}\n`);
     if (error.code === 'internal' && thrown instanceof Error) host.stderr.write(`${thrown.stack}\n`);
     host.exitCode = error.entry.exit;
   }

@@ -4,7 +4,7 @@ import type { Host } from './output.ts';
 const shells = { bash, zsh, fish } as const;
 
 /** `certstandby completion`. What it prints is made from the commands themselves. */
-export function completionCommand(host: Host = process): Command {
+export function completionCommand(host: Host): Command {
   const command = new Command('completion')
     .description('print a script with which a shell completes commands and options')
     .addArgument(new Argument('<shell>').choices(Object.keys(shells)))

@@ -13,7 +13,7 @@ interface ConfigOptions extends OutputOptions {
 }
 
 /** `certstandby config check|explain|show|export`. */
-export function configCommand(host: Host = process): Command {
+export function configCommand(host: Host): Command {
   const config = new Command('config').description('check, explain, print, or export the configuration');
   const part = (name: string, description: string) =>
     withOutputOptions(config.command(name)).description(description).addOption(configOption());
@@ -67,7 +67,7 @@ function writtenIn(options: ConfigOptions, host: Host): Written {
 function show(options: ConfigOptions, output: Output, host: Host): void {
   const settings = effectiveSettings(writtenIn(options, host));
   output.item(settings);
-  output.line(settingsText(settings).trimEnd());
+  output.line(...settingsText(settings).trimEnd().split('\n'));
 }
 
 function explain(setting: string | undefined, options: ConfigOptions, output: Output, host: Host): void {

@@ -40,7 +40,7 @@ const soonMs = 14 * 86_400_000;
 const exitOrder = [3, 5, 4, 6, 1];
 
 /** `certstandby doctor`. */
-export function doctorCommand(host: Host = process): Command {
+export function doctorCommand(host: Host): Command {
   return withOutputOptions(new Command('doctor'))
     .description('check configuration, credentials, rights, channels, keys and clocks; say what mends each problem')
     .addOption(configOption())
@@ -206,11 +206,14 @@ function print(output: Output, finding: Finding): void {
   const { paint } = output;
   const { about, outcome, message, remedy, code } = finding;
   output.item(finding);
-  const text = `${about}: ${message.split('\n').map(clean).join('\n    ')}`;
+  const text = `${about}: ${clean(message)}`;
   if (outcome === 'good') output.line(`${paint.good('ok')}       ${text}`);
   else {
     const mark = outcome === 'problem' ? paint.bad('problem') : paint.warning('warning');
-    output.finding(`${mark}  ${text}${code === undefined ? '' : ` ${paint.faint(`[${code}]`)}`}\n         ${remedy}`);
+    output.finding(
+      `${mark}  ${text}${code === undefined ? '' : ` ${paint.faint(`[${code}]`)}`}`,
+      `         ${clean(remedy ?? '')}`,
+    );
   }
 }
 
@@ -225,6 +228,6 @@ function conclude(findings: readonly Finding[], output: Output, host: Host): voi
     warnings.length > 0 && count(warnings.length, 'warning'),
   ];
   const words = found.filter(Boolean).join(' and ');
-  output.line(words === '' ? '\nAll is well.' : `\n${words}; below each stands what mends it.`);
+  output.line('', words === '' ? 'All is well.' : `${words}; below each stands what mends it.`);
   host.exitCode = exit;
 }

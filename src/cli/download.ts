@@ -22,7 +22,7 @@ interface DownloadCommandOptions extends OutputOptions {
 }
 
 /** `certstandby download`. */
-export function downloadCommand(host: Host = process): Command {
+export function downloadCommand(host: Host): Command {
   return withOutputOptions(new Command('download').addOption(configOption()))
     .description('write certificates of a store, private keys included, to an archive')
     .argument('[names...]', 'only certificates with these names; * stands for anything')

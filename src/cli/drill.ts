@@ -17,7 +17,7 @@ interface DrillCommandOptions extends LinkOptions {
 }
 
 /** `certstandby drill`. */
-export function drillCommand(host: Host = process): Command {
+export function drillCommand(host: Host): Command {
   return withLinkOptions(new Command('drill'))
     .description('serve every copy to a client, from the backups alone, and sign what came of it')
     .option('--sample <copies>', 'only so many copies of each backup, chosen by chance', wholeNumber)
@@ -79,7 +79,7 @@ async function drillLink(
       `${link.name}: ${report.served} of ${count(tried, 'copy', 'copies')} served, of ${report.kept} kept, in ${took}` +
         (tried === 0 ? '; nothing was proven' : ''),
     );
-    output.line(`  report: ${signedFile}\n  page:   ${pageFile}`);
+    output.line(`  report: ${signedFile}`, `  page:   ${pageFile}`);
     output.item({ ...report, copies: undefined, signedFile, pageFile, exit });
     return exit;
   } catch (thrown) {

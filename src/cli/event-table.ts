@@ -1,5 +1,7 @@
 import type { PassReport } from '../compose.ts';
 import type { LifecycleEvent } from '../notification/event.ts';
+import { screenOf, type Terminal } from './screen.ts';
+import { clean, cut, widthOf } from './text.ts';
 
 /** One event and what became of it. */
 export interface EventRow {
@@ -43,7 +45,8 @@ const mostRows = 1_000;
  * The live table: a row for each certificate of each event. On a terminal rows appear at once and fill in; elsewhere a line is
  * printed when it is complete.
  */
-export function eventTable(output: NodeJS.WriteStream, readBack: ReadBack): EventTable {
+export function eventTable(stream: Terminal, readBack: ReadBack): EventTable {
+  const output = screenOf(stream);
   const rows: EventRow[] = [];
   const watchers = new Set<() => void>();
   let drawn = 0;
@@ -54,9 +57,10 @@ export function eventTable(output: NodeJS.WriteStream, readBack: ReadBack): Even
       return;
     }
     // Only the rows at the end can still change; those above have scrolled out of reach.
-    const visible = rows.slice(-Math.max(5, (output.rows ?? 24) - 14));
-    const lines = visible.map(format).map((line) => line.slice(0, (output.columns || 120) - 1));
-    output.write(`${drawn > 0 ? `\u001b[${drawn}A\u001b[0J` : ''}${lines.join('\n')}\n`);
+    const open = rows.slice(-Math.max(5, (output.rows || 24) - 14));
+    const lines = open.map(format).map((line) => cut(line, (output.columns || 120) - 1));
+    if (drawn > 0) output.move({ up: drawn });
+    output.write(`${lines.join('\n')}\n`);
     drawn = lines.length;
   }
 
@@ -139,9 +143,9 @@ function clock(moment: number | undefined): string {
   return moment === undefined ? '' : new Date(moment).toISOString().slice(11, 23);
 }
 
-/** Padded to the column, or cut to it. Control characters of foreign names must not reach a terminal. */
+/** Padded to the column, or cut to it. Cells may be foreign text. */
 function inColumn(text: string, width: number): string {
-  const clean = text.replace(/\p{Cc}/gu, ' ');
-  if (width === 0) return clean;
-  return clean.length < width ? clean.padEnd(width) : `${clean.slice(0, width - 2)}… `;
+  if (width === 0) return clean(text);
+  const shown = cut(clean(text), width - 1);
+  return shown + ' '.repeat(width - widthOf(shown));
 }

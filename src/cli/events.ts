@@ -11,7 +11,7 @@ interface EventsOptions extends LinkOptions {
 }
 
 /** `certstandby events`. */
-export function eventsCommand(host: Host = process): Command {
+export function eventsCommand(host: Host): Command {
   return withLinkOptions(new Command('events'))
     .description('list what notifications were acknowledged, and what became of them')
     .option('-n, --last <number>', 'how many, the newest first', atMostTenThousand, 20)

@@ -27,7 +27,7 @@ const words = {
 } as const;
 
 /** `certstandby import`. */
-export function importCommand(host: Host = process): Command {
+export function importCommand(host: Host): Command {
   return withOutputOptions(new Command('import').addOption(configOption()))
     .description('import the certificates of an archive into a store')
     .argument('<archive>', 'an age file, a .p12 file or a folder of them, a folder of PEM files, a zip of them')

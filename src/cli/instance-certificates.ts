@@ -14,7 +14,7 @@ interface CertificatesOptions extends OutputOptions, FolderOptions {
 type Certificate = Awaited<ReturnType<OrdersOfInstance['list']>>[number];
 
 /** `certstandby instance certificates`. */
-export function instanceCertificatesCommand(host: Host = process): Command {
+export function instanceCertificatesCommand(host: Host): Command {
   return withOutputOptions(new Command('certificates'))
     .description('the certificates of an instance: when they expire, and what became of what was ordered')
     .argument('[certificate]', 'only this one: its id, its CRN, or its name (default: all)')

@@ -19,7 +19,7 @@ interface CheckOptions extends OutputOptions, FolderOptions {
 const keyFailures: ReadonlySet<ErrorCode> = new Set(['keys_unreadable', 'keys_refused', 'keys_unavailable']);
 
 /** `certstandby instance check`. */
-export function instanceCheckCommand(host: Host = process): Command {
+export function instanceCheckCommand(host: Host): Command {
   return withOutputOptions(new Command('check'))
     .description(
       'does everything open: data keys under each root key, and every certificate; is the recovery text right',

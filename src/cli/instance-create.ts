@@ -24,7 +24,7 @@ interface CreateOptions extends OutputOptions, FolderOptions {
 }
 
 /** `certstandby instance create`. */
-export function instanceCreateCommand(host: Host = process): Command {
+export function instanceCreateCommand(host: Host): Command {
   return withOutputOptions(new Command('create'))
     .description('make an instance and its first API key; in a new folder also the table and the root key')
     .addOption(folderOption())

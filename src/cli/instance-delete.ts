@@ -7,7 +7,7 @@ interface DeleteOptions extends OutputOptions, FolderOptions {
 }
 
 /** `certstandby instance delete`. */
-export function instanceDeleteCommand(host: Host = process): Command {
+export function instanceDeleteCommand(host: Host): Command {
   return withOutputOptions(new Command('delete'))
     .description('delete an instance: it answers as gone at once, and is erased after seven days')
     .addOption(folderOption())
@@ -32,7 +32,7 @@ export function instanceDeleteCommand(host: Host = process): Command {
 }
 
 /** `certstandby instance reclaim`. */
-export function instanceReclaimCommand(host: Host = process): Command {
+export function instanceReclaimCommand(host: Host): Command {
   return withOutputOptions(new Command('reclaim'))
     .description('bring a deleted instance back, as it was, within seven days')
     .addOption(folderOption())

@@ -5,6 +5,7 @@ import * as z from 'zod/mini';
 import type { Instances, KeptInstance, RootKeyConfig } from '../compose.ts';
 import type { TableConfig } from '../config.ts';
 import { CodedError } from '../errors.ts';
+import { visible } from '../foreign-text.ts';
 import type { Log } from '../log.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
@@ -90,9 +91,13 @@ export function readSettings(folder: string): InstanceSettings | undefined {
   const parsed = z.safeParse(settingsSchema, raw);
   if (parsed.success) return parsed.data;
   const mistakes = settingsMistakes(parsed.error.issues, raw);
-  throw new CodedError('instances_settings_invalid', `${file} has mistakes:\n  - ${mistakes.join('\n  - ')}`, {
-    fields: { path: file, mistakes },
-  });
+  throw new CodedError(
+    'instances_settings_invalid',
+    `${visible(file)} has mistakes:\n  - ${mistakes.map(visible).join('\n  - ')}`,
+    {
+      fields: { path: file, mistakes },
+    },
+  );
 }
 
 export function writeSettings(folder: string, settings: InstanceSettings): void {

@@ -17,7 +17,7 @@ interface CreateOptions extends KeysOptions {
 }
 
 /** `certstandby instance keys`. */
-export function instanceKeysCommand(host: Host = process): Command {
+export function instanceKeysCommand(host: Host): Command {
   const keys = new Command('keys')
     .description('the API keys of an instance: list, create, revoke')
     .addHelpText(

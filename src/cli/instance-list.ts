@@ -3,7 +3,7 @@ import { type FolderOptions, folderOption, openFolder } from './instance-folder.
 import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output.ts';
 
 /** `certstandby instance list`. */
-export function instanceListCommand(host: Host = process): Command {
+export function instanceListCommand(host: Host): Command {
   return withOutputOptions(new Command('list'))
     .description('the instances of a folder')
     .addOption(folderOption())

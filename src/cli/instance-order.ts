@@ -27,7 +27,7 @@ const impatientMs = 30_000;
 const [defaultKey = ''] = orderedKeys.keys();
 
 /** `certstandby instance order`. */
-export function instanceOrderCommand(host: Host = process): Command {
+export function instanceOrderCommand(host: Host): Command {
   return withOutputOptions(new Command('order'))
     .description('order a certificate; the running server gets it from its certificate authority')
     .argument('<domains...>', 'the domains; the first one is the common name. *.example.com is a wildcard')

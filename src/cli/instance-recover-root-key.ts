@@ -12,7 +12,7 @@ interface RecoverOptions extends OutputOptions, FolderOptions {
 }
 
 /** `certstandby instance recover-root-key`. */
-export function instanceRecoverRootKeyCommand(host: Host = process): Command {
+export function instanceRecoverRootKeyCommand(host: Host): Command {
   return withOutputOptions(new Command('recover-root-key'))
     .description('make a root key file again from its recovery text')
     .addOption(folderOption())

@@ -13,7 +13,7 @@ interface RenewOptions extends OutputOptions, FolderOptions {
 }
 
 /** `certstandby instance renew`. */
-export function instanceRenewCommand(host: Host = process): Command {
+export function instanceRenewCommand(host: Host): Command {
   return withOutputOptions(new Command('renew'))
     .description('renew an ordered certificate now, or say whether it renews by itself')
     .argument('<certificate>', 'its id, its CRN, or its name if there is one of that name')

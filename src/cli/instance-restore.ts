@@ -23,7 +23,7 @@ interface RestoreOptions extends OutputOptions, FolderOptions {
 }
 
 /** `certstandby instance restore`. */
-export function instanceRestoreCommand(host: Host = process): Command {
+export function instanceRestoreCommand(host: Host): Command {
   return withOutputOptions(new Command('restore'))
     .description('bring an instance back from a snapshot, into a folder or a table that does not have it')
     .argument('<file>', 'as certstandby instance snapshot has written it')

@@ -23,7 +23,7 @@ interface RewrapOptions extends OutputOptions, FolderOptions {
 const settledMs = 5_000;
 
 /** `certstandby instance rewrap`. */
-export function instanceRewrapCommand(host: Host = process): Command {
+export function instanceRewrapCommand(host: Host): Command {
   return withOutputOptions(new Command('rewrap'))
     .description('wrap all data keys anew: under the root keys as they are now, or under other ones')
     .addOption(folderOption())

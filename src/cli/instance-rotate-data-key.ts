@@ -11,7 +11,7 @@ interface RotateOptions extends OutputOptions, FolderOptions {
 }
 
 /** `certstandby instance rotate-data-key`. */
-export function instanceRotateDataKeyCommand(host: Host = process): Command {
+export function instanceRotateDataKeyCommand(host: Host): Command {
   return withOutputOptions(new Command('rotate-data-key'))
     .description('make a new data key, and seal everything anew with it, beside running servers')
     .addOption(folderOption())

@@ -24,7 +24,7 @@ const logLevels = ['debug', 'info', 'warn', 'error'] as const;
 const settingsMs = 2_000;
 
 /** `certstandby instance run`. */
-export function instanceRunCommand(host: Host = process): Command {
+export function instanceRunCommand(host: Host): Command {
   return withOrderingOptions(serveOptions(new Command('run')))
     .description('serve the instances of a folder; logs JSON lines to stderr')
     .addHelpText(

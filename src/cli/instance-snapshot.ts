@@ -19,7 +19,7 @@ interface SnapshotCommandOptions extends OutputOptions, FolderOptions {
 }
 
 /** `certstandby instance snapshot`. */
-export function instanceSnapshotCommand(host: Host = process): Command {
+export function instanceSnapshotCommand(host: Host): Command {
   return withOutputOptions(new Command('snapshot'))
     .description('write all of an instance to a sealed file, beside running servers')
     .addOption(folderOption())

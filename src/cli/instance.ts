@@ -16,7 +16,7 @@ import { instanceSnapshotCommand } from './instance-snapshot.ts';
 import type { Host } from './output.ts';
 
 /** `certstandby instance`. */
-export function instanceCommand(host: Host = process): Command {
+export function instanceCommand(host: Host): Command {
   const command = new Command('instance')
     .description('instances of our own with the API of Certificate Manager: make them, run them, look after their keys')
     .addHelpText(

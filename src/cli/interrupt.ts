@@ -10,7 +10,7 @@ const endedAtOnce = 130;
  * word on how to go on. A command that knows more throws its own `interrupted` ("stopped after 312 of 2,000"). A second signal
  * ends the process at once. Call it once, at the beginning of the action.
  */
-export function interrupted(host: Host = process): AbortSignal {
+export function interrupted(host: Host): AbortSignal {
   const stopping = new AbortController();
   const stop = (name: string) => {
     if (stopping.signal.aborted) host.exit(endedAtOnce);

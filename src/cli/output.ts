@@ -1,14 +1,15 @@
-import { styleText } from 'node:util';
 import { type Command, Option } from 'commander';
 import type { CodedError } from '../errors.ts';
+import { jsonText, visible } from '../foreign-text.ts';
 import { errorFields, jsonLog, type Log } from '../log.ts';
 import { drawnProgress, type Progress } from './progress.ts';
+import { type Paint, paintFor, screenOf, type Terminal } from './screen.ts';
 import { type Cell, type Column, clean, tableLines } from './text.ts';
 
 /**
  * What all commands print through. A command is written like this:
  *
- *     export function statusCommand(host: Host = process): Command {
+ *     export function statusCommand(host: Host): Command {
  *       return withOutputOptions(new Command('status').description('…'))
  *         .action(async (options: StatusOptions) => {           // StatusOptions extends OutputOptions
  *           const output = commandOutput(options, host);
@@ -23,16 +24,9 @@ import { type Cell, type Column, clean, tableLines } from './text.ts';
  * line (so that it streams, and `jq` reads it), and problems on stderr are JSON lines too. With `--quiet` people see only what
  * is wrong. `line`, `finding` and `table` may be called without asking for either: they know. What a command throws is printed and
  * turned into the exit code by command-line.ts; a command that goes on after a failure prints it with `problem`.
+ * What others wrote needs no care here: each line is made visible on its way out (screen.ts). `clean` bounds how long it may be.
  * Tests run commands in their own process with `runCommand` of test/support/command.ts.
  */
-
-/** The part of a stream that is used here. */
-export interface Terminal {
-  write(text: string): unknown;
-  readonly isTTY?: boolean;
-  readonly columns?: number;
-  readonly hasColors?: () => boolean;
-}
 
 type StopSignal = 'SIGINT' | 'SIGTERM';
 
@@ -61,24 +55,15 @@ export function withOutputOptions(command: Command): Command {
     .addOption(new Option('-q, --quiet', 'print only what is wrong'));
 }
 
-/** Colours by what they mean. Without colours each is the text itself. */
-export interface Paint {
-  good(text: string): string;
-  warning(text: string): string;
-  bad(text: string): string;
-  strong(text: string): string;
-  faint(text: string): string;
-}
-
 export interface Output {
   readonly json: boolean;
   readonly quiet: boolean;
   /** Colours for stdout; none where it is no terminal, or `NO_COLOR` is set. */
   readonly paint: Paint;
-  /** A line for people on stdout. Nothing with `--json` or `--quiet`. Foreign text in it goes through `clean` of text.ts first. */
-  line(text?: string): void;
-  /** A line for people on stdout about something that is wrong: with `--quiet` too. Nothing with `--json`. */
-  finding(text: string): void;
+  /** Lines for people on stdout, each a line whatever it holds. Nothing with `--json` or `--quiet`. */
+  line(...lines: readonly string[]): void;
+  /** Lines for people on stdout about something that is wrong: with `--quiet` too. Nothing with `--json`. */
+  finding(...lines: readonly string[]): void;
   /** One JSON object on a line of its own, with `--json` only. `undefined` members are left out. */
   item(value: object): void;
   /** A table for people; foreign text in cells is cleaned. Nothing with `--json` or `--quiet`. */
@@ -94,17 +79,20 @@ export interface Output {
 }
 
 /** What a command prints through. `now` is for progress and logs. */
-export function commandOutput(options: OutputOptions, host: Host = process, now: () => number = Date.now): Output {
+export function commandOutput(options: OutputOptions, host: Host, now: () => number = Date.now): Output {
   const { json = false, quiet = false } = options;
-  const { stdout, stderr } = host;
+  const [stdout, stderr] = [screenOf(host.stdout), screenOf(host.stderr)];
   let bar: ReturnType<typeof drawnProgress> | undefined;
   let words = (text: string) => text;
-  const print = (stream: Terminal, text: string) => {
+  const print = (stream: Terminal, ...lines: readonly string[]) => {
     bar?.erase();
-    stream.write(`${json ? text : words(text)}\n`);
+    // A line feed in one of them is somebody else's.
+    for (const line of lines) stream.write(`${(json ? line : words(line)).replaceAll('\n', visible)}\n`);
   };
   const paint = paintFor(stdout);
-  const line = (text = '') => void (json || quiet || print(stdout, text));
+  const line = (...lines: readonly string[]) => {
+    if (!json && !quiet) print(stdout, ...(lines.length === 0 ? [''] : lines));
+  };
   const jsonLines = jsonLog({ least: 'warn', now, write: (text) => print(stderr, text.trimEnd()) });
   const watchable = stderr.isTTY ? 'bar' : json ? 'none' : 'lines';
 
@@ -113,15 +101,19 @@ export function commandOutput(options: OutputOptions, host: Host = process, now:
     quiet,
     paint,
     line,
-    finding: (text) => void (json || print(stdout, text)),
-    item: (value) => void (json && print(stdout, JSON.stringify(value))),
+    finding(...lines) {
+      if (!json) print(stdout, ...lines);
+    },
+    item(value) {
+      if (json) print(stdout, jsonText(value));
+    },
     table(columns, rows) {
       for (const text of tableLines(columns, rows, paint.faint)) line(text);
     },
-    problem: (error, about) => print(stderr, problemText(error, { json, about, paint: paintFor(stderr) })),
+    problem: (error, about) => print(stderr, ...problemLines(error, { json, about, paint: paintFor(stderr) })),
     progress(what, total) {
       bar = drawnProgress(what, total, {
-        write: (text) => stderr.write(text),
+        screen: stderr,
         style: quiet ? 'none' : watchable,
         columns: () => stderr.columns || 80,
         now,
@@ -143,31 +135,44 @@ export function commandOutput(options: OutputOptions, host: Host = process, now:
   };
 }
 
-/** What a person, or with `json` a program, reads of a failure: what was tried and found, and what to do. Without a line end. */
-export function problemText(
+/** What a person, or with `json` a program, reads of a failure: what was tried and found, and what to do. */
+export function problemLines(
   error: CodedError,
   options: { readonly json?: boolean; readonly about?: string | undefined; readonly paint?: Paint } = {},
-): string {
+): readonly string[] {
   const { json = false, about, paint = plainPaint } = options;
-  const { message, code, entry } = error;
-  if (json) return JSON.stringify({ error: { about, ...errorFields(error), remedy: error.remedy, exit: entry.exit } });
+  const { code, entry } = error;
+  if (json) return [jsonText({ error: { about, ...errorFields(error), remedy: error.remedy, exit: entry.exit } })];
   const subject = about === undefined ? '' : `${clean(about)}: `;
-  return `${paint.bad('certstandby:')} ${subject}${message}\n  ${error.remedy} ${paint.faint(`[${code}]`)}`;
+  const [first = '', ...more] = messageLines(error);
+  return [
+    `${paint.bad('certstandby:')} ${subject}${first}`,
+    ...more,
+    `  ${clean(error.remedy)} ${paint.faint(`[${code}]`)}`,
+  ];
 }
 
-const same = (text: string) => text;
-const plainPaint: Paint = { good: same, warning: same, bad: same, strong: same, faint: same };
+/** The message of a failure in lines: one, unless it lists mistakes of a file. */
+export function messageLines({ message, fields }: CodedError): readonly string[] {
+  const lines = Array.isArray(fields.mistakes) ? message.split('\n') : [message];
+  return lines.map(clean);
+}
 
-/** Colours if the stream is a terminal that has some and `NO_COLOR` does not forbid them. (`hasColors` of Node looks at both.) */
-export function paintFor(stream: Terminal): Paint {
-  if (stream.isTTY !== true || stream.hasColors?.() !== true) return plainPaint;
-  const style = (format: Parameters<typeof styleText>[0]) => (text: string) =>
-    styleText(format, text, { validateStream: false });
+const plainPaint = paintFor({ write: () => {} });
+
+/** The same process, with screens for its streams: what commands get. */
+export function onScreens(host: Host): Host {
   return {
-    good: style('green'),
-    warning: style('yellow'),
-    bad: style('red'),
-    strong: style('bold'),
-    faint: style('dim'),
+    stdout: screenOf(host.stdout),
+    stderr: screenOf(host.stderr),
+    env: host.env,
+    get exitCode() {
+      return host.exitCode;
+    },
+    set exitCode(code) {
+      host.exitCode = code;
+    },
+    on: (signal, listener) => host.on(signal, listener),
+    exit: (code) => host.exit(code),
   };
 }

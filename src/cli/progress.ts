@@ -1,4 +1,5 @@
-import { cut, duration } from './text.ts';
+import type { Screen } from './screen.ts';
+import { clean, cut, duration } from './text.ts';
 
 /** Long work that a person may watch. */
 export interface Progress {
@@ -12,7 +13,7 @@ export interface Progress {
 
 /** What a progress is drawn on. */
 interface Canvas {
-  readonly write: (text: string) => unknown;
+  readonly screen: Screen;
   /** `bar`: redrawn in place; `lines`: now and then a line; `none`: nobody watches. */
   readonly style: 'bar' | 'lines' | 'none';
   readonly columns: () => number;
@@ -22,11 +23,10 @@ interface Canvas {
 const redrawEveryMs = 100;
 const lineEveryMs = 10_000;
 const barCells = 24;
-const eraseLine = '\r\u001b[K';
 
 /** A progress of which `erase` takes the bar off the screen, so that a line can be printed; it comes back by itself. */
 export function drawnProgress(what: string, total: number | undefined, canvas: Canvas): Progress & { erase(): void } {
-  const { write, style, columns, now } = canvas;
+  const { screen, style, columns, now } = canvas;
   const startedAt = now();
   let expected = total;
   let done = 0;
@@ -53,15 +53,16 @@ export function drawnProgress(what: string, total: number | undefined, canvas: C
     if (style === 'lines') {
       if (moment - saidAt < lineEveryMs) return;
       saidAt = moment;
-      write(`${what}: ${numbers()}\n`);
+      screen.write(`${clean(what)}: ${numbers()}\n`);
     } else if (moment - drawnAt >= redrawEveryMs) {
       drawnAt = moment;
       shown = true;
-      write(`${eraseLine}${cut(`${what} ${bar()}${numbers()}`, columns() - 1)}`);
+      screen.move('erase line');
+      screen.write(cut(clean(`${what} ${bar()}${numbers()}`), columns() - 1));
     }
   };
   const erase = () => {
-    if (shown) write(eraseLine);
+    if (shown) screen.move('erase line');
     shown = false;
     drawnAt = Number.NEGATIVE_INFINITY;
   };

@@ -28,7 +28,7 @@ const notEqualExit = errorRegistry.certificate_expired.exit;
 const problemsShown = 50;
 
 /** `certstandby reconcile`. */
-export function reconcileCommand(host: Host = process): Command {
+export function reconcileCommand(host: Host): Command {
   return withLinkOptions(new Command('reconcile'))
     .description('compare both sides of each link, and bring the backups up to date')
     .option('--plan', 'print exactly what would be done, and change nothing')
@@ -141,7 +141,10 @@ function describe({ program, link, output }: Run, report: ReconcileReport): void
     output.line(`  ${count(retained, 'copy', 'copies')} of certificates that are gone from the primary are kept`);
   const nameOf = storeNames(program);
   for (const { store, error } of notListed) {
-    output.finding(`  ${nameOf(store)} could not be compared: ${error.message} [${error.code}]\n    ${error.remedy}`);
+    output.finding(
+      `  ${nameOf(store)} could not be compared: ${clean(error.message)} [${error.code}]`,
+      `    ${error.remedy}`,
+    );
   }
 }
 
@@ -230,8 +233,10 @@ function conclude(
   end: { readonly problems: readonly Problem[]; readonly requests: number },
 ): number {
   const { problems, requests } = end;
-  for (const { name, certificate, words } of problems.slice(0, problemsShown))
-    output.finding(`  ${clean(name)} (${certificate}): ${words.map(clean).join('\n    ')}`);
+  for (const { name, certificate, words } of problems.slice(0, problemsShown)) {
+    const [first = '', ...more] = words.map(clean);
+    output.finding(`  ${clean(name)} (${certificate}): ${first}`, ...more.map((line) => `    ${line}`));
+  }
   if (problems.length > problemsShown)
     output.finding(`  … and ${problems.length - problemsShown} more; --json has them all`);
   const { included, pages, notListed } = report;

@@ -27,7 +27,7 @@ type Kind = 'restore' | 'failback';
 const shown = 50;
 
 /** `certstandby restore`. */
-export function restoreCommand(host: Host = process): Command {
+export function restoreCommand(host: Host): Command {
   return withMoveOptions(new Command('restore'))
     .description("bring a link's certificates out of a backup into a new primary, and point the link there")
     .argument('[names...]', 'only certificates with these names; * stands for anything')
@@ -48,7 +48,7 @@ export function restoreCommand(host: Host = process): Command {
 }
 
 /** `certstandby failback`. */
-export function failbackCommand(host: Host = process): Command {
+export function failbackCommand(host: Host): Command {
   return withMoveOptions(new Command('failback'))
     .description('bring home what changed while another primary stood in, and point the link home')
     .argument('[names...]', 'only certificates with these names; * stands for anything')

@@ -24,7 +24,7 @@ type LogLevel = (typeof logLevels)[number];
 const tlsReloadMs = 10_000;
 
 /** `certstandby serve`. */
-export function serveCommand(host: Host = process): Command {
+export function serveCommand(host: Host): Command {
   return new Command('serve')
     .description('run receiver and worker for one machine, with metrics and health; logs JSON lines to stderr')
     .addOption(configOption())

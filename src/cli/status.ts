@@ -8,7 +8,7 @@ import { ago, judgeStatus } from './status-words.ts';
 import { clean, count, duration } from './text.ts';
 
 /** `certstandby status`. */
-export function statusCommand(host: Host = process): Command {
+export function statusCommand(host: Host): Command {
   return withLinkOptions(new Command('status'))
     .description('say how every link stands: what is equal, what is behind, what is stuck and why')
     .addHelpText(
@@ -39,7 +39,10 @@ async function showLink(program: Program, link: Link, output: Output): Promise<n
   const verdict = wrong.length === 0 ? paint.good('GOOD') : paint.bad('NOT GOOD');
   const say = wrong.length === 0 ? output.line : output.finding;
   say(`${paint.strong(link.name)}: ${verdict}${wrong.length === 0 ? `: ${good}` : ''}`);
-  for (const { words } of wrong) output.finding(`  ${paint.bad('!')} ${words.replaceAll('\n', '\n    ')}`);
+  for (const { words } of wrong) {
+    const [first = '', ...more] = words.split('\n');
+    output.finding(`  ${paint.bad('!')} ${first}`, ...more.map((line) => `    ${line}`));
+  }
   for (const line of figures(status, nameOf)) output.line(`  ${line}`);
   return exit;
 }

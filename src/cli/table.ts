@@ -9,7 +9,7 @@ interface TableOptions extends OutputOptions {
 }
 
 /** `certstandby table create`. */
-export function tableCommand(host: Host = process): Command {
+export function tableCommand(host: Host): Command {
   const table = new Command('table').description('make the table of records in DynamoDB');
   withOutputOptions(table.command('create'))
     .description('make the DynamoDB table that the configuration names, with its index and its time to live')

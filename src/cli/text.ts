@@ -1,8 +1,13 @@
+import { visibleWithin } from '../foreign-text.ts';
+
 /** Text for terminals: foreign text made harmless, widths as a terminal shows them, tables. */
 
-/** Foreign text as it may be shown to a person: no control characters, nothing that turns the reading direction, one line. */
+/** More than this of one text of somebody else's is not shown, in UTF-16 units. */
+const mostShown = 2_000;
+
+/** Foreign text as a person gets to see it: on one line, every character visible, and not without end. */
 export function clean(text: string): string {
-  return text.replace(/[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu, ' ');
+  return visibleWithin(text, mostShown);
 }
 
 const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' });

@@ -12,6 +12,7 @@ import { type Embedded, startEmbedded } from './embedded.ts';
 import { type EventRow, type EventTable, eventTable } from './event-table.ts';
 import { takeFolder } from './folder.ts';
 import { portNumber } from './options.ts';
+import type { Host } from './output.ts';
 import { every } from './schedule.ts';
 import { serve } from './serve.ts';
 
@@ -23,7 +24,7 @@ interface UpOptions {
 }
 
 /** `certstandby up`. */
-export function upCommand(): Command {
+export function upCommand(host: Host): Command {
   return new Command('up')
     .description('bring up receiver and worker; without --config also a primary and a backup to try it on')
     .option('-c, --config <file>', 'run the links of this configuration instead, as serve does')
@@ -36,14 +37,14 @@ export function upCommand(): Command {
         '\n  certstandby up --once                       the same as a self-test: exits 0 if every copy is equal' +
         '\n  certstandby up --config certstandby.yaml    your own stores',
     )
-    .action(up);
+    .action((options: UpOptions) => up(options, host));
 }
 
 /** Receiver and worker for the embedded pair of stores until a signal comes; with a configuration it is `serve`. */
-async function up(options: UpOptions): Promise<void> {
+async function up(options: UpOptions, host: Host): Promise<void> {
   if (options.config !== undefined) {
     if (options.once) throw new CodedError('usage', '--once shows the embedded pair; it does not go with --config');
-    return serve({ config: options.config, log: 'info' }, process);
+    return serve({ config: options.config, log: 'info' }, host);
   }
   const stopped = signalled();
   const folder = takeFolder(options.folder);
@@ -58,7 +59,7 @@ async function up(options: UpOptions): Promise<void> {
       ...(options.port === undefined ? {} : { port: options.port }),
     });
     try {
-      await upEmbedded(embedded, options, log, stopped);
+      await upEmbedded(embedded, { options, host, log, stopped });
     } finally {
       await embedded.close();
     }
@@ -67,10 +68,14 @@ async function up(options: UpOptions): Promise<void> {
   }
 }
 
-async function upEmbedded(embedded: Embedded, options: UpOptions, log: Log, stopped: Promise<string>): Promise<void> {
+async function upEmbedded(
+  embedded: Embedded,
+  given: { readonly options: UpOptions; readonly host: Host; readonly log: Log; readonly stopped: Promise<string> },
+): Promise<void> {
+  const { options, host, log, stopped } = given;
   // The table needs the program to read copies back, and the program tells the table what happens.
   let program: Program | undefined;
-  const table: EventTable = eventTable(process.stdout, (link, certificate) => readBack(program, link, certificate));
+  const table: EventTable = eventTable(host.stdout, (link, certificate) => readBack(program, link, certificate));
   program = await compose(embedded.config, { runtime, log, observer: table });
   const { primary } = program.links[0] ?? {};
   if (primary === undefined) return;
@@ -79,31 +84,31 @@ async function upEmbedded(embedded: Embedded, options: UpOptions, log: Log, stop
     port: embedded.nextPort,
     async started(url) {
       await embedded.register(`${url}/callback/${embedded.link}`);
-      process.stdout.write(embedded.heading(url));
+      host.stdout.write(embedded.heading(url));
       table.start();
       const rows = await Promise.race([demonstrate(primary, table, { now: runtime.now, embedded }), stopped]);
       if (typeof rows === 'string') return 'stop';
       if (options.once) {
-        conclude(rows);
+        conclude(rows, host);
         return 'stop';
       }
-      process.stdout.write(embedded.nextSteps());
+      host.stdout.write(embedded.nextSteps());
       return 'stay';
     },
   });
 }
 
 /** The verdict of `--once`: the exit code, and a sentence. */
-function conclude(rows: readonly EventRow[]): void {
+function conclude(rows: readonly EventRow[], host: Host): void {
   const wrong = rows.filter(({ equal }) => !equal);
   if (rows.length === demonstratedRows && wrong.length === 0) {
-    process.stdout.write('\nEvery certificate read back from the backup equals the primary, private key included.\n');
+    host.stdout.write('\nEvery certificate read back from the backup equals the primary, private key included.\n');
     return;
   }
-  process.stderr.write(
+  host.stderr.write(
     `\ncertstandby: ${demonstratedRows - rows.length + wrong.length} of ${demonstratedRows} events did not end as an equal copy in the backup\n`,
   );
-  process.exitCode = 6;
+  host.exitCode = 6;
 }
 
 /** Starts receiver, sweep and reconcile, and stops them again, in the order in which nothing is lost. */

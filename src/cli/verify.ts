@@ -8,7 +8,7 @@ import { type LinkOptions, type LinkRun, storeNames, withLinkOptions, withLinks 
 import { clean, count, duration } from './text.ts';
 
 /** `certstandby verify`. */
-export function verifyCommand(host: Host = process): Command {
+export function verifyCommand(host: Host): Command {
   return withLinkOptions(new Command('verify'))
     .description('read both sides back in full, and prove that every copy equals its original and would serve')
     .addHelpText(
@@ -89,7 +89,10 @@ function conclude({ program, link, output }: LinkRun, report: VerifyReport): num
       `  ${count(withoutKeys, 'copy', 'copies')} compared without the private key, which the service does not give back`,
     );
   for (const { store, error } of notListed)
-    output.finding(`  ${nameOf(store)} could not be listed: ${error.message} [${error.code}]\n    ${error.remedy}`);
+    output.finding(
+      `  ${nameOf(store)} could not be listed: ${clean(error.message)} [${error.code}]`,
+      `    ${error.remedy}`,
+    );
   if (problems === 0) output.line(`  ${output.paint.good('every copy is the same as its original, and would serve')}`);
   const exit = exitOf(report);
   output.item({

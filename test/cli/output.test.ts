@@ -21,7 +21,7 @@ function printed(options: { json?: boolean; quiet?: boolean }, hostOptions: Para
 
 const problem =
   'certstandby: shop: list at london: it answered 429\n  The store limits requests; it is tried again when the store allows. [store_limited]\n';
-const logLine = 'certstandby: backup failed: main: not [31m there [store_gone]\n';
+const logLine = 'certstandby: backup failed: main: not\\u{1b}[31m there [store_gone]\n';
 
 test('for people: lines, findings and tables on stdout, problems and logs on stderr, without colours', () => {
   expect(printed({})).toEqual({

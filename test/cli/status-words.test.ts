@@ -94,7 +94,7 @@ describe('a status', () => {
         oldestUnreplicated: { certificate: 'c', name: 'bill\u0007ing', since: now - 90_000 },
       },
       6,
-      '2 certificates waiting to be copied; the oldest, bill ing, changed 1 min 30 s ago',
+      '2 certificates waiting to be copied; the oldest, bill\\u{7}ing, changed 1 min 30 s ago',
     ],
     [{ expired: 1 }, 6, '1 certificate expired in the primary'],
     [

@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
 import { clean, count, cut, duration, tableLines, widthOf } from '../../src/cli/text.ts';
 
-test('control characters and what turns the reading direction do not reach a terminal', () => {
-  expect(clean('a\u001b[2Jb\nc\u202Ed\u2028e')).toBe('a [2Jb c d e');
+test('foreign text stands on one line, visible, and is not shown without end', () => {
+  expect(clean('a\u001b[2Jb\nc\u202Ed\u2028e')).toBe('a\\u{1b}[2Jb\\u{a}c\\u{202e}d\\u{2028}e');
+  expect(clean('x'.repeat(1_000_000))).toBe(`${'x'.repeat(1_999)}…`);
 });
 
 test.each([
@@ -28,7 +29,7 @@ test('columns are as wide as their widest cell, numbers stand at the right, noth
     'NAME    COPIES  STATE',
     '日本        12  <same>',
     'a-lon…       3',
-    'x y',
+    'x\\u{a…',
   ]);
 });
 
