@@ -55,11 +55,19 @@ export function belongsTo(key: PrivateKey, certificate: X509Certificate): boolea
     // As nearly always. Else perhaps one key in two encodings, which takes longer to see.
     if (encoded.equals(key.publicKeyDer)) return true;
     const publicKey = createPublicKey({ key: Buffer.from(key.publicKeyDer), format: 'der', type: 'spki' });
-    return publicKey.equals(certificate.publicKey);
+    return isSameKey(publicKey, certificate.publicKey);
   } catch {
     // The platform cannot read the certificate's key, so it is none of the kinds that are taken here.
     return false;
   }
+}
+
+/**
+ * Whether two keys are the same. To be asked instead of `equals`, which of keys of two types leaves OpenSSL's "different key types"
+ * behind, and the platform then throws it out of the next private key that is read (Node 20 to 24).
+ */
+export function isSameKey(a: KeyObject, b: KeyObject): boolean {
+  return a.asymmetricKeyType === b.asymmetricKeyType && a.equals(b);
 }
 
 /**

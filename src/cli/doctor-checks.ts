@@ -192,7 +192,7 @@ async function checkVerificationKey(
 
 function sameKey(a: string, b: string): boolean {
   try {
-    return createPublicKey(a).equals(createPublicKey(b));
+    return isSameKey(createPublicKey(a), createPublicKey(b));
   } catch {
     return false;
   }

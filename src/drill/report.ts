@@ -1,5 +1,6 @@
 import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 import * as z from 'zod/mini';
+import { isSameKey } from '../certificate/private-key.ts';
 import { CodedError } from '../errors.ts';
 
 const copySchema = z.object({
@@ -83,7 +84,7 @@ export function checkReport(text: string, publicKeyPem: string): DrillReport {
 
 function isKey(pem: string, known: KeyObject): boolean {
   try {
-    return createPublicKey(pem).equals(known);
+    return isSameKey(createPublicKey(pem), known);
   } catch {
     return false;
   }
