@@ -1,4 +1,5 @@
 import { createPublicKey } from 'node:crypto';
+import { isSameKey } from '../certificate/private-key.ts';
 import type { Config, LinkConfig } from '../config.ts';
 import { asCodedError, type ErrorCode, remedyOf } from '../errors.ts';
 import type { Store } from '../store/store.ts';
