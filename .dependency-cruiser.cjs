@@ -41,7 +41,7 @@ const rooms = {
     log,
     tableContract,
     '^src/records/replication-record\\.ts$',
-    '^src/replication/(replicate|link)\\.ts$',
+    '^src/replication/(replicate|link|vanished)\\.ts$',
     '^src/notification/event\\.ts$',
     '^src/receiver/listen\\.ts$',
   ],

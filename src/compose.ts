@@ -51,6 +51,7 @@ import { type Standing, standingOf } from './replication/standing.ts';
 import { type LinkStatus, statusOf } from './replication/status.ts';
 import { sweep, wakeDue } from './replication/sweep.ts';
 import { defaultTiming, type Timing } from './replication/timing.ts';
+import { vanishedTally } from './replication/vanished.ts';
 import { type VerifyFinding, type VerifyOptions, type VerifyReport, verify } from './replication/verify.ts';
 import { watchPrimaries } from './replication/watch.ts';
 import type { Runtime } from './runtime.ts';
@@ -275,7 +276,13 @@ export async function compose(config: Config, options: ComposeOptions) {
     /** Why a notification would not be acknowledged now; empty if it would. */
     notReady: readiness({ table, links: callbacks, runtime }),
     /** Where the certificates of a link stand, counted from its records. */
-    figures: (link: Link) => linkFigures(link, records.all(link.name)),
+    async figures(link: Link) {
+      const { vanished: standing } = await linkRows.reconcileState(link.name);
+      return linkFigures(link, records.all(link.name), {
+        lost: vanishedTally(link, runtime.now(), standing),
+        standing,
+      });
+    },
     /** When the last successful reconcile of a link began, epoch milliseconds. */
     lastReconcileAt: (link: Link): Promise<number | undefined> => linkRows.lastReconcileAt(link.name),
     /** The replication record of one certificate. */

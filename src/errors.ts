@@ -574,6 +574,15 @@ export const errorRegistry = {
     remedy:
       'Look at certstandby reconcile --plan. If that is what you want: certstandby reconcile --apply <plan>, or --yes-change <number>.',
   },
+  reconcile_vanished: {
+    ...certificate,
+    remedy:
+      'If the primary lost them (a disk that is not mounted, a wrong folder, a wrong account), bring them back, and run certstandby reconcile again. If they are meant to be gone: certstandby reconcile --link <link> --accept-vanished <loss>.',
+  },
+  reconcile_vanished_changed: {
+    ...certificate,
+    remedy: 'Look with certstandby status at what is gone by now, and accept that one if it is meant.',
+  },
   reconcile_plan_changed: {
     ...certificate,
     remedy: 'Look at the new plan with certstandby reconcile --plan, and apply that one.',

@@ -1,7 +1,9 @@
 import type { Plan, PlanLine } from '../compose.ts';
 import { CodedError, errorRegistry } from '../errors.ts';
+import { systemRuntime as runtime } from '../runtime.ts';
 import { type LinkRun, storeNames } from './program.ts';
 import { clean, count } from './text.ts';
+import { vanishedLines } from './vanished-words.ts';
 
 /** Prints the plan of one link. Answers the exit code: 0 if nothing would be done. */
 export async function printPlan(run: LinkRun, full = false): Promise<number> {
@@ -31,6 +33,7 @@ export async function printPlan(run: LinkRun, full = false): Promise<number> {
     included: comparison.included,
     expired: comparison.expired,
     ...(brake === undefined ? {} : { brake }),
+    ...(comparison.vanished === undefined ? {} : { vanished: comparison.vanished }),
   });
   output.line(
     `${link.name}: ${count(comparison.listed, 'certificate')} in the primary, ${comparison.included} included; ` +
@@ -43,6 +46,8 @@ export async function printPlan(run: LinkRun, full = false): Promise<number> {
     );
   for (const { store, error } of comparison.notListed)
     output.finding(`  ${nameOf(store)} could not be compared: ${error.message} [${error.code}]`);
+  const { vanished } = comparison;
+  if (vanished !== undefined) output.finding(...vanishedLines(link.name, vanished, runtime.now()));
   if (brake !== undefined) {
     const { changing, vanishing, allowed } = brake;
     output.finding(
@@ -54,7 +59,7 @@ export async function printPlan(run: LinkRun, full = false): Promise<number> {
       `  to do exactly this: certstandby reconcile --link ${link.name} ${full ? '--full ' : ''}--apply ${digest}`,
     );
   if (comparison.notListed.length > 0) return errorRegistry.store_unavailable.exit;
-  return tally.lines > 0 ? errorRegistry.certificate_expired.exit : 0;
+  return tally.lines > 0 || vanished !== undefined ? errorRegistry.certificate_expired.exit : 0;
 }
 
 /** The certificates of the plan with this digest, if that is still what would be done. Throws `reconcile_plan_changed`. */

@@ -11,6 +11,7 @@ import type { Progress } from './progress.ts';
 import { confirmPlan, printPlan } from './reconcile-plan.ts';
 import { standingWords } from './standing-words.ts';
 import { clean, count } from './text.ts';
+import { vanishedLines } from './vanished-words.ts';
 
 interface ReconcileOptions extends LinkOptions {
   readonly plan?: boolean;
@@ -18,6 +19,8 @@ interface ReconcileOptions extends LinkOptions {
   readonly apply?: string;
   readonly full?: boolean;
   readonly yesChange?: number;
+  /** The id of a loss that status, or a reconcile, has told of. */
+  readonly acceptVanished?: string;
   /** Seconds. */
   readonly wait: number;
 }
@@ -35,12 +38,19 @@ export function reconcileCommand(host: Host): Command {
     .addOption(new Option('--apply <plan>', 'do what --plan printed, if it still is the same').conflicts('plan'))
     .option('--full', 'read every certificate in full, and not only those whose turn it is')
     .option('--yes-change <number>', 'go on where the brake holds, if at most so many would change', wholeNumber)
+    .addOption(
+      new Option('--accept-vanished <loss>', 'say that what is gone from the primary is meant to be gone').conflicts([
+        'plan',
+        'apply',
+      ]),
+    )
     .option('--wait <seconds>', 'how long to wait for copies that have to be tried again', seconds, 30)
     .addHelpText(
       'after',
       '\nExamples:\n  certstandby reconcile --config certstandby.yaml\n  certstandby reconcile --link shop --plan' +
         '\n  certstandby reconcile --link shop --apply 4f1c0a9b2d3e5f60\n  certstandby reconcile --wait 120' +
-        '\n\nExits 0 if every included certificate is equal in every backup, 6 if not, and says which and why.' +
+        '\n\nExits 0 if every included certificate is equal in every backup, 6 if not, and says which and why; 6 too while all that' +
+        '\nthe primary held, or more of it than the brake allows, is gone and nobody has said with --accept-vanished that it is meant.' +
         '\nIt can be stopped at any moment, and run again: it goes on where it stopped.',
     )
     .action((options: ReconcileOptions) => reconcileLinks(options, host));
@@ -58,7 +68,7 @@ async function reconcileLinks(options: ReconcileOptions, host: Host): Promise<vo
   const watch: Watch = { passed: () => {} };
   const observer = { passed: (report: PassReport) => watch.passed(report) };
   await withLinks(options, { output, host, observer }, async (program, links) => {
-    if (options.apply !== undefined) onlyLink(links);
+    if (options.apply !== undefined || options.acceptVanished !== undefined) onlyLink(links);
     const exits: number[] = [];
     for (const link of links) {
       const run: Run = { program, link, output, signal, watch };
@@ -80,7 +90,7 @@ export interface Run extends LinkRun {
 /** Reconciles one link and prints what came of it; a link that fails does not keep the others from theirs. Answers its exit code. */
 export async function reconcileLink(
   run: Run,
-  options: Pick<ReconcileOptions, 'apply' | 'full' | 'yesChange' | 'wait'>,
+  options: Pick<ReconcileOptions, 'apply' | 'full' | 'yesChange' | 'acceptVanished' | 'wait'>,
 ): Promise<number> {
   const { program, link, output, signal } = run;
   const before = program.requests();
@@ -106,16 +116,17 @@ const stopped = (link: Link) =>
 
 async function compareAndAsk(
   run: Run,
-  options: Pick<ReconcileOptions, 'apply' | 'full' | 'yesChange'>,
+  options: Pick<ReconcileOptions, 'apply' | 'full' | 'yesChange' | 'acceptVanished'>,
 ): Promise<ReconcileReport> {
   const { program, link, output, signal } = run;
   const bar = output.progress(`${link.name}: comparing`);
   let compared = 0;
-  const { apply, yesChange, full } = options;
+  const { apply, yesChange, acceptVanished, full } = options;
   try {
     return await program.reconcile(link, {
       signal,
       allowChanges: yesChange,
+      acceptVanished,
       full,
       progress: (step, done) => {
         if (step !== 'comparing') return;
@@ -239,12 +250,13 @@ function conclude(
   }
   if (problems.length > problemsShown)
     output.finding(`  … and ${problems.length - problemsShown} more; --json has them all`);
-  const { included, pages, notListed } = report;
+  const { included, pages, notListed, vanished } = report;
+  if (vanished !== undefined) output.finding(...vanishedLines(link.name, vanished, runtime.now()));
   const everything = pages + included * (1 + link.backups.length);
   output.line(
     `  ${count(requests, 'request')}; to download and import everything again would have taken ${everything.toLocaleString('en-US')}`,
   );
-  const exit = exitOf(problems.length, notListed.length);
+  const exit = exitOf(problems.length + (vanished === undefined ? 0 : 1), notListed.length);
   if (exit === 0)
     output.line(
       `  every included certificate is equal in ${link.backups.length === 1 ? 'the backup' : 'every backup'}`,

@@ -155,7 +155,10 @@ async function reconcileLink(
     const error = asCodedError(thrown);
     // A person's, say. What it asks for is looked at by whoever is woken, this process too.
     if (error.code === 'reconcile_running') return log('info', 'reconcile_elsewhere', { link: link.name });
-    metrics.reconciled(link.name, error.code === 'reconcile_brake' ? 'held' : 'failed');
+    metrics.reconciled(
+      link.name,
+      error.code === 'reconcile_brake' || error.code === 'reconcile_vanished' ? 'held' : 'failed',
+    );
     log('error', 'reconcile_failed', { link: link.name, ...errorFields(error) });
   }
 }

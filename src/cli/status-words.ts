@@ -1,6 +1,7 @@
 import type { LinkStatus } from '../compose.ts';
 import { type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
 import { clean, count, duration } from './text.ts';
+import { vanishedWords } from './vanished-words.ts';
 
 /** What status comes to: nothing is good that was not looked at. */
 export interface Judged {
@@ -18,6 +19,7 @@ const exits = {
 /** Judges a link by what is known of it. `reconcileEveryMs` is how often everything is to be compared. */
 export function judgeStatus(status: LinkStatus, reconcileEveryMs: number, nameOf: (store: string) => string): Judged {
   const wrong = [
+    ...lostWords(status),
     ...stuckWords(status, nameOf),
     ...reconcileWords(status, reconcileEveryMs, nameOf),
     ...certificateWords(status),
@@ -31,6 +33,11 @@ export function judgeStatus(status: LinkStatus, reconcileEveryMs: number, nameOf
       ? `there is nothing to copy${compared}`
       : `${count(counts.equal, 'certificate')} equal in every backup${compared}; ${provenWords(status)}`;
   return { wrong, good };
+}
+
+/** A primary that lost what it had is no good primary, whatever the copies say. */
+function lostWords({ link, vanished, now }: LinkStatus): Judged['wrong'] {
+  return vanished === undefined ? [] : [{ words: vanishedWords(link, vanished, now), exit: exits.certificates }];
 }
 
 /** How far a verify has proven what is equal: what was written to a backup after it began is not. */
@@ -59,13 +66,14 @@ function stuckWords({ stuck, now }: LinkStatus, nameOf: (store: string) => strin
 }
 
 function reconcileWords(
-  { link, reconcile, now }: LinkStatus,
+  { link, reconcile, vanished, now }: LinkStatus,
   everyMs: number,
   nameOf: (store: string) => string,
 ): Judged['wrong'] {
   const { completedAt, failure, stoppedAt, brake, notListed, listed = 0, included = listed } = reconcile;
   const wrong: { words: string; exit: number }[] = [];
-  if (brake !== undefined) {
+  // Where the brake holds because of what is gone, that has been said.
+  if (brake !== undefined && (vanished === undefined || brake.changing > brake.allowed)) {
     const { changing, vanishing, copied, allowed, at } = brake;
     wrong.push({
       words:

@@ -49,7 +49,7 @@ async function showLink(program: Program, link: Link, output: Output): Promise<n
 
 /** The figures, a line each, whether they are good or not. */
 function figures(status: LinkStatus, nameOf: (store: string) => string): readonly string[] {
-  const { backups, lag, reconcile, nextExpiry, verify, drill, fullCopy, counts, now } = status;
+  const { backups, lag, reconcile, nextExpiry, verify, drill, fullCopy, counts, vanishedAccepted, now } = status;
   const lines = backups.map(({ store, equal, behind }) => `${nameOf(store)}: ${equal} equal, ${behind} behind`);
   if (lag !== undefined) {
     const { p50Ms, p99Ms, maxMs, of } = lag;
@@ -73,6 +73,10 @@ function figures(status: LinkStatus, nameOf: (store: string) => string): readonl
   if (nextExpiry !== undefined)
     lines.push(
       `next expiry: ${clean(nextExpiry.name)} in ${duration(nextExpiry.at - now)} (${new Date(nextExpiry.at).toISOString().slice(0, 10)})`,
+    );
+  if (vanishedAccepted !== undefined)
+    lines.push(
+      `accepted ${ago(now, vanishedAccepted.at)}: ${vanishedAccepted.gone} of ${count(vanishedAccepted.of, 'certificate')} gone from the primary`,
     );
   if (counts.gone > 0) lines.push(`${count(counts.gone, 'certificate')} gone from the primary; their copies are kept`);
   if (unmarked > 0) lines.push(`not ours in the backups: ${count(unmarked, 'certificate')}`);

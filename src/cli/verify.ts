@@ -6,6 +6,7 @@ import { interrupted } from './interrupt.ts';
 import { commandOutput, type Host } from './output.ts';
 import { type LinkOptions, type LinkRun, storeNames, withLinkOptions, withLinks } from './program.ts';
 import { clean, count, duration } from './text.ts';
+import { vanishedLines } from './vanished-words.ts';
 
 /** `certstandby verify`. */
 export function verifyCommand(host: Host): Command {
@@ -17,7 +18,7 @@ export function verifyCommand(host: Host): Command {
         '\n  certstandby verify --json | jq \'select(.state != "same")\'' +
         '\n\nSays of each copy: same, older, different, missing, extra, unreadable, would-not-serve. Changes nothing.' +
         '\nA remark tells of a chain that serves and holds more than clients need, such as an expired cross certificate.' +
-        '\nExits 0 if every copy is the same, 6 if not, 4 if a backup could not be listed.',
+        '\nExits 0 if every copy is the same, 6 if not, or if the primary lost what it had, 4 if a backup could not be listed.',
     )
     .action((options: LinkOptions) => verifyLinks(options, host));
 }
@@ -78,7 +79,7 @@ function findingWords({ state, name, copy, store, how }: VerifyFinding, nameOf: 
 }
 
 function conclude({ program, link, output }: LinkRun, report: VerifyReport): number {
-  const { certificates, counts, problems, withoutKeys, notListed, startedAt, completedAt } = report;
+  const { certificates, counts, problems, withoutKeys, notListed, vanished, startedAt, completedAt } = report;
   const nameOf = storeNames(program);
   const states = Object.entries(counts).map(([state, number]) => `${number} ${state}`);
   const words = `${link.name}: ${count(certificates, 'certificate')} read back in ${duration(completedAt - startedAt)}`;
@@ -93,7 +94,9 @@ function conclude({ program, link, output }: LinkRun, report: VerifyReport): num
       `  ${nameOf(store)} could not be listed: ${clean(error.message)} [${error.code}]`,
       `    ${error.remedy}`,
     );
-  if (problems === 0) output.line(`  ${output.paint.good('every copy is the same as its original, and would serve')}`);
+  if (vanished !== undefined) output.finding(...vanishedLines(link.name, vanished, completedAt));
+  else if (problems === 0 && certificates > 0)
+    output.line(`  ${output.paint.good('every copy is the same as its original, and would serve')}`);
   const exit = exitOf(report);
   output.item({
     ...report,
@@ -103,7 +106,7 @@ function conclude({ program, link, output }: LinkRun, report: VerifyReport): num
   return exit;
 }
 
-function exitOf({ problems, notListed }: VerifyReport): number {
+function exitOf({ problems, notListed, vanished }: VerifyReport): number {
   if (notListed.length > 0) return errorRegistry.store_unavailable.exit;
-  return problems > 0 ? errorRegistry.certificate_expired.exit : 0;
+  return problems > 0 || vanished !== undefined ? errorRegistry.certificate_expired.exit : 0;
 }

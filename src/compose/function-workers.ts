@@ -10,6 +10,7 @@ import { type PassReport, replicate } from '../replication/replicate.ts';
 import { sharedListings } from '../replication/shared-listing.ts';
 import { sweep } from '../replication/sweep.ts';
 import { defaultTiming, type Timing } from '../replication/timing.ts';
+import { vanishedTally } from '../replication/vanished.ts';
 import type { FunctionParts } from './function-callback.ts';
 import { openService, type SecretOf, toLink } from './services.ts';
 
@@ -69,8 +70,18 @@ export function composeWorkers(
   const worker = { ...parts, timing, records, links: linkRows, listings: sharedListings() };
 
   async function figuresOf(link: Link) {
-    const { pending, failing } = await linkFigures(link, records.all(link.name));
-    return { link: link.name, pending, failing: [...failing.values()].reduce((sum, { count }) => sum + count, 0) };
+    const { vanished: standing } = await linkRows.reconcileState(link.name);
+    const figures = await linkFigures(link, records.all(link.name), {
+      lost: vanishedTally(link, runtime.now(), standing),
+      standing,
+    });
+    const { pending, failing, vanished } = figures;
+    // What is gone that should not be needs a person, as a failure does, and has the same alarm.
+    return {
+      link: link.name,
+      pending,
+      failing: [...failing.values()].reduce((sum, { count }) => sum + count, vanished),
+    };
   }
 
   return {

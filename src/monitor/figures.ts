@@ -1,6 +1,7 @@
 import type { ErrorCode } from '../errors.ts';
 import type { ReplicationRecord } from '../records/replication-record.ts';
 import type { Link } from '../replication/link.ts';
+import type { VanishedFound, VanishedTally } from '../replication/vanished.ts';
 
 /** Where a certificate of a link stands. Each is in exactly one state. */
 export type CertificateState = 'equal' | 'behind' | 'refused' | 'keyless' | 'excluded' | 'marked' | 'gone';
@@ -30,18 +31,28 @@ export interface LinkFigures {
   /** Since when the one that waits longest does; `undefined` if none does. */
   pendingSince: number | undefined;
   readonly failing: ReadonlyMap<string, Failing>;
+  /** Certificates that are gone from the primary where that is a finding; 0 if it is none. */
+  vanished: number;
   /** Of certificates that are there, epoch milliseconds. */
   earliestExpiry: number | undefined;
 }
 
-/** Counts the records of a link. Streams: holds figures, not records. */
-export async function linkFigures(link: Link, records: AsyncIterable<ReplicationRecord>): Promise<LinkFigures> {
+/**
+ * Counts the records of a link. `standing` is what the last reconcile found to be gone, `lost` counts it anew. Streams: holds figures, and
+ * what that holds, not records.
+ */
+export async function linkFigures(
+  link: Link,
+  records: AsyncIterable<ReplicationRecord>,
+  { lost, standing }: { readonly lost: VanishedTally; readonly standing: Pick<VanishedFound, 'gone'> | undefined },
+): Promise<LinkFigures> {
   const failing = new Map<string, Failing>();
   const figures: LinkFigures = {
     states: { equal: 0, behind: 0, refused: 0, keyless: 0, excluded: 0, marked: 0, gone: 0 },
     pending: 0,
     pendingSince: undefined,
     failing,
+    vanished: 0,
     earliestExpiry: undefined,
   };
   const fails = (store: string, code: ErrorCode) => {
@@ -51,6 +62,8 @@ export async function linkFigures(link: Link, records: AsyncIterable<Replication
   };
   for await (const record of records) {
     const state = stateOf(link, record);
+    if (state === 'gone') lost.gone(record);
+    else if (state !== 'excluded' && state !== 'marked') lost.present();
     figures.states[state] += 1;
     if (record.requested > record.replicated || state === 'behind') {
       figures.pending += 1;
@@ -61,6 +74,7 @@ export async function linkFigures(link: Link, records: AsyncIterable<Replication
     if (record.lastError !== undefined) fails(link.primary.id, record.lastError.code);
     for (const { store, lastError } of record.backups) if (lastError !== undefined) fails(store, lastError.code);
   }
+  figures.vanished = Math.max(standing?.gone ?? 0, lost.result()?.gone ?? 0);
   return figures;
 }
 

@@ -145,21 +145,27 @@ function registerGauges(registry: Registry, options: MetricsOptions): () => Prom
     'store',
     'code',
   ]);
+  const vanished = gauge(
+    'vanished',
+    'Certificates that are gone from the primary, all of them or more than the brake allows; 0 once a person has said that it is meant.',
+    ['link'],
+  );
   const expiry = gauge('earliest_expiry_timestamp_seconds', 'When the first certificate expires.', ['link']);
   const age = gauge('last_reconcile_age_seconds', 'Since the last successful reconcile began; +Inf before the first.', [
     'link',
   ]);
   gauge('info', 'The version that runs.', ['version']).set({ version: options.version }, 1);
   const views = links.map((view) => ({ ...view, figures: heldFor(figuresMs, now, view.figures) }));
-  const read = [readable, certificates, pending, pendingAge, failing, expiry, age];
+  const read = [readable, certificates, pending, pendingAge, failing, vanished, expiry, age];
 
   async function readLink({ link: { name: link }, figures, lastReconcileAt }: LinkView): Promise<void> {
     const outcome = await Promise.all([figures(), lastReconcileAt()]).catch(() => undefined);
     readable.set({ link }, outcome === undefined ? 0 : 1);
     if (outcome === undefined) return;
-    const [{ states, pending: waiting, pendingSince, failing: found, earliestExpiry }, at] = outcome;
+    const [{ states, pending: waiting, pendingSince, failing: found, vanished: gone, earliestExpiry }, at] = outcome;
     for (const state of certificateStates) certificates.set({ link, state }, states[state]);
     pending.set({ link }, waiting);
+    vanished.set({ link }, gone);
     pendingAge.set({ link }, pendingSince === undefined ? 0 : Math.max(0, now() - pendingSince) / 1_000);
     for (const { store, code, count } of found.values())
       failing.set({ link, store: storeNames.get(store) ?? store, code }, count);

@@ -11,6 +11,21 @@ const failure = z.object({
   status: z.optional(z.number()),
 });
 
+/** What was in the primary and is gone, more than is lost on an ordinary day. It stands until a person has said that it is meant. */
+const vanishedSchema = z.object({
+  /** Names exactly these certificates: a person accepts what was seen, and no more. */
+  id: z.string(),
+  /** When it was last found, and since when the first of them is known to be gone (0: nobody knows). */
+  at: z.number(),
+  since: z.number(),
+  gone: z.number(),
+  /** Of how many that were there. */
+  of: z.number(),
+  /** Names of the first of them. */
+  names: z.array(z.string()),
+});
+export type Vanished = z.infer<typeof vanishedSchema>;
+
 const stateSchema = z.object({
   token: z._default(z.number(), 0),
   until: z.optional(z.number()),
@@ -35,6 +50,8 @@ const stateSchema = z.object({
       allowed: z.number(),
     }),
   ),
+  vanished: z.optional(vanishedSchema),
+  vanishedAccepted: z.optional(z.object({ at: z.number(), id: z.string(), gone: z.number(), of: z.number() })),
 });
 
 /**
@@ -180,6 +197,16 @@ export function reconcileRecords(table: Table) {
         const set = 'failure' in end ? { failure: { ...end.failure } } : 'released' in end ? {} : { ...end };
         await table.update(keyOf(link), { set, remove: gone }, held(token));
       }
+    },
+
+    /** Notes what is gone from the primary, or that no such finding stands any more. */
+    async noteVanished(link: string, vanished: Vanished | undefined): Promise<void> {
+      await table.update(keyOf(link), vanished === undefined ? { remove: ['vanished'] } : { set: { vanished } });
+    },
+
+    /** Notes that a person said what is gone is meant to be. */
+    async acceptVanished(link: string, { id, gone, of }: Vanished, at: number): Promise<void> {
+      await table.update(keyOf(link), { set: { vanishedAccepted: { at, id, gone, of } }, remove: ['vanished'] });
     },
 
     async saveVerify(link: string, summary: VerifySummary): Promise<void> {

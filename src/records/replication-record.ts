@@ -98,6 +98,8 @@ export interface ReplicationRecord {
   readonly doubt?: number;
   /** When a reconcile last allowed to remove the copies of a certificate that is gone. One pass may make use of it. */
   readonly removalAskedAt?: number;
+  /** When a person said that the certificate is meant to be gone. Void once it is seen in the primary again. */
+  readonly goneAcceptedAt?: number;
 
   // Written by the lease holder.
   readonly replicated: number;
@@ -135,6 +137,7 @@ const rowSchema = z.object({
   occurredAt: z.optional(z.number()),
   doubt: z.optional(z.number()),
   removalAskedAt: z.optional(z.number()),
+  goneAcceptedAt: z.optional(z.number()),
   replicated: z.number(),
   leaseToken: z.number(),
   leaseUntil: z.optional(z.number()),

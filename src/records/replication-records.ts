@@ -189,12 +189,20 @@ export function replicationRecords(table: Table) {
     } while (cursor !== undefined);
   }
 
+  /** Writes down that a person said, at this moment, that a certificate is meant to be gone. Asks for nothing. */
+  async function acceptGone(link: string, certificate: string, at: number): Promise<void> {
+    await table.update(keyOf(link, certificate), {
+      add: { requested: 0, replicated: 0, leaseToken: 0 },
+      set: { goneAcceptedAt: at },
+    });
+  }
+
   /** Forgets a record of a direction that the link no longer has. Whoever still works under it finds its commit refused. */
   async function forget(link: string, certificate: string): Promise<void> {
     await table.delete(keyOf(link, certificate));
   }
 
-  return { get, ask, claim, commit, due, dueSince, all, forget };
+  return { get, ask, claim, commit, due, dueSince, all, acceptGone, forget };
 }
 
 export type ReplicationRecords = ReturnType<typeof replicationRecords>;

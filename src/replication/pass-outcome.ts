@@ -70,7 +70,12 @@ export function leaseHolderFields(
     };
     return { ...always, ...kept, attempts, notBefore, lastError: recordedError(verdict.error, now) };
   }
-  if (verdict.kind === 'absent') return { ...always, absentSince: record.absentSince ?? now };
+  if (verdict.kind === 'absent') {
+    // What was not to be copied when it was there is no loss now.
+    const { aside } = record;
+    const kept = aside === 'excluded' || aside === 'marked' ? { aside } : {};
+    return { ...always, ...kept, absentSince: record.absentSince ?? now };
+  }
   if (verdict.kind === 'aside') return { ...always, aside: verdict.why };
   if (verdict.kind === 'refused') {
     return { ...always, ...refusalOf(record, { ...verdict, byPolicy: true }, now) };

@@ -1,6 +1,8 @@
 import { asCodedError, type CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { errorFields, type Log } from '../log.ts';
+import type { LinkRecords } from '../records/link-records.ts';
+import type { Vanished } from '../records/reconcile-records.ts';
 import type { ReplicationRecord } from '../records/replication-record.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
@@ -11,6 +13,7 @@ import { includes, type Link, listedFacts } from './link.ts';
 import { copiesIn, type ListedCopies, listCopies } from './listed-copies.ts';
 import { listAll } from './shared-listing.ts';
 import type { Timing } from './timing.ts';
+import { isGoneAccepted, type VanishedFound, vanishedTally } from './vanished.ts';
 
 /** Why a certificate is asked for. */
 export type Reason =
@@ -35,6 +38,7 @@ export type Reason =
 
 export interface Comparer {
   readonly records: ReplicationRecords;
+  readonly links: Pick<LinkRecords, 'reconcileState'>;
   readonly runtime: Runtime;
   readonly timing: Timing;
   readonly log: Log;
@@ -55,6 +59,10 @@ export interface Comparison {
   /** How many of these would be written over, or have lost their original, without having been asked for before. */
   readonly changing: number;
   readonly vanishing: number;
+  /** What is gone from the primary, more than is lost on an ordinary day. While it stands nothing is asked to be removed. */
+  readonly vanished?: VanishedFound;
+  /** What stood as such before. */
+  readonly vanishedBefore?: Vanished;
   /** Copies of certificates that are gone, and are kept. */
   readonly retained: number;
   /** Certificates in the backups that are not ours. */
@@ -90,7 +98,11 @@ export async function compare(
   const paged = () => {
     tally.pages += 1;
   };
-  const { backups, notListed } = await listBackups(comparer, link, { signal, paged });
+  const [{ backups, notListed }, { vanished: standing }] = await Promise.all([
+    listBackups(comparer, link, { signal, paged }),
+    comparer.links.reconcileState(link.name),
+  ]);
+  const lost = vanishedTally(link, startedAt, standing);
   const found = findings();
   // What the primary lists is ticked where a backup has a copy of it; only what no backup has is written down.
   const uncopied = compactMap();
@@ -107,6 +119,7 @@ export async function compare(
     tally.listed += fresh.length;
     const included = fresh.filter((metadata) => includes(link.filter, metadata));
     tally.included += included.length;
+    for (const _ of included) lost.present();
     tally.expired += included.filter(({ notAfter = startedAt }) => notAfter < startedAt).length;
     const known = await Promise.all(included.map(({ id }) => records.get(link.name, id)));
     for (const [index, metadata] of included.entries()) {
@@ -119,13 +132,22 @@ export async function compare(
   for await (const record of records.all(link.name)) {
     const isListed = wasSeen(record.certificate);
     tick(record.certificate);
-    if (!isListed) found.noteGone(link, record, startedAt);
+    if (isListed) continue;
+    found.noteGone(link, record, startedAt);
+    if (!mayNotBeListedYet(link, record, startedAt)) lost.gone(record);
   }
-  for (const { copies } of backups) for (const certificate of copies.unticked()) found.noteOrphan(certificate);
+  const orphans = new Set(backups.flatMap(({ copies }) => [...copies.unticked()]));
+  for (const certificate of orphans) {
+    found.noteOrphan(certificate);
+    lost.orphan(certificate);
+  }
+  const vanished = lost.result();
   return {
     startedAt,
     ...tally,
-    ...found.done(link),
+    ...found.done(link, vanished === undefined),
+    ...(vanished === undefined ? {} : { vanished }),
+    ...(standing === undefined ? {} : { vanishedBefore: standing }),
     unmarked: backups.reduce((sum, { unmarked }) => sum + unmarked, 0),
     compared: backups.map(({ store }) => store),
     notListed,
@@ -162,6 +184,12 @@ const hasCopy = ({ backups }: ReplicationRecord) => backups.some(({ id }) => id 
 const isPending = ({ requested, replicated, wakeAt }: ReplicationRecord) =>
   requested > replicated || wakeAt !== undefined;
 
+/** A direct read found it so lately that a listing need not show it. */
+function mayNotBeListedYet({ primary }: Link, record: ReplicationRecord, now: number): boolean {
+  const { listingLagMs } = primary.abilities;
+  return record.absentSince === undefined && (record.primary?.lookedAt ?? 0) >= now - listingLagMs && listingLagMs > 0;
+}
+
 /** What a comparison has found so far. */
 function findings() {
   const asks = compactMap();
@@ -185,7 +213,7 @@ function findings() {
       const copied = hasCopy(record);
       if (copied) tally.copied += 1;
       if (absentSince === undefined) {
-        if (copied && !isPending(record)) tally.vanishing += 1;
+        if (copied && !isPending(record) && !isGoneAccepted(record)) tally.vanishing += 1;
         ask(certificate, 'gone-from-primary');
         return;
       }
@@ -200,9 +228,9 @@ function findings() {
     noteOrphan(certificate: string): void {
       if (asks.get(certificate) === undefined) ask(certificate, 'orphaned');
     },
-    /** Of what is due to be removed as much as the policy allows at once, what has been gone longest first. */
-    done({ policy }: Link) {
-      const most = Math.max(1, Math.floor((policy.removal?.maxShare ?? 0) * tally.copied));
+    /** Of what is due to be removed as much as the policy allows at once, what has been gone longest first; nothing unless `mayRemove`. */
+    done({ policy }: Link, mayRemove: boolean) {
+      const most = mayRemove ? Math.max(1, Math.floor((policy.removal?.maxShare ?? 0) * tally.copied)) : 0;
       for (const { certificate } of due.toSorted((a, b) => a.since - b.since).slice(0, most))
         ask(certificate, 'removal-due');
       return { asks, counts, ...tally };

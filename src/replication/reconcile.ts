@@ -3,11 +3,12 @@ import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { errorFields } from '../log.ts';
 import type { LinkRecords } from '../records/link-records.ts';
-import type { Brake } from '../records/reconcile-records.ts';
-import { defaultBrakeShare, type Link } from './link.ts';
+import type { Brake, Vanished } from '../records/reconcile-records.ts';
+import type { Link } from './link.ts';
 import { type Comparer, type Comparison, compare, type Reason } from './reconcile-compare.ts';
 import { type ReconcileOwner, type ReconcileTurn, takeTurn } from './reconcile-turn.ts';
 import { settledMs } from './timing.ts';
+import { allowedShare, vanishedSummary } from './vanished.ts';
 
 export interface Reconciler extends Comparer {
   readonly links: LinkRecords;
@@ -23,6 +24,8 @@ export interface ReconcileOptions {
   readonly progress?: (step: ReconcileStep, done: number) => void;
   /** Goes on where the brake would hold, if no more certificates than this would change or vanish. */
   readonly allowChanges?: number | undefined;
+  /** A person's word that what is gone from the primary is meant to be: the `id` of exactly that finding. */
+  readonly acceptVanished?: string | undefined;
   /** Has everything looked at in full, whether it is its turn or not: what no listing tells is found so. */
   readonly full?: boolean | undefined;
   /** Called when everything is compared and nothing has been asked for: throws to leave it at that. It answers which certificates to ask for; absent: all. */
@@ -37,6 +40,8 @@ export type ReconcileReport = Pick<
 > & {
   readonly link: string;
   readonly asked: Comparison['counts'];
+  /** What is gone from the primary, more than is lost on an ordinary day: a finding until a person has said that it is meant. */
+  readonly vanished?: Vanished;
 };
 
 /**
@@ -46,7 +51,7 @@ export type ReconcileReport = Pick<
  * for is durable, and the next run finds the rest.
  *
  * A backup that cannot be listed is reported and does not hold up the others. Throws `reconcile_running` while another one runs,
- * `reconcile_brake`, what the primary's listing, the last backup's, or the table throws, and the reason of the signal; then
+ * `reconcile_brake`, `reconcile_vanished`, `reconcile_vanished_changed`, what the primary's listing, the last backup's, or the table throws, and the reason of the signal; then
  * nothing is noted as reconciled.
  */
 export async function reconcile(
@@ -57,20 +62,26 @@ export async function reconcile(
   await reconciler.links.bind(link.name, link.primary.id);
   const turn = await takeTurn(reconciler, link);
   try {
-    const comparison = await compare(reconciler, link, {
+    const found = await compare(reconciler, link, {
       signal: options.signal,
       full: options.full,
       moved: (compared) => moveOn(turn, 'comparing', compared, options),
     });
+    const comparison = await keepVanished(reconciler, link, found, options.acceptVanished);
     const chosen = await options.confirm?.(comparison);
     if (options.confirm === undefined) await brake(turn, link, comparison, options.allowChanges ?? 0);
     const asked = await askAll(reconciler, link, { comparison, chosen, turn, options });
     await reconciler.links.noteReconciled(link.name, comparison.compared, comparison.startedAt);
     await turn.complete(comparison);
     await wake(reconciler, link, asked.first);
-    const { listed, included, expired, retained, unmarked, notListed, pages } = comparison;
-    return { link: link.name, listed, included, expired, retained, unmarked, notListed, pages, asked: asked.counts };
+    const { listed, included, expired, retained, unmarked, notListed, pages, vanished } = comparison;
+    return {
+      ...{ link: link.name, listed, included, expired, retained, unmarked, notListed, pages, asked: asked.counts },
+      ...(vanished === undefined ? {} : { vanished: vanishedSummary(vanished) }),
+    };
   } catch (thrown) {
+    // A person's word that fits no more is no failure of a reconcile.
+    if (asCodedError(thrown).code === 'reconcile_vanished_changed') await turn.release();
     await turn.fail(thrown, options.signal?.aborted === true);
     throw thrown;
   }
@@ -78,20 +89,66 @@ export async function reconcile(
 
 /**
  * What holds this reconcile back without a person; `undefined` if nothing does. Adding copies needs nobody: only what writes over
- * copies, or would count them as bereaved, is counted, and not what was counted before and still waits.
+ * copies, or would count them as bereaved, is counted, and not what was counted before and still waits. However few there are, the
+ * loss of all of them needs a person.
  */
-export function brakeOf({ policy }: Link, comparison: Comparison, now: number): Brake | undefined {
-  const { changing, vanishing, copied } = comparison;
-  const share = policy.brakeShare ?? defaultBrakeShare;
-  const allowed = Math.max(limits.brakeLeast, Math.floor(share * copied));
-  return changing + vanishing > allowed ? { at: now, changing, vanishing, copied, allowed } : undefined;
+export function brakeOf(link: Link, comparison: Comparison, now: number): Brake | undefined {
+  const { changing, vanishing, copied, vanished } = comparison;
+  const allowed = allowedShare(link, copied);
+  const emptied = vanishing > 0 && vanished?.left === 0;
+  return changing + vanishing > allowed || emptied ? { at: now, changing, vanishing, copied, allowed } : undefined;
 }
+
+/**
+ * Notes what is gone from the primary, for status, metrics and the next run, and tells it once; or, where a person says that exactly
+ * this is meant, notes that, and answers the comparison without it.
+ */
+async function keepVanished(
+  { links, records, runtime, log }: Reconciler,
+  link: Link,
+  comparison: Comparison,
+  accepted: string | undefined,
+): Promise<Comparison> {
+  const { vanished, vanishedBefore: standing } = comparison;
+  if (vanished?.id !== standing?.id) {
+    await links.noteVanished(link.name, vanished && vanishedSummary(vanished));
+    if (vanished !== undefined) log('error', 'originals_vanished', { link: link.name, ...vanishedSummary(vanished) });
+    else log('info', 'originals_back', { link: link.name, id: standing?.id });
+  }
+  if (accepted === undefined) return comparison;
+  if (vanished?.id !== accepted) {
+    const now = vanished === undefined ? 'nothing that has to be accepted' : `${vanished.id}: ${goneWords(vanished)}`;
+    throw new CodedError(
+      'reconcile_vanished_changed',
+      `what is gone from the primary is ${now}, and not ${accepted}: nothing was accepted`,
+      { fields: { link: link.name, id: vanished?.id, wanted: accepted } },
+    );
+  }
+  const at = runtime.now();
+  for (const batch of batchesOf(vanished.certificates, concurrency))
+    await Promise.all(batch.map((certificate) => records.acceptGone(link.name, certificate, at)));
+  await links.acceptVanished(link.name, vanishedSummary(vanished), at);
+  log('warn', 'vanished_accepted', { link: link.name, ...vanishedSummary(vanished) });
+  const { vanished: _accepted, ...rest } = comparison;
+  return { ...rest, vanishing: 0 };
+}
+
+const goneWords = ({ gone, of }: Vanished) => `${gone} of ${of} originals are gone`;
 
 async function brake(turn: ReconcileTurn, link: Link, comparison: Comparison, allowChanges: number): Promise<void> {
   const held = brakeOf(link, comparison, comparison.startedAt);
   if (held === undefined || held.changing + held.vanishing <= allowChanges) return;
   await turn.brake(held);
   const { changing, vanishing, copied, allowed } = held;
+  const { vanished } = comparison;
+  if (vanished !== undefined && changing <= allowed) {
+    const left = vanished.left === 0 ? ', and nothing is left there' : '';
+    throw new CodedError(
+      'reconcile_vanished',
+      `${goneWords(vanished)} from the primary${left}: nothing was changed. This loss is ${vanished.id}`,
+      { fields: { link: link.name, ...vanishedSummary(vanished), changing, vanishing, copied, allowed } },
+    );
+  }
   throw new CodedError(
     'reconcile_brake',
     `${changing} of ${copied} copies would be written over and ${vanishing} originals are gone, and ${allowed} are allowed ` +

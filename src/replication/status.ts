@@ -1,11 +1,12 @@
 import type { ErrorCode } from '../errors.ts';
 import type { LinkRecords } from '../records/link-records.ts';
-import type { Brake, DrillSummary, ReconcileState, VerifySummary } from '../records/reconcile-records.ts';
+import type { Brake, DrillSummary, ReconcileState, Vanished, VerifySummary } from '../records/reconcile-records.ts';
 import type { ReplicationRecord } from '../records/replication-record.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Link } from './link.ts';
 import { type Standing, standingOf } from './standing.ts';
+import { vanishedSummary, vanishedTally, worseOf } from './vanished.ts';
 
 export interface StatusKeeper {
   readonly records: ReplicationRecords;
@@ -54,6 +55,10 @@ export interface LinkStatus {
   readonly oldestUnreplicated?: { readonly certificate: string; readonly name: string; readonly since: number };
   readonly nextExpiry?: { readonly certificate: string; readonly name: string; readonly at: number };
   readonly stuck: readonly Trouble[];
+  /** What is gone from the primary, more than is lost on an ordinary day, and nobody has said yet that it is meant. */
+  readonly vanished?: Vanished;
+  /** What a person last said that of. */
+  readonly vanishedAccepted?: ReconcileState['vanishedAccepted'];
   readonly reconcile: Pick<
     ReconcileState,
     'completedAt' | 'tookMs' | 'listed' | 'included' | 'unmarked' | 'failure' | 'stoppedAt'
@@ -87,12 +92,15 @@ export async function statusOf({ records, links, runtime }: StatusKeeper, link: 
   const seen = seenSoFar(link, now, {
     beganAt: first ?? Math.max(0, ...reconciled.values()),
     verifiedAt: verify?.startedAt ?? Number.NEGATIVE_INFINITY,
+    standing: state.vanished,
   });
   for await (const record of records.all(link.name)) seen.add(record);
   const { completedAt, tookMs, listed, included, unmarked, failure, stoppedAt, notListed = [], brake } = state;
   const since = state.until !== undefined && state.until >= now ? state.startedAt : undefined;
   const running = since === undefined ? {} : { running: { since, step: state.step ?? '', done: state.done ?? 0 } };
-  const told = seen.result();
+  const { vanishedByRecords, ...told } = seen.result();
+  // A reconcile that the brake held has seen more in the listing than the records tell.
+  const vanished = worseOf(state.vanished, vanishedByRecords);
   const fullCopy = fullCopyOf(
     link,
     Math.max(listed ?? 0, told.counts.equal + told.counts.waiting + told.counts.failing),
@@ -101,6 +109,8 @@ export async function statusOf({ records, links, runtime }: StatusKeeper, link: 
     link: link.name,
     now,
     ...told,
+    ...(vanished === undefined ? {} : { vanished: vanishedSummary(vanished) }),
+    ...(state.vanishedAccepted === undefined ? {} : { vanishedAccepted: state.vanishedAccepted }),
     reconcile: {
       completedAt,
       tookMs,
@@ -123,8 +133,13 @@ export async function statusOf({ records, links, runtime }: StatusKeeper, link: 
 function seenSoFar(
   link: Link,
   now: number,
-  { beganAt, verifiedAt }: { readonly beganAt: number; readonly verifiedAt: number },
+  {
+    beganAt,
+    verifiedAt,
+    standing,
+  }: { readonly beganAt: number; readonly verifiedAt: number; readonly standing: Vanished | undefined },
 ) {
+  const lost = vanishedTally(link, now, standing);
   const counts: Record<Standing['kind'], number> = { equal: 0, aside: 0, gone: 0, refused: 0, failing: 0, waiting: 0 };
   const backups = link.backups.map(({ id: store }) => ({ store, equal: 0, behind: 0 }));
   const troubles = new Map<string, Trouble>();
@@ -158,6 +173,8 @@ function seenSoFar(
       const { certificate, primary } = record;
       const standing = standingOf(link, record);
       counts[standing.kind] += 1;
+      if (record.absentSince !== undefined) lost.gone(record);
+      else if (standing.kind !== 'aside') lost.present();
       const name = primary?.name ?? certificate;
       addTrouble(name, standing);
       if (standing.kind === 'gone' || standing.kind === 'aside') return;
@@ -189,6 +206,7 @@ function seenSoFar(
         counts,
         expired,
         unproven,
+        vanishedByRecords: lost.result(),
         backups,
         stuck: [...troubles.values()].toSorted((a, b) => b.certificates - a.certificates),
         ...(lag === undefined ? {} : { lag }),

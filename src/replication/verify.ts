@@ -2,7 +2,7 @@ import { chainRemarks } from '../certificate/remarks.ts';
 import { asCodedError, type CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { LinkRecords } from '../records/link-records.ts';
-import type { VerifySummary } from '../records/reconcile-records.ts';
+import type { Vanished, VerifySummary } from '../records/reconcile-records.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
 import { type Mark, sameMark } from '../store/mark.ts';
@@ -13,6 +13,7 @@ import { type KeysRead, keysRead } from './keys-read.ts';
 import { includes, type Link } from './link.ts';
 import { copiesIn, listCopies } from './listed-copies.ts';
 import { listAll } from './shared-listing.ts';
+import { type VanishedTally, vanishedSummary, vanishedTally } from './vanished.ts';
 import { type CopyState, compareCopy, servingProblem } from './verify-copy.ts';
 
 export interface Verifier {
@@ -43,6 +44,8 @@ export interface VerifyFinding {
 
 export interface VerifyReport extends VerifySummary {
   readonly link: string;
+  /** What is gone from the primary, more than is lost on an ordinary day, and nobody has said that it is meant. */
+  readonly vanished?: Vanished;
   /** Backups that could not be listed: nothing is proven of them. */
   readonly notListed: readonly { readonly store: string; readonly error: CodedError }[];
 }
@@ -70,8 +73,18 @@ export async function verify(verifier: Verifier, link: Link, options: VerifyOpti
   const sides = await Promise.all(link.backups.map((store) => listSide(verifier, link, store, signal)));
   signal?.throwIfAborted();
   const listed = compactMap();
+  const { vanished: standing } = await links.reconcileState(link.name);
+  const lost = vanishedTally(link, startedAt, standing);
+  const thereAfterAll = new Set<string>();
   const one = (certificate: string, metadata?: CertificateMetadata) =>
-    verifyOne({ verifier, link, sides, signal, withoutKey: tally.withoutKey }, certificate, metadata);
+    verifyOne(
+      {
+        ...{ verifier, link, sides, signal, withoutKey: tally.withoutKey },
+        present: () => void (metadata ?? thereAfterAll.add(certificate)),
+      },
+      certificate,
+      metadata,
+    );
 
   let batch: Promise<readonly VerifyFinding[]>[] = [];
   const done = async () => {
@@ -82,9 +95,10 @@ export async function verify(verifier: Verifier, link: Link, options: VerifyOpti
   };
   for await (const metadata of listAll(link.primary, { runtime, signal })) {
     if (listed.tick(metadata.id)) continue;
-    listed.set(metadata.id, '');
+    listed.set(metadata.id, inPrimary);
     for (const { copies } of sides) copies.tick(metadata.id);
     const included = includes(link.filter, metadata);
+    if (included) lost.present();
     batch.push(included ? one(metadata.id, metadata) : Promise.resolve(excluded(sides, metadata)));
     if (batch.length >= concurrency) await done();
   }
@@ -99,6 +113,8 @@ export async function verify(verifier: Verifier, link: Link, options: VerifyOpti
     }
   }
   await done();
+  await countLost(verifier, link, { lost, listed, thereAfterAll });
+  const vanished = lost.result();
   for (const { store, foreign } of sides) {
     for (const copy of foreign.unticked()) {
       const name = foreign.get(copy) ?? '';
@@ -108,8 +124,38 @@ export async function verify(verifier: Verifier, link: Link, options: VerifyOpti
   const notListed = sides.flatMap(({ store, error }) => (error === undefined ? [] : [{ store: store.id, error }]));
   const summary: VerifySummary = { startedAt, completedAt: runtime.now(), ...tally.result() };
   await links.saveVerify(link.name, summary);
-  return { link: link.name, ...summary, notListed };
+  return {
+    ...{ link: link.name, ...summary, notListed },
+    ...(vanished === undefined ? {} : { vanished: vanishedSummary(vanished) }),
+  };
 }
+
+/** What the records, or copies, tell of and the primary does not hold. Its listing ticked what it showed; direct reads found the rest. */
+async function countLost(
+  { records }: Verifier,
+  { name }: Link,
+  found: {
+    readonly lost: VanishedTally;
+    readonly listed: CompactMap;
+    readonly thereAfterAll: ReadonlySet<string>;
+  },
+): Promise<void> {
+  const { lost, listed, thereAfterAll } = found;
+  for (const _ of thereAfterAll) lost.present();
+  const told = compactMap();
+  for await (const record of records.all(name)) {
+    const { certificate } = record;
+    told.set(certificate, '');
+    const isThere = listed.get(certificate) === inPrimary || thereAfterAll.has(certificate);
+    if (!isThere) lost.gone(record);
+  }
+  for (const certificate of listed.keys())
+    if (listed.get(certificate) !== inPrimary && !thereAfterAll.has(certificate) && told.get(certificate) === undefined)
+      lost.orphan(certificate);
+}
+
+/** Of a certificate that the primary's listing showed; others are known by their copies alone. */
+const inPrimary = 'primary';
 
 /** One backup, as its listing shows it. */
 interface Side {
@@ -143,6 +189,8 @@ interface Run {
   readonly signal: AbortSignal | undefined;
   /** Called for each copy that was compared without its key. */
   readonly withoutKey: () => void;
+  /** Called when the certificate was found in the primary by a direct read. */
+  readonly present: () => void;
 }
 
 async function verifyOne(
@@ -157,6 +205,8 @@ async function verifyOne(
     const keys = keysRead();
     try {
       const reading = keys.keep(await patiently(run, () => link.primary.read(certificate)));
+      // What cannot be read is not gone.
+      if (reading.state !== 'absent') run.present();
       const record = await verifier.records.get(link.name, certificate);
       const answers = await Promise.all(
         sides.map((side) => {

@@ -2,8 +2,15 @@ import { expect, test } from 'vitest';
 import { linkFigures } from '../../src/monitor/figures.ts';
 import type { BackupState, PrimaryState, ReplicationRecord } from '../../src/records/replication-record.ts';
 import type { Link } from '../../src/replication/link.ts';
+import { vanishedTally } from '../../src/replication/vanished.ts';
 
-const link = { name: 'main', primary: { id: 'P' }, backups: [{ id: 'A' }, { id: 'B' }] } as unknown as Link;
+const link = {
+  name: 'main',
+  primary: { id: 'P' },
+  backups: [{ id: 'A' }, { id: 'B' }],
+  filter: { names: [], domains: [] },
+  policy: {},
+} as unknown as Link;
 
 const primary: PrimaryState = {
   name: 'shop',
@@ -37,7 +44,8 @@ const record = (more: Partial<ReplicationRecord> = {}): ReplicationRecord => ({
 async function* stream(records: readonly ReplicationRecord[]) {
   yield* records;
 }
-const figuresOf = (...records: ReplicationRecord[]) => linkFigures(link, stream(records));
+const figuresOf = (...records: ReplicationRecord[]) =>
+  linkFigures(link, stream(records), { lost: vanishedTally(link, 1_000, undefined), standing: undefined });
 const lastError = { code: 'store_unavailable', message: '', at: 800 } as const;
 
 test('a certificate that is equal in every backup is neither pending nor failing', async () => {
@@ -46,6 +54,7 @@ test('a certificate that is equal in every backup is neither pending nor failing
     states: { equal: 1, behind: 0, refused: 0, keyless: 0, excluded: 0, marked: 0, gone: 0 },
     pending: 0,
     pendingSince: undefined,
+    vanished: 0,
     earliestExpiry: 9_000,
   });
   expect(failing.size).toBe(0);
@@ -89,4 +98,13 @@ test('failures are counted by store and code, and the one that waits longest say
     { store: 'P', code: 'store_unavailable', count: 1 },
   ]);
   expect(pendingSince).toBe(500);
+});
+
+test('what is gone is a figure where it is a finding: by the records, or as the last reconcile saw it', async () => {
+  const gone = record({ absentSince: 900 });
+  expect((await figuresOf(gone, gone)).vanished).toBe(2);
+  expect((await figuresOf(gone, record())).vanished).toBe(0);
+  const standing = { id: 'x', at: 900, since: 900, gone: 3, of: 3, names: [] };
+  const lost = vanishedTally(link, 1_000, standing);
+  expect((await linkFigures(link, stream([record()]), { lost, standing })).vanished).toBe(3);
 });

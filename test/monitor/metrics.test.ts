@@ -13,6 +13,7 @@ const figures: LinkFigures = {
   pending: 1,
   pendingSince: 40_000,
   failing: new Map([['', { store: 'crn:backup', code: 'store_limited', count: 1 }]]),
+  vanished: 2,
   earliestExpiry: 90_000,
 };
 
@@ -44,6 +45,7 @@ test('gauges are what the records say at the moment they are asked for', async (
     'certstandby_pending{link="shop"} 1',
     'certstandby_oldest_pending_seconds{link="shop"} 60',
     'certstandby_failing{link="shop",store="london",code="store_limited"} 1',
+    'certstandby_vanished{link="shop"} 2',
     'certstandby_earliest_expiry_timestamp_seconds{link="shop"} 90',
     'certstandby_last_reconcile_age_seconds{link="shop"} 30',
     'certstandby_info{version="1.2.3"} 1',

@@ -149,8 +149,8 @@ describe('the brake', () => {
       return { certificates };
     };
     await expect(reconcileAll(world)).rejects.toMatchObject({
-      code: 'reconcile_brake',
-      fields: { changing: 0, vanishing: 20, copied: 40, allowed: 10 },
+      code: 'reconcile_vanished',
+      fields: { gone: 20, of: 40, changing: 0, vanishing: 20, copied: 40, allowed: 10 },
     });
     delete world.primary.hooks.list;
     expect((await reconcileAll(world)).asked).toEqual({});

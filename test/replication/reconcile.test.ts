@@ -155,11 +155,13 @@ describe('what differs is asked for', () => {
 
   it('gone from the primary: until a look has confirmed that it is absent', async () => {
     const world = await replicated(first);
+    world.primary.store.put({ content: second, metadata: described('another') }, 'c2');
+    await askAndPass(world, 'c2');
     await world.primary.store.delete('c1');
-    expect(await reconcileOnce(world)).toMatchObject({ listed: 0, asked: { 'gone-from-primary': 1 }, woken: ['c1'] });
+    expect(await reconcileOnce(world)).toMatchObject({ listed: 1, asked: { 'gone-from-primary': 1 }, woken: ['c1'] });
     await workOff(world, 'c1');
     expect((await reconcileOnce(world)).asked).toEqual({});
-    expect(world.backup.store.size()).toBe(1);
+    expect(world.backup.store.size()).toBe(2);
     world.primary.store.put({ content: first, metadata: described('shop') }, 'c1');
     expect((await reconcileOnce(world)).asked).toEqual({ different: 1 });
   });
