@@ -75,7 +75,7 @@ export const configOptions: readonly ConfigOption[] = [
     path: 'stores.*.iam',
     of: manager,
     what: 'where API keys are exchanged for tokens',
-    default: 'https://iam.cloud.ibm.com',
+    otherwise: 'https://iam.cloud.ibm.com for IBM Cloud, else the endpoint',
   },
   {
     path: 'stores.*.settles',

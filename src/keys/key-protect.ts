@@ -3,7 +3,7 @@ import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Secret } from '../secret.ts';
 import { type HttpAnswer, type HttpSend, httpClient, serviceBase } from '../store/http.ts';
-import { iamTokens } from '../store/iam.ts';
+import { iamOf, iamTokens } from '../store/iam.ts';
 import { parseJson } from '../store/service-failure.ts';
 import type { KeyContext, RootKey } from './root-key.ts';
 
@@ -18,7 +18,7 @@ export interface KeyProtectOptions {
   readonly apiKey: Secret;
   /** Default `https://<region>.kms.cloud.ibm.com`; `https://private.<region>.kms.cloud.ibm.com` inside of IBM Cloud. */
   readonly endpoint?: string;
-  /** Default `https://iam.cloud.ibm.com`. */
+  /** Default: see `iamOf`. */
   readonly iamUrl?: string;
   readonly runtime: Runtime;
   readonly send?: HttpSend;
@@ -70,7 +70,7 @@ export function keyProtectRootKey(options: KeyProtectOptions): RootKey {
   const base = serviceBase(options.endpoint ?? `https://${region}.kms.cloud.ibm.com`, 'endpoint of the root key');
   const shared = { runtime, requestTimeoutMs, ...(send && { send }) };
   const client = httpClient(shared);
-  const tokens = iamTokens({ ...shared, url: options.iamUrl ?? 'https://iam.cloud.ibm.com', apiKey });
+  const tokens = iamTokens({ ...shared, url: options.iamUrl ?? iamOf(base), apiKey });
   const id = `key-protect:${region}/${instance}/${key}`;
 
   async function once(action: Action, body: string, token: Secret): Promise<HttpAnswer | CodedError> {

@@ -1,14 +1,14 @@
 import type { Runtime } from '../runtime.ts';
 import type { Secret } from '../secret.ts';
 import { type HttpAnswer, type HttpRequest, type HttpSend, httpClient } from './http.ts';
-import { type ApiKey, iamTokens } from './iam.ts';
+import { type ApiKey, iamOf, iamTokens } from './iam.ts';
 import { answerError, type ServiceCall, unansweredError } from './service-failure.ts';
 
 export interface IamServiceOptions {
   /** What every path is put after. */
   readonly base: string;
   readonly apiKey: ApiKey;
-  /** Default `https://iam.cloud.ibm.com`. */
+  /** Default: see `iamOf`. */
   readonly iamUrl?: string;
   readonly runtime: Runtime;
   readonly send?: HttpSend;
@@ -32,7 +32,7 @@ export type SendToService = (call: ServiceCall, request: ServiceRequest) => Prom
 
 /** A JSON service of IBM Cloud behind IAM tokens. 401 and 403 get one new token and one more try, as in IBM-Cloud/bluemix-go. */
 export function iamService(options: IamServiceOptions): SendToService {
-  const { base, runtime, send, requestTimeoutMs = 30_000, iamUrl = 'https://iam.cloud.ibm.com', apiKey } = options;
+  const { base, runtime, send, requestTimeoutMs = 30_000, iamUrl = iamOf(base), apiKey } = options;
   const client = httpClient({ runtime, requestTimeoutMs, ...(send && { send }) });
   const tokens = iamTokens({ url: iamUrl, apiKey, runtime, ...(send && { send }) });
 

@@ -29,6 +29,18 @@ export interface IamOptions {
   readonly requestTimeoutMs?: number;
 }
 
+/** Hosts under which IBM Cloud alone has names: the services that these programs call. Its customers get other ones. */
+const ibmHosts = /\.(?:cloud\.ibm\.com|hs-crypto\.appdomain\.cloud)$/;
+
+/**
+ * Where an API key for a service at this address is exchanged, if nobody said: at IBM's public IAM for a service of IBM (private
+ * endpoints too), and for any other at the service itself, as an instance of one's own has it. An API key goes to nobody else.
+ */
+export function iamOf(serviceAddress: string): string {
+  const { hostname, origin } = new URL(serviceAddress);
+  return ibmHosts.test(hostname) ? 'https://iam.cloud.ibm.com' : origin;
+}
+
 interface LivingToken {
   readonly secret: Secret;
   /** From this moment on it counts as expired. */

@@ -18,7 +18,6 @@ const options = (server: KeyProtectServer, key: string): KeyProtectOptions => ({
   key,
   apiKey: new Secret(server.apiKey),
   endpoint: server.url,
-  iamUrl: server.url,
   runtime: systemRuntime,
 });
 

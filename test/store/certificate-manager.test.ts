@@ -729,21 +729,41 @@ describe('options', () => {
       expect(storeAt({ instance })).toMatchObject({ id: crn, region: 'eu-de', kind: 'certificate-manager' });
   });
 
-  it('default to the public endpoints of the region', async () => {
-    const asked: string[] = [];
-    const store = certificateManagerStore({
-      instance: crn,
-      apiKey: new Secret('k'),
-      runtime: systemRuntime,
-      send: async ({ url }) => {
-        asked.push(new URL(url).origin);
-        const body = asked.length === 1 ? { access_token: 't', expires_in: 60 } : shown;
-        return { status: 200, headers: {}, body: Readable.from([Buffer.from(JSON.stringify(body))]) };
-      },
-    });
-    expect(await store.readMetadata(id)).toMatchObject({ state: 'present' });
-    expect(asked).toEqual(['https://iam.cloud.ibm.com', 'https://eu-de.certificate-manager.cloud.ibm.com']);
-  });
+  const ibm = 'https://iam.cloud.ibm.com';
+  it.each([
+    ['the public ones of the region', {}, ibm, 'https://eu-de.certificate-manager.cloud.ibm.com'],
+    ['a private one of IBM Cloud', { endpoint: 'https://private.eu-de.certificate-manager.cloud.ibm.com' }, ibm],
+    [
+      "an instance of one's own, which exchanges its keys itself",
+      { endpoint: 'https://own.test:8443' },
+      'https://own.test:8443',
+    ],
+    [
+      'a name that only looks like IBM Cloud',
+      { endpoint: 'https://evilcloud.ibm.com.own.test' },
+      'https://evilcloud.ibm.com.own.test',
+    ],
+    ['one like it without the dot', { endpoint: 'https://xcloud.ibm.com' }, 'https://xcloud.ibm.com'],
+    ['both, as the configuration says', { endpoint: 'https://own.test', iamUrl: ibm }, ibm],
+  ])(
+    'send the API key to one place alone: %s',
+    async (_, options: object, iam, endpoint = (options as { endpoint?: string }).endpoint) => {
+      const asked: string[] = [];
+      const store = certificateManagerStore({
+        instance: crn,
+        apiKey: new Secret('k'),
+        runtime: systemRuntime,
+        ...options,
+        send: async ({ url }) => {
+          asked.push(new URL(url).origin);
+          const body = asked.length === 1 ? { access_token: 't', expires_in: 60 } : shown;
+          return { status: 200, headers: {}, body: Readable.from([Buffer.from(JSON.stringify(body))]) };
+        },
+      });
+      expect(await store.readMetadata(id)).toMatchObject({ state: 'present' });
+      expect(asked).toEqual([iam, endpoint]);
+    },
+  );
 
   it('default to bounds that are safe, and can be told better', () => {
     expect(storeAt().abilities).toEqual({

@@ -240,6 +240,17 @@ describe('what goes wrong', () => {
   });
 });
 
+it.each([301, 302, 307, 308])('a redirect (%i) is not followed: the API key goes nowhere else', async (status) => {
+  const trap = await startScriptedServer();
+  try {
+    server.iam({ status, headers: { location: `${trap.url}/identity/token` } });
+    await expect(tokens().text()).rejects.toMatchObject({ code: 'store_nonsense', fields: { status } });
+    expect(trap.exchanges).toEqual([]);
+  } finally {
+    await trap.close();
+  }
+});
+
 describe('the address', () => {
   const made = (url: string) => () => iamTokens({ url, apiKey: new Secret(apiKey), runtime: systemRuntime });
   it.each([
