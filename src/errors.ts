@@ -49,7 +49,14 @@ export const errorRegistry = {
     remedy: 'Send at most 262144 bytes in one notification.',
   },
   notification_method: { ...badNotification, status: 405, remedy: 'Use POST.' },
-  notification_media_type: { ...badNotification, status: 415, remedy: 'Send Content-Type: application/json.' },
+  notification_media_type: {
+    ...badNotification,
+    status: 415,
+    remedy: ({ header }) =>
+      header === 'content-encoding'
+        ? 'Send the body as it is, not compressed: without Content-Encoding, or with identity.'
+        : 'Send Content-Type: application/json.',
+  },
   notification_unknown_link: {
     ...badNotification,
     status: 404,
@@ -301,7 +308,16 @@ export const errorRegistry = {
   },
   instance_not_found: { ...request, status: 404, remedy: 'List what is there; it may have been deleted.' },
   instance_method: { ...request, status: 405, remedy: 'Use one of the methods that the header Allow names.' },
-  instance_body_too_large: { ...request, status: 413, remedy: 'Send at most 1 MiB in one request.' },
+  instance_body_too_large: {
+    ...request,
+    status: 413,
+    remedy: ({ limit = 'fewer' }) => `Send at most ${limit} bytes in one request.`,
+  },
+  instance_media_type: {
+    ...request,
+    status: 415,
+    remedy: 'Send the body as it is, not compressed: without Content-Encoding, or with identity.',
+  },
   instance_request_invalid: { ...request, status: 400, remedy: 'Mend the request as the message says.' },
   instance_domains_differ: {
     ...request,

@@ -19,6 +19,9 @@ export const limits = {
   closeMs: 10_000,
   /** Connections that the receiver holds at once. */
   receiverConnections: 1_000,
+  /** Connections that a server of instances holds at once, and one for those who watch. */
+  instanceConnections: 1_000,
+  monitorConnections: 100,
   /** Ports tried, one after the other, where the next free one will do. */
   portsTried: 50,
   /** PEM text of one of: certificate, chain, private key, in bytes (IBM Secrets Manager's limit, taken for all). */

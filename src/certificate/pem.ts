@@ -9,6 +9,16 @@ import { subjectOf } from './words.ts';
 
 const certificateLabels: ReadonlySet<string> = new Set(['CERTIFICATE', 'X509 CERTIFICATE']);
 
+/** What the caller calls the three texts, for the errors: the members of an API, the names of files. */
+export type PartNames = Readonly<Record<keyof CertificatePem, string>>;
+const partNames: PartNames = {
+  certificate: 'the certificate text',
+  intermediate: 'the chain text',
+  privateKey: 'the private key text',
+};
+/** As Certificate Manager calls them, in requests and in downloads. */
+export const apiPartNames: PartNames = { certificate: 'content', intermediate: 'intermediate', privateKey: 'priv_key' };
+
 /**
  * A certificate from PEM texts. Which text a block stands in, and in which order, makes no difference: the leaf is the
  * certificate that the private key belongs to; without a key, or if it belongs to none or to several, the one (of these) that
@@ -19,11 +29,11 @@ const certificateLabels: ReadonlySet<string> = new Set(['CERTIFICATE', 'X509 CER
  * Throws `certificate_too_large`, `certificate_chain_too_long`, `certificate_key_encrypted`, `certificate_key_unsupported`, and
  * `certificate_malformed` for anything that cannot be read, for several leaves and for several private keys.
  */
-export function parseContent(pem: CertificatePem): CertificateContent {
+export function parseContent(pem: CertificatePem, names: PartNames = partNames): CertificateContent {
   const blocks = [
-    ...blocksOf('certificate', pem.certificate),
-    ...blocksOf('intermediate', pem.intermediate),
-    ...blocksOf('privateKey', pem.privateKey?.reveal()),
+    ...blocksOf(names.certificate, pem.certificate),
+    ...blocksOf(names.intermediate, pem.intermediate),
+    ...blocksOf(names.privateKey, pem.privateKey?.reveal()),
   ];
   const certificates = readCertificates(blocks.filter(isCertificate));
   const privateKey = onlyKey(blocks.filter(isPrivateKey).map(readPrivateKey));
@@ -49,11 +59,11 @@ export function toPem({ leaf, chain, privateKey }: CertificateContent): Certific
 
 const isCertificate = (block: PemBlock): boolean => certificateLabels.has(block.label);
 
-function blocksOf(part: keyof CertificatePem, text = ''): readonly PemBlock[] {
+function blocksOf(part: string, text = ''): readonly PemBlock[] {
   // No character takes less than a byte, so a text that is too long by characters need not be measured.
   const bytes = text.length > limits.pemBytes ? text.length : Buffer.byteLength(text);
   if (bytes > limits.pemBytes) {
-    throw new CodedError('certificate_too_large', `the PEM text of ${part} is longer than ${limits.pemBytes} bytes`, {
+    throw new CodedError('certificate_too_large', `${part} is longer than ${limits.pemBytes} bytes`, {
       fields: { part, limit: limits.pemBytes },
     });
   }

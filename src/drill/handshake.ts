@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { checkServerIdentity, connect, createServer, type Server, type TLSSocket } from 'node:tls';
 import type { CertificateContent } from '../certificate/certificate.ts';
 import { factsOf } from '../certificate/facts.ts';
@@ -44,8 +45,9 @@ export async function proveByHandshake(
   const names = namesOf(content);
   if (names.length === 0) return failed('wrong-name', 'it names no host that a client could ask for');
   let server: Server | undefined;
+  const sockets = new Set<Socket>();
   try {
-    server = await listen(content);
+    server = await listen(content, { timeoutMs, sockets });
     const address = server.address();
     const port = typeof address === 'object' && address !== null ? address.port : 0;
     const socket = await connectTo(port, { names, trust, timeoutMs });
@@ -61,6 +63,8 @@ export async function proveByHandshake(
     return failed(failure, code === '' ? words : `${words} (${code})`);
   } finally {
     server?.close();
+    // Somebody else on this machine may have connected too, and would keep the server open.
+    for (const socket of sockets) socket.destroy();
   }
 }
 
@@ -76,9 +80,24 @@ function namesOf(content: CertificateContent): string[] {
   return hosts.filter((host) => (leaf.checkHost(host, { subject: 'default' }) ?? leaf.checkIP(host)) !== undefined);
 }
 
-function listen(content: CertificateContent): Promise<Server> {
+/** Connections that the server of one drill holds at once: its client has one. */
+const drillConnections = 16;
+
+function listen(
+  content: CertificateContent,
+  { timeoutMs, sockets }: { readonly timeoutMs: number; readonly sockets: Set<Socket> },
+): Promise<Server> {
   const { certificate, intermediate = '', privateKey } = toPem(content);
-  const server = createServer({ cert: certificate + intermediate, key: privateKey?.reveal() ?? '' });
+  const server = createServer({
+    cert: certificate + intermediate,
+    key: privateKey?.reveal() ?? '',
+    handshakeTimeout: timeoutMs,
+  });
+  server.maxConnections = drillConnections;
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
   // What went wrong is told by the client; a server that nobody listens to would end the process.
   server.on('tlsClientError', () => {});
   return new Promise((resolve, reject) => {

@@ -1,7 +1,7 @@
 import type { CertificateContent } from '../certificate/certificate.ts';
 import { factsOf } from '../certificate/facts.ts';
 import { expiryProblem, keyProblem } from '../certificate/judgement.ts';
-import { parseContent } from '../certificate/pem.ts';
+import { apiPartNames, parseContent } from '../certificate/pem.ts';
 import { CodedError, type ErrorCode } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { Secret } from '../secret.ts';
@@ -234,11 +234,12 @@ function accept(fields: Fields, nowMs: number): { readonly pem: ContentPem; read
   const content = requiredText(fields, 'content', limits.instanceBodyBytes);
   const key = optionalText(fields, 'priv_key', limits.instanceBodyBytes) ?? '';
   const intermediate = optionalText(fields, 'intermediate', limits.instanceBodyBytes) ?? '';
-  const parsed = parseContent({
+  const given = {
     certificate: content,
     ...(intermediate !== '' && { intermediate }),
     ...(key !== '' && { privateKey: new Secret(key) }),
-  });
+  };
+  const parsed = parseContent(given, apiPartNames);
   // A key may be left out, and a chain that does not hold is kept as it is: Certificate Manager looks at neither.
   const problem = (parsed.privateKey && keyProblem(parsed)) ?? expiryProblem(parsed, nowMs);
   if (problem !== undefined) throw problem;

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { asCodedError, CodedError } from '../errors.ts';
+import { visibleWithin } from '../foreign-text.ts';
 import { invalid } from './fields.ts';
 
 /** What a request is answered. A body is sent as JSON. */
@@ -12,8 +13,16 @@ export interface Answer {
 /** How much of a body that is too large is still read (and thrown away), so that the client gets to read the answer. */
 const drainedBodies = 8;
 
-/** The whole body. Throws `instance_body_too_large`, and `instance_request_invalid` if it is not UTF-8 or ends early. */
+/**
+ * The whole body. Throws `instance_media_type` if it is compressed or otherwise encoded, `instance_body_too_large`, and
+ * `instance_request_invalid` if it is not UTF-8 or ends early.
+ */
 export async function readBody(request: IncomingMessage, maximumBytes: number): Promise<string> {
+  const encodings = (request.headers['content-encoding'] ?? '').split(',').map((one) => one.trim().toLowerCase());
+  const encoded = encodings.find((one) => one !== '' && one !== 'identity');
+  if (encoded !== undefined) {
+    throw new CodedError('instance_media_type', `the body has the Content-Encoding ${visibleWithin(encoded, 40)}`);
+  }
   const chunks: Buffer[] = [];
   let bytes = 0;
   try {
@@ -26,7 +35,9 @@ export async function readBody(request: IncomingMessage, maximumBytes: number): 
     throw new CodedError('instance_request_invalid', 'the body ended before its end', { cause: error });
   }
   if (bytes > maximumBytes) {
-    throw new CodedError('instance_body_too_large', `the body has more than ${maximumBytes} bytes`);
+    throw new CodedError('instance_body_too_large', `the body has more than ${maximumBytes} bytes`, {
+      fields: { limit: maximumBytes },
+    });
   }
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks));
@@ -68,10 +79,16 @@ export function errorAnswer(thrown: unknown): Answer {
     body: { code: error.code, message: messageOf(error, remedy) },
     headers: {
       ...(retryAfterMs !== undefined && { 'retry-after': String(Math.ceil(retryAfterMs / 1000)) }),
-      // What is left of a body that is too large is not waited for.
-      ...(status === 413 && { connection: 'close' }),
+      ...refusalHeaders(status),
     },
   };
+}
+
+/** What goes with a refusal of a body, whatever the shape of the answer. */
+export function refusalHeaders(status: number): Readonly<Record<string, string>> {
+  // What is left of a body that is not taken is not waited for. For 415 see RFC 9110, 15.5.16.
+  if (status === 413) return { connection: 'close' };
+  return status === 415 ? { connection: 'close', 'accept-encoding': 'identity' } : {};
 }
 
 function messageOf(error: CodedError, remedy: string): string {

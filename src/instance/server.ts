@@ -5,14 +5,14 @@ import { isIPv4 } from 'node:net';
 import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { errorFields, type Log } from '../log.ts';
-import { listen } from '../receiver/listen.ts';
+import { listen, requestBounds } from '../receiver/listen.ts';
 import type { TlsFiles } from '../receiver/tls-files.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Table } from '../table/table.ts';
 import { type AuditNotes, audited } from './audit.ts';
 import type { DeliveryPolicy } from './delivery-attempts.ts';
 import { healthAnswer } from './health.ts';
-import { type Answer, errorAnswer, parseJson, readBody, send } from './http.ts';
+import { type Answer, errorAnswer, parseJson, readBody, refusalHeaders, send } from './http.ts';
 import { createIam, type Iam } from './iam.ts';
 import type { InstanceOptions } from './instance.ts';
 import type { LimitOptions } from './instance-limits.ts';
@@ -45,6 +45,8 @@ export interface InstanceServerOptions {
   /** For instances that do not say. */
   readonly limits?: LimitOptions;
   readonly delivery?: Partial<DeliveryPolicy>;
+  /** Connections that it holds at once; what is beyond is closed. Default: `limits.instanceConnections`. */
+  readonly maxConnections?: number;
   /** Who issues what is ordered; by default a certificate authority of this process, that nobody trusts. */
   readonly ordering?: OrderingOptions;
   /** Where instances of the registry get a snapshot each day. Default: nowhere. */
@@ -80,7 +82,7 @@ export async function startInstanceServer(options: InstanceServerOptions): Promi
   const health = { tableWrites: 'ok' as 'ok' | 'failing' };
   const underWay = new Set<Promise<void>>();
   let closing = false;
-  const server = serverFor(options.tls, { requestTimeout: 60_000, headersTimeout: 15_000 }, (request, response) => {
+  const server = serverFor(options.tls, { ...requestBounds, requestTimeout: 60_000 }, (request, response) => {
     const handled = answerRequest(request).then(async (answer) => {
       if (response.destroyed) return;
       if (closing) response.setHeader('connection', 'close');
@@ -92,6 +94,8 @@ export async function startInstanceServer(options: InstanceServerOptions): Promi
     const watched = handled.catch(() => {}).finally(() => underWay.delete(watched));
     underWay.add(watched);
   });
+
+  server.maxConnections = options.maxConnections ?? limits.instanceConnections;
 
   async function answerRequest(request: IncomingMessage): Promise<Answer> {
     const [path = '', ...query] = (request.url ?? '').split('?');
@@ -227,7 +231,7 @@ async function answerToken(iam: Iam, request: IncomingMessage, runtime: Runtime,
     return {
       status: entry.status,
       body: { errorCode: code, errorMessage: message, errorDetails: remedy },
-      headers,
+      headers: { ...headers, ...refusalHeaders(entry.status) },
     };
   }
 }

@@ -2,7 +2,7 @@ import { createServer, type ServerResponse } from 'node:http';
 import { asCodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { errorFields, type Log } from '../log.ts';
-import { type Listening, listen } from '../receiver/listen.ts';
+import { type Listening, listen, requestBounds } from '../receiver/listen.ts';
 import type { Metrics } from './metrics.ts';
 import type { NotReady } from './readiness.ts';
 
@@ -35,7 +35,7 @@ export async function startMonitorServer(options: {
       response.writeHead(200, { 'content-type': metrics.contentType, 'cache-control': 'no-store' }).end(text);
     },
   };
-  const server = createServer({ requestTimeout: limits.requestMs }, (request, response) => {
+  const server = createServer(requestBounds, (request, response) => {
     request.resume();
     const [path = ''] = (request.url ?? '').split('?');
     const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
@@ -47,6 +47,7 @@ export async function startMonitorServer(options: {
       else json(response, 500, { message: 'a fault on this side; the log says more' });
     });
   });
+  server.maxConnections = limits.monitorConnections;
   const listening = await listen(server, options.host, options.port, { nextFree: false });
   return {
     ...listening,

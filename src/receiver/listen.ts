@@ -2,6 +2,16 @@ import { isIPv6, type Server } from 'node:net';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 
+/**
+ * Until when the headers and the whole of a request must have arrived, for every listener of this program. Node looks at it
+ * each half a minute unless told otherwise, and who sends a byte now and then would hold a connection for that long.
+ */
+export const requestBounds = {
+  headersTimeout: limits.requestHeadersMs,
+  requestTimeout: limits.requestMs,
+  connectionsCheckingInterval: limits.requestHeadersMs / 2,
+} as const;
+
 /** Where an HTTP server listens. */
 export interface Listening {
   /** `http://<host>:<port>` */

@@ -90,10 +90,14 @@ function checkRequest(request: CallbackRequest): void {
     throw new CodedError('notification_method', 'a notification comes by POST, this request came by another method');
   }
   if (!acceptsMediaType(request.header('content-type'))) {
-    throw new CodedError('notification_media_type', 'the Content-Type is not application/json in UTF-8');
+    throw new CodedError('notification_media_type', 'the Content-Type is not application/json in UTF-8', {
+      fields: { header: 'content-type' },
+    });
   }
   if (!acceptsEncoding(request.header('content-encoding'))) {
-    throw new CodedError('notification_media_type', 'the body has a Content-Encoding; it must come as it is');
+    throw new CodedError('notification_media_type', 'the body has a Content-Encoding; it must come as it is', {
+      fields: { header: 'content-encoding' },
+    });
   }
   if (request.body.length > limits.notificationBytes) {
     throw new CodedError('notification_too_large', `the body has more than ${limits.notificationBytes} bytes`);

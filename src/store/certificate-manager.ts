@@ -1,6 +1,6 @@
 import { createPublicKey } from 'node:crypto';
 import type { CertificateContent } from '../certificate/certificate.ts';
-import { parseContent, toPem } from '../certificate/pem.ts';
+import { apiPartNames, parseContent, toPem } from '../certificate/pem.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Runtime } from '../runtime.ts';
@@ -220,7 +220,7 @@ function contentIn(call: ServiceCall, answer: HttpAnswer): CertificateContent {
   const pem = readContent(answer.text);
   try {
     if (pem === undefined) throw new CodedError('certificate_malformed', 'the service gives no content');
-    return parseContent(pem);
+    return parseContent(pem, apiPartNames);
   } catch (thrown) {
     if (!(thrown instanceof CodedError)) throw thrown;
     const { store, operation, certificate } = call;

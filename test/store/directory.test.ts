@@ -164,7 +164,7 @@ describe('a folder as a backup', () => {
     const store = make(folder, { keepVersions: 2 });
     const pems = [];
     for (let count = 0; count < 5; count += 1) pems.push(await testCertificate());
-    const contents = pems.map(parseContent);
+    const contents = pems.map((pem) => parseContent(pem));
     const { id } = await store.import({ content: contents[0] as never, metadata: described });
     for (const content of contents.slice(1)) await store.reimport(id, content);
     expect(readdirSync(join(folder, id, 'versions')).sort()).toEqual(['3', '4', '5']);
