@@ -53,7 +53,7 @@ test('a message without end is cut', () => {
 
 test('JSON for programs holds the same text, and nothing that a terminal would obey', () => {
   const host = testHost();
-  const name = 'a\u009b2J\u202e\u2028\u007f\ud800\u{e0041}';
+  const name = 'a\u009b2J\u202e\u2028\u007f\u{e0041}\ud800';
   commandOutput({ json: true }, host).item({ name });
   expect(JSON.parse(host.output())).toEqual({ name });
   expect(host.output()).toMatch(/^[ -~]+\n$/);
