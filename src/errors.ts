@@ -128,7 +128,70 @@ export const errorRegistry = {
     ...service,
     retry: true,
     applied: 'no',
-    remedy: 'The store holds something under this id that cannot be read as a certificate.',
+    remedy:
+      'Mend or remove what the message names. A copy that the records know needs nobody: certstandby reconcile writes it anew.',
+  },
+  store_layout_unknown: {
+    ...service,
+    exit: 6,
+    retry: true,
+    applied: 'no',
+    remedy:
+      'Give each certificate a folder of its own with fullchain.pem and privkey.pem, or the file names of a tool that the README names; or move it elsewhere.',
+  },
+  store_form_unknown: {
+    ...service,
+    exit: 6,
+    retry: true,
+    applied: 'no',
+    remedy:
+      'Put it there in PEM: of DER, openssl x509 -inform der -in <file> -out fullchain.pem; of PKCS#12, openssl pkcs12 -in <file> -nodes -out fullchain.pem.',
+  },
+  store_name_unreadable: {
+    ...service,
+    exit: 6,
+    retry: true,
+    applied: 'no',
+    remedy: 'Rename it: its name is not UTF-8, or too long to be kept as an id.',
+  },
+  store_copy_unclear: {
+    ...service,
+    exit: 6,
+    retry: true,
+    applied: 'no',
+    remedy:
+      'Put back what stood beside that copy (certstandby.json), or remove its folder if it is not needed: then a new copy is made.',
+  },
+  store_version_unknown: {
+    ...service,
+    exit: 6,
+    retry: true,
+    applied: 'no',
+    remedy: 'A newer version of certstandby wrote it: use that one.',
+  },
+  store_root_unusable: {
+    ...service,
+    retry: true,
+    applied: 'no',
+    remedy:
+      'Mount the folder of the store, or make it (mkdir -m 700), and let the user that certstandby runs as read it.',
+  },
+  store_folder_exposed: {
+    ...configuration,
+    remedy: 'Let nobody else write there: chmod go-w <folder>, and chown it to the user that certstandby runs as.',
+  },
+  store_full: {
+    ...service,
+    retry: true,
+    applied: 'no',
+    remedy: 'Make room on the disk of the folder (df -h, df -i), or raise its quota.',
+  },
+  store_not_writable: {
+    ...service,
+    retry: true,
+    applied: 'no',
+    remedy:
+      'Let the user that certstandby runs as write to the folder, on a file system that is mounted for writing and knows symbolic links.',
   },
   store_holds_other: {
     ...service,

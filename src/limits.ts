@@ -32,6 +32,15 @@ export const limits = {
   storeAnswerBytes: 8 * 1024 * 1024,
   /** One file of a directory store, in bytes: leaf and chain in one, with comments. */
   storeFileBytes: 2 * 1024 * 1024,
+  /** What is kept beside a copy in a directory (name, description, tags, mark), in bytes. */
+  storeSideFileBytes: 256 * 1024,
+  /** Files in the folder of one certificate. */
+  storeFolderFiles: 1_000,
+  /** Files, and bytes of each, that are looked at to say what a folder holds that has no certificate. */
+  storeFilesLookedAt: 16,
+  storeLookedAtBytes: 4 * 1024,
+  /** Elements of a listing that could not be read, or are no certificates, that a report names; beyond, it counts them. */
+  elementsNamed: 1_000,
   /** One file of an archive, in bytes: three PEM texts at their limit, with room. */
   archiveFileBytes: 512 * 1024,
   /** Certificates and files of one archive: every certificate of the largest estate, five files each. */

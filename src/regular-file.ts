@@ -250,7 +250,7 @@ function refuseEnded(path: string, signal: AbortSignal | undefined): void {
 }
 
 /** What the work comes to, or `interrupted` as soon as the signal says so. */
-async function endedBy<T>(signal: AbortSignal | undefined, path: string, work: () => Promise<T>): Promise<T> {
+export async function endedBy<T>(signal: AbortSignal | undefined, path: string, work: () => Promise<T>): Promise<T> {
   refuseEnded(path, signal);
   if (signal === undefined) return work();
   return new Promise<T>((settle, fail) => {

@@ -3,7 +3,7 @@ import { keyProblem } from '../certificate/judgement.ts';
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import { listAll } from '../replication/shared-listing.ts';
 import type { Runtime } from '../runtime.ts';
-import type { CertificateMetadata, Store } from '../store/store.ts';
+import type { CertificateMetadata, Store, UnreadableElement } from '../store/store.ts';
 import type { ArchiveWriter } from './archive.ts';
 
 /** What a download came to. */
@@ -57,7 +57,12 @@ export async function download(
       );
     }
     const found: CertificateMetadata[] = [];
-    for await (const metadata of listAll(store, { runtime, signal })) if (wanted(metadata.name)) found.push(metadata);
+    const unreadable = ({ id, name, place, error }: UnreadableElement) => {
+      if (name !== undefined && !wanted(name)) return;
+      missing.push({ id: id ?? place, name: name ?? place, code: error.code, message: error.message });
+    };
+    for await (const metadata of listAll(store, { runtime, signal, unreadable }))
+      if (wanted(metadata.name)) found.push(metadata);
     listed?.(found.length);
     const readings = found.slice(0, readAhead).map(({ id }) => store.read(id, { ...(signal && { signal }) }));
     for (const [index, { id, name }] of found.entries()) {

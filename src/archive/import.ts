@@ -2,7 +2,7 @@ import { fingerprintOf } from '../certificate/fingerprint.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { listAll } from '../replication/shared-listing.ts';
 import type { Runtime } from '../runtime.ts';
-import type { Store } from '../store/store.ts';
+import type { Store, UnreadableElement } from '../store/store.ts';
 import type { ArchiveEntry } from './archive.ts';
 
 /** What an import does, or would do, with one certificate of the archive. */
@@ -93,7 +93,11 @@ async function* wantedOf(entries: AsyncIterable<ArchiveEntry>, { wanted, signal 
 /** What the store holds under these names, in full: fingerprints by id. */
 async function heldUnder(runtime: Runtime, store: Store, names: ReadonlySet<string>, signal: AbortSignal | undefined) {
   const held = new Map<string, { id: string; fingerprint: string }[]>();
-  for await (const { id, name } of listAll(store, { runtime, signal })) {
+  // Whether what stands there under one of these names is the same cannot be said; under another it is nobody's concern here.
+  const unreadable = ({ name, error }: UnreadableElement) => {
+    if (name !== undefined && names.has(name)) throw error;
+  };
+  for await (const { id, name } of listAll(store, { runtime, signal, unreadable })) {
     if (!names.has(name)) continue;
     const reading = await store.read(id, { ...(signal && { signal }) });
     if (reading.state === 'absent') continue;

@@ -2,7 +2,7 @@ import { createPublicKey } from 'node:crypto';
 import { isSameKey } from '../certificate/private-key.ts';
 import type { Config, LinkConfig } from '../config.ts';
 import { asCodedError, type ErrorCode, remedyOf } from '../errors.ts';
-import type { Store } from '../store/store.ts';
+import type { CertificateMetadata, PassedOver, Store, UnreadableElement } from '../store/store.ts';
 import { clean, count, duration } from './text.ts';
 
 /** What one check came to. A problem carries a code, which decides the exit code; `remedy` is the line that mends it. */
@@ -64,10 +64,9 @@ export async function checkStore(
     }
   }
   try {
-    const { certificates, cursor } = await store.list({ signal: signal() });
-    const number = `${count(certificates.length, 'certificate')}${cursor === undefined ? '' : ' on the first page'}`;
-    findings.push(good(name, `may be listed: ${number}`));
-    const [first] = certificates;
+    const listing = await listFully(store, signal);
+    findings.push(...listing.findings(name));
+    const [first] = listing.certificates;
     if (part.primary && first !== undefined) findings.push(await checkFullRead(name, store, first.id, signal()));
   } catch (thrown) {
     return [...findings, failed(name, thrown, credentialsRemedy(name, thrown, part.backup ? 'Manager' : 'Writer'))];
@@ -85,6 +84,46 @@ export async function checkStore(
     }
   }
   return findings;
+}
+
+/** Pages that are asked for of a store that can hold what nobody can read. */
+const pagesListed = 100;
+/** Elements that are no certificates, as far as they are named. */
+const placesShown = 5;
+
+/** The first page of a store; all of them where it names what it could not read, so that all of that is named. */
+async function listFully(store: Store, signal: () => AbortSignal) {
+  const certificates: CertificateMetadata[] = [];
+  const unreadable: UnreadableElement[] = [];
+  const passedOver: PassedOver[] = [];
+  let cursor: string | undefined;
+  for (let page = 1; page === 1 || (cursor !== undefined && page <= pagesListed); page += 1) {
+    const listed = await store.list({ signal: signal(), ...(cursor !== undefined && { cursor }) });
+    certificates.push(...listed.certificates);
+    unreadable.push(...(listed.unreadable ?? []));
+    passedOver.push(...(listed.passedOver ?? []));
+    cursor = listed.cursor;
+    if (listed.unreadable === undefined) break;
+  }
+  return {
+    certificates,
+    findings(name: string): readonly Finding[] {
+      const number = `${count(certificates.length, 'certificate')}${cursor === undefined ? '' : ' on the first page'}`;
+      const places = passedOver.slice(0, placesShown).map(({ place, reason }) => `${clean(place)}: ${clean(reason)}`);
+      const more = passedOver.length > placesShown ? [`… and ${passedOver.length - placesShown} more`] : [];
+      const words = `passed over, as no certificates: ${passedOver.length} (${[...places, ...more].join('; ')})`;
+      const remedy = 'Look whether a certificate is among them; the README says which files are read.';
+      return [
+        good(name, `may be listed: ${number}`),
+        ...unreadable.map(({ error }) =>
+          problem(name, error.code, clean(error.message), remedyOf(error.code, error.fields)),
+        ),
+        ...(passedOver.length === 0
+          ? []
+          : [certificates.length > 0 ? good(name, words) : warning(name, words, remedy)]),
+      ];
+    },
+  };
 }
 
 function checkClock(name: string, theirs: number | undefined, askedAt: number, answeredAt: number): Finding[] {

@@ -1,6 +1,7 @@
 import type { Plan, PlanLine } from '../compose.ts';
 import { CodedError, errorRegistry } from '../errors.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
+import { printPassedOver } from './passed-over.ts';
 import { type LinkRun, storeNames } from './program.ts';
 import { clean, count } from './text.ts';
 import { vanishedLines } from './vanished-words.ts';
@@ -48,6 +49,8 @@ export async function printPlan(run: LinkRun, full = false): Promise<number> {
     output.finding(`  ${nameOf(store)} could not be compared: ${error.message} [${error.code}]`);
   const { vanished } = comparison;
   if (vanished !== undefined) output.finding(...vanishedLines(link.name, vanished, runtime.now()));
+  printPassedOver(output, comparison.passedOver);
+  for (const { error } of comparison.notRead) output.finding(`  ${clean(error.message)} [${error.code}]`);
   if (brake !== undefined) {
     const { changing, vanishing, allowed } = brake;
     output.finding(
@@ -59,7 +62,9 @@ export async function printPlan(run: LinkRun, full = false): Promise<number> {
       `  to do exactly this: certstandby reconcile --link ${link.name} ${full ? '--full ' : ''}--apply ${digest}`,
     );
   if (comparison.notListed.length > 0) return errorRegistry.store_unavailable.exit;
-  return tally.lines > 0 || vanished !== undefined ? errorRegistry.certificate_expired.exit : 0;
+  return tally.lines + comparison.notRead.length > 0 || vanished !== undefined
+    ? errorRegistry.certificate_expired.exit
+    : 0;
 }
 
 /** The certificates of the plan with this digest, if that is still what would be done. Throws `reconcile_plan_changed`. */

@@ -6,6 +6,7 @@ import { systemRuntime as runtime } from '../runtime.ts';
 import { interrupted } from './interrupt.ts';
 import { seconds } from './options.ts';
 import { commandOutput, type Host } from './output.ts';
+import { printPassedOver } from './passed-over.ts';
 import { type LinkOptions, type LinkRun, onlyLink, storeNames, withLinkOptions, withLinks } from './program.ts';
 import type { Progress } from './progress.ts';
 import { confirmPlan, printPlan } from './reconcile-plan.ts';
@@ -99,7 +100,8 @@ export async function reconcileLink(
     describe(run, report);
     const asked = Object.values(report.asked).reduce((sum, number) => sum + number, 0);
     const problems = await settle(run, { asked, waitMs: options.wait * 1_000 });
-    return conclude(run, report, { problems, requests: program.requests() - before });
+    const notRead = await stillUnknown(run, report.notRead);
+    return conclude(run, { ...report, notRead }, { problems, requests: program.requests() - before });
   } catch (thrown) {
     if (signal.aborted) throw stopped(link);
     const error = asCodedError(thrown);
@@ -141,7 +143,7 @@ async function compareAndAsk(
 }
 
 function describe({ program, link, output }: Run, report: ReconcileReport): void {
-  const { listed, included, asked, unmarked, notListed, retained } = report;
+  const { listed, included, asked, unmarked, notListed, retained, passedOver } = report;
   const reasons = Object.entries(asked).map(([reason, count]) => `${count} ${reason.replaceAll('-', ' ')}`);
   output.line(
     `${link.name}: ${count(listed, 'certificate')} in the primary, ${included} included; ` +
@@ -150,6 +152,7 @@ function describe({ program, link, output }: Run, report: ReconcileReport): void
   if (unmarked > 0) output.line(`  not ours in the backups, and not touched: ${count(unmarked, 'certificate')}`);
   if (retained > 0)
     output.line(`  ${count(retained, 'copy', 'copies')} of certificates that are gone from the primary are kept`);
+  printPassedOver(output, passedOver);
   const nameOf = storeNames(program);
   for (const { store, error } of notListed) {
     output.finding(
@@ -237,6 +240,15 @@ async function problemsOf({
   return { problems, pending };
 }
 
+/** What could not be read, without the copies that a pass has taken over meanwhile and written anew. */
+async function stillUnknown({ program, link }: Run, notRead: ReconcileReport['notRead']): Promise<typeof notRead> {
+  if (!notRead.some(({ store, id }) => id !== undefined && store !== link.primary.id)) return notRead;
+  const known = new Set<string>();
+  for await (const { backups } of program.records(link))
+    for (const { store, id } of backups) if (id !== undefined) known.add(`${store} ${id}`);
+  return notRead.filter(({ store, id }) => !known.has(`${store} ${id}`));
+}
+
 /** Prints what is left, and what it cost. Answers the exit code. */
 function conclude(
   { link, output }: Run,
@@ -250,19 +262,30 @@ function conclude(
   }
   if (problems.length > problemsShown)
     output.finding(`  … and ${problems.length - problemsShown} more; --json has them all`);
-  const { included, pages, notListed, vanished } = report;
+  const { included, pages, notListed, notRead, vanished } = report;
+  for (const { error } of notRead.slice(0, problemsShown))
+    output.finding(`  ${clean(error.message)} [${error.code}]`, `    ${error.remedy}`);
+  if (notRead.length > problemsShown)
+    output.finding(`  … and ${notRead.length - problemsShown} more; --json has them all`);
   if (vanished !== undefined) output.finding(...vanishedLines(link.name, vanished, runtime.now()));
   const everything = pages + included * (1 + link.backups.length);
   output.line(
     `  ${count(requests, 'request')}; to download and import everything again would have taken ${everything.toLocaleString('en-US')}`,
   );
-  const exit = exitOf(problems.length + (vanished === undefined ? 0 : 1), notListed.length);
-  if (exit === 0)
+  const exit = exitOf(problems.length + notRead.length + (vanished === undefined ? 0 : 1), notListed.length);
+  if (exit === 0 && included === 0) output.line('  there is nothing to copy');
+  else if (exit === 0)
     output.line(
       `  every included certificate is equal in ${link.backups.length === 1 ? 'the backup' : 'every backup'}`,
     );
   const listedErrors = notListed.map(({ store, error }) => ({ store, code: error.code, message: error.message }));
-  output.item({ ...report, notListed: listedErrors, requests, everything, problems, exit });
+  const readErrors = notRead.map(({ store, place, error }) => ({
+    store,
+    place,
+    code: error.code,
+    message: error.message,
+  }));
+  output.item({ ...report, notListed: listedErrors, notRead: readErrors, requests, everything, problems, exit });
   return exit;
 }
 

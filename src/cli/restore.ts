@@ -149,7 +149,7 @@ const actionWords = {
 
 function printPlan({ program, link, output }: Run, plan: RestorePlan, only: boolean): void {
   const nameOf = storeNames(program);
-  const { lines, there, retained, requests, secondsAtLeast, notListed } = plan;
+  const { lines, there, retained, requests, secondsAtLeast, notListed, notRead } = plan;
   const promoted = plan.from === plan.to;
   const sums = (Object.keys(actionWords) as (keyof typeof actionWords)[])
     .map((action) => [lines.filter((line) => line.action === action).length, action] as const)
@@ -176,9 +176,18 @@ function printPlan({ program, link, output }: Run, plan: RestorePlan, only: bool
       `  ${nameOf(store)} could not be listed: ${error.message} [${error.code}]\n    Its copies are not known as copies of the new primary; run this again when it can be.`,
     );
   }
+  for (const { store, error } of notRead.slice(0, shown))
+    output.finding(
+      `  in ${nameOf(store)}: ${clean(error.message)} [${error.code}]; nobody knows whether it belongs to this link`,
+    );
   for (const { name, action, target } of lines.filter((line) => line.action === 'held').slice(0, shown))
     output.finding(`  ${clean(name)}: ${actionWords[action]}, ${target}, which stays; --replace replaces it`);
-  output.item({ ...plan, requests: Object.fromEntries(requests), notListed: notListed.map(({ store }) => store) });
+  output.item({
+    ...plan,
+    requests: Object.fromEntries(requests),
+    notListed: notListed.map(({ store }) => store),
+    notRead: notRead.map(({ store, place }) => ({ store, place })),
+  });
   if (!only) return;
   output.table(
     ['CERTIFICATE', 'ACTION', 'OLD ID', 'NEW ID'].map((title) => ({ title })),
@@ -188,7 +197,10 @@ function printPlan({ program, link, output }: Run, plan: RestorePlan, only: bool
 }
 
 /** Prints what came of it. Answers the exit code. */
-function printResult({ program, link, output }: Run, { moved, failed, lines, to, notListed }: RestoreResult): number {
+function printResult(
+  { program, link, output }: Run,
+  { moved, failed, lines, to, notListed, notRead }: RestoreResult,
+): number {
   for (const { name, error } of failed.slice(0, shown))
     output.finding(`  ${output.paint.bad(`${clean(name)} was not moved: ${clean(error.message)}`)} [${error.code}]`);
   if (failed.length > shown) output.finding(`  … and ${failed.length - shown} more; --json has them all`);
@@ -202,7 +214,7 @@ function printResult({ program, link, output }: Run, { moved, failed, lines, to,
     held,
     failed: failed.map(({ name, error }) => ({ name, code: error.code, message: error.message })),
   });
-  if (failed.length + held > 0) return errorRegistry.certificate_expired.exit;
+  if (failed.length + held + notRead.length > 0) return errorRegistry.certificate_expired.exit;
   return notListed.length > 0 ? errorRegistry.store_unavailable.exit : 0;
 }
 

@@ -148,8 +148,8 @@ async function reconcileLink(
   { program, metrics, log, stopping }: Parts & { readonly stopping: AbortSignal },
 ): Promise<void> {
   try {
-    const { notListed } = await program.reconcile(link, { signal: stopping });
-    metrics.reconciled(link.name, notListed.length === 0 ? 'complete' : 'incomplete');
+    const { notListed, notRead } = await program.reconcile(link, { signal: stopping });
+    metrics.reconciled(link.name, notListed.length + notRead.length === 0 ? 'complete' : 'incomplete');
   } catch (thrown) {
     if (stopping.aborted) return;
     const error = asCodedError(thrown);

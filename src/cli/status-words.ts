@@ -27,10 +27,15 @@ export function judgeStatus(status: LinkStatus, reconcileEveryMs: number, nameOf
     ...drillWords(status),
   ];
   const { counts, reconcile, now } = status;
+  const { passedOver = 0 } = reconcile;
+  const besides =
+    passedOver === 0
+      ? ''
+      : `; ${count(passedOver, 'element')} of the primary passed over, as no certificates (certstandby reconcile names them)`;
   const compared = reconcile.completedAt === undefined ? '' : `, compared ${ago(now, reconcile.completedAt)}`;
   const good =
     counts.equal === 0
-      ? `there is nothing to copy${compared}`
+      ? `there is nothing to copy${compared}${besides}`
       : `${count(counts.equal, 'certificate')} equal in every backup${compared}; ${provenWords(status)}`;
   return { wrong, good };
 }
@@ -71,6 +76,7 @@ function reconcileWords(
   nameOf: (store: string) => string,
 ): Judged['wrong'] {
   const { completedAt, failure, stoppedAt, brake, notListed, listed = 0, included = listed } = reconcile;
+  const { notRead, notReadFirst } = reconcile;
   const wrong: { words: string; exit: number }[] = [];
   // Where the brake holds because of what is gone, that has been said.
   if (brake !== undefined && (vanished === undefined || brake.changing > brake.allowed)) {
@@ -92,6 +98,15 @@ function reconcileWords(
       words: `the last reconcile could not compare ${notListed.map(nameOf).join(', ')}`,
       exit: exits.service,
     });
+  if (notRead > 0) {
+    const more = notRead > notReadFirst.length ? [`… and ${notRead - notReadFirst.length} more`] : [];
+    wrong.push({
+      words:
+        `${count(notRead, 'element')} of the stores could not be read by the last reconcile: certstandby reconcile names all\n  ` +
+        [...notReadFirst, ...more].map(clean).join('\n  '),
+      exit: exits.certificates,
+    });
+  }
   if (listed > 0 && included === 0)
     wrong.push({
       words: `nothing is copied: the filter includes none of the ${count(listed, 'certificate')} in the primary\n  Mend links.${link}.filter.`,

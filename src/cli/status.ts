@@ -57,7 +57,7 @@ function figures(status: LinkStatus, nameOf: (store: string) => string): readonl
       `lag: half within ${duration(p50Ms)}, 99 % within ${duration(p99Ms)}, the longest ${duration(maxMs)} (${count(of, 'change')} in 30 days)`,
     );
   }
-  const { completedAt, tookMs = 0, running, unmarked = 0 } = reconcile;
+  const { completedAt, tookMs = 0, running, unmarked = 0, passedOver = 0 } = reconcile;
   if (completedAt !== undefined) lines.push(`compared: ${ago(now, completedAt)}, in ${duration(tookMs)}`);
   if (running !== undefined)
     lines.push(
@@ -80,6 +80,8 @@ function figures(status: LinkStatus, nameOf: (store: string) => string): readonl
     );
   if (counts.gone > 0) lines.push(`${count(counts.gone, 'certificate')} gone from the primary; their copies are kept`);
   if (unmarked > 0) lines.push(`not ours in the backups: ${count(unmarked, 'certificate')}`);
+  if (passedOver > 0)
+    lines.push(`passed over in the primary: ${count(passedOver, 'element')} that are no certificates`);
   if (fullCopy !== undefined)
     lines.push(`a copy of everything would take ${duration(fullCopy.ms)}, by the limit of ${nameOf(fullCopy.store)}`);
   else lines.push('a copy of everything is slowed by no limit that a store states');

@@ -79,7 +79,8 @@ function findingWords({ state, name, copy, store, how }: VerifyFinding, nameOf: 
 }
 
 function conclude({ program, link, output }: LinkRun, report: VerifyReport): number {
-  const { certificates, counts, problems, withoutKeys, notListed, vanished, startedAt, completedAt } = report;
+  const { certificates, counts, problems, withoutKeys, notListed, passedOver, vanished, startedAt, completedAt } =
+    report;
   const nameOf = storeNames(program);
   const states = Object.entries(counts).map(([state, number]) => `${number} ${state}`);
   const words = `${link.name}: ${count(certificates, 'certificate')} read back in ${duration(completedAt - startedAt)}`;
@@ -93,6 +94,10 @@ function conclude({ program, link, output }: LinkRun, report: VerifyReport): num
     output.finding(
       `  ${nameOf(store)} could not be listed: ${clean(error.message)} [${error.code}]`,
       `    ${error.remedy}`,
+    );
+  if (passedOver > 0)
+    output.line(
+      `  passed over in the primary, as no certificates: ${count(passedOver, 'element')} (certstandby reconcile names them)`,
     );
   if (vanished !== undefined) output.finding(...vanishedLines(link.name, vanished, completedAt));
   else if (problems === 0 && certificates > 0)

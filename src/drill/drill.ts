@@ -3,7 +3,7 @@ import { fingerprintOf } from '../certificate/fingerprint.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { listAll } from '../replication/shared-listing.ts';
 import type { Runtime } from '../runtime.ts';
-import type { CertificateMetadata, Store } from '../store/store.ts';
+import type { CertificateMetadata, Store, UnreadableElement } from '../store/store.ts';
 import { proveByHandshake } from './handshake.ts';
 import type { DrilledCopy, DrillReport, NotDrilled } from './report.ts';
 
@@ -42,7 +42,16 @@ export async function drill(
     }
     try {
       const found: CertificateMetadata[] = [];
-      for await (const metadata of listAll(store, { runtime, signal })) {
+      // A copy that cannot be read would serve nobody, whatever the sample.
+      const unreadable = ({ id, name, place, mark, ours, error }: UnreadableElement) => {
+        if (mark === undefined ? !ours : mark.store !== link.primary.id) return;
+        const about = { store: store.id, copy: id ?? place, name: name ?? place, certificate: mark?.certificate ?? '' };
+        const copy: DrilledCopy = { ...about, served: false, failure: 'unreadable', message: error.message };
+        kept += 1;
+        copies.push(copy);
+        drilled?.(copy);
+      };
+      for await (const metadata of listAll(store, { runtime, signal, unreadable })) {
         if (metadata.mark?.store === link.primary.id) found.push(metadata);
       }
       kept += found.length;

@@ -75,7 +75,11 @@ export function patientCalls(runtime: Runtime, store: Store, signal: AbortSignal
         return reading.state === 'present' ? reading.value : undefined;
       });
     },
-    list: () => listAll({ ...store, list: (request) => ask((options) => store.list({ ...request, ...options })) }),
+    list: () => {
+      const patient = { ...store, list: (request: object) => ask((options) => store.list({ ...request, ...options })) };
+      // What others have there is not looked at, and what this has made is found by its id.
+      return listAll(patient, { unreadable: () => undefined });
+    },
     get sent() {
       return sent;
     },

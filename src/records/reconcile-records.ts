@@ -39,6 +39,11 @@ const stateSchema = z.object({
   included: z.optional(z.number()),
   unmarked: z.optional(z.number()),
   notListed: z.optional(z.array(z.string())),
+  /** What stood in a store and could not be read, and no record tells of: how much, and the first of it in words. */
+  notRead: z.optional(z.number()),
+  notReadFirst: z.optional(z.array(z.string())),
+  /** Elements of the primary that are no certificates. */
+  passedOver: z.optional(z.number()),
   stoppedAt: z.optional(z.number()),
   failure: z.optional(failure),
   brake: z.optional(
@@ -106,6 +111,10 @@ export interface CompletedReconcile {
   readonly unmarked: number;
   /** Backups that could not be listed. */
   readonly notListed: readonly string[];
+  /** What no record tells of and could not be read. */
+  readonly notRead?: number;
+  readonly notReadFirst?: readonly string[];
+  readonly passedOver?: number;
   readonly tookMs: number;
 }
 

@@ -1,3 +1,4 @@
+import { limits } from '../limits.ts';
 import type { Change, Condition, Key, Row, Table, Value } from '../table/table.ts';
 import { parseReplicationRecord, type ReplicationRecord } from './replication-record.ts';
 
@@ -62,6 +63,12 @@ const keyOf = (link: string, certificate: string): Key => ({ partition: partitio
 export function replicationRecords(table: Table) {
   const parse = (row: Row): ReplicationRecord =>
     parseReplicationRecord(row.partition.slice(partitionOf('').length), row.sort, row);
+
+  /** Whether a record of this certificate can be kept: a row's key has a longest length. */
+  function canHold(link: string, certificate: string): boolean {
+    const { partition, sort } = keyOf(link, certificate);
+    return sort !== '' && Buffer.byteLength(partition) + Buffer.byteLength(sort) <= limits.tableKeyBytes;
+  }
 
   async function get(link: string, certificate: string): Promise<ReplicationRecord | undefined> {
     const row = await table.get(keyOf(link, certificate));
@@ -202,7 +209,7 @@ export function replicationRecords(table: Table) {
     await table.delete(keyOf(link, certificate));
   }
 
-  return { get, ask, claim, commit, due, dueSince, all, acceptGone, forget };
+  return { canHold, get, ask, claim, commit, due, dueSince, all, acceptGone, forget };
 }
 
 export type ReplicationRecords = ReturnType<typeof replicationRecords>;

@@ -82,7 +82,11 @@ function soundOriginal(link: Link, original: StoredCertificate, now: number): So
 async function findOriginal(link: Link, copy: StoredCertificate, keys: KeysRead, { runtime }: Worker): Promise<string> {
   const { serial, notBefore, notAfter } = factsOf(copy.content);
   const found: string[] = [];
-  for await (const listed of listAll(link.primary, { runtime })) {
+  let notRead = 0;
+  const unreadable = () => {
+    notRead += 1;
+  };
+  for await (const listed of listAll(link.primary, { runtime, unreadable })) {
     const differs = [
       listed.serial !== undefined && listed.serial !== serial,
       listed.notBefore !== undefined && listed.notBefore !== notBefore,
@@ -95,9 +99,10 @@ async function findOriginal(link: Link, copy: StoredCertificate, keys: KeysRead,
   }
   const [only, ...others] = found;
   if (only !== undefined && others.length === 0) return only;
+  const besides = notRead === 0 ? '' : `, and ${notRead} of it cannot be read`;
   const which = found.length === 0 ? 'no certificate' : `${found.length} certificates (${found.join(', ')})`;
   throw refused(
-    `${which} of the primary ${found.length > 1 ? 'have' : 'has'} this leaf: say with --of which one it is a copy of`,
+    `${which} of the primary ${found.length > 1 ? 'have' : 'has'} this leaf${besides}: say with --of which one it is a copy of`,
   );
 }
 

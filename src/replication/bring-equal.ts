@@ -225,7 +225,33 @@ class Attempt {
       this.actions.push('adopted');
       return found;
     }
-    return undefined;
+    return this.#ofUnclearMark();
+  }
+
+  /**
+   * A copy whose mark cannot be read may be ours, as the record of it may be lost. It is if it holds this very leaf: then it is
+   * written anew, and described. One for the same domains with another leaf may be, and only a person can say so: a second copy is
+   * not made beside it. Any other is not ours to wait for.
+   */
+  #ofUnclearMark(): Holding | undefined {
+    const facts = factsOf(this.#task.sound.content);
+    const alike = (this.#look.unreadable ?? []).filter(
+      ({ id, facts: theirs }) =>
+        id !== this.#look.state.id && theirs?.domains.some((domain) => facts.domains.includes(domain)),
+    );
+    const [first] = alike;
+    if (first === undefined) return undefined;
+    const ours = alike.find((copy) => copy.facts?.serial === facts.serial && copy.facts?.issuer === facts.issuer);
+    if (ours?.id === undefined) {
+      const fields = { store: this.#store.id, copy: first.id, place: first.place };
+      throw new CodedError(
+        'store_copy_unclear',
+        `a copy for the same domains may be of this certificate, and its mark cannot be read: ${first.error.message}`,
+        { cause: first.error, fields },
+      );
+    }
+    this.actions.push('adopted');
+    return { id: ours.id, unreadable: true };
   }
 
   /** A listing may lag: a copy that it shows counts only when a direct read shows it too, still with our mark. */

@@ -4,7 +4,7 @@ import { contentProblem } from '../certificate/judgement.ts';
 import { CodedError } from '../errors.ts';
 import type { Aside } from '../records/replication-record.ts';
 import type { CertificateMetadata, Reading, StoredCertificate } from '../store/store.ts';
-import { includes, type Link } from './link.ts';
+import { includes, includesName, type Link } from './link.ts';
 
 /** What the primary holds and may be copied, with its digests. */
 export interface Sound {
@@ -41,7 +41,8 @@ export function judge(
 ): Verdict {
   if (reading.state === 'absent') return { kind: 'absent' };
   if (reading.state === 'unreadable') {
-    const { error } = reading;
+    const { error, name } = reading;
+    if (name !== undefined && !includesName(link.filter, name)) return { kind: 'aside', why: 'excluded' };
     if (described !== undefined && !includes(link.filter, described)) return { kind: 'aside', why: 'excluded' };
     // Held there, but not as a certificate that parses: that is a finding about the content, not a failure to reach the store.
     return error.code === 'store_content_unreadable'

@@ -46,6 +46,11 @@ export function includes(filter: Filter, metadata: Pick<CertificateMetadata, 'na
   return fits(filter.names, [metadata.name]) && fits(filter.domains, metadata.domains);
 }
 
+/** Whether the filter may include a certificate of this name, whatever its domains are. */
+export function includesName({ names }: Filter, name: string): boolean {
+  return names.length === 0 || names.some((pattern) => matches(pattern, name));
+}
+
 function matches(pattern: string, text: string): boolean {
   const parts = pattern.toLowerCase().split('*');
   const lower = text.toLowerCase();

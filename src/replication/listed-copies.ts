@@ -1,7 +1,7 @@
-import type { Store } from '../store/store.ts';
+import type { CertificateMetadata, Store, UnreadableElement } from '../store/store.ts';
 import { type CompactMap, compactMap } from './compact-map.ts';
 import { listedFacts } from './link.ts';
-import { type ListingOptions, listAll } from './shared-listing.ts';
+import { copyOf, type ListingOptions, listAll } from './shared-listing.ts';
 
 /** A copy with our mark, as a listing shows it. */
 export interface ListedCopy {
@@ -17,30 +17,41 @@ export interface ListedCopies {
   readonly copies: CompactMap;
   /** Certificates without a mark. */
   readonly unmarked: number;
+  /** Copies of which nobody can say whose they are. */
+  readonly unreadable: readonly UnreadableElement[];
 }
 
 /** Lists a backup. `foreign` is called for each certificate without a mark. Throws what the listing throws. */
 export async function listCopies(
   primary: string,
   store: Store,
-  options: ListingOptions & { readonly foreign?: (id: string, name: string) => void } = {},
+  options: Omit<ListingOptions, 'unreadable'> & { readonly foreign?: (id: string, name: string) => void } = {},
 ): Promise<ListedCopies> {
   const copies = compactMap();
   let unmarked = 0;
-  for await (const metadata of listAll(store, options)) {
+  const unreadable: UnreadableElement[] = [];
+  const note = (metadata: CertificateMetadata) => {
     const { mark, id } = metadata;
     if (mark === undefined) {
       unmarked += 1;
       options.foreign?.(id, metadata.name);
     }
-    if (mark?.store !== primary) continue;
+    if (mark?.store !== primary) return;
     // A listing that moves while it is paged may show one copy twice.
     const others = copiesIn(copies, mark.certificate).filter((copy) => copy.id !== id);
     const copy: ListedCopy = { id, revision: metadata.revision ?? '', facts: listedFacts(metadata) };
     const rows = [...others, copy].map(({ id, revision, facts }) => [id, revision, facts]);
     copies.set(mark.certificate, JSON.stringify(rows));
-  }
-  return { store: store.id, copies, unmarked };
+  };
+  const notRead = (element: UnreadableElement) => {
+    const copy = copyOf(element);
+    if (copy !== undefined) note(copy);
+    else if (element.ours) unreadable.push(element);
+    // What others made and damaged is theirs.
+    else unmarked += 1;
+  };
+  for await (const metadata of listAll(store, { ...options, unreadable: notRead })) note(metadata);
+  return { store: store.id, copies, unmarked, unreadable };
 }
 
 /** All copies of a certificate that were listed. */

@@ -2,7 +2,7 @@ import { asCodedError, CodedError } from '../errors.ts';
 import type { BackupState, ReplicationRecord } from '../records/replication-record.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Mark } from '../store/mark.ts';
-import type { CertificateMetadata, Reading, Store, StoredCertificate } from '../store/store.ts';
+import type { CertificateMetadata, Reading, Store, StoredCertificate, UnreadableElement } from '../store/store.ts';
 import { withDeadline } from './deadline.ts';
 import type { KeysRead } from './keys-read.ts';
 import type { SharedListings } from './shared-listing.ts';
@@ -15,6 +15,8 @@ export interface BackupLook {
   readonly known?: Reading<CertificateMetadata>;
   /** The copies found by our mark; absent if it was not looked for. */
   readonly marked?: readonly CertificateMetadata[];
+  /** Copies of which nobody can say whose they are, because their mark cannot be read. */
+  readonly unreadable?: readonly UnreadableElement[];
   /** Why the copies could not be looked for. */
   readonly markedError?: CodedError;
 }
@@ -84,10 +86,14 @@ async function findCopies(
   store: Store,
   mark: Mark,
   listings: SharedListings,
-): Promise<Pick<BackupLook, 'marked' | 'markedError'>> {
-  const find = (signal: AbortSignal) => store.findByMark?.(mark, { signal }) ?? listings.marked(store, mark);
+): Promise<Pick<BackupLook, 'marked' | 'unreadable' | 'markedError'>> {
+  const notRead: UnreadableElement[] = [];
+  const unreadable = (copy: UnreadableElement) => void notRead.push(copy);
+  const find = (signal: AbortSignal) =>
+    store.findByMark?.(mark, { signal, unreadable }) ?? listings.marked(store, mark, unreadable);
   try {
     return {
+      unreadable: notRead,
       marked: await withDeadline(runtime, at, find, () => {
         throw new CodedError('store_unavailable', `${store.id} could not be searched for copies in time`, {
           fields: { store: store.id },

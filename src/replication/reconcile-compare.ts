@@ -1,4 +1,4 @@
-import { asCodedError, type CodedError } from '../errors.ts';
+import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { errorFields, type Log } from '../log.ts';
 import type { LinkRecords } from '../records/link-records.ts';
@@ -6,10 +6,10 @@ import type { Vanished } from '../records/reconcile-records.ts';
 import type { ReplicationRecord } from '../records/replication-record.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
-import type { CertificateMetadata } from '../store/store.ts';
+import type { CertificateMetadata, PassedOver, UnreadableElement } from '../store/store.ts';
 import { type CompactMap, compactMap } from './compact-map.ts';
 import { regionProblem } from './judge.ts';
-import { includes, type Link, listedFacts } from './link.ts';
+import { includes, includesName, type Link, listedFacts } from './link.ts';
 import { copiesIn, type ListedCopies, listCopies } from './listed-copies.ts';
 import { listAll } from './shared-listing.ts';
 import type { Timing } from './timing.ts';
@@ -21,6 +21,8 @@ export type Reason =
   | 'unknown'
   /** A backup does not list a copy. */
   | 'missing'
+  /** The primary lists it as something that cannot be read, or is no certificate any more. */
+  | 'unreadable'
   /** It changed in the primary, and no event told. */
   | 'different'
   /** Its copy changed, and not by us. */
@@ -70,8 +72,21 @@ export interface Comparison {
   readonly compared: readonly string[];
   /** Backups that could not be listed: nothing is known of them, and the others were compared all the same. */
   readonly notListed: readonly { readonly store: string; readonly error: CodedError }[];
+  /** What stands in a store, cannot be read, and has no record that tells of it. */
+  readonly notRead: readonly NotRead[];
+  /** What the primary holds that is no certificate: how much, and the first of it. */
+  readonly passedOver: { readonly count: number; readonly first: readonly PassedOver[] };
   /** Pages of listings that were asked for. */
   readonly pages: number;
+}
+
+/** Something in a store that cannot be read. */
+export interface NotRead {
+  readonly store: string;
+  readonly id?: string;
+  /** Where, for people. */
+  readonly place: string;
+  readonly error: CodedError;
 }
 
 const concurrency = 32;
@@ -104,18 +119,23 @@ export async function compare(
   ]);
   const lost = vanishedTally(link, startedAt, standing);
   const found = findings();
+  const beside = elementsBeside(comparer, link);
   // What the primary lists is ticked where a backup has a copy of it; only what no backup has is written down.
   const uncopied = compactMap();
   const tick = (id: string) => backups.filter(({ copies }) => copies.tick(id)).length > 0;
   const wasSeen = (id: string) => uncopied.tick(id) || backups.some(({ copies }) => copies.isTicked(id));
 
-  for await (const batch of batches(listAll(link.primary, { runtime, signal, paged }), concurrency)) {
-    const fresh = batch.filter(({ id }) => {
-      // A listing that moves while it is paged may show one certificate twice.
-      if (wasSeen(id)) return false;
-      if (!tick(id)) uncopied.set(id, '');
-      return true;
-    });
+  /** Answers whether it is the first time. */
+  const see = (id: string) => {
+    // A listing that moves while it is paged may show one certificate twice.
+    if (wasSeen(id)) return false;
+    if (!tick(id)) uncopied.set(id, '');
+    return true;
+  };
+
+  const listing = listAll(link.primary, { runtime, signal, paged, ...beside });
+  for await (const batch of batches(listing, concurrency)) {
+    const fresh = batch.filter(({ id }) => beside.canBeKept(id) && see(id));
     tally.listed += fresh.length;
     const included = fresh.filter((metadata) => includes(link.filter, metadata));
     tally.included += included.length;
@@ -129,10 +149,29 @@ export async function compare(
     }
     await moved?.(tally.listed);
   }
+  for (const id of beside.excludedIds()) see(id);
+  // What cannot be read is there: it is looked at, and neither gone nor a reason to keep the others waiting.
+  for (const batch of batchesOf(beside.unreadableIds(), concurrency)) {
+    const known = await Promise.all(batch.map((id) => records.get(link.name, id)));
+    for (const [index, id] of batch.entries()) {
+      if (!see(id)) continue;
+      found.note(id, known[index], 'unreadable');
+      lost.present();
+    }
+  }
+  const damaged = damagedCopies(backups);
   for await (const record of records.all(link.name)) {
-    const isListed = wasSeen(record.certificate);
-    tick(record.certificate);
+    const { certificate } = record;
+    const isListed = wasSeen(certificate);
+    tick(certificate);
+    for (const { store, id } of record.backups) if (id !== undefined) damaged.known(store, id);
     if (isListed) continue;
+    // Its place is occupied by something else: nobody said that it is gone.
+    if (beside.isPassedOver(certificate) && record.absentSince === undefined && hasCopy(record)) {
+      found.note(certificate, record, 'unreadable');
+      lost.present();
+      continue;
+    }
     found.noteGone(link, record, startedAt);
     if (!mayNotBeListedYet(link, record, startedAt)) lost.gone(record);
   }
@@ -151,6 +190,66 @@ export async function compare(
     unmarked: backups.reduce((sum, { unmarked }) => sum + unmarked, 0),
     compared: backups.map(({ store }) => store),
     notListed,
+    notRead: [...beside.notRead, ...damaged.unknown()].slice(0, limits.elementsNamed),
+    passedOver: beside.result(),
+  };
+}
+
+/** What the primary's listing shows beside certificates. */
+function elementsBeside({ records }: Comparer, { name, primary, filter }: Link) {
+  const ids = compactMap();
+  const excluded = compactMap();
+  const passed = compactMap();
+  const notRead: NotRead[] = [];
+  const first: PassedOver[] = [];
+  let count = 0;
+  const add = ({ id, place, error }: UnreadableElement) => {
+    if (notRead.length < limits.elementsNamed)
+      notRead.push({ store: primary.id, ...(id !== undefined && { id }), place, error });
+  };
+  /** No record holds an id that is longer than the key of a row: it is told of by name. */
+  const canBeKept = (id: string): boolean => {
+    if (records.canHold(name, id)) return true;
+    const message = `the id ${id.slice(0, 100)}… has ${Buffer.byteLength(id)} bytes, and no record can be kept of it`;
+    add({ id, place: id, error: new CodedError('store_name_unreadable', message, { fields: { store: primary.id } }) });
+    return false;
+  };
+  return {
+    notRead,
+    canBeKept,
+    unreadable(element: UnreadableElement): void {
+      const { id } = element;
+      // Domains are not known; a name that no pattern fits is excluded whatever they are.
+      if (element.name !== undefined && !includesName(filter, element.name)) {
+        if (id !== undefined) excluded.set(id, '');
+      } else if (id === undefined) add(element);
+      else if (canBeKept(id)) ids.set(id, '');
+    },
+    passedOver(element: PassedOver): void {
+      count += 1;
+      if (first.length < limits.elementsNamed) first.push(element);
+      if (element.id !== undefined) passed.set(element.id, '');
+    },
+    unreadableIds: () => ids.keys(),
+    excludedIds: () => excluded.keys(),
+    isPassedOver: (id: string) => passed.tick(id),
+    result: () => ({ count, first }),
+  };
+}
+
+/** Copies in the backups whose marks cannot be read. Those that a record knows are written anew when it is looked at. */
+function damagedCopies(backups: readonly ListedCopies[]) {
+  const all = new Map(
+    backups.flatMap(({ store, unreadable }) =>
+      unreadable.map((element): [string, NotRead] => {
+        const { id, place, error } = element;
+        return [`${store} ${id ?? place}`, { store, ...(id !== undefined && { id }), place, error }];
+      }),
+    ),
+  );
+  return {
+    known: (store: string, id: string): void => void all.delete(`${store} ${id}`),
+    unknown: (): readonly NotRead[] => [...all.values()],
   };
 }
 
@@ -310,6 +409,17 @@ function isDueForFullLook(id: string, record: ReplicationRecord, now: number, ti
   if (lookedAt === undefined) return true;
   const spread = [...id].reduce((sum, character) => (sum * 31 + (character.codePointAt(0) ?? 0)) % 997, 7) / 997;
   return now - lookedAt >= (timing.fullLookMs * (6 - spread)) / 7;
+}
+
+export function* batchesOf<T>(items: Iterable<T>, size: number): Generator<T[]> {
+  let batch: T[] = [];
+  for (const item of items) {
+    batch.push(item);
+    if (batch.length < size) continue;
+    yield batch;
+    batch = [];
+  }
+  if (batch.length > 0) yield batch;
 }
 
 async function* batches<T>(items: AsyncIterable<T>, size: number): AsyncGenerator<T[]> {

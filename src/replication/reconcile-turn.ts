@@ -28,6 +28,8 @@ export interface ReconcileTurn {
 /** How many leases of a pass the turn lives on without a sign: a page of a listing takes less, waits for a limit included. */
 const leases = 2;
 const keepEveryMs = 5_000;
+/** Elements that could not be read, as far as status names them. */
+const elementsKept = 5;
 
 /** Takes the turn of a link. Throws `reconcile_running` with who has it and how far that is. */
 export async function takeTurn(
@@ -74,7 +76,7 @@ export async function takeTurn(
       ended = true;
       throw new CodedError('reconcile_running', `this reconcile of ${name} took so long that another one has begun`);
     },
-    async complete({ listed, included, unmarked, notListed }) {
+    async complete({ listed, included, unmarked, notListed, notRead, passedOver }) {
       ended = true;
       await links.endReconcile(name, token, {
         completed: {
@@ -82,6 +84,9 @@ export async function takeTurn(
           included,
           unmarked,
           notListed: notListed.map(({ store }) => store),
+          notRead: notRead.length,
+          notReadFirst: notRead.slice(0, elementsKept).map(({ error }) => `${error.message} [${error.code}]`),
+          passedOver: passedOver.count,
           tookMs: runtime.now() - startedAt,
         },
         startedAt,

@@ -5,7 +5,7 @@ import { errorFields } from '../log.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { Brake, Vanished } from '../records/reconcile-records.ts';
 import type { Link } from './link.ts';
-import { type Comparer, type Comparison, compare, type Reason } from './reconcile-compare.ts';
+import { batchesOf, type Comparer, type Comparison, compare, type Reason } from './reconcile-compare.ts';
 import { type ReconcileOwner, type ReconcileTurn, takeTurn } from './reconcile-turn.ts';
 import { settledMs } from './timing.ts';
 import { allowedShare, vanishedSummary } from './vanished.ts';
@@ -36,7 +36,7 @@ export type ReconcileStep = 'comparing' | 'asking';
 
 export type ReconcileReport = Pick<
   Comparison,
-  'listed' | 'included' | 'expired' | 'retained' | 'unmarked' | 'notListed' | 'pages'
+  'listed' | 'included' | 'expired' | 'retained' | 'unmarked' | 'notListed' | 'notRead' | 'passedOver' | 'pages'
 > & {
   readonly link: string;
   readonly asked: Comparison['counts'];
@@ -74,9 +74,12 @@ export async function reconcile(
     await reconciler.links.noteReconciled(link.name, comparison.compared, comparison.startedAt);
     await turn.complete(comparison);
     await wake(reconciler, link, asked.first);
-    const { listed, included, expired, retained, unmarked, notListed, pages, vanished } = comparison;
+    tellOfElements(reconciler, link, comparison);
+    const { listed, included, expired, retained, unmarked, notListed, notRead, passedOver, pages, vanished } =
+      comparison;
+    const seen = { listed, included, expired, retained, unmarked, notListed, notRead, passedOver, pages };
     return {
-      ...{ link: link.name, listed, included, expired, retained, unmarked, notListed, pages, asked: asked.counts },
+      ...{ link: link.name, ...seen, asked: asked.counts },
       ...(vanished === undefined ? {} : { vanished: vanishedSummary(vanished) }),
     };
   } catch (thrown) {
@@ -206,6 +209,17 @@ async function moveOn(turn: ReconcileTurn, step: ReconcileStep, done: number, { 
   await turn.keep(step, done);
 }
 
+/** In the log: what no record tells of, each by its place, and how much was passed over. */
+function tellOfElements({ log }: Reconciler, link: Link, { notRead, passedOver }: Comparison): void {
+  for (const { store, place, error } of notRead)
+    log('warn', 'element_unreadable', { link: link.name, store, place, ...errorFields(error) });
+  if (passedOver.count === 0) return;
+  const first = passedOver.first.slice(0, placesLogged).map(({ place, reason }) => `${place}: ${reason}`);
+  log('info', 'elements_passed_over', { link: link.name, count: passedOver.count, first });
+}
+
+const placesLogged = 10;
+
 /** Wakes workers only now: a pass before the first reconcile is noted would have to list the backup for each certificate. */
 async function wake({ dispatch, log }: Reconciler, link: Link, certificates: readonly string[]): Promise<void> {
   if (certificates.length === 0) return;
@@ -214,15 +228,4 @@ async function wake({ dispatch, log }: Reconciler, link: Link, certificates: rea
   } catch (thrown) {
     log('warn', 'dispatch_failed', { link: link.name, ...errorFields(asCodedError(thrown)) });
   }
-}
-
-function* batchesOf<T>(items: Iterable<T>, size: number): Generator<T[]> {
-  let batch: T[] = [];
-  for (const item of items) {
-    batch.push(item);
-    if (batch.length < size) continue;
-    yield batch;
-    batch = [];
-  }
-  if (batch.length > 0) yield batch;
 }

@@ -3,13 +3,13 @@ import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Binding } from '../records/link-records.ts';
 import { formatMark, type Mark, sameMark } from '../store/mark.ts';
-import type { CertificateMetadata, DescriptiveMetadata, Store } from '../store/store.ts';
+import type { CertificateMetadata, DescriptiveMetadata, Store, UnreadableElement } from '../store/store.ts';
 import { givenName } from './bring-equal.ts';
 import { keysRead } from './keys-read.ts';
 import { includes, type Link, listedFacts } from './link.ts';
 import { type ReconcileOwner, type ReconcileTurn, takeTurn } from './reconcile-turn.ts';
 import { withoutRetained } from './retire.ts';
-import { listAll } from './shared-listing.ts';
+import { copyOf, listAll } from './shared-listing.ts';
 import { settledMs } from './timing.ts';
 import type { Worker } from './worker.ts';
 
@@ -55,6 +55,8 @@ export interface RestorePlan {
   readonly secondsAtLeast: number;
   /** Other backups that could not be listed: the copies there are not known as copies of the new primary. */
   readonly notListed: readonly { readonly store: string; readonly error: CodedError }[];
+  /** What stands there and cannot be read, so that nobody knows whether it is a copy of this link. */
+  readonly notRead: readonly { readonly store: string; readonly place: string; readonly error: CodedError }[];
 }
 
 export interface RestoreResult extends RestorePlan {
@@ -99,6 +101,7 @@ interface Survey {
   /** What the new primary lists, by id. */
   readonly held: ReadonlyMap<string, CertificateMetadata>;
   readonly notListed: RestorePlan['notListed'];
+  readonly notRead: RestorePlan['notRead'];
 }
 
 /**
@@ -189,11 +192,17 @@ async function look(
 ): Promise<Survey> {
   const { from, binding, turn, signal, wanted } = options;
   const { primary } = link;
-  const listing = { runtime, signal };
   let listed = 0;
+  const notRead: { store: string; place: string; error: CodedError }[] = [];
   const listOf = async (store: Store) => {
     const found: CertificateMetadata[] = [];
-    for await (const metadata of listAll(store, listing)) {
+    const unreadable = (element: UnreadableElement) => {
+      const copy = copyOf(element);
+      // A read of it says what is wrong, and it is told as one that failed.
+      if (copy !== undefined) found.push(copy);
+      else if (element.ours || store.id === primary.id) notRead.push({ store: store.id, ...element });
+    };
+    for await (const metadata of listAll(store, { runtime, signal, unreadable })) {
       found.push(metadata);
       listed += 1;
       if (listed % 100 === 0) await turn.keep('restoring', listed);
@@ -269,7 +278,7 @@ async function look(
     lines.push({ name: source.name, origin, source: source.id, target: known.id, action });
   }
   for (const source of open) lines.push(lineFor(source, { from, primary, target, replace: options.replace === true }));
-  return { lines, there, retained, copies, sources, held: target.byId, notListed };
+  return { lines, there, retained, copies, sources, held: target.byId, notListed, notRead };
 }
 
 /** What the new primary holds, by what it may be known by. What is claimed belongs to one certificate already. */
@@ -327,7 +336,7 @@ function describedAs(source: CertificateMetadata, from: Store): DescriptiveMetad
   return { name: givenName(source.name, mark, from), description: withoutRetained(source.description), tags };
 }
 
-function planOf(link: Link, from: Store, { lines, there, retained, notListed, copies }: Survey): RestorePlan {
+function planOf(link: Link, from: Store, { lines, there, retained, notListed, notRead, copies }: Survey): RestorePlan {
   const requests = new Map<string, number>();
   const ask = (store: Store, number: number) => requests.set(store.id, (requests.get(store.id) ?? 0) + number);
   for (const { action, origin } of lines) {
@@ -351,6 +360,7 @@ function planOf(link: Link, from: Store, { lines, there, retained, notListed, co
     requests,
     secondsAtLeast: Math.ceil(Math.max(0, ...seconds)),
     notListed,
+    notRead,
   };
 }
 

@@ -2,9 +2,13 @@ import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Runtime } from '../runtime.ts';
 import { formatMark, type Mark } from '../store/mark.ts';
-import type { CertificateMetadata, ListPage, Store } from '../store/store.ts';
+import type { CertificateMetadata, ListPage, PassedOver, Store, UnreadableElement } from '../store/store.ts';
 
 export interface ListingOptions {
+  /** Called for what is there and cannot be read. It has to be told of by somebody: it is not absent. */
+  readonly unreadable: (element: UnreadableElement) => void;
+  /** Called for what was looked at and is no certificate. */
+  readonly passedOver?: ((element: PassedOver) => void) | undefined;
   /** For waits: a listing that the store limits is asked again when the store allows. Absent: it throws. */
   readonly runtime?: Runtime;
   readonly signal?: AbortSignal | undefined;
@@ -13,15 +17,17 @@ export interface ListingOptions {
 }
 
 /**
- * All metadata of a store, page by page. A listing that runs in circles ends in `store_nonsense`, one whose signal is aborted in
+ * All metadata of a store, page by page; what cannot be read goes to `unreadable`, and keeps no other from being listed. A listing that runs in circles ends in `store_nonsense`, one whose signal is aborted in
  * the signal's reason, between two pages.
  */
-export async function* listAll(store: Store, options: ListingOptions = {}): AsyncGenerator<CertificateMetadata> {
+export async function* listAll(store: Store, options: ListingOptions): AsyncGenerator<CertificateMetadata> {
   let cursor: string | undefined;
   for (let page = 0; page < limits.listingPages; page += 1) {
     options.signal?.throwIfAborted();
     const answer = await onePage(store, cursor, options);
     options.paged?.();
+    for (const element of answer.unreadable ?? []) options.unreadable(element);
+    for (const element of answer.passedOver ?? []) options.passedOver?.(element);
     yield* answer.certificates;
     if (answer.cursor === undefined) return;
     cursor = answer.cursor;
@@ -46,11 +52,19 @@ async function onePage(store: Store, cursor: string | undefined, options: Listin
   }
 }
 
+/** A copy that cannot be read, as far as a listing shows it all the same; `undefined` if not even its mark can be. */
+export function copyOf({ id, mark, name }: UnreadableElement): CertificateMetadata | undefined {
+  if (id === undefined || mark === undefined) return undefined;
+  return { id, name: name ?? id, description: '', tags: [], domains: [], mark };
+}
+
 /** The copies of each mark that somebody waits for: memory grows with those who wait, not with the estate. */
 type Wanted = Map<string, CertificateMetadata[]>;
 
 interface Listing {
   readonly wanted: Wanted;
+  /** Copies of which nobody can say whose they are. */
+  readonly unreadable: UnreadableElement[];
   readonly listed: Promise<void>;
 }
 
@@ -62,23 +76,30 @@ export function sharedListings() {
   const running = new Map<Store, Promise<unknown>>();
   const waiting = new Map<Store, Listing>();
 
-  async function read(store: Store, wanted: Wanted): Promise<void> {
-    for await (const metadata of listAll(store)) {
-      if (metadata.mark === undefined) continue;
+  async function read(store: Store, { wanted, unreadable }: Omit<Listing, 'listed'>): Promise<void> {
+    const found = (metadata: CertificateMetadata) => {
+      if (metadata.mark === undefined) return;
       const copies = wanted.get(formatMark(metadata.mark));
       // A listing that moves while it is paged may show one certificate twice.
       if (copies !== undefined && !copies.some(({ id }) => id === metadata.id)) copies.push(metadata);
-    }
+    };
+    const notRead = (element: UnreadableElement) => {
+      const copy = copyOf(element);
+      if (copy !== undefined) found(copy);
+      else if (element.ours && unreadable.length < limits.elementsNamed) unreadable.push(element);
+    };
+    for await (const metadata of listAll(store, { unreadable: notRead })) found(metadata);
   }
 
   function next(store: Store): Listing {
     const queued = waiting.get(store);
     if (queued) return queued;
     const wanted: Wanted = new Map();
+    const unreadable: UnreadableElement[] = [];
     const before = running.get(store) ?? Promise.resolve();
     const listed = before.then(() => {
       waiting.delete(store);
-      const result = read(store, wanted);
+      const result = read(store, { wanted, unreadable });
       const ended = result.then(
         () => undefined,
         () => undefined,
@@ -87,18 +108,26 @@ export function sharedListings() {
       void ended.then(() => running.get(store) === ended && running.delete(store));
       return result;
     });
-    const listing = { wanted, listed };
+    const listing = { wanted, unreadable, listed };
     waiting.set(store, listing);
     return listing;
   }
 
   return {
-    /** The copies with this mark, by a listing that starts after this call. Throws what the listing throws. */
-    async marked(store: Store, mark: Mark): Promise<readonly CertificateMetadata[]> {
-      const { wanted, listed } = next(store);
+    /**
+     * The copies with this mark, by a listing that starts after this call. `tell` is called for each copy whose mark cannot be
+     * read. Throws what the listing throws.
+     */
+    async marked(
+      store: Store,
+      mark: Mark,
+      tell?: (copy: UnreadableElement) => void,
+    ): Promise<readonly CertificateMetadata[]> {
+      const { wanted, unreadable, listed } = next(store);
       const copies = wanted.get(formatMark(mark)) ?? [];
       wanted.set(formatMark(mark), copies);
       await listed;
+      if (tell !== undefined) for (const copy of unreadable) tell(copy);
       return copies;
     },
   };

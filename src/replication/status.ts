@@ -61,9 +61,11 @@ export interface LinkStatus {
   readonly vanishedAccepted?: ReconcileState['vanishedAccepted'];
   readonly reconcile: Pick<
     ReconcileState,
-    'completedAt' | 'tookMs' | 'listed' | 'included' | 'unmarked' | 'failure' | 'stoppedAt'
+    'completedAt' | 'tookMs' | 'listed' | 'included' | 'unmarked' | 'passedOver' | 'failure' | 'stoppedAt'
   > & {
     readonly notListed: readonly string[];
+    readonly notRead: number;
+    readonly notReadFirst: readonly string[];
     readonly running?: { readonly since: number; readonly step: string; readonly done: number };
     readonly brake?: Brake;
   };
@@ -95,7 +97,8 @@ export async function statusOf({ records, links, runtime }: StatusKeeper, link: 
     standing: state.vanished,
   });
   for await (const record of records.all(link.name)) seen.add(record);
-  const { completedAt, tookMs, listed, included, unmarked, failure, stoppedAt, notListed = [], brake } = state;
+  const { completedAt, tookMs, listed, included, unmarked, failure, stoppedAt, brake } = state;
+  const { notListed = [], notRead = 0, notReadFirst = [], passedOver } = state;
   const since = state.until !== undefined && state.until >= now ? state.startedAt : undefined;
   const running = since === undefined ? {} : { running: { since, step: state.step ?? '', done: state.done ?? 0 } };
   const { vanishedByRecords, ...told } = seen.result();
@@ -120,6 +123,9 @@ export async function statusOf({ records, links, runtime }: StatusKeeper, link: 
       failure,
       stoppedAt,
       notListed,
+      notRead,
+      notReadFirst,
+      passedOver,
       ...running,
       ...(brake === undefined ? {} : { brake }),
     },

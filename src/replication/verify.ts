@@ -6,11 +6,11 @@ import type { Vanished, VerifySummary } from '../records/reconcile-records.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
 import { type Mark, sameMark } from '../store/mark.ts';
-import type { CertificateMetadata, Reading, Store, StoredCertificate } from '../store/store.ts';
+import type { CertificateMetadata, Reading, Store, StoredCertificate, UnreadableElement } from '../store/store.ts';
 import { type CompactMap, compactMap } from './compact-map.ts';
 import { judge } from './judge.ts';
 import { type KeysRead, keysRead } from './keys-read.ts';
-import { includes, type Link } from './link.ts';
+import { includes, includesName, type Link } from './link.ts';
 import { copiesIn, listCopies } from './listed-copies.ts';
 import { listAll } from './shared-listing.ts';
 import { type VanishedTally, vanishedSummary, vanishedTally } from './vanished.ts';
@@ -48,6 +48,8 @@ export interface VerifyReport extends VerifySummary {
   readonly vanished?: Vanished;
   /** Backups that could not be listed: nothing is proven of them. */
   readonly notListed: readonly { readonly store: string; readonly error: CodedError }[];
+  /** Elements of the primary that are no certificates. */
+  readonly passedOver: number;
 }
 
 export interface VerifyOptions {
@@ -93,13 +95,34 @@ export async function verify(verifier: Verifier, link: Link, options: VerifyOpti
     options.progress?.(listed.size);
     batch = [];
   };
-  for await (const metadata of listAll(link.primary, { runtime, signal })) {
+  const notRead: UnreadableElement[] = [];
+  let passedOver = 0;
+  const beside = {
+    unreadable: (element: UnreadableElement) => void notRead.push(element),
+    passedOver: () => {
+      passedOver += 1;
+    },
+  };
+  for await (const metadata of listAll(link.primary, { runtime, signal, ...beside })) {
     if (listed.tick(metadata.id)) continue;
     listed.set(metadata.id, inPrimary);
     for (const { copies } of sides) copies.tick(metadata.id);
     const included = includes(link.filter, metadata);
     if (included) lost.present();
     batch.push(included ? one(metadata.id, metadata) : Promise.resolve(excluded(sides, metadata)));
+    if (batch.length >= concurrency) await done();
+  }
+  await done();
+  // What the listing could not read is read once more, by itself; what has no id is told of by its place.
+  for (const { id, name, place, error } of notRead) {
+    if (id !== undefined && (listed.tick(id) || !verifier.records.canHold(link.name, id))) continue;
+    if (id !== undefined) listed.set(id, inPrimary);
+    for (const { copies } of sides) if (id !== undefined) copies.tick(id);
+    if (name !== undefined && !includesName(link.filter, name)) continue;
+    // It is there.
+    lost.present();
+    if (id !== undefined) batch.push(one(id));
+    else tally.add([{ state: 'unreadable', how: error.message, name: place, store: link.primary.id, problem: true }]);
     if (batch.length >= concurrency) await done();
   }
   await done();
@@ -115,7 +138,11 @@ export async function verify(verifier: Verifier, link: Link, options: VerifyOpti
   await done();
   await countLost(verifier, link, { lost, listed, thereAfterAll });
   const vanished = lost.result();
-  for (const { store, foreign } of sides) {
+  for (const { store, foreign, damaged } of sides) {
+    for (const { id, place, error } of damaged.values()) {
+      const copy = id === undefined ? {} : { copy: id };
+      tally.add([{ state: 'unreadable', how: error.message, name: place, store: store.id, ...copy, problem: true }]);
+    }
     for (const copy of foreign.unticked()) {
       const name = foreign.get(copy) ?? '';
       tally.add([{ state: 'extra', how: 'not ours: it carries no mark', name, store: store.id, copy, problem: false }]);
@@ -125,7 +152,7 @@ export async function verify(verifier: Verifier, link: Link, options: VerifyOpti
   const summary: VerifySummary = { startedAt, completedAt: runtime.now(), ...tally.result() };
   await links.saveVerify(link.name, summary);
   return {
-    ...{ link: link.name, ...summary, notListed },
+    ...{ link: link.name, ...summary, notListed, passedOver },
     ...(vanished === undefined ? {} : { vanished: vanishedSummary(vanished) }),
   };
 }
@@ -163,6 +190,8 @@ interface Side {
   readonly copies: CompactMap;
   /** Names of what carries no mark, by id. */
   readonly foreign: CompactMap;
+  /** Copies whose mark cannot be read, by id or place, as far as no record knew them. */
+  readonly damaged: Map<string, UnreadableElement>;
   readonly error?: CodedError;
 }
 
@@ -175,10 +204,11 @@ async function listSide(
   const foreign = compactMap();
   try {
     const note = (id: string, name: string) => foreign.set(id, name);
-    const { copies } = await listCopies(link.primary.id, store, { runtime, signal, foreign: note });
-    return { store, copies, foreign };
+    const { copies, unreadable } = await listCopies(link.primary.id, store, { runtime, signal, foreign: note });
+    const damaged = new Map(unreadable.map((element) => [element.id ?? element.place, element]));
+    return { store, copies, foreign, damaged };
   } catch (thrown) {
-    return { store, copies: compactMap(), foreign: compactMap(), error: asCodedError(thrown) };
+    return { store, copies: compactMap(), foreign: compactMap(), damaged: new Map(), error: asCodedError(thrown) };
   }
 }
 
@@ -256,6 +286,7 @@ async function verifySide(
   if (side.error !== undefined) return [{ ...about, state: 'unreadable', how: side.error.message }];
   const listed = copiesIn(side.copies, certificate).map(({ id }) => id);
   const ids = known === undefined || listed.includes(known) ? listed : [known, ...listed];
+  if (known !== undefined) side.damaged.delete(known);
   const copies = await readCopies(run, side, ids, { mark: { store: link.primary.id, certificate }, keys });
 
   const now = verifier.runtime.now();

@@ -1,23 +1,29 @@
-import { type FSWatcher, readdirSync, watch } from 'node:fs';
+import { type FSWatcher, lstatSync, realpathSync, statSync, watch } from 'node:fs';
 import { join } from 'node:path';
+import { flatIdOf } from './directory-layout.ts';
+import { isId, namesNow } from './directory-listing.ts';
 
-/** How often folders are looked for that no event told of, in milliseconds: a root that was not there, a watch that broke. */
-const lookMs = 10_000;
+/** How often it is asked whether the folder of all is still the same one, in milliseconds. */
+const rootLookMs = 2_000;
+/** How often folders are looked for that no event told of, in such looks: a watch that broke. */
+const looksOfAll = 5;
 
 /**
- * Tells of each certificate's folder in which something changes, when it has been quiet for `quietMs`. A change may be told twice,
- * and one that no system tells of is not told at all: reconcile finds it.
+ * Tells of each certificate in whose folder, or files, something changes, when it has been quiet for `quietMs`. Where another folder
+ * stands in the place of the whole (moved, made again, mounted, a link that was switched), it tells of all that were there and all
+ * that are. A change may be told twice, and one that no system tells of is not told at all: reconcile finds it.
  */
 export function watchDirectory(options: {
   readonly root: string;
   readonly quietMs: number;
-  readonly isId: (name: string) => boolean;
   readonly changed: (id: string) => void;
 }): { close(): void } {
-  const { root, quietMs, isId, changed } = options;
+  const { root, quietMs, changed } = options;
   const folders = new Map<string, FSWatcher>();
   const waiting = new Map<string, NodeJS.Timeout>();
   let above: FSWatcher | undefined;
+  let known: ReadonlySet<string> = new Set();
+  let watched = identityOf(root);
 
   function touch(id: string): void {
     clearTimeout(waiting.get(id));
@@ -47,35 +53,64 @@ export function watchDirectory(options: {
     above ??= watchFolder(root, heardAbove, () => {
       above = undefined;
     });
+    const names = namesNow(root);
+    known = new Set(names);
     const found: string[] = [];
-    for (const entry of listFolders(root)) {
-      if (!isId(entry) || folders.has(entry)) continue;
+    for (const name of names) {
+      if (folders.has(name) || kindAt(join(root, name)) !== 'folder') continue;
       const watcher = watchFolder(
-        join(root, entry),
-        () => touch(entry),
-        () => folders.delete(entry),
+        join(root, name),
+        () => touch(name),
+        () => folders.delete(name),
       );
       if (watcher === undefined) continue;
-      folders.set(entry, watcher);
-      found.push(entry);
+      folders.set(name, watcher);
+      found.push(name);
     }
     return found;
   }
 
-  /** A folder came, went, or was put in the place of another one, which its watch would not notice. */
+  /** Something came, went, or was put in the place of another one, which its watch would not notice. */
   function heardAbove(name: string | null): void {
     if (name !== null && isId(name)) {
+      const wasFolder = folders.has(name);
       folders.get(name)?.close();
       folders.delete(name);
-      touch(name);
+      const kind = kindAt(join(root, name));
+      const id = wasFolder || kind === 'folder' || kind === 'other' ? name : flatIdOf(name, namesNow(root));
+      if (id !== undefined) touch(id);
     }
     look();
   }
 
+  function lookAtRoot(): void {
+    const now = identityOf(root);
+    if (now === watched) return;
+    watched = now;
+    const before = known;
+    above?.close();
+    above = undefined;
+    for (const watcher of folders.values()) watcher.close();
+    folders.clear();
+    look();
+    for (const name of new Set([...before, ...known])) {
+      const id = before.has(name) && kindAt(join(root, name)) === undefined ? name : idAt(name);
+      if (id !== undefined) touch(id);
+    }
+  }
+
+  /** The id of the certificate that a name in the folder of all belongs to. */
+  function idAt(name: string): string | undefined {
+    return kindAt(join(root, name)) === 'file' ? flatIdOf(name, known) : name;
+  }
+
   look();
+  let looks = 0;
   const looking = setInterval(() => {
-    for (const id of look()) touch(id);
-  }, lookMs).unref();
+    lookAtRoot();
+    looks += 1;
+    if (looks % looksOfAll === 0) for (const id of look()) touch(id);
+  }, rootLookMs).unref();
 
   return {
     close() {
@@ -87,12 +122,27 @@ export function watchDirectory(options: {
   };
 }
 
-function listFolders(root: string): readonly string[] {
+/** Tells this folder from one that takes its place: its path without links, and what the file system calls it. */
+function identityOf(root: string): string | undefined {
   try {
-    return readdirSync(root, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory() || entry.isSymbolicLink())
-      .map(({ name }) => name);
+    const { dev, ino } = statSync(root);
+    return `${realpathSync(root)} ${dev} ${ino}`;
   } catch {
-    return [];
+    return undefined;
+  }
+}
+
+/** `other` is what is neither a folder nor a file, a link that leads nowhere among them. */
+function kindAt(path: string): 'folder' | 'file' | 'other' | undefined {
+  const found = lookAt(statSync, path);
+  if (found !== undefined) return found.isDirectory() ? 'folder' : found.isFile() ? 'file' : 'other';
+  return lookAt(lstatSync, path) === undefined ? undefined : 'other';
+}
+
+function lookAt(look: typeof statSync | typeof lstatSync, path: string) {
+  try {
+    return look(path);
+  } catch {
+    return undefined;
   }
 }

@@ -1,27 +1,40 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { constants } from 'node:fs';
-import { access, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod/mini';
 import type { CertificateContent } from '../certificate/certificate.ts';
 import { factsOf } from '../certificate/facts.ts';
-import { asCodedError, CodedError } from '../errors.ts';
+import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { endedBy, fileError, ifThere, readRegularFile } from '../regular-file.ts';
 import type { Runtime } from '../runtime.ts';
+import { flush, removeLeftovers, replaceDurably, writeVersion } from './directory-files.ts';
+import { companionsOf } from './directory-layout.ts';
+import { isId, listElements, nameOfId, namesNow } from './directory-listing.ts';
 import {
-  codeOf,
-  type FolderFiles,
-  flush,
+  type ElementFiles,
+  type ElementReading,
   isOurs,
-  readFolder,
-  removeLeftovers,
-  replaceDurably,
+  proveFolder,
+  readElement,
   sideFile,
-  tryTo,
-  writeVersion,
-} from './directory-files.ts';
+} from './directory-read.ts';
+import { tryImport } from './directory-trial.ts';
 import { watchDirectory } from './directory-watch.ts';
 import { formatMark, type Mark, parseMark, sameMark } from './mark.ts';
-import type { CallOptions, CertificateMetadata, DescriptiveMetadata, Reading, Store, WriteAnswer } from './store.ts';
+import type {
+  CallOptions,
+  CertificateMetadata,
+  DescriptiveMetadata,
+  FindOptions,
+  ListPage,
+  PassedOver,
+  Reading,
+  Store,
+  StoredCertificate,
+  UnreadableElement,
+  WriteAnswer,
+} from './store.ts';
 
 export interface DirectoryStoreOptions {
   /** Tells this folder from every other one, for ever: a path is the same on many machines. */
@@ -37,8 +50,6 @@ export interface DirectoryStoreOptions {
   readonly pageSize?: number;
 }
 
-/** A name that is one step down, and hidden from nobody. */
-const idPattern = /^[\w*][\w.*@-]{0,200}$/;
 const format = 1;
 const sideSchema = z.object({
   format: z.literal(format),
@@ -47,183 +58,309 @@ const sideSchema = z.object({
   tags: z.array(z.string()),
   mark: z.optional(z.string()),
 });
+const isOfAnotherFormat = (raw: unknown) =>
+  z.safeParse(z.object({ format: z.number() }), raw).data?.format !== undefined &&
+  z.safeParse(z.object({ format: z.literal(format) }), raw).error !== undefined;
 /** A write that nobody waits for any more may hang in a file system for so long. */
 const settlesMs = 30_000;
 
+/** What stands beside the files of one certificate; the mark is absent where there is none. */
+interface Side extends DescriptiveMetadata {
+  readonly mark?: Mark;
+}
+
+/** What the file system answers to a write. */
+const writeCodes: Readonly<Record<string, ErrorCode>> = {
+  ENOSPC: 'store_full',
+  EDQUOT: 'store_full',
+  EROFS: 'store_not_writable',
+  EACCES: 'store_not_writable',
+  EPERM: 'store_not_writable',
+  ENOTSUP: 'store_not_writable',
+  EOPNOTSUPP: 'store_not_writable',
+  ENOSYS: 'store_not_writable',
+};
+
+/** Failures of a folder that we made which writing it anew mends. A file of another user, or a disk that fails, it does not. */
+const mendedByWriting: ReadonlySet<ErrorCode> = new Set([
+  'file_missing',
+  'file_link_dangling',
+  'file_link_loop',
+  'file_not_regular',
+  'file_too_large',
+  'store_layout_unknown',
+  'store_form_unknown',
+]);
+
 /**
- * A folder with one folder for each certificate, as certbot keeps them under `live`. As a primary it is read as it is, through
- * symbolic links. As a backup it gets a folder for each copy, in which `current` leads to the version in force
- * (`cert.pem`, `chain.pem`, `fullchain.pem`, `privkey.pem`); earlier versions stay under `versions`. Private keys lie there as they
- * are, in files that only their owner may read: who chooses this kind chooses that.
+ * A folder with one folder for each certificate, as certbot keeps them under `live`, or with the files of many, as lego and HAProxy
+ * have them (`directory-layout.ts` names the tools). As a primary it is read as it is, through symbolic links: what stands there
+ * and cannot be read is told by its path, and never taken for absent. As a backup it gets a folder for each copy, in which `current`
+ * leads to the version in force (`cert.pem`, `chain.pem`, `fullchain.pem`, `privkey.pem`); earlier versions stay under `versions`.
+ * Private keys lie there as they are, in files that only their owner may read: who chooses this kind chooses that.
  *
  * Names, descriptions, tags and marks stand in `certstandby.json` beside the files. Only folders that this made are ever removed or
- * written to.
+ * written to. Every name that a file system takes is an id, except those that begin with a dot: no tool keeps a certificate there,
+ * and what is being written has such a name.
  */
 export function directoryStore(options: DirectoryStoreOptions): Store {
   const { path: root, runtime, quietMs = 2_000, keepVersions = 3, pageSize = 200 } = options;
   const storeId = `directory:${options.id}`;
-  const folderOf = (id: string) => join(root, id);
+  const pathOf = (id: string) => join(root, id);
 
-  /** What the file system said, as a coded error. */
-  function failure(thrown: unknown, what: string): CodedError {
-    if (thrown instanceof CodedError) return thrown;
-    const code = codeOf(thrown);
-    const denied = code === 'EACCES' || code === 'EPERM';
-    return new CodedError(denied ? 'store_unauthorized' : 'store_unavailable', `${what} (${code})`, {
-      cause: thrown,
-      fields: { store: storeId },
+  async function attempt<T>(
+    what: string,
+    signal: AbortSignal | undefined,
+    work: () => Promise<T>,
+    coded: (thrown: unknown) => CodedError = (thrown) => fileError(pathIn(thrown), thrown),
+  ): Promise<T> {
+    try {
+      return await endedBy(signal, root, work);
+    } catch (thrown) {
+      if (signal?.aborted) throw ended(what, signal);
+      await proveRoot();
+      throw coded(thrown);
+    }
+  }
+
+  const ended = (what: string, signal: AbortSignal) =>
+    new CodedError('store_unavailable', `${what} was ended`, { cause: signal.reason, fields: { store: storeId } });
+
+  /** The path that the system had trouble with. */
+  function pathIn(thrown: unknown): string {
+    return (thrown as NodeJS.ErrnoException | undefined)?.path ?? root;
+  }
+
+  function attemptWrite<T>(what: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+    return attempt(what, signal, work, (thrown) => {
+      const system = (thrown as NodeJS.ErrnoException | undefined)?.code ?? '';
+      const code = writeCodes[system];
+      if (thrown instanceof CodedError || code === undefined) return fileError(pathIn(thrown), thrown);
+      const fields = { store: storeId, path: pathIn(thrown) };
+      return new CodedError(code, `${what} failed: ${pathIn(thrown)} (${system})`, { cause: thrown, fields });
     });
   }
 
-  async function attempt<T>(what: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-    if (signal?.aborted) {
-      throw new CodedError('store_unavailable', `${what}: ended before it began`, { cause: signal.reason });
-    }
+  /**
+   * Where the folder of all is missing, so is a disk, or a person's word that it is to be here: nobody makes it by the way, and
+   * nothing is said of what was in it.
+   */
+  async function proveRoot(): Promise<void> {
     try {
-      return await work();
-    } catch (thrown) {
-      await refuseMissingRoot();
-      throw failure(thrown, `${what} failed`);
+      await proveFolder(root);
+    } catch (cause) {
+      const { code, message, fields } = asCodedError(cause);
+      const words =
+        code === 'file_missing'
+          ? `the folder ${root} is not there: mount it, or make it (mkdir -m 700 ${root})`
+          : `the folder ${root} cannot be read: ${message}`;
+      throw new CodedError('store_root_unusable', words, { cause, fields: { ...fields, store: storeId } });
     }
   }
 
-  /** Where the folder of all is missing, so is a disk, or a person's word that it is to be here: nobody makes it by the way. */
-  async function refuseMissingRoot(): Promise<void> {
-    if ((await tryTo(() => stat(root)).catch(() => true)) !== undefined) return;
-    const message = `the folder ${root} is not there: mount it, or make it (mkdir -m 700 ${root})`;
-    throw new CodedError('store_unavailable', message, { fields: { store: storeId } });
+  /** One element as it is now. Throws what stands in the way, of a folder that we made as something that is written anew. */
+  async function element(
+    id: string,
+    request: { readonly withKey: boolean; readonly settleMs: number; readonly signal?: AbortSignal | undefined },
+  ): Promise<ElementReading> {
+    const path = pathOf(id);
+    try {
+      return await readElement(path, { ...request, now: runtime.now() });
+    } catch (thrown) {
+      const error = fileError(path, thrown);
+      if (!mendedByWriting.has(error.code) || !(await isOurs(path).catch(() => false))) throw error;
+      throw unreadable(id, error.message, error);
+    }
+  }
+
+  function unreadable(id: string, words: string, cause?: unknown): CodedError {
+    const reason = cause === undefined ? {} : { reason: asCodedError(cause).code };
+    const fields = { store: storeId, certificate: id, path: pathOf(id), ...reason };
+    return new CodedError('store_content_unreadable', words, { cause, fields });
   }
 
   async function reading<T>(
     id: string,
-    signal: AbortSignal | undefined,
+    { signal }: CallOptions,
     withKey: boolean,
-    value: (metadata: CertificateMetadata, content: CertificateContent) => T,
+    value: (files: ElementFiles) => Promise<T>,
   ): Promise<Reading<T>> {
+    if (!isId(id)) return { state: 'absent' };
     try {
-      if (!idPattern.test(id)) return { state: 'absent' };
-      const found = await attempt(`reading ${folderOf(id)}`, signal, () =>
-        readFolder(folderOf(id), { withKey, settleMs: quietMs, now: runtime.now() }),
+      const found = await attempt(`reading ${pathOf(id)}`, signal, () =>
+        element(id, { withKey, settleMs: quietMs, signal }),
       );
-      if (found.state === 'whole') {
-        const content = contentOf(id, found.files);
-        return { state: 'present', value: value(await describe(id, found.files, content), content) };
-      }
+      if (found.state === 'whole') return { state: 'present', value: await value(found.files) };
       if (found.state === 'changing') throw changing(id, found.waitMs);
-      await refuseMissingRoot();
+      if (found.state === 'none') throw unreadableAs(id, found.reason);
+      await proveRoot();
       return { state: 'absent' };
     } catch (thrown) {
-      return { state: 'unreadable', error: failure(thrown, `reading ${folderOf(id)} failed`) };
+      const name = await nameOf(id);
+      return { state: 'unreadable', error: asCodedError(thrown), ...(name !== undefined && { name }) };
     }
+  }
+
+  /** Occupied, and no certificate: nobody said that one is gone. */
+  function unreadableAs(id: string, reason: string): CodedError {
+    const fields = { store: storeId, certificate: id, path: pathOf(id), found: reason };
+    return new CodedError('store_layout_unknown', `${pathOf(id)} is there, and is ${reason}`, { fields });
   }
 
   function changing(id: string, waitMs: number): CodedError {
     const fields = { store: storeId, certificate: id, retryAfterMs: Math.ceil(waitMs) };
-    return new CodedError('store_unavailable', `${folderOf(id)} is being changed`, { fields });
+    return new CodedError('store_unavailable', `${pathOf(id)} is being changed`, { fields });
   }
 
-  function contentOf(id: string, files: FolderFiles): CertificateContent {
+  function contentOf(id: string, files: ElementFiles): CertificateContent {
     try {
       return files.content();
     } catch (cause) {
-      const { code, message } = asCodedError(cause);
-      const fields = { store: storeId, certificate: id, reason: code };
-      throw new CodedError('store_content_unreadable', `${folderOf(id)}: ${message}`, { cause, fields });
+      throw unreadable(id, `${pathOf(id)}: ${asCodedError(cause).message}`, cause);
     }
   }
 
-  async function describe(
-    id: string,
-    { revision, changedAt }: FolderFiles,
-    content: CertificateContent,
-  ): Promise<CertificateMetadata> {
-    const { mark, ...descriptive } = await readSide(id);
-    const facts = content && factsOf(content);
+  async function describe(id: string, files: ElementFiles, content?: CertificateContent): Promise<CertificateMetadata> {
+    const { revision, changedAt } = files;
+    const side = await readSide(id);
     return {
       id,
-      ...descriptive,
-      ...(mark && { mark }),
-      domains: facts?.domains ?? [],
-      ...(facts && {
-        issuer: facts.issuer,
-        serial: facts.serial,
-        notBefore: facts.notBefore,
-        notAfter: facts.notAfter,
-      }),
+      ...side,
+      domains: [],
+      ...(content && factsIn(content)),
       revision: createHash('sha256').update(revision).digest('hex').slice(0, 32),
       lastModified: Math.floor(changedAt),
     };
   }
 
-  async function readSide(id: string): Promise<DescriptiveMetadata & { readonly mark?: Mark }> {
-    const file = join(folderOf(id), sideFile);
-    const text = await tryTo(() => readFile(file, 'utf8'));
-    if (text === undefined) return { name: id, description: '', tags: [] };
-    const unreadable = (why: string, cause?: unknown) =>
-      new CodedError('store_content_unreadable', `${file} ${why}`, {
-        cause,
-        fields: { store: storeId, certificate: id },
-      });
+  /** What stands beside the files. Throws `store_content_unreadable` where something does that cannot be read. */
+  async function readSide(id: string): Promise<Side> {
+    const file = join(pathOf(id), sideFile);
+    const bare = { name: nameOfId(id), description: '', tags: [] };
+    // A certificate whose files lie in the folder of all has none of its own.
+    if (companionsOf(id) !== undefined && (await isFile(pathOf(id)))) return bare;
+    let text: string | undefined;
+    try {
+      text = (await ifThere(readRegularFile(file, { maxBytes: limits.storeSideFileBytes })))?.toString('utf8');
+    } catch (cause) {
+      throw unreadable(id, asCodedError(cause).message, cause);
+    }
+    if (text === undefined) return bare;
     let raw: unknown;
     try {
       raw = JSON.parse(text);
     } catch (cause) {
-      throw unreadable('is not JSON', cause);
+      throw unreadable(id, `${file} ${text === '' ? 'is empty' : 'is not JSON'}`, cause);
     }
     const parsed = z.safeParse(sideSchema, raw);
-    if (!parsed.success) throw unreadable(`is not of format ${format}, which this program reads`);
+    if (!parsed.success)
+      throw isOfAnotherFormat(raw) ? newer(id, file) : unreadable(id, `${file} is not what belongs there`);
     const { name, description, tags } = parsed.data;
     const mark = parsed.data.mark === undefined ? undefined : parseMark(parsed.data.mark);
     return { name, description, tags, ...(mark && { mark }) };
   }
+
+  function newer(id: string, path: string): CodedError {
+    const fields = { store: storeId, certificate: id, path };
+    return new CodedError('store_version_unknown', `${path} is not of format ${format}, which this program reads`, {
+      fields,
+    });
+  }
+
+  const nameOf = (id: string) =>
+    readSide(id).then(
+      ({ name }) => name,
+      () => undefined,
+    );
 
   function sideText({ name, description, tags }: DescriptiveMetadata, mark: Mark | undefined): string {
     const side = { format, name, description, tags, ...(mark && { mark: formatMark(mark) }) };
     return `${JSON.stringify(side, undefined, 2)}\n`;
   }
 
-  /** Ids of everything that may be a certificate, in order. */
-  async function ids(): Promise<readonly string[]> {
-    const entries = await readdir(root, { withFileTypes: true });
-    return entries
-      .filter((entry) => (entry.isDirectory() || entry.isSymbolicLink()) && idPattern.test(entry.name))
-      .map(({ name }) => name)
-      .sort();
+  /** What a listing says of one; nothing where it is gone by now. */
+  async function listed(
+    id: string,
+    signal?: AbortSignal,
+  ): Promise<{
+    readonly certificate?: CertificateMetadata;
+    readonly unreadable?: UnreadableElement;
+    readonly passedOver?: PassedOver;
+  }> {
+    const place = pathOf(id);
+    let content: CertificateContent | undefined;
+    try {
+      const found = await element(id, { withKey: false, settleMs: 0, signal });
+      if (found.state === 'absent') return {};
+      if (found.state === 'none') return { passedOver: { id, place, reason: found.reason } };
+      if (found.state === 'changing') throw changing(id, 0);
+      content = contentOf(id, found.files);
+      return { certificate: await describe(id, found.files, content) };
+    } catch (thrown) {
+      // It is there all the same, and keeps no other from being listed.
+      return { unreadable: await unreadableElement(id, fileError(place, thrown), content) };
+    }
   }
 
-  /** What a listing says of one: what is being changed, or cannot be understood, is there all the same. */
-  async function listed(id: string): Promise<CertificateMetadata | undefined> {
-    const bare = { id, name: id, description: '', tags: [], domains: [] };
-    try {
-      const found = await readFolder(folderOf(id), { withKey: false, settleMs: 0, now: runtime.now() });
-      if (found.state === 'absent') return undefined;
-      if (found.state === 'changing') return bare;
-      return await describe(id, found.files, found.files.content());
-    } catch (thrown) {
-      // What cannot be understood is there all the same: a read of it says what is wrong.
-      if (thrown instanceof CodedError) return bare;
-      throw thrown;
-    }
+  async function unreadableElement(
+    id: string,
+    error: CodedError,
+    content: CertificateContent | undefined,
+  ): Promise<UnreadableElement> {
+    const side = await readSide(id).catch(() => undefined);
+    const ours = await isOurs(pathOf(id)).catch(() => false);
+    return {
+      id,
+      place: pathOf(id),
+      error,
+      ...(side && { name: side.name }),
+      ...(side?.mark && { mark: side.mark }),
+      ...(content && { facts: factsIn(content) }),
+      ...(ours && { ours }),
+    };
   }
 
   /** Throws unless the folder is one that we have made. */
   async function refuseForeign(id: string): Promise<void> {
-    if (!idPattern.test(id) || (await tryTo(() => readdir(folderOf(id)))) === undefined) {
-      throw new CodedError('store_gone', `there is no ${folderOf(id)}`, {
-        fields: { store: storeId, certificate: id },
-      });
-    }
-    if (await isOurs(folderOf(id))) return;
-    const message = `${folderOf(id)} was not made by certstandby, and is neither written to nor removed`;
-    throw new CodedError('store_refused', message, { fields: { store: storeId, certificate: id } });
+    const path = pathOf(id);
+    const fields = { store: storeId, certificate: id };
+    if (!isId(id) || !(await isThere(path))) throw new CodedError('store_gone', `there is no ${path}`, { fields });
+    if (await isOurs(path).catch(() => false)) return;
+    const message = `${path} was not made by certstandby, and is neither written to nor removed`;
+    throw new CodedError('store_refused', message, { fields });
+  }
+
+  /** Whether anything has this name. Throws unless the folder of all is there to say so. */
+  async function isThere(path: string): Promise<boolean> {
+    const error = await stat(path).then(
+      () => undefined,
+      (thrown) => fileError(path, thrown),
+    );
+    if (error?.code !== 'file_missing') return true;
+    await proveRoot();
+    return false;
   }
 
   let rootTidied = false;
   const tidy = (folder: string) => removeLeftovers(folder, { now: runtime.now(), settledMs: settlesMs });
 
+  /**
+   * Passes on what is, or was, a certificate: a folder that never was one is nothing to look at. Of what was there at the beginning
+   * nobody knows.
+   */
+  function onceCertificates(names: readonly string[], changed: (id: string) => void): (id: string) => void {
+    const known = new Set(names);
+    const tell = async (id: string): Promise<void> => {
+      if (!known.has(id) && (await listed(id)).passedOver !== undefined) return;
+      known.add(id);
+      changed(id);
+    };
+    return (id) => void tell(id).catch(() => changed(id));
+  }
+
   async function answer(id: string): Promise<WriteAnswer> {
-    const found = await listed(id);
-    return found === undefined ? { id } : { id, metadata: found };
+    const { certificate } = await listed(id);
+    return certificate === undefined ? { id } : { id, metadata: certificate };
   }
 
   return {
@@ -243,34 +380,65 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
 
     list: ({ cursor, signal }) =>
       attempt(`listing ${root}`, signal, async () => {
-        const rest = (await ids()).filter((id) => cursor === undefined || id > cursor);
+        const elements = await listElements(root);
+        const rest = elements.ids.filter((id) => cursor === undefined || id > cursor);
         const page = rest.slice(0, pageSize);
         const certificates: CertificateMetadata[] = [];
+        // What can be asked for by no id is on the first page.
+        const unreadable = cursor === undefined ? [...elements.unreadable] : [];
+        const passedOver = cursor === undefined ? [...elements.passedOver] : [];
         for (const id of page) {
-          const found = await listed(id);
-          if (found !== undefined) certificates.push(found);
+          signal?.throwIfAborted();
+          const found = await listed(id, signal);
+          if (found.certificate !== undefined) certificates.push(found.certificate);
+          if (found.unreadable !== undefined) unreadable.push(found.unreadable);
+          if (found.passedOver !== undefined) passedOver.push(found.passedOver);
         }
         const last = page.at(-1);
-        return { certificates, ...(last !== undefined && rest.length > page.length && { cursor: last }) };
+        const answer: ListPage = { certificates, unreadable, passedOver };
+        return last !== undefined && rest.length > page.length ? { ...answer, cursor: last } : answer;
       }),
 
-    readMetadata: (id, { signal } = {}) => reading(id, signal, false, (metadata) => metadata),
-    read: (id, { signal } = {}) => reading(id, signal, true, (metadata, content) => ({ metadata, content })),
+    async readMetadata(id, call = {}) {
+      let whole: ElementFiles | undefined;
+      const found = await reading(id, call, false, async (files): Promise<CertificateMetadata> => {
+        whole = files;
+        return describe(id, files, contentOf(id, files));
+      });
+      if (found.state !== 'unreadable' || whole === undefined) return found;
+      // The content of the files cannot be understood; what stands beside them can.
+      const described = await describe(id, whole).catch(() => undefined);
+      return described === undefined ? found : { state: 'present', value: described };
+    },
+    read: (id, call = {}) =>
+      reading(id, call, true, async (files): Promise<StoredCertificate> => {
+        const content = contentOf(id, files);
+        try {
+          return { metadata: await describe(id, files, content), content };
+        } catch (thrown) {
+          content.privateKey?.pem.wipe();
+          throw thrown;
+        }
+      }),
 
-    findByMark: (mark, { signal }: CallOptions = {}) =>
+    findByMark: (mark, { signal, unreadable: tell }: FindOptions = {}) =>
       attempt(`looking for copies in ${root}`, signal, async () => {
         const found: CertificateMetadata[] = [];
-        for (const id of await ids()) {
-          // One of ours whose mark cannot be read may be the one that is looked for: better none than a second.
-          if (!sameMark((await readSide(id)).mark, mark)) continue;
-          const copy = await listed(id);
-          if (copy !== undefined) found.push(copy);
+        for (const id of (await listElements(root)).ids) {
+          signal?.throwIfAborted();
+          const side = await readSide(id).catch(() => undefined);
+          if (side !== undefined && !sameMark(side.mark, mark)) continue;
+          const { certificate, unreadable } = await listed(id, signal);
+          if (side === undefined && unreadable?.ours) tell?.(unreadable);
+          // One of ours whose content cannot be understood is a copy all the same, and is written anew.
+          else if (unreadable?.mark !== undefined) found.push(bareOf(id, unreadable));
+          else if (certificate !== undefined && sameMark(certificate.mark, mark)) found.push(certificate);
         }
         return found;
       }),
 
     import: ({ content, metadata, mark }, { signal } = {}) =>
-      attempt(`importing into ${root}`, signal, async () => {
+      attemptWrite(`importing into ${root}`, signal, async () => {
         const id = `${readable(metadata.name)}-${randomUUID().slice(0, 8)}`;
         // Once in the life of a process: an estate is large, and processes are seldom killed.
         if (!rootTidied) await tidy(root);
@@ -280,7 +448,7 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
         try {
           await writeVersion(fresh, content, keepVersions);
           await replaceDurably(fresh, sideFile, sideText(metadata, mark));
-          await rename(fresh, folderOf(id));
+          await rename(fresh, pathOf(id));
         } catch (thrown) {
           await rm(fresh, { recursive: true, force: true });
           throw thrown;
@@ -290,27 +458,34 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
       }),
 
     reimport: (id, content, { signal } = {}) =>
-      attempt(`replacing ${folderOf(id)}`, signal, async () => {
+      attemptWrite(`replacing ${pathOf(id)}`, signal, async () => {
         await refuseForeign(id);
-        await tidy(join(folderOf(id), 'versions'));
-        await writeVersion(folderOf(id), content, keepVersions);
+        await tidy(join(pathOf(id), 'versions'));
+        await writeVersion(pathOf(id), content, keepVersions);
+        // What stands beside it and cannot be read would make the copy unreadable again. Its mark comes with the next description.
+        const damaged = await readSide(id).then(
+          () => false,
+          (thrown) => asCodedError(thrown).code === 'store_content_unreadable',
+        );
+        if (damaged)
+          await replaceDurably(pathOf(id), sideFile, sideText({ name: id, description: '', tags: [] }, undefined));
         return answer(id);
       }),
 
     updateMetadata: (id, metadata, mark, { signal } = {}) =>
-      attempt(`describing ${folderOf(id)}`, signal, async () => {
+      attemptWrite(`describing ${pathOf(id)}`, signal, async () => {
         await refuseForeign(id);
-        await replaceDurably(folderOf(id), sideFile, sideText(metadata, mark));
+        await replaceDurably(pathOf(id), sideFile, sideText(metadata, mark));
         return answer(id);
       }),
 
     delete: (id, { signal } = {}) =>
-      attempt(`removing ${folderOf(id)}`, signal, async () => {
-        if (!idPattern.test(id) || (await tryTo(() => readdir(folderOf(id)))) === undefined) return;
+      attemptWrite(`removing ${pathOf(id)}`, signal, async () => {
+        if (!isId(id) || !(await isThere(pathOf(id)))) return;
         await refuseForeign(id);
         // Gone at once, whatever becomes of the rest.
         const gone = join(root, `.gone-${randomUUID()}`);
-        await rename(folderOf(id), gone);
+        await rename(pathOf(id), gone);
         await flush(root);
         await rm(gone, { recursive: true, force: true });
       }),
@@ -320,18 +495,35 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
     diagnosis: {
       address: root,
       async clock({ signal } = {}) {
-        await attempt(`looking at ${root}`, signal, () => access(root, constants.R_OK | constants.X_OK));
+        await attempt(`looking at ${root}`, signal, proveRoot);
         return undefined;
       },
       mayImport: ({ signal } = {}) =>
-        attempt(`looking at ${root}`, signal, async () => {
-          const denied = await access(root, constants.W_OK | constants.X_OK).then(() => undefined, codeOf);
-          return denied === undefined;
+        attemptWrite(`trying an import into ${root}`, signal, async () => {
+          await tryImport(root, { now: runtime.now(), settledMs: settlesMs });
+          return true;
         }),
     },
 
-    watch: (changed) => watchDirectory({ root, quietMs, isId: (name) => idPattern.test(name), changed }),
+    watch: (changed) => watchDirectory({ root, quietMs, changed: onceCertificates(namesNow(root), changed) }),
   };
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isFile(),
+    () => false,
+  );
+}
+
+function factsIn(content: CertificateContent) {
+  const { domains, issuer, serial, notBefore, notAfter } = factsOf(content);
+  return { domains, issuer, serial, notBefore, notAfter };
+}
+
+/** A copy of which only what stands beside its files can be read. */
+function bareOf(id: string, { mark, name = id }: UnreadableElement): CertificateMetadata {
+  return { id, name, description: '', tags: [], domains: [], ...(mark && { mark }) };
 }
 
 /** A name as a folder's name may be, for people who look there. */

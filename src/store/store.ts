@@ -17,7 +17,10 @@ export interface Store {
   readonly region: string;
   readonly abilities: StoreAbilities;
 
-  /** One page of metadata, without content. Throws a coded error. */
+  /**
+   * One page of metadata, without content. Throws a coded error where the store as a whole cannot be asked. What stands there and
+   * cannot be read is on the page as that, by its name, and keeps no other from being listed.
+   */
   list(request: { readonly cursor?: string; readonly signal?: AbortSignal }): Promise<ListPage>;
 
   /** What the service says about one certificate, by direct read. Never throws for what the service did: that is `unreadable`. */
@@ -27,7 +30,7 @@ export interface Store {
   read(id: string, options?: CallOptions): Promise<Reading<StoredCertificate>>;
 
   /** All certificates here with exactly this mark; only where the service can be asked directly (`abilities.findsMarks`). */
-  findByMark?(mark: Mark, options?: CallOptions): Promise<readonly CertificateMetadata[]>;
+  findByMark?(mark: Mark, options?: FindOptions): Promise<readonly CertificateMetadata[]>;
 
   /** Makes a new certificate. Repeating it makes another, unless `abilities.importIsIdempotent`. */
   import(entry: NewCertificate, options?: CallOptions): Promise<WriteAnswer>;
@@ -92,6 +95,11 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
+export interface FindOptions extends CallOptions {
+  /** Called for each copy of which nobody can say whose it is, because its mark cannot be read. */
+  readonly unreadable?: (copy: UnreadableElement) => void;
+}
+
 /** What a service can do, and its stated bounds. */
 export interface StoreAbilities {
   /** Reading in full gives the private key back. */
@@ -120,7 +128,8 @@ export interface StoreAbilities {
 export type Reading<T> =
   | { readonly state: 'present'; readonly value: T }
   | { readonly state: 'absent' }
-  | { readonly state: 'unreadable'; readonly error: CodedError };
+  /** `name` is there if it is known all the same, as it is where a folder's name is the certificate's. */
+  | { readonly state: 'unreadable'; readonly error: CodedError; readonly name?: string };
 
 /** What people wrote on a certificate. It travels with it. */
 export interface DescriptiveMetadata {
@@ -167,8 +176,37 @@ export interface WriteAnswer {
   readonly metadata?: CertificateMetadata;
 }
 
+/** Something that is there, looks like a certificate, and cannot be read: it is neither absent nor nothing. */
+export interface UnreadableElement {
+  /** Absent where it can be asked for by none, as a name that is not UTF-8. */
+  readonly id?: string;
+  /** Where it is, for people: a path, or the id. */
+  readonly place: string;
+  /** Names the place, what was found there, and by its code what to do. */
+  readonly error: CodedError;
+  /** What is known of it all the same. */
+  readonly name?: string;
+  readonly mark?: Mark;
+  readonly facts?: Pick<CertificateMetadata, 'domains' | 'issuer' | 'serial' | 'notBefore' | 'notAfter'>;
+  /** Whether this program made it, so that it is a copy, whatever it is a copy of. */
+  readonly ours?: boolean;
+}
+
+/** Something that was looked at and is no certificate. */
+export interface PassedOver {
+  /** The id that it would have as a certificate, and may have had; absent if it could be none. */
+  readonly id?: string;
+  readonly place: string;
+  /** Why, in words that follow its place: `nothing in it looks like a certificate`. */
+  readonly reason: string;
+}
+
 export interface ListPage {
   readonly certificates: readonly CertificateMetadata[];
+  /** Absent: none, or the service has no such thing. */
+  readonly unreadable?: readonly UnreadableElement[];
+  /** Absent: none, or the service has no such thing. */
+  readonly passedOver?: readonly PassedOver[];
   /** Absent on the last page. */
   readonly cursor?: string;
 }

@@ -12,7 +12,7 @@ const good: LinkStatus = {
   unproven: 0,
   backups: [],
   stuck: [],
-  reconcile: { notListed: [], completedAt: now - hourMs },
+  reconcile: { notListed: [], notRead: 0, notReadFirst: [], completedAt: now - hourMs },
 };
 const wrongIn = (change: Partial<LinkStatus>) =>
   judgeStatus({ ...good, ...change }, hourMs, (store) => `the ${store}`).wrong.map(({ words, exit }) => [exit, words]);

@@ -74,6 +74,8 @@ describe('what differs is asked for', () => {
       asked: {},
       unmarked: 0,
       notListed: [],
+      notRead: [],
+      passedOver: { count: 0, first: [] },
       pages: 2,
       woken: [],
     });

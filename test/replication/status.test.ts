@@ -47,7 +47,7 @@ describe('status', () => {
       unproven: 0,
       backups: [{ store: 'backup', equal: 0, behind: 0 }],
       stuck: [],
-      reconcile: { notListed: [] },
+      reconcile: { notListed: [], notRead: 0, notReadFirst: [] },
     });
   });
 

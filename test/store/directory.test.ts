@@ -131,13 +131,17 @@ describe('a folder of another layout', () => {
     mkdirSync(join(folder, 'huge'));
     writeFileSync(join(folder, 'huge', 'fullchain.pem'), Buffer.alloc(limits.storeFileBytes + 1));
     const store = make(folder);
-    expect((await store.list({})).certificates.map(({ id }) => id)).toEqual(['broken', 'huge']);
+    const { certificates, unreadable, passedOver } = await store.list({});
+    expect(certificates).toEqual([]);
+    expect(unreadable?.map(({ id }) => id)).toEqual(['broken', 'huge']);
+    expect(passedOver).toEqual([{ id: 'empty', place: join(folder, 'empty'), reason: 'an empty folder' }]);
     expect(await store.read('broken')).toMatchObject({
       state: 'unreadable',
       error: { code: 'store_content_unreadable' },
     });
-    expect(await store.read('huge')).toMatchObject({ state: 'unreadable', error: { code: 'certificate_too_large' } });
-    expect(await store.read('empty')).toEqual({ state: 'absent' });
+    expect(await store.read('huge')).toMatchObject({ state: 'unreadable', error: { code: 'file_too_large' } });
+    // Nobody said that what was there is gone: the place is occupied.
+    expect(await store.read('empty')).toMatchObject({ state: 'unreadable', error: { code: 'store_layout_unknown' } });
   });
 });
 
@@ -226,10 +230,15 @@ describe('a folder as a backup', () => {
     const { id } = await store.import({ content: parseContent(await testCertificate()), metadata: described, mark });
     writeFileSync(join(folder, id, 'certstandby.json'), '{"format":2}');
     const reading = await store.readMetadata(id);
-    expect(reading).toMatchObject({ state: 'unreadable', error: { code: 'store_content_unreadable' } });
+    expect(reading).toMatchObject({ state: 'unreadable', error: { code: 'store_version_unknown' } });
     if (reading.state === 'unreadable') expect(reading.error.message).toContain('certstandby.json is not of format 1');
-    await expect(store.findByMark?.(mark)).rejects.toMatchObject({ code: 'store_content_unreadable' });
-    expect((await store.list({})).certificates).toMatchObject([{ id, name: id }]);
+    const unclear: unknown[] = [];
+    expect(await store.findByMark?.(mark, { unreadable: (copy) => unclear.push(copy) })).toEqual([]);
+    expect(unclear).toMatchObject([{ id, ours: true, facts: { domains: ['shop.example.test'] } }]);
+    expect((await store.list({})).unreadable).toMatchObject([{ id, error: { code: 'store_version_unknown' } }]);
+    // Nothing of it is written over by a version that does not know what it says.
+    await store.reimport(id, parseContent(await testCertificate()));
+    expect(readFileSync(join(folder, id, 'certstandby.json'), 'utf8')).toBe('{"format":2}');
   });
 });
 
@@ -247,14 +256,14 @@ it.each(['../outside', '..', '.', '.hidden', 'a/b', '', 'a\0b', '/etc'])('knows 
 
 it('tells a folder that is not there from one that is empty', async () => {
   const gone = make(join(folder, 'not-mounted'));
-  expect(await gone.read('shop')).toMatchObject({ state: 'unreadable', error: { code: 'store_unavailable' } });
+  expect(await gone.read('shop')).toMatchObject({ state: 'unreadable', error: { code: 'store_root_unusable' } });
   await expect(gone.list({})).rejects.toThrow(
     /^the folder .+not-mounted is not there: mount it, or make it \(mkdir -m 700/,
   );
   const content = parseContent(await testCertificate());
-  await expect(gone.import({ content, metadata: described })).rejects.toMatchObject({ code: 'store_unavailable' });
+  await expect(gone.import({ content, metadata: described })).rejects.toMatchObject({ code: 'store_root_unusable' });
   expect(readdirSync(folder)).toEqual([]);
-  expect((await make(folder).list({})).certificates).toEqual([]);
+  expect(await make(folder).list({})).toEqual({ certificates: [], unreadable: [], passedOver: [] });
 });
 
 describe('watched', () => {
