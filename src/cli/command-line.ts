@@ -156,8 +156,8 @@ function hintAtHelp(command: Command): void {
 }
 
 /** Runs the command line with these arguments, prints what it throws, and sets the exit code. Never rejects. */
-export async function runCommandLine(args: readonly string[], process: Host): Promise<void> {
-  const host = onScreens(process);
+export async function runCommandLine(args: readonly string[], given: Host): Promise<void> {
+  const host = onScreens(given);
   const [typed, asked] = args.filter((word) => !word.startsWith('-'));
   const named = typed === 'help' ? asked : typed;
   // Completion is about all of them.

@@ -3,6 +3,7 @@ import { Command, Option } from 'commander';
 import { loadConfig, type Platform, platforms, settingsText, writtenSettings } from '../config.ts';
 import { deploymentOf } from '../deployment.ts';
 import { CodedError } from '../errors.ts';
+import { jsonText } from '../foreign-text.ts';
 import { configOptions, effectiveSettings, settingsOf, type Written } from './config-options.ts';
 import { configOption } from './options.ts';
 import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
@@ -45,7 +46,7 @@ export function configCommand(host: Host): Command {
     )
     .action(({ config: path, platform }: { readonly config: string; readonly platform: Platform }) => {
       const deployment = deploymentOf(loadConfig(path, host.env, platform), platform);
-      host.stdout.write(`${JSON.stringify(deployment)}\n`);
+      host.stdout.write(`${jsonText(deployment)}\n`);
     });
   return config;
 }

@@ -2,6 +2,7 @@ import { join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import type { Instances } from '../compose.ts';
 import { CodedError } from '../errors.ts';
+import { jsonText } from '../foreign-text.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import {
   defaultSettings,
@@ -140,8 +141,7 @@ export function showRecoveryTexts(
   host: Host,
 ): void {
   for (const { path, recoveryText } of made) {
-    if (output.json)
-      host.stdout.write(`${JSON.stringify({ rootKeyFile: path, recoveryText: recoveryText.reveal() })}\n`);
+    if (output.json) host.stdout.write(`${jsonText({ rootKeyFile: path, recoveryText: recoveryText.reveal() })}\n`);
     output.finding(
       [
         `A root key was made in ${path}. Without it nothing opens. Write its recovery text down and keep it elsewhere;`,

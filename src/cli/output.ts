@@ -153,7 +153,7 @@ export function problemLines(
 }
 
 /** The message of a failure in lines: one, unless it lists mistakes of a file. */
-export function messageLines({ message, fields }: CodedError): readonly string[] {
+function messageLines({ message, fields }: CodedError): readonly string[] {
   const lines = Array.isArray(fields.mistakes) ? message.split('\n') : [message];
   return lines.map(clean);
 }

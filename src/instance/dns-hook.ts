@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { CodedError } from '../errors.ts';
+import { visible } from '../foreign-text.ts';
 import type { Log } from '../log.ts';
 
 /** A command that whoever runs the instance has given to change records in DNS. */
@@ -73,7 +74,7 @@ function killGroup(pid: number | undefined): void {
 }
 
 function lastWords(said: string): string {
-  return said.replace(/\p{C}+/gu, ' ').trim();
+  return visible(said.replace(/\s+/g, ' ').trim());
 }
 
 function failed(message: string, cause?: unknown): CodedError {

@@ -1,5 +1,6 @@
 import * as z from 'zod/mini';
 import { CodedError, type ErrorCode } from '../errors.ts';
+import { visibleWithin } from '../foreign-text.ts';
 import type { HttpAnswer, HttpOutcome } from './http.ts';
 
 /** What was asked of a service, as far as errors need it. */
@@ -115,10 +116,9 @@ export function foreignWords(value: string | number | undefined): string | undef
     .replace(/-----BEGIN.*$/s, '[pem]')
     .replace(/(bearer|basic|apikey)[\s:="']+[^\s"',]+/gi, '$1 [removed]')
     .replace(/[A-Za-z0-9+/_=-]{16,}/g, (run) => (harmless.test(run) ? run : '[removed]'))
-    .replace(/[\p{C}\p{Z}]+/gu, ' ')
-    .trim()
-    .slice(0, serviceWordsCharacters);
-  return text === '' ? undefined : text;
+    .replace(/\s+/g, ' ')
+    .trim();
+  return text === '' ? undefined : visibleWithin(text, serviceWordsCharacters);
 }
 
 /** A long run of letters that is no secret: words (`CERTIFICATE_NOT_FOUND`, `certificateNotFound`, `www-shop`), or a UUID. */

@@ -473,11 +473,11 @@ describe('failures by status', () => {
     const { fields, message: text } = await errorOf(storeAt().reimport(id, content));
     expect(fields).toMatchObject({
       serviceCode: '4711',
-      serviceMessage: `bad [31mkey ${'x'.repeat(50)} [pem]`,
+      serviceMessage: `bad \\u{1b}[31mkey ${'x'.repeat(50)} [pem]`,
       certificate: id,
     });
     expect(text).toBe(`reimport at ${crn}: it answered 400: ${fields.serviceMessage}`);
-    expect((await errorOf(storeAt().reimport(id, content))).fields.serviceMessage).toBe('y'.repeat(200));
+    expect((await errorOf(storeAt().reimport(id, content))).fields.serviceMessage).toBe(`${'y'.repeat(199)}…`);
   });
 
   it.each(['', 'plain text', '[]', '{"code":{}}'])('needs no documented body: %j', async (body) => {

@@ -10,9 +10,9 @@ describe('words of a service', () => {
     ['CERTIFICATE_NOT_FOUND_IN_INSTANCE', 'CERTIFICATE_NOT_FOUND_IN_INSTANCE'],
     ['certificateDomainsDiffer: internal-server-name.example.test', undefined],
     ['trace 1b4e28ba-2fa1-11d2-883f-0016d3cca427', undefined],
-    ['two\nlines\tand \u0000 more', 'two lines and more'],
+    ['two\nlines\tand \u0000 more', 'two lines and \\u{0} more'],
     ['too large: 1048576 bytes', undefined],
-    [`${'word '.repeat(60)}`, 'word '.repeat(40).slice(0, 200)],
+    [`${'word '.repeat(60)}`, `${'word '.repeat(40).slice(0, 199)}…`],
     ['', null],
     [4711, '4711'],
   ])('%j are kept', (said, kept) => {
