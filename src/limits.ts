@@ -54,6 +54,10 @@ export const limits = {
   passphraseCharacters: 12,
   /** Rounds of key derivation that a PKCS#12 file may ask for: a minute of work. */
   pkcs12Iterations: 10_000_000,
+  /** The authorities that a drill trusts, a key that signs its reports, and a report of the largest estate, in bytes. */
+  drillTrustBytes: 8 * 1024 * 1024,
+  drillKeyBytes: 16 * 1024,
+  drillReportBytes: 256 * 1024 * 1024,
   /** Pages of one listing: 200,000 certificates at 200 a page, with room. Stops a listing that runs in circles. */
   listingPages: 10_000,
   /** How often, and for how long each time, one page of a listing waits until the store allows it. */

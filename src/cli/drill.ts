@@ -1,7 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Command } from 'commander';
 import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { readRegularFileSync } from '../regular-file.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { interrupted } from './interrupt.ts';
 import { wholeNumber } from './options.ts';
@@ -39,7 +40,7 @@ export function drillCommand(host: Host): Command {
 async function drillOrCheck(options: DrillCommandOptions, host: Host): Promise<void> {
   const output = commandOutput(options, host, runtime.now);
   if (options.check !== undefined) return check(options.check, options.key, output, host);
-  if (options.trust !== undefined) readText(options.trust, 'the authorities to trust');
+  if (options.trust !== undefined) readText(options.trust, 'the authorities to trust', limits.drillTrustBytes);
   const signal = interrupted(host);
   const trust = options.trust === undefined ? {} : { trust: options.trust };
   await withLinks(options, { output, host }, async (program, links) => {
@@ -63,6 +64,8 @@ async function drillLink(
       drilled(copy) {
         bar.advance();
         output.item({ link: link.name, ...copy });
+        for (const remark of copy.remarks ?? [])
+          output.line(`  ${output.paint.faint(`${'remark'.padEnd(13)} ${clean(copy.name)}: ${clean(remark)}`)}`);
         if (copy.served) return;
         const words = `${copy.failure?.padEnd(13)} ${clean(copy.name)} (${nameOf(copy.store)} ${copy.copy}): ${clean(copy.message ?? '')}`;
         output.finding(`  ${output.paint.bad(words)}`);
@@ -108,8 +111,8 @@ function exitOf({ failed, notDrilled }: Outcome): number {
 
 async function check(file: string, key: string | undefined, output: Output, host: Host): Promise<void> {
   const { checkDrillReport } = await import('../compose.ts');
-  const publicKey = readText(key ?? join(dirname(file), 'signing.pub'), 'the public key');
-  const report = await checkDrillReport(readText(file, 'the report'), publicKey);
+  const publicKey = readText(key ?? join(dirname(file), 'signing.pub'), 'the public key', limits.drillKeyBytes);
+  const report = await checkDrillReport(readText(file, 'the report', limits.drillReportBytes), publicKey);
   const { link, startedAt, served, failed, kept } = report;
   output.item({ ...report, signature: 'holds' });
   output.line(
@@ -121,11 +124,11 @@ async function check(file: string, key: string | undefined, output: Output, host
   host.exitCode = exitOf(report);
 }
 
-function readText(path: string, what: string): string {
+function readText(path: string, what: string, maxBytes: number): string {
   try {
-    return readFileSync(path, 'utf8');
-  } catch (cause) {
-    const { code = 'error' } = cause as NodeJS.ErrnoException;
-    throw new CodedError('usage', `${what} cannot be read from ${path} (${code})`, { cause });
+    return readRegularFileSync(path, { maxBytes }).toString('utf8');
+  } catch (thrown) {
+    const cause = asCodedError(thrown);
+    throw new CodedError('usage', `${what} cannot be read: ${cause.message}`, { cause });
   }
 }

@@ -1,14 +1,20 @@
+import type { CertificateContent } from '../certificate/certificate.ts';
 import { factsOf } from '../certificate/facts.ts';
 import { fingerprintOf } from '../certificate/fingerprint.ts';
+import { chainRemarks } from '../certificate/remarks.ts';
 import { asCodedError, CodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { withDeadline } from '../replication/deadline.ts';
 import { listAll } from '../replication/shared-listing.ts';
 import type { Runtime } from '../runtime.ts';
-import type { CertificateMetadata, Store, UnreadableElement } from '../store/store.ts';
+import type { CertificateMetadata, Reading, Store, StoredCertificate, UnreadableElement } from '../store/store.ts';
 import { proveByHandshake } from './handshake.ts';
 import type { DrilledCopy, DrillReport, NotDrilled } from './report.ts';
 
-/** How long one handshake on this machine may take, in milliseconds. */
+/** How long one handshake on this machine may take, one full read, and one page of a listing with all its waits, in milliseconds. */
 const handshakeMs = 10_000;
+const readMs = 120_000;
+const listingMs = limits.listingTries * (limits.listingWaitMs + readMs);
 
 export interface DrillOptions {
   /** PEM of the authorities to trust; absent: those that Node brings. */
@@ -22,7 +28,8 @@ export interface DrillOptions {
 
 /**
  * Proves that the copies of one link would serve, from the backups alone, as on the day on which there is no primary: each is read in
- * full and served to a client. Changes nothing, keeps no key. Throws `interrupted` when the signal says so.
+ * full and served to a client. Changes nothing, keeps no key. Each copy gets a result of its own, whatever is wrong with it or with the
+ * store. Throws `interrupted` when the signal says so.
  */
 export async function drill(
   runtime: Runtime,
@@ -40,32 +47,22 @@ export async function drill(
       notDrilled.push({ store: store.id, code: 'gives-no-keys', message });
       continue;
     }
-    try {
-      const found: CertificateMetadata[] = [];
-      // A copy that cannot be read would serve nobody, whatever the sample.
-      const unreadable = ({ id, name, place, mark, ours, error }: UnreadableElement) => {
-        if (mark === undefined ? !ours : mark.store !== link.primary.id) return;
-        const about = { store: store.id, copy: id ?? place, name: name ?? place, certificate: mark?.certificate ?? '' };
-        const copy: DrilledCopy = { ...about, served: false, failure: 'unreadable', message: error.message };
-        kept += 1;
-        copies.push(copy);
-        drilled?.(copy);
-      };
-      for await (const metadata of listAll(store, { runtime, signal, unreadable })) {
-        if (metadata.mark?.store === link.primary.id) found.push(metadata);
-      }
-      kept += found.length;
-      for (const metadata of chosen(found, options.sample, runtime)) {
-        signal?.throwIfAborted();
-        const copy = await drillCopy(store, metadata, trust, signal);
-        copies.push(copy);
-        drilled?.(copy);
-      }
-    } catch (thrown) {
-      if (signal?.aborted) throw new CodedError('interrupted', `the drill of ${link.name} was stopped`);
-      const { code, message } = asCodedError(thrown);
-      notDrilled.push({ store: store.id, code, message });
+    const { found, unreadable, error } = await listed({ runtime, signal }, store, link.primary.id);
+    kept += found.length + unreadable.length;
+    // A copy that cannot be read would serve nobody, whatever the sample.
+    for (const copy of unreadable) {
+      copies.push(copy);
+      drilled?.(copy);
     }
+    for (const metadata of chosen(found, options.sample, runtime)) {
+      if (signal?.aborted) break;
+      const copy = await drillCopy({ runtime, signal }, store, metadata, trust);
+      if (signal?.aborted) break;
+      copies.push(copy);
+      drilled?.(copy);
+    }
+    if (signal?.aborted) throw new CodedError('interrupted', `the drill of ${link.name} was stopped`);
+    if (error !== undefined) notDrilled.push({ store: store.id, code: error.code, message: error.message });
   }
   return {
     format: 1,
@@ -94,29 +91,106 @@ function chosen<T>(all: readonly T[], wanted = all.length, { random }: Pick<Runt
   });
 }
 
+interface Run {
+  readonly runtime: Runtime;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** The copies of this primary that a backup lists, and those that cannot be read: where the listing fails, those that it gave before, and why. */
+async function listed(
+  run: Run,
+  store: Store,
+  primary: string,
+): Promise<{
+  readonly found: readonly CertificateMetadata[];
+  readonly unreadable: readonly DrilledCopy[];
+  readonly error?: CodedError;
+}> {
+  const found: CertificateMetadata[] = [];
+  const unreadable: DrilledCopy[] = [];
+  const note = ({ id, name, place, mark, ours, error }: UnreadableElement) => {
+    if (mark === undefined ? !ours : mark.store !== primary) return;
+    const about = { store: store.id, copy: id ?? place, name: name ?? place, certificate: mark?.certificate ?? '' };
+    unreadable.push({ ...about, served: false, failure: 'unreadable', message: error.message });
+  };
+  const listing = listAll(store, { ...run, unreadable: note });
+  try {
+    for (;;) {
+      const next = await inTime(run, listingMs, `the listing of ${store.id} does not answer`, () => listing.next());
+      if (next.done) return { found, unreadable };
+      if (next.value.mark?.store === primary) found.push(next.value);
+    }
+  } catch (thrown) {
+    return { found, unreadable, error: asCodedError(thrown) };
+  }
+}
+
+/** One copy, whatever is wrong with it: nothing of it keeps the next one from being drilled. */
 async function drillCopy(
+  run: Run,
   store: Store,
   { id, name, mark }: CertificateMetadata,
   trust: readonly string[] | undefined,
-  signal: AbortSignal | undefined,
 ): Promise<DrilledCopy> {
   const about = { store: store.id, copy: id, name, certificate: mark?.certificate ?? '' };
-  const reading = await store.read(id, { ...(signal && { signal }) });
-  if (reading.state !== 'present') {
-    const message = reading.state === 'absent' ? 'it was listed, and is not there' : reading.error.message;
-    const failure = reading.state === 'absent' ? 'missing' : 'unreadable';
-    return { ...about, served: false, failure, message };
-  }
-  const { content } = reading.value;
+  const failed = (failure: string, message: string) => ({ ...about, served: false, failure, message });
+  let facts = {};
+  let content: CertificateContent | undefined;
   try {
+    const reading = await read(run, store, id);
+    if (reading.state === 'absent') return failed('missing', 'it was listed, and is not there');
+    if (reading.state === 'unreadable') return failed('unreadable', reading.error.message);
+    content = reading.value.content;
     const { domains, notAfter } = factsOf(content);
-    const facts = {
+    const remarks = chainRemarks(content, run.runtime.now()).map(({ message }) => message);
+    facts = {
       domains: [...domains],
       notAfter: new Date(notAfter).toISOString(),
       fingerprint: fingerprintOf(content),
+      ...(remarks.length > 0 && { remarks }),
     };
     return { ...about, ...facts, ...(await proveByHandshake(content, { trust, timeoutMs: handshakeMs })) };
+  } catch (thrown) {
+    return { ...failed('unreadable', asCodedError(thrown).message), ...facts };
   } finally {
-    content.privateKey?.pem.wipe();
+    content?.privateKey?.pem.wipe();
   }
+}
+
+/** A full read, which waits for the store's limits as long as a listing would. */
+async function read(run: Run, store: Store, id: string): Promise<Reading<StoredCertificate>> {
+  const { runtime, signal } = run;
+  for (let tries = 1; ; tries += 1) {
+    const reading = await inTime(run, readMs, `${store.id} does not answer`, (soon) =>
+      store.read(id, { signal: soon }),
+    );
+    if (reading.state !== 'unreadable' || reading.error.code !== 'store_limited') return reading;
+    const { retryAfterMs } = reading.error;
+    if (retryAfterMs === undefined || retryAfterMs > limits.listingWaitMs || tries >= limits.listingTries)
+      return reading;
+    await runtime.wait(retryAfterMs, signal);
+  }
+}
+
+/** What the work answers. Throws `store_unavailable` after so many milliseconds, and `interrupted` when the signal says so. */
+async function inTime<T>(
+  { runtime, signal }: Run,
+  mostMs: number,
+  words: string,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const late = (): never => {
+    throw new CodedError('store_unavailable', `${words}: given up after ${mostMs / 1000} seconds`);
+  };
+  const over = new AbortController();
+  const stopped = new Promise<never>((_, reject) => {
+    const stop = () => reject(new CodedError('interrupted', 'it was stopped'));
+    if (signal?.aborted) stop();
+    signal?.addEventListener('abort', stop, { once: true, signal: over.signal });
+  });
+  const raced = (deadline: AbortSignal) => {
+    const either = signal === undefined ? deadline : AbortSignal.any([deadline, signal]);
+    return Promise.race([work(either), stopped]);
+  };
+  return withDeadline(runtime, runtime.now() + mostMs, raced, late).finally(() => over.abort('ended'));
 }

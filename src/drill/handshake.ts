@@ -1,8 +1,11 @@
-import type { Socket } from 'node:net';
-import { checkServerIdentity, connect, createServer, type Server, type TLSSocket } from 'node:tls';
+import { isIP, type Socket } from 'node:net';
+import { checkServerIdentity, connect, createServer, type TLSSocket } from 'node:tls';
 import type { CertificateContent } from '../certificate/certificate.ts';
-import { factsOf } from '../certificate/facts.ts';
 import { toPem } from '../certificate/pem.ts';
+import { clientNamesOf } from './host-names.ts';
+
+/** So many names are asked for: each is compared with all, and a certificate may hold ten thousand. */
+const mostNames = 100;
 
 /** Why a copy would not serve. */
 export type DrillFailure =
@@ -34,23 +37,21 @@ const meanings: Readonly<Record<string, readonly [DrillFailure, string]>> = {
 
 /**
  * Serves the certificate over TLS on a free port of 127.0.0.1 and connects to it as a client would: the chain must lead to one
- * of `trust` (PEM; the authorities that Node brings, if absent), the dates must hold, every name of the certificate must be
- * accepted (RFC 9525), and the handshake proves that the server has the private key (RFC 8446, 4.4.3). Never throws.
+ * of `trust` (PEM; the authorities that Node brings, if absent), the dates must hold, the names that clients compare with it must be
+ * accepted (RFC 9525; the first hundred), and the handshake proves that the server has the private key (RFC 8446, 4.4.3). All of
+ * it ends after `timeoutMs`. Never throws.
  */
 export async function proveByHandshake(
   content: CertificateContent,
   { trust, timeoutMs }: { readonly trust: readonly string[] | undefined; readonly timeoutMs: number },
 ): Promise<Handshake> {
   if (content.privateKey === undefined) return failed('missing-key', 'it has no private key');
-  const names = namesOf(content);
-  if (names.length === 0) return failed('wrong-name', 'it names no host that a client could ask for');
-  let server: Server | undefined;
-  const sockets = new Set<Socket>();
+  let served: Served | undefined;
   try {
-    server = await listen(content, { timeoutMs, sockets });
-    const address = server.address();
-    const port = typeof address === 'object' && address !== null ? address.port : 0;
-    const socket = await connectTo(port, { names, trust, timeoutMs });
+    const names = namesOf(content);
+    if (typeof names === 'string') return failed('wrong-name', names);
+    served = await serve(content, timeoutMs);
+    const socket = await connectTo(served.port, { names, trust, timeoutMs });
     const presented = socket.getPeerX509Certificate();
     const protocol = socket.getProtocol() ?? '';
     socket.destroy();
@@ -62,9 +63,7 @@ export async function proveByHandshake(
     const [failure, words] = meanings[code] ?? ['no-handshake', message];
     return failed(failure, code === '' ? words : `${words} (${code})`);
   } finally {
-    server?.close();
-    // Somebody else on this machine may have connected too, and would keep the server open.
-    for (const socket of sockets) socket.destroy();
+    served?.close();
   }
 }
 
@@ -72,21 +71,25 @@ function failed(failure: DrillFailure, message: string): Handshake {
   return { served: false, failure, message };
 }
 
-/** A host for each name that clients look at: those of the alternative names, the common name only where there are none. */
-function namesOf(content: CertificateContent): string[] {
-  const { domains } = factsOf(content);
-  const { leaf } = content;
-  const hosts = domains.map((domain) => domain.replace(/^\*\./, 'drill.'));
-  return hosts.filter((host) => (leaf.checkHost(host, { subject: 'default' }) ?? leaf.checkIP(host)) !== undefined);
+/** The names to ask for, or in words why there is none. */
+function namesOf({ leaf }: CertificateContent): string[] | string {
+  const { names, alternativeNames } = clientNamesOf(leaf);
+  if (names.length > 0) return names.slice(0, mostNames);
+  return alternativeNames === 0
+    ? 'it has no alternative names, and its common name is no host name: no client can ask for it'
+    : `its alternative names (${alternativeNames}) hold no host name and no address: no client can ask for it`;
 }
 
 /** Connections that the server of one drill holds at once: its client has one. */
 const drillConnections = 16;
 
-function listen(
-  content: CertificateContent,
-  { timeoutMs, sockets }: { readonly timeoutMs: number; readonly sockets: Set<Socket> },
-): Promise<Server> {
+interface Served {
+  readonly port: number;
+  /** Ends the server, and whatever is connected to it. */
+  close(): void;
+}
+
+function serve(content: CertificateContent, timeoutMs: number): Promise<Served> {
   const { certificate, intermediate = '', privateKey } = toPem(content);
   const server = createServer({
     cert: certificate + intermediate,
@@ -94,15 +97,24 @@ function listen(
     handshakeTimeout: timeoutMs,
   });
   server.maxConnections = drillConnections;
-  server.on('connection', (socket) => {
-    sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
+  const connections = new Set<Socket>();
+  server.on('connection', (connection) => {
+    connections.add(connection);
+    connection.once('close', () => connections.delete(connection));
   });
   // What went wrong is told by the client; a server that nobody listens to would end the process.
   server.on('tlsClientError', () => {});
+  const close = () => {
+    server.close();
+    // Somebody else on this machine may have connected too, and would keep the server open.
+    for (const connection of connections) connection.destroy();
+  };
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => resolve(server));
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      resolve({ port: typeof address === 'object' && address !== null ? address.port : 0, close });
+    });
   });
 }
 
@@ -115,24 +127,28 @@ function connectTo(
   },
 ): Promise<TLSSocket> {
   const { names, trust, timeoutMs } = options;
-  const [first = ''] = names;
+  // An address may not stand in the server name (RFC 6066, 3).
+  const servername = names.find((name) => isIP(name) === 0);
   return new Promise((resolve, reject) => {
     const socket = connect({
       host: '127.0.0.1',
       port,
-      // An address may not stand in the server name (RFC 6066, 3).
-      ...(/^[\d.]+$|:/.test(first) ? {} : { servername: first }),
+      ...(servername !== undefined && { servername }),
       ...(trust && { ca: [...trust] }),
-      timeout: timeoutMs,
       checkServerIdentity: (_host, presented) =>
         names.map((name) => checkServerIdentity(name, presented)).find((error) => error !== undefined),
     });
     const end = (error: Error) => {
+      clearTimeout(timer);
       socket.destroy();
       reject(error);
     };
-    socket.once('secureConnect', () => resolve(socket));
+    const timer = setTimeout(() => end(new Error(`no handshake within ${timeoutMs} ms`)), timeoutMs);
+    socket.once('secureConnect', () => {
+      clearTimeout(timer);
+      resolve(socket);
+    });
     socket.once('error', end);
-    socket.once('timeout', () => end(new Error(`no handshake within ${timeoutMs} ms`)));
+    socket.once('close', () => end(new Error('the connection was closed before the handshake was done')));
   });
 }

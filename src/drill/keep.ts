@@ -1,6 +1,9 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { X509Certificate } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CodedError } from '../errors.ts';
+import { asCodedError, CodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { readRegularFileSync } from '../regular-file.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Store } from '../store/store.ts';
 import { type DrillOptions, drill } from './drill.ts';
@@ -66,20 +69,29 @@ function summaryOf({ kept, served, failed, copies, notDrilled }: DrillReport, co
   };
 }
 
-/** The certificates of a PEM file, one each. */
+/** The certificates of a PEM file, one each. One that cannot be read is trusted by nobody: it does not keep the others from it. */
 function readTrust(path: string): readonly string[] {
   let text = '';
   try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    const { code = 'error' } = cause as NodeJS.ErrnoException;
-    throw new CodedError('configuration_invalid', `the authorities to trust cannot be read from ${path} (${code})`, {
+    text = readRegularFileSync(path, { maxBytes: limits.drillTrustBytes }).toString('utf8');
+  } catch (thrown) {
+    const cause = asCodedError(thrown);
+    throw new CodedError('configuration_invalid', `the authorities to trust cannot be read: ${cause.message}`, {
       cause,
     });
   }
-  const found = text.match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g) ?? [];
+  const blocks = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  const found = blocks.filter(isReadable);
   if (found.length === 0) throw new CodedError('configuration_invalid', `${path} holds no certificate to trust`);
   return found;
+}
+
+function isReadable(pem: string): boolean {
+  try {
+    return new X509Certificate(pem).raw.length > 0;
+  } catch {
+    return false;
+  }
 }
 
 function write(path: string, text: string): void {

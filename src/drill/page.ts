@@ -33,11 +33,23 @@ ${rows}</tbody></table>
 `.toString();
 }
 
-function row({ name, served, failure, message, domains, notAfter, store, copy, fingerprint }: DrilledCopy): Html {
+function row({
+  name,
+  served,
+  failure,
+  message,
+  remarks,
+  domains,
+  notAfter,
+  store,
+  copy,
+  fingerprint,
+}: DrilledCopy): Html {
   const outcome = served
     ? html`<span class="good">served</span>`
     : html`<span class="bad">${failure ?? ''}</span><br>${message ?? ''}`;
+  const remarked = (remarks ?? []).map((remark) => html`<br>${remark}`);
   const names = (domains ?? []).map((domain) => html`${domain}<br>`);
-  return html`<tr><td>${name}</td><td>${outcome}</td><td>${names}</td><td>${notAfter ?? ''}</td><td>${store} ${copy}<br><code>${fingerprint ?? ''}</code></td></tr>
+  return html`<tr><td>${name}</td><td>${outcome}${remarked}</td><td>${names}</td><td>${notAfter ?? ''}</td><td>${store} ${copy}<br><code>${fingerprint ?? ''}</code></td></tr>
 `;
 }

@@ -14,6 +14,7 @@ const copySchema = z.object({
   served: z.boolean(),
   protocol: z.optional(z.string()),
   names: z.optional(z.array(z.string())),
+  remarks: z.optional(z.array(z.string())),
   failure: z.optional(z.string()),
   message: z.optional(z.string()),
 });
@@ -34,7 +35,7 @@ const reportSchema = z.object({
 
 /** What a drill came to, for one link. `kept`: copies that the backups list, of which a sample may have been drilled. */
 export type DrillReport = z.infer<typeof reportSchema>;
-/** One copy. `failure`: a word for machines; absent if it served. */
+/** One copy. `failure`: a word for machines; absent if it served. `names`: what was asked for. `remarks`: of a chain that may serve all the same. */
 export type DrilledCopy = DrillReport['copies'][number];
 /** A backup that could not be drilled at all. */
 export type NotDrilled = DrillReport['notDrilled'][number];

@@ -1,7 +1,9 @@
 import { createPublicKey, generateKeyPairSync } from 'node:crypto';
-import { chmodSync, linkSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, linkSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { CodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { readRegularFileSync } from '../regular-file.ts';
 import { Secret } from '../secret.ts';
 import { pemOf } from './report.ts';
 
@@ -22,7 +24,9 @@ export function openSigningKey(folder: string): { readonly privateKey: Secret; r
     if ((mode & 0o077) !== 0 && process.platform !== 'win32') {
       throw new CodedError('drill_key_unusable', `${path} may be read or changed by others: chmod 600 ${path}`);
     }
-    const privateKey = new Secret(readFileSync(path, 'utf8'));
+    const bytes = readRegularFileSync(path, { maxBytes: limits.drillKeyBytes });
+    const privateKey = new Secret(bytes.toString('utf8'));
+    bytes.fill(0);
     const publicKey = pemOf(createPublicKey(privateKey.reveal()));
     writeFileSync(join(folder, publicKeyFile), publicKey);
     return { privateKey, publicKey };

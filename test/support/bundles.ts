@@ -25,7 +25,7 @@ export interface CertificateOptions {
   readonly notBefore?: number;
   readonly notAfter?: number;
   /** Alternative names; absent: the extension too. */
-  readonly names?: readonly { readonly type: x509.GeneralNameType; readonly value: string }[];
+  readonly names?: readonly { readonly type: x509.GeneralNameType; readonly value: string }[] | undefined;
 }
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256' };
