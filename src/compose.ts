@@ -35,6 +35,7 @@ import type { LifecycleEvent } from './notification/event.ts';
 import type { ProveCost, ProveReport } from './prove/prove.ts';
 import { createReceiver } from './receiver/receiver.ts';
 import { idempotencyRecords } from './records/idempotency-records.ts';
+import { identityRecords } from './records/identity-records.ts';
 import { linkRecords } from './records/link-records.ts';
 import type { ReplicationRecord } from './records/replication-record.ts';
 import { replicationRecords } from './records/replication-records.ts';
@@ -57,6 +58,7 @@ import { watchPrimaries } from './replication/watch.ts';
 import type { Runtime } from './runtime.ts';
 import type { Secret } from './secret.ts';
 import { countedStore } from './store/counted.ts';
+import { identifiedStore } from './store/identified.ts';
 import type { Store } from './store/store.ts';
 import type { Table } from './table/table.ts';
 
@@ -191,9 +193,18 @@ export async function compose(config: Config, options: ComposeOptions) {
   const timing: Timing = { ...defaultTiming, ...options.timing };
   const table = options.table ?? (await openTable(config.table));
   let requests = 0;
-  const stores = await openStores(config, runtime, () => {
+  const opened = await openStores(config, runtime, () => {
     requests += 1;
   });
+  const book = identityRecords(table);
+  const configured = new Set([...opened.values()].map(({ id }) => id));
+  const stores = new Map(
+    [...opened].map(([name, store]) => {
+      // A folder is asked before each call: its answer costs nothing, and a share may go at any moment.
+      const everyMs = store.kind === 'directory' ? 0 : identityMs;
+      return [name, identifiedStore(store, { runtime, book, configured, everyMs })] as const;
+    }),
+  );
   const links = config.links.map((link) => toLink(link, stores));
   const linkByName = new Map(links.map((link) => [link.name, link]));
 
@@ -297,6 +308,9 @@ export async function compose(config: Config, options: ComposeOptions) {
   };
 }
 
+/** How long the answer of a service about its identity is good for, in milliseconds. */
+const identityMs = 10_000;
+
 /** Tells this process from an earlier one that had its number. */
 const thisProcess = randomUUID();
 
@@ -336,6 +350,36 @@ export async function openStores(
     return [store.name, countedStore(directoryStore({ ...store, runtime }), sent)] as const;
   });
   return new Map(await Promise.all(opened));
+}
+
+/**
+ * Binds a store to the place that is behind its setting now, whatever it was bound to: a person said that it is meant. A place that
+ * has no identity yet gets one with its next write; one that another store is bound to gets one of its own. Answers what it was
+ * bound to, and what it is bound to now; both are absent for a store that can prove no identity.
+ */
+export async function acceptStore(
+  tableConfig: TableConfig,
+  store: Store,
+  { runtime, signal }: { readonly runtime: Runtime; readonly signal: AbortSignal },
+): Promise<{ readonly before?: string; readonly identity?: string }> {
+  if (store.identity === undefined) return {};
+  const found = await store.identity({ signal });
+  const table = await openTable(tableConfig);
+  try {
+    const records = identityRecords(table);
+    const before = await records.identityOf(store.id);
+    const was = before === undefined ? {} : { before };
+    if (found === undefined) {
+      await records.unbindIdentity(store.id);
+      return was;
+    }
+    const holder = await records.holderOf(found);
+    const another = holder !== undefined && holder !== store.id;
+    const own = another ? await store.giveIdentity?.(runtime.newId(), { signal, instead: true }) : found;
+    return { ...was, identity: await records.bindIdentity(store.id, own ?? found, { instead: true }) };
+  } finally {
+    await table.close();
+  }
 }
 
 /** Opens the configured table. Each kind is loaded only when it is the configured one: a cold start pays for one engine. */

@@ -206,6 +206,18 @@ export const errorRegistry = {
     remedy: 'The recorded copy now carries the mark of another certificate; a person must decide what it is.',
   },
 
+  store_identity_changed: {
+    ...service,
+    retry: true,
+    applied: 'no',
+    remedy:
+      'Bring back what was there: mount the share, put the old address back. If the new place is meant: certstandby store accept <store>',
+  },
+  store_identity_shared: {
+    ...configuration,
+    remedy:
+      'Remove one of the two stores from the configuration. If one is a copy of the other, and is to be a store of its own: certstandby store accept <store>',
+  },
   store_bound_exceeded: {
     ...service,
     retry: false,

@@ -74,6 +74,11 @@ export const commandEntries: readonly CommandEntry[] = [
     load: async () => (await import('./adopt.ts')).adoptCommand,
   },
   {
+    name: 'store',
+    description: 'say that another place behind a store is meant',
+    load: async () => (await import('./store.ts')).storeCommand,
+  },
+  {
     name: 'events',
     description: 'list what notifications were acknowledged, and what became of them',
     load: async () => (await import('./events.ts')).eventsCommand,

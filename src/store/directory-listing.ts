@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { CodedError } from '../errors.ts';
 import { fileError, kindOfFile } from '../regular-file.ts';
 import { leftover } from './directory-files.ts';
+import { identityFile } from './directory-identity.ts';
 import { companionsOf, flatIdOf, layoutsOfFlat } from './directory-layout.ts';
 import { isLikely, lookAtFile, otherForm, unknownLayout } from './directory-read.ts';
 import type { PassedOver, UnreadableElement } from './store.ts';
@@ -43,7 +44,7 @@ export async function listElements(root: string): Promise<Elements> {
         fields: { path: place },
       });
       unreadable.push({ place, error });
-    } else if (leftover.test(name)) continue;
+    } else if (leftover.test(name) || name === identityFile) continue;
     else if (name.startsWith('.')) passedOver.push({ place, reason: 'hidden: its name begins with a dot' });
     else if (name === 'lost+found') passedOver.push({ place, reason: "the file system's own" });
     else await sort(name, entry);

@@ -9,6 +9,7 @@ import { limits } from '../limits.ts';
 import { endedBy, fileError, ifThere, readRegularFile } from '../regular-file.ts';
 import type { Runtime } from '../runtime.ts';
 import { flush, removeLeftovers, replaceDurably, writeVersion } from './directory-files.ts';
+import { readIdentity, writeIdentity } from './directory-identity.ts';
 import { companionsOf } from './directory-layout.ts';
 import { isId, listElements, nameOfId, namesNow } from './directory-listing.ts';
 import {
@@ -491,6 +492,15 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
       }),
 
     asKept: ({ name, description, tags }) => ({ name, description, tags }),
+
+    identity: ({ signal } = {}) =>
+      attempt(`looking at ${root}`, signal, async () => {
+        await proveRoot();
+        return readIdentity(root);
+      }),
+
+    giveIdentity: (identity, { signal, instead = false } = {}) =>
+      attemptWrite(`marking ${root}`, signal, () => writeIdentity(root, identity, { instead })),
 
     diagnosis: {
       address: root,

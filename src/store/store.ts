@@ -61,6 +61,19 @@ export interface Store {
    */
   watch?(changed: (certificate: string) => void): { close(): void };
 
+  /**
+   * What this place calls itself, by a name that nobody chose, where it has one: the uid of a namespace, a file that was put there
+   * when it was first written to. Checked beside the id and never part of it or of a mark (`identified.ts`). `undefined`: it
+   * has none yet. Throws a coded error if that cannot be found out.
+   */
+  identity?(options?: CallOptions): Promise<string | undefined>;
+
+  /**
+   * Gives a place that has no identity this one. Answers the one that it has then: somebody else may have been first.
+   * `instead` replaces one that it has, where a person said so.
+   */
+  giveIdentity?(identity: string, options?: CallOptions & { readonly instead?: boolean }): Promise<string>;
+
   /** PEM of the public key that verifies this store's notifications, where it sends any. Throws a coded error. */
   notificationKey?(options?: CallOptions): Promise<string>;
 

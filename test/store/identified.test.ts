@@ -1,0 +1,150 @@
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { parseContent } from '../../src/certificate/pem.ts';
+import { identityRecords } from '../../src/records/identity-records.ts';
+import { systemRuntime } from '../../src/runtime.ts';
+import { directoryStore } from '../../src/store/directory.ts';
+import { identifiedStore } from '../../src/store/identified.ts';
+import { memoryStore } from '../../src/store/memory.ts';
+import type { Store } from '../../src/store/store.ts';
+import { memoryTable } from '../../src/table/memory.ts';
+import { seededRandom, virtualTime } from '../simulation/virtual-time.ts';
+import { testCertificate } from '../support/certificates.ts';
+
+let folder: string;
+let root: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'certstandby-identity-'));
+  root = join(folder, 'copies');
+  mkdirSync(root, { mode: 0o700 });
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const directory = (id = 'nas', path = root) =>
+  directoryStore({ id, path, region: 'here', runtime: systemRuntime, quietMs: 0 });
+
+function identified(store: Store, { table = memoryTable(), configured = [store.id] as readonly string[] } = {}) {
+  const book = identityRecords(table);
+  const guarded = identifiedStore(store, {
+    runtime: systemRuntime,
+    book,
+    configured: new Set(configured),
+    everyMs: 0,
+  });
+  return { store: guarded, book, table };
+}
+
+async function entry(name: string) {
+  return { content: parseContent(await testCertificate()), metadata: { name, description: '', tags: [] } };
+}
+
+test('a folder gets an identity with the first write; what is only read stays as it is', async () => {
+  const { store, book } = identified(directory());
+  await store.list({});
+  expect(readdirSync(root)).toEqual([]);
+  expect(await book.identityOf(store.id)).toBeUndefined();
+
+  const { id } = await store.import(await entry('shop'));
+  const identity = await book.identityOf(store.id);
+  expect(identity).toMatch(/^[\w-]{8,64}$/);
+  expect(await directory().identity?.()).toBe(identity);
+  const page = await store.list({});
+  expect(page.certificates.map((one) => one.id)).toEqual([id]);
+  expect(page.passedOver ?? []).toEqual([]);
+});
+
+test('a folder with copies of the version before gets its identity with the next write', async () => {
+  const { id } = await directory().import(await entry('shop'));
+  const { store, book } = identified(directory());
+  expect(await store.read(id)).toMatchObject({ state: 'present' });
+  await store.reimport(id, (await entry('shop')).content);
+  expect(await directory().identity?.()).toBe(await book.identityOf(store.id));
+});
+
+test('an empty mount point in the place of the folder is neither read nor written to', async () => {
+  const { store } = identified(directory());
+  const { id } = await store.import(await entry('shop'));
+  renameSync(root, `${root}.unmounted`);
+  mkdirSync(root, { mode: 0o700 });
+
+  const changed = expect.objectContaining({ code: 'store_identity_changed' });
+  expect(await store.read(id)).toEqual({ state: 'unreadable', error: changed });
+  expect(await store.readMetadata(id)).toEqual({ state: 'unreadable', error: changed });
+  await expect(store.list({})).rejects.toEqual(changed);
+  await expect(store.import(await entry('api'))).rejects.toEqual(changed);
+  await expect(store.delete(id)).rejects.toEqual(changed);
+  expect(readdirSync(root)).toEqual([]);
+
+  rmSync(root, { recursive: true });
+  renameSync(`${root}.unmounted`, root);
+  expect(await store.read(id)).toMatchObject({ state: 'present' });
+});
+
+test('a person’s word binds the new folder', async () => {
+  const { store, book } = identified(directory());
+  await store.import(await entry('shop'));
+  rmSync(root, { recursive: true });
+  mkdirSync(root, { mode: 0o700 });
+  await expect(store.list({})).rejects.toMatchObject({ code: 'store_identity_changed' });
+  await book.unbindIdentity(store.id);
+  await store.import(await entry('shop'));
+  expect(await directory().identity?.()).toBe(await book.identityOf(store.id));
+});
+
+test('two settings that lead to one folder are found out, unless one of them is no longer configured', async () => {
+  const { store, table } = identified(directory());
+  await store.import(await entry('shop'));
+  const both = identified(directory('twin'), { table, configured: ['directory:nas', 'directory:twin'] });
+  await expect(both.store.list({})).rejects.toMatchObject({ code: 'store_identity_shared' });
+  const renamed = identified(directory('twin'), { table, configured: ['directory:twin'] });
+  expect((await renamed.store.list({})).certificates).toHaveLength(1);
+});
+
+test('an identity that cannot be read is no reason to give another one', async () => {
+  const { store } = identified(directory());
+  writeFileSync(join(root, '.certstandby-store'), 'what is this?\n');
+  await expect(store.import(await entry('shop'))).rejects.toMatchObject({ code: 'store_root_unusable' });
+  // One that was begun and never written is none.
+  writeFileSync(join(root, '.certstandby-store'), '');
+  await store.import(await entry('shop'));
+  expect(await directory().identity?.()).toMatch(/^[\w-]{8,64}$/);
+});
+
+test('of two processes that give a folder its first identity at once, one wins and both know it', async () => {
+  const given = await Promise.all(
+    Array.from({ length: 8 }, (_, index) => directory().giveIdentity?.(`identity-${index}`)),
+  );
+  expect(new Set(given).size).toBe(1);
+  expect(await directory().identity?.()).toBe(given[0]);
+});
+
+test('a service is asked about its identity again only after a while, and every time while it is another one', async () => {
+  const time = virtualTime(Date.UTC(2026, 0, 1), seededRandom(1));
+  let asked = 0;
+  let identity = 'uid-1';
+  const inner = memoryStore({ id: 'memory:cluster', region: 'here', runtime: time });
+  const service: Store = {
+    ...inner,
+    identity: async () => {
+      asked += 1;
+      return identity;
+    },
+  };
+  const book = identityRecords(memoryTable());
+  const store = identifiedStore(service, { runtime: time, book, configured: new Set([inner.id]), everyMs: 10_000 });
+  await store.list({});
+  await store.list({});
+  expect(asked).toBe(1);
+  identity = 'uid-2';
+  await time.runUntil(time.now() + 10_000, 10);
+  await expect(store.list({})).rejects.toMatchObject({ code: 'store_identity_changed' });
+  await expect(store.list({})).rejects.toMatchObject({ code: 'store_identity_changed' });
+  expect(asked).toBe(3);
+});
+
+test('a store that can prove no identity is handed back as it is', () => {
+  const plain = memoryStore({ id: 'memory:plain', region: 'here', runtime: systemRuntime });
+  expect(identified(plain).store).toBe(plain);
+});
