@@ -1,5 +1,3 @@
-import { randomUUID } from 'node:crypto';
-import { hostname } from 'node:os';
 import type { ArchiveUnlock } from './archive/archive.ts';
 import type { DownloadOptions } from './archive/download.ts';
 import type { ImportOptions } from './archive/import.ts';
@@ -32,6 +30,7 @@ import { linkFigures } from './monitor/figures.ts';
 import type { Metrics, MetricsOptions } from './monitor/metrics.ts';
 import { readiness } from './monitor/readiness.ts';
 import type { LifecycleEvent } from './notification/event.ts';
+import { processOwner } from './process-owner.ts';
 import type { ProveCost, ProveReport } from './prove/prove.ts';
 import { createReceiver } from './receiver/receiver.ts';
 import { idempotencyRecords } from './records/idempotency-records.ts';
@@ -44,7 +43,6 @@ import { type AcknowledgedEvent, acknowledgedEvents } from './replication/events
 import type { Link } from './replication/link.ts';
 import { type Plan, type PlanLine, planReconcile } from './replication/plan.ts';
 import { brakeOf, type ReconcileOptions, type ReconcileReport, reconcile } from './replication/reconcile.ts';
-import type { ReconcileOwner } from './replication/reconcile-turn.ts';
 import { type PassReport, replicate } from './replication/replicate.ts';
 import type { RestoreOptions, RestorePlan, RestoreResult } from './replication/restore.ts';
 import { sharedListings } from './replication/shared-listing.ts';
@@ -210,7 +208,8 @@ export async function compose(config: Config, options: ComposeOptions) {
 
   const records = replicationRecords(table);
   const linkRows = linkRecords(table);
-  const worker = { records, links: linkRows, listings: sharedListings(), runtime, timing, log };
+  const owner = processOwner(runtime.newId);
+  const worker = { records, links: linkRows, listings: sharedListings(), runtime, timing, log, owner };
   const dispatch = inProcessDispatch({
     runtime,
     concurrency: config.worker.concurrency,
@@ -247,7 +246,7 @@ export async function compose(config: Config, options: ComposeOptions) {
     wakeDue: (link: Link): Promise<number> => wakeDue(parts, link),
     /** Reconciles one link. */
     reconcile: (link: Link, given: ReconcileOptions = {}): Promise<ReconcileReport> =>
-      reconcile({ ...parts, owner: ownerHere() }, link, given),
+      reconcile({ ...parts, owner }, link, given),
     /** What a reconcile of one link would do. Changes nothing. */
     plan: (link: Link, given: Parameters<typeof planReconcile>[2] = {}): Promise<Plan> =>
       planReconcile(worker, link, given),
@@ -265,7 +264,7 @@ export async function compose(config: Config, options: ComposeOptions) {
     /** Moves the certificates of one link into its primary, as it is configured now, and points the link there. */
     async restore(link: Link, given: RestoreOptions): Promise<RestoreResult> {
       const { restore } = await import('./replication/restore.ts');
-      return restore({ ...worker, owner: ownerHere() }, link, given);
+      return restore(worker, link, given);
     },
     /** The primary that the records of a link belong to. */
     boundTo: (link: Link): Promise<string | undefined> => linkRows.boundTo(link.name),
@@ -310,31 +309,6 @@ export async function compose(config: Config, options: ComposeOptions) {
 
 /** How long the answer of a service about its identity is good for, in milliseconds. */
 const identityMs = 10_000;
-
-/** Tells this process from an earlier one that had its number. */
-const thisProcess = randomUUID();
-
-/** This process as the owner of a reconcile: of another one on this machine it can tell whether it is still there. */
-function ownerHere(): ReconcileOwner {
-  const machine = hostname();
-  const isThere = (pid: number): boolean => {
-    // Ours by now.
-    if (pid === process.pid) return false;
-    try {
-      process.kill(pid, 0);
-      return true;
-    } catch (thrown) {
-      return (thrown as NodeJS.ErrnoException).code !== 'ESRCH';
-    }
-  };
-  return {
-    id: `${machine} ${process.pid} ${thisProcess}`,
-    hasDied(owner) {
-      const [, where, pid, which] = /^(\S+) ([1-9]\d*) (\S+)$/.exec(owner) ?? [];
-      return where === machine && which !== thisProcess && pid !== undefined && !isThere(Number(pid));
-    },
-  };
-}
 
 /**
  * The configured stores by their names in the configuration. Nothing is asked of them yet; `sent` is called for each request.

@@ -12,6 +12,14 @@ export interface Runtime {
   wait(milliseconds: number, signal?: AbortSignal): Promise<void>;
 }
 
+/** Who holds a lease here, and whether somebody who held one has died since, as far as that can be known. */
+export interface ProcessOwner {
+  /** Stands beside a lease. */
+  readonly id: string;
+  /** `true` only if it is certain. A lease of one that may live ends by itself. */
+  hasDied(owner: string): boolean;
+}
+
 /** The real clock, the real dice. */
 export const systemRuntime: Runtime = {
   now: () => Date.now(),

@@ -88,7 +88,7 @@ export function replicationRecords(table: Table) {
 
   /**
    * Takes the lease if work is pending, its `notBefore` has passed and nobody alive holds it (a lease lives until `leaseUntil`
-   * plus the allowed skew). A lease that was never dropped may have left a write under way: taking it over sets doubt.
+   * plus the allowed skew, or until its holder is known to have died). A lease that was never dropped may have left a write under way: taking it over sets doubt.
    */
   async function claim(options: {
     readonly link: string;
@@ -99,6 +99,8 @@ export function replicationRecords(table: Table) {
     readonly skewMs: number;
     /** The doubt to set when a lease is taken over. */
     readonly doubt: number;
+    /** Whether the owner of a lease is certainly dead; absent: nobody knows. */
+    readonly hasDied?: (owner: string) => boolean;
   }): Promise<Claim> {
     const { now } = options;
     const key = keyOf(options.link, options.certificate);
@@ -121,8 +123,10 @@ export function replicationRecords(table: Table) {
     const free = await table.update(key, lease, { all: [due, { absent: 'leaseUntil' }] });
     if (free.applied) return { claimed: true, record: parse(free.row) };
     const holder = free.row && parse(free.row);
-    if (holder?.leaseUntil === undefined || holder.leaseUntil + options.skewMs >= now)
-      return { claimed: false, record: holder };
+    if (holder?.leaseUntil === undefined) return { claimed: false, record: holder };
+    // A program that was killed and started again need not wait for its own leases.
+    const isOver = holder.leaseUntil + options.skewMs < now || options.hasDied?.(holder.leaseOwner ?? '') === true;
+    if (!isOver) return { claimed: false, record: holder };
 
     const doubt = Math.max(options.doubt, holder.doubt ?? 0);
     const takenOver = await table.update(

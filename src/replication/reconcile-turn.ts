@@ -2,16 +2,10 @@ import { asCodedError, CodedError } from '../errors.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { Brake } from '../records/reconcile-records.ts';
 import { recordedError } from '../records/replication-record.ts';
-import type { Runtime } from '../runtime.ts';
+import type { ProcessOwner, Runtime } from '../runtime.ts';
 import type { Link } from './link.ts';
 import type { Comparison } from './reconcile-compare.ts';
 import type { Timing } from './timing.ts';
-
-/** Who runs reconciles here, and whether somebody who ran one has died since, as far as that can be known. */
-export interface ReconcileOwner {
-  readonly id: string;
-  hasDied(owner: string): boolean;
-}
 
 /** The one reconcile of a link that may run, while it runs. */
 export interface ReconcileTurn {
@@ -37,7 +31,7 @@ export async function takeTurn(
     readonly links: LinkRecords;
     readonly runtime: Runtime;
     readonly timing: Timing;
-    readonly owner?: ReconcileOwner;
+    readonly owner?: ProcessOwner;
   },
   link: Link,
 ): Promise<ReconcileTurn> {

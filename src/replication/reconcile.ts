@@ -4,9 +4,10 @@ import { limits } from '../limits.ts';
 import { errorFields } from '../log.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { Brake, Vanished } from '../records/reconcile-records.ts';
+import type { ProcessOwner } from '../runtime.ts';
 import type { Link } from './link.ts';
 import { batchesOf, type Comparer, type Comparison, compare, type Reason } from './reconcile-compare.ts';
-import { type ReconcileOwner, type ReconcileTurn, takeTurn } from './reconcile-turn.ts';
+import { type ReconcileTurn, takeTurn } from './reconcile-turn.ts';
 import { settledMs } from './timing.ts';
 import { allowedShare, vanishedSummary } from './vanished.ts';
 
@@ -14,7 +15,7 @@ export interface Reconciler extends Comparer {
   readonly links: LinkRecords;
   readonly dispatch: Dispatch;
   /** Absent: nobody is known to have died, and a lease has to end by itself. */
-  readonly owner?: ReconcileOwner;
+  readonly owner?: ProcessOwner;
 }
 
 export interface ReconcileOptions {

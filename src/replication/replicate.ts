@@ -68,11 +68,12 @@ async function onePass(worker: Worker, link: Link, certificate: string) {
     records.claim({
       link: link.name,
       certificate,
-      owner: runtime.newId(),
+      owner: worker.owner?.id ?? runtime.newId(),
       now: claimedAt,
       leaseUntil,
       skewMs: timing.skewMs,
       doubt: claimedAt + settled,
+      ...(worker.owner === undefined ? {} : { hasDied: worker.owner.hasDied }),
     }),
     worker.links.bindingOf(link.name),
   ]);

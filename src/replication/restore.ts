@@ -7,7 +7,7 @@ import type { CertificateMetadata, DescriptiveMetadata, Store, UnreadableElement
 import { givenName } from './bring-equal.ts';
 import { keysRead } from './keys-read.ts';
 import { includes, type Link, listedFacts } from './link.ts';
-import { type ReconcileOwner, type ReconcileTurn, takeTurn } from './reconcile-turn.ts';
+import { type ReconcileTurn, takeTurn } from './reconcile-turn.ts';
 import { withoutRetained } from './retire.ts';
 import { copyOf, listAll } from './shared-listing.ts';
 import { settledMs } from './timing.ts';
@@ -82,9 +82,7 @@ export interface RestoreOptions {
   readonly moved?: (line: RestoreLine, id: string) => void;
 }
 
-export interface Restorer extends Worker {
-  readonly owner?: ReconcileOwner;
-}
+export type Restorer = Worker;
 
 const atOnce = 16;
 /** One after the other, whatever the certificate: then it is the store that takes no more. */

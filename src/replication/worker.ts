@@ -1,7 +1,7 @@
 import type { Log } from '../log.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
-import type { Runtime } from '../runtime.ts';
+import type { ProcessOwner, Runtime } from '../runtime.ts';
 import type { SharedListings } from './shared-listing.ts';
 import type { Timing } from './timing.ts';
 
@@ -13,4 +13,6 @@ export interface Worker {
   readonly runtime: Runtime;
   readonly timing: Timing;
   readonly log: Log;
+  /** Absent: nobody is known to have died, and a lease has to end by itself. */
+  readonly owner?: ProcessOwner;
 }

@@ -22,7 +22,7 @@ function onTable(table: Table) {
     row: () => table.get(key),
     ask: (more: { now?: number; eventAt?: number; occurredAt?: number; doubt?: number } = {}) =>
       records.ask({ link: 'shop', certificate: 'c1', now, ...more }),
-    claim: (more: { now?: number; doubt?: number } = {}) =>
+    claim: (more: { now?: number; doubt?: number; hasDied?: (owner: string) => boolean } = {}) =>
       records.claim({
         link: 'shop',
         certificate: 'c1',
@@ -138,6 +138,23 @@ describe('claiming', () => {
       claimed: true,
       record: { leaseToken: 2, leaseUntil: now + 60_000, doubt: now + 125_000 },
     });
+  });
+
+  it('takes a lease at once whose owner is known to be dead, in doubt as ever, and no other one', async () => {
+    const dead = { hasDied: (owner: string) => owner === 'worker' };
+    const { claim } = await withRow(held);
+    expect(await claim(dead)).toMatchObject({ claimed: true, record: { leaseToken: 2, doubt: now + 125_000 } });
+    const other = await withRow({ ...held, leaseOwner: 'another worker' });
+    expect((await other.claim(dead)).claimed).toBe(false);
+    const { leaseOwner: _owner, ...nameless } = held;
+    expect((await (await withRow(nameless)).claim(dead)).claimed).toBe(false);
+  });
+
+  it('lets one of two claims take the lease of a dead one over', async () => {
+    const { claim, row } = await withRow(held);
+    const claims = await Promise.all([claim({ hasDied: () => true }), claim({ hasDied: () => true })]);
+    expect(claims.map(({ claimed }) => claimed)).toEqual([true, false]);
+    expect((await row())?.leaseToken).toBe(2);
   });
 
   it('never lowers doubt', async () => {
