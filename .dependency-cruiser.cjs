@@ -16,7 +16,8 @@ const rooms = {
   certificate: [pureGround],
   table: [ground, '^src/aws/'],
   store: [ground, log, '^src/certificate/'],
-  notification: [ground, log],
+  // A key that verifies notifications is somebody else's, and read before the platform sees it.
+  notification: [ground, log, '^src/certificate/(public-key|public-key-pem)\\.ts$'],
   // Calls of AWS services, for the kinds that make them in deployed functions.
   aws: [ground],
   dispatch: [ground, log, '^src/aws/'],

@@ -249,7 +249,11 @@ export const errorRegistry = {
     ...certificate,
     remedy: 'Remove the passphrase: openssl pkey -in key.pem -out plain.pem',
   },
-  certificate_key_unsupported: { ...certificate, remedy: 'Use an RSA, RSA-PSS, ECDSA or Ed25519 key.' },
+  certificate_key_unsupported: {
+    ...certificate,
+    remedy:
+      'Use an RSA or RSA-PSS key of 512 to 8,192 bits, an ECDSA key on P-256, P-384 or P-521, or an Ed25519 key.',
+  },
   certificate_key_missing: {
     ...certificate,
     remedy: 'Without its private key a copy cannot serve; import the key into the primary.',

@@ -26,6 +26,13 @@ export const limits = {
   portsTried: 50,
   /** PEM text of one of: certificate, chain, private key, in bytes (IBM Secrets Manager's limit, taken for all). */
   pemBytes: 100 * 1024,
+  /** Bits of an RSA modulus: at least, at most in a certificate or a key that verifies, at most in a private key. */
+  rsaLeastBits: 512,
+  rsaPublicKeyBits: 16_384,
+  /** Signing with one holds everything else up: 45 ms for 8,192 bits where 4,096 take 6, and 350 for 16,384 (Node 20 and 24). */
+  rsaPrivateKeyBits: 8192,
+  /** Bits of the public exponent of an RSA key (the most that the CA/Browser Forum's Baseline Requirements let an authority certify). */
+  rsaExponentBits: 256,
   /** Certificates in a chain, the leaf not counted. */
   chainCertificates: 10,
   /** Body of an answer of a store, in bytes: a page of 200 certificates without content fits many times. */

@@ -1,11 +1,6 @@
-/** An element of DER (X.690 section 8.1): tag byte, definite length in the fewest bytes, content. */
-export function element(tag: number, ...contents: readonly Uint8Array[]): Buffer {
-  const content = Buffer.concat(contents);
-  const length: number[] = [];
-  for (let rest = content.length; rest > 0; rest = Math.floor(rest / 256)) length.unshift(rest % 256);
-  const head = content.length < 0x80 ? [content.length] : [0x80 + length.length, ...length];
-  return Buffer.concat([Buffer.from([tag, ...head]), content]);
-}
+import { writeElement as element } from '../certificate/der.ts';
+
+export { element };
 
 export const sequence = (...contents: readonly Uint8Array[]): Buffer => element(0x30, ...contents);
 export const octetString = (content: Uint8Array): Buffer => element(0x04, content);

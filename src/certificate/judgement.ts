@@ -2,7 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 import { CodedError } from '../errors.ts';
 import type { CertificateContent } from './certificate.ts';
 import { isSelfSigned, isSignedBy, isSignedWith, mayIssue } from './chain.ts';
-import { factsOf, timeOf } from './facts.ts';
+import { factsOf, validityOf } from './facts.ts';
 import { linkedTo, type PublicContent, pathUp, validityAt } from './path.ts';
 import { signsFor } from './private-key.ts';
 import { issuerOf, subjectOf } from './words.ts';
@@ -62,7 +62,7 @@ export function pathProblem(content: PublicContent, nowMs: number): CodedError |
   if (signers.length === 0) return unsignedProblem(content);
   const authorities = signers.filter(mayIssue);
   const expired = authorities.filter((authority) => validityAt(authority, nowMs) === 'expired');
-  const [last] = expired.toSorted((a, b) => timeOf(b.validTo) - timeOf(a.validTo));
+  const [last] = expired.toSorted((a, b) => validityOf(b).notAfter - validityOf(a).notAfter);
   if (last !== undefined && expired.length === authorities.length) return expiredIssuerProblem(last);
   const [undated] = authorities.filter((authority) => validityAt(authority, nowMs) === 'unreadable');
   if (undated !== undefined) return undatedIssuerProblem(undated);
@@ -78,7 +78,7 @@ export function pathProblem(content: PublicContent, nowMs: number): CodedError |
  */
 export function expiryProblem({ leaf }: Pick<CertificateContent, 'leaf'>, nowMs: number): CodedError | undefined {
   return problemOf(() => {
-    const notAfter = timeOf(leaf.validTo);
+    const { notAfter } = validityOf(leaf);
     if (nowMs <= notAfter) return;
     const expiredAt = new Date(notAfter).toISOString();
     throw new CodedError('certificate_expired', `the certificate expired at ${expiredAt}`, { fields: { expiredAt } });
@@ -118,7 +118,7 @@ function unsignedProblem({ leaf, chain }: PublicContent): CodedError {
 }
 
 function expiredIssuerProblem(issuer: X509Certificate): CodedError {
-  const expiredAt = new Date(timeOf(issuer.validTo)).toISOString();
+  const expiredAt = new Date(validityOf(issuer).notAfter).toISOString();
   const subject = subjectOf(issuer);
   const message = `${subject}, which signed the certificate, expired at ${expiredAt}, and nothing in the bundle leads around it`;
   return new CodedError('certificate_chain_expired', message, { fields: { subject, expiredAt } });

@@ -1,7 +1,7 @@
 import type { X509Certificate } from 'node:crypto';
 import type { CertificateContent } from './certificate.ts';
 import { isSelfSigned, isSignedBy, mayIssue } from './chain.ts';
-import { timeOf } from './facts.ts';
+import { validityOf } from './facts.ts';
 
 /** What anybody may see of a certificate. */
 export type PublicContent = Pick<CertificateContent, 'leaf' | 'chain'>;
@@ -75,8 +75,9 @@ export type Validity = 'valid' | 'early' | 'expired' | 'unreadable';
 /** How a certificate stands at a moment: notBefore and notAfter themselves are valid (RFC 5280 section 4.1.2.5). */
 export function validityAt(certificate: X509Certificate, nowMs: number): Validity {
   try {
-    if (nowMs > timeOf(certificate.validTo)) return 'expired';
-    return nowMs < timeOf(certificate.validFrom) ? 'early' : 'valid';
+    const { notBefore, notAfter } = validityOf(certificate);
+    if (nowMs > notAfter) return 'expired';
+    return nowMs < notBefore ? 'early' : 'valid';
   } catch {
     return 'unreadable';
   }

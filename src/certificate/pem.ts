@@ -1,10 +1,11 @@
-import { X509Certificate } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { CertificateContent, CertificatePem, PrivateKey } from './certificate.ts';
 import { inIssuingOrder, leafCandidates } from './chain.ts';
 import { derOf, formatBlock, type PemBlock, readBlocks } from './pem-blocks.ts';
 import { belongsTo, isPrivateKey, readPrivateKey } from './private-key.ts';
+import { readCertificate } from './structure.ts';
 import { subjectOf } from './words.ts';
 
 const certificateLabels: ReadonlySet<string> = new Set(['CERTIFICATE', 'X509 CERTIFICATE']);
@@ -91,14 +92,6 @@ function readCertificates(blocks: readonly PemBlock[]): readonly X509Certificate
     });
   }
   return [...byDer.values()];
-}
-
-function readCertificate(der: Buffer): X509Certificate {
-  try {
-    return new X509Certificate(der);
-  } catch (cause) {
-    throw new CodedError('certificate_malformed', 'a certificate cannot be read', { cause });
-  }
 }
 
 /** The one private key, in the encoding that came first. */

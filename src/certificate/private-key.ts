@@ -2,20 +2,30 @@ import { createPrivateKey, createPublicKey, type KeyObject, sign, verify, type X
 import { CodedError } from '../errors.ts';
 import { Secret } from '../secret.ts';
 import type { PrivateKey } from './certificate.ts';
-import { derOf, formatBlock, type PemBlock } from './pem-blocks.ts';
-
-/** Curves of ECDSA keys, as OpenSSL names them: P-256, P-384, P-521. */
-const curves: ReadonlySet<string | undefined> = new Set(['prime256v1', 'secp384r1', 'secp521r1']);
-
-/** Which keys are taken, by Node's `asymmetricKeyType`. */
-const keyTypes: Readonly<Record<string, (key: KeyObject) => boolean>> = {
-  rsa: () => true,
-  'rsa-pss': () => true,
-  ed25519: () => true,
-  ec: (key) => curves.has(key.asymmetricKeyDetails?.namedCurve),
-};
+import { derOf, formatBlock, type PemBlock, readBlocks } from './pem-blocks.ts';
+import {
+  type KeyEncoding,
+  type PrivateKeyStructure,
+  readPrivateKeyStructure,
+  unsupportedPrivateKey,
+} from './private-key-structure.ts';
+import { readPublicKey } from './public-key.ts';
+import { publicKeyOf } from './structure.ts';
 
 export const isPrivateKey = (block: PemBlock): boolean => block.label.endsWith('PRIVATE KEY');
+
+/** What the labels say of the DER in a block (RFC 7468 section 10, and OpenSSL's for the older encodings). */
+const encodings: Readonly<Record<string, KeyEncoding>> = {
+  'PRIVATE KEY': 'pkcs8',
+  'RSA PRIVATE KEY': 'pkcs1',
+  'EC PRIVATE KEY': 'sec1',
+};
+
+/** Labels of encodings that are not read, and what is in them. */
+const otherEncodings: Readonly<Record<string, string>> = {
+  'OPENSSH PRIVATE KEY': 'openssh',
+  'DSA PRIVATE KEY': 'dsa',
+};
 
 /**
  * A private key from a block of PKCS#8, PKCS#1 or SEC1. Throws `certificate_key_encrypted`, `certificate_key_unsupported`, or
@@ -23,22 +33,30 @@ export const isPrivateKey = (block: PemBlock): boolean => block.label.endsWith('
  */
 export function readPrivateKey(block: PemBlock): PrivateKey {
   if (block.encrypted) throw new CodedError('certificate_key_encrypted', 'the private key is encrypted');
-  if (block.label === 'OPENSSH PRIVATE KEY') throw unsupported('openssh');
+  const other = otherEncodings[block.label];
+  if (other !== undefined) throw unsupportedPrivateKey(other);
+  const encoding = encodings[block.label];
+  if (encoding === undefined)
+    throw new CodedError('certificate_malformed', `the private key cannot be read: no key is called ${block.label}`);
   const der = derOf(block);
   try {
-    const key = createKey(block.label, der);
-    const type = key.asymmetricKeyType ?? 'unknown';
-    if (!keyTypes[type]?.(key)) throw unsupported(key.asymmetricKeyDetails?.namedCurve ?? type);
-    const privateKey = { pem: new Secret(formatBlock(block.label, der)), publicKeyDer: publicKeyDerOf(key) };
-    handles.set(privateKey, key);
+    const structure = readPrivateKeyStructure(der, encoding);
+    const [key, publicKeyDer] = onPlatform(der, encoding, structure);
+    const privateKey = { pem: new Secret(formatBlock(block.label, der)), publicKeyDer };
+    handles.set(privateKey, { key, structure });
     return privateKey;
   } finally {
     der.fill(0);
   }
 }
 
+interface Handle {
+  readonly key: KeyObject;
+  readonly structure: PrivateKeyStructure;
+}
+
 /** The platform's handles of keys that were read here, as long as they are used: reading one takes as long as signing with it. */
-const handles = new WeakMap<PrivateKey, KeyObject>();
+const handles = new WeakMap<PrivateKey, Handle>();
 
 /** The same key, its text apart: whoever has one of the two may wipe it. */
 export function ownKey(key: PrivateKey): PrivateKey {
@@ -48,26 +66,26 @@ export function ownKey(key: PrivateKey): PrivateKey {
   return own;
 }
 
-/** Whether the public half of a private key is the public key of a certificate, however either is encoded. */
-export function belongsTo(key: PrivateKey, certificate: X509Certificate): boolean {
+/** The same key as a PEM block of PKCS#8, whatever its encoding. Throws what `readPrivateKey` throws. */
+export function asPkcs8(key: PrivateKey): Secret {
+  const pem = key.pem.revealBytes();
   try {
-    const encoded = certificate.publicKey.export({ type: 'spki', format: 'der' });
-    // As nearly always. Else perhaps one key in two encodings, which takes longer to see.
-    if (encoded.equals(key.publicKeyDer)) return true;
-    const publicKey = createPublicKey({ key: Buffer.from(key.publicKeyDer), format: 'der', type: 'spki' });
-    return isSameKey(publicKey, certificate.publicKey);
-  } catch {
-    // The platform cannot read the certificate's key, so it is none of the kinds that are taken here.
-    return false;
+    const der = (handles.get(key) ?? handleOf(pem)).key.export({ type: 'pkcs8', format: 'der' });
+    const pkcs8 = new Secret(formatBlock('PRIVATE KEY', der));
+    der.fill(0);
+    return pkcs8;
+  } finally {
+    pem.fill(0);
   }
 }
 
-/**
- * Whether two keys are the same. To be asked instead of `equals`, which of keys of two types leaves OpenSSL's "different key types"
- * behind, and the platform then throws it out of the next private key that is read (Node 20 to 24).
- */
-export function isSameKey(a: KeyObject, b: KeyObject): boolean {
-  return a.asymmetricKeyType === b.asymmetricKeyType && a.equals(b);
+/** Whether the public half of a private key is the public key of a certificate, however either is encoded. */
+export function belongsTo(key: PrivateKey, certificate: X509Certificate): boolean {
+  const theirs = publicKeyOf(certificate);
+  // As nearly always. Else perhaps one key in two encodings, which takes longer to see.
+  return (
+    Buffer.compare(theirs.der, key.publicKeyDer) === 0 || theirs.identity === readPublicKey(key.publicKeyDer).identity
+  );
 }
 
 /**
@@ -78,10 +96,10 @@ export function signsFor(key: PrivateKey, certificate: X509Certificate): boolean
   const probe = Buffer.from('certstandby');
   const pem = key.pem.revealBytes();
   try {
-    const privateKey = handles.get(key) ?? createPrivateKey(pem);
+    const { key: privateKey, structure } = handles.get(key) ?? handleOf(pem);
+    if (publicKeyOf(certificate).kind !== structure.kind) return false;
     // An RSA-PSS key may be bound to one digest; Ed25519 takes none.
-    const { hashAlgorithm = 'sha256' } = privateKey.asymmetricKeyDetails ?? {};
-    const digest = privateKey.asymmetricKeyType === 'ed25519' ? null : hashAlgorithm;
+    const digest = structure.kind === 'ed25519' ? null : (structure.digest ?? 'sha256');
     return verify(digest, probe, certificate.publicKey, sign(digest, probe, privateKey));
   } catch {
     return false;
@@ -90,35 +108,31 @@ export function signsFor(key: PrivateKey, certificate: X509Certificate): boolean
   }
 }
 
-/** What the labels say of the DER in a block (RFC 7468 section 10, and OpenSSL's for the older encodings). */
-const encodings: Readonly<Record<string, 'pkcs8' | 'pkcs1' | 'sec1'>> = {
-  'PRIVATE KEY': 'pkcs8',
-  'RSA PRIVATE KEY': 'pkcs1',
-  'EC PRIVATE KEY': 'sec1',
-};
+/** The handle of a key that was not read here. */
+function handleOf(pem: Uint8Array): Handle {
+  const [block] = readBlocks(Buffer.from(pem.buffer, pem.byteOffset, pem.byteLength).toString('latin1'));
+  const handle = block && handles.get(readPrivateKey(block));
+  if (handle === undefined) throw new CodedError('certificate_malformed', 'no private key was found');
+  return handle;
+}
 
-/** The platform's handle of a key. It is given DER: of PEM it leaves decoded copies in memory that are not overwritten. */
-function createKey(label: string, der: Buffer): KeyObject {
-  const type = encodings[label];
+/**
+ * The platform's handle of a key, and DER of its public half, which is the same for every encoding of the key. The platform sees only
+ * what was found to be a key, and is given DER: of PEM it leaves decoded copies in memory that are not overwritten.
+ */
+function onPlatform(
+  der: Buffer,
+  type: KeyEncoding,
+  { kind, publicKeyDer }: PrivateKeyStructure,
+): readonly [KeyObject, Uint8Array] {
   try {
-    return type === undefined
-      ? createPrivateKey(formatBlock(label, der))
-      : createPrivateKey({ key: der, format: 'der', type });
+    const key = createPrivateKey({ key: der, format: 'der', type });
+    if (publicKeyDer !== undefined) return [key, publicKeyDer];
+    const given = createPublicKey(key);
+    // The point of an elliptic curve may come compressed, and the curve written out: by way of a JWK neither is.
+    const plain = kind === 'ec' ? createPublicKey({ key: given.export({ format: 'jwk' }), format: 'jwk' }) : given;
+    return [key, plain.export({ type: 'spki', format: 'der' })];
   } catch (cause) {
     throw new CodedError('certificate_malformed', 'the private key cannot be read', { cause });
   }
 }
-
-/**
- * The same for every encoding of a key: that of an elliptic curve may carry its point compressed or not. By way
- * of a JWK it is not.
- */
-function publicKeyDerOf(privateKey: KeyObject): Uint8Array {
-  const given = createPublicKey(privateKey);
-  const key =
-    given.asymmetricKeyType === 'ec' ? createPublicKey({ key: given.export({ format: 'jwk' }), format: 'jwk' }) : given;
-  return key.export({ type: 'spki', format: 'der' });
-}
-
-const unsupported = (keyType: string) =>
-  new CodedError('certificate_key_unsupported', `the private key is of the kind ${keyType}`, { fields: { keyType } });

@@ -1,4 +1,5 @@
 import { isSelfSigned, isSignedBy, mayIssue } from './chain.ts';
+import { validityOf } from './facts.ts';
 import { linkedTo, type PublicContent, pathUp, validityAt } from './path.ts';
 import { issuerOf, subjectOf } from './words.ts';
 
@@ -36,11 +37,12 @@ export function chainRemarks(content: PublicContent, nowMs: number): readonly Ch
       const words = ends
         ? 'only clients that know its key by a root of their own go on from here'
         : 'clients do without it';
-      return told('expired', `expired at ${isoTime(certificate.validTo)}: ${words}`);
+      return told('expired', `expired at ${isoTime(validityOf(certificate).notAfter)}: ${words}`);
     }
-    if (validity === 'early') return told('not-yet-valid', `is not valid before ${isoTime(certificate.validFrom)}`);
+    if (validity === 'early')
+      return told('not-yet-valid', `is not valid before ${isoTime(validityOf(certificate).notBefore)}`);
     return onPath ? [] : told('spare', `(issued by ${issuerOf(certificate)}) is not needed: another way leads up`);
   });
 }
 
-const isoTime = (text: string): string => new Date(text).toISOString();
+const isoTime = (ms: number): string => new Date(ms).toISOString();

@@ -1,54 +1,97 @@
-import type { X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import { CodedError } from '../errors.ts';
-import { type DerElement, derTag, oidText, readElement, readElements } from './der.ts';
+import { contentOf, type DerElement, derTag, elementsIn, oidIn, readElement, readWhole } from './der.ts';
+import { type PublicKey, readPublicKey } from './public-key.ts';
 
-/** What Node does not tell of a certificate, as it stands in its DER. */
+/** A certificate as it stands in its DER (RFC 5280 section 4.1), as far as it is asked for here. */
 export interface CertificateStructure {
   /** Dotted object identifier of the algorithm that signed it. */
   readonly signatureOid: string;
-  /** Dotted object identifier of the algorithm of its public key. */
-  readonly keyOid: string;
-  /** The names of its subject alternative name extension, one element of DER each. Empty without that extension. */
-  readonly alternativeNames: readonly DerElement[];
+  /** INTEGER. */
+  readonly serial: DerElement | undefined;
+  /** Name, of RFC 5280 section 4.1.2.4. */
+  readonly issuer: DerElement | undefined;
+  /** SEQUENCE of two times. */
+  readonly validity: DerElement | undefined;
+  /** Name. */
+  readonly subject: DerElement | undefined;
+  readonly publicKey: PublicKey;
+  /** [3] around all of them; absent without any. */
+  readonly extensions: DerElement | undefined;
+}
+
+const structures = new WeakMap<X509Certificate, CertificateStructure>();
+
+/**
+ * A certificate from its DER. Its public key was read before the platform sees it. Throws `certificate_malformed`, and
+ * `certificate_key_unsupported` for a key that is too large to verify with.
+ */
+export function readCertificate(der: Buffer): X509Certificate {
+  const structure = readStructure(der);
+  try {
+    const certificate = new X509Certificate(der);
+    structures.set(certificate, structure);
+    return certificate;
+  } catch (cause) {
+    throw new CodedError('certificate_malformed', 'a certificate cannot be read', { cause });
+  }
+}
+
+/** The structure of a certificate, read once. Throws what `readCertificate` throws. */
+export function structureOf(certificate: X509Certificate): CertificateStructure {
+  const structure = structures.get(certificate) ?? readStructure(certificate.raw);
+  structures.set(certificate, structure);
+  return structure;
+}
+
+/** The public key of a certificate. Throws what `readCertificate` throws. */
+export const publicKeyOf = (certificate: X509Certificate): PublicKey => structureOf(certificate).publicKey;
+
+function readStructure(der: Uint8Array): CertificateStructure {
+  return readingCertificate(() => {
+    const [toBeSigned, signature] = elementsIn(readWhole(der), derTag.sequence);
+    const fields = elementsIn(toBeSigned, derTag.sequence);
+    // version [0] is left out of version 1; then serial, signature, issuer, validity, subject, key; and optional [1] [2] [3].
+    const [serial, , issuer, validity, subject, key, ...optional] =
+      fields[0]?.tag === derTag.constructed(0) ? fields.slice(1) : fields;
+    if (key === undefined) throw new RangeError('DER: the public key is missing');
+    return {
+      signatureOid: oidIn(elementsIn(signature, derTag.sequence)[0]),
+      serial,
+      issuer,
+      validity,
+      subject,
+      publicKey: readPublicKey(key.whole),
+      extensions: optional.find(({ tag }) => tag === derTag.constructed(3)),
+    };
+  });
 }
 
 const subjectAlternativeName = '2.5.29.17';
 
-/** Reads a certificate's DER by RFC 5280 section 4.1. Throws `certificate_malformed`. */
-export function structureOf(certificate: X509Certificate): CertificateStructure {
+/**
+ * The names of the subject alternative name extension, one element of DER each. Empty without that extension. Throws
+ * `certificate_malformed`.
+ */
+export function alternativeNamesOf({ extensions }: CertificateStructure): readonly DerElement[] {
+  if (extensions === undefined) return [];
+  return readingCertificate(() => {
+    for (const extension of elementsIn(readElement(extensions.content), derTag.sequence)) {
+      // extnID, then critical (left out if false), then extnValue.
+      const [id, ...rest] = elementsIn(extension, derTag.sequence);
+      if (oidIn(id) !== subjectAlternativeName) continue;
+      return elementsIn(readElement(contentOf(rest.at(-1), derTag.octetString)), derTag.sequence);
+    }
+    return [];
+  });
+}
+
+/** Does a reading of a certificate's DER. Throws `certificate_malformed` where it throws something else than a coded error. */
+export function readingCertificate<T>(read: () => T): T {
   try {
-    const [toBeSigned, signature] = within(readElement(certificate.raw), derTag.sequence);
-    const fields = within(toBeSigned, derTag.sequence);
-    // version [0] is left out of version 1; then serial, signature, issuer, validity, subject, key; and optional [1] [2] [3].
-    const keyAt = fields[0]?.tag === derTag.constructed(0) ? 6 : 5;
-    const extensions = fields.slice(keyAt + 1).find(({ tag }) => tag === derTag.constructed(3));
-    return {
-      signatureOid: algorithmOid(signature),
-      keyOid: algorithmOid(within(fields[keyAt], derTag.sequence)[0]),
-      alternativeNames: extensions ? alternativeNamesOf(extensions) : [],
-    };
+    return read();
   } catch (cause) {
+    if (cause instanceof CodedError) throw cause;
     throw new CodedError('certificate_malformed', 'the DER of the certificate does not follow RFC 5280', { cause });
   }
-}
-
-function alternativeNamesOf(extensions: DerElement): readonly DerElement[] {
-  for (const extension of within(readElement(extensions.content), derTag.sequence)) {
-    // extnID, then critical (left out if false), then extnValue.
-    const [id, ...rest] = within(extension, derTag.sequence);
-    if (oidText(contentOf(id, derTag.oid)) !== subjectAlternativeName) continue;
-    return within(readElement(contentOf(rest.at(-1), derTag.octetString)), derTag.sequence);
-  }
-  return [];
-}
-
-const algorithmOid = (algorithm: DerElement | undefined): string =>
-  oidText(contentOf(within(algorithm, derTag.sequence)[0], derTag.oid));
-
-const within = (element: DerElement | undefined, tag: number) => readElements(contentOf(element, tag));
-
-function contentOf(element: DerElement | undefined, tag: number): Uint8Array {
-  if (element?.tag !== tag)
-    throw new RangeError(`DER: tag ${tag} was expected, ${element?.tag ?? 'nothing'} was found`);
-  return element.content;
 }

@@ -1,5 +1,4 @@
-import { createPublicKey } from 'node:crypto';
-import { isSameKey } from '../certificate/private-key.ts';
+import { readPublicKeyPem } from '../certificate/public-key-pem.ts';
 import type { Config, LinkConfig } from '../config.ts';
 import { asCodedError, type ErrorCode, remedyOf } from '../errors.ts';
 import type { CertificateMetadata, PassedOver, Store, UnreadableElement } from '../store/store.ts';
@@ -232,7 +231,7 @@ async function checkVerificationKey(
 
 function sameKey(a: string, b: string): boolean {
   try {
-    return isSameKey(createPublicKey(a), createPublicKey(b));
+    return readPublicKeyPem(a).identity === readPublicKeyPem(b).identity;
   } catch {
     return false;
   }

@@ -3,7 +3,7 @@ import { isIP } from 'node:net';
 import { derTag } from '../certificate/der.ts';
 import { factsOf } from '../certificate/facts.ts';
 import { domainsOf } from '../certificate/names.ts';
-import { structureOf } from '../certificate/structure.ts';
+import { alternativeNamesOf, structureOf } from '../certificate/structure.ts';
 
 /** Octets of a host name, and of each of its labels (RFC 1035 section 2.3.4). */
 const nameOctets = 253;
@@ -24,7 +24,7 @@ export interface ClientNames {
  * `certificate_malformed`.
  */
 export function clientNamesOf(certificate: X509Certificate): ClientNames {
-  const { alternativeNames } = structureOf(certificate);
+  const alternativeNames = alternativeNamesOf(structureOf(certificate));
   const { commonName = '' } = factsOf(certificate);
   const said =
     alternativeNames.length === 0

@@ -1,6 +1,7 @@
 import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 import * as z from 'zod/mini';
-import { isSameKey } from '../certificate/private-key.ts';
+import type { PublicKey } from '../certificate/public-key.ts';
+import { readPublicKeyPem } from '../certificate/public-key-pem.ts';
 import { CodedError } from '../errors.ts';
 
 const copySchema = z.object({
@@ -59,7 +60,7 @@ export function signReport(report: DrillReport, privateKeyPem: string): string {
 
 /**
  * The report in a text that `signReport` made with this key. Throws `drill_report_changed` if a byte of it is another one or it was
- * signed with another key, `drill_report_unreadable` if it is no such text.
+ * signed with another key, `drill_report_unreadable` if it is no such text, `usage` if the key is no public key of Ed25519 in PEM.
  */
 export function checkReport(text: string, publicKeyPem: string): DrillReport {
   let raw: unknown;
@@ -71,11 +72,12 @@ export function checkReport(text: string, publicKeyPem: string): DrillReport {
   const signed = z.safeParse(signedSchema, raw);
   if (!signed.success) throw new CodedError('drill_report_unreadable', 'it is no signed report of a drill');
   const { report, signature } = signed.data;
-  const known = createPublicKey(publicKeyPem);
+  const known = trustedKey(publicKeyPem);
   if (!isKey(signature.publicKey, known)) {
     throw new CodedError('drill_report_changed', 'it was signed with another key than the one that is trusted');
   }
-  if (!verify(null, Buffer.from(report), known, Buffer.from(signature.value, 'base64'))) {
+  const key = createPublicKey({ key: Buffer.from(known.der), format: 'der', type: 'spki' });
+  if (!verify(null, Buffer.from(report), key, Buffer.from(signature.value, 'base64'))) {
     throw new CodedError('drill_report_changed', 'its signature does not hold: it was changed after it was written');
   }
   const parsed = z.safeParse(reportSchema, JSON.parse(report));
@@ -83,9 +85,20 @@ export function checkReport(text: string, publicKeyPem: string): DrillReport {
   return parsed.data;
 }
 
-function isKey(pem: string, known: KeyObject): boolean {
+/** The key that a person trusts. Throws `usage` if it is none that signs reports. */
+function trustedKey(pem: string): PublicKey {
   try {
-    return isSameKey(createPublicKey(pem), known);
+    const key = readPublicKeyPem(pem);
+    if (key.kind === 'ed25519') return key;
+  } catch (cause) {
+    throw new CodedError('usage', 'the public key that is to be trusted cannot be read', { cause });
+  }
+  throw new CodedError('usage', 'the public key that is to be trusted is no Ed25519 key');
+}
+
+function isKey(pem: string, known: PublicKey): boolean {
+  try {
+    return readPublicKeyPem(pem).identity === known.identity;
   } catch {
     return false;
   }

@@ -1,4 +1,5 @@
 import { createPublicKey, createSecretKey, hkdfSync, type KeyObject } from 'node:crypto';
+import { readPublicKey } from '../certificate/public-key.ts';
 import { CodedError } from '../errors.ts';
 import type { Secret } from '../secret.ts';
 import type { Table } from '../table/table.ts';
@@ -72,10 +73,11 @@ export async function openInstance(
   if (!isInstanceCrn(crn)) throw invalid(`"${crn}" is not the CRN of an instance (ten segments, ending in "::")`);
   const { table, sealer } = context;
   const signingKey = options.signingKey ?? (await keptSigningKey({ table, sealer, instanceCrn: crn }));
-  if (signingKey.type !== 'private' || signingKey.asymmetricKeyType !== 'rsa' || bits(signingKey) < 2048) {
+  const isRsa = signingKey.type === 'private' && signingKey.asymmetricKeyType === 'rsa';
+  const publicKey = isRsa ? createPublicKey(signingKey) : undefined;
+  const { bits = 0 } = publicKey ? readPublicKey(publicKey.export({ type: 'spki', format: 'der' })) : {};
+  if (publicKey === undefined || bits < 2048)
     throw invalid(`the signing key of ${crn} is not an RSA private key of at least 2048 bits`);
-  }
-  const publicKey = createPublicKey(signingKey);
   const limits = resolveLimits(options.limits ?? context.limits);
   return {
     crn,
@@ -114,10 +116,6 @@ function tokenKeyOf(signingKey: KeyObject): KeyObject {
     der.fill(0);
     derived.fill(0);
   }
-}
-
-function bits(key: KeyObject): number {
-  return key.asymmetricKeyDetails?.modulusLength ?? 0;
 }
 
 function invalid(message: string): CodedError {

@@ -1,7 +1,8 @@
-import { createPrivateKey } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { contentProblem } from '../certificate/judgement.ts';
 import { parseContent } from '../certificate/pem.ts';
+import { readBlocks } from '../certificate/pem-blocks.ts';
+import { asPkcs8, isPrivateKey, readPrivateKey } from '../certificate/private-key.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { errorFields, type Log } from '../log.ts';
 import type { Runtime } from '../runtime.ts';
@@ -130,10 +131,8 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
     const row = await rows.get(order.id);
     if (row !== undefined && isIssued(row) && !order.rotateKeys) {
       const { pem } = (await rows.read(order.id)) ?? {};
-      if (pem?.priv_key !== undefined) {
-        const key = createPrivateKey(pem.priv_key);
-        return new Secret(key.export({ type: 'pkcs8', format: 'pem' }).toString());
-      }
+      const kept = readBlocks(pem?.priv_key ?? '').find(isPrivateKey);
+      if (kept !== undefined) return asPkcs8(readPrivateKey(kept));
     }
     const key = await newPrivateKey(keyKindOf(row?.keyAlgorithm ?? ''));
     return new Secret(key.export({ type: 'pkcs8', format: 'pem' }).toString());

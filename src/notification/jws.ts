@@ -1,5 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
+import type { PublicKey } from '../certificate/public-key.ts';
+import { readPublicKeyPem } from '../certificate/public-key-pem.ts';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { jsonMembers, parseJsonObject } from './json.ts';
@@ -27,7 +29,7 @@ export function verifyCompactJws(token: string, publicKey: KeyObject): Buffer {
     (headerEnd === usualHeader.length && token.startsWith(usualHeader)) || isGoodHeader(token.slice(0, headerEnd));
   const payload = decodeBase64url(token.slice(headerEnd + 1, payloadEnd));
   const signature = decodeBase64url(token.slice(payloadEnd + 1));
-  if (!headerGood || signature.length !== modulusBytes(publicKey)) throw notGenuine();
+  if (!headerGood || signature.length !== modulusBytes.get(publicKey)) throw notGenuine();
   if (!verify('RSA-SHA256', Buffer.from(token.slice(0, payloadEnd), 'latin1'), publicKey, signature))
     throw notGenuine();
   return payload;
@@ -53,9 +55,8 @@ function isGoodHeader(part: string): boolean {
   return header.alg === 'RS256' && !names.some((name) => refusedParameters.has(name));
 }
 
-function modulusBytes(key: KeyObject): number {
-  return Math.ceil((key.asymmetricKeyDetails?.modulusLength ?? 0) / 8);
-}
+/** How long the signatures of a pinned key are. */
+const modulusBytes = new WeakMap<KeyObject, number>();
 
 /** One text for every cause, so that an answer does not teach which check failed. */
 function notGenuine(): CodedError {
@@ -71,18 +72,21 @@ export function pinVerificationKey(pem: string): KeyObject {
   if (label !== 'PUBLIC KEY' && label !== 'RSA PUBLIC KEY') {
     throw unusableKey(label === undefined ? 'it is not PEM' : `it is PEM of a ${label}, not of a public key`);
   }
-  const key = readPublicKey(pem);
-  const { modulusLength: bits = 0 } = key.asymmetricKeyDetails ?? {};
-  if (key.asymmetricKeyType !== 'rsa') throw unusableKey(`its type is ${key.asymmetricKeyType}, not rsa`);
+  const { kind, bits = 0, der, algorithm } = readKey(pem);
+  if (kind !== 'rsa') throw unusableKey(`its type is ${kind === 'other' ? algorithm : kind}, not rsa`);
   if (bits < limits.verificationKeyBits)
     throw unusableKey(`it has ${bits} bits, at least ${limits.verificationKeyBits} are needed`);
+  const key = createPublicKey({ key: Buffer.from(der), format: 'der', type: 'spki' });
+  modulusBytes.set(key, Math.ceil(bits / 8));
   return key;
 }
 
-function readPublicKey(pem: string): KeyObject {
+function readKey(pem: string): PublicKey {
   try {
-    return createPublicKey(pem);
+    return readPublicKeyPem(pem);
   } catch (cause) {
+    if (cause instanceof CodedError && cause.code === 'certificate_key_unsupported')
+      throw unusableKey(cause.message, cause);
     throw unusableKey('it cannot be decoded', cause);
   }
 }

@@ -1,6 +1,7 @@
-import { createPublicKey } from 'node:crypto';
 import type { CertificateContent } from '../certificate/certificate.ts';
 import { apiPartNames, parseContent, toPem } from '../certificate/pem.ts';
+import { formatBlock } from '../certificate/pem-blocks.ts';
+import { readPublicKeyPem } from '../certificate/public-key-pem.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Runtime } from '../runtime.ts';
@@ -248,10 +249,8 @@ function writeAnswer(instance: InstanceCrn, call: ServiceCall, id: string, answe
 function canonicalPublicKey(pem: string | undefined): string | undefined {
   if (pem === undefined || !/^\s*-----BEGIN PUBLIC KEY-----/.test(pem)) return undefined;
   try {
-    const key = createPublicKey(pem);
-    const bits = key.asymmetricKeyDetails?.modulusLength ?? 0;
-    if (key.asymmetricKeyType !== 'rsa' || bits < limits.verificationKeyBits) return undefined;
-    return key.export({ type: 'spki', format: 'pem' }).toString();
+    const { kind, bits = 0, der } = readPublicKeyPem(pem);
+    return kind === 'rsa' && bits >= limits.verificationKeyBits ? formatBlock('PUBLIC KEY', der) : undefined;
   } catch {
     return undefined;
   }

@@ -6,7 +6,6 @@ import type { CertificatePem } from '../../src/certificate/certificate.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { keyProblem, pathProblem } from '../../src/certificate/judgement.ts';
 import { parseContent, toPem } from '../../src/certificate/pem.ts';
-import { isSameKey } from '../../src/certificate/private-key.ts';
 import { CodedError, type ErrorCode } from '../../src/errors.ts';
 import type { IssuedCertificate } from '../../src/instance/development-ca.ts';
 import type { KeyKind } from '../../src/instance/development-keys.ts';
@@ -35,14 +34,16 @@ function refusal(pem: CertificatePem): ErrorCode | undefined {
   }
 }
 
-it('tells keys of two types apart, and the next private key can still be read', () => {
-  const [ec, rsa] = [
-    generateKeyPairSync('ec', { namedCurve: 'P-256' }),
-    generateKeyPairSync('rsa', { modulusLength: 2048 }),
-  ];
-  const der = ec.privateKey.export({ type: 'pkcs8', format: 'der' });
-  expect([isSameKey(ec.publicKey, rsa.publicKey), isSameKey(ec.publicKey, ec.publicKey)]).toEqual([false, true]);
-  expect(createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }).asymmetricKeyType).toBe('ec');
+it('tells keys of two types apart, and the next private key can still be read', async () => {
+  const [ec, rsa] = await Promise.all([testCertificate(), testCertificate({ keyKind: 'rsa-2048' })]);
+  for (const [certificate, key] of [
+    [rsa, ec],
+    [ec, rsa],
+  ] as const) {
+    const mixed = parseContent({ certificate: certificate.certificate, privateKey: key.privateKey });
+    expect(keyProblem(mixed)?.code).toBe('certificate_key_mismatch');
+    expect(keyProblem(parseContent(key))).toBeUndefined();
+  }
 });
 
 describe('parseContent', () => {
