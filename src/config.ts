@@ -1,9 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type Document, isMap, isScalar, LineCounter, parseDocument, stringify } from 'yaml';
 import * as z from 'zod/mini';
 import { CodedError } from './errors.ts';
 import { visible } from './foreign-text.ts';
+import { limits } from './limits.ts';
+import { fileError, readTextFileSync, whyUnreadable } from './regular-file.ts';
 import { Secret, type SecretReference } from './secret.ts';
 
 /**
@@ -234,17 +235,24 @@ export interface ConfigSources {
   readonly platform?: Platform;
 }
 
-/** Reads and parses a configuration file, for this machine or for functions on a platform. Throws `configuration_missing`, or `configuration_invalid` with every mistake named. */
+/** Reads and parses a configuration file, for this machine or for functions on a platform. Throws `configuration_missing`, what `regular-file.ts` throws, or `configuration_invalid` with every mistake named. */
 export function loadConfig(path: string, env: ConfigSources['env'], platform?: Platform): Config {
   let text: string;
   try {
-    text = readFileSync(path, 'utf8');
+    text = readConfigFile(path);
   } catch (cause) {
-    const { code = 'error' } = cause as NodeJS.ErrnoException;
-    throw new CodedError('configuration_missing', `the configuration file ${path} cannot be read (${code})`, { cause });
+    const why = fileError(path, cause);
+    const words = `the configuration file ${path} cannot be read (${whyUnreadable(path, cause)})`;
+    if (why.code === 'file_missing') throw new CodedError('configuration_missing', words, { cause: why.cause });
+    throw new CodedError(why.code, words, { cause, fields: why.fields });
   }
-  const sources = { path, env, readFile: (file: string) => readFileSync(file, 'utf8') };
+  const sources = { path, env, readFile: readConfigFile };
   return parseConfig(text, platform === undefined ? sources : { ...sources, platform });
+}
+
+/** The text of a configuration file, or of a file that one names. Throws what `regular-file.ts` throws. */
+export function readConfigFile(path: string): string {
+  return readTextFileSync(path, { maxBytes: limits.textFileBytes });
 }
 
 /** Parses the text of a configuration file. Throws `configuration_invalid` with every mistake named. */
@@ -394,9 +402,7 @@ function readReferences(raw: unknown, sources: ConfigSources & { path: string },
         if (value === '') mistakes.push(`${place}: the file ${target} is empty`);
         else values.set(place, value);
       } catch (cause) {
-        mistakes.push(
-          `${place}: the file ${target} cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'error'})`,
-        );
+        mistakes.push(`${place}: the file ${target} cannot be read (${whyUnreadable(target, cause)})`);
       }
     }
   };

@@ -48,11 +48,15 @@ export const limits = {
   storeLookedAtBytes: 4 * 1024,
   /** Elements of a listing that could not be read, or are no certificates, that a report names; beyond, it counts them. */
   elementsNamed: 1_000,
+  /** A file that a person wrote or names, in bytes: configuration, settings, secrets, authorities to trust, passphrases. */
+  textFileBytes: 4 * 1024 * 1024,
   /** One file of an archive, in bytes: three PEM texts at their limit, with room. */
   archiveFileBytes: 512 * 1024,
   /** Certificates and files of one archive: every certificate of the largest estate, five files each. */
   archiveCertificates: 200_000,
   archiveFiles: 1_200_000,
+  /** Files of an archive that are named one by one because nothing is known of them; the rest is counted. */
+  passedOverNamed: 20,
   /** Certificates of a zip, whose directory holds no more files than 65,535. */
   zipCertificates: 10_000,
   /** Characters of a name, description or tag in an archive. */

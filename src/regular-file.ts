@@ -67,6 +67,14 @@ export function readRegularFileSync(path: string, { maxBytes }: Pick<FileBounds,
   }
 }
 
+/** The text of a regular file, as `readRegularFileSync` reads it; its bytes are overwritten, since it may hold a secret. */
+export function readTextFileSync(path: string, bounds: Pick<FileBounds, 'maxBytes'>): string {
+  const bytes = readRegularFileSync(path, bounds);
+  const text = bytes.toString('utf8');
+  bytes.fill(0);
+  return text;
+}
+
 /**
  * Opens a regular file for reading, for those who read it in pieces and keep a bound of their own. Throws as `readRegularFile`.
  * The caller closes it.
@@ -101,6 +109,13 @@ export function fileError(path: string, thrown: unknown): CodedError {
   const system = (thrown as NodeJS.ErrnoException | undefined)?.code ?? 'no code';
   const { code, found } = explain(path, system);
   return new CodedError(code, `${path}: ${found} (${system})`, { cause: thrown, fields: { path, found } });
+}
+
+/** Why a file cannot be read, in the few words that stand in brackets after "cannot be read": `ENOENT`, `a named pipe`. */
+export function whyUnreadable(path: string, thrown: unknown): string {
+  const { code, message, fields } = fileError(path, thrown);
+  if (code === 'file_missing') return 'ENOENT';
+  return typeof fields.found === 'string' ? fields.found : message;
 }
 
 /** What stands there, for people: `a folder`. */

@@ -39,3 +39,19 @@ export const systemRuntime: Runtime = {
       signal?.addEventListener('abort', onAbort, { once: true });
     }),
 };
+
+/** The same, or, if the signal comes first, a rejection with its reason. The work itself goes on, and nobody hears of its end. */
+export async function unlessAborted<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
+  if (signal === undefined) return work;
+  let stop = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason);
+    signal.addEventListener('abort', stop, { once: true });
+    if (signal.aborted) stop();
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { asCodedError, CodedError } from '../errors.ts';
 import { exitTable } from './exit-codes.ts';
+import { untilInterrupted } from './interrupt.ts';
 import { usageExit } from './options.ts';
 import { type Host, type OutputOptions, onScreens, problemLines } from './output.ts';
 import { paintFor } from './screen.ts';
@@ -160,7 +161,10 @@ function hintAtHelp(command: Command): void {
   command.showHelpAfterError(`(${names.join(' ')} --help shows what there is)`);
 }
 
-/** Runs the command line with these arguments, prints what it throws, and sets the exit code. Never rejects. */
+/**
+ * Runs the command line with these arguments, prints what it throws, and sets the exit code. Never rejects. A signal ends it, whatever
+ * it waits for.
+ */
 export async function runCommandLine(args: readonly string[], given: Host): Promise<void> {
   const host = onScreens(given);
   const [typed, asked] = args.filter((word) => !word.startsWith('-'));
@@ -172,7 +176,7 @@ export async function runCommandLine(args: readonly string[], given: Host): Prom
     options = action.opts();
   });
   try {
-    await program.parseAsync(args, { from: 'user' });
+    await untilInterrupted(host, () => program.parseAsync(args, { from: 'user' }));
   } catch (thrown) {
     if (thrown instanceof CommanderError) {
       if (thrown.code === 'usage') host.stderr.write(`${thrown.message}\n`);

@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
-import { loadConfig, type Platform, platforms, settingsText, writtenSettings } from '../config.ts';
+import { loadConfig, type Platform, platforms, readConfigFile, settingsText, writtenSettings } from '../config.ts';
 import { deploymentOf } from '../deployment.ts';
 import { CodedError } from '../errors.ts';
 import { jsonText } from '../foreign-text.ts';
@@ -62,7 +61,7 @@ function check(options: ConfigOptions, output: Output, host: Host): void {
 /** What is written in a configuration that is good. Read after it was checked: a secret written out in it is a mistake, and is never printed. */
 function writtenIn(options: ConfigOptions, host: Host): Written {
   loadConfig(options.config, host.env);
-  return writtenSettings(readFileSync(options.config, 'utf8'));
+  return writtenSettings(readConfigFile(options.config));
 }
 
 function show(options: ConfigOptions, output: Output, host: Host): void {

@@ -1,7 +1,7 @@
-import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { Command } from 'commander';
-import { type Config, loadConfig, writtenSettings } from '../config.ts';
+import { type Config, loadConfig, readConfigFile, writtenSettings } from '../config.ts';
 import { errorRegistry } from '../errors.ts';
 import { silentLog } from '../log.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
@@ -123,7 +123,7 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
 
 /** Files of the configuration that hold secrets: nobody but their owner should read them. */
 function checkOwnFiles(config: Config, path: string): Finding[] {
-  const secrets = [...writtenSettings(readFileSync(path, 'utf8'))].flatMap(([setting, { value }]) => {
+  const secrets = [...writtenSettings(readConfigFile(path))].flatMap(([setting, { value }]) => {
     const [, file] = /^"file:(.+)"$/.exec(value) ?? [];
     return setting.endsWith('.apiKey') && file !== undefined ? [resolve(dirname(path), file)] : [];
   });

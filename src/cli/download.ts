@@ -29,7 +29,10 @@ export function downloadCommand(host: Host): Command {
     .requiredOption('--from <store>', 'the store, by its name in the configuration')
     .requiredOption('--to <path>', 'where the archive is to stand; nothing may stand there yet')
     .addOption(new Option('--as <kind>', 'kind of archive').choices(archiveKinds).default('age'))
-    .option('--passphrase-file <file>', `the passphrase, in its first line (else ${passphraseVariable})`)
+    .option(
+      '--passphrase-file <file>',
+      `the passphrase, in its first line; - is standard input (else ${passphraseVariable})`,
+    )
     .option('--recipient <age1...>', 'age: encrypt to this recipient; may be repeated', collect)
     .option('--recipients-file <file>', 'age: encrypt to the recipients in this file')
     .option('--unencrypted-keys', 'pem, zip: private keys may leave unencrypted')
@@ -55,12 +58,12 @@ async function downloadNamed(names: readonly string[], options: DownloadCommandO
   const output = commandOutput(options, host, runtime.now);
   const signal = interrupted(host);
   const { as: kind, to: path, unencryptedKeys = false, legacy = false, recipientsFile } = options;
-  const inFile = recipientsFile === undefined ? [] : readAgeLines(recipientsFile, 'recipients');
+  const inFile = recipientsFile === undefined ? [] : await readAgeLines(recipientsFile, 'recipients', signal);
   const recipients = [...(options.recipient ?? []), ...inFile];
   // What lies in the environment is meant for archives that ask for a passphrase.
   const asks =
     options.passphraseFile !== undefined || (recipients.length === 0 && (kind === 'age' || kind === 'pkcs12'));
-  const passphrase = asks ? readPassphrase(options.passphraseFile, host.env, { fresh: true }) : undefined;
+  const passphrase = asks ? await readPassphrase(options.passphraseFile, host.env, { fresh: true, signal }) : undefined;
   const store = await storeNamed(options.from, options.config, host, runtime);
   const bar = output.progress('downloading');
   try {

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { createDevelopmentCa, type DevelopmentCa, type Instances, openInstances } from '../compose.ts';
-import { type Config, parseConfig } from '../config.ts';
+import { type Config, loadConfig } from '../config.ts';
+import { limits } from '../limits.ts';
 import type { Log } from '../log.ts';
+import { readTextFileSync } from '../regular-file.ts';
 import type { Runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
 import type { OwnFolder } from './folder.ts';
@@ -66,11 +67,7 @@ export async function startEmbedded(options: {
 
   const configFile = 'certstandby.yaml';
   folder.write(configFile, configText({ primary: primary.url, backup: backup.url }));
-  const config = parseConfig(readFileSync(join(folder.path, configFile), 'utf8'), {
-    path: join(folder.path, configFile),
-    env: {},
-    readFile: (path) => readFileSync(path, 'utf8'),
-  });
+  const config = loadConfig(join(folder.path, configFile), {});
   const shown = relative(process.cwd(), folder.path) || '.';
 
   return {
@@ -243,7 +240,7 @@ function serveSide(
 /** The API key of an earlier run, so that sourced credentials stay good; a new one the first time. */
 function keptApiKey(folder: OwnFolder, name: string): string {
   try {
-    const kept = readFileSync(join(folder.path, name), 'utf8').trim();
+    const kept = readTextFileSync(join(folder.path, name), { maxBytes: limits.textFileBytes }).trim();
     if (/^[\w-]{40,}$/.test(kept)) return kept;
   } catch {
     // The first run here.

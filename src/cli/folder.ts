@@ -1,6 +1,8 @@
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { CodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { readTextFileSync } from '../regular-file.ts';
 
 /** A folder that belongs to one running program. */
 export interface OwnFolder {
@@ -64,7 +66,7 @@ function tryTake(path: string): OwnFolder | number {
 function livingOwner(lock: string): number | undefined {
   let pid: number;
   try {
-    pid = Number(readFileSync(lock, 'utf8'));
+    pid = Number(readTextFileSync(lock, { maxBytes: limits.textFileBytes }));
   } catch {
     return undefined;
   }

@@ -60,8 +60,8 @@ async function importArchive(
   const output = commandOutput(options, host, runtime.now);
   const signal = interrupted(host);
   const { into, replace = false, dryRun = false } = options;
-  const passphrase = readPassphrase(options.passphraseFile, host.env, { fresh: false });
-  const identities = options.identity === undefined ? [] : readAgeLines(options.identity, 'identities');
+  const passphrase = await readPassphrase(options.passphraseFile, host.env, { fresh: false, signal });
+  const identities = options.identity === undefined ? [] : await readAgeLines(options.identity, 'identities', signal);
   const unlock = { ...(passphrase && { passphrase }), identities: identities.map((each) => new Secret(each)) };
   const store = await storeNamed(into, options.config, host, runtime);
   let done = 0;

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import type { Instances } from '../compose.ts';
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
@@ -6,6 +5,7 @@ import { systemRuntime as runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
 import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstances } from './instance-folder.ts';
 import { interrupted } from './interrupt.ts';
+import { readNamedFileOrInput } from './named-file.ts';
 import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
 import { count } from './text.ts';
 
@@ -42,7 +42,7 @@ async function check(options: CheckOptions, host: Host): Promise<void> {
   const output = commandOutput(options, host);
   const instances = await openFolder(options.folder, host, output.log);
   try {
-    if (options.recovery !== undefined) return await checkRecovery(options.recovery, instances, output);
+    if (options.recovery !== undefined) return await checkRecovery(options.recovery, instances, { output, signal });
     let wrong = 0;
     for (const { crn } of await pickInstances(await instances.registry.list(), options.instance)) {
       const badKeys = await checkKeys(crn, instances, output);
@@ -63,9 +63,13 @@ async function check(options: CheckOptions, host: Host): Promise<void> {
   }
 }
 
-async function checkRecovery(file: string, instances: Instances, output: Output): Promise<void> {
+async function checkRecovery(
+  file: string,
+  instances: Instances,
+  { output, signal }: { readonly output: Output; readonly signal: AbortSignal },
+): Promise<void> {
   const { rootKeyOfRecoveryText } = await import('../compose.ts');
-  const text = readText(file);
+  const text = await readRecoveryText(file, signal);
   const id = await rootKeyOfRecoveryText(text);
   text.wipe();
   if (!instances.rootKeys().includes(id)) {
@@ -115,11 +119,7 @@ async function checkCertificates(
   return unreadable.length;
 }
 
-/** A recovery text from a file, - for standard input. Throws `usage`. */
-export function readText(file: string): Secret {
-  try {
-    return new Secret(readFileSync(file === '-' ? 0 : file, 'utf8').trim());
-  } catch (cause) {
-    throw new CodedError('usage', `the recovery text cannot be read from ${file}`, { cause });
-  }
+/** A recovery text from a file, - for standard input. Throws `usage`, what `regular-file.ts` throws, and the signal's reason. */
+export async function readRecoveryText(file: string, signal: AbortSignal): Promise<Secret> {
+  return new Secret((await readNamedFileOrInput(file, 'the recovery text', signal)).trim());
 }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { Option } from 'commander';
 import * as z from 'zod/mini';
@@ -6,7 +6,9 @@ import type { Instances, KeptInstance, RootKeyConfig } from '../compose.ts';
 import type { TableConfig } from '../config.ts';
 import { CodedError } from '../errors.ts';
 import { visible } from '../foreign-text.ts';
+import { limits } from '../limits.ts';
 import type { Log } from '../log.ts';
+import { readTextFileSync } from '../regular-file.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
 import { settingsMistakes } from './instance-settings-mistakes.ts';
@@ -81,11 +83,14 @@ export function instanceOption(what: string): Option {
 /** The settings of a folder, `undefined` if there are none. Throws `instances_settings_invalid` with every mistake named. */
 export function readSettings(folder: string): InstanceSettings | undefined {
   const file = join(folder, settingsFile);
-  if (!existsSync(file)) return undefined;
   let raw: unknown;
   try {
-    raw = JSON.parse(readFileSync(file, 'utf8'));
+    raw = JSON.parse(readTextFileSync(file, { maxBytes: limits.textFileBytes }));
   } catch (cause) {
+    if (cause instanceof CodedError) {
+      if (cause.code === 'file_missing') return undefined;
+      throw cause;
+    }
     throw new CodedError('instances_settings_invalid', `${file} cannot be read as JSON`, { cause });
   }
   const parsed = z.safeParse(settingsSchema, raw);

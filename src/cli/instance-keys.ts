@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import type { Instances } from '../compose.ts';
 import { CodedError } from '../errors.ts';
 import { Secret } from '../secret.ts';
 import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstance } from './instance-folder.ts';
+import { readNamedFile } from './named-file.ts';
 import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
 
 interface KeysOptions extends OutputOptions, FolderOptions {
@@ -103,9 +103,5 @@ async function revokeKey(id: string, { registry }: Instances, crn: string, outpu
 }
 
 function readKey(file: string): Secret {
-  try {
-    return new Secret(readFileSync(file, 'utf8').trim());
-  } catch (cause) {
-    throw new CodedError('usage', `the file ${file} cannot be read`, { cause });
-  }
+  return new Secret(readNamedFile(file, 'the API key').trim());
 }

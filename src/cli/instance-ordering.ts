@@ -1,10 +1,12 @@
 import { X509Certificate } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { OrderingOptions } from '../compose.ts';
 import { CodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { readTextFileSync, whyUnreadable } from '../regular-file.ts';
 import { Secret } from '../secret.ts';
 import type { InstanceSettings } from './instance-folder.ts';
 import type { Host } from './output.ts';
@@ -146,9 +148,9 @@ function readEabKey(path: string): Secret {
 
 function readText(path: string): string {
   try {
-    return readFileSync(path, 'utf8');
+    return readTextFileSync(path, { maxBytes: limits.textFileBytes });
   } catch (cause) {
-    throw invalid(`the file ${path} cannot be read`, cause);
+    throw invalid(`the file ${path} cannot be read (${whyUnreadable(path, cause)})`, cause);
   }
 }
 

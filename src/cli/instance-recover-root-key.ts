@@ -2,8 +2,9 @@ import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { CodedError } from '../errors.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
-import { readText } from './instance-check.ts';
+import { readRecoveryText } from './instance-check.ts';
 import { type FolderOptions, folderOption, type InstanceSettings, readSettings, tableOf } from './instance-folder.ts';
+import { interrupted } from './interrupt.ts';
 import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output.ts';
 
 interface RecoverOptions extends OutputOptions, FolderOptions {
@@ -32,7 +33,7 @@ async function recover(options: RecoverOptions, host: Host): Promise<void> {
   const settings = readSettings(options.folder);
   const path = options.to ?? fileOf(options.folder, settings);
   const { recoverRootKey, rootKeyOfRecoveryText, rootKeysThatOpen } = await import('../compose.ts');
-  const text = readText(options.recovery);
+  const text = await readRecoveryText(options.recovery, interrupted(host));
   try {
     const wanted = await rootKeyOfRecoveryText(text);
     const fitting = settings && (await rootKeysThatOpen(tableOf(options.folder, settings), runtime));

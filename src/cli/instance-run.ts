@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { Command, Option } from 'commander';
 import { asCodedError, CodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
 import { errorFields, jsonLog } from '../log.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { type FolderOptions, folderOption, openFolder, readSettings, rootKeysOf } from './instance-folder.ts';
@@ -55,7 +56,7 @@ function serveOptions(command: Command): Command {
 }
 
 async function run(options: RunOptions, host: Host): Promise<void> {
-  const stopping = interrupted(host);
+  const stopping = interrupted(host, limits.closeMs + 2_000);
   const log = jsonLog({ least: options.log, now: runtime.now, write: (line) => void host.stderr.write(line) });
   const { folder, tlsCertificate: certificate, tlsKey: key } = options;
   if ((certificate === undefined) !== (key === undefined)) {

@@ -1,5 +1,6 @@
 import { overwriteFreedMemory } from '../secret.ts';
 import { runCommandLine } from './command-line.ts';
+import { processHost } from './process-host.ts';
 
 // The program `certstandby`. The list of its commands is in command-line.ts.
 
@@ -9,4 +10,6 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit();
 });
 overwriteFreedMemory();
-await runCommandLine(process.argv.slice(2), process);
+const host = processHost();
+await runCommandLine(process.argv.slice(2), host);
+await host.endIfStopped();

@@ -28,7 +28,8 @@ import { type Cell, type Column, clean, tableLines } from './text.ts';
  * Tests run commands in their own process with `runCommand` of test/support/command.ts.
  */
 
-type StopSignal = 'SIGINT' | 'SIGTERM';
+/** The signals that ask a process to stop. */
+export type StopSignal = 'SIGINT' | 'SIGTERM';
 
 /** What a command meets of its process: `process` itself, or what a test puts in its place. */
 export interface Host {

@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import type { PassReport, ReconcileReport } from '../compose.ts';
 import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
 import type { Link } from '../replication/link.ts';
-import { systemRuntime as runtime } from '../runtime.ts';
+import { systemRuntime as runtime, unlessAborted } from '../runtime.ts';
 import { interrupted } from './interrupt.ts';
 import { seconds } from './options.ts';
 import { commandOutput, type Host } from './output.ts';
@@ -185,10 +185,10 @@ async function settle(
     if (passes <= asked) bar?.advance();
   };
   try {
-    await unlessStopped(signal, program.dispatch.idle());
+    await unlessAborted(signal, program.dispatch.idle());
     // What was not handed over at once is due.
     for (let rounds = 0; (await program.wakeDue(link)) > 0 && rounds <= asked; rounds += 1)
-      await unlessStopped(signal, program.dispatch.idle());
+      await unlessAborted(signal, program.dispatch.idle());
   } finally {
     bar?.end();
     watch.passed = () => {};
@@ -202,22 +202,7 @@ async function settle(
     announced = true;
     await runtime.wait(Math.min(500, Math.max(1, until - runtime.now())), signal);
     await program.wakeDue(link);
-    await unlessStopped(signal, program.dispatch.idle());
-  }
-}
-
-/** The same, or the end of waiting for it. */
-async function unlessStopped<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
-  signal.throwIfAborted();
-  let stop = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason);
-    signal.addEventListener('abort', stop, { once: true });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener('abort', stop);
+    await unlessAborted(signal, program.dispatch.idle());
   }
 }
 

@@ -4,7 +4,7 @@ import type { Metrics, Program, TlsFiles } from '../compose.ts';
 import { type Config, defaultServe, loadConfig } from '../config.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { errorFields, jsonLog, type Log } from '../log.ts';
-import { systemRuntime as runtime } from '../runtime.ts';
+import { systemRuntime as runtime, unlessAborted } from '../runtime.ts';
 import { drillEvery } from './drill-schedule.ts';
 import { interrupted } from './interrupt.ts';
 import { configOption } from './options.ts';
@@ -20,6 +20,8 @@ export interface ServeOptions {
 const logLevels = ['debug', 'info', 'warn', 'error'] as const;
 type LogLevel = (typeof logLevels)[number];
 
+/** What is left of a stop when the time for passes is over, in milliseconds. */
+const endsMs = 2_000;
 /** How often the TLS files are looked at. */
 const tlsReloadMs = 10_000;
 
@@ -41,9 +43,17 @@ export function serveCommand(host: Host): Command {
     .action((options: ServeOptions) => serve(options, host));
 }
 
-/** Serves until a signal comes. Throws what keeps it from starting. */
+/** Serves until a signal comes, which may be before it has started. Throws what keeps it from starting. */
 export async function serve(options: ServeOptions, host: Host): Promise<void> {
   const stopping = interrupted(host);
+  try {
+    await serveUntil(stopping, options, host);
+  } catch (thrown) {
+    if (!stopping.aborted || thrown !== stopping.reason) throw thrown;
+  }
+}
+
+async function serveUntil(stopping: AbortSignal, options: ServeOptions, host: Host): Promise<void> {
   const config = loadConfig(options.config, host.env);
   const settings = config.serve ?? defaultServe;
   const log = jsonLog({ least: options.log, now: runtime.now, write: (line) => void host.stderr.write(line) });
@@ -53,19 +63,18 @@ export async function serve(options: ServeOptions, host: Host): Promise<void> {
 
   // The program tells the metrics what happens, and the metrics ask the program.
   let metrics: Metrics | undefined;
-  const program = await compose(config, {
-    runtime,
-    log,
-    observer: {
-      acknowledged: (...event) => metrics?.acknowledged(...event),
-      passed: (report) => metrics?.passed(report),
-    },
-  });
+  const observer = {
+    acknowledged: (...event: Parameters<Metrics['acknowledged']>) => metrics?.acknowledged(...event),
+    passed: (report: Parameters<Metrics['passed']>[0]) => metrics?.passed(report),
+  };
+  const program = await unlessAborted(stopping, compose(config, { runtime, log, observer }));
   // Closed in this order: intake, what runs by the clock, and last those who watch, so that a stop can be watched.
   const closing: (() => Promise<unknown>)[] = [() => program.close()];
   try {
     metrics = await metricsOf(program);
-    const { monitor, server } = await listen(config, { program, metrics, tls, log, closing });
+    const { monitor, server } = await unlessAborted(stopping, listen(config, { program, metrics, tls, log, closing }));
+    // From now on there is work that may be finished.
+    interrupted(host, settings.stopWithinMs + endsMs);
     const work = startWork(config, { program, metrics, tls, log, stopping });
     closing.splice(1, 0, work.stop);
     const callbacks = program.callbacks.map((link) => `${server.url}/callback/${link}`);

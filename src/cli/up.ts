@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { fingerprintOf } from '../certificate/fingerprint.ts';
 import { compose, type Program, startReceiverServer } from '../compose.ts';
 import { asCodedError, CodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
 import { errorFields, jsonLog, type Log } from '../log.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { demonstrate, demonstratedRows } from './demonstration.ts';
@@ -11,6 +12,7 @@ import { drillEvery } from './drill-schedule.ts';
 import { type Embedded, startEmbedded } from './embedded.ts';
 import { type EventRow, type EventTable, eventTable } from './event-table.ts';
 import { takeFolder } from './folder.ts';
+import { interrupted } from './interrupt.ts';
 import { portNumber } from './options.ts';
 import type { Host } from './output.ts';
 import { every } from './schedule.ts';
@@ -46,7 +48,10 @@ async function up(options: UpOptions, host: Host): Promise<void> {
     if (options.once) throw new CodedError('usage', '--once shows the embedded pair; it does not go with --config');
     return serve({ config: options.config, log: 'info' }, host);
   }
-  const stopped = signalled();
+  const stopping = interrupted(host, limits.closeMs + 2_000);
+  const stopped = new Promise<string>((resolve) => {
+    stopping.addEventListener('abort', () => resolve(asCodedError(stopping.reason).message), { once: true });
+  });
   const folder = takeFolder(options.folder);
   try {
     const logFile = join(folder.path, 'certstandby.log');
@@ -182,16 +187,4 @@ async function readBack(program: Program | undefined, linkName: string, certific
     }),
   );
   return equal.every(Boolean);
-}
-
-/** Resolves with the name of the first signal that asks to stop. A second one ends the process at once. */
-function signalled(): Promise<string> {
-  return new Promise((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-      process.once(signal, () => {
-        resolve(signal);
-        process.once(signal, () => process.exit(130));
-      });
-    }
-  });
 }

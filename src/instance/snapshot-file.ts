@@ -1,9 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { type FileHandle, link, mkdir, open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import { fileError, openRegularFile, whyUnreadable } from '../regular-file.ts';
 import { damaged } from './snapshot-format.ts';
 
 const chunkBytes = 256 * 1024;
@@ -79,8 +79,13 @@ export async function* readLines(
 ): AsyncGenerator<{ readonly line: string; readonly before: () => string }> {
   const hash = createHash('sha256');
   let rest = Buffer.alloc(0);
+  const file = await openRegularFile(path).catch((thrown: unknown) => {
+    const { code, fields } = fileError(path, thrown);
+    const words = `${path} cannot be read (${whyUnreadable(path, thrown)})`;
+    throw new CodedError(code === 'file_missing' ? 'archive_unusable' : code, words, { cause: thrown, fields });
+  });
   try {
-    for await (const chunk of createReadStream(path, { highWaterMark: chunkBytes })) {
+    for await (const chunk of file.createReadStream({ highWaterMark: chunkBytes })) {
       rest = Buffer.concat([rest, chunk as Buffer]);
       for (let end = rest.indexOf(10); end !== -1; end = rest.indexOf(10)) {
         const bytes = rest.subarray(0, end + 1);

@@ -1,8 +1,9 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { asCodedError, CodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
 import { errorFields, type Log } from '../log.ts';
+import { readTextFileSync, whyUnreadable } from '../regular-file.ts';
 
 interface TlsContent {
   readonly cert: string;
@@ -79,9 +80,8 @@ function isKeyOf(leaf: X509Certificate, key: string): boolean {
 
 function readText(file: string): string {
   try {
-    return readFileSync(file, 'utf8');
+    return readTextFileSync(file, { maxBytes: limits.textFileBytes });
   } catch (cause) {
-    const { code = 'error' } = cause as NodeJS.ErrnoException;
-    throw new CodedError('tls_unusable', `${file} cannot be read (${code})`, { cause });
+    throw new CodedError('tls_unusable', `${file} cannot be read (${whyUnreadable(file, cause)})`, { cause });
   }
 }
