@@ -115,6 +115,7 @@ const packages = {
   'prom-client': '^src/monitor/metrics\\.ts$',
   'tar-stream': '^src/archive/age\\.ts$',
   yaml: '^src/config\\.ts$',
+  yauzl: '^src/archive/zip\\.ts$',
   zod: '^src/',
 };
 

@@ -60,7 +60,8 @@ import { identifiedStore } from './store/identified.ts';
 import type { Store } from './store/store.ts';
 import type { Table } from './table/table.ts';
 
-export { type ArchiveKind, archiveKinds } from './archive/archive.ts';
+export { type ArchiveKind, archiveKinds, type RefusedEntry } from './archive/archive.ts';
+export type { ImportLine } from './archive/import.ts';
 export { isIssued } from './instance/certificate-row.ts';
 export { instanceCrnOf, isInstanceCrn } from './instance/crn.ts';
 export { orderedKeys } from './instance/order-request.ts';
@@ -119,7 +120,7 @@ export async function importFrom(
     import('./archive/read-archive.ts'),
     import('./archive/import.ts'),
   ]);
-  const { kind, entries } = await openArchive(archive.path, archive.unlock);
+  const { kind, entries } = await openArchive(archive.path, archive.unlock, options.signal);
   return { kind, ...(await planImport(runtime, store, entries, options)) };
 }
 

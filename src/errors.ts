@@ -696,6 +696,10 @@ export const errorRegistry = {
     remedy:
       'Nothing was imported. Use another copy of the archive; one that was cut or changed is never taken in part.',
   },
+  archive_entry_damaged: {
+    ...certificate,
+    remedy: 'The rest of the archive is taken. Mend what the message names, and run the same command again.',
+  },
   archive_unknown: {
     ...request,
     status: 400,
@@ -716,7 +720,7 @@ export const errorRegistry = {
   archive_conflict: {
     ...certificate,
     remedy:
-      'Nothing was imported. Give --replace to replace what the store holds, or name the certificates that are to be imported.',
+      'Give --replace to replace what the store holds under this name. Where several have the name, nobody can say which: remove or rename one.',
   },
 
   adopt_refused: { ...certificate, remedy: 'Nothing was changed. See certstandby adopt --help.' },

@@ -1,23 +1,25 @@
 import { randomUUID } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createWriteStream } from 'node:fs';
 import { link, open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { Readable } from 'node:stream';
+import { addAbortSignal, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { ReadableStream } from 'node:stream/web';
 import { Decrypter, Encrypter } from 'age-encryption';
 import { extract, pack } from 'tar-stream';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import { openRegularFile } from '../regular-file.ts';
 import {
-  type ArchiveEntry,
+  type ArchiveItem,
   type ArchiveLock,
   type ArchiveUnlock,
   type ArchiveWriter,
   damaged,
+  entryDamaged,
   fileProblem,
 } from './archive.ts';
-import { type ArchiveFile, certbotNames, certificatesIn, filesOf, folderNames } from './layout.ts';
+import { type ArchiveFile, certbotNames, certificatesIn, type FoundFile, filesOf, folderNames } from './layout.ts';
 
 /** The first bytes of an age file (age-encryption.org/v1). */
 export const ageMagic = 'age-encryption.org/v1\n';
@@ -89,21 +91,29 @@ export async function ageWriter(path: string, lock: ArchiveLock): Promise<Archiv
   };
 }
 
-/** The certificates of an age file. Throws `archive_passphrase_wrong`, `archive_damaged`, `archive_unusable`, and `usage` for an identity that is none. */
-export async function* readAge(path: string, unlock: ArchiveUnlock): AsyncGenerator<ArchiveEntry> {
+/**
+ * The certificates of an age file. What it is made of is proven piece by piece, and its end by the last one: a file that was cut or
+ * changed is `archive_damaged` as a whole. Throws `archive_passphrase_wrong`, `usage` for an identity that is none, what
+ * `regular-file.ts` throws, and the signal's reason.
+ */
+export async function* readAge(path: string, unlock: ArchiveUnlock, signal?: AbortSignal): AsyncGenerator<ArchiveItem> {
   const decrypter = new Decrypter();
   if (unlock.passphrase !== undefined) decrypter.addPassphrase(unlock.passphrase.reveal());
   for (const identity of unlock.identities ?? []) addIdentity(decrypter, identity.reveal());
-  const file = createReadStream(path);
+  const file = (await openRegularFile(path)).createReadStream();
+  if (signal) addAbortSignal(signal, file);
   try {
     const plain = await decrypt(path, decrypter, webStream(file));
     yield* certificatesIn(path, filesInTar(path, Readable.fromWeb(plain as ReadableStream<Uint8Array>)));
+  } catch (thrown) {
+    signal?.throwIfAborted();
+    throw thrown;
   } finally {
     file.destroy();
   }
 }
 
-async function* filesInTar(archive: string, plain: Readable): AsyncGenerator<Pick<ArchiveFile, 'path' | 'bytes'>> {
+async function* filesInTar(archive: string, plain: Readable): AsyncGenerator<FoundFile> {
   const tar = extract();
   // To the last byte, whatever tar makes of it: only the last piece proves that nothing was cut off.
   const whole = pipeline(plain, tar);
@@ -114,13 +124,15 @@ async function* filesInTar(archive: string, plain: Readable): AsyncGenerator<Pic
       const { name, type = 'file', size = 0 } = entry.header;
       files += 1;
       if (files > limits.archiveFiles) throw damaged(archive, `it holds more than ${limits.archiveFiles} files`);
-      if (type !== 'directory' && type !== 'file' && type !== 'contiguous-file')
-        throw damaged(archive, `${JSON.stringify(name)} is a ${type}, not a file`);
-      if (size > limits.archiveFileBytes)
-        throw damaged(archive, `${JSON.stringify(name)} has ${size} bytes, which no PEM file has`);
+      const isFile = type === 'file' || type === 'contiguous-file';
       const parts: Buffer[] = [];
-      for await (const part of entry as AsyncIterable<Buffer>) parts.push(part);
+      for await (const part of entry as AsyncIterable<Buffer>) if (size <= limits.archiveFileBytes) parts.push(part);
       if (type === 'directory') continue;
+      if (!isFile || size > limits.archiveFileBytes) {
+        const what = isFile ? `it has ${size} bytes, which no PEM file has` : `it is a ${type}, not a file`;
+        yield { path: name, error: entryDamaged(JSON.stringify(name), what) };
+        continue;
+      }
       const bytes = Buffer.concat(parts);
       for (const part of parts) part.fill(0);
       yield { path: name, bytes };

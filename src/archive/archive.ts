@@ -21,6 +21,23 @@ export interface ArchiveEntry extends ArchivedCertificate {
   readonly entry: string;
 }
 
+/** A certificate of an archive that cannot be taken, and why. Others of the same archive can. */
+export interface RefusedEntry {
+  readonly entry: string;
+  readonly error: CodedError;
+  /** What it is called, where that is known although it cannot be taken. */
+  readonly name?: string;
+}
+
+/** A file of an archive that belongs to no certificate, as far as is known here. */
+export interface PassedOverFile {
+  readonly file: string;
+  readonly why: string;
+}
+
+/** What an archive holds, one after the other. A refusal takes back what came before under the same `entry`. */
+export type ArchiveItem = ArchiveEntry | RefusedEntry | PassedOverFile;
+
 /** Takes certificates one by one. Nothing stands under the wanted path before `finish`. */
 export interface ArchiveWriter {
   add(certificate: ArchivedCertificate): Promise<void>;
@@ -47,6 +64,11 @@ export function damaged(path: string, what: string, cause?: unknown): CodedError
     cause,
     fields: { archive: path },
   });
+}
+
+/** One certificate of an archive that is not what it should be; `entry` says which. */
+export function entryDamaged(entry: string, what: string, cause?: unknown): CodedError {
+  return new CodedError('archive_entry_damaged', `${entry} in the archive: ${what}`, { cause, fields: { entry } });
 }
 
 /** What the file system threw, as what it means for an archive. */

@@ -3,14 +3,20 @@ import { asCodedError, CodedError } from '../errors.ts';
 import { listAll } from '../replication/shared-listing.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Store, UnreadableElement } from '../store/store.ts';
-import type { ArchiveEntry } from './archive.ts';
+import {
+  type ArchiveEntry,
+  type ArchiveItem,
+  entryDamaged,
+  type PassedOverFile,
+  type RefusedEntry,
+} from './archive.ts';
 
 /** What an import does, or would do, with one certificate of the archive. */
 export interface ImportLine {
   readonly entry: string;
   readonly name: string;
   readonly fingerprint: string;
-  /** `present`: the store holds the same already. `conflict`: it holds another one of this name. */
+  /** `present`: the store holds the same already. `conflict`: it holds another one of this name, which stays. */
   readonly action: 'import' | 'replace' | 'present' | 'conflict';
   /** Of the certificate in the store; absent before an import. */
   readonly id?: string;
@@ -21,67 +27,134 @@ export interface ImportOptions {
   readonly replace?: boolean;
   readonly wanted: (name: string) => boolean;
   readonly signal?: AbortSignal;
-  readonly planned?: (lines: readonly ImportLine[]) => void;
   readonly done?: (line: ImportLine) => void;
+  /** The store did not take this one; the others go on. */
+  readonly failed?: (line: ImportLine, error: CodedError) => void;
 }
 
 /** What an import found to do. */
 export interface ImportPlan {
   readonly lines: readonly ImportLine[];
-  /** Does it. Throws what the store throws, `archive_damaged` if the archive is not the same any more, and `interrupted`. */
+  /** What cannot be taken, and why. */
+  readonly refused: readonly RefusedEntry[];
+  /** What belongs to no certificate. */
+  readonly passedOver: readonly PassedOverFile[];
+  /**
+   * Does it, one certificate after the other; what fails is told, and the others go on. Throws what the archive as a whole fails
+   * with, what the store fails with several times in a row, and the signal's reason.
+   */
   apply(): Promise<void>;
 }
 
+/** So many certificates in a row that a store did not answer for: then it is the store, and not the certificates. */
+const failuresInARow = 3;
+
 /**
- * Reads the whole archive, and compares it with what the store holds under the same names: nothing is imported unless all of it can
- * be. Doing it again imports only what is not there, so that one that was stopped goes on.
- * Throws what `entries` throws, and `archive_conflict`.
+ * Reads the whole archive, and compares it with what the store holds under the same names. Nothing is imported from an archive that was
+ * cut, or whose seal does not hold: the first reading goes to its end. In one that is whole, each certificate is judged for itself: what
+ * is wrong with one keeps no other out. Doing it again imports only what is not there, so that one that was stopped goes on.
+ * Throws what `entries` throws, and, where that is all that there is, what the one certificate was refused for.
  */
 export async function planImport(
   runtime: Runtime,
   store: Store,
-  entries: () => AsyncIterable<ArchiveEntry>,
+  entries: () => AsyncIterable<ArchiveItem>,
   options: ImportOptions,
 ): Promise<ImportPlan> {
-  const { signal, replace = false, done } = options;
-  const archived: { entry: string; name: string; fingerprint: string }[] = [];
+  const { signal, replace = false } = options;
+  const archived = new Map<string, Archived>();
+  const refused: RefusedEntry[] = [];
+  const passedOver: PassedOverFile[] = [];
   for await (const each of wantedOf(entries(), options)) {
-    archived.push({
-      entry: each.entry,
-      name: store.asKept(each, undefined).name,
-      fingerprint: fingerprintOf(each.content),
-    });
+    if ('file' in each) passedOver.push(each);
+    else if ('error' in each) refused.push(each);
+    else {
+      const { entry, content } = each;
+      archived.set(entry, { entry, name: store.asKept(each, undefined).name, fingerprint: fingerprintOf(content) });
+    }
   }
-  const held = await heldUnder(runtime, store, new Set(archived.map(({ name }) => name)), signal);
-  const lines = new Map(compare(archived, held, replace).map((line) => [line.entry, line]));
-  const conflicts = [...lines.values()].filter(({ action }) => action === 'conflict');
-  if (conflicts.length > 0) {
-    const names = conflicts.slice(0, 5).map(({ name }) => name);
-    const more = conflicts.length > names.length ? `, and ${conflicts.length - names.length} more` : '';
-    throw new CodedError('archive_conflict', `${store.id} holds others under the names ${names.join(', ')}${more}`, {
-      fields: { store: store.id, conflicts: conflicts.length },
-    });
+  for (const { entry } of refused) archived.delete(entry);
+  if (archived.size === 0) refuseAsOne(refused);
+  const names = new Set([...archived.values()].map(({ name }) => name));
+  const { held, unreadable } = await heldUnder(runtime, store, names, signal);
+  for (const { entry, name } of [...archived.values()]) {
+    const error = unreadable.get(name);
+    if (error === undefined) continue;
+    archived.delete(entry);
+    refused.push({ entry, name, error });
   }
+  const lines = new Map(compare([...archived.values()], held, replace).map((line) => [line.entry, line]));
   return {
     lines: [...lines.values()],
-    async apply() {
-      for await (const each of wantedOf(entries(), options)) {
-        const line = lines.get(each.entry);
-        if (line === undefined || line.fingerprint !== fingerprintOf(each.content)) {
-          throw new CodedError('archive_damaged', `${each.entry} was changed while it was imported`);
-        }
-        signal?.throwIfAborted();
-        const applied = await applyOne(store, each, line, signal);
-        done?.(applied);
-      }
-    },
+    refused,
+    passedOver,
+    apply: () => applyAll(store, entries, lines, options),
   };
 }
 
-/** Those that are wanted; the key of each is overwritten when the next is asked for. */
-async function* wantedOf(entries: AsyncIterable<ArchiveEntry>, { wanted, signal }: ImportOptions) {
+interface Archived {
+  readonly entry: string;
+  readonly name: string;
+  readonly fingerprint: string;
+}
+
+/** Where nothing can be taken for one reason, that reason is what the import ends with. */
+function refuseAsOne(refused: readonly RefusedEntry[]): void {
+  const [first, ...others] = refused;
+  if (first === undefined) return;
+  const one =
+    first.error.code === 'archive_passphrase_wrong'
+      ? others.every(({ error }) => error.code === first.error.code)
+      : others.length === 0;
+  if (one) throw first.error;
+}
+
+/** The second reading. What it does not show as the first did is not imported. */
+async function applyAll(
+  store: Store,
+  entries: () => AsyncIterable<ArchiveItem>,
+  lines: ReadonlyMap<string, ImportLine>,
+  options: ImportOptions,
+): Promise<void> {
+  const { signal, done, failed } = options;
+  const left = new Map(lines);
+  let inARow = 0;
+  for await (const each of wantedOf(entries(), options)) {
+    const line = 'content' in each ? left.get(each.entry) : undefined;
+    if (line === undefined || !('content' in each) || line.fingerprint !== fingerprintOf(each.content)) continue;
+    left.delete(line.entry);
+    if (line.action === 'conflict') continue;
+    signal?.throwIfAborted();
+    try {
+      const applied = await applyOne(store, each, line, signal);
+      inARow = 0;
+      done?.(applied);
+    } catch (thrown) {
+      signal?.throwIfAborted();
+      const error = asCodedError(thrown);
+      inARow = isOfTheStore(error) ? inARow + 1 : 0;
+      if (inARow >= failuresInARow) throw error;
+      failed?.(line, error);
+    }
+  }
+  for (const line of left.values()) failed?.(line, entryDamaged(line.entry, 'it was changed while it was imported'));
+}
+
+/** The service could not be asked, or will not hear us: the next certificate will fare no better. */
+const isOfTheStore = ({ code }: CodedError) =>
+  code === 'store_unavailable' ||
+  code === 'store_unanswered' ||
+  code === 'store_unauthorized' ||
+  code === 'store_nonsense';
+
+/** Those that are wanted; the key of each is overwritten when the next is asked for. What has no name that is known is told. */
+async function* wantedOf(entries: AsyncIterable<ArchiveItem>, { wanted, signal }: ImportOptions) {
   for await (const each of entries) {
     signal?.throwIfAborted();
+    if (!('content' in each)) {
+      if ('file' in each || each.name === undefined || wanted(each.name)) yield each;
+      continue;
+    }
     try {
       if (wanted(each.name)) yield each;
     } finally {
@@ -90,22 +163,31 @@ async function* wantedOf(entries: AsyncIterable<ArchiveEntry>, { wanted, signal 
   }
 }
 
-/** What the store holds under these names, in full: fingerprints by id. */
+/** What the store holds under these names, in full: fingerprints by name, and names under which something cannot be read. */
 async function heldUnder(runtime: Runtime, store: Store, names: ReadonlySet<string>, signal: AbortSignal | undefined) {
   const held = new Map<string, { id: string; fingerprint: string }[]>();
+  const unreadable = new Map<string, CodedError>();
   // Whether what stands there under one of these names is the same cannot be said; under another it is nobody's concern here.
-  const unreadable = ({ name, error }: UnreadableElement) => {
-    if (name !== undefined && names.has(name)) throw error;
+  const note = ({ name, error }: UnreadableElement) => {
+    if (name !== undefined && names.has(name)) unreadable.set(name, error);
   };
-  for await (const { id, name } of listAll(store, { runtime, signal, unreadable })) {
+  for await (const { id, name } of listAll(store, { runtime, signal, unreadable: note })) {
     if (!names.has(name)) continue;
     const reading = await store.read(id, { ...(signal && { signal }) });
-    if (reading.state === 'absent') continue;
-    if (reading.state === 'unreadable') throw reading.error;
+    signal?.throwIfAborted();
+    if (reading.state === 'unreadable') unreadable.set(name, heldUnreadable(store, id, reading.error));
+    if (reading.state !== 'present') continue;
     held.set(name, [...(held.get(name) ?? []), { id, fingerprint: fingerprintOf(reading.value.content) }]);
     reading.value.content.privateKey?.pem.wipe();
   }
-  return held;
+  return { held, unreadable };
+}
+
+function heldUnreadable(store: Store, id: string, { code, message, fields, cause }: CodedError): CodedError {
+  return new CodedError(code, `${store.id} holds ${id} under its name, which cannot be read: ${message}`, {
+    cause,
+    fields,
+  });
 }
 
 /** Names need not be unique on either side: what is equal goes together first, and only one against one can be replaced. */

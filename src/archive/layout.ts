@@ -6,7 +6,14 @@ import { CodedError } from '../errors.ts';
 import { fileNames } from '../foreign-text.ts';
 import { limits } from '../limits.ts';
 import { Secret } from '../secret.ts';
-import { type ArchivedCertificate, type ArchiveEntry, damaged } from './archive.ts';
+import {
+  type ArchivedCertificate,
+  type ArchiveEntry,
+  type ArchiveItem,
+  damaged,
+  entryDamaged,
+  type PassedOverFile,
+} from './archive.ts';
 
 /** One file of an archive. `path` is `<folder>/<file>`, or `<file>` where the archive holds one certificate. */
 export interface ArchiveFile {
@@ -44,6 +51,7 @@ export const certificateManagerNames: Names = { leaf: 'content.pem', chain: 'int
 const certificateFiles: readonly string[] = ['fullchain.pem', 'cert.pem', 'content.pem', 'tls.crt'];
 const chainFiles: readonly string[] = ['chain.pem', 'intermediate.pem'];
 const keyFiles: readonly string[] = ['privkey.pem', 'priv_key.pem', 'tls.key'];
+const knownFiles: readonly string[] = [...certificateFiles, ...chainFiles, ...keyFiles, sideFile];
 /** What certbot leaves beside them, for people. */
 const ignored: readonly string[] = ['README'];
 
@@ -66,64 +74,147 @@ export function filesOf(certificate: ArchivedCertificate, folder: string, names:
   ];
 }
 
+/** A file of an archive, or why it cannot be had. */
+export type FoundFile = Pick<ArchiveFile, 'path' | 'bytes'> | { readonly path: string; readonly error: CodedError };
+
 /**
- * The certificates of an archive's files, which stand folder by folder. Throws `archive_damaged` for a path that leads out of the
- * archive, a file that belongs to no certificate, a folder in two pieces, a missing key, and too many or too large files.
+ * The certificates of an archive's files, which stand folder by folder. What is wrong with one certificate (a file that cannot be
+ * read, a missing key, a folder in two pieces) refuses that one; files that belong to none are passed over. Throws `archive_damaged`
+ * for too many certificates, and where there is nothing but files that belong to none.
  */
-export async function* certificatesIn(
-  archive: string,
-  files: AsyncIterable<Pick<ArchiveFile, 'path' | 'bytes'>>,
-): AsyncGenerator<ArchiveEntry> {
+export async function* certificatesIn(archive: string, files: AsyncIterable<FoundFile>): AsyncGenerator<ArchiveItem> {
   const seen = new Set<string>();
-  let folder: string | undefined;
-  let collected = new Map<string, Buffer>();
-  for await (const { path, bytes } of files) {
-    const [of, file] = placeOf(archive, path);
-    if (of !== folder) {
-      if (folder !== undefined) yield toEntry(archive, folder, collected);
-      if (seen.has(of)) throw damaged(archive, `${of} comes a second time`);
+  const passedOver: string[] = [];
+  let certificates = 0;
+  // What lies beside the folders may come between them.
+  const beside = openFolder('', false);
+  let open: OpenFolder | undefined;
+  const close = function* (folder: OpenFolder | undefined) {
+    for (const item of folder === undefined ? [] : itemsOf(archive, folder)) {
+      if ('file' in item) passedOver.push(item.file);
+      else certificates += 1;
+      yield item;
+    }
+  };
+  for await (const found of files) {
+    const place = placeOf(found.path);
+    if (place === undefined) {
+      certificates += 1;
+      const path = JSON.stringify(found.path);
+      yield { entry: found.path, error: entryDamaged(path, 'its path is not <certificate>/<file>') };
+      continue;
+    }
+    if (place.folder === '') {
+      if ('error' in found && !knownFiles.includes(place.file)) {
+        // It may be the folder of a certificate.
+        certificates += 1;
+        yield { entry: place.file, name: place.file, error: found.error };
+      } else add(beside, place.file, found);
+      continue;
+    }
+    if (place.folder !== open?.folder) {
+      yield* close(open);
       if (seen.size >= limits.archiveCertificates)
         throw damaged(archive, `it holds more than ${limits.archiveCertificates} certificates`);
-      seen.add(of);
-      folder = of;
-      collected = new Map();
+      open = openFolder(place.folder, seen.has(place.folder));
+      seen.add(place.folder);
     }
-    if (collected.has(file)) throw damaged(archive, `${path} is there twice`);
-    collected.set(file, bytes);
+    add(open, place.file, found);
   }
-  if (folder !== undefined) yield toEntry(archive, folder, collected);
+  yield* close(open);
+  yield* close(beside);
+  if (certificates > 0 || passedOver.length === 0) return;
+  const others = passedOver.slice(0, limits.passedOverNamed).join(', ');
+  throw damaged(archive, `it holds no certificate; it holds ${others}`);
 }
 
-/** Folder and file of a path; a path of one part stands in the folder `''`. Only plain names: no `..`, no root, no backslash. */
-function placeOf(archive: string, path: string): readonly [string, string] {
+/** The files of one certificate, as far as they have come. */
+interface OpenFolder {
+  readonly folder: string;
+  readonly files: Map<string, Buffer>;
+  readonly problems: CodedError[];
+  readonly others: OtherFile[];
+  /** Other files beyond those that are named. */
+  unnamed: number;
+}
+
+/** A file whose name says nothing of a certificate. */
+interface OtherFile extends PassedOverFile {
+  /** It holds PEM all the same. */
+  readonly isPem: boolean;
+}
+
+function openFolder(folder: string, again: boolean): OpenFolder {
+  const problems = again ? [entryDamaged(folder, 'it comes a second time')] : [];
+  return { folder, files: new Map(), problems, others: [], unnamed: 0 };
+}
+
+function add(open: OpenFolder, file: string, found: FoundFile): void {
+  const { folder, files, problems, others } = open;
+  const known = knownFiles.includes(file);
+  if ('error' in found && known) problems.push(found.error);
+  else if (known && files.has(file)) problems.push(entryDamaged(folder || file, `${file} is there twice`));
+  else if (known && 'bytes' in found) files.set(file, found.bytes);
+  else if (ignored.includes(file)) return;
+  else if (others.length >= limits.passedOverNamed) open.unnamed += 1;
+  else if ('error' in found) others.push({ file: found.path, why: found.error.message, isPem: false });
+  else others.push({ file: found.path, why: 'no certificate has a file of this name', isPem: isPem(found.bytes) });
+}
+
+const isPem = (bytes: Buffer): boolean => bytes.includes('-----BEGIN ');
+
+/** What one folder comes to: a certificate, or why it is none; and what was passed over beside it. */
+function* itemsOf(archive: string, { folder, files, problems, others, unnamed }: OpenFolder): Generator<ArchiveItem> {
+  const entry = folder === '' ? archive : folder;
+  const parts = [...files.keys()].filter((name) => name !== sideFile);
+  // Beside the folders of certificates lies what is somebody else's; in the folder of one, PEM is of that one.
+  const isCertificate = parts.length > 0 || (folder !== '' && others.some(({ isPem }) => isPem));
+  try {
+    for (const error of problems.slice(0, limits.passedOverNamed)) yield { entry, error };
+    if (problems.length === 0 && isCertificate) yield toItem(entry, files, others);
+    for (const { file, why } of others) yield { file, why };
+    if (unnamed > 0) yield { file: entry, why: `${unnamed} more files of other names` };
+  } finally {
+    for (const bytes of files.values()) bytes.fill(0);
+  }
+}
+
+function toItem(entry: string, files: ReadonlyMap<string, Buffer>, others: readonly OtherFile[]): ArchiveItem {
+  try {
+    return toEntry(entry, files, others);
+  } catch (thrown) {
+    const error = thrown instanceof CodedError ? thrown : entryDamaged(entry, 'it cannot be understood', thrown);
+    // Without a file that says otherwise, the name of its folder is its name.
+    return { entry, error, ...(!files.has(sideFile) && { name: entry }) };
+  }
+}
+
+/** Folder and file of a path; a path of one part stands in the folder `''`. `undefined` unless it is made of plain names. */
+function placeOf(path: string): { readonly folder: string; readonly file: string } | undefined {
   const parts = path.replace(/^\.\//, '').split('/');
   const plain = parts.every((part) => part !== '' && part !== '.' && part !== '..' && !/[\\:\p{Cc}]/u.test(part));
-  if (!plain || parts.length > 2)
-    throw damaged(archive, `the path ${JSON.stringify(path)} is not <certificate>/<file>`);
-  const file = parts.at(-1) ?? '';
-  if (![...certificateFiles, ...chainFiles, ...keyFiles, ...ignored, sideFile].includes(file))
-    throw damaged(archive, `${JSON.stringify(path)} is no file of a certificate`);
-  return [parts.length === 2 ? (parts[0] ?? '') : '', file];
+  if (!plain || parts.length > 2) return undefined;
+  return { folder: parts.length === 2 ? (parts[0] ?? '') : '', file: parts.at(-1) ?? '' };
 }
 
-function toEntry(archive: string, folder: string, files: ReadonlyMap<string, Buffer>): ArchiveEntry {
-  const entry = folder === '' ? archive : folder;
+function toEntry(entry: string, files: ReadonlyMap<string, Buffer>, others: readonly OtherFile[]): ArchiveEntry {
   const text = (names: readonly string[]) =>
     names.flatMap((name) => files.get(name)?.toString('utf8') ?? []).join('\n');
-  const side = sideOf(archive, entry, files.get(sideFile));
+  const { name = '', description, tags, from, keyless } = sideOf(entry, files.get(sideFile));
   const key = keyFiles.flatMap((name) => files.get(name) ?? [])[0];
   const privateKey = key && new Secret(key);
-  key?.fill(0);
-  const intermediate = text([...chainFiles, 'cert.pem']);
-  const [first] = certificateFiles.filter((name) => files.has(name));
-  if (first === undefined) throw damaged(archive, `${entry} holds no certificate`);
-  const pem: CertificatePem = {
-    certificate: text([first]),
-    ...(intermediate === '' ? {} : { intermediate }),
-    ...(privateKey ? { privateKey } : {}),
-  };
   try {
-    const { name = '', description, tags, from, keyless } = side;
+    const [first] = certificateFiles.filter((name) => files.has(name));
+    if (first === undefined) {
+      const there = [...files.keys(), ...others.map(({ file }) => file)].join(', ');
+      throw entryDamaged(entry, `it holds no certificate under a name that is known here; it holds ${there}`);
+    }
+    const intermediate = text([...chainFiles, 'cert.pem']);
+    const pem: CertificatePem = {
+      certificate: text([first]),
+      ...(intermediate === '' ? {} : { intermediate }),
+      ...(privateKey ? { privateKey } : {}),
+    };
     const content = readEntry(entry, pem, keyless);
     return { entry, name: name || entry, description, tags, content, ...(from && { from }) };
   } finally {
@@ -148,7 +239,6 @@ export function readEntry(entry: string, pem: CertificatePem, keyless = false) {
 }
 
 function sideOf(
-  archive: string,
   entry: string,
   bytes: Buffer | undefined,
 ): Partial<z.infer<typeof sideSchema>> & { description: string; tags: string[] } {
@@ -157,10 +247,9 @@ function sideOf(
   try {
     raw = JSON.parse(bytes.toString('utf8'));
   } catch (cause) {
-    throw damaged(archive, `the ${sideFile} of ${entry} is not JSON`, cause);
+    throw entryDamaged(entry, `its ${sideFile} is not JSON`, cause);
   }
   const parsed = z.safeParse(sideSchema, raw);
-  if (!parsed.success)
-    throw damaged(archive, `the ${sideFile} of ${entry} is not of format 1, which this program reads`);
-  return parsed.data;
+  if (parsed.success) return parsed.data;
+  throw entryDamaged(entry, `its ${sideFile} is not of format 1, which this program reads`);
 }

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
-import { type ArchiveEntry, type ArchiveWriter, damaged, fileProblem } from './archive.ts';
-import { type ArchiveFile, certbotNames, certificatesIn, filesOf, folderNames } from './layout.ts';
+import { fileError, readRegularFile } from '../regular-file.ts';
+import { type ArchiveItem, type ArchiveWriter, fileProblem } from './archive.ts';
+import { type ArchiveFile, certbotNames, certificatesIn, type FoundFile, filesOf, folderNames } from './layout.ts';
 
 /** A folder of files with nothing but its owner's rights, which appears under its path only when it is complete. */
 export async function folderWriter(path: string, filesFor: Parameters<typeof writerInto>[1]): Promise<ArchiveWriter> {
@@ -70,24 +71,35 @@ async function write(path: string, bytes: Uint8Array, mode: number): Promise<voi
   }
 }
 
-/** The certificates of a folder of PEM files: of one certificate, or of one in each folder of it. Throws `archive_damaged` and `archive_unusable`. */
-export async function* readPemFolder(path: string): AsyncGenerator<ArchiveEntry> {
-  yield* certificatesIn(path, filesIn(path));
+/**
+ * The certificates of a folder of PEM files: of one certificate, or of one in each folder of it; of what is in it, only what is
+ * `wanted`. Throws `archive_damaged`, what `regular-file.ts` throws of the folder itself, and `interrupted`.
+ */
+export async function* readPemFolder(
+  path: string,
+  signal?: AbortSignal,
+  wanted: (name: string) => boolean = () => true,
+): AsyncGenerator<ArchiveItem> {
+  yield* certificatesIn(path, filesIn(path, wanted, signal));
 }
 
-async function* filesIn(root: string): AsyncGenerator<Pick<ArchiveFile, 'path' | 'bytes'>> {
-  for (const name of await namesIn(root)) {
+/** Links are followed: certbot's folder has nothing else, and it is the caller's own. */
+async function* filesIn(
+  root: string,
+  wanted: (name: string) => boolean,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<FoundFile> {
+  for (const name of (await namesIn(root)).filter(wanted)) {
     const path = join(root, name);
-    const found = await stat(path).catch((thrown) => Promise.reject(fileProblem('reading', path, thrown)));
-    // Links are followed: certbot's folder has nothing else, and it is the caller's own.
-    if (found.isFile()) yield { path: name, bytes: await read(root, path, found.size) };
-    else {
-      for (const file of await namesIn(path)) {
-        const inner = join(path, file);
-        const { size } = await stat(inner).catch((thrown) => Promise.reject(fileProblem('reading', inner, thrown)));
-        yield { path: `${name}/${file}`, bytes: await read(root, inner, size) };
-      }
+    let inner: readonly string[] | undefined;
+    try {
+      inner = (await stat(path)).isDirectory() ? await namesIn(path) : undefined;
+    } catch (thrown) {
+      yield { path: name, error: fileError(path, thrown) };
+      continue;
     }
+    if (inner === undefined) yield await fileAt(root, name, signal);
+    for (const file of inner ?? []) yield await fileAt(root, `${name}/${file}`, signal);
   }
 }
 
@@ -95,15 +107,16 @@ async function namesIn(path: string): Promise<readonly string[]> {
   try {
     return (await readdir(path)).sort();
   } catch (thrown) {
-    throw fileProblem('reading', path, thrown);
+    throw fileError(path, thrown);
   }
 }
 
-async function read(archive: string, path: string, size: number): Promise<Buffer> {
-  if (size > limits.archiveFileBytes) throw damaged(archive, `${path} has ${size} bytes, which no PEM file has`);
+async function fileAt(root: string, path: string, signal: AbortSignal | undefined): Promise<FoundFile> {
   try {
-    return await readFile(path);
+    const bounds = { maxBytes: limits.archiveFileBytes, ...(signal && { signal }) };
+    return { path, bytes: await readRegularFile(join(root, path), bounds) };
   } catch (thrown) {
-    throw fileProblem('reading', path, thrown);
+    signal?.throwIfAborted();
+    return { path, error: fileError(join(root, path), thrown) };
   }
 }

@@ -1,7 +1,9 @@
-import { open, readdir, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { CodedError } from '../errors.ts';
+import { fileError, openRegularFile } from '../regular-file.ts';
 import { ageMagic, readAge } from './age.ts';
-import { type ArchiveEntry, type ArchiveKind, type ArchiveUnlock, fileProblem } from './archive.ts';
+import { type ArchiveItem, type ArchiveKind, type ArchiveUnlock, fileProblem } from './archive.ts';
 import { readPemFolder } from './pem-folder.ts';
 import { isPkcs12Name, readPkcs12 } from './pkcs12.ts';
 import { readZip, zipMagic } from './zip.ts';
@@ -10,33 +12,76 @@ import { readZip, zipMagic } from './zip.ts';
 export interface OpenArchive {
   readonly kind: ArchiveKind;
   /** From its beginning, each time. */
-  entries(): AsyncGenerator<ArchiveEntry>;
+  entries(): AsyncGenerator<ArchiveItem>;
 }
 
-/** Looks which kind of archive stands at a path. Throws `archive_unknown` and `archive_unusable`. */
-export async function openArchive(path: string, unlock: ArchiveUnlock): Promise<OpenArchive> {
-  try {
-    if ((await stat(path)).isDirectory()) {
-      const pkcs12 = (await readdir(path)).some(isPkcs12Name);
-      return pkcs12
-        ? { kind: 'pkcs12', entries: () => readPkcs12(path, unlock) }
-        : { kind: 'pem', entries: () => readPemFolder(path) };
-    }
-    const beginning = await firstBytes(path);
-    if (beginning.startsWith(ageMagic)) return { kind: 'age', entries: () => readAge(path, unlock) };
-    if (beginning.startsWith(zipMagic)) return { kind: 'zip', entries: () => readZip(path) };
-    if (isPkcs12Name(path)) return { kind: 'pkcs12', entries: () => readPkcs12(path, unlock) };
-  } catch (thrown) {
-    throw fileProblem('reading', path, thrown);
+/** Looks which kind of archive stands at a path. Throws `archive_unknown`, `archive_unusable` where there is none, what `regular-file.ts` throws, and `interrupted`. */
+export async function openArchive(path: string, unlock: ArchiveUnlock, signal?: AbortSignal): Promise<OpenArchive> {
+  const pkcs12 = await pkcs12Files(path).catch((thrown: unknown) => {
+    throw thrown instanceof CodedError && thrown.code === 'file_missing'
+      ? fileProblem('reading', path, thrown.cause)
+      : thrown;
+  });
+  if (pkcs12 !== undefined) {
+    return pkcs12.length === 0
+      ? { kind: 'pem', entries: () => readPemFolder(path, signal) }
+      : { kind: 'pkcs12', entries: () => readPkcs12Folder(path, { files: pkcs12, unlock, signal }) };
   }
+  const beginning = await firstBytes(path);
+  if (beginning.startsWith(ageMagic)) return { kind: 'age', entries: () => readAge(path, unlock, signal) };
+  if (beginning.startsWith(zipMagic)) return { kind: 'zip', entries: () => readZip(path, signal) };
+  if (isPkcs12Name(path)) return { kind: 'pkcs12', entries: () => readPkcs12(path, unlock) };
   throw new CodedError('archive_unknown', `${path} is no archive that is known here`, { fields: { archive: path } });
 }
 
+/** The names of the PKCS#12 files in a folder; `undefined` for what is no folder. */
+async function pkcs12Files(path: string): Promise<readonly string[] | undefined> {
+  try {
+    if (!(await stat(path)).isDirectory()) return undefined;
+    return (await readdir(path)).filter(isPkcs12Name).sort();
+  } catch (thrown) {
+    throw fileError(path, thrown);
+  }
+}
+
+/**
+ * The certificates of a folder of PKCS#12 files, each file for itself, and of the PEM files beside them. Where the passphrase opens
+ * none of them, it is the wrong one.
+ */
+async function* readPkcs12Folder(
+  folder: string,
+  given: {
+    readonly files: readonly string[];
+    readonly unlock: ArchiveUnlock;
+    readonly signal: AbortSignal | undefined;
+  },
+): AsyncGenerator<ArchiveItem> {
+  const { files, unlock, signal } = given;
+  let opened = 0;
+  const locked: CodedError[] = [];
+  for (const file of files) {
+    try {
+      for await (const item of readPkcs12(join(folder, file), unlock)) yield item;
+      opened += 1;
+    } catch (thrown) {
+      signal?.throwIfAborted();
+      if (!(thrown instanceof CodedError)) throw thrown;
+      if (thrown.code === 'archive_passphrase_wrong') locked.push(thrown);
+      else opened += 1;
+      yield { entry: file, error: thrown };
+    }
+  }
+  if (opened === 0 && locked[0] !== undefined) throw locked[0];
+  yield* readPemFolder(folder, signal, (name) => !isPkcs12Name(name));
+}
+
 async function firstBytes(path: string): Promise<string> {
-  const file = await open(path, 'r');
+  const file = await openRegularFile(path);
   try {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(ageMagic.length), 0, ageMagic.length, 0);
     return buffer.toString('latin1', 0, bytesRead);
+  } catch (thrown) {
+    throw fileError(path, thrown);
   } finally {
     await file.close();
   }

@@ -1,10 +1,15 @@
 import { randomUUID } from 'node:crypto';
-import { link, open, readFile, rm, stat } from 'node:fs/promises';
-import { Unzip, UnzipInflate, Zip, ZipDeflate } from 'fflate';
+import { constants } from 'node:fs';
+import { link, open, rm, stat } from 'node:fs/promises';
+import { buffer } from 'node:stream/consumers';
+import { crc32 } from 'node:zlib';
+import { Zip, ZipDeflate } from 'fflate';
+import { type Entry, fromBufferPromise, getFileNameLowLevel, type ZipFile } from 'yauzl';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
-import { type ArchiveEntry, type ArchiveWriter, damaged, fileProblem } from './archive.ts';
-import { type ArchiveFile, certificateManagerNames, certificatesIn, filesOf, folderNames } from './layout.ts';
+import { readRegularFile } from '../regular-file.ts';
+import { type ArchiveItem, type ArchiveWriter, damaged, entryDamaged, fileProblem } from './archive.ts';
+import { certificateManagerNames, certificatesIn, type FoundFile, filesOf, folderNames } from './layout.ts';
 
 /** The first bytes of a zip: a file's header, or the end of an empty one. */
 export const zipMagic = 'PK';
@@ -79,61 +84,75 @@ export async function zipWriter(path: string): Promise<ArchiveWriter> {
   };
 }
 
-/** The certificates of a zip. Throws `archive_damaged` and `archive_unusable`. */
-export async function* readZip(path: string): AsyncGenerator<ArchiveEntry> {
-  const { size } = await stat(path);
-  const most = limits.zipCertificates * 64 * 1024;
-  if (size > most) throw damaged(path, `it has ${size} bytes, and no zip of certificates has more than ${most}`);
-  const bytes = await readFile(path).catch((thrown) => Promise.reject(fileProblem('reading', path, thrown)));
-  const expected = filesSaid(path, bytes);
-  yield* certificatesIn(path, filesIn(path, bytes, expected));
+/**
+ * The certificates of a zip. Its directory, at its end, says what is in it, so that one that was cut is `archive_damaged`; a file that
+ * does not unpack to what the directory says refuses its certificate alone. Throws what `regular-file.ts` throws, and `interrupted`.
+ */
+export async function* readZip(path: string, signal?: AbortSignal): AsyncGenerator<ArchiveItem> {
+  const maxBytes = limits.zipCertificates * 64 * 1024;
+  const bytes = await readRegularFile(path, { maxBytes, ...(signal && { signal }) });
+  try {
+    yield* certificatesIn(path, filesIn(path, bytes));
+  } finally {
+    bytes.fill(0);
+  }
 }
 
-async function* filesIn(
-  archive: string,
-  bytes: Uint8Array,
-  expected: number,
-): AsyncGenerator<Pick<ArchiveFile, 'path' | 'bytes'>> {
-  const whole: Pick<ArchiveFile, 'path' | 'bytes'>[] = [];
-  let found = 0;
-  const unzip = new Unzip((file) => {
-    found += 1;
-    if (file.name.endsWith('/')) return;
-    const parts: Buffer[] = [];
-    let length = 0;
-    file.ondata = (error, part, last) => {
-      if (error) throw error;
-      length += part.length;
-      if (length > limits.archiveFileBytes)
-        throw damaged(
-          archive,
-          `${JSON.stringify(file.name)} unpacks to more than ${limits.archiveFileBytes} bytes, which no PEM file has`,
-        );
-      parts.push(Buffer.from(part));
-      if (last) whole.push({ path: file.name, bytes: Buffer.concat(parts) });
-    };
-    file.start();
-  });
-  unzip.register(UnzipInflate);
-  const piece = 64 * 1024;
+async function* filesIn(archive: string, bytes: Buffer): AsyncGenerator<FoundFile> {
+  let listed: ListedZip;
   try {
-    for (let at = 0; at < bytes.length; at += piece) {
-      unzip.push(bytes.subarray(at, at + piece), at + piece >= bytes.length);
-      yield* whole.splice(0);
-    }
+    listed = await listZip(archive, bytes);
   } catch (thrown) {
     if (thrown instanceof CodedError) throw thrown;
-    throw damaged(archive, 'it is cut short, encrypted, or was changed', thrown);
+    throw damaged(archive, 'it is cut short, or was changed', thrown);
   }
-  if (found !== expected) throw damaged(archive, `its directory names ${expected} files, and it holds ${found}`);
+  for (const entry of listed.entries) {
+    const path = nameOf(entry);
+    if (path.endsWith('/')) continue;
+    try {
+      yield { path, bytes: await unpack(listed.zip, entry) };
+    } catch (thrown) {
+      const what = thrown instanceof Error ? thrown.message : 'it cannot be unpacked';
+      yield { path, error: thrown instanceof CodedError ? thrown : entryDamaged(JSON.stringify(path), what, thrown) };
+    }
+  }
 }
 
-/** How many files the directory at the end says (APPNOTE 4.3.16); a zip that was cut has no such end. */
-function filesSaid(path: string, bytes: Buffer): number {
-  const at = bytes.lastIndexOf(Buffer.from('PK\u0005\u0006', 'latin1'));
-  if (at < 0 || at + 22 > bytes.length) throw damaged(path, 'its end is missing');
-  const files = bytes.readUInt16LE(at + 10);
-  if (files > 6 * limits.zipCertificates)
-    throw damaged(path, `it holds more than ${limits.zipCertificates} certificates`);
-  return files;
+interface ListedZip {
+  readonly zip: ZipFile;
+  /** Folder by folder. */
+  readonly entries: readonly Entry[];
+}
+
+/** Names stay bytes: the library would refuse the whole archive for one name that it does not like. */
+const readingOptions = { lazyEntries: true, decodeStrings: false, autoClose: false } as const;
+
+async function listZip(archive: string, bytes: Buffer): Promise<ListedZip> {
+  const zip = await fromBufferPromise(bytes, readingOptions);
+  const most = 6 * limits.zipCertificates;
+  if (zip.entryCount > most) throw damaged(archive, `it holds more than ${most} files`);
+  const entries: Entry[] = [];
+  for await (const entry of zip.eachEntry()) entries.push(entry);
+  const folders = new Map<string, number>();
+  const folderOf = (entry: Entry) => nameOf(entry).split('/').slice(0, -1).join('/');
+  for (const entry of entries) if (!folders.has(folderOf(entry))) folders.set(folderOf(entry), folders.size);
+  const place = (entry: Entry) => folders.get(folderOf(entry)) ?? 0;
+  return { zip, entries: entries.sort((one, other) => place(one) - place(other)) };
+}
+
+function nameOf({ generalPurposeBitFlag, fileNameRaw, extraFields }: Entry): string {
+  return getFileNameLowLevel(generalPurposeBitFlag, fileNameRaw, extraFields, false);
+}
+
+/** The bytes of one file, which are those that the directory tells of: of its length and its checksum. */
+async function unpack(zip: ZipFile, entry: Entry): Promise<Buffer> {
+  const fileType = (entry.externalFileAttributes >>> 16) & constants.S_IFMT;
+  // Zips that were not made on Unix say nothing of it.
+  if (fileType !== 0 && fileType !== constants.S_IFREG) throw new RangeError('it is a link or a device, not a file');
+  const { uncompressedSize, crc32: checksum } = entry;
+  if (uncompressedSize > limits.archiveFileBytes)
+    throw new RangeError(`it unpacks to ${uncompressedSize} bytes, which no PEM file has`);
+  const bytes = await buffer(await zip.openReadStreamPromise(entry));
+  if (crc32(bytes) !== checksum) throw new RangeError('its checksum does not hold: it was changed');
+  return bytes;
 }

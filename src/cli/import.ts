@@ -1,12 +1,12 @@
 import { Command } from 'commander';
-import { importFrom } from '../compose.ts';
-import { asCodedError, CodedError } from '../errors.ts';
+import { type ImportLine, importFrom, type RefusedEntry } from '../compose.ts';
+import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
 import { passphraseVariable, readAgeLines, readPassphrase } from './archive-secrets.ts';
 import { interrupted } from './interrupt.ts';
 import { configOption } from './options.ts';
-import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
 import { namesFit, storeNamed } from './program.ts';
 import { clean, count } from './text.ts';
 
@@ -33,7 +33,10 @@ export function importCommand(host: Host): Command {
     .argument('<archive>', 'an age file, a .p12 file or a folder of them, a folder of PEM files, a zip of them')
     .argument('[names...]', 'only certificates with these names; * stands for anything')
     .requiredOption('--into <store>', 'the store, by its name in the configuration')
-    .option('--passphrase-file <file>', `the passphrase, in its first line (else ${passphraseVariable})`)
+    .option(
+      '--passphrase-file <file>',
+      `the passphrase, in its first line; - is standard input (else ${passphraseVariable})`,
+    )
     .option('--identity <file>', 'age: the identities (AGE-SECRET-KEY-1...) in this file')
     .option('--replace', 'replace what the store holds under the same name')
     .option('--dry-run', 'only say what would be done')
@@ -43,8 +46,10 @@ export function importCommand(host: Host): Command {
         '\n  certstandby import shop.age --into paris --passphrase-file /root/passphrase --dry-run' +
         '\n  certstandby import /etc/letsencrypt/live --into paris' +
         "\n  certstandby import shop.age 'shop*' --into paris --identity key.txt --replace" +
-        '\n\nThe whole archive is read and checked first: nothing is imported from one that was cut, changed, or lacks a private key.' +
-        '\nWhat the store holds already is left as it is, so the same command goes on after an interruption.',
+        '\n\nThe whole archive is read and checked first: nothing is imported from one that was cut, or whose seal does not hold. A' +
+        '\ncertificate that cannot be taken (no private key, a damaged file, another one of its name in the store) is named, and the' +
+        '\nothers are imported. What the store holds already is left as it is, so the same command goes on after an interruption.' +
+        '\nExits 0 if all were taken, 6 if some were not, 4 if the store did not answer.',
     )
     .action((archive: string, names: readonly string[], options: ImportCommandOptions) =>
       importArchive(archive, names, options, host),
@@ -64,10 +69,11 @@ async function importArchive(
   const identities = options.identity === undefined ? [] : await readAgeLines(options.identity, 'identities', signal);
   const unlock = { ...(passphrase && { passphrase }), identities: identities.map((each) => new Secret(each)) };
   const store = await storeNamed(into, options.config, host, runtime);
-  let done = 0;
+  const done: ImportLine[] = [];
+  const failed: RefusedEntry[] = [];
   const bar = output.progress('importing');
   try {
-    const { kind, lines, apply } = await importFrom(
+    const plan = await importFrom(
       runtime,
       store,
       { path, unlock },
@@ -76,34 +82,27 @@ async function importArchive(
         replace,
         signal,
         done(line) {
-          done += 1;
+          done.push(line);
           bar.advance();
           output.item({ ...line, done: true });
         },
+        failed(line, error) {
+          bar.advance();
+          failed.push({ ...line, error });
+        },
       },
     );
-    bar.expect(lines.length);
-    if (dryRun) for (const line of lines) output.item({ ...line, done: false });
-    else await apply();
+    bar.expect(plan.lines.filter(({ action }) => action !== 'conflict').length);
+    if (dryRun) for (const line of plan.lines) output.item({ ...line, done: false });
+    else await plan.apply();
     bar.end();
-    const sum = (Object.keys(words) as (keyof typeof words)[])
-      .map((action) => [lines.filter((line) => line.action === action).length, words[action][dryRun ? 1 : 0]] as const)
-      .filter(([number]) => number > 0)
-      .map(([number, word]) => `${number} ${word}`);
-    if (dryRun)
-      output.table(
-        ['CERTIFICATE', 'ACTION', 'FINGERPRINT'].map((title) => ({ title })),
-        lines.map(({ name, action, fingerprint }) => [name, words[action][1], fingerprint.slice(0, 16)]),
-      );
-    const total = count(lines.length, 'certificate');
-    output.line(`${total} in ${path} (${kind}), into ${into}: ${sum.join(', ') || 'no name fits'}`);
-    output.item({ archive: path, kind, into, certificates: lines.length, dryRun });
+    host.exitCode = report(plan, { path, into, dryRun, failed, done: dryRun ? plan.lines : done }, output);
   } catch (thrown) {
     const error = asCodedError(signal.aborted ? signal.reason : thrown);
-    if (done === 0) throw error;
+    if (done.length === 0) throw error;
     throw new CodedError(
       error.code,
-      `${clean(error.message)}; ${count(done, 'certificate')} had been looked after before`,
+      `${clean(error.message)}; ${count(done.length, 'certificate')} had been looked after before`,
       {
         cause: error,
         fields: error.fields,
@@ -114,4 +113,62 @@ async function importArchive(
     passphrase?.wipe();
     for (const identity of unlock.identities) identity.wipe();
   }
+}
+
+interface Outcome {
+  readonly path: string;
+  readonly into: string;
+  readonly dryRun: boolean;
+  readonly failed: readonly RefusedEntry[];
+  /** What was done, or with `dryRun` would be. */
+  readonly done: readonly ImportLine[];
+}
+
+/** Prints what came of it: each certificate that was not taken, then the sum. Answers the exit code. */
+function report(plan: Awaited<ReturnType<typeof importFrom>>, outcome: Outcome, output: Output): number {
+  const { kind, lines, passedOver } = plan;
+  const { path, into, dryRun, failed, done } = outcome;
+  const conflicts = lines.filter(({ action }) => action === 'conflict').map((line) => conflictOf(line, into));
+  const refused = [...plan.refused, ...conflicts, ...failed];
+  for (const { entry, name, error } of refused) {
+    const { code, message, entry: its } = error;
+    output.finding(`  ${output.paint.bad(clean(message))} [${code}]\n    ${its.remedy}`);
+    output.item({ entry, name, error: { code, message } });
+  }
+  for (const { file, why } of passedOver) {
+    output.line(`  ${output.paint.faint(`${clean(file)} was passed over: ${clean(why)}`)}`);
+    output.item({ passedOver: file, why });
+  }
+  if (dryRun)
+    output.table(
+      ['CERTIFICATE', 'ACTION', 'FINGERPRINT'].map((title) => ({ title })),
+      lines.map(({ name, action, fingerprint }) => [name, words[action][1], fingerprint.slice(0, 16)]),
+    );
+  const numbers = (Object.keys(words) as (keyof typeof words)[]).map((action) => {
+    const those = action === 'conflict' ? conflicts : done.filter((line) => line.action === action);
+    return [those.length, words[action][dryRun ? 1 : 0]] as const;
+  });
+  const sum = [...numbers, [plan.refused.length + failed.length, 'refused'] as const]
+    .filter(([number]) => number > 0)
+    .map(([number, word]) => `${number} ${word}`);
+  const certificates = lines.length + plan.refused.length;
+  const say = refused.length > 0 ? output.finding : output.line;
+  say(`${count(certificates, 'certificate')} in ${path} (${kind}), into ${into}: ${sum.join(', ') || 'no name fits'}`);
+  const exit = exitOf(refused);
+  output.item({ archive: path, kind, into, certificates, refused: refused.length, dryRun, exit });
+  return exit;
+}
+
+function conflictOf({ entry, name, id }: ImportLine, into: string): RefusedEntry {
+  const message = `${into} holds another certificate under the name ${name} (${id}), which stays`;
+  return { entry, name, error: new CodedError('archive_conflict', message, { fields: { entry } }) };
+}
+
+/** A service that did not answer is told as that, unless a certificate was refused too. */
+function exitOf(refused: readonly RefusedEntry[]): number {
+  if (refused.length === 0) return 0;
+  const service = errorRegistry.store_unavailable.exit;
+  return refused.every(({ error }) => error.entry.exit === service)
+    ? service
+    : errorRegistry.archive_entry_damaged.exit;
 }

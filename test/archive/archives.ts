@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { generateX25519Identity, identityToRecipient } from 'age-encryption';
 import { onTestFinished } from 'vitest';
-import type { ArchiveEntry, ArchiveUnlock } from '../../src/archive/archive.ts';
+import type { ArchiveEntry, ArchiveItem, ArchiveUnlock } from '../../src/archive/archive.ts';
 import { openArchive } from '../../src/archive/read-archive.ts';
 import type { WantedArchive } from '../../src/archive/write-archive.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
@@ -52,11 +52,18 @@ export function wanted(kind: WantedArchive['kind'], path: string): WantedArchive
     : { kind, path, unencryptedKeys: true };
 }
 
-/** All certificates of an archive. */
-export async function entriesOf(path: string, unlock: ArchiveUnlock = unlocked): Promise<readonly ArchiveEntry[]> {
-  const entries: ArchiveEntry[] = [];
-  for await (const entry of (await openArchive(path, unlock)).entries()) entries.push(entry);
-  return entries;
+/** All that is in an archive. */
+export async function itemsOf(path: string, unlock: ArchiveUnlock = unlocked): Promise<readonly ArchiveItem[]> {
+  const items: ArchiveItem[] = [];
+  for await (const item of (await openArchive(path, unlock)).entries()) items.push(item);
+  return items;
+}
+
+/** All certificates of an archive in which nothing is refused: what is, is thrown. */
+export async function entriesOf(path: string, unlock?: ArchiveUnlock): Promise<readonly ArchiveEntry[]> {
+  const items = await itemsOf(path, unlock);
+  for (const item of items) if ('error' in item) throw item.error;
+  return items.filter((item) => 'content' in item);
 }
 
 /** What a store holds, in words that can be compared: name, description, tags and fingerprint of each, in order. */

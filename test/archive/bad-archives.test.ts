@@ -12,7 +12,7 @@ import { createArchive } from '../../src/archive/write-archive.ts';
 import { limits } from '../../src/limits.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
-import { entriesOf, estate, passphrase, testFolder, wanted } from './archives.ts';
+import { entriesOf, estate, itemsOf, passphrase, testFolder, wanted } from './archives.ts';
 
 async function archived(kind: ArchiveKind, kinds: Parameters<typeof estate>[0] = ['p-256', 'p-384']): Promise<string> {
   const path = join(testFolder(), kind === 'zip' ? 'a.zip' : 'archive');
@@ -58,6 +58,8 @@ describe('an archive', () => {
       await expect(entriesOf(path), `cut at ${share}`).rejects.toMatchObject({
         code: expect.stringMatching(/^archive_(damaged|unknown)$/),
       });
+      // A folder of files that each have a seal of their own is judged file by file.
+      if (kind !== 'pkcs12') await expect(itemsOf(path), `cut at ${share}`).rejects.toThrow();
     }
   });
 
@@ -91,33 +93,65 @@ describe('an archive', () => {
     await expect(entriesOf(folder)).rejects.toMatchObject({ code: 'archive_damaged' });
   });
 
-  it('with ten certificates and nine keys is refused, and says which', async () => {
-    const path = join(testFolder(), 'ten');
-    const one = join(await archived('pem', ['p-384']), 'p-384');
-    mkdirSync(path);
-    for (let number = 0; number < 10; number += 1) cpSync(one, join(path, `shop-${number}`), { recursive: true });
+  it('with ten certificates and nine keys gives nine, and says which one it does not', async () => {
+    const path = await manyOf(10);
     rmSync(join(path, 'shop-7', 'privkey.pem'));
-    await expect(entriesOf(path)).rejects.toMatchObject({
-      code: 'certificate_key_missing',
-      message: 'shop-7 in the archive: the certificate has no private key',
-    });
+    const items = await itemsOf(path);
+    expect(items.filter((item) => 'content' in item).map(({ entry }) => entry)).toEqual(
+      [0, 1, 2, 3, 4, 5, 6, 8, 9].map((number) => `shop-${number}`),
+    );
+    expect(refusedIn(items)).toEqual([
+      ['shop-7', 'certificate_key_missing', 'shop-7 in the archive: the certificate has no private key'],
+    ]);
   });
 
-  it('with a foreign file, a second layer of folders, or a folder without a certificate is refused', async () => {
+  it('gives the certificate beside a file of another name, and names that file', async () => {
     const path = await archived('pem', ['p-384']);
-    const refused = (message: RegExp) =>
-      expect(entriesOf(path)).rejects.toMatchObject({
-        code: 'archive_damaged',
-        message: expect.stringMatching(message),
-      });
     writeFileSync(join(path, 'p-384', 'id_rsa'), '');
-    await refused(/"p-384\/id_rsa" is no file of a certificate$/);
-    rmSync(join(path, 'p-384', 'id_rsa'));
-    renameSync(join(path, 'p-384', 'cert.pem'), join(path, 'p-384', 'README'));
-    renameSync(join(path, 'p-384', 'fullchain.pem'), join(path, 'p-384', 'chain.pem'));
-    await refused(/p-384 holds no certificate$/);
+    writeFileSync(join(path, 'notes.txt'), 'not ours');
+    const items = await itemsOf(path);
+    expect(items.filter((item) => 'content' in item)).toHaveLength(1);
+    expect(items.filter((item) => 'file' in item)).toEqual([
+      { file: 'p-384/id_rsa', why: 'no certificate has a file of this name' },
+      { file: 'notes.txt', why: 'no certificate has a file of this name' },
+    ]);
+    expect(refusedIn(items)).toEqual([]);
+  });
+
+  it('names the folder that holds certificates under no name that is known, and takes the others', async () => {
+    const path = await manyOf(2);
+    renameSync(join(path, 'shop-1', 'cert.pem'), join(path, 'shop-1', 'a.txt'));
+    renameSync(join(path, 'shop-1', 'fullchain.pem'), join(path, 'shop-1', 'b.txt'));
+    rmSync(join(path, 'shop-1', 'privkey.pem'));
+    const items = await itemsOf(path);
+    expect(items.filter((item) => 'content' in item)).toHaveLength(1);
+    expect(refusedIn(items)).toEqual([
+      ['shop-1', 'archive_entry_damaged', expect.stringMatching(/it holds .*shop-1\/a\.txt, shop-1\/b\.txt$/)],
+    ]);
   });
 });
+
+/** What is refused: of which entry, by code and message. */
+const refusedIn = (items: Awaited<ReturnType<typeof itemsOf>>) =>
+  items.flatMap((item) => ('error' in item ? [[item.entry, item.error.code, item.error.message]] : []));
+
+/** A folder of so many certificates, `shop-0` and so on. */
+async function manyOf(number: number): Promise<string> {
+  const path = join(testFolder(), 'many');
+  const one = join(await archived('pem', ['p-384']), 'p-384');
+  mkdirSync(path);
+  for (let at = 0; at < number; at += 1) {
+    cpSync(one, join(path, `shop-${at}`), { recursive: true });
+    rmSync(join(path, `shop-${at}`, 'certstandby.json'));
+  }
+  return path;
+}
+
+/** The files of one certificate, as an archive would hold them in a folder of this name. */
+async function filesNamed(folder: string): Promise<readonly { readonly name: string; readonly bytes: Buffer }[]> {
+  const from = join(await archived('pem', ['p-384']), 'p-384');
+  return readdirSync(from).map((name) => ({ name: `${folder}/${name}`, bytes: readFileSync(join(from, name)) }));
+}
 
 describe('a hostile archive', () => {
   it.each([
@@ -128,70 +162,100 @@ describe('a hostile archive', () => {
     'a/b/cert.pem',
     'c:/cert.pem',
     'a\n/cert.pem',
-  ])('with the path %j is refused', async (name) => {
-    const bytes = Buffer.from('x');
-    for (const path of [await ageOf([{ name, bytes }]), zipOf({ [name]: bytes })])
-      await expect(entriesOf(path)).rejects.toMatchObject({ code: 'archive_damaged' });
+  ])('with the path %j refuses that file, and gives the certificate beside it', async (name) => {
+    const files = [{ name, bytes: Buffer.from('x') }, ...(await filesNamed('shop'))];
+    const zip = zipOf(Object.fromEntries(files.map((file) => [file.name, file.bytes])));
+    // A zip has no way to say a line end in a name: it is another character there.
+    for (const path of [await ageOf(files), ...(name.includes('\n') ? [] : [zip])]) {
+      const items = await itemsOf(path);
+      expect(items.filter((item) => 'content' in item).map(({ entry }) => entry)).toEqual(['shop']);
+      expect(refusedIn(items)).toEqual([
+        [expect.anything(), 'archive_entry_damaged', expect.stringMatching(/its path is not <certificate>\/<file>$/)],
+      ]);
+    }
   });
 
-  it('with a symbolic link is refused', async () => {
-    await expect(entriesOf(await ageOf([{ name: 'a/cert.pem', type: 'symlink' }]))).rejects.toMatchObject({
-      code: 'archive_damaged',
-      message: expect.stringMatching(/"a\/cert.pem" is a symlink, not a file$/),
-    });
+  it('with a symbolic link in place of a file refuses that certificate alone', async () => {
+    const shop = await filesNamed('shop');
+    const path = await ageOf([{ name: 'a/cert.pem', type: 'symlink' }, ...shop]);
+    const items = await itemsOf(path);
+    expect(items.filter((item) => 'content' in item).map(({ entry }) => entry)).toEqual(['shop']);
+    expect(refusedIn(items)).toEqual([
+      ['a', 'archive_entry_damaged', '"a/cert.pem" in the archive: it is a symlink, not a file'],
+    ]);
   });
 
   it.each([0, 1])(
-    'with a file of %i bytes more than the limit is refused for that only if it is more',
+    'with a file of %i bytes more than the limit refuses it for that only if it is more',
     async (more) => {
       const bytes = Buffer.alloc(limits.archiveFileBytes + more, ' ');
-      const why = more === 0 ? /holds no certificate|README/ : /which no PEM file has$/;
-      for (const path of [await ageOf([{ name: 'a/README', bytes }]), zipOf({ 'a/README': bytes })]) {
-        await expect(entriesOf(path)).rejects.toMatchObject({
-          code: 'archive_damaged',
-          message: expect.stringMatching(why),
-        });
+      const why = more === 0 ? 'certificate_too_large' : 'archive_entry_damaged';
+      const shop = await filesNamed('shop');
+      const files = [{ name: 'a/cert.pem', bytes }, ...shop];
+      for (const path of [
+        await ageOf(files),
+        zipOf(Object.fromEntries(files.map((file) => [file.name, file.bytes]))),
+      ]) {
+        const items = await itemsOf(path);
+        expect(items.filter((item) => 'content' in item).map(({ entry }) => entry)).toEqual(['shop']);
+        expect(refusedIn(items)).toEqual([['a', why, expect.anything()]]);
       }
     },
   );
 
-  it('that unpacks to far more than it has is left at the first file', async () => {
-    const bomb = zipOf(
-      Object.fromEntries(Array.from({ length: 3 }, (_, index) => [`a${index}/cert.pem`, Buffer.alloc(4 << 20)])),
-    );
-    expect(readFileSync(bomb).length).toBeLessThan(1 << 18);
-    await expect(entriesOf(bomb)).rejects.toMatchObject({
-      message: expect.stringMatching(/unpacks to more than 524288 bytes/),
-    });
+  it('of which files unpack to far more than they have is named, and nothing of them is unpacked', async () => {
+    const bombs = Object.fromEntries([0, 1, 2].map((index) => [`a${index}/cert.pem`, Buffer.alloc(4 << 20)]));
+    const shop = Object.fromEntries((await filesNamed('shop')).map(({ name, bytes }) => [name, bytes]));
+    const path = zipOf({ ...bombs, ...shop });
+    expect(readFileSync(path).length).toBeLessThan(1 << 18);
+    const items = await itemsOf(path);
+    expect(items.filter((item) => 'content' in item).map(({ entry }) => entry)).toEqual(['shop']);
+    expect(refusedIn(items)).toHaveLength(3);
+    expect(refusedIn(items)[0]?.[2]).toMatch(/it unpacks to 4194304 bytes, which no PEM file has$/);
   });
 
-  it('that comes back to a certificate, or gives a file twice, is refused', async () => {
-    const [entry] = readdirSync(await archived('pem', ['p-384']));
-    expect(entry).toBe('p-384');
-    const path = await archived('pem', ['p-384']);
-    const files = readdirSync(join(path, 'p-384')).map((name) => ({
-      name: `p-384/${name}`,
-      bytes: readFileSync(join(path, 'p-384', name)),
-    }));
-    const again = files.map(({ name, bytes }) => ({ name: name.replace('p-384', 'other'), bytes: Buffer.from(bytes) }));
-    const backAgain = await ageOf([...files, ...again, ...files]);
-    await expect(entriesOf(backAgain)).rejects.toMatchObject({
-      message: expect.stringMatching(/p-384 comes a second time$/),
-    });
-    await expect(entriesOf(await ageOf([...files, ...files]))).rejects.toMatchObject({
-      message: expect.stringMatching(/ is there twice$/),
-    });
+  it('that is a zip of which one file was changed gives the others', async () => {
+    const files = [...(await filesNamed('shop')), ...(await filesNamed('other'))];
+    const path = join(testFolder(), 'changed.zip');
+    const zip = Buffer.from(zipSync(Object.fromEntries(files.map(({ name, bytes }) => [name, bytes])), { level: 0 }));
+    const at = zip.indexOf('-----BEGIN CERTIFICATE', zip.indexOf('other/fullchain.pem'));
+    zip.writeUInt8(zip.readUInt8(at + 200) ^ 1, at + 200);
+    writeFileSync(path, zip);
+    const items = await itemsOf(path);
+    expect(items.filter((item) => 'content' in item).map(({ entry }) => entry)).toEqual(['shop']);
+    expect(refusedIn(items)).toEqual([
+      ['other', 'archive_entry_damaged', expect.stringMatching(/its checksum does not hold: it was changed$/)],
+    ]);
   });
 
-  it('with a side file that is not ours is refused', async () => {
-    const path = await archived('pem', ['p-384']);
+  it('that comes back to a certificate, or gives a file twice, refuses that one', async () => {
+    const shop = await filesNamed('shop');
+    const other = await filesNamed('other');
+    const backAgain = await itemsOf(await ageOf([...shop, ...other, ...shop]));
+    expect(refusedIn(backAgain)).toEqual([
+      ['shop', 'archive_entry_damaged', 'shop in the archive: it comes a second time'],
+    ]);
+    const twice = await itemsOf(await ageOf([...shop, ...shop, ...other]));
+    expect(twice.filter((item) => 'content' in item).map(({ entry }) => entry)).toEqual(['other']);
+    expect(refusedIn(twice)[0]?.[2]).toMatch(/ is there twice$/);
+  });
+
+  it('with a side file that is not ours refuses the certificate whose it is', async () => {
+    const path = await manyOf(2);
     for (const text of [
+      '',
       '{',
       '{"format":2,"name":"x"}',
       JSON.stringify({ format: 1, name: 'x'.repeat(limits.archiveTextCharacters + 1) }),
     ]) {
-      writeFileSync(join(path, 'p-384', 'certstandby.json'), text);
-      await expect(entriesOf(path)).rejects.toMatchObject({ code: 'archive_damaged' });
+      writeFileSync(join(path, 'shop-1', 'certstandby.json'), text);
+      const items = await itemsOf(path);
+      expect(items.filter((item) => 'content' in item).map(({ entry }) => entry)).toEqual(['shop-0']);
+      expect(refusedIn(items)).toEqual([
+        ['shop-1', 'archive_entry_damaged', expect.stringContaining('certstandby.json')],
+      ]);
+      // Its name stands in that file: whoever asks for certificates by name has to hear of it.
+      expect(items.find((item) => 'error' in item)).not.toHaveProperty('name');
     }
   });
 });

@@ -8,8 +8,10 @@ import { planImport } from '../../src/archive/import.ts';
 import { openArchive } from '../../src/archive/read-archive.ts';
 import { createArchive } from '../../src/archive/write-archive.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
+import { CodedError } from '../../src/errors.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
+import type { Store } from '../../src/store/store.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { entriesOf, estate, holdingsOf, memory, passphrase, testFolder, unlocked, wanted } from './archives.ts';
 
@@ -167,14 +169,14 @@ describe('an import', () => {
     return { into, id: into.put({ content, metadata: { name, description: 'mine', tags: [] } }) };
   };
 
-  it('changes nothing if the store holds another one of a name, unless it may replace', async () => {
+  it('leaves what the store holds of the same name, unless it may replace, and imports the others', async () => {
     const { entries } = await archived();
     const { into, id } = await anotherOf('ed25519');
-    await expect(planImport(runtime, into, entries, { wanted: all })).rejects.toMatchObject({
-      code: 'archive_conflict',
-      message: 'paris holds others under the names ed25519',
-    });
-    expect(into.size()).toBe(1);
+    const plan = await planImport(runtime, into, entries, { wanted: all });
+    expect(plan.lines.filter(({ action }) => action === 'conflict').map(({ name }) => name)).toEqual(['ed25519']);
+    await plan.apply();
+    expect(into.size()).toBe(3);
+    expect(await into.read(id)).not.toMatchObject({ value: { metadata: { domains: ['ed25519.example.test'] } } });
     await (await planImport(runtime, into, entries, { wanted: all, replace: true })).apply();
     expect(into.size()).toBe(3);
     const reading = await into.read(id);
@@ -188,9 +190,8 @@ describe('an import', () => {
       content: parseContent(await testCertificate()),
       metadata: { name: 'ed25519', description: '', tags: [] },
     });
-    await expect(planImport(runtime, into, entries, { wanted: all, replace: true })).rejects.toMatchObject({
-      code: 'archive_conflict',
-    });
+    const plan = await planImport(runtime, into, entries, { wanted: all, replace: true });
+    expect(plan.lines.filter(({ action }) => action === 'conflict').map(({ name }) => name)).toEqual(['ed25519']);
   });
 
   it('that was stopped goes on, and doubles nothing', async () => {
@@ -214,5 +215,48 @@ describe('an import', () => {
     const { entries } = await archived();
     const plan = await planImport(runtime, memory('paris'), entries, { wanted: (name) => name.startsWith('p-') });
     expect(plan.lines.map(({ name }) => name)).toEqual(['p-384']);
+  });
+
+  it('goes on past a certificate that the store refuses, and past one that it cannot show', async () => {
+    const { entries } = await archived();
+    const { into } = await anotherOf('p-384');
+    const refusing: Store = {
+      ...into,
+      read: async () => ({ state: 'unreadable', error: new CodedError('store_content_unreadable', 'not PEM') }),
+      async import(certificate, options) {
+        if (certificate.metadata.name === 'ed25519') throw new CodedError('store_refused', 'no Ed25519 here');
+        return into.import(certificate, options);
+      },
+    };
+    const failed: [string, string][] = [];
+    const plan = await planImport(runtime, refusing, entries, {
+      wanted: all,
+      failed: ({ name }, { code }) => void failed.push([name, code]),
+    });
+    expect(plan.refused).toMatchObject([{ name: 'p-384', error: { code: 'store_content_unreadable' } }]);
+    await plan.apply();
+    expect(failed).toEqual([['ed25519', 'store_refused']]);
+    expect(into.size()).toBe(2);
+  });
+
+  it('does not try every certificate on a store that does not answer', async () => {
+    const { entries } = await archived();
+    let tried = 0;
+    const away: Store = {
+      ...memory('paris'),
+      import: () => {
+        tried += 1;
+        return Promise.reject(new CodedError('store_unavailable', 'nobody is there'));
+      },
+    };
+    const many = async function* () {
+      for (const copy of ['a', 'b'])
+        for await (const each of entries())
+          yield 'content' in each ? { ...each, entry: copy + each.entry, name: copy + each.name } : each;
+    };
+    const plan = await planImport(runtime, away, many, { wanted: all });
+    expect(plan.lines).toHaveLength(6);
+    await expect(plan.apply()).rejects.toMatchObject({ code: 'store_unavailable' });
+    expect(tried).toBe(3);
   });
 });
