@@ -44,7 +44,7 @@ const roles: readonly (readonly [Part, RegExp])[] = [
 
 /** Authorities, requests and parameters: PEM or not, no certificate that a server would use. */
 const nothingToServe =
-  /^(?:ca|root|root-?ca|rootca|ca-?bundle|dhparams?|dh\d*|csr|request)\.(?:pem|crt|cer|cert|key)$|\.(?:csr|req)\.pem$/i;
+  /^(?:ca\.(?:pem|crt|cert|key)|(?:root|root-?ca|ca-?bundle|dhparams?|dh\d*|csr|request)\.(?:pem|crt|cer|cert|key))$|\.(?:csr|req)\.pem$/i;
 
 type Group = Partial<Record<Part, string>>;
 
@@ -115,8 +115,8 @@ export function layoutsOfFlat(names: Iterable<string>): FlatFiles {
   for (const [stem, group] of groupsOf(names)) {
     const layout = layoutOfGroup(group);
     const others = Object.values(group);
-    if (stem === '' || (stem === 'cert' && layout?.key === undefined) || stem === 'tls')
-      nameless ??= layout?.certificate ?? others[0];
+    if (layout !== undefined && (stem === '' || (stem === 'cert' && layout.key === undefined) || stem === 'tls'))
+      nameless ??= layout.certificate;
     else if (layout !== undefined && (layout.key !== undefined || layout.certificate === group.pem))
       certificates.push(layout);
     else
