@@ -124,6 +124,6 @@ export async function flush(folder: string): Promise<void> {
 }
 
 /** The system's word for what failed: `ENOENT`. */
-export function codeOf(thrown: unknown): string {
+function codeOf(thrown: unknown): string {
   return (thrown as NodeJS.ErrnoException | undefined)?.code ?? 'error';
 }
