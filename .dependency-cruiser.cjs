@@ -5,7 +5,7 @@ const { existsSync, readdirSync } = require('node:fs');
 
 const pureGround = '^src/(errors|remedies|secret|limits|runtime|foreign-text)\\.ts$';
 /** With the one way to read files, for rooms that touch some. */
-const ground = '^src/(errors|remedies|secret|limits|runtime|foreign-text|regular-file)\\.ts$';
+const ground = '^src/(errors|remedies|secret|limits|runtime|foreign-text|regular-file|private-folder)\\.ts$';
 const log = '^src/log\\.ts$';
 /** The only places where contracts meet kinds: the program for one machine, and what functions are put together from. */
 const composition = '^src/compose(\\.ts$|/)';

@@ -176,10 +176,6 @@ export const errorRegistry = {
     remedy:
       'Mount the folder of the store, or make it (mkdir -m 700), and let the user that certstandby runs as read it.',
   },
-  store_folder_exposed: {
-    ...configuration,
-    remedy: 'Let nobody else write there: chmod go-w <folder>, and chown it to the user that certstandby runs as.',
-  },
   store_full: {
     ...service,
     retry: true,
@@ -596,6 +592,10 @@ export const errorRegistry = {
       'The records of this link belong to another primary. If that one is lost: certstandby restore. If you are going home: certstandby failback. Else put it back into the configuration, or give the link a new name.',
   },
 
+  folder_exposed: {
+    ...configuration,
+    remedy: 'Run the command that the message ends with, or give a folder that is yours alone: mkdir -m 700 <folder>',
+  },
   // Files that somebody else wrote, read by `regular-file.ts`: what stands there in place of one that can be read.
   file_missing: { ...file, remedy: 'Put the file there, or give the path at which it is.' },
   file_link_dangling: {

@@ -1,7 +1,8 @@
-import { closeSync, mkdirSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import { makePrivateFolder } from '../private-folder.ts';
 import { readTextFileSync } from '../regular-file.ts';
 
 /** A folder that belongs to one running program. */
@@ -41,13 +42,14 @@ export function takeFolder(named: string | undefined): OwnFolder {
 function tryTake(path: string): OwnFolder | number {
   const lock = join(path, 'running.pid');
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makePrivateFolder(path);
     const owner = livingOwner(lock);
     if (owner !== undefined) return owner;
     const file = openSync(lock, 'wx', 0o600);
     writeSync(file, String(process.pid));
     closeSync(file);
   } catch (cause) {
+    if (cause instanceof CodedError) throw cause;
     throw new CodedError('usage', `the folder ${path} cannot be used`, { cause });
   }
   return {

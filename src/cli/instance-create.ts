@@ -3,6 +3,7 @@ import { Command, Option } from 'commander';
 import type { Instances } from '../compose.ts';
 import { CodedError } from '../errors.ts';
 import { jsonText } from '../foreign-text.ts';
+import { refuseExposedFolder } from '../private-folder.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import {
   defaultSettings,
@@ -55,6 +56,7 @@ export function instanceCreateCommand(host: Host): Command {
 async function create(options: CreateOptions, host: Host): Promise<void> {
   const output = commandOutput(options, host);
   const { folder } = options;
+  refuseExposedFolder(folder);
   const there = readSettings(folder);
   if (there !== undefined && (options.rootKey !== undefined || options.dynamodb !== undefined)) {
     throw new CodedError('usage', `${folder} has its table and root keys already; see certstandby instance rewrap`);
