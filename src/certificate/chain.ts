@@ -50,32 +50,30 @@ export const mayIssue = (certificate: X509Certificate): boolean => certificate.c
  * The certificates that came with a leaf, in the order in which they are kept, sent and counted into the fingerprint: never one
  * that depends on the clock. First a path in issuing order from the leaf upwards, then what is not on it, in the order given.
  *
- * Where several certificates signed the same one, the path goes to the self-signed one first, since a cross-signed one of the same
- * key links to it, else to the one whose DER is smaller. Only where that leaves some over, the one that lasts longest goes before
- * the smaller DER, and what may not issue is on no path: a renewed intermediate beside the one before it is the one to send.
+ * Where several certificates signed the same one and all of them link, one after the other, the self-signed one comes first, since a
+ * cross-signed one of the same key links to it, else the one whose DER is smaller. Where that leaves some over, the path takes the
+ * first that was given, as OpenSSL's clients do: with variants by two authorities the order says which clients are served. Of several
+ * by the same authority (renewed ones) it takes the one that lasts longest, and none that may not issue.
  */
 export function inIssuingOrder(leaf: X509Certificate, others: readonly X509Certificate[]): readonly X509Certificate[] {
-  const whole = climb(leaf, others, (a, b) => selfSignedFirst(a, b) || byDer(a, b));
+  const whole = climb(leaf, others, (signers) => signers.toSorted((a, b) => selfSignedFirst(a, b) || byDer(a, b))[0]);
   if (whole.length === others.length) return whole;
-  const path = climb(
-    leaf,
-    others.filter(mayIssue),
-    (a, b) => selfSignedFirst(a, b) || longestFirst(a, b) || byDer(a, b),
-  );
+  const path = climb(leaf, others.filter(mayIssue), ([first, ...more]) => {
+    const renewed = more.filter(({ issuer }) => issuer === first?.issuer);
+    return renewed.reduce((best, other) => (best && lastsUntil(other) <= lastsUntil(best) ? best : other), first);
+  });
   return [...path, ...others.filter((certificate) => !path.includes(certificate))];
 }
 
-/** From the leaf upwards, each the first of those that signed the one before it. */
+/** From the leaf upwards, each the one chosen among those that signed the one before it. */
 function climb(
   leaf: X509Certificate,
   others: readonly X509Certificate[],
-  order: (a: X509Certificate, b: X509Certificate) => number,
+  choose: (signers: readonly X509Certificate[]) => X509Certificate | undefined,
 ): readonly X509Certificate[] {
   const path: X509Certificate[] = [];
   for (let below = leaf; ; ) {
-    const [issuer] = others
-      .filter((candidate) => !path.includes(candidate) && isSignedBy(below, candidate))
-      .sort(order);
+    const issuer = choose(others.filter((candidate) => !path.includes(candidate) && isSignedBy(below, candidate)));
     if (issuer === undefined) return path;
     path.push(issuer);
     below = issuer;
@@ -101,7 +99,5 @@ const selfSignedFirst = (a: X509Certificate, b: X509Certificate) => Number(isSig
 
 const byDer = (a: X509Certificate, b: X509Certificate) => Buffer.compare(a.raw, b.raw);
 
-function longestFirst(a: X509Certificate, b: X509Certificate): number {
-  const [untilA, untilB] = [a, b].map(({ validTo }) => Date.parse(validTo) || 0);
-  return (untilB ?? 0) - (untilA ?? 0);
-}
+/** Epoch milliseconds; 0 where it is no date. */
+const lastsUntil = ({ validTo }: X509Certificate) => Date.parse(validTo) || 0;

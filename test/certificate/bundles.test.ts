@@ -270,6 +270,18 @@ describe('the order in which a bundle is kept', () => {
       ['intermediate', 'upper', 'stranger'],
     ],
     [
+      ['intermediate', 'cross', 'root'],
+      ['intermediate', 'root', 'cross'],
+    ],
+    [
+      ['cross', 'intermediate', 'root'],
+      ['cross', 'intermediate', 'root'],
+    ],
+    [
+      ['expired', 'cross', 'renewed'],
+      ['renewed', 'expired', 'cross'],
+    ],
+    [
       ['expired', 'renewed'],
       ['renewed', 'expired'],
     ],
