@@ -5,12 +5,13 @@ import { CodedError } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
 import { cutText, type Mark, readMarkedDescription, sameMark, writeMarkedDescription } from './mark.ts';
 import type {
-  CallOptions,
   CertificateMetadata,
   DescriptiveMetadata,
+  FindOptions,
   NewCertificate,
   Store,
   StoreAbilities,
+  UnreadableElement,
   WriteAnswer,
 } from './store.ts';
 
@@ -39,6 +40,8 @@ export interface MemoryStore extends Store {
   put(entry: NewCertificate, id?: string): string;
   /** Makes the content under this id unreadable until it is replaced; no revision tells. Throws `store_gone`. */
   corrupt(id: string): void;
+  /** Makes unreadable what is said of this id, its mark too, as a directory's damaged file does; until it is replaced. Throws `store_gone`. */
+  obscure(id: string): void;
   /** How many certificates are there. */
   size(): number;
 }
@@ -52,6 +55,7 @@ interface Held {
   readonly metadata: DescriptiveMetadata;
   readonly mark: Mark | undefined;
   readonly corrupt: boolean;
+  readonly obscured: boolean;
   readonly revision: number;
   readonly lastModified: number;
 }
@@ -98,6 +102,7 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
       facts: facts(entry.content),
       ...keep(entry.metadata, entry.mark),
       corrupt: false,
+      obscured: false,
       revision: counter,
       lastModified: runtime.now(),
     });
@@ -127,6 +132,14 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
     };
   }
 
+  /** What a listing and a search by mark say of what nobody can read the description of. */
+  function obscuredElement({ id, facts }: Held): UnreadableElement {
+    return { id, place: id, error: obscuredError(id), facts, ours: true };
+  }
+
+  const obscuredError = (id: string) =>
+    new CodedError('store_content_unreadable', `what store ${options.id} says of certificate ${id} cannot be read`);
+
   function answer(row: Held): WriteAnswer {
     return options.writesAnswerMetadata === false ? { id: row.id } : { id: row.id, metadata: describe(row) };
   }
@@ -152,8 +165,10 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
       const rest = [...rows.values()].filter((row) => row.order > after).sort((a, b) => a.order - b.order);
       const page = rest.slice(0, pageSize);
       const last = page.at(-1);
+      const obscured = page.filter((row) => row.obscured);
       return {
-        certificates: page.map(describe),
+        certificates: page.filter((row) => !row.obscured).map(describe),
+        ...(obscured.length > 0 && { unreadable: obscured.map(obscuredElement) }),
         ...(last && rest.length > page.length && { cursor: String(last.order) }),
       };
     },
@@ -161,6 +176,7 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
     async readMetadata(id, { signal } = {}) {
       if (signal?.aborted) return { state: 'unreadable', error: abortedError(signal) };
       const row = rows.get(id);
+      if (row?.obscured) return { state: 'unreadable', error: obscuredError(id) };
       return row === undefined ? { state: 'absent' } : { state: 'present', value: describe(row) };
     },
 
@@ -168,6 +184,7 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
       if (signal?.aborted) return { state: 'unreadable', error: abortedError(signal) };
       const row = rows.get(id);
       if (row === undefined) return { state: 'absent' };
+      if (row.obscured) return { state: 'unreadable', error: obscuredError(id) };
       if (row.corrupt) {
         const message = `store ${options.id} holds something unreadable as certificate ${id}`;
         return { state: 'unreadable', error: new CodedError('store_content_unreadable', message) };
@@ -177,9 +194,10 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
     },
 
     ...(abilities.findsMarks && {
-      async findByMark(mark: Mark, { signal }: CallOptions = {}) {
+      async findByMark(mark: Mark, { signal, unreadable }: FindOptions = {}) {
         refuseAborted(signal);
-        return [...rows.values()].filter((row) => sameMark(row.mark, mark)).map(describe);
+        for (const row of rows.values()) if (row.obscured) unreadable?.(obscuredElement(row));
+        return [...rows.values()].filter((row) => !row.obscured && sameMark(row.mark, mark)).map(describe);
       },
     }),
 
@@ -199,7 +217,10 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
       existing(id);
       if (!abilities.reimportsInPlace)
         throw new CodedError('store_refused', `store ${options.id} does not replace content under the same id`);
-      return change(id, { content: ownContent(content, true), facts: facts(content), corrupt: false });
+      const { obscured } = existing(id);
+      const said = obscured ? { metadata: { name: id, description: '', tags: [] }, mark: undefined } : {};
+      const written = { content: ownContent(content, true), facts: facts(content), corrupt: false, obscured: false };
+      return change(id, { ...said, ...written });
     },
 
     async updateMetadata(id, metadata, mark, { signal } = {}) {
@@ -207,7 +228,7 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
       existing(id);
       const kept = keep(metadata, mark);
       refuseTakenName(kept.metadata.name, id);
-      return change(id, kept);
+      return change(id, { ...kept, obscured: false });
     },
 
     async delete(id, { signal } = {}) {
@@ -220,6 +241,9 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
     put,
     corrupt(id) {
       rows.set(id, { ...existing(id), corrupt: true });
+    },
+    obscure(id) {
+      rows.set(id, { ...existing(id), obscured: true });
     },
     size: () => rows.size,
   };

@@ -12,6 +12,7 @@ import type {
   Reading,
   Store,
   StoreAbilities,
+  UnreadableElement,
 } from '../../src/store/store.ts';
 import { type TestCertificateOptions, testCertificate } from '../support/certificates.ts';
 
@@ -19,6 +20,8 @@ export interface StoreUnderTest {
   readonly store: Store;
   /** An id in the shape of this store's ids that no certificate has. */
   readonly unknownId: string;
+  /** Damages what stands beside a certificate, so that nobody can read whose copy it is; absent where that cannot happen. */
+  damage?(id: string): void;
   close?(): Promise<void>;
 }
 
@@ -367,6 +370,29 @@ export function storeContract(kind: string, make: () => Promise<StoreUnderTest>,
         });
     });
 
+    it('tells what cannot be read as that, neither as absent nor in the way of the others, and it can be written anew', async () => {
+      if (under.damage === undefined) return;
+      const [good, bad] = [await imported(fresh(), markOf('whole')), await imported(fresh(), markOf('damaged'))];
+      under.damage(bad);
+      expect((await store.read(bad)).state).toBe('unreadable');
+      expect((await store.readMetadata(bad)).state).toBe('unreadable');
+      const listing = await listFully(store);
+      expect(listing.certificates.map(({ id }) => id)).toContain(good);
+      expect(listing.certificates.map(({ id }) => id)).not.toContain(bad);
+      expect(listing.unreadable).toMatchObject([{ id: bad, error: { code: 'store_content_unreadable' } }]);
+      if (has('findsMarks')) {
+        const told: unknown[] = [];
+        const found = await store.findByMark?.(markOf('whole'), { unreadable: (copy) => told.push(copy) });
+        expect(found?.map(({ id }) => id)).toEqual([good]);
+        expect(told).toMatchObject([{ id: bad, ours: true, facts: { domains: ['shop.example.test'] } }]);
+      }
+      await store.reimport(bad, renewed);
+      const metadata = fresh();
+      await store.updateMetadata(bad, metadata, markOf('damaged'));
+      expect(await held(bad)).toMatchObject({ ...store.asKept(metadata, markOf('damaged')), mark: markOf('damaged') });
+      expect((await listFully(store)).unreadable).toEqual([]);
+    });
+
     it('does nothing in a call that was ended before it began', async () => {
       const id = await imported(fresh(), markOf('ended'));
       const signal = AbortSignal.abort();
@@ -398,15 +424,21 @@ function present<T>(reading: Reading<T>): T {
   return reading.value;
 }
 
-async function listAll(store: Store, from?: string): Promise<CertificateMetadata[]> {
-  const found: CertificateMetadata[] = [];
+async function listAll(store: Store, from?: string): Promise<readonly CertificateMetadata[]> {
+  return (await listFully(store, from)).certificates;
+}
+
+async function listFully(store: Store, from?: string) {
+  const certificates: CertificateMetadata[] = [];
+  const unreadable: UnreadableElement[] = [];
   let cursor = from;
   do {
     const page = await store.list(cursor === undefined ? {} : { cursor });
-    found.push(...page.certificates);
+    certificates.push(...page.certificates);
+    unreadable.push(...(page.unreadable ?? []));
     cursor = page.cursor;
   } while (cursor !== undefined);
-  return found;
+  return { certificates, unreadable };
 }
 
 /** The code with which a call fails; `succeeded` if it does not. */

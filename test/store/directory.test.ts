@@ -30,6 +30,7 @@ storeContract(
     return {
       store: directoryStore({ id: 'contract', path, region: 'here', runtime: systemRuntime, pageSize: 3 }),
       unknownId: 'nowhere',
+      damage: (id: string) => writeFileSync(join(path, id, 'certstandby.json'), ''),
       close: async () => rmSync(path, { recursive: true, force: true }),
     };
   },

@@ -9,10 +9,11 @@ import { storeContract } from './contract.ts';
 
 const make = (options: Partial<MemoryStoreOptions> = {}) =>
   memoryStore({ id: 'memory-1', region: 'eu-de', runtime: systemRuntime, pageSize: 3, ...options });
-const underTest = (options?: Partial<MemoryStoreOptions>) => async () => ({
-  store: make(options),
-  unknownId: 'nowhere',
-});
+const underTest = (options?: Partial<MemoryStoreOptions>) => async () => {
+  const store = make(options);
+  const mends = store.abilities.reimportsInPlace;
+  return { store, unknownId: 'nowhere', ...(mends && { damage: store.obscure }) };
+};
 
 const notIdempotent = 'switched off';
 const lacks = { importIsIdempotent: notIdempotent, uniqueNames: 'switched off', findsMarks: 'switched off' };
