@@ -3,7 +3,7 @@
  * entry: nothing matches on message text.
  */
 
-import { byCause, type ErrorFields, type Remedy, reach } from './remedies.ts';
+import { aws, byCause, type ErrorFields, place, type Remedy, reach } from './remedies.ts';
 
 /** What one kind of failure means to each part of the program. */
 interface ErrorEntry {
@@ -25,6 +25,105 @@ const certificate = { status: 400, exit: 6, retry: false, applied: 'no' } as con
 const request = { exit: 1, retry: false, applied: 'no' } as const;
 const file = { status: 500, exit: 3, retry: true, applied: 'no' } as const;
 const configuration = { status: 500, exit: 3, retry: false, applied: 'no' } as const;
+
+const refusedApiKeys = {
+  // IBM IAM's codes for API keys that it does not take.
+  BXNIM0415E:
+    'IAM does not know this API key: it was deleted, or belongs to another cloud. Put a valid one in its place.',
+  BXNIM0109E: 'IAM does not take this API key: it was deleted, locked or mistyped. Put a valid one in its place.',
+} as const;
+
+const rootKeyGone =
+  'The root key is not there any more, or is about to be deleted. Restore it before its data is lost for good.';
+const rootKeyOff = 'The root key is switched off, expired or not active. Enable it at its service.';
+const rootKeyStates = {
+  NotFoundException: rootKeyGone,
+  KEY_DELETED_ERR: rootKeyGone,
+  KMSInvalidStateException: rootKeyGone,
+  DisabledException: rootKeyOff,
+  KEY_INVALID_STATE_ERR: rootKeyOff,
+  KEY_ACTION_INVALID_STATE_ERR: rootKeyOff,
+  KEY_EXPIRED_ERR: rootKeyOff,
+  KEY_ROOT_REQ_ERR: 'That key is a standard key, and a root key is wanted. Name a root key of the instance.',
+  InvalidKeyUsageException: 'That key is not for encryption. Name a symmetric key for encryption and decryption.',
+} as const;
+
+const noSuchSecret =
+  'There is no secret of this name in this account and region. Make it, or correct the reference (or AWS_REGION).';
+
+/** The reasons by which an authority is not trusted, with one remedy for all. */
+const ownAuthority = (remedy: string) =>
+  Object.fromEntries(
+    [
+      'DEPTH_ZERO_SELF_SIGNED_CERT',
+      'SELF_SIGNED_CERT_IN_CHAIN',
+      'UNABLE_TO_GET_ISSUER_CERT',
+      'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+      'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+    ].map((reason) => [reason, remedy]),
+  );
+
+/** Who was refused what: this user by a folder, an API key by IAM, a token or a role by the service. */
+const unauthorizedRemedy = (fields: ErrorFields): string => {
+  const { status, reason } = fields;
+  const byStatus: Readonly<Record<number, string>> = {
+    400: 'IAM does not take this API key: it was deleted, locked or mistyped, or the IAM is that of another cloud. Put a valid one where stores.<name>.apiKey says.',
+    401: 'The service does not take tokens of this IAM: stores.<name>.iam and stores.<name>.endpoint must be of the same cloud.',
+    403: 'Give the owner of the API key a service role on this instance: Writer for a primary, Manager for a backup.',
+  };
+  const known = typeof status === 'number' && reason === undefined ? byStatus[status] : undefined;
+  return known ?? place('Check the credentials of the store and their role.', refusedApiKeys)(fields);
+};
+
+const refusedRemedy = (fields: ErrorFields): string => {
+  const byStatus: Readonly<Record<number, string>> = {
+    404: 'The service knows nothing of this instance: correct stores.<name>.instance (its CRN), or stores.<name>.endpoint.',
+    413: 'It is larger than the service takes: leave certificates out of the chain that nobody needs.',
+  };
+  const { status } = fields;
+  const known = typeof status === 'number' ? byStatus[status] : undefined;
+  return known ?? byCause('The store refuses this content or request; read its reason.', {})(fields);
+};
+
+/** LMDB says it by numbers of the system or of its own; DynamoDB by names. */
+const tableRemedy = (fields: ErrorFields): string => {
+  const otherwise = 'Check the table: disk space and permissions, or reachability and rights.';
+  const missing =
+    'There is no table of this name in this account and region: certstandby table create makes it; or correct table.name and table.region.';
+  const { engineCode, reason } = fields;
+  const numbers: Readonly<Record<string, string>> = {
+    '28': 'ENOSPC',
+    '13': 'EACCES',
+    '30': 'EROFS',
+    '5': 'EIO',
+    '122': 'EDQUOT',
+  };
+  const named = numbers[String(engineCode ?? reason)] ?? reason;
+  if (String(named).startsWith('E')) {
+    const local = place('', {})({ reason: named });
+    if (local !== '') return local;
+  }
+  return aws(otherwise, { ResourceNotFoundException: missing })({ ...fields, reason: named });
+};
+
+/** A listener that cannot listen, or a setting that is none. */
+const settingRemedy = byCause('Correct the setting that the message names.', {
+  EADDRINUSE: 'Another program listens there (ss -ltnp shows which): stop it, or give another port.',
+  EADDRNOTAVAIL: 'This machine does not have that address (ip address shows those that it has): give one of them.',
+  EACCES: 'This user may not listen on a port that low: give one from 1024 on, or the capability CAP_NET_BIND_SERVICE.',
+  ENOTFOUND: 'That host name is not known here: give an address of this machine.',
+  ENOENT: 'There is no file at that path: correct it, or put the file there.',
+});
+
+const queueRemedy = aws('Check the queue, and the right to send to it.', {
+  AccessDenied: 'Give these credentials sqs:SendMessage on the queue (lambda:InvokeFunction where a function goes on).',
+  AccessDeniedException:
+    'Give these credentials sqs:SendMessage on the queue (lambda:InvokeFunction where a function goes on).',
+  QueueDoesNotExist: 'The queue is not there: deploy again, and look who deleted it.',
+  ResourceNotFoundException: 'The function is not there: deploy again, and look who deleted it.',
+  'HTTP 401': 'The namespace does not take this key: deploy again with a valid one.',
+  'HTTP 404': 'The action is not there: deploy again, and look who deleted it.',
+});
 
 export const errorRegistry = {
   // Notifications: what arrives at the callback URL.
@@ -95,16 +194,13 @@ export const errorRegistry = {
     ...service,
     retry: true,
     applied: 'no',
-    remedy: byCause('Check the credentials of the store and their role.', {
-      EACCES: 'Run it as the user to whom the folder belongs, or give this user the right to it: ls -ld shows both.',
-      EPERM: 'Run it as the user to whom the folder belongs, or give this user the right to it: ls -ld shows both.',
-    }),
+    remedy: (fields) => unauthorizedRemedy(fields),
   },
   store_refused: {
     ...service,
     retry: true,
     applied: 'no',
-    remedy: 'The store refuses this content or request; read its reason.',
+    remedy: (fields) => refusedRemedy(fields),
   },
   store_gone: {
     ...service,
@@ -122,7 +218,10 @@ export const errorRegistry = {
     ...service,
     retry: true,
     applied: 'unknown',
-    remedy: 'Something that is not the store answered (a proxy?). Check the address of the store.',
+    remedy: ({ status }) =>
+      typeof status === 'number' && status >= 300 && status < 400
+        ? 'That address redirects to another one, and the credentials do not go along. Put the address of the service itself into the configuration.'
+        : 'Something that is not the store answered (a proxy?). Check the address of the store.',
   },
   store_content_unreadable: {
     ...service,
@@ -235,7 +334,16 @@ export const errorRegistry = {
   },
 
   // Certificates: why something is not parsed, or not copied.
-  certificate_malformed: { ...certificate, remedy: 'Give PEM: one leaf certificate, its chain, and one private key.' },
+  certificate_malformed: {
+    ...certificate,
+    remedy: byCause('Give PEM: one leaf certificate, its chain, and one private key.', {
+      no_pem:
+        'Give PEM, which begins with -----BEGIN. A certificate in DER becomes that by: openssl x509 -inform DER -in cert.der -out cert.pem',
+      damaged_pem: 'The text was damaged on its way. Take the file again, whole, with all BEGIN and END lines.',
+      several_keys: 'Leave the one private key in it that belongs to the certificate.',
+      several_leaves: 'Give one certificate with its chain at a time.',
+    }),
+  },
   certificate_too_large: {
     ...certificate,
     remedy: 'Give at most 100 KB of PEM for each of certificate, chain and key.',
@@ -252,10 +360,13 @@ export const errorRegistry = {
   },
   certificate_key_missing: {
     ...certificate,
-    remedy: 'Without its private key a copy cannot serve; import the key into the primary.',
+    remedy: 'Without its private key it cannot serve: import the certificate together with its key.',
   },
   certificate_key_mismatch: { ...certificate, remedy: 'Import the private key that belongs to this certificate.' },
-  certificate_expired: { ...certificate, remedy: 'Renew the certificate in the primary.' },
+  certificate_expired: {
+    ...certificate,
+    remedy: 'It no longer serves. Have it renewed where it was issued, and import the renewed one.',
+  },
   certificate_chain_broken: {
     ...certificate,
     remedy: 'Import the certificate together with the certificate of the issuer that the message names.',
@@ -284,7 +395,7 @@ export const errorRegistry = {
     exit: 5,
     retry: true,
     applied: 'unknown',
-    remedy: 'Check the table: disk space and permissions, or reachability and rights.',
+    remedy: (fields) => tableRemedy(fields),
   },
   table_row_unreadable: {
     status: 500,
@@ -300,14 +411,20 @@ export const errorRegistry = {
     exit: 4,
     retry: true,
     applied: 'no',
-    remedy: 'Check that the root key service can be reached from here; it is asked again.',
+    remedy: aws('Check that the root key service can be reached from here; it is asked again.'),
   },
   keys_refused: {
     status: 503,
     exit: 4,
     retry: false,
     applied: 'no',
-    remedy: 'Check that the root key is enabled, and that these credentials may wrap and unwrap with it.',
+    remedy: aws('Check that the root key is enabled, and that these credentials may wrap and unwrap with it.', {
+      ...rootKeyStates,
+      ...refusedApiKeys,
+      AccessDeniedException: 'These credentials may not use the root key: they need kms:Encrypt and kms:Decrypt on it.',
+      UNAUTHORIZED_ERR:
+        'Give the owner of the API key the service role ReaderPlus (or above) on the Key Protect instance.',
+    }),
   },
   keys_unreadable: {
     status: 500,
@@ -367,7 +484,10 @@ export const errorRegistry = {
     exit: 6,
     remedy: 'Trust nothing in it. Find the report where it was first written, or drill again.',
   },
-  drill_key_unusable: { ...configuration, remedy: 'Mend the folder of reports (drill.folder) or its signing.key.' },
+  drill_key_unusable: {
+    ...configuration,
+    remedy: place('Mend the folder of reports (drill.folder) or its signing.key.'),
+  },
 
   // The instance of our own: what its REST API answers.
   instance_unauthorized: {
@@ -399,7 +519,14 @@ export const errorRegistry = {
     status: 400,
     remedy: 'Reimport a certificate for the same domains, or import this one as a new certificate.',
   },
-  instance_full: { ...request, status: 409, remedy: 'Delete certificates that are not needed, or raise the limit.' },
+  instance_full: {
+    ...request,
+    status: 409,
+    remedy: ({ what }) =>
+      what === 'channels'
+        ? 'Delete a channel that is not needed.'
+        : 'Delete certificates that are not needed, or raise the limit.',
+  },
   instance_limited: { ...request, status: 429, retry: true, remedy: 'Wait as long as Retry-After says.' },
   instance_busy: {
     ...request,
@@ -466,7 +593,9 @@ export const errorRegistry = {
     ...service,
     retry: true,
     applied: 'unknown',
-    remedy: 'Check that the ACME directory can be reached from here, and that its certificate is trusted.',
+    remedy: reach('Check that the ACME directory can be reached from here, and that its certificate is trusted.', {
+      ...ownAuthority('Give the PEM file of the authority that it is of with --acme-ca.'),
+    }),
   },
   acme_limited: {
     ...service,
@@ -572,10 +701,17 @@ export const errorRegistry = {
   },
 
   // Commands and configuration.
-  configuration_invalid: { ...configuration, remedy: 'Mend the configuration file; every mistake is listed.' },
+  configuration_invalid: {
+    ...configuration,
+    remedy: (fields) =>
+      fields.mistakes === undefined ? settingRemedy(fields) : 'Mend the configuration file; every mistake is listed.',
+  },
   configuration_missing: {
     ...configuration,
-    remedy: 'Give its path with --config. The README shows one to begin with; certstandby up needs none.',
+    remedy: (fields) =>
+      fields.reason === undefined || fields.reason === 'ENOENT' || fields.reason === 'file_missing'
+        ? 'Give its path with --config. The README shows one to begin with; certstandby up needs none.'
+        : place('Give the path of a file that this user may read with --config.')(fields),
   },
   receiver_not_private: {
     ...configuration,
@@ -584,7 +720,7 @@ export const errorRegistry = {
   },
   tls_unusable: {
     ...configuration,
-    remedy: 'Give PEM files that belong together: the certificate followed by its chain, and its private key.',
+    remedy: place('Give PEM files that belong together: the certificate followed by its chain, and its private key.'),
   },
   configuration_link_moved: {
     ...configuration,
@@ -622,14 +758,23 @@ export const errorRegistry = {
   // Secrets that the configuration names by reference, read when they are needed.
   secret_unreadable: {
     ...configuration,
-    remedy: 'Put the secret where the configuration says it is, and let this role or user read it.',
+    remedy: aws('Put the secret where the configuration says it is, and let this role or user read it.', {
+      AccessDeniedException:
+        'Give these credentials ssm:GetParameter or secretsmanager:GetSecretValue on this secret, and kms:Decrypt on its key if that is one of your own.',
+      ParameterNotFound: noSuchSecret,
+      ParameterVersionNotFound: noSuchSecret,
+      ResourceNotFoundException: noSuchSecret,
+      DecryptionFailure: 'Give these credentials kms:Decrypt on the key that the secret is encrypted with.',
+      InvalidKeyId:
+        'The key that the secret is encrypted with is not there, or switched off: bring it back, or write the secret anew.',
+    }),
   },
   secret_unavailable: {
     status: 503,
     exit: 4,
     retry: true,
     applied: 'no',
-    remedy: 'Check that the service that keeps the secret can be reached from here; it is asked again.',
+    remedy: aws('Check that the service that keeps the secret can be reached from here; it is asked again.'),
   },
 
   // Waking workers.
@@ -638,8 +783,8 @@ export const errorRegistry = {
     exit: 4,
     retry: true,
     applied: 'unknown',
-    remedy:
-      'Nothing is lost: what must be looked at is in the table, and the sweep wakes it within a minute. Check the queue, and the right to send to it.',
+    remedy: (fields) =>
+      `Nothing is lost: what must be looked at is in the table, and the sweep wakes it within a minute. ${queueRemedy(fields)}`,
   },
   dispatch_malformed: {
     ...request,
@@ -689,7 +834,11 @@ export const errorRegistry = {
 
   // Archives: download and import.
   archive_exists: { ...request, status: 409, remedy: 'Give another path, or remove what stands there.' },
-  archive_unusable: { ...request, status: 400, remedy: 'Check the path, its rights, and the room left on the disk.' },
+  archive_unusable: {
+    ...request,
+    status: 400,
+    remedy: place('Check the path, its rights, and the room left on the disk.'),
+  },
   archive_damaged: {
     ...request,
     status: 400,
@@ -725,7 +874,7 @@ export const errorRegistry = {
 
   adopt_refused: { ...certificate, remedy: 'Nothing was changed. See certstandby adopt --help.' },
 
-  usage: { status: 400, exit: 2, retry: false, applied: 'no', remedy: 'See --help.' },
+  usage: { status: 400, exit: 2, retry: false, applied: 'no', remedy: place('See --help.') },
   interrupted: {
     status: 503,
     exit: 130,
@@ -745,6 +894,8 @@ export const errorRegistry = {
 export type ErrorCode = keyof typeof errorRegistry;
 
 export type { ErrorFields };
+
+const fileCodes = (Object.keys(errorRegistry) as ErrorCode[]).filter((code) => code.startsWith('file_'));
 
 /** A failure with a code of the registry. The message says what was tried and what was found; the remedy stands in the registry. */
 export class CodedError extends Error {
@@ -773,8 +924,10 @@ export class CodedError extends Error {
 
   /** The code of what is underneath, as far as one is known: of the system, of TLS, or of this registry. */
   get reason(): string | undefined {
-    const { reason } = this.fields;
-    return typeof reason === 'string' ? reason : reasonOf(this.cause);
+    const { reason, engineCode, serviceCode, iamCode } = this.fields;
+    // What the service itself said is more than how the connection ended.
+    const said = [reason, iamCode, reasonOf(this.cause), serviceCode, engineCode];
+    return said.find((one) => typeof one === 'string');
   }
 
   /** Milliseconds after which the other side allows the next attempt, if it said so. */
@@ -787,7 +940,10 @@ export class CodedError extends Error {
 /** What a person should do about a failure with this code and these fields: for the cause that they tell. */
 export function remedyOf(code: ErrorCode, fields: ErrorFields = {}): string {
   const { remedy }: ErrorEntry = errorRegistry[code];
-  return typeof remedy === 'string' ? remedy : remedy(fields);
+  if (typeof remedy === 'string') return remedy;
+  // Where a file could not be read, the file is the cause, whatever it was for.
+  const file = fileCodes.find((fileCode) => fileCode === fields.reason);
+  return file === undefined ? remedy(fields) : remedyOf(file);
 }
 
 /** The code of the innermost of these causes that has one. Names and messages are no codes. */

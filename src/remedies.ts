@@ -51,6 +51,50 @@ const statusRemedies: Readonly<Record<number, string>> = {
   504: 'What stands before the service (a proxy, a load balancer) got no answer from it in time. It is tried again.',
 };
 
+/** What the file system says of the place where something is kept. */
+const placeRemedies: Readonly<Record<string, string>> = {
+  ENOSPC: 'The disk is full: make room on it (df -h and df -i show what is left).',
+  EDQUOT: 'The quota on that disk is used up: make room, or have it raised.',
+  EROFS: 'That file system is mounted read-only: mount it for writing, or name another place.',
+  EACCES: 'This user may not: run it as the owner of that place, or let this user in (ls -ld shows owner and rights).',
+  EPERM: 'This user may not: run it as the owner of that place, or let this user in (ls -ld shows owner and rights).',
+  ENOENT: 'There is nothing at that path: correct it, or put there what belongs there.',
+  ENOTDIR: 'A part of that path is a file, and no folder: correct the path.',
+  EISDIR: 'That path is a folder, and a file is wanted: correct the path.',
+  ELOOP: 'The symbolic links of that path lead in a circle: mend them.',
+  ENAMETOOLONG: 'That path is longer than the file system takes: name a shorter one.',
+  EIO: 'The disk reports an input or output error: see dmesg, and bring the disk or the mount into order.',
+  ESTALE: 'The file server no longer knows it: mount it again.',
+  EMFILE: 'This process has too many files open: raise its limit (ulimit -n).',
+};
+
+/** What to do about a place on a disk. */
+export const place = (otherwise: string, more: Readonly<Record<string, string>> = {}) =>
+  byCause(otherwise, { ...placeRemedies, ...more });
+
+const awsCredentials =
+  'AWS does not take these credentials: see which they are (aws sts get-caller-identity), renew them, and see that the clock is right.';
+
+/** By the codes of AWS that mean the same in all of its services ("Common Errors"). */
+const awsRemedies: Readonly<Record<string, string>> = {
+  AccessDeniedException: 'These credentials lack the right: the README and infra/aws/ROLES.md say which one it takes.',
+  AccessDenied: 'These credentials lack the right: the README and infra/aws/ROLES.md say which one it takes.',
+  CredentialsProviderError: 'There are no AWS credentials here: give this machine a role, or set AWS_PROFILE.',
+  UnrecognizedClientException: awsCredentials,
+  InvalidClientTokenId: awsCredentials,
+  InvalidSignatureException: awsCredentials,
+  SignatureDoesNotMatch: awsCredentials,
+  ExpiredTokenException: awsCredentials,
+  ExpiredToken: awsCredentials,
+  ThrottlingException: 'AWS limits requests. It is tried again; raise the quota of the service if it stays.',
+  ProvisionedThroughputExceededException:
+    'The table takes no more requests now. It is tried again; give the table more capacity, or on-demand capacity, if it stays.',
+};
+
+/** What to do about a service of AWS. */
+export const aws = (otherwise: string, more: Readonly<Record<string, string>> = {}) =>
+  byCause(otherwise, { ...networkRemedies, ...awsRemedies, ...more });
+
 /** Remedies by `reason` of the fields, else by `status`, else this one. */
 export function byCause(otherwise: string, reasons: Readonly<Record<string, string>>): (fields: ErrorFields) => string {
   return ({ reason, status }) =>
@@ -60,4 +104,5 @@ export function byCause(otherwise: string, reasons: Readonly<Record<string, stri
 }
 
 /** What to do about a service that was not reached. */
-export const reach = (otherwise: string): ((fields: ErrorFields) => string) => byCause(otherwise, networkRemedies);
+export const reach = (otherwise: string, more: Readonly<Record<string, string>> = {}) =>
+  byCause(otherwise, { ...networkRemedies, ...more });

@@ -11,6 +11,7 @@ export interface PemBlock {
   readonly base64: string;
 }
 
+const damaged = { fields: { reason: 'damaged_pem' } } as const;
 const boundary = /^-----(BEGIN|END) ([A-Z0-9 ]+)-----$/;
 
 /**
@@ -29,22 +30,22 @@ export function readBlocks(text: string): readonly PemBlock[] {
     else if (edge === 'END' && open?.label === label) {
       blocks.push(toBlock(label, open.lines));
       open = undefined;
-    } else throw new CodedError('certificate_malformed', `a PEM block has a misplaced ${edge} line`);
+    } else throw new CodedError('certificate_malformed', `a PEM block has a misplaced ${edge} line`, damaged);
   }
-  if (open !== undefined) throw new CodedError('certificate_malformed', 'a PEM block has no END line');
+  if (open !== undefined) throw new CodedError('certificate_malformed', 'a PEM block has no END line', damaged);
   return blocks;
 }
 
 /** The DER in a block. Throws `certificate_malformed` unless it is base64 of one DER element and nothing more. */
 export function derOf(block: PemBlock): Buffer {
   if (!/^[A-Za-z0-9+/]+={0,2}$/.test(block.base64) || block.base64.length % 4 !== 0) {
-    throw new CodedError('certificate_malformed', `a PEM block (${block.label}) is not base64`);
+    throw new CodedError('certificate_malformed', `a PEM block (${block.label}) is not base64`, damaged);
   }
   const der = Buffer.from(block.base64, 'base64');
   if (isOneElement(der)) return der;
   // It may be most of a private key.
   der.fill(0);
-  throw new CodedError('certificate_malformed', `a PEM block (${block.label}) is not DER`);
+  throw new CodedError('certificate_malformed', `a PEM block (${block.label}) is not DER`, damaged);
 }
 
 /** One block of PEM: 64 characters in a line, `\n` line ends, the last line too. */

@@ -71,7 +71,7 @@ function blocksOf(part: string, text = ''): readonly PemBlock[] {
   const blocks = readBlocks(text).filter((block) => isCertificate(block) || isPrivateKey(block));
   if (blocks.length === 0 && text.trim() !== '') {
     throw new CodedError('certificate_malformed', `${part} holds neither a certificate nor a private key in PEM`, {
-      fields: { part },
+      fields: { part, reason: 'no_pem' },
     });
   }
   return blocks;
@@ -98,7 +98,9 @@ function readCertificates(blocks: readonly PemBlock[]): readonly X509Certificate
 function onlyKey(keys: readonly PrivateKey[]): PrivateKey | undefined {
   const [first, ...others] = keys;
   if (others.some(({ publicKeyDer }) => Buffer.compare(publicKeyDer, first?.publicKeyDer ?? publicKeyDer) !== 0)) {
-    throw new CodedError('certificate_malformed', 'several different private keys were found');
+    throw new CodedError('certificate_malformed', 'several different private keys were found', {
+      fields: { reason: 'several_keys' },
+    });
   }
   return first;
 }
@@ -114,7 +116,7 @@ function findLeaf(certificates: readonly X509Certificate[], privateKey: PrivateK
       'certificate_malformed',
       `${candidates.length} different leaf certificates were found: ${subjects}`,
       {
-        fields: { found: candidates.length },
+        fields: { found: candidates.length, reason: 'several_leaves' },
       },
     );
   }

@@ -1,6 +1,6 @@
 import { readPublicKeyPem } from '../certificate/public-key-pem.ts';
 import type { Config, LinkConfig } from '../config.ts';
-import { asCodedError, type ErrorCode, remedyOf } from '../errors.ts';
+import { asCodedError, type CodedError, type ErrorCode, remedyOf } from '../errors.ts';
 import type { CertificateMetadata, PassedOver, Store, UnreadableElement } from '../store/store.ts';
 import { clean, count, duration } from './text.ts';
 
@@ -56,10 +56,10 @@ export async function checkStore(
       const theirs = await diagnosis.clock({ signal: signal() });
       findings.push(good(name, `reached at ${diagnosis.address}`), ...checkClock(name, theirs, askedAt, now()));
     } catch (thrown) {
-      const isUrl = /^https?:/.test(diagnosis.address);
-      return [
-        failed(name, thrown, isUrl ? `Try it: curl -sv ${diagnosis.address}` : `Try it: ls -ld ${diagnosis.address}`),
-      ];
+      const tried = `Try it: ${/^https?:/.test(diagnosis.address) ? 'curl -sv' : 'ls -ld'} ${diagnosis.address}`;
+      const error = asCodedError(thrown);
+      const isKnown = error.remedy !== remedyOf(error.code);
+      return [failed(name, error, isKnown ? `${error.remedy} ${tried}` : tried)];
     }
   }
   try {
@@ -145,7 +145,7 @@ async function checkFullRead(name: string, store: Store, id: string, signal: Abo
   const reading = await store.read(id, { signal });
   if (reading.state !== 'unreadable') return good(name, 'may read in full, private keys included');
   const { error } = reading;
-  if (error.code === 'store_unauthorized') {
+  if (error.code === 'store_unauthorized' && !isOfFolder(error)) {
     return problem(name, error.code, 'the credentials may not read private keys', roleRemedy(name, 'Writer'));
   }
   // That one certificate is damaged says nothing about rights.
@@ -153,11 +153,15 @@ async function checkFullRead(name: string, store: Store, id: string, signal: Abo
   return failed(name, error);
 }
 
+const isOfFolder = ({ reason = '' }: CodedError): boolean => ['EACCES', 'EPERM', 'EROFS'].includes(reason);
+
 const roleRemedy = (store: string, role: string) =>
   `Give the owner of stores.${store}.apiKey the service role ${role} (or above) on this instance.`;
 
 function credentialsRemedy(name: string, thrown: unknown, role: string): string | undefined {
-  if (asCodedError(thrown).code !== 'store_unauthorized') return undefined;
+  const error = asCodedError(thrown);
+  // A folder has users and rights, and no API key.
+  if (error.code !== 'store_unauthorized' || isOfFolder(error)) return undefined;
   return `Put a valid API key behind stores.${name}.apiKey; its owner needs the service role ${role} on this instance.`;
 }
 

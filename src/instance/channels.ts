@@ -66,7 +66,9 @@ export function channels(context: { instance: Instance; table: Table; runtime: R
       const version = versionOf(fields, type, instance);
       await instance.rates.channelCreate('');
       if ((await list()).length >= limits.channels) {
-        throw new CodedError('instance_full', `the instance has ${limits.channels} channels, and takes no more`);
+        throw new CodedError('instance_full', `the instance has ${limits.channels} channels, and takes no more`, {
+          fields: { what: 'channels' },
+        });
       }
       const id = runtime.newId();
       await table.putIfAbsent(keyOf(id), formatted({ type, endpoint, is_active, version }));
