@@ -40,6 +40,7 @@ import type { ReplicationRecord } from './records/replication-record.ts';
 import { replicationRecords } from './records/replication-records.ts';
 import { type Adoption, adopt } from './replication/adopt.ts';
 import { type AcknowledgedEvent, acknowledgedEvents } from './replication/events.ts';
+import type { IdMap, MappedId } from './replication/id-map.ts';
 import type { Link } from './replication/link.ts';
 import { type Plan, type PlanLine, planReconcile } from './replication/plan.ts';
 import { brakeOf, type ReconcileOptions, type ReconcileReport, reconcile } from './replication/reconcile.ts';
@@ -73,10 +74,12 @@ export { startMonitorServer } from './monitor/server.ts';
 export { startReceiverServer } from './receiver/node-host.ts';
 export { type TlsFiles, tlsFiles } from './receiver/tls-files.ts';
 export { linkRecords } from './records/link-records.ts';
+export { publicIdOf } from './store/crn.ts';
 export type {
   DevelopmentCa,
   KeptDrill,
   LinkStatus,
+  MappedId,
   PassReport,
   Plan,
   PlanLine,
@@ -266,6 +269,12 @@ export async function compose(config: Config, options: ComposeOptions) {
     async restore(link: Link, given: RestoreOptions): Promise<RestoreResult> {
       const { restore } = await import('./replication/restore.ts');
       return restore(worker, link, given);
+    },
+    /** Old and new ids of what was moved to the primary of a link. */
+    async idMap(link: Link, given: { readonly marks: boolean; readonly signal?: AbortSignal }): Promise<IdMap> {
+      const { idMap } = await import('./replication/id-map.ts');
+      const others = new Set(links.filter((other) => other !== link).map(({ primary }) => primary.id));
+      return idMap(worker, link, { ...given, others });
     },
     /** The primary that the records of a link belong to. */
     boundTo: (link: Link): Promise<string | undefined> => linkRows.boundTo(link.name),

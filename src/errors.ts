@@ -832,6 +832,12 @@ export const errorRegistry = {
     remedy: 'Nothing was changed. See certstandby restore --help, or certstandby failback --help.',
   },
 
+  map_file_unusable: {
+    ...request,
+    status: 400,
+    remedy: 'Give another path, or mend what stands there. certstandby map writes the map again at any time.',
+  },
+
   // Archives: download and import.
   archive_exists: { ...request, status: 409, remedy: 'Give another path, or remove what stands there.' },
   archive_unusable: {

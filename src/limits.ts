@@ -92,6 +92,8 @@ export const limits = {
   passesInARow: 3,
   /** Body of a request to our own instance, in bytes: three PEM texts and their JSON escapes, with room. */
   instanceBodyBytes: 1024 * 1024,
+  /** A map of ids that stands where one is to be written, in bytes: the largest estate, moved a few times. */
+  idMapBytes: 256 * 1024 * 1024,
   /** Certificates that one request of a search looks at. */
   searchedCertificates: 1_000,
   /** Characters of a search term. */

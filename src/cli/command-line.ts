@@ -55,6 +55,11 @@ export const commandEntries: readonly CommandEntry[] = [
     load: async () => (await import('./restore.ts')).failbackCommand,
   },
   {
+    name: 'map',
+    description: 'print the old and new ids of the certificates that a restore or failback moved, as CSV',
+    load: async () => (await import('./map.ts')).mapCommand,
+  },
+  {
     name: 'download',
     description: 'write certificates of a store, private keys included, to an archive',
     load: async () => (await import('./download.ts')).downloadCommand,

@@ -1,10 +1,9 @@
-import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
 import type { PassReport, RestorePlan, RestoreResult } from '../compose.ts';
-import { CodedError, errorRegistry } from '../errors.ts';
-import { csvLine } from '../foreign-text.ts';
+import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import type { Store } from '../store/store.ts';
+import { writeIdMap } from './id-map-file.ts';
 import { interrupted } from './interrupt.ts';
 import { seconds } from './options.ts';
 import { commandOutput, type Host } from './output.ts';
@@ -75,7 +74,10 @@ const goesOn =
 function withMoveOptions(command: Command): Command {
   return withLinkOptions(command)
     .option('--plan', 'print what would be done, and change nothing')
-    .option('--map <file>', 'write old and new ids to this file, as CSV')
+    .option(
+      '--map <file>',
+      'write the old and new ids of all that was ever moved to this file, as CSV; rows that it holds are kept',
+    )
     .option('--wait <seconds>', 'how long to wait for copies that have to be tried again', seconds, 30);
 }
 
@@ -107,6 +109,8 @@ async function move(kind: Kind, names: readonly string[], options: RestoreComman
         async confirm(plan) {
           printPlan(run, plan, options.plan === true);
           if (options.plan === true) throw new OnlyPlan();
+          // Before anything is moved: a path that cannot be written to is found now.
+          await keepMap(run, options.map, false);
           bar.expect(plan.lines.filter(({ action }) => action !== 'held').length);
         },
         moved(line, id) {
@@ -115,12 +119,15 @@ async function move(kind: Kind, names: readonly string[], options: RestoreComman
         },
       });
       bar.end();
-      if (options.map !== undefined) writeMap(options.map, result);
+      await keepMap(run, options.map, true);
       const moved = printResult(run, result);
       const equal = await reconcileLink(run, { wait: options.wait });
       host.exitCode = Math.max(moved, equal);
     } catch (thrown) {
-      if (!(thrown instanceof OnlyPlan)) throw thrown;
+      if (thrown instanceof OnlyPlan) return;
+      // What was moved by then has its new ids, and somebody waits for them.
+      await keepMap(run, options.map, false).catch((problem) => output.problem(asCodedError(problem), link.name));
+      throw thrown;
     } finally {
       bar.end();
     }
@@ -218,12 +225,10 @@ function printResult(
   return notListed.length > 0 ? errorRegistry.store_unavailable.exit : 0;
 }
 
-function writeMap(path: string, { moved, to }: RestoreResult): void {
-  const rows = moved.map(({ name, origin, id }) => csvLine([name, origin.store, origin.certificate, to, id]));
-  try {
-    writeFileSync(path, `name,old store,old id,new store,new id\n${rows.join('')}`);
-  } catch (cause) {
-    const { code = 'error' } = cause as NodeJS.ErrnoException;
-    throw new CodedError('usage', `the map of ids cannot be written to ${path} (${code})`, { cause });
-  }
+/** Writes the map of the whole link, if one is wanted; of marks too if `marks`. */
+async function keepMap({ program, link, output }: Run, path: string | undefined, marks: boolean): Promise<void> {
+  if (path === undefined) return;
+  const { rows, notListed } = await program.idMap(link, { marks });
+  await writeIdMap(path, rows);
+  for (const { store, error } of notListed) output.problem(error, storeNames(program)(store));
 }

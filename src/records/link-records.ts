@@ -15,7 +15,7 @@ export interface Binding {
 }
 
 /** A certificate in a store. */
-interface Place {
+export interface Place {
   readonly store: string;
   readonly certificate: string;
 }
@@ -125,8 +125,31 @@ export function linkRecords(table: Table) {
     },
 
     /** Writes down where a certificate is now, and where it was: the map of old ids to new ones, and the way home. */
-    async saveHome(link: string, now: Place, before: Place): Promise<void> {
-      await table.update(homeKeyOf(link, now), { set: { store: before.store, certificate: before.certificate } });
+    async saveHome(link: string, now: Place, before: Place, name: string): Promise<void> {
+      const { store, certificate } = before;
+      await table.update(homeKeyOf(link, now), { set: { store, certificate, name } });
+    },
+
+    /** All that `saveHome` wrote down of a link, for every primary that it had. The version before kept no names. */
+    async *homes(
+      link: string,
+    ): AsyncGenerator<{ readonly now: Place; readonly before: Place; readonly name?: string }> {
+      let cursor: string | undefined;
+      do {
+        const page = await table.query({
+          partition: homeKeyOf(link, { store: '', certificate: '' }).partition,
+          limit: 500,
+          ...(cursor === undefined ? {} : { cursor }),
+        });
+        for (const { sort, store, certificate, name } of page.rows) {
+          // Ids of stores hold no blank.
+          const at = sort.indexOf(' ');
+          const now = { store: sort.slice(0, at), certificate: sort.slice(at + 1) };
+          if (typeof store === 'string' && typeof certificate === 'string')
+            yield { now, before: { store, certificate }, ...(typeof name === 'string' ? { name } : {}) };
+        }
+        cursor = page.cursor;
+      } while (cursor !== undefined);
     },
 
     /** When the last successful reconcile began; `undefined` before the first. */

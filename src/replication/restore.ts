@@ -445,7 +445,7 @@ async function moveOne(
     }
   })();
 
-  await restorer.links.saveHome(link.name, { store: primary.id, certificate: id }, origin);
+  await restorer.links.saveHome(link.name, { store: primary.id, certificate: id }, origin, metadata.name);
   const mark: Mark = { store: primary.id, certificate: id };
   const standIn = link.backups.find((store) => store.id === from.id && origin.store === from.id);
   const those = [

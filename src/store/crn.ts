@@ -28,6 +28,12 @@ export function certificateCrn(instance: InstanceCrn, id: string): string {
   return `${instance.crn.slice(0, -1)}certificate:${id}`;
 }
 
+/** The id by which people and the service's API know a certificate: its CRN in Certificate Manager, its id everywhere else. */
+export function publicIdOf(store: string, certificate: string): string {
+  if (!instancePattern.test(store) || certificate.startsWith('crn:')) return certificate;
+  return certificateCrn(instanceCrn(store), certificate);
+}
+
 /** The id in a certificate's CRN, or `undefined` if it is not the CRN of a certificate of this instance. */
 export function certificateIdOf(instance: InstanceCrn, crn: string): string | undefined {
   const stem = certificateCrn(instance, '');

@@ -104,6 +104,11 @@ async function put(into: Name, name: string): Promise<string> {
   const metadata = { name, description: `the ${name}`, tags: [] };
   return (await store(into).import({ content: await certificate(), metadata })).id;
 }
+/** The ids of the originals, by name, as the marks of their copies tell. */
+async function oldIds(): Promise<ReadonlyMap<string, string>> {
+  const { certificates } = await store('london').list({});
+  return new Map(certificates.map(({ name, mark }) => [name, mark?.certificate ?? '']));
+}
 async function idOf(name: string, where: Name): Promise<string> {
   return (await store(where).list({})).certificates.find((one) => one.name === name)?.id ?? '';
 }
@@ -139,15 +144,27 @@ test('a region is lost, another one stands in, and it comes home', async () => {
   expect(planned.output).toMatch(/\nNothing was changed\.\n$/);
   expect(await held('paris')).toEqual({});
 
+  // What hurts most comes first; its ids are in the map of all the same.
   const map = join(folder, 'ids.csv');
+  const old = await oldIds();
+  expect(await run('restore', 'api')).toMatchObject({ code: 0, errors: '' });
   const restored = await run('restore', '--map', map);
   expect(restored).toMatchObject({ code: 0, errors: '' });
-  expect(restored.output).toMatch(/^shop: 3 certificates moved; paris is its primary now$/m);
+  expect(restored.output).toMatch(/^shop: 2 certificates moved; paris is its primary now$/m);
   expect(restored.output).toMatch(/^ {2}every included certificate is equal in the backup$/m);
   expect(await held('paris')).toEqual(before);
   expect(await held('london')).toEqual(before);
-  expect(readFileSync(map, 'utf8').split('\n')).toHaveLength(5);
-  expect(readFileSync(map, 'utf8')).toContain(`,"${await idOf('shop', 'paris')}"`);
+  const crnOf = (at: Name, id: string) => `${crns[at].slice(0, -1)}certificate:${id}`;
+  const rows: string[] = [];
+  for (const name of ['api', 'billing', 'shop']) {
+    const [before, now] = [crnOf('frankfurt', old.get(name) ?? ''), crnOf('paris', await idOf(name, 'paris'))];
+    rows.push(`"${name}","${crns.frankfurt}","${before}","${crns.paris}","${now}"`);
+  }
+  const whole = `${['name,old store,old id,new store,new id', ...rows].join('\n')}\n`;
+  expect(readFileSync(map, 'utf8')).toBe(whole);
+  expect(await run('restore', '--map', map)).toMatchObject({ code: 0 });
+  expect(readFileSync(map, 'utf8')).toBe(whole);
+  expect(await run('map')).toMatchObject({ code: 0, output: whole });
 
   // Events work in the new direction at once.
   let renewed = '';
@@ -180,4 +197,19 @@ test('a region is lost, another one stands in, and it comes home', async () => {
   });
   expect(after.code).toBe(0);
   expect(Object.keys(await held('london')).sort()).toEqual(['api', 'billing', 'new', 'shop']);
+
+  // Lost once more, and stopped by Ctrl-C as soon as something was moved: what was moved is in the map.
+  pointLink('paris', 'london');
+  const host: TestHost = testHost({ env: { KEY: apiKey } });
+  const { write } = host.stdout;
+  host.stdout.write = (text: string) => {
+    write(text);
+    if (/"origin":.*"id":/.test(text)) host.signal('SIGINT');
+    return true;
+  };
+  const again = join(folder, 'again.csv');
+  const config = join(folder, 'certstandby.yaml');
+  const interrupted = await runCommand(['restore', '--json', '--map', again, '--config', config], host);
+  expect(interrupted.code).toBe(130);
+  expect(readFileSync(again, 'utf8')).toMatch(new RegExp(`^name,.*\\n"[a-z]+","${crns.frankfurt}",`));
 }, 60_000);

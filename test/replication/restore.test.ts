@@ -6,6 +6,7 @@ import { CodedError } from '../../src/errors.ts';
 import { silentLog } from '../../src/log.ts';
 import { linkRecords } from '../../src/records/link-records.ts';
 import { replicationRecords } from '../../src/records/replication-records.ts';
+import { idMap } from '../../src/replication/id-map.ts';
 import type { Link } from '../../src/replication/link.ts';
 import { reconcile } from '../../src/replication/reconcile.ts';
 import { replicate } from '../../src/replication/replicate.ts';
@@ -552,5 +553,79 @@ describe.each([0, 0.5])('restore, killed between any two calls (+%f), and begun 
       points += 1;
     }
     expect(points).toBeGreaterThan(20);
+  });
+});
+
+describe('the map of ids', () => {
+  const mapOf = async (of: World, link: Link, { marks = true, others = new Set<string>() } = {}) => {
+    const { rows, notListed } = await idMap(of.worker, link, { marks, others });
+    const lines = rows.map(
+      ({ name, before, now }) => `${name}: ${before.store} ${before.certificate} -> ${now.store} ${now.certificate}`,
+    );
+    return { lines, notListed };
+  };
+  const idsIn = async (store: MemoryStore) =>
+    new Map((await store.list({})).certificates.map(({ name, id }) => [name, id] as const));
+
+  it('is of all that was ever moved, whichever run moved it, and the same whenever it is asked for', async () => {
+    const of = await world();
+    const link = of.linkTo('paris', 'london');
+    await run(of, link, { from: of.tapped.london, wanted: (name) => name === 'n1' });
+    await of.bringEqual(link);
+    await run(of, link, { from: of.tapped.london });
+    await run(of, link, { from: of.tapped.london });
+    const ids = await idsIn(of.stores.paris);
+    const expected = ['n0', 'n1', 'n2'].map((name) => `${name}: frankfurt f${name.slice(1)} -> paris ${ids.get(name)}`);
+    expect((await mapOf(of, link)).lines).toEqual(expected);
+    expect((await mapOf(of, link, { marks: false })).lines).toEqual(expected);
+  });
+
+  it('leads from every id that a certificate ever had to the one it has', async () => {
+    const of = await world({ certificates: 1 });
+    await run(of, of.linkTo('paris', 'london'), { from: of.tapped.london });
+    await of.bringEqual(of.linkTo('paris', 'london'));
+    const away = (await idsIn(of.stores.paris)).get('n0');
+    const home = of.linkTo('frankfurt', 'london');
+    await run(of, home, { kind: 'failback', from: of.tapped.paris });
+    expect((await mapOf(of, home)).lines).toEqual([`n0: paris ${away} -> frankfurt f0`]);
+    await of.bringEqual(home);
+    await of.stores.frankfurt.delete('f0');
+    await run(of, of.linkTo('milan', 'london'), { from: of.tapped.london });
+    const last = (await idsIn(of.stores.milan)).get('n0');
+    expect((await mapOf(of, of.linkTo('milan', 'london'))).lines).toEqual([
+      `n0: frankfurt f0 -> milan ${last}`,
+      `n0: paris ${away} -> milan ${last}`,
+    ]);
+  });
+
+  it('is told by marks alone where the table knows nothing: what is on its way, and what a backup still calls by its old id', async () => {
+    const of = await world();
+    const link = of.linkTo('paris', 'london');
+    // Killed after the first import, before it was written down.
+    const metadata = { name: 'n0', description: '', tags: [] };
+    of.stores.paris.put(
+      { content: await certificate(0), metadata, mark: { store: 'frankfurt', certificate: 'f0' } },
+      'p0',
+    );
+    // Imported by hand on another machine.
+    of.stores.paris.put({ content: await certificate(1), metadata: { ...metadata, name: 'by hand' } }, 'p1');
+    // A copy of another link, whose primary is frankfurt's neighbour.
+    of.stores.paris.put({ content: await certificate(3), metadata, mark: { store: 'milan', certificate: 'm3' } }, 'p3');
+    const elsewhere = linkRecords(memoryTable());
+    const { rows } = await idMap({ ...of.worker, links: elsewhere }, link, { marks: true, others: new Set(['milan']) });
+    expect(rows.map(({ name, before, now }) => [name, before.certificate, now.certificate])).toEqual([
+      ['by hand', 'f1', 'p1'],
+      ['n0', 'f0', 'p0'],
+    ]);
+  });
+
+  it('is as whole as the table knows it where a store is gone, and says which one', async () => {
+    const of = await world({ certificates: 1 });
+    const link = of.linkTo('paris', 'london');
+    await run(of, link, { from: of.tapped.london });
+    const gone = { ...of.tapped.paris, list: () => Promise.reject(new CodedError('store_unavailable', 'not reached')) };
+    const { lines, notListed } = await mapOf(of, { ...link, primary: gone });
+    expect(lines).toEqual([expect.stringMatching(/^n0: frankfurt f0 -> paris /)]);
+    expect(notListed).toMatchObject([{ store: 'paris', error: { code: 'store_unavailable' } }]);
   });
 });
