@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { CodedError } from '../errors.ts';
 import { fileError, kindOfFile } from '../regular-file.ts';
 import { leftover } from './directory-files.ts';
-import { identityFile, identityFile } from './directory-identity.ts';
+import { identityFile } from './directory-identity.ts';
 import { companionsOf, flatIdOf, layoutsOfFlat } from './directory-layout.ts';
 import { isLikely, lookAtFile, otherForm, unknownLayout } from './directory-read.ts';
 import type { PassedOver, UnreadableElement } from './store.ts';
