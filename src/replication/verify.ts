@@ -168,7 +168,7 @@ async function countLost(
   },
 ): Promise<void> {
   const { lost, listed, thereAfterAll } = found;
-  for (const _ of thereAfterAll) lost.present();
+  for (const certificate of thereAfterAll) if (listed.get(certificate) !== inPrimary) lost.present();
   const told = compactMap();
   for await (const record of records.all(name)) {
     const { certificate } = record;

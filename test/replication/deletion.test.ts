@@ -56,6 +56,33 @@ describe('a certificate that is deleted in the primary', () => {
     expect(writesIn(world)).toEqual(['backup updateMetadata']);
   });
 
+  it('is not said to be gone by one look: neither its copy nor its description is touched until a second one, later', async () => {
+    const world = await estate(2);
+    await world.primary.store.delete('c1');
+    await world.ask('c1');
+    await world.pass('c1');
+    const { absentSince = 0, wakeAt } = await world.record('c1');
+    expect(wakeAt).toBe(absentSince + world.timing.absenceMs);
+    // An event in between is no second look.
+    await world.later(world.timing.absenceMs - 1);
+    await world.ask('c1');
+    await world.pass('c1');
+    expect(writesIn(world)).toEqual([]);
+    // It was away only while somebody put another version in its place.
+    world.primary.store.put({ content: contents[1] as CertificateContent, metadata: described('name 1') }, 'c1');
+    await world.later(1);
+    await world.pass('c1');
+    expect(writesIn(world)).toEqual(['backup reimport']);
+    expect(await world.record('c1')).not.toHaveProperty('absentSince');
+
+    await world.primary.store.delete('c1');
+    await world.ask('c1');
+    await world.pass('c1');
+    await world.later(world.timing.absenceMs);
+    await world.pass('c1');
+    expect(writesIn(world)).toEqual(['backup reimport', 'backup updateMetadata']);
+  });
+
   it('is an ordinary one again when it comes back', async () => {
     const world = await estate(2);
     await world.primary.store.delete('c1');

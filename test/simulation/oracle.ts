@@ -1,5 +1,6 @@
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { contentProblem } from '../../src/certificate/judgement.ts';
+import { defaultTiming } from '../../src/replication/timing.ts';
 import type { Held } from './simulated-store.ts';
 import type { World } from './world.ts';
 
@@ -49,6 +50,8 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
         if (hasEqualCopy(store, becomes) && count(doubles, store.id) > allowed)
           seen.broken.push(`bound: a second copy of ${certificate} beside an equal one`);
       }
+      if (becomes?.metadata.description.startsWith('Retained since') === true && !wasGoneLongEnough(world, becomes))
+        seen.broken.push(`bound: the copy ${id} says that its original is gone, after one look`);
       if (was !== undefined && was.mark === undefined)
         seen.broken.push(`promise 3: ${operation} of ${id}, which is not ours`);
       if (becomes !== undefined && operation !== 'describe') {
@@ -67,6 +70,13 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
     };
   }
   return seen;
+}
+
+/** Whether a second look, a while after the first, may have found that the original of a copy is gone. Clocks and reads lie a little. */
+function wasGoneLongEnough({ deletions, primary, time, wildClocks }: World, { mark }: Held): boolean {
+  const { absenceMs, skewMs } = defaultTiming;
+  const by = time.now() - (absenceMs - skewMs - primary.abilities.readSettlesMs);
+  return wildClocks || deletions.some(({ certificate, at }) => certificate === mark?.certificate && at <= by);
 }
 
 function hasEqualCopy(store: World['backups'][number], copy: Held): boolean {

@@ -178,6 +178,13 @@ export const safeguards: readonly Safeguard[] = [
     seeds: 10_000,
   },
   {
+    step: 'a second look at absence',
+    file: 'src/replication/retire.ts',
+    find: 'return absentSince !== undefined && beganAt >= absentSince + wait;',
+    replace: 'return beganAt > wait;',
+    seeds: 1_000,
+  },
+  {
     step: 'what would not serve is refused',
     file: 'src/replication/judge.ts',
     find: 'return problem === undefined',

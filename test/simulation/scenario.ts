@@ -58,7 +58,10 @@ function changePrimary(world: World, certificates: number, again = false): void 
   // What was deleted may come back as it was: a folder is put in its place again.
   const former = random() < 0.5 ? deleted.get(which) : undefined;
   const id = existing?.id ?? former ?? `p${which}-${time.newId()}`;
-  if (action === 'delete') deleted.set(which, id);
+  if (action === 'delete') {
+    deleted.set(which, id);
+    world.deletions.push({ certificate: id, at: time.now() });
+  }
   trace(`${time.now()} primary: ${action} ${id}`);
   const content: Readonly<Record<string, CertificateContent>> = {
     create: pick(random, versions),

@@ -233,6 +233,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
   }
   const deleted = new Map<number, string>();
   const doubled = new Set<string>();
+  const deletions: { readonly certificate: string; readonly at: number }[] = [];
   const meddled: { readonly store: string; readonly certificate: string; readonly at: number }[] = [];
   return {
     /** Copies that others removed from a backup, or made worthless. */
@@ -243,6 +244,8 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
     noteMeddling: (store: string, certificate: string) => void meddled.push({ store, certificate, at: time.now() }),
     /** The id that a certificate of the primary had when it was deleted last, by its number in the pool. */
     deleted,
+    /** When each certificate was deleted in the primary, as often as it was. */
+    deletions,
     /** Copies that somebody doubled by hand: store, and certificate in the mark. */
     doubled,
     withReconcile,
