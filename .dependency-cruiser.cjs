@@ -111,6 +111,7 @@ const packages = {
   fflate: '^src/archive/zip\\.ts$',
   'reflect-metadata': '^src/instance/development-ca[-.]',
   lmdb: '^src/table/lmdb[-.]',
+  'node-forge': '^src/archive/pkcs12-(ber|unsealing)\\.ts$',
   openwhisk: '^src/dispatch/openwhisk\\.ts$',
   'prom-client': '^src/monitor/metrics\\.ts$',
   'tar-stream': '^src/archive/age\\.ts$',

@@ -860,17 +860,41 @@ export const errorRegistry = {
     status: 400,
     remedy: 'Give an age file, a .p12 file or a folder of them, a folder of PEM files, or a zip of them.',
   },
+  archive_java_keystore: {
+    ...request,
+    status: 400,
+    remedy:
+      'Nothing was imported. Make PKCS#12 of it: keytool -importkeystore -srckeystore old.jks -destkeystore new.p12 -deststoretype PKCS12',
+  },
+  archive_passphrase_missing: {
+    ...request,
+    status: 400,
+    remedy:
+      'Nothing was imported. Write the passphrase into the first line of a file, and give it with --passphrase-file <file>; an empty first line is the empty passphrase, which some exports have.',
+  },
   archive_passphrase_wrong: {
     ...request,
     status: 400,
     remedy:
       'Nothing was imported. Give the passphrase (--passphrase-file) or the identity (--identity) of this archive.',
   },
+  archive_not_sealed: {
+    ...request,
+    status: 400,
+    remedy:
+      'Nothing was imported. If you know where the file comes from, and that it came unchanged: --accept-no-mac reads it.',
+  },
+  archive_costly: {
+    ...request,
+    status: 400,
+    remedy:
+      'Nothing was imported. If you trust the file, let OpenSSL, which has no limits, write it again with less work: openssl pkcs12 -in old.p12 -legacy -out all.pem && openssl pkcs12 -export -in all.pem -out new.p12, then remove all.pem.',
+  },
   archive_unsupported: {
     ...request,
     status: 400,
     remedy:
-      'Make the file again with AES-256 and SHA-256: openssl pkcs12 -in old.p12 -nodes | openssl pkcs12 -export -out new.p12',
+      'Nothing was imported. OpenSSL 3 may know it, and writes it again with AES-256 and SHA-256: openssl pkcs12 -in old.p12 -legacy -out all.pem && openssl pkcs12 -export -in all.pem -out new.p12, then remove all.pem.',
   },
   archive_conflict: {
     ...certificate,

@@ -63,12 +63,25 @@ export const limits = {
   archiveTextCharacters: 10_240,
   /** Characters of a passphrase that is to keep private keys. */
   passphraseCharacters: 12,
-  /** Rounds of key derivation that a PKCS#12 file may ask for: a minute of work. */
-  pkcs12Iterations: 10_000_000,
   /** The authorities that a drill trusts, a key that signs its reports, and a report of the largest estate, in bytes. */
   drillTrustBytes: 8 * 1024 * 1024,
   drillKeyBytes: 16 * 1024,
   drillReportBytes: 256 * 1024 * 1024,
+  /** A PKCS#12 file, in bytes: a keystore of a few hundred certificates with their chains. */
+  pkcs12FileBytes: 2 * 1024 * 1024,
+  /** Keys and certificates of one PKCS#12 file, and how deep its structure may be nested. */
+  pkcs12Bags: 2_000,
+  pkcs12Depth: 32,
+  /**
+   * Rounds of one key derivation that a PKCS#12 file may ask for: three times what GnuTLS, the most thorough of the programs that
+   * make them, does (600,000). The longest that PBKDF2 holds its thread, where nothing can end it, is then some 4 seconds.
+   */
+  pkcs12Iterations: 2_000_000,
+  /** N times r times p of scrypt: eight times OpenSSL's default. It takes 128 bytes of memory for each. */
+  scryptWork: 1024 * 1024,
+  /** How long one PKCS#12 file may take to open, in milliseconds, and how much memory. */
+  pkcs12OpenMs: 120_000,
+  pkcs12MemoryMib: 512,
   /** Pages of one listing: 200,000 certificates at 200 a page, with room. Stops a listing that runs in circles. */
   listingPages: 10_000,
   /** How often, and for how long each time, one page of a listing waits until the store allows it. */

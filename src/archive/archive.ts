@@ -56,6 +56,8 @@ export interface ArchiveLock {
 export interface ArchiveUnlock {
   readonly passphrase?: Secret;
   readonly identities?: readonly Secret[];
+  /** PKCS#12: files without a MAC are read too, though nobody can know whether they were changed. */
+  readonly acceptNoMac?: boolean;
 }
 
 /** An archive that is not what an archive should be; `entry` says where. */

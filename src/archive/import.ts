@@ -103,7 +103,7 @@ function refuseAsOne(refused: readonly RefusedEntry[]): void {
   const [first, ...others] = refused;
   if (first === undefined) return;
   const one =
-    first.error.code === 'archive_passphrase_wrong'
+    first.error.code === 'archive_passphrase_wrong' || first.error.code === 'archive_passphrase_missing'
       ? others.every(({ error }) => error.code === first.error.code)
       : others.length === 0;
   if (one) throw first.error;

@@ -1,25 +1,15 @@
-import {
-  createCipheriv,
-  createDecipheriv,
-  createHash,
-  createHmac,
-  hash,
-  pbkdf2Sync,
-  timingSafeEqual,
-} from 'node:crypto';
-import { type DerElement, derTag, oidText, readElement, readElements } from '../certificate/der.ts';
-import { CodedError } from '../errors.ts';
-import { limits } from '../limits.ts';
+import { createCipheriv, createHash, createHmac, hash, pbkdf2Sync } from 'node:crypto';
 import { integer, nothing, objectIdentifier, octetString, sequence } from './der-writing.ts';
 
 /**
- * How PKCS#12 encrypts and seals: PBES2 with PBKDF2 and AES (RFC 8018), and what old programs know, PKCS#12's own derivation with
- * triple DES and SHA-1 (RFC 7292, appendices B and C). No library that we know does both for keys of every kind.
+ * What a PKCS#12 file makes of a passphrase, and how the files that are written here are encrypted and sealed: PBES2 with PBKDF2
+ * and AES (RFC 8018), or for old programs triple DES and SHA-1 (RFC 7292 appendices B and C).
  */
 
-const oids = {
+export const oids = {
   pbes2: '1.2.840.113549.1.5.13',
   pbkdf2: '1.2.840.113549.1.5.12',
+  pbmac1: '1.2.840.113549.1.5.14',
   tripleDes: '1.2.840.113549.1.12.1.3',
   hmacSha256: '1.2.840.113549.2.9',
   aes256: '2.16.840.1.101.3.4.1.42',
@@ -27,35 +17,38 @@ const oids = {
   sha256: '2.16.840.1.101.3.4.2.1',
 } as const;
 
-const prfs: Readonly<Record<string, string>> = {
-  '1.2.840.113549.2.7': 'sha1',
-  [oids.hmacSha256]: 'sha256',
-  '1.2.840.113549.2.10': 'sha384',
-  '1.2.840.113549.2.11': 'sha512',
-};
-const digests: Readonly<Record<string, string>> = {
-  [oids.sha1]: 'sha1',
-  [oids.sha256]: 'sha256',
-  '2.16.840.1.101.3.4.2.2': 'sha384',
-  '2.16.840.1.101.3.4.2.3': 'sha512',
-};
-const blockCiphers: Readonly<Record<string, { readonly name: string; readonly keyBytes: number }>> = {
-  '2.16.840.1.101.3.4.1.2': { name: 'aes-128-cbc', keyBytes: 16 },
-  '2.16.840.1.101.3.4.1.22': { name: 'aes-192-cbc', keyBytes: 24 },
-  [oids.aes256]: { name: 'aes-256-cbc', keyBytes: 32 },
-};
-
 /** Rounds of derivation: a few times what OpenSSL does by default, and no more than Java and Windows take quickly. */
 const iterations = 100_000;
 
 /** Chance, so that tests can put their own in. */
 export type Salt = (bytes: number) => Buffer;
 
+/** One way to write a passphrase as bytes. */
+export interface PassphraseForm {
+  /** For PKCS#12's own derivation: UTF-16, the high byte first, with two zero bytes at the end (RFC 7292 appendix B.1). */
+  readonly pkcs12: Uint8Array;
+  /** For PBKDF2, scrypt and PBES1: UTF-8 (RFC 8018 section 3). */
+  readonly text: Uint8Array;
+}
+
+/**
+ * The forms in which programs write a passphrase. An empty one is two zero bytes to some, and nothing at all to others. OpenSSL
+ * before 1.1 widened each byte of UTF-8 as if it were a character.
+ */
+export function passphraseForms(passphrase: string): readonly PassphraseForm[] {
+  const text = Buffer.from(passphrase, 'utf8');
+  const forms = [{ pkcs12: wide(`${passphrase}\0`), text }];
+  if (passphrase === '') return [...forms, { pkcs12: Buffer.alloc(0), text }];
+  return text.length === passphrase.length ? forms : [...forms, { pkcs12: wide(`${text.toString('latin1')}\0`), text }];
+}
+
 /** Encrypts under a passphrase; gives the AlgorithmIdentifier and the ciphertext. */
 export function encrypt(plain: Uint8Array, passphrase: string, salt: Salt, legacy: boolean) {
   if (legacy) {
     const seed = salt(8);
-    const cipher = createCipheriv('des-ede3-cbc', derive(passphrase, seed, 1, 24), derive(passphrase, seed, 2, 8));
+    const bytes = (id: 1 | 2, length: number) =>
+      derive('sha1', { secret: wide(`${passphrase}\0`), salt: seed, rounds: iterations, id, bytes: length });
+    const cipher = createCipheriv('des-ede3-cbc', bytes(1, 24), bytes(2, 8));
     const algorithm = sequence(objectIdentifier(oids.tripleDes), sequence(octetString(seed), integer(iterations)));
     return { algorithm, encrypted: Buffer.concat([cipher.update(plain), cipher.final()]) };
   }
@@ -71,80 +64,29 @@ export function encrypt(plain: Uint8Array, passphrase: string, salt: Salt, legac
   return { algorithm, encrypted: Buffer.concat([cipher.update(plain), cipher.final()]) };
 }
 
-/** Decrypts what an AlgorithmIdentifier describes. Throws `archive_unsupported`, RangeError for what is no DER, and Node's for padding that is wrong. */
-export function decrypt(algorithm: DerElement, encrypted: Uint8Array, passphrase: string): Buffer {
-  const [oid, parameters] = readElements(algorithm.content);
-  const name = oid === undefined ? '' : oidText(oid.content);
-  const inner = readElements(parameters?.content ?? new Uint8Array());
-  if (name === oids.tripleDes) {
-    const [salt, count] = inner;
-    const seed = contentOf(salt);
-    const rounds = roundsOf(count);
-    const cipher = createDecipheriv(
-      'des-ede3-cbc',
-      derive(passphrase, seed, 1, 24, 'sha1', rounds),
-      derive(passphrase, seed, 2, 8, 'sha1', rounds),
-    );
-    return Buffer.concat([cipher.update(encrypted), cipher.final()]);
-  }
-  if (name !== oids.pbes2) throw unsupported(`encryption ${name}`);
-  const [derivation, scheme] = inner.map(({ content }) => readElements(content));
-  const kdf = oidText(contentOf(derivation?.[0]));
-  if (kdf !== oids.pbkdf2) throw unsupported(`key derivation ${kdf}`);
-  const [salt, count, ...options] = readElements(contentOf(derivation?.[1]));
-  const prfElement = options.find(({ tag }) => tag === derTag.sequence);
-  // Without one it is HMAC with SHA-1 (RFC 8018 appendix A.2).
-  const prfOid = prfElement === undefined ? '1.2.840.113549.2.7' : oidText(readElement(prfElement.content).content);
-  const schemeOid = oidText(contentOf(scheme?.[0]));
-  const cipher = blockCiphers[schemeOid];
-  const prf = prfs[prfOid];
-  if (cipher === undefined) throw unsupported(`cipher ${schemeOid}`);
-  if (prf === undefined) throw unsupported(`key derivation with ${prfOid}`);
-  const key = pbkdf2Sync(passphrase, contentOf(salt), roundsOf(count), cipher.keyBytes, prf);
-  const decipher = createDecipheriv(cipher.name, key, contentOf(scheme?.[1]));
-  return Buffer.concat([decipher.update(encrypted), decipher.final()]);
-}
-
 /** MacData over the authenticated content. */
 export function macData(content: Uint8Array, passphrase: string, salt: Salt, legacy: boolean): Buffer {
   const digest = legacy ? 'sha1' : 'sha256';
   const seed = salt(legacy ? 8 : 16);
-  const mac = macOf(content, passphrase, seed, iterations, digest);
+  const secret = wide(`${passphrase}\0`);
+  const key = derive(digest, { secret, salt: seed, rounds: iterations, id: 3, bytes: legacy ? 20 : 32 });
+  const mac = createHmac(digest, key).update(content).digest();
   const algorithm = sequence(objectIdentifier(oids[digest]), nothing());
   return sequence(sequence(algorithm, octetString(mac)), octetString(seed), integer(iterations));
 }
 
-/** Whether the MacData is that of the content under this passphrase. */
-export function macHolds(macDataElement: DerElement, content: Uint8Array, passphrase: string): boolean {
-  const [info, salt, count] = readElements(macDataElement.content);
-  const [algorithm, expected] = readElements(contentOf(info));
-  const oid = oidText(readElement(contentOf(algorithm)).content);
-  const digest = digests[oid];
-  if (digest === undefined) throw unsupported(`seal ${oid}`);
-  const rounds = count === undefined ? 1 : roundsOf(count);
-  const mac = macOf(content, passphrase, contentOf(salt), rounds, digest);
-  const wanted = contentOf(expected);
-  return wanted.length === mac.length && timingSafeEqual(mac, wanted);
+/** What PKCS#12's own derivation rests on; `id` is 1 for a key, 2 for an IV, 3 for a MAC key. */
+interface Derivation {
+  readonly secret: Uint8Array;
+  readonly salt: Uint8Array;
+  readonly rounds: number;
+  readonly id: 1 | 2 | 3;
+  readonly bytes: number;
 }
 
-function macOf(content: Uint8Array, passphrase: string, salt: Uint8Array, rounds: number, digest: string): Buffer {
-  const size = createHash(digest).digest().length;
-  return createHmac(digest, derive(passphrase, salt, 3, size, digest, rounds))
-    .update(content)
-    .digest();
-}
-
-/** Key material of PKCS#12's own derivation (RFC 7292 appendix B.2): `id` 1 for a key, 2 for an IV, 3 for a MAC key. */
-function derive(
-  passphrase: string,
-  salt: Uint8Array,
-  id: 1 | 2 | 3,
-  bytes: number,
-  digest = 'sha1',
-  rounds = iterations,
-): Buffer {
-  const blockBytes = digest === 'sha384' || digest === 'sha512' ? 128 : 64;
-  const secret = Buffer.from(`${passphrase}\0`, 'utf16le').swap16();
+/** Key material of PKCS#12's own derivation (RFC 7292 appendix B.2). */
+export function derive(digest: string, { secret, salt, rounds, id, bytes }: Derivation): Buffer {
+  const blockBytes = blockBytesOf(digest);
   const filled = (source: Uint8Array) =>
     Buffer.alloc(Math.ceil(source.length / blockBytes) * blockBytes, source.length === 0 ? undefined : source);
   const diversifier = Buffer.alloc(blockBytes, id);
@@ -165,6 +107,12 @@ function derive(
   return Buffer.concat(out).subarray(0, bytes);
 }
 
+/** Bytes that a digest takes at once: FIPS 180-4 for SHA-2, FIPS 202 for SHA-3. */
+function blockBytesOf(digest: string): number {
+  const sha3 = { 'sha3-224': 144, 'sha3-256': 136, 'sha3-384': 104, 'sha3-512': 72 }[digest];
+  return sha3 ?? (/^sha(384|512)/.test(digest) ? 128 : 64);
+}
+
 /** a + b + 1, as numbers of their length. */
 function plusOne(a: Uint8Array, b: Uint8Array): Buffer {
   const sum = Buffer.alloc(a.length);
@@ -177,18 +125,4 @@ function plusOne(a: Uint8Array, b: Uint8Array): Buffer {
   return sum;
 }
 
-function roundsOf(element: DerElement | undefined): number {
-  let value = 0;
-  for (const byte of contentOf(element)) value = value * 256 + byte;
-  if (value < 1 || value > limits.pkcs12Iterations) throw unsupported(`a key derivation of ${value} rounds`);
-  return value;
-}
-
-function contentOf(element: DerElement | undefined): Uint8Array {
-  if (element === undefined) throw new RangeError('DER: an element is missing');
-  return element.content;
-}
-
-function unsupported(what: string): CodedError {
-  return new CodedError('archive_unsupported', `a PKCS#12 file with ${what} is not read here`);
-}
+const wide = (text: string): Buffer => Buffer.from(text, 'utf16le').swap16();

@@ -1,22 +1,23 @@
-import { createHash, createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
-import { readdir, readFile, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { createHash, createPrivateKey, randomBytes, type X509Certificate } from 'node:crypto';
+import { basename } from 'node:path';
 import type { CertificateContent } from '../certificate/certificate.ts';
-import { type DerElement, derTag, oidText, readElement, readElements } from '../certificate/der.ts';
-import { formatBlock } from '../certificate/pem-blocks.ts';
+import { derTag } from '../certificate/der.ts';
+import { readBlocks } from '../certificate/pem-blocks.ts';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
-import { Secret } from '../secret.ts';
-import { type ArchiveEntry, type ArchiveUnlock, type ArchiveWriter, damaged, fileProblem } from './archive.ts';
+import { readRegularFile } from '../regular-file.ts';
+import type { Secret } from '../secret.ts';
+import { type ArchiveItem, type ArchiveUnlock, type ArchiveWriter, damaged } from './archive.ts';
 import { bmpString, element, integer, objectIdentifier, octetString, sequence, setOf } from './der-writing.ts';
-import { folderNames, readEntry } from './layout.ts';
+import { folderNames } from './layout.ts';
 import { folderWriter } from './pem-folder.ts';
-import { decrypt, encrypt, macData, macHolds, type Salt } from './pkcs12-ciphers.ts';
+import { encrypt, macData, type Salt } from './pkcs12-ciphers.ts';
+import { entriesOf } from './pkcs12-entries.ts';
+import type { Pkcs12Opener } from './pkcs12-thread.ts';
 
 const oids = {
   data: '1.2.840.113549.1.7.1',
   encryptedData: '1.2.840.113549.1.7.6',
-  keyBag: '1.2.840.113549.1.12.10.1.1',
   shroudedKeyBag: '1.2.840.113549.1.12.10.1.2',
   certificateBag: '1.2.840.113549.1.12.10.1.3',
   x509Certificate: '1.2.840.113549.1.9.22.1',
@@ -89,120 +90,60 @@ function encryptedPart(content: Uint8Array, passphrase: string, salt: Salt, lega
   return sequence(objectIdentifier(oids.encryptedData), element(derTag.constructed(0), sequence(integer(0), inner)));
 }
 
-/** The certificates of a `.p12` file, or of a folder of them. Throws `archive_*` and `certificate_*`. */
-export async function* readPkcs12(path: string, { passphrase }: ArchiveUnlock): AsyncGenerator<ArchiveEntry> {
-  if (passphrase === undefined) {
-    throw new CodedError('archive_passphrase_wrong', `${path} is opened by a passphrase, and none was given`);
-  }
-  const folder = (await stat(path)).isDirectory();
-  const files = folder ? (await readdir(path)).sort().map((name) => join(path, name)) : [path];
-  for (const file of files) {
-    if (!isPkcs12Name(file)) throw damaged(path, `${basename(file)} is no .p12 file`);
-    const { size } = await stat(file);
-    if (size > limits.archiveFileBytes)
-      throw damaged(path, `${basename(file)} has ${size} bytes, which no .p12 file has`);
-    const bytes = await readFile(file).catch((thrown) => Promise.reject(fileProblem('reading', file, thrown)));
-    yield parsePkcs12(basename(file), bytes, passphrase);
-  }
+/** Reads PKCS#12 files, one after the other, in a thread that starts with the first one. */
+export interface Pkcs12Reader {
+  /**
+   * The certificates of one file, one for each private key in it, and what else it holds. Throws `archive_*`, `certificate_key_missing`
+   * for a file without a key, what `regular-file.ts` throws, and the signal's reason.
+   */
+  read(path: string): AsyncGenerator<ArchiveItem>;
+  close(): Promise<void>;
 }
 
-export const isPkcs12Name = (path: string): boolean => /\.(p12|pfx)$/i.test(path);
-
-/** One certificate out of a PKCS#12 file. `entry` is its name in messages, and the certificate's if it says none. */
-function parsePkcs12(entry: string, bytes: Uint8Array, passphrase: Secret): ArchiveEntry {
-  const secret = passphrase.reveal();
-  try {
-    const { certificates, keys, name } = bagsOf(entry, bytes, secret);
-    if (keys.length > 1) {
-      throw new CodedError(
-        'archive_unsupported',
-        `${entry} holds ${keys.length} private keys; one certificate per file is read here`,
-      );
-    }
-    const privateKey = keys[0];
-    try {
-      const pem = { certificate: certificates.join(''), ...(privateKey && { privateKey }) };
-      const content = readEntry(entry, pem);
-      return { entry, name: name || entry.replace(/\.(p12|pfx)$/i, ''), description: '', tags: [], content };
-    } finally {
-      privateKey?.wipe();
-    }
-  } catch (thrown) {
-    if (thrown instanceof CodedError) throw thrown;
-    throw damaged(entry, 'it is no PKCS#12 file in DER, cut short, or changed', thrown);
-  }
-}
-
-function bagsOf(entry: string, bytes: Uint8Array, passphrase: string) {
-  const file = readElement(bytes);
-  if (file.end !== bytes.length) throw new RangeError('DER: bytes after the end');
-  const [, authenticated, mac] = readElements(file.content);
-  const safe = dataOf(required(authenticated));
-  if (mac === undefined) {
-    throw new CodedError('archive_unsupported', `${entry} is not sealed: whether it was changed cannot be known`);
-  }
-  if (!macHolds(mac, safe, passphrase)) {
-    throw new CodedError('archive_passphrase_wrong', `the passphrase does not open ${entry}, or it was changed`, {
-      fields: { entry },
-    });
-  }
-  const certificates: string[] = [];
-  const keys: Secret[] = [];
-  let name: string | undefined;
-  for (const part of readElements(readElement(safe).content)) {
-    for (const bag of readElements(readElement(contentsOf(part, passphrase)).content)) {
-      const [oid, value, attributes] = readElements(bag.content);
-      const kind = oidText(required(oid).content);
-      const inner = readElement(required(value).content);
-      if (kind === oids.certificateBag) {
-        const [, wrapped] = readElements(inner.content);
-        const der = readElement(required(wrapped).content).content;
-        certificates.push(formatBlock('CERTIFICATE', new X509Certificate(der).raw));
-        name ??= friendlyName(attributes);
-      } else if (kind === oids.shroudedKeyBag) {
-        const [algorithm, encrypted] = readElements(inner.content);
-        const der = decrypt(required(algorithm), required(encrypted).content, passphrase);
-        keys.push(new Secret(formatBlock('PRIVATE KEY', der)));
-        der.fill(0);
-      } else if (kind === oids.keyBag) {
-        keys.push(new Secret(formatBlock('PRIVATE KEY', required(value).content)));
+export function pkcs12Reader({ passphrase, acceptNoMac = false }: ArchiveUnlock, signal?: AbortSignal): Pkcs12Reader {
+  let opener: Pkcs12Opener | undefined;
+  return {
+    async *read(path) {
+      const entry = basename(path);
+      const bytes = await readRegularFile(path, { maxBytes: limits.pkcs12FileBytes, ...(signal && { signal }) });
+      opener ??= (await import('./pkcs12-thread.ts')).pkcs12Opener(signal);
+      try {
+        const bags = await opener.open(unarmoured(entry, bytes), { ...(passphrase && { passphrase }), acceptNoMac });
+        yield* entriesOf(entry, bags);
+      } catch (thrown) {
+        signal?.throwIfAborted();
+        throw thrown instanceof CodedError ? about(entry, thrown) : thrown;
       }
-    }
-  }
-  return { certificates, keys, name };
+    },
+    async close() {
+      await opener?.close();
+    },
+  };
 }
 
-/** SafeContents of one part, decrypted if it is encrypted. */
-function contentsOf(part: DerElement, passphrase: string): Uint8Array {
-  const [oid, wrapped] = readElements(part.content);
-  const kind = oidText(required(oid).content);
-  if (kind === oids.data) return dataOf(part);
-  if (kind !== oids.encryptedData)
-    throw new CodedError('archive_unsupported', `a PKCS#12 file with contents ${kind} is not read here`);
-  const [, inner] = readElements(readElement(required(wrapped).content).content);
-  const [, algorithm, encrypted] = readElements(required(inner).content);
-  return decrypt(required(algorithm), required(encrypted).content, passphrase);
+/** Whether a name is one that PKCS#12 files have. Java's keystores are PKCS#12 since Java 9, whatever their name. */
+export const isPkcs12Name = (path: string): boolean => /\.(p12|pfx|pkcs12)$/i.test(path);
+
+/** Whether the first bytes of a file, one a character, are those of PKCS#12 (the version 3 in a sequence, BER or DER), or of its PEM. */
+export function beginsAsPkcs12(beginning: string): boolean {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: bytes, one a character.
+  const sequenceWithVersion3 = /^0(?:[\0-\x80]|\x81.|\x82..|\x83...|\x84....)\x02\x01\x03/s;
+  return beginning.startsWith(pemBeginning) || sequenceWithVersion3.test(beginning);
 }
 
-/** What a ContentInfo of kind data holds. */
-function dataOf(info: DerElement): Uint8Array {
-  const [, wrapped] = readElements(info.content);
-  return readElement(required(wrapped).content).content;
+/** The same with the name of the file, unless it has one. */
+function about(entry: string, error: CodedError): CodedError {
+  const { code, message, fields, cause } = error;
+  if (fields.entry !== undefined) return error;
+  return new CodedError(code, `${entry}: ${message}`, { cause, fields: { ...fields, entry } });
 }
 
-function friendlyName(attributes: DerElement | undefined): string | undefined {
-  for (const attribute of readElements(attributes?.content ?? new Uint8Array())) {
-    const [oid, values] = readElements(attribute.content);
-    if (oid === undefined || oidText(oid.content) !== oids.friendlyName) continue;
-    const text = readElement(required(values).content).content;
-    return Buffer.from(text.length % 2 === 0 ? text : text.subarray(1))
-      .swap16()
-      .toString('utf16le');
-  }
-  return undefined;
-}
+const pemBeginning = '-----BEGIN PKCS12-----';
 
-function required(element: DerElement | undefined): DerElement {
-  if (element === undefined) throw new RangeError('DER: an element is missing');
-  return element;
+/** The file without the armour of PEM, which GnuTLS puts around it. In memory of its own. */
+function unarmoured(entry: string, bytes: Buffer): Uint8Array<ArrayBuffer> {
+  if (!bytes.toString('latin1', 0, pemBeginning.length).startsWith(pemBeginning)) return Uint8Array.from(bytes);
+  const [block] = readBlocks(bytes.toString('latin1'));
+  if (block === undefined) throw damaged(entry, 'it is cut short');
+  return Uint8Array.from(Buffer.from(block.base64, 'base64'));
 }

@@ -8,16 +8,18 @@ export const passphraseVariable = 'CERTSTANDBY_PASSPHRASE';
 
 /**
  * The passphrase in the first line of a file (`-` is standard input), or in `CERTSTANDBY_PASSPHRASE`; `undefined` if there is neither.
- * A new one (`fresh`) must not be short: private keys rest on it. Throws `usage`, and what `regular-file.ts` throws.
+ * A new one (`fresh`) must not be short: private keys rest on it. One that opens may be empty, as some programs export, where a file
+ * says so: a variable that is empty is most often one that nobody set. Throws `usage`, and what `regular-file.ts` throws.
  */
 export async function readPassphrase(
   file: string | undefined,
   env: Readonly<Record<string, string | undefined>>,
   { fresh, signal }: { readonly fresh: boolean; readonly signal: AbortSignal },
 ): Promise<Secret | undefined> {
-  const text = file === undefined ? env[passphraseVariable] : (await lines(file, 'the passphrase', signal))[0];
-  if (file === undefined && text === undefined) return undefined;
-  if (text === undefined || text === '') throw new CodedError('usage', 'the passphrase is empty');
+  const text = file === undefined ? env[passphraseVariable] : ((await lines(file, 'the passphrase', signal))[0] ?? '');
+  if (text === undefined) return undefined;
+  if (text === '' && fresh) throw new CodedError('usage', 'the passphrase is empty');
+  if (text === '' && file === undefined) return undefined;
   if (fresh && text.length < limits.passphraseCharacters) {
     throw new CodedError(
       'usage',

@@ -15,6 +15,7 @@ interface ImportCommandOptions extends OutputOptions {
   readonly into: string;
   readonly passphraseFile?: string;
   readonly identity?: string;
+  readonly acceptNoMac?: boolean;
   readonly replace?: boolean;
   readonly dryRun?: boolean;
 }
@@ -38,6 +39,7 @@ export function importCommand(host: Host): Command {
       `the passphrase, in its first line; - is standard input (else ${passphraseVariable})`,
     )
     .option('--identity <file>', 'age: the identities (AGE-SECRET-KEY-1...) in this file')
+    .option('--accept-no-mac', 'PKCS#12: read files without a MAC too, which anybody may have changed')
     .option('--replace', 'replace what the store holds under the same name')
     .option('--dry-run', 'only say what would be done')
     .addHelpText(
@@ -64,10 +66,14 @@ async function importArchive(
 ): Promise<void> {
   const output = commandOutput(options, host, runtime.now);
   const signal = interrupted(host);
-  const { into, replace = false, dryRun = false } = options;
+  const { into, acceptNoMac = false, replace = false, dryRun = false } = options;
   const passphrase = await readPassphrase(options.passphraseFile, host.env, { fresh: false, signal });
   const identities = options.identity === undefined ? [] : await readAgeLines(options.identity, 'identities', signal);
-  const unlock = { ...(passphrase && { passphrase }), identities: identities.map((each) => new Secret(each)) };
+  const unlock = {
+    ...(passphrase && { passphrase }),
+    identities: identities.map((each) => new Secret(each)),
+    acceptNoMac,
+  };
   const store = await storeNamed(into, options.config, host, runtime);
   const done: ImportLine[] = [];
   const failed: RefusedEntry[] = [];

@@ -110,6 +110,7 @@ const faults: readonly (readonly [string, string, ...string[]])[] = [
   ['src/instance/planted-acme.ts', `await import('acme-client');`, 'package-acme-client'],
   ['src/planted-age.ts', `import 'age-encryption';`, 'package-age-encryption'],
   ['src/planted-zip.ts', `import 'fflate';`, 'package-fflate'],
+  ['src/archive/planted-ber.ts', `import 'node-forge';`, 'package-node-forge'],
   ['src/planted-tar.ts', `import 'tar-stream';`, 'package-tar-stream'],
   ['src/planted-commander.ts', `import 'commander';`, 'package-commander'],
   ['src/planted-reflect.ts', `import 'reflect-metadata';`, 'package-reflect-metadata'],
