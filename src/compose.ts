@@ -231,6 +231,10 @@ export async function compose(config: Config, options: ComposeOptions) {
   const parts = { records, links: linkRows, dispatch, runtime, timing, log };
   const intake = { ...parts, notifications: idempotencyRecords(table) };
 
+  /** Primaries of the other links. */
+  const primariesBeside = (link: Link) =>
+    new Set(links.filter((other) => other !== link).map(({ primary }) => primary.id));
+
   const callbacks = callbackLinks(config, intake, observer.acknowledged);
 
   for (const link of links) if (link.name !== options.moving) await linkRows.bind(link.name, link.primary.id);
@@ -268,13 +272,12 @@ export async function compose(config: Config, options: ComposeOptions) {
     /** Moves the certificates of one link into its primary, as it is configured now, and points the link there. */
     async restore(link: Link, given: RestoreOptions): Promise<RestoreResult> {
       const { restore } = await import('./replication/restore.ts');
-      return restore(worker, link, given);
+      return restore(worker, link, { others: primariesBeside(link), ...given });
     },
     /** Old and new ids of what was moved to the primary of a link. */
     async idMap(link: Link, given: { readonly marks: boolean; readonly signal?: AbortSignal }): Promise<IdMap> {
       const { idMap } = await import('./replication/id-map.ts');
-      const others = new Set(links.filter((other) => other !== link).map(({ primary }) => primary.id));
-      return idMap(worker, link, { ...given, others });
+      return idMap(worker, link, { ...given, others: primariesBeside(link) });
     },
     /** The primary that the records of a link belong to. */
     boundTo: (link: Link): Promise<string | undefined> => linkRows.boundTo(link.name),

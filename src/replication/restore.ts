@@ -72,6 +72,8 @@ export interface RestoreOptions {
   readonly wanted: (name: string) => boolean;
   /** Restore: replace what the new primary holds under the same name. */
   readonly replace?: boolean;
+  /** Restore: primaries of other links, whose copies are not this link's, where only marks tell whose they are. */
+  readonly others?: ReadonlySet<string>;
   /** Restore: copies of deleted certificates too. */
   readonly retained?: boolean;
   readonly signal?: AbortSignal;
@@ -98,6 +100,8 @@ interface Survey {
   readonly sources: ReadonlyMap<string, CertificateMetadata>;
   /** What the new primary lists, by id. */
   readonly held: ReadonlyMap<string, CertificateMetadata>;
+  /** The lost primary, where the table does not know it and marks had to tell. */
+  readonly toldByMarks: readonly string[];
   readonly notListed: RestorePlan['notListed'];
   readonly notRead: RestorePlan['notRead'];
 }
@@ -122,11 +126,13 @@ export async function restore(restorer: Restorer, link: Link, options: RestoreOp
       );
     await options.confirm?.(plan);
     const begun = await links.bindingOf(link.name);
-    if (begun.primary !== link.primary.id) {
-      await links.noteRestore(link.name, 'begun');
-      await links.turn(link.name, begun, link.primary.id);
-    } else if (plan.lines.length > 0) await links.noteRestore(link.name, 'begun');
-    if (begun.primary !== link.primary.id || begun.turning) await forgetOldDirection(restorer, link, turn);
+    const turns = begun.primary !== link.primary.id || survey.toldByMarks.length > 0;
+    if (turns || plan.lines.length > 0) await links.noteRestore(link.name, 'begun');
+    if (turns) {
+      const former = [...begun.former, ...survey.toldByMarks];
+      await links.turn(link.name, { ...begun, former }, link.primary.id);
+    }
+    if (turns || begun.turning) await forgetOldDirection(restorer, link, turn);
     const { moved, failed } = await moveAll(restorer, link, survey, { ...options, turn });
     await links.noteRestore(link.name, failed.length === 0 ? 'done' : { stoppedAt: runtime.now() });
     await turn.release();
@@ -159,8 +165,8 @@ function refuseWhatCannotBe(
   { kind, from }: RestoreOptions,
   { primary: bound, former }: Binding,
 ): void {
-  if (bound === undefined) throw refused(`link ${name} has never run here, so that nothing is known of its originals`);
   if (kind === 'restore') return;
+  if (bound === undefined) throw refused(`link ${name} has never run here, so that nobody knows which way is home`);
   if (from.id === primary.id)
     throw refused(`${from.id} is the primary of link ${name}: point the link at the one that it goes home to`);
   const stoodIn = bound === primary.id ? former.at(-1) : bound;
@@ -230,6 +236,8 @@ async function look(
 
   const isFailback = options.kind === 'failback';
   const origins = new Set([...binding.former, ...(binding.primary === undefined ? [] : [binding.primary]), primary.id]);
+  const toldByMarks = isFailback ? [] : originsByMarks(link, options, listings.get(from.id) ?? []);
+  for (const store of toldByMarks) origins.add(store);
   const sources = new Map<string, CertificateMetadata>();
   let there = 0;
   let retained = 0;
@@ -276,7 +284,30 @@ async function look(
     lines.push({ name: source.name, origin, source: source.id, target: known.id, action });
   }
   for (const source of open) lines.push(lineFor(source, { from, primary, target, replace: options.replace === true }));
-  return { lines, there, retained, copies, sources, held: target.byId, notListed, notRead };
+  return { lines, there, retained, copies, sources, held: target.byId, toldByMarks, notListed, notRead };
+}
+
+/**
+ * Which primary was lost, where this table does not know it, as on another machine when the one with the table is lost too: the one that
+ * the marks name. Throws `restore_refused` where they name several.
+ */
+function originsByMarks(
+  { name, primary }: Link,
+  { binding, from, others = new Set() }: { readonly binding: Binding } & Pick<RestoreOptions, 'from' | 'others'>,
+  listed: readonly CertificateMetadata[],
+): readonly string[] {
+  const { primary: bound, former, reconciled } = binding;
+  const isKnown = former.length > 0 || (bound !== undefined && (bound !== primary.id || reconciled.size > 0));
+  if (isKnown) return [];
+  const stores = new Set(listed.flatMap(({ mark }) => (mark === undefined ? [] : [mark.store])));
+  // It was built anew under its old name.
+  if (stores.has(primary.id)) return [];
+  const told = [...stores].filter((store) => !others.has(store));
+  if (told.length <= 1) return told;
+  throw refused(
+    `${from.id} holds copies of ${told.join(' and of ')}, and no record here says which of them link ${name} lost: name that one as its ` +
+      'primary, run certstandby status once, and name the new one again',
+  );
 }
 
 /** What the new primary holds, by what it may be known by. What is claimed belongs to one certificate already. */

@@ -398,6 +398,43 @@ describe('restore', () => {
     await of.bringEqual(of.linkTo('frankfurt', 'london'));
   });
 
+  it('works where the table is lost too: the marks tell which primary was lost, and a run that was stopped is gone on with', async () => {
+    const of = await world();
+    const table = memoryTable();
+    const worker = { ...of.worker, records: replicationRecords(table), links: linkRecords(table) };
+    const elsewhere = { ...of, worker };
+    const link = of.linkTo('paris', 'london');
+    const { moved } = await run(elsewhere, link, { from: of.tapped.london, wanted: (name) => name === 'n1' });
+    expect(moved.map(({ name }) => name)).toEqual(['n1']);
+    expect(await worker.links.bindingOf('shop')).toMatchObject({ primary: 'paris', former: ['frankfurt'] });
+    const rest = await run(elsewhere, link, { from: of.tapped.london });
+    expect([rest.there, rest.moved.length]).toEqual([1, 2]);
+    await expectMoved(of.stores.paris, of.stores.london, [0, 1, 2]);
+    const { rows } = await idMap(worker, link, { marks: false });
+    expect(rows.map(({ before }) => before.certificate)).toEqual(['f0', 'f1', 'f2']);
+  });
+
+  it('where the table is lost too, takes only what is its own: copies of other links stay, and several lost ones are asked about', async () => {
+    const of = await world({ certificates: 1 });
+    const metadata = { name: 'milanese', description: '', tags: [] };
+    const mark = { store: 'milan', certificate: 'm9' };
+    of.stores.london.put({ content: await certificate(9), metadata, mark }, 'copy-of-m9');
+    const table = memoryTable();
+    const elsewhere = {
+      ...of,
+      worker: { ...of.worker, records: replicationRecords(table), links: linkRecords(table) },
+    };
+    const link = of.linkTo('paris', 'london');
+    await expect(run(elsewhere, link, { from: of.tapped.london })).rejects.toMatchObject({
+      code: 'restore_refused',
+      message: expect.stringMatching(/holds copies of (frankfurt and of milan|milan and of frankfurt)/),
+    });
+    expect(of.stores.paris.size()).toBe(0);
+    const others = new Set(['milan']);
+    const { moved } = await run(elsewhere, link, { from: of.tapped.london, others });
+    expect(moved.map(({ name }) => name)).toEqual(['n0']);
+  });
+
   it('is alone: a second one, or a reconcile, is refused while it runs', async () => {
     const of = await world();
     const link = of.linkTo('paris', 'london');
