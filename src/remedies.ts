@@ -10,7 +10,7 @@ export type ErrorFields = Readonly<Record<string, string | number | boolean | re
 export type Remedy = string | ((fields: ErrorFields) => string);
 
 const trustAuthority =
-  'If that authority is yours, have it trusted: NODE_EXTRA_CA_CERTS=<its certificate, as PEM> certstandby …. If not, something between answers for it (a proxy that opens TLS?).';
+  'If that authority is yours, name its certificate (a PEM file) in the environment: NODE_EXTRA_CA_CERTS=<file>. If not, something between answers for it (a proxy that opens TLS?).';
 
 /** By the codes of Node (system errors, DNS, TLS) and of OpenSSL's verification, as the errors of `node:https` carry them. */
 const networkRemedies: Readonly<Record<string, string>> = {

@@ -1,0 +1,54 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type ErrorCode, errorRegistry, remedyOf } from '../../src/errors.ts';
+import { root } from './root.ts';
+
+/** Every remedy of the registry, for every cause that it tells apart, with the code that it is of. */
+export function allRemedies(): ReadonlyMap<string, ErrorCode> {
+  const sources = ['src/errors.ts', 'src/remedies.ts'].map((file) => readFileSync(join(root, file), 'utf8')).join('\n');
+  // Whatever stands before a colon or in quotes may be a reason that a remedy looks at; what is none changes nothing.
+  const reasons = new Set(
+    [...sources.matchAll(/(?:^\s+|')([\w ]{2,40})'?(?::|,|')/gm)].map(([, reason = '']) => reason),
+  );
+  const found = new Map<string, ErrorCode>();
+  for (const code of Object.keys(errorRegistry) as ErrorCode[]) {
+    found.set(remedyOf(code), code);
+    for (const reason of reasons) {
+      for (const fields of [
+        { reason },
+        { engineCode: reason },
+        { what: reason },
+        { header: reason.replace('_', '-') },
+        { status: Number(reason) },
+      ])
+        found.set(remedyOf(code, fields), code);
+    }
+    found.set(remedyOf(code, { mistakes: ['x'] }), code);
+  }
+  return found;
+}
+
+/**
+ * Commands of other programs that remedies hold, as they stand there, and how each is run by test/peers/remedies.test.ts: in a folder that
+ * holds what it speaks of, with these words in the place of `<…>`. `null`: it needs what no test has (an account of AWS).
+ */
+export const shellCommands: Readonly<Record<string, ((command: string) => string) | null>> = {
+  'openssl x509 -inform DER -in cert.der -out cert.pem': (command) => `${command} && grep -q BEGIN cert.pem`,
+  'openssl x509 -inform der -in <file> -out fullchain.pem': (command) =>
+    `${command.replace('<file>', 'cert.der')} && grep -q BEGIN fullchain.pem`,
+  'openssl pkcs12 -in <file> -nodes -out fullchain.pem': (command) =>
+    `${command.replace('<file>', 'old.p12 -passin pass:secret')} && grep -q 'BEGIN PRIVATE' fullchain.pem`,
+  'openssl pkey -in key.pem -out plain.pem': (command) =>
+    `${command} -passin pass:secret && grep -q 'BEGIN PRIVATE' plain.pem`,
+  'chmod 600': (command) => `${command} key.pem && test "$(stat -c %a key.pem)" = 600`,
+  'chmod go-w <folder>': (command) =>
+    `mkdir -m 777 open && ${command.replace('<folder>', 'open')} && test "$(stat -c %a open)" = 755`,
+  'mkdir -m 700': (command) => `${command} made && test "$(stat -c %a made)" = 700`,
+  'df -h': (command) => `${command} .`,
+  'df -i': (command) => `${command} .`,
+  'ls -ld': (command) => `${command} key.pem`,
+  'ulimit -n': (command) => `test "$(${command})" -gt 0`,
+  'ss -ltnp': (command) => `${command} | grep -q LISTEN`,
+  'ip address': (command) => `${command} | grep -q 127.0.0.1`,
+  'aws sts get-caller-identity': null,
+};
