@@ -355,8 +355,7 @@ export const errorRegistry = {
   },
   certificate_key_unsupported: {
     ...certificate,
-    remedy:
-      'Use an RSA or RSA-PSS key of 512 to 8,192 bits, an ECDSA key on P-256, P-384 or P-521, or an Ed25519 key.',
+    remedy: 'Use an RSA or RSA-PSS key of 512 to 8,192 bits, an ECDSA key on P-256, P-384 or P-521, or an Ed25519 key.',
   },
   certificate_key_missing: {
     ...certificate,

@@ -11,7 +11,7 @@ interface StoreOptions extends OutputOptions {
 }
 
 /** `certstandby store accept`. */
-export function storeCommand(host: Host = process): Command {
+export function storeCommand(host: Host): Command {
   const store = new Command('store').description('say that another place behind a store is meant');
   withOutputOptions(store.command('accept'))
     .description('bind a store to the place that is behind its setting now')

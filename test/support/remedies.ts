@@ -41,8 +41,6 @@ export const shellCommands: Readonly<Record<string, ((command: string) => string
   'openssl pkey -in key.pem -out plain.pem': (command) =>
     `${command} -passin pass:secret && grep -q 'BEGIN PRIVATE' plain.pem`,
   'chmod 600': (command) => `${command} key.pem && test "$(stat -c %a key.pem)" = 600`,
-  'chmod go-w <folder>': (command) =>
-    `mkdir -m 777 open && ${command.replace('<folder>', 'open')} && test "$(stat -c %a open)" = 755`,
   'mkdir -m 700': (command) => `${command} made && test "$(stat -c %a made)" = 700`,
   'df -h': (command) => `${command} .`,
   'df -i': (command) => `${command} .`,
