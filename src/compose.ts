@@ -37,6 +37,7 @@ import { idempotencyRecords } from './records/idempotency-records.ts';
 import { identityRecords } from './records/identity-records.ts';
 import { linkRecords } from './records/link-records.ts';
 import type { ReplicationRecord } from './records/replication-record.ts';
+import type { UnreadableRecord } from './records/replication-records.ts';
 import { replicationRecords } from './records/replication-records.ts';
 import { type Adoption, adopt } from './replication/adopt.ts';
 import { type AcknowledgedEvent, acknowledgedEvents } from './replication/events.ts';
@@ -301,18 +302,25 @@ export async function compose(config: Config, options: ComposeOptions) {
     /** Where the certificates of a link stand, counted from its records. */
     async figures(link: Link) {
       const { vanished: standing } = await linkRows.reconcileState(link.name);
-      return linkFigures(link, records.all(link.name), {
-        lost: vanishedTally(link, runtime.now(), standing),
-        standing,
-      });
+      const unreadable: UnreadableRecord[] = [];
+      return linkFigures(
+        link,
+        records.all(link.name, (record) => unreadable.push(record)),
+        {
+          lost: vanishedTally(link, runtime.now(), standing),
+          standing,
+          unreadable,
+        },
+      );
     },
     /** When the last successful reconcile of a link began, epoch milliseconds. */
     lastReconcileAt: (link: Link): Promise<number | undefined> => linkRows.lastReconcileAt(link.name),
     /** The replication record of one certificate. */
     record: (link: Link, certificate: string): Promise<ReplicationRecord | undefined> =>
       records.get(link.name, certificate),
-    /** All replication records of a link. */
-    records: (link: Link): AsyncGenerator<ReplicationRecord> => records.all(link.name),
+    /** All replication records of a link; what cannot be understood of them goes to `unreadable`. */
+    records: (link: Link, unreadable?: (record: UnreadableRecord) => void): AsyncGenerator<ReplicationRecord> =>
+      records.all(link.name, unreadable),
     async close(): Promise<void> {
       await dispatch.stop();
       await table.close();

@@ -1,7 +1,9 @@
 import { Command, InvalidArgumentError } from 'commander';
+import type { Program } from '../compose.ts';
+import type { Link } from '../replication/link.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
-import { commandOutput, type Host } from './output.ts';
-import { type LinkOptions, storeNames, withLinkOptions, withLinks } from './program.ts';
+import { commandOutput, type Host, type Output } from './output.ts';
+import { forLink, type LinkOptions, storeNames, withLinkOptions, withLinks } from './program.ts';
 import { standingWords } from './standing-words.ts';
 import { duration } from './text.ts';
 
@@ -35,27 +37,45 @@ function atMostTenThousand(text: string): number {
 async function listEvents(options: EventsOptions, host: Host): Promise<void> {
   const output = commandOutput(options, host, runtime.now);
   await withLinks(options, { output, host }, async (program, links) => {
-    const nameOf = storeNames(program);
-    for (const link of links) {
-      const events = await program.events(link, { most: options.last, certificate: options.certificate });
-      for (const event of events) output.item({ link: link.name, ...event });
-      if (events.length === 0) output.line(`${link.name}: no notification about a change has been acknowledged`);
-      else {
-        output.table(
-          [
-            { title: 'ACKNOWLEDGED' },
-            { title: 'LINK' },
-            { title: 'CERTIFICATE', most: 40 },
-            { title: 'LAG', right: true },
-            { title: 'NOW' },
-          ],
-          events.map(({ acknowledgedAt, name, lagMs, standing }) => {
-            const lag = standing.kind !== 'equal' || lagMs === undefined ? '' : duration(lagMs);
-            const [words = ''] = standingWords(standing, nameOf);
-            return [new Date(acknowledgedAt).toISOString(), link.name, name, lag, words];
-          }),
-        );
-      }
-    }
+    const exits: number[] = [];
+    for (const link of links)
+      exits.push(await forLink(link, output, () => listOfLink(program, { link, output, options })));
+    host.exitCode = Math.max(...exits);
   });
+}
+
+async function listOfLink(
+  program: Program,
+  given: { readonly link: Link; readonly output: Output; readonly options: EventsOptions },
+): Promise<number> {
+  const { link, output, options } = given;
+  const nameOf = storeNames(program);
+  let exit = 0;
+  const events = await program.events(link, {
+    most: options.last,
+    certificate: options.certificate,
+    unreadable({ error }) {
+      output.problem(error, link.name);
+      exit = error.entry.exit;
+    },
+  });
+  for (const event of events) output.item({ link: link.name, ...event });
+  if (events.length === 0) output.line(`${link.name}: no notification about a change has been acknowledged`);
+  else {
+    output.table(
+      [
+        { title: 'ACKNOWLEDGED' },
+        { title: 'LINK' },
+        { title: 'CERTIFICATE', most: 40 },
+        { title: 'LAG', right: true },
+        { title: 'NOW' },
+      ],
+      events.map(({ acknowledgedAt, name, lagMs, standing }) => {
+        const lag = standing.kind !== 'equal' || lagMs === undefined ? '' : duration(lagMs);
+        const [words = ''] = standingWords(standing, nameOf);
+        return [new Date(acknowledgedAt).toISOString(), link.name, name, lag, words];
+      }),
+    );
+  }
+  return exit;
 }

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { type ComposeOptions, compose, openStores, type Program } from '../compose.ts';
 import { loadConfig } from '../config.ts';
-import { CodedError } from '../errors.ts';
+import { asCodedError, CodedError } from '../errors.ts';
 import { includes, type Link } from '../replication/link.ts';
 import { type Runtime, systemRuntime as runtime } from '../runtime.ts';
 import type { Store } from '../store/store.ts';
@@ -69,6 +69,19 @@ function reworded(thrown: unknown, wording: (text: string) => string): unknown {
   const { code, message, fields, cause } = thrown;
   const words = wording(message);
   return words === message ? thrown : new CodedError(code, words, { fields, cause });
+}
+
+/** Does something for one link and answers its exit code; a link that fails is told of, and keeps no other from its turn. */
+export async function forLink(link: Link, output: Output, work: () => Promise<number>): Promise<number> {
+  try {
+    return await work();
+  } catch (thrown) {
+    const error = asCodedError(thrown);
+    if (error.code === 'usage' || error.code === 'interrupted') throw thrown;
+    output.problem(error, link.name);
+    output.item({ link: link.name, error: { code: error.code, message: error.message } });
+    return error.entry.exit;
+  }
 }
 
 /** The one link of a command that works on one. Throws `usage` if there are several. */

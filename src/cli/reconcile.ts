@@ -213,7 +213,8 @@ async function problemsOf({
   const nameOf = storeNames(program);
   const problems: Problem[] = [];
   let pending = false;
-  for await (const record of program.records(link)) {
+  // What cannot be understood was told of by the comparison.
+  for await (const record of program.records(link, () => undefined)) {
     const standing = program.standing(link, record);
     const { kind } = standing;
     if (kind === 'equal' || kind === 'aside' || kind === 'gone') continue;
@@ -229,7 +230,7 @@ async function problemsOf({
 async function stillUnknown({ program, link }: Run, notRead: ReconcileReport['notRead']): Promise<typeof notRead> {
   if (!notRead.some(({ store, id }) => id !== undefined && store !== link.primary.id)) return notRead;
   const known = new Set<string>();
-  for await (const { backups } of program.records(link))
+  for await (const { backups } of program.records(link, () => undefined))
     for (const { store, id } of backups) if (id !== undefined) known.add(`${store} ${id}`);
   return notRead.filter(({ store, id }) => !known.has(`${store} ${id}`));
 }

@@ -3,7 +3,7 @@ import type { LinkStatus, Program } from '../compose.ts';
 import type { Link } from '../replication/link.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { commandOutput, type Host, type Output } from './output.ts';
-import { type LinkOptions, storeNames, withLinkOptions, withLinks } from './program.ts';
+import { forLink, type LinkOptions, storeNames, withLinkOptions, withLinks } from './program.ts';
 import { ago, judgeStatus } from './status-words.ts';
 import { clean, count, duration } from './text.ts';
 
@@ -24,7 +24,7 @@ async function showStatus(options: LinkOptions, host: Host): Promise<void> {
   const output = commandOutput(options, host, runtime.now);
   await withLinks(options, { output, host }, async (program, links) => {
     const exits: number[] = [];
-    for (const link of links) exits.push(await showLink(program, link, output));
+    for (const link of links) exits.push(await forLink(link, output, () => showLink(program, link, output)));
     host.exitCode = Math.max(...exits);
   });
 }

@@ -3,7 +3,7 @@ import type { Wake } from '../dispatch/dispatch.ts';
 import { CodedError } from '../errors.ts';
 import { linkFigures } from '../monitor/figures.ts';
 import { linkRecords } from '../records/link-records.ts';
-import { replicationRecords } from '../records/replication-records.ts';
+import { replicationRecords, type UnreadableRecord } from '../records/replication-records.ts';
 import type { Link } from '../replication/link.ts';
 import { reconcileInTime } from '../replication/reconcile-in-time.ts';
 import { type PassReport, replicate } from '../replication/replicate.ts';
@@ -71,10 +71,16 @@ export function composeWorkers(
 
   async function figuresOf(link: Link) {
     const { vanished: standing } = await linkRows.reconcileState(link.name);
-    const figures = await linkFigures(link, records.all(link.name), {
-      lost: vanishedTally(link, runtime.now(), standing),
-      standing,
-    });
+    const unreadable: UnreadableRecord[] = [];
+    const figures = await linkFigures(
+      link,
+      records.all(link.name, (record) => unreadable.push(record)),
+      {
+        lost: vanishedTally(link, runtime.now(), standing),
+        standing,
+        unreadable,
+      },
+    );
     const { pending, failing, vanished } = figures;
     // What is gone that should not be needs a person, as a failure does, and has the same alarm.
     return {

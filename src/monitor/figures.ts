@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../errors.ts';
 import type { ReplicationRecord } from '../records/replication-record.ts';
+import type { UnreadableRecord } from '../records/replication-records.ts';
 import type { Link } from '../replication/link.ts';
 import type { VanishedFound, VanishedTally } from '../replication/vanished.ts';
 
@@ -44,7 +45,16 @@ export interface LinkFigures {
 export async function linkFigures(
   link: Link,
   records: AsyncIterable<ReplicationRecord>,
-  { lost, standing }: { readonly lost: VanishedTally; readonly standing: Pick<VanishedFound, 'gone'> | undefined },
+  {
+    lost,
+    standing,
+    unreadable = [],
+  }: {
+    readonly lost: VanishedTally;
+    readonly standing: Pick<VanishedFound, 'gone'> | undefined;
+    /** Records that could not be understood, filled while `records` is read. */
+    readonly unreadable?: readonly UnreadableRecord[];
+  },
 ): Promise<LinkFigures> {
   const failing = new Map<string, Failing>();
   const figures: LinkFigures = {
@@ -73,6 +83,11 @@ export async function linkFigures(
     figures.earliestExpiry = earlier(figures.earliestExpiry, record.primary?.notAfter);
     if (record.lastError !== undefined) fails(link.primary.id, record.lastError.code);
     for (const { store, lastError } of record.backups) if (lastError !== undefined) fails(store, lastError.code);
+  }
+  for (const { error } of unreadable) {
+    lost.present();
+    figures.states.behind += 1;
+    fails(link.primary.id, error.code);
   }
   figures.vanished = Math.max(standing?.gone ?? 0, lost.result()?.gone ?? 0);
   return figures;

@@ -1,3 +1,4 @@
+import { asCodedError, type CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Change, Condition, Key, Row, Table, Value } from '../table/table.ts';
 import { parseReplicationRecord, type ReplicationRecord } from './replication-record.ts';
@@ -59,10 +60,29 @@ export type CommitAnswer = 'committed' | 'moved' | 'refused';
 const partitionOf = (link: string) => `replication.1/${link}`;
 const keyOf = (link: string, certificate: string): Key => ({ partition: partitionOf(link), sort: certificate });
 
+/** A record that cannot be understood: the certificate is there, and what is known of it is not. */
+export interface UnreadableRecord {
+  readonly certificate: string;
+  /** `table_row_unreadable`. */
+  readonly error: CodedError;
+}
+
 /** The replication records of all links, on a table. Each method throws what the table throws. */
 export function replicationRecords(table: Table) {
   const parse = (row: Row): ReplicationRecord =>
     parseReplicationRecord(row.partition.slice(partitionOf('').length), row.sort, row);
+
+  /** One damaged row keeps nobody from the others, where somebody tells of it. */
+  function parsed(row: Row, unreadable?: (record: UnreadableRecord) => void): ReplicationRecord | undefined {
+    try {
+      return parse(row);
+    } catch (thrown) {
+      const error = asCodedError(thrown);
+      if (unreadable === undefined || error.code !== 'table_row_unreadable') throw thrown;
+      unreadable({ certificate: row.sort, error });
+      return undefined;
+    }
+  }
 
   /** Whether a record of this certificate can be kept: a row's key has a longest length. */
   function canHold(link: string, certificate: string): boolean {
@@ -186,8 +206,11 @@ export function replicationRecords(table: Table) {
     return typeof at === 'number' ? at : undefined;
   }
 
-  /** All records of a link, a page at a time, in order of the certificate id. */
-  async function* all(link: string): AsyncGenerator<ReplicationRecord> {
+  /** All records of a link, a page at a time, in order of the certificate id. A row that cannot be understood goes to `unreadable`; without that it is thrown. */
+  async function* all(
+    link: string,
+    unreadable?: (record: UnreadableRecord) => void,
+  ): AsyncGenerator<ReplicationRecord> {
     let cursor: string | undefined;
     do {
       const page = await table.query({
@@ -195,7 +218,10 @@ export function replicationRecords(table: Table) {
         limit: 500,
         ...(cursor === undefined ? {} : { cursor }),
       });
-      for (const row of page.rows) yield parse(row);
+      for (const row of page.rows) {
+        const record = parsed(row, unreadable);
+        if (record !== undefined) yield record;
+      }
       cursor = page.cursor;
     } while (cursor !== undefined);
   }

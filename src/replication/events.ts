@@ -1,5 +1,5 @@
 import type { ReplicationRecord } from '../records/replication-record.ts';
-import type { ReplicationRecords } from '../records/replication-records.ts';
+import type { ReplicationRecords, UnreadableRecord } from '../records/replication-records.ts';
 import type { Link } from './link.ts';
 import { type Standing, standingOf } from './standing.ts';
 import { lagOf } from './status.ts';
@@ -24,7 +24,11 @@ export interface AcknowledgedEvent {
 export async function acknowledgedEvents(
   records: ReplicationRecords,
   link: Link,
-  options: { readonly most: number; readonly certificate?: string | undefined },
+  options: {
+    readonly most: number;
+    readonly certificate?: string | undefined;
+    readonly unreadable?: (record: UnreadableRecord) => void;
+  },
 ): Promise<readonly AcknowledgedEvent[]> {
   const { most, certificate } = options;
   let newest: AcknowledgedEvent[] = [];
@@ -33,7 +37,7 @@ export async function acknowledgedEvents(
     if (newest.length >= 2 * most) newest = newestFirst(newest).slice(0, most);
   };
   if (certificate === undefined) {
-    for await (const record of records.all(link.name)) keep(record);
+    for await (const record of records.all(link.name, options.unreadable)) keep(record);
   } else {
     const record = await records.get(link.name, certificate);
     if (record !== undefined) keep(record);

@@ -4,7 +4,7 @@ import { errorFields, type Log } from '../log.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { Vanished } from '../records/reconcile-records.ts';
 import type { ReplicationRecord } from '../records/replication-record.ts';
-import type { ReplicationRecords } from '../records/replication-records.ts';
+import type { ReplicationRecords, UnreadableRecord } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
 import type { CertificateMetadata, PassedOver, UnreadableElement } from '../store/store.ts';
 import { type CompactMap, compactMap } from './compact-map.ts';
@@ -133,6 +133,21 @@ export async function compare(
     return true;
   };
 
+  // A certificate whose record cannot be understood is told of; what there is to do about it, nobody knows.
+  const damagedRows = new Map<string, NotRead>();
+  const unreadableRow = ({ certificate: id, error }: UnreadableRecord) =>
+    void damagedRows.set(id, { store: link.primary.id, id, place: `the record of ${id}`, error });
+  const recordOf = async (id: string) => {
+    try {
+      return await records.get(link.name, id);
+    } catch (thrown) {
+      const error = asCodedError(thrown);
+      if (error.code !== 'table_row_unreadable') throw thrown;
+      unreadableRow({ certificate: id, error });
+      return undefined;
+    }
+  };
+
   const listing = listAll(link.primary, { runtime, signal, paged, ...beside });
   for await (const batch of batches(listing, concurrency)) {
     const fresh = batch.filter(({ id }) => beside.canBeKept(id) && see(id));
@@ -141,8 +156,9 @@ export async function compare(
     tally.included += included.length;
     for (const _ of included) lost.present();
     tally.expired += included.filter(({ notAfter = startedAt }) => notAfter < startedAt).length;
-    const known = await Promise.all(included.map(({ id }) => records.get(link.name, id)));
+    const known = await Promise.all(included.map(({ id }) => recordOf(id)));
     for (const [index, metadata] of included.entries()) {
+      if (damagedRows.has(metadata.id)) continue;
       const record = known[index];
       const reason = reasonToAsk(link, metadata, record, backups, { now: startedAt, timing });
       found.note(metadata.id, record, reason ?? (full ? 'due-for-a-full-look' : undefined));
@@ -152,15 +168,15 @@ export async function compare(
   for (const id of beside.excludedIds()) see(id);
   // What cannot be read is there: it is looked at, and neither gone nor a reason to keep the others waiting.
   for (const batch of batchesOf(beside.unreadableIds(), concurrency)) {
-    const known = await Promise.all(batch.map((id) => records.get(link.name, id)));
+    const known = await Promise.all(batch.map((id) => recordOf(id)));
     for (const [index, id] of batch.entries()) {
-      if (!see(id)) continue;
+      if (!see(id) || damagedRows.has(id)) continue;
       found.note(id, known[index], 'unreadable');
       lost.present();
     }
   }
   const damaged = damagedCopies(backups);
-  for await (const record of records.all(link.name)) {
+  for await (const record of records.all(link.name, unreadableRow)) {
     const { certificate } = record;
     const isListed = wasSeen(certificate);
     tick(certificate);
@@ -175,6 +191,7 @@ export async function compare(
     found.noteGone(link, record, startedAt);
     if (!mayNotBeListedYet(link, record, startedAt)) lost.gone(record);
   }
+  for (const certificate of damagedRows.keys()) tick(certificate);
   const orphans = new Set(backups.flatMap(({ copies }) => [...copies.unticked()]));
   for (const certificate of orphans) {
     found.noteOrphan(certificate);
@@ -190,7 +207,7 @@ export async function compare(
     unmarked: backups.reduce((sum, { unmarked }) => sum + unmarked, 0),
     compared: backups.map(({ store }) => store),
     notListed,
-    notRead: [...beside.notRead, ...damaged.unknown()].slice(0, limits.elementsNamed),
+    notRead: [...damagedRows.values(), ...beside.notRead, ...damaged.unknown()].slice(0, limits.elementsNamed),
     passedOver: beside.result(),
   };
 }

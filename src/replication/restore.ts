@@ -2,6 +2,7 @@ import { metadataDigestOf } from '../certificate/fingerprint.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Binding } from '../records/link-records.ts';
+import type { UnreadableRecord } from '../records/replication-records.ts';
 import { formatMark, type Mark, sameMark } from '../store/mark.ts';
 import type { CertificateMetadata, DescriptiveMetadata, Store, UnreadableElement } from '../store/store.ts';
 import { givenName } from './bring-equal.ts';
@@ -178,7 +179,8 @@ const refused = (message: string) => new CodedError('restore_refused', message);
 /** The records of the direction before: they say of another primary what is in it. Passes and reconciles find everything again by its marks. */
 async function forgetOldDirection({ records, links }: Restorer, link: Link, turn: ReconcileTurn): Promise<void> {
   const certificates: string[] = [];
-  for await (const { certificate } of records.all(link.name)) certificates.push(certificate);
+  const unreadable = ({ certificate }: UnreadableRecord) => void certificates.push(certificate);
+  for await (const { certificate } of records.all(link.name, unreadable)) certificates.push(certificate);
   for (const [done, certificate] of certificates.entries()) {
     await records.forget(link.name, certificate);
     await turn.keep('restoring', done);

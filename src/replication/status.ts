@@ -2,7 +2,7 @@ import type { ErrorCode } from '../errors.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { Brake, DrillSummary, ReconcileState, Vanished, VerifySummary } from '../records/reconcile-records.ts';
 import type { ReplicationRecord } from '../records/replication-record.ts';
-import type { ReplicationRecords } from '../records/replication-records.ts';
+import type { ReplicationRecords, UnreadableRecord } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Link } from './link.ts';
 import { type Standing, standingOf } from './standing.ts';
@@ -96,7 +96,7 @@ export async function statusOf({ records, links, runtime }: StatusKeeper, link: 
     verifiedAt: verify?.startedAt ?? Number.NEGATIVE_INFINITY,
     standing: state.vanished,
   });
-  for await (const record of records.all(link.name)) seen.add(record);
+  for await (const record of records.all(link.name, seen.addUnreadable)) seen.add(record);
   const { completedAt, tookMs, listed, included, unmarked, failure, stoppedAt, brake } = state;
   const { notListed = [], notRead = 0, notReadFirst = [], passedOver } = state;
   const since = state.until !== undefined && state.until >= now ? state.startedAt : undefined;
@@ -175,6 +175,12 @@ function seenSoFar(
   }
 
   return {
+    /** Nothing is known of it, which is not good. */
+    addUnreadable({ certificate, error: { code, message } }: UnreadableRecord): void {
+      counts.failing += 1;
+      lost.present();
+      addTrouble(certificate, { kind: 'failing', store: link.primary.id, error: { code, message, at: now } });
+    },
     add(record: ReplicationRecord): void {
       const { certificate, primary } = record;
       const standing = standingOf(link, record);

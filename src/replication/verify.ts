@@ -3,7 +3,7 @@ import { asCodedError, type CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { Vanished, VerifySummary } from '../records/reconcile-records.ts';
-import type { ReplicationRecords } from '../records/replication-records.ts';
+import type { ReplicationRecords, UnreadableRecord } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
 import { type Mark, sameMark } from '../store/mark.ts';
 import type { CertificateMetadata, Reading, Store, StoredCertificate, UnreadableElement } from '../store/store.ts';
@@ -170,7 +170,8 @@ async function countLost(
   const { lost, listed, thereAfterAll } = found;
   for (const certificate of thereAfterAll) if (listed.get(certificate) !== inPrimary) lost.present();
   const told = compactMap();
-  for await (const record of records.all(name)) {
+  const unreadable = ({ certificate }: UnreadableRecord) => told.set(certificate, '');
+  for await (const record of records.all(name, unreadable)) {
     const { certificate } = record;
     told.set(certificate, '');
     const isThere = listed.get(certificate) === inPrimary || thereAfterAll.has(certificate);
