@@ -51,7 +51,12 @@ const rooms = {
   // It looks at one store from outside, with a certificate of its own, and knows nothing of links.
   prove: [ground, '^src/certificate/', '^src/store/(store|mark)\\.ts$', '^src/replication/shared-listing\\.ts$'],
   // It takes certificates out of stores and puts them in, whatever the link is up to.
-  archive: [ground, '^src/certificate/', '^src/store/store\\.ts$', '^src/replication/shared-listing\\.ts$'],
+  archive: [
+    ground,
+    '^src/certificate/',
+    '^src/store/store\\.ts$',
+    '^src/replication/(shared-listing|read-in-time)\\.ts$',
+  ],
   // It plays a service of somebody else: if it shared the client's code, a wrong assumption would agree with itself.
   instance: [
     ground,

@@ -82,6 +82,8 @@ export const limits = {
   /** How long one PKCS#12 file may take to open, in milliseconds, and how much memory. */
   pkcs12OpenMs: 120_000,
   pkcs12MemoryMib: 512,
+  /** How long one of many certificates may take to be read, in milliseconds: longer than a service takes that answers at all. */
+  readMs: 120_000,
   /** Pages of one listing: 200,000 certificates at 200 a page, with room. Stops a listing that runs in circles. */
   listingPages: 10_000,
   /** How often, and for how long each time, one page of a listing waits until the store allows it. */

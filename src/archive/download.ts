@@ -1,6 +1,7 @@
 import { fingerprintOf } from '../certificate/fingerprint.ts';
 import { keyProblem } from '../certificate/judgement.ts';
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
+import { readInTime } from '../replication/read-in-time.ts';
 import { listAll } from '../replication/shared-listing.ts';
 import type { Runtime } from '../runtime.ts';
 import type { CertificateMetadata, Store, UnreadableElement } from '../store/store.ts';
@@ -64,12 +65,17 @@ export async function download(
     for await (const metadata of listAll(store, { runtime, signal, unreadable }))
       if (wanted(metadata.name)) found.push(metadata);
     listed?.(found.length);
-    const readings = found.slice(0, readAhead).map(({ id }) => store.read(id, { ...(signal && { signal }) }));
+    const readings = found.slice(0, readAhead).map(({ id }) => readInTime(runtime, store, id, signal));
+    for (const reading of readings) reading.catch(() => undefined);
     for (const [index, { id, name }] of found.entries()) {
       const reading = await readings[index % readAhead];
       signal?.throwIfAborted();
       const next = found[index + readAhead];
-      if (next) readings[index % readAhead] = store.read(next.id, { ...(signal && { signal }) });
+      if (next) {
+        const ahead = readInTime(runtime, store, next.id, signal);
+        ahead.catch(() => undefined);
+        readings[index % readAhead] = ahead;
+      }
       if (reading?.state !== 'present') {
         // Removed since it was listed: then it is not missing.
         if (reading?.state === 'unreadable')

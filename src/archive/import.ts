@@ -1,7 +1,8 @@
 import { fingerprintOf } from '../certificate/fingerprint.ts';
 import { asCodedError, CodedError } from '../errors.ts';
+import { readInTime } from '../replication/read-in-time.ts';
 import { listAll } from '../replication/shared-listing.ts';
-import type { Runtime } from '../runtime.ts';
+import { type Runtime, unlessAborted } from '../runtime.ts';
 import type { Store, UnreadableElement } from '../store/store.ts';
 import {
   type ArchiveEntry,
@@ -126,7 +127,7 @@ async function applyAll(
     if (line.action === 'conflict') continue;
     signal?.throwIfAborted();
     try {
-      const applied = await applyOne(store, each, line, signal);
+      const applied = await unlessAborted(signal, applyOne(store, each, line, signal));
       inARow = 0;
       done?.(applied);
     } catch (thrown) {
@@ -173,8 +174,7 @@ async function heldUnder(runtime: Runtime, store: Store, names: ReadonlySet<stri
   };
   for await (const { id, name } of listAll(store, { runtime, signal, unreadable: note })) {
     if (!names.has(name)) continue;
-    const reading = await store.read(id, { ...(signal && { signal }) });
-    signal?.throwIfAborted();
+    const reading = await readInTime(runtime, store, id, signal);
     if (reading.state === 'unreadable') unreadable.set(name, heldUnreadable(store, id, reading.error));
     if (reading.state !== 'present') continue;
     held.set(name, [...(held.get(name) ?? []), { id, fingerprint: fingerprintOf(reading.value.content) }]);

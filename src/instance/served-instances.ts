@@ -158,13 +158,6 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
     if (room !== undefined) log('info', 'instance_closed', { instance: crn });
   }
 
-  async function tidy(): Promise<void> {
-    for (const { upkeep, instance } of rooms.values()) {
-      const removed = await upkeep.tidy(stop.signal);
-      if (removed > 0) log('info', 'instance_tidied', { instance: instance.crn, removed });
-    }
-  }
-
   /** One instance that fails holds up no other. */
   const inEveryRoom = async (work: (room: ServedRoom) => Promise<unknown>) => {
     const outcomes = await Promise.allSettled([...rooms.values()].map(work));
@@ -174,6 +167,11 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
       }
     }
   };
+  const tidy = () =>
+    inEveryRoom(async ({ upkeep, instance }) => {
+      const removed = await upkeep.tidy(stop.signal);
+      if (removed > 0) log('info', 'instance_tidied', { instance: instance.crn, removed });
+    });
   const lookAtCalendar = () => inEveryRoom((room) => room.calendar.run(stop.signal));
   const takeUpOrders = () => inEveryRoom((room) => room.ordering.work.sweep());
   let renewalsLookedAt = Number.NEGATIVE_INFINITY;

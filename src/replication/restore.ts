@@ -8,6 +8,7 @@ import type { CertificateMetadata, DescriptiveMetadata, Store, UnreadableElement
 import { givenName } from './bring-equal.ts';
 import { keysRead } from './keys-read.ts';
 import { includes, type Link, listedFacts } from './link.ts';
+import { readInTime } from './read-in-time.ts';
 import { type ReconcileTurn, takeTurn } from './reconcile-turn.ts';
 import { withoutRetained } from './retire.ts';
 import { copyOf, listAll } from './shared-listing.ts';
@@ -458,7 +459,9 @@ async function moveOne(
     if (line.action === 'present' || line.action === 'finish') return line.target as string;
     const keys = keysRead();
     try {
-      const reading = keys.keep(await polite(() => readOrLimited(from, line.source, call)));
+      const reading = keys.keep(
+        await polite(() => readOrLimited(restorer, from, { id: line.source, signal: call.signal })),
+      );
       if (reading.state === 'absent')
         throw new CodedError('store_gone', `${line.name} was listed in ${from.id}, and is not there`);
       if (reading.state === 'unreadable') throw reading.error;
@@ -525,8 +528,12 @@ async function importOnce(
 }
 
 /** A reading, where a limit throws as it does for writes. */
-async function readOrLimited(store: Store, id: string, call: { readonly signal?: AbortSignal }) {
-  const reading = await store.read(id, call);
+async function readOrLimited(
+  { runtime }: Restorer,
+  store: Store,
+  { id, signal }: { readonly id: string; readonly signal: AbortSignal | undefined },
+) {
+  const reading = await readInTime(runtime, store, id, signal);
   if (reading.state === 'unreadable' && reading.error.code === 'store_limited') throw reading.error;
   return reading;
 }

@@ -12,6 +12,7 @@ import { judge } from './judge.ts';
 import { type KeysRead, keysRead } from './keys-read.ts';
 import { includes, includesName, type Link } from './link.ts';
 import { copiesIn, listCopies } from './listed-copies.ts';
+import { readInTime } from './read-in-time.ts';
 import { listAll } from './shared-listing.ts';
 import { type VanishedTally, vanishedSummary, vanishedTally } from './vanished.ts';
 import { type CopyState, compareCopy, servingProblem } from './verify-copy.ts';
@@ -235,10 +236,10 @@ async function verifyOne(
   for (let look = 1; look <= 2; look += 1) {
     const keys = keysRead();
     try {
-      const reading = keys.keep(await patiently(run, () => link.primary.read(certificate)));
+      const reading = keys.keep(await patiently(run, link.primary, certificate));
       // What cannot be read is not gone.
       if (reading.state !== 'absent') run.present();
-      const record = await verifier.records.get(link.name, certificate);
+      const record = await readableRecord(verifier, link, certificate);
       const answers = await Promise.all(
         sides.map((side) => {
           const known = record?.backups.find(({ store }) => store === side.store.id)?.id;
@@ -255,6 +256,16 @@ async function verifyOne(
     if (findings.every(({ problem }) => !problem)) break;
   }
   return findings;
+}
+
+/** No record is believed here: one that cannot be understood is as good as none. */
+async function readableRecord({ records }: Verifier, link: Link, certificate: string) {
+  try {
+    return await records.get(link.name, certificate);
+  } catch (thrown) {
+    if (asCodedError(thrown).code === 'table_row_unreadable') return undefined;
+    throw thrown;
+  }
 }
 
 /** Remarks are of the original: they are the same at every backup. */
@@ -343,7 +354,7 @@ async function readCopies(
   { mark, keys }: { readonly mark: Mark; readonly keys: KeysRead },
 ): Promise<readonly ReadCopy[]> {
   const read = await Promise.all(
-    ids.map(async (id): Promise<ReadCopy> => ({ id, reading: keys.keep(await patiently(run, () => store.read(id))) })),
+    ids.map(async (id): Promise<ReadCopy> => ({ id, reading: keys.keep(await patiently(run, store, id)) })),
   );
   return read.filter(({ id, reading }) => {
     if (reading.state === 'absent') return false;
@@ -391,11 +402,11 @@ const wordsOf = (reading: Reading<unknown>) => (reading.state === 'unreadable' ?
 /** A full read that waits for the store's limits, as long as a listing would. */
 async function patiently(
   { verifier: { runtime }, signal }: Run,
-  read: () => Promise<Reading<StoredCertificate>>,
+  store: Store,
+  id: string,
 ): Promise<Reading<StoredCertificate>> {
   for (let tries = 1; ; tries += 1) {
-    signal?.throwIfAborted();
-    const reading = await read();
+    const reading = await readInTime(runtime, store, id, signal);
     if (reading.state !== 'unreadable' || reading.error.code !== 'store_limited') return reading;
     const { retryAfterMs } = reading.error;
     if (retryAfterMs === undefined || retryAfterMs > limits.listingWaitMs || tries >= limits.listingTries)

@@ -1,6 +1,17 @@
-import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
+import { kindOfFile } from '../regular-file.ts';
 
 export type Entries = Database<Buffer, Buffer>;
 
@@ -41,6 +52,11 @@ export function openFiles(path: string): Files {
  */
 function checkFiles(path: string): void {
   const data = join(path, 'data.mdb');
+  for (const file of [data, join(path, 'lock.mdb')]) {
+    const stats = statSync(file, { throwIfNoEntry: false });
+    // A pipe in its place would be waited for without end.
+    if (stats !== undefined && !stats.isFile()) throw new Error(`${file} is ${kindOfFile(stats)}, not a file of LMDB`);
+  }
   const isNew = !existsSync(data) || isEmpty(data);
   if (isNew || !existsSync(join(path, 'lock.mdb'))) {
     const probe = join(path, `room-${process.pid}.tmp`);

@@ -34,6 +34,16 @@ const faults = [
   ],
   ['src/planted-variable.ts', 'const unused = 1;\n\nexport const planted = 1;\n', 'lint/correctness/noUnusedVariables'],
   [
+    'src/planted-reading.ts',
+    `import { readFileSync } from 'node:fs';\n\nexport const planted = readFileSync('/dev/zero');\n`,
+    'lint/style/noRestrictedImports',
+  ],
+  [
+    'src/store/planted-reading.ts',
+    `import files from 'node:fs';\n\nexport const planted = files.readFileSync('/dev/zero');\n`,
+    'lint/style/noRestrictedImports',
+  ],
+  [
     'src/planted-order.ts',
     `import { b } from 'node:path';\nimport { a } from 'node:fs';\n\nexport { a, b };\n`,
     'assist/source/organizeImports',
