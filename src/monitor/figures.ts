@@ -1,6 +1,5 @@
 import type { ErrorCode } from '../errors.ts';
-import type { ReplicationRecord } from '../records/replication-record.ts';
-import type { UnreadableRecord } from '../records/replication-records.ts';
+import type { ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
 import type { Link } from '../replication/link.ts';
 import type { VanishedFound, VanishedTally } from '../replication/vanished.ts';
 

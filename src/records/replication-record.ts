@@ -190,6 +190,13 @@ const rowSchema = z.object({
   ),
 });
 
+/** A record that cannot be understood: the certificate is there, and what is known of it is not. */
+export interface UnreadableRecord {
+  readonly certificate: string;
+  /** `table_row_unreadable`. */
+  readonly error: CodedError;
+}
+
 /** A row as a record. Throws `table_row_unreadable`: a row that is not understood is never taken for an empty one. */
 export function parseReplicationRecord(link: string, certificate: string, row: Row): ReplicationRecord {
   const parsed = rowSchema.safeParse(row);

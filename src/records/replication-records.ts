@@ -1,7 +1,7 @@
-import { asCodedError, type CodedError } from '../errors.ts';
+import { asCodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Change, Condition, Key, Row, Table, Value } from '../table/table.ts';
-import { parseReplicationRecord, type ReplicationRecord } from './replication-record.ts';
+import { parseReplicationRecord, type ReplicationRecord, type UnreadableRecord } from './replication-record.ts';
 
 /** Fields that the lease holder writes at commit; an absent one is removed from the row. */
 export type LeaseHolderFields = Pick<
@@ -59,13 +59,6 @@ export type CommitAnswer = 'committed' | 'moved' | 'refused';
 // The format stands in the partition: a record of another format is in another place, and can neither be misread nor overwritten.
 const partitionOf = (link: string) => `replication.1/${link}`;
 const keyOf = (link: string, certificate: string): Key => ({ partition: partitionOf(link), sort: certificate });
-
-/** A record that cannot be understood: the certificate is there, and what is known of it is not. */
-export interface UnreadableRecord {
-  readonly certificate: string;
-  /** `table_row_unreadable`. */
-  readonly error: CodedError;
-}
 
 /** The replication records of all links, on a table. Each method throws what the table throws. */
 export function replicationRecords(table: Table) {

@@ -1,5 +1,5 @@
-import type { ReplicationRecord } from '../records/replication-record.ts';
-import type { ReplicationRecords, UnreadableRecord } from '../records/replication-records.ts';
+import type { ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
+import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Link } from './link.ts';
 import { type Standing, standingOf } from './standing.ts';
 import { lagOf } from './status.ts';

@@ -2,7 +2,7 @@ import { metadataDigestOf } from '../certificate/fingerprint.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Binding } from '../records/link-records.ts';
-import type { UnreadableRecord } from '../records/replication-records.ts';
+import type { UnreadableRecord } from '../records/replication-record.ts';
 import { formatMark, type Mark, sameMark } from '../store/mark.ts';
 import type { CertificateMetadata, DescriptiveMetadata, Store, UnreadableElement } from '../store/store.ts';
 import { givenName } from './bring-equal.ts';

@@ -1,8 +1,8 @@
 import type { ErrorCode } from '../errors.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { Brake, DrillSummary, ReconcileState, Vanished, VerifySummary } from '../records/reconcile-records.ts';
-import type { ReplicationRecord } from '../records/replication-record.ts';
-import type { ReplicationRecords, UnreadableRecord } from '../records/replication-records.ts';
+import type { ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
+import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Link } from './link.ts';
 import { type Standing, standingOf } from './standing.ts';

@@ -10,7 +10,7 @@ import { openArchive } from '../../src/archive/read-archive.ts';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { CodedError } from '../../src/errors.ts';
 import { linkFigures } from '../../src/monitor/figures.ts';
-import type { UnreadableRecord } from '../../src/records/replication-records.ts';
+import type { UnreadableRecord } from '../../src/records/replication-record.ts';
 import { acknowledgedEvents } from '../../src/replication/events.ts';
 import { compare } from '../../src/replication/reconcile-compare.ts';
 import { statusOf } from '../../src/replication/status.ts';
