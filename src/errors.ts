@@ -901,6 +901,12 @@ export const errorRegistry = {
       'Give --replace to replace what the store holds under this name. Where several have the name, nobody can say which: remove or rename one.',
   },
 
+  archive_other_domains: {
+    ...certificate,
+    remedy:
+      'They may be of two sites that share a name by mistake. If one is to replace the other all the same, give --replace-others.',
+  },
+
   adopt_refused: { ...certificate, remedy: 'Nothing was changed. See certstandby adopt --help.' },
 
   usage: { status: 400, exit: 2, retry: false, applied: 'no', remedy: place('See --help.') },

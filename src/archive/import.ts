@@ -1,3 +1,5 @@
+import type { CertificateContent } from '../certificate/certificate.ts';
+import { factsOf } from '../certificate/facts.ts';
 import { fingerprintOf } from '../certificate/fingerprint.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { readInTime } from '../replication/read-in-time.ts';
@@ -21,11 +23,15 @@ export interface ImportLine {
   readonly action: 'import' | 'replace' | 'present' | 'conflict';
   /** Of the certificate in the store; absent before an import. */
   readonly id?: string;
+  /** Said of a conflict with one that was to be replaced, and serves no domain that this one does. */
+  readonly otherDomains?: true;
 }
 
 export interface ImportOptions {
-  /** Replace what the store holds under the same name. */
+  /** Replace what the store holds under the same name, where both serve a name in common. */
   readonly replace?: boolean;
+  /** Replace it whatever names it serves. */
+  readonly replaceOthers?: boolean;
   readonly wanted: (name: string) => boolean;
   readonly signal?: AbortSignal;
   readonly done?: (line: ImportLine) => void;
@@ -62,7 +68,7 @@ export async function planImport(
   entries: () => AsyncIterable<ArchiveItem>,
   options: ImportOptions,
 ): Promise<ImportPlan> {
-  const { signal, replace = false } = options;
+  const { signal } = options;
   const archived = new Map<string, Archived>();
   const refused: RefusedEntry[] = [];
   const passedOver: PassedOverFile[] = [];
@@ -71,7 +77,8 @@ export async function planImport(
     else if ('error' in each) refused.push(each);
     else {
       const { entry, content } = each;
-      archived.set(entry, { entry, name: store.asKept(each, undefined).name, fingerprint: fingerprintOf(content) });
+      const name = store.asKept(each, undefined).name;
+      archived.set(entry, { entry, name, fingerprint: fingerprintOf(content), serves: servedBy(content) });
     }
   }
   for (const { entry } of refused) archived.delete(entry);
@@ -84,7 +91,7 @@ export async function planImport(
     archived.delete(entry);
     refused.push({ entry, name, error });
   }
-  const lines = new Map(compare([...archived.values()], held, replace).map((line) => [line.entry, line]));
+  const lines = new Map(compare([...archived.values()], held, options).map((line) => [line.entry, line]));
   return {
     lines: [...lines.values()],
     refused,
@@ -93,10 +100,32 @@ export async function planImport(
   };
 }
 
+interface Held {
+  readonly id: string;
+  readonly fingerprint: string;
+  readonly serves: readonly string[];
+}
+
 interface Archived {
   readonly entry: string;
   readonly name: string;
   readonly fingerprint: string;
+  readonly serves: readonly string[];
+}
+
+/**
+ * What a certificate is for: its domains in lower case, else its subject. A name in a store is given by people and programs, and two
+ * certificates that it was given to need not be of one site.
+ */
+function servedBy(content: CertificateContent): readonly string[] {
+  const { domains, subject } = factsOf(content);
+  return (domains.length > 0 ? domains : [subject]).map((each) => each.toLowerCase());
+}
+
+/** Whether some name is served by both; a wildcard serves the names of one label more. */
+function serveInCommon(some: readonly string[], others: readonly string[]): boolean {
+  const covers = (a: string, b: string) => a === b || (a.startsWith('*.') && b.replace(/^[^.]+/, '*') === a);
+  return some.some((one) => others.some((other) => covers(one, other) || covers(other, one)));
 }
 
 /** Where nothing can be taken for one reason, that reason is what the import ends with. */
@@ -166,7 +195,7 @@ async function* wantedOf(entries: AsyncIterable<ArchiveItem>, { wanted, signal }
 
 /** What the store holds under these names, in full: fingerprints by name, and names under which something cannot be read. */
 async function heldUnder(runtime: Runtime, store: Store, names: ReadonlySet<string>, signal: AbortSignal | undefined) {
-  const held = new Map<string, { id: string; fingerprint: string }[]>();
+  const held = new Map<string, Held[]>();
   const unreadable = new Map<string, CodedError>();
   // Whether what stands there under one of these names is the same cannot be said; under another it is nobody's concern here.
   const note = ({ name, error }: UnreadableElement) => {
@@ -177,7 +206,8 @@ async function heldUnder(runtime: Runtime, store: Store, names: ReadonlySet<stri
     const reading = await readInTime(runtime, store, id, signal);
     if (reading.state === 'unreadable') unreadable.set(name, heldUnreadable(store, id, reading.error));
     if (reading.state !== 'present') continue;
-    held.set(name, [...(held.get(name) ?? []), { id, fingerprint: fingerprintOf(reading.value.content) }]);
+    const { content } = reading.value;
+    held.set(name, [...(held.get(name) ?? []), { id, fingerprint: fingerprintOf(content), serves: servedBy(content) }]);
     reading.value.content.privateKey?.pem.wipe();
   }
   return { held, unreadable };
@@ -192,9 +222,9 @@ function heldUnreadable(store: Store, id: string, { code, message, fields, cause
 
 /** Names need not be unique on either side: what is equal goes together first, and only one against one can be replaced. */
 function compare(
-  archived: readonly { entry: string; name: string; fingerprint: string }[],
-  held: ReadonlyMap<string, readonly { id: string; fingerprint: string }[]>,
-  replace: boolean,
+  archived: readonly Archived[],
+  held: ReadonlyMap<string, readonly Held[]>,
+  { replace = false, replaceOthers = false }: ImportOptions,
 ): readonly ImportLine[] {
   const left = new Map([...held].map(([name, those]) => [name, [...those]]));
   const lines: ImportLine[] = [];
@@ -204,17 +234,26 @@ function compare(
     const at = those.findIndex(({ fingerprint }) => fingerprint === each.fingerprint);
     const [same] = at < 0 ? [] : those.splice(at, 1);
     if (same === undefined) open.push(each);
-    else lines.push({ ...each, action: 'present', id: same.id });
+    else lines.push(lineOf(each, 'present', same.id));
   }
   for (const each of open) {
     const [other, ...others] = left.get(each.name) ?? [];
     const oneToOne = others.length === 0 && open.filter(({ name }) => name === each.name).length === 1;
-    if (other === undefined) lines.push({ ...each, action: 'import' });
-    else if (replace && oneToOne) lines.push({ ...each, action: 'replace', id: other.id });
-    else lines.push({ ...each, action: 'conflict', id: other.id });
+    if (other === undefined) lines.push(lineOf(each, 'import'));
+    else if (!replace || !oneToOne) lines.push(lineOf(each, 'conflict', other.id));
+    else if (replaceOthers || serveInCommon(each.serves, other.serves)) lines.push(lineOf(each, 'replace', other.id));
+    else lines.push({ ...lineOf(each, 'conflict', other.id), otherDomains: true });
   }
   return lines;
 }
+
+const lineOf = ({ entry, name, fingerprint }: Archived, action: ImportLine['action'], id?: string): ImportLine => ({
+  entry,
+  name,
+  fingerprint,
+  action,
+  ...(id !== undefined && { id }),
+});
 
 async function applyOne(
   store: Store,

@@ -17,6 +17,7 @@ interface ImportCommandOptions extends OutputOptions {
   readonly identity?: string;
   readonly acceptNoMac?: boolean;
   readonly replace?: boolean;
+  readonly replaceOthers?: boolean;
   readonly dryRun?: boolean;
 }
 
@@ -40,7 +41,8 @@ export function importCommand(host: Host): Command {
     )
     .option('--identity <file>', 'age: the identities (AGE-SECRET-KEY-1...) in this file')
     .option('--accept-no-mac', 'PKCS#12: read files without a MAC too, which anybody may have changed')
-    .option('--replace', 'replace what the store holds under the same name')
+    .option('--replace', 'replace what the store holds under the same name, where both serve a domain in common')
+    .option('--replace-others', 'replace it whatever domains it serves')
     .option('--dry-run', 'only say what would be done')
     .addHelpText(
       'after',
@@ -66,7 +68,7 @@ async function importArchive(
 ): Promise<void> {
   const output = commandOutput(options, host, runtime.now);
   const signal = interrupted(host);
-  const { into, acceptNoMac = false, replace = false, dryRun = false } = options;
+  const { into, acceptNoMac = false, replace = false, replaceOthers = false, dryRun = false } = options;
   const passphrase = await readPassphrase(options.passphraseFile, host.env, { fresh: false, signal });
   const identities = options.identity === undefined ? [] : await readAgeLines(options.identity, 'identities', signal);
   const unlock = {
@@ -85,7 +87,8 @@ async function importArchive(
       { path, unlock },
       {
         wanted: namesFit(names),
-        replace,
+        replace: replace || replaceOthers,
+        replaceOthers,
         signal,
         done(line) {
           done.push(line);
@@ -165,9 +168,11 @@ function report(plan: Awaited<ReturnType<typeof importFrom>>, outcome: Outcome, 
   return exit;
 }
 
-function conflictOf({ entry, name, id }: ImportLine, into: string): RefusedEntry {
+function conflictOf({ entry, name, id, otherDomains }: ImportLine, into: string): RefusedEntry {
   const message = `${into} holds another certificate under the name ${name} (${id}), which stays`;
-  return { entry, name, error: new CodedError('archive_conflict', message, { fields: { entry } }) };
+  const code = otherDomains ? 'archive_other_domains' : 'archive_conflict';
+  const more = otherDomains ? ', and the two serve no domain in common' : '';
+  return { entry, name, error: new CodedError(code, message + more, { fields: { entry } }) };
 }
 
 /** A service that did not answer is told as that, unless a certificate was refused too. */

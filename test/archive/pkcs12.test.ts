@@ -90,6 +90,26 @@ describe('the name of a certificate in PKCS#12', () => {
   });
 });
 
+it('a certificate is replaced by one of its name that serves none of its domains only when a person says so', async () => {
+  const into = memory('paris');
+  const named = (of: IssuedCertificate, certificate: Uint8Array) =>
+    fileOf(
+      pkcs12Of([part(certificateBag(certificate), certificateBag(issuer)), part(keyBag(pkcs8(of), { name: 'tls' }))]),
+    );
+  const plan = async (path: string, how: { replace?: boolean; replaceOthers?: boolean } = {}) =>
+    planImport(runtime, into, (await openArchive(path, secret)).entries, { wanted: () => true, ...how });
+  await (await plan(named(shop, shopLeaf))).apply();
+  const other = named(api, apiLeaf);
+  const refused = await plan(other, { replace: true });
+  expect(refused.lines).toMatchObject([{ name: 'tls', action: 'conflict', otherDomains: true }]);
+  await refused.apply();
+  expect((await holdingsOf(into)).map(({ fingerprint }) => fingerprint)).toEqual([fingerprints[0]]);
+  expect((await plan(other, { replace: true, replaceOthers: true })).lines).toMatchObject([{ action: 'replace' }]);
+  const wildcard = await testCertificate({ domains: ['*.shop.example.test'] });
+  const [leaf] = der(wildcard.certificate);
+  expect((await plan(named(wildcard, leaf ?? root), { replace: true })).lines).toMatchObject([{ action: 'replace' }]);
+});
+
 describe('a PKCS#12 file', () => {
   it('with several keys is as many certificates, each with the chain that it leads to', async () => {
     const entries = await readParts([
