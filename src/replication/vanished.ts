@@ -19,7 +19,7 @@ export function isGoneAccepted({ goneAcceptedAt, primary }: ReplicationRecord): 
 }
 
 /** Whether this link copies a certificate that is gone from the primary now, as far as its record tells. */
-export function wasCopied({ filter }: Pick<Link, 'filter'>, record: ReplicationRecord): boolean {
+function wasCopied({ filter }: Pick<Link, 'filter'>, record: ReplicationRecord): boolean {
   const { aside, primary, backups } = record;
   if (aside === 'excluded' || aside === 'marked') return false;
   // The filter may have changed since. Domains are not in a record: then it counts.

@@ -56,7 +56,7 @@ links: { web: { primary: live, backups: [copies] } }
   );
   await renew();
   expect(await reconcile()).toMatchObject({ code: 0 });
-  holder = await startChild('test/support/lease-holder.ts', [join(folder, 'records'), 'web', 'shop']);
+  holder = await startChild('test/support/lease-holder-child.ts', [join(folder, 'records'), 'web', 'shop']);
 }, 60_000);
 afterAll(async () => {
   await holder?.kill();

@@ -6,7 +6,7 @@ import { type BundledScript, bundleScript } from '../support/child.ts';
 // `unshare` (util-linux) starts a process in a namespace of its own, as a container does.
 let script: BundledScript;
 beforeAll(async () => {
-  script = await bundleScript('test/support/owner-of-itself.ts');
+  script = await bundleScript('test/support/process-owner-child.ts');
 });
 afterAll(() => script.dispose());
 
