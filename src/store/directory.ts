@@ -5,6 +5,7 @@ import * as z from 'zod/mini';
 import type { CertificateContent } from '../certificate/certificate.ts';
 import { factsOf } from '../certificate/facts.ts';
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
+import { fileName } from '../foreign-text.ts';
 import { limits } from '../limits.ts';
 import { endedBy, fileError, ifThere, readRegularFile } from '../regular-file.ts';
 import type { Runtime } from '../runtime.ts';
@@ -542,5 +543,5 @@ function readable(name: string): string {
     .toLowerCase()
     .replace(/[^a-z0-9.]+/g, '-')
     .replace(/^[-.]+|[-.]+$/g, '');
-  return plain.slice(0, 60) || 'certificate';
+  return fileName(plain.slice(0, 60), 'certificate');
 }

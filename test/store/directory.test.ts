@@ -147,6 +147,19 @@ describe('a folder of another layout', () => {
 });
 
 describe('a folder as a backup', () => {
+  it.each([
+    ['CON', /^con_-/],
+    ['nul.txt', /^nul_\.txt-/],
+    ['-rf', /^rf-/],
+    ['..', /^certificate-/],
+    ['a\u001b[31m\u202eb', /^a-31m-b-/],
+  ])('gives a copy of %j a folder that every file system takes', async (name, near) => {
+    const content = parseContent(await testCertificate());
+    const { id } = await make(folder).import({ content, metadata: { ...described, name }, mark });
+    expect(id).toMatch(near);
+    expect(await make(folder).readMetadata(id)).toMatchObject({ state: 'present', value: { name } });
+  });
+
   it('holds each copy as certbot lays it out, keys for their owner alone, behind one link', async () => {
     const pem = await testCertificate();
     const { id } = await make(folder).import({ content: parseContent(pem), metadata: described, mark });

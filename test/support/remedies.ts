@@ -40,6 +40,8 @@ export const shellCommands: Readonly<Record<string, ((command: string) => string
     `${command.replace('<file>', 'old.p12 -passin pass:secret')} && grep -q 'BEGIN PRIVATE' fullchain.pem`,
   'openssl pkey -in key.pem -out plain.pem': (command) =>
     `${command} -passin pass:secret && grep -q 'BEGIN PRIVATE' plain.pem`,
+  'openssl pkcs12 -in old.p12 -legacy -out all.pem && openssl pkcs12 -export -in all.pem -out new.p12': (command) =>
+    `${command.replaceAll('-out', '-passin pass:secret -passout pass:secret -out')} && test -s new.p12`,
   'chmod 600': (command) => `${command} key.pem && test "$(stat -c %a key.pem)" = 600`,
   'mkdir -m 700': (command) => `${command} made && test "$(stat -c %a made)" = 700`,
   'df -h': (command) => `${command} .`,
