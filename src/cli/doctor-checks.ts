@@ -1,6 +1,6 @@
 import { readPublicKeyPem } from '../certificate/public-key-pem.ts';
 import type { Config, LinkConfig } from '../config.ts';
-import { asCodedError, type CodedError, type ErrorCode, remedyOf } from '../errors.ts';
+import { asCodedError, type CodedError, type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
 import type { CertificateMetadata, PassedOver, Store, UnreadableElement } from '../store/store.ts';
 import { clean, count, duration } from './text.ts';
 
@@ -11,6 +11,8 @@ export interface Finding {
   readonly message: string;
   readonly remedy?: string;
   readonly code?: ErrorCode;
+  /** The exit code where it is not that of the code: what one certificate lacks is no mistake of the configuration. */
+  readonly exit?: number;
 }
 
 export const good = (about: string, message: string): Finding => ({ about, outcome: 'good', message });
@@ -114,9 +116,10 @@ async function listFully(store: Store, signal: () => AbortSignal) {
       const remedy = 'Look whether a certificate is among them; the README says which files are read.';
       return [
         good(name, `may be listed: ${number}`),
-        ...unreadable.map(({ error }) =>
-          problem(name, error.code, clean(error.message), remedyOf(error.code, error.fields)),
-        ),
+        ...unreadable.map(({ error }) => ({
+          ...problem(name, error.code, clean(error.message), remedyOf(error.code, error.fields)),
+          exit: errorRegistry.certificate_expired.exit,
+        })),
         ...(passedOver.length === 0
           ? []
           : [certificates.length > 0 ? good(name, words) : warning(name, words, remedy)]),

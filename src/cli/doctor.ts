@@ -220,7 +220,7 @@ function print(output: Output, finding: Finding): void {
 function conclude(findings: readonly Finding[], output: Output, host: Host): void {
   const problems = findings.filter(({ outcome }) => outcome === 'problem');
   const warnings = findings.filter(({ outcome }) => outcome === 'warning');
-  const exits = problems.map(({ code }) => errorRegistry[code ?? 'internal'].exit);
+  const exits = problems.map(({ code, exit: own }) => own ?? errorRegistry[code ?? 'internal'].exit);
   const exit = problems.length === 0 ? 0 : (exitOrder.find((one) => exits.some((its) => its === one)) ?? 1);
   output.item({ problems: problems.length, warnings: warnings.length, checks: findings.length, exit });
   const found = [
