@@ -6,6 +6,7 @@ import { linkRecords } from '../records/link-records.ts';
 import type { UnreadableRecord } from '../records/replication-record.ts';
 import { replicationRecords } from '../records/replication-records.ts';
 import type { Link } from '../replication/link.ts';
+import type { ReconcileReport } from '../replication/reconcile.ts';
 import { reconcileInTime } from '../replication/reconcile-in-time.ts';
 import { type PassReport, replicate } from '../replication/replicate.ts';
 import { sharedListings } from '../replication/shared-listing.ts';
@@ -70,8 +71,7 @@ export function composeWorkers(
   const linkRows = linkRecords(table);
   const worker = { ...parts, timing, records, links: linkRows, listings: sharedListings() };
 
-  async function figuresOf(link: Link) {
-    const { vanished: standing } = await linkRows.reconcileState(link.name);
+  async function figuresOf(link: Link, standing: ReconcileReport['vanished']) {
     const unreadable: UnreadableRecord[] = [];
     const figures = await linkFigures(
       link,
@@ -123,7 +123,9 @@ export function composeWorkers(
         reconciled: done.map(({ name }) => name),
         failed: failures.map(({ link }) => link),
         goesOn: remaining,
-        figures: await Promise.all(done.map(figuresOf)),
+        figures: await Promise.all(
+          done.map((link) => figuresOf(link, reports.find((report) => report.link === link.name)?.vanished)),
+        ),
       };
     },
   };

@@ -98,7 +98,7 @@ it('a sweep of one link, with nothing to do', async () => {
 
 it('a reconcile of one link with one certificate, with nothing to do', async () => {
   expect(await counted(() => stack.functions.reconcile.invoke({}))).toEqual({
-    table: { UpdateItem: 5, GetItem: 2, Query: 2 },
+    table: { UpdateItem: 5, GetItem: 3, Query: 2 },
     primary: 1,
     backup: 1,
   });
