@@ -170,7 +170,8 @@ function* itemsOf(archive: string, { folder, files, problems, others, unnamed }:
   // Beside the folders of certificates lies what is somebody else's; in the folder of one, PEM is of that one.
   const isCertificate = parts.length > 0 || (folder !== '' && others.some(({ isPem }) => isPem));
   try {
-    for (const error of problems.slice(0, limits.passedOverNamed)) yield { entry, error };
+    const named = nameIn(entry, files, problems);
+    for (const error of problems.slice(0, limits.passedOverNamed)) yield { entry, error, ...named };
     if (problems.length === 0 && isCertificate) yield toItem(entry, files, others);
     for (const { file, why } of others) yield { file, why };
     if (unnamed > 0) yield { file: entry, why: `${unnamed} more files of other names` };
@@ -184,8 +185,21 @@ function toItem(entry: string, files: ReadonlyMap<string, Buffer>, others: reado
     return toEntry(entry, files, others);
   } catch (thrown) {
     const error = thrown instanceof CodedError ? thrown : entryDamaged(entry, 'it cannot be understood', thrown);
-    // Without a file that says otherwise, the name of its folder is its name.
-    return { entry, error, ...(!files.has(sideFile) && { name: entry }) };
+    return { entry, error, ...nameIn(entry, files, []) };
+  }
+}
+
+/** What a certificate is called that cannot be taken: as its side file says, or else its folder. Nothing where that file is the trouble. */
+function nameIn(
+  entry: string,
+  files: ReadonlyMap<string, Buffer>,
+  problems: readonly CodedError[],
+): { readonly name?: string } {
+  if (problems.some(({ fields }) => String(fields.path ?? '').endsWith(sideFile))) return {};
+  try {
+    return { name: sideOf(entry, files.get(sideFile)).name || entry };
+  } catch {
+    return {};
   }
 }
 

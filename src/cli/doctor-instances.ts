@@ -37,9 +37,12 @@ export async function checkInstances(folder: string, host: Host): Promise<readon
         ? good(folder, `holds ${count(all.length, 'instance')}`)
         : warning(folder, 'holds no instance yet', `certstandby instance create --folder ${folder}`),
     ];
-    for (const { crn } of all) findings.push(...(await checkKeys(crn, instances, folder)));
-    for (const instance of all) findings.push(...(await checkSnapshots(instance, instances, folder)));
-    for (const rootKey of instances.rootKeys()) findings.push(...(await checkRecovery(rootKey, instances, folder)));
+    // What fails for one says nothing of the others.
+    const add = async (about: string, check: Promise<readonly Finding[]>) =>
+      findings.push(...(await check.catch((thrown: unknown) => [failed(about, thrown)])));
+    for (const { crn } of all) await add(crn, checkKeys(crn, instances, folder));
+    for (const instance of all) await add(instance.crn, checkSnapshots(instance, instances, folder));
+    for (const rootKey of instances.rootKeys()) await add(rootKey, checkRecovery(rootKey, instances, folder));
     return findings;
   } catch (thrown) {
     return [failed(folder, thrown)];

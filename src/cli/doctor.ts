@@ -93,7 +93,9 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
   try {
     const asks = new Map<string, boolean>();
     const ofStores = [...opened].map(async ([name, store]) => {
-      const checked = await checkStore(name, store, partOf(config, name), context);
+      const checked = await checkStore(name, store, partOf(config, name), context).catch((thrown: unknown) => [
+        failed(name, thrown),
+      ]);
       asks.set(
         name,
         checked.every(({ outcome }) => outcome !== 'problem'),
@@ -112,7 +114,8 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
         registerLine: line,
         ...(options.register !== undefined && { register: options.register }),
       };
-      found(...(await checkLink(link, primary, states.get(link.name), { ...context, ...more })));
+      const checked = checkLink(link, primary, states.get(link.name), { ...context, ...more });
+      found(...(await checked.catch((thrown: unknown) => [failed(link.name, thrown)])));
       progress.advance();
     }
   } finally {

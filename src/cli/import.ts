@@ -141,7 +141,7 @@ function report(plan: Awaited<ReturnType<typeof importFrom>>, outcome: Outcome, 
   const refused = [...plan.refused, ...conflicts, ...failed];
   for (const { entry, name, error } of refused) {
     const { code, message, entry: its } = error;
-    output.finding(`  ${output.paint.bad(clean(message))} [${code}]\n    ${its.remedy}`);
+    output.finding(`  ${output.paint.bad(clean(message))} [${code}]`, `    ${its.remedy}`);
     output.item({ entry, name, error: { code, message } });
   }
   for (const { file, why } of passedOver) {

@@ -6,6 +6,7 @@ import { Secret } from '../secret.ts';
 import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstances } from './instance-folder.ts';
 import { interrupted } from './interrupt.ts';
 import { readNamedFileOrInput } from './named-file.ts';
+import { oneByOne } from './one-by-one.ts';
 import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
 import { count } from './text.ts';
 
@@ -44,19 +45,26 @@ async function check(options: CheckOptions, host: Host): Promise<void> {
   try {
     if (options.recovery !== undefined) return await checkRecovery(options.recovery, instances, { output, signal });
     let wrong = 0;
-    for (const { crn } of await pickInstances(await instances.registry.list(), options.instance)) {
-      const badKeys = await checkKeys(crn, instances, output);
-      wrong += badKeys;
-      try {
-        wrong += await checkCertificates(crn, instances, { output, signal, repair: options.repair });
-      } catch (thrown) {
-        const error = asCodedError(thrown);
-        if (!keyFailures.has(error.code)) throw error;
-        // Its data keys were counted, unless one was lost between the two looks.
-        if (badKeys === 0) wrong += 1;
-        output.finding(`${crn}: no certificate could be opened: ${error.message}`);
-      }
-    }
+    const picked = await pickInstances(await instances.registry.list(), options.instance);
+    const exit = await oneByOne(
+      picked,
+      ({ crn }) => crn,
+      output,
+      async ({ crn }) => {
+        const badKeys = await checkKeys(crn, instances, output);
+        wrong += badKeys;
+        try {
+          wrong += await checkCertificates(crn, instances, { output, signal, repair: options.repair });
+        } catch (thrown) {
+          const error = asCodedError(thrown);
+          if (!keyFailures.has(error.code)) throw error;
+          // Its data keys were counted, unless one was lost between the two looks.
+          if (badKeys === 0) wrong += 1;
+          output.finding(`${crn}: no certificate could be opened: ${error.message}`);
+        }
+      },
+    );
+    if (exit > 0) host.exitCode = exit;
     if (wrong > 0) throw new CodedError('instances_unsound', `${count(wrong, 'thing')} did not open`);
   } finally {
     await instances.close();

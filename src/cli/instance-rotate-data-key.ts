@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { CodedError } from '../errors.ts';
 import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstances } from './instance-folder.ts';
 import { interrupted } from './interrupt.ts';
+import { oneByOne } from './one-by-one.ts';
 import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output.ts';
 import { count } from './text.ts';
 
@@ -33,21 +34,28 @@ async function rotate(options: RotateOptions, host: Host): Promise<void> {
   const instances = await openFolder(options.folder, host, output.log);
   let unreadableInAll = 0;
   try {
-    for (const { crn } of await pickInstances(await instances.registry.list(), options.instance)) {
-      const keyring = instances.keyringOf(crn);
-      const dataKey = options.resealOnly ? await keyring.currentDataKey() : await keyring.rotate();
-      const progress = output.progress(crn);
-      try {
-        const report = await instances.upkeepOf(crn).reseal({ signal, progress: () => progress.advance() });
-        const { resealed, unreadable } = report;
-        output.item({ crn, dataKey, resealed, unreadable });
-        output.line(`${crn}: data key ${dataKey}, ${count(resealed, 'value')} sealed anew`);
-        for (const id of unreadable) output.finding(`${crn}: certificate ${id} does not open, and stays as it is`);
-        unreadableInAll += unreadable.length;
-      } finally {
-        progress.end();
-      }
-    }
+    const picked = await pickInstances(await instances.registry.list(), options.instance);
+    const exit = await oneByOne(
+      picked,
+      ({ crn }) => crn,
+      output,
+      async ({ crn }) => {
+        const keyring = instances.keyringOf(crn);
+        const dataKey = options.resealOnly ? await keyring.currentDataKey() : await keyring.rotate();
+        const progress = output.progress(crn);
+        try {
+          const report = await instances.upkeepOf(crn).reseal({ signal, progress: () => progress.advance() });
+          const { resealed, unreadable } = report;
+          output.item({ crn, dataKey, resealed, unreadable });
+          output.line(`${crn}: data key ${dataKey}, ${count(resealed, 'value')} sealed anew`);
+          for (const id of unreadable) output.finding(`${crn}: certificate ${id} does not open, and stays as it is`);
+          unreadableInAll += unreadable.length;
+        } finally {
+          progress.end();
+        }
+      },
+    );
+    if (exit > 0) host.exitCode = exit;
   } finally {
     await instances.close();
   }

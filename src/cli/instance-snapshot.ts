@@ -10,6 +10,7 @@ import {
   snapshotFolderOf,
 } from './instance-folder.ts';
 import { interrupted } from './interrupt.ts';
+import { oneByOne } from './one-by-one.ts';
 import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output.ts';
 import { count } from './text.ts';
 
@@ -48,21 +49,28 @@ async function snapshot(options: SnapshotCommandOptions, host: Host): Promise<vo
     if (to !== undefined && there.length !== 1) {
       throw new CodedError('usage', '--to takes one instance; say which with --instance');
     }
-    for (const { crn } of there) {
-      const progress = output.progress(crn);
-      try {
-        const path = to ?? snapshotPath(snapshotFolderOf(folder), crn, runtime.now());
-        const report = await instances.snapshot(crn, { path, signal, progress: () => progress.advance() });
-        const { takenAt, certificates, rows, sha256, broken } = report;
-        output.item({ crn, path, taken: new Date(takenAt).toISOString(), certificates, rows, sha256, broken });
-        output.line(`${crn}: ${count(certificates, 'certificate')} in ${path}`);
-        for (const id of broken)
-          output.finding(`${crn}: ${id} does not read, and is in it as it is; see instance check`);
-        if (broken.length > 0) host.exitCode = 6;
-      } finally {
-        progress.end();
-      }
-    }
+    let broken = false;
+    const exit = await oneByOne(
+      there,
+      ({ crn }) => crn,
+      output,
+      async ({ crn }) => {
+        const progress = output.progress(crn);
+        try {
+          const path = to ?? snapshotPath(snapshotFolderOf(folder), crn, runtime.now());
+          const report = await instances.snapshot(crn, { path, signal, progress: () => progress.advance() });
+          const { takenAt, certificates, rows, sha256, broken: its } = report;
+          output.item({ crn, path, taken: new Date(takenAt).toISOString(), certificates, rows, sha256, broken: its });
+          output.line(`${crn}: ${count(certificates, 'certificate')} in ${path}`);
+          for (const id of its)
+            output.finding(`${crn}: ${id} does not read, and is in it as it is; see instance check`);
+          broken ||= its.length > 0;
+        } finally {
+          progress.end();
+        }
+      },
+    );
+    if (exit > 0 || broken) host.exitCode = Math.max(exit, broken ? 6 : 0);
   } finally {
     await instances.close();
   }

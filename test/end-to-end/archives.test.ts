@@ -1,4 +1,14 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { generateX25519Identity, identityToRecipient } from 'age-encryption';
@@ -123,4 +133,28 @@ test('mistakes are named before anything is done', async () => {
     errors: expect.stringMatching(/\[archive_unusable\]/),
   });
   expect(readdirSync(folder).filter((name) => name.includes('partial'))).toEqual([]);
+});
+
+test('what is whole in a folder is imported, and what is not is named by its path with a remedy; the exit code tells', async () => {
+  // As certbot's folder after somebody's hook, and with what stands there when something else went wrong.
+  const live = inFolder('live');
+  writeFileSync(join(live, 'shop', 'privkeyandcert.pem'), readFileSync(join(live, 'shop', 'fullchain.pem')));
+  writeFileSync(join(live, 'README'), 'by certbot');
+  mkdirSync(join(live, 'folder', 'fullchain.pem'), { recursive: true });
+  mkdirSync(join(live, 'endless'));
+  symlinkSync('/dev/zero', join(live, 'endless', 'fullchain.pem'));
+  mkdirSync(join(live, 'circle'));
+  symlinkSync('cert.pem', join(live, 'circle', 'cert.pem'));
+  symlinkSync('nowhere', join(live, 'dangling'));
+  const { code, output } = await run('import', live, '--into', 'rome');
+  expect(code).toBe(6);
+  for (const path of ['folder/fullchain.pem', 'endless/fullchain.pem', 'circle/cert.pem', 'dangling'])
+    expect(output).toContain(join(live, path));
+  expect(output).toContain('shop/privkeyandcert.pem was passed over');
+  expect(output).not.toContain('README');
+  expect(output).toContain('into rome: 2 imported, 4 refused\n');
+  expect(readdirSync(inFolder('rome'))).toHaveLength(2);
+
+  // By name, the others are nobody's concern; again, there is nothing to do.
+  expect(await run('import', live, 'shop', '--into', 'rome')).toMatchObject({ code: 0 });
 });
