@@ -3,6 +3,7 @@ import forge from 'node-forge';
 import { type DerElement, derTag, oidText, readElement, readElements } from '../certificate/der.ts';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import { withNames } from './object-identifiers.ts';
 import { derive, oids, type PassphraseForm, passphraseForms } from './pkcs12-ciphers.ts';
 
 /**
@@ -304,5 +305,7 @@ function contentOf(element: DerElement | undefined): Uint8Array {
 
 /** Says what is not known here; the object identifier is in the fields too, for those who search for it. */
 function unsupported(what: string): CodedError {
-  return new CodedError('archive_unsupported', `it uses ${what}, which is not known here`, { fields: { uses: what } });
+  return new CodedError('archive_unsupported', `it uses ${withNames(what)}, which is not known here`, {
+    fields: { uses: what },
+  });
 }
