@@ -49,4 +49,3 @@ export function identityRecords(table: Table) {
   };
 }
 
-export type IdentityRecords = ReturnType<typeof identityRecords>;
