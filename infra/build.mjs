@@ -14,6 +14,7 @@ const entryPoints = {
   simulate: './test/simulation/main.ts',
   kills: './test/kills/main.ts',
   load: './test/load/main.ts',
+  corpus: './test/corpus/main.ts',
 };
 
 /**
