@@ -109,7 +109,7 @@ describe('import', () => {
         dataOf(await mismatchedKey()),
         'Import the private key that belongs to this certificate.',
       ],
-      ['certificate_expired', dataOf(await expired()), 'Renew the certificate'],
+      ['certificate_expired', dataOf(await expired()), 'Have it renewed where it was issued'],
       ['certificate_key_encrypted', { ...good, priv_key: encrypted }, 'Remove the passphrase'],
       ['certificate_malformed', { content: good.content + other.content }, '2 different leaf certificates'],
       ['certificate_malformed', { content: 'garbage' }, 'Give PEM'],
