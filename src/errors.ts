@@ -202,6 +202,46 @@ export const errorRegistry = {
     applied: 'no',
     remedy: (fields) => refusedRemedy(fields),
   },
+  // Why a service does not take a write. Only the first says something about the content: the others are for a person there.
+  store_content_refused: {
+    ...service,
+    retry: false,
+    applied: 'no',
+    remedy:
+      'The store does not take this content; read its reason. The copy there stays as it is until the certificate changes.',
+  },
+  store_quota_used_up: {
+    ...service,
+    retry: false,
+    applied: 'no',
+    remedy: 'A quota of the store is used up. Have it raised, or wait until it begins anew.',
+  },
+  store_held: {
+    ...service,
+    retry: false,
+    applied: 'no',
+    remedy: 'Somebody has locked this certificate in the store, or made it immutable: take the lock off there.',
+  },
+  store_in_use: {
+    ...service,
+    retry: false,
+    applied: 'no',
+    remedy: 'Something uses this certificate in the store, so that it cannot be changed or removed: detach it there.',
+  },
+  store_rewrites_content: {
+    ...service,
+    retry: false,
+    applied: 'no',
+    remedy:
+      'The store has given back something else than it was given, twice. Compare the chains, and give the primary the one that the store keeps.',
+  },
+  store_listed_unread: {
+    ...service,
+    retry: true,
+    applied: 'no',
+    remedy:
+      'The store lists a copy that a read of it does not find; nothing is imported or removed there until both agree.',
+  },
   store_gone: {
     ...service,
     retry: true,

@@ -97,11 +97,14 @@ function stateOf(link: Link, record: ReplicationRecord): CertificateState {
   if (absentSince !== undefined) return 'gone';
   if (aside !== undefined) return aside;
   if (refusal !== undefined) return 'refused';
-  const equal = link.backups.every(({ id }) => {
-    const state = record.backups.find(({ store }) => store === id);
+  const states = link.backups.map(({ id }) => record.backups.find(({ store }) => store === id));
+  const refusing = states.some((state) => state?.refusal !== undefined);
+  const settled = states.every((state) => {
+    if (state?.refusal !== undefined) return true;
     return state?.id !== undefined && state.lastError === undefined && state.fingerprint === primary?.fingerprint;
   });
-  return primary !== undefined && equal && record.lastError === undefined ? 'equal' : 'behind';
+  if (primary === undefined || !settled || record.lastError !== undefined) return 'behind';
+  return refusing ? 'refused' : 'equal';
 }
 
 /** The change that a record waits with. What was never looked at waits since it was asked for, if that is known. */

@@ -422,7 +422,7 @@ class Proof {
       this.#say('other names', 'told', 'a certificate for other names takes the place of the old one too');
     } catch (thrown) {
       const { code, message } = asCodedError(thrown);
-      if (code !== 'store_refused') throw thrown;
+      if (code !== 'store_content_refused') throw thrown;
       this.#say('other names', 'told', `a certificate for other names is refused: ${message}`);
     }
     await this.#giveUpAWrite(id, held, tookMs);

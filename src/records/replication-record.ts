@@ -63,6 +63,41 @@ export interface BackupState {
   /** No attempt before this moment. */
   readonly notBefore?: number;
   readonly lastError?: RecordedError;
+  // From here on each member is a field of its own at the top of the row, `<member>/<store>`: a worker of an older version
+  // rewrites `backups` as it knows it, and leaves the fields of the row that it does not know alone.
+  /** The last write here that was answered. */
+  readonly written?: AnsweredWrite;
+  /** Why what the primary holds is not copied here, though nothing is wrong with it elsewhere. */
+  readonly refusal?: Refusal;
+  /** Copies of ours beside the kept one whose removal the service refuses. */
+  readonly unremovable?: readonly Unremovable[];
+}
+
+/** A copy that stays because its service does not let it go. */
+export interface Unremovable {
+  readonly id: string;
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly since: number;
+  /** When its removal is tried again. */
+  readonly again: number;
+}
+
+/** A write that a service has answered: until its reads have settled, only an answer that shows this write proves anything. */
+export interface AnsweredWrite {
+  /** The copy that was written to. */
+  readonly id: string;
+  /** When the answer came. */
+  readonly at: number;
+  /** What was given: content, and name, description and tags. */
+  readonly fingerprint: string;
+  readonly metadataDigest: string;
+  /** The revision that the write made; absent if the answer did not tell. */
+  readonly revision?: string;
+  /** How many writes of this content were read back as something else, as far as reads have shown. */
+  readonly unlike?: number;
+  /** This one is among them. */
+  readonly counted?: boolean;
 }
 
 /** Why what the primary holds is not copied, and how often that was looked at. */
@@ -70,13 +105,15 @@ export interface Refusal {
   readonly code: ErrorCode;
   /** Tells this finding from another one of the same code. */
   readonly facts: string;
-  /** Found by judging the primary alone; absent if it was found against the copy that a backup holds. */
+  /** Found by judging the primary alone. Rows of older versions also have one without: it was found against the copy of some backup. */
   readonly byPolicy?: boolean;
   /** The primary's revision when it was found, if it has one, and serial and dates as a listing tells them, if they could be had. */
   readonly revision?: string;
   readonly listedFacts?: string;
   readonly since: number;
   readonly looks: number;
+  /** When it ends by itself, if that is known. */
+  readonly until?: number;
 }
 
 /** Why a certificate is at rest without being copied, other than by refusal. */
@@ -94,8 +131,17 @@ export interface ReplicationRecord {
   readonly eventAt?: number;
   /** When it happened by the sender's clock, if the notification says. */
   readonly occurredAt?: number;
-  /** Until then a write that nobody heard the end of may still take effect, or a listing may not show it yet. */
+  /**
+   * Until then a write that nobody heard the end of may still take effect, or a listing may not show it yet. Of all backups the latest:
+   * the one that workers of older versions know. What it means for one backup is for `doubtOf` to say.
+   */
   readonly doubt?: number;
+  /** The same for every backup alike: a lease was taken over, and nobody knows to which of them it wrote. */
+  readonly everyDoubt?: number;
+  /** The same for one backup, by store id. */
+  readonly doubts?: Readonly<Record<string, number>>;
+  /** The token of the last commit that knew `doubts`: one of an older version leaves it behind. */
+  readonly doubtToken?: number;
   /** When a reconcile last allowed to remove the copies of a certificate that is gone. One pass may make use of it. */
   readonly removalAskedAt?: number;
   /** When a person said that the certificate is meant to be gone. Void once it is seen in the primary again. */
@@ -130,12 +176,49 @@ const recordedErrorSchema = z.object({
   status: z.catch(z.optional(z.number()), undefined),
 });
 
+const refusal = z.object({
+  code: errorCode,
+  facts: z.string(),
+  byPolicy: z.optional(z.boolean()),
+  revision: z.optional(z.string()),
+  listedFacts: z.optional(z.string()),
+  since: z.number(),
+  looks: z.number(),
+  until: z.optional(z.number()),
+});
+
+/** What is kept for each backup in a field of its own, `<name>/<store>`. */
+const backupFields = {
+  written: z.object({
+    id: z.string(),
+    at: z.number(),
+    fingerprint: z.string(),
+    metadataDigest: z.string(),
+    revision: z.optional(z.string()),
+    unlike: z.optional(z.number()),
+    counted: z.optional(z.boolean()),
+  }),
+  refusal,
+  unremovable: z.array(
+    z.object({ id: z.string(), code: errorCode, message: z.string(), since: z.number(), again: z.number() }),
+  ),
+} as const;
+type BackupField = keyof typeof backupFields;
+const backupFieldNames = Object.keys(backupFields) as readonly BackupField[];
+
+/** The field of a row that keeps something for one backup. */
+export function fieldOf(name: BackupField | 'doubt', store: string): string {
+  return `${name}/${store}`;
+}
+
 const rowSchema = z.object({
   requested: z.number(),
   wakeAt: z.optional(z.number()),
   eventAt: z.optional(z.number()),
   occurredAt: z.optional(z.number()),
   doubt: z.optional(z.number()),
+  everyDoubt: z.optional(z.number()),
+  doubtToken: z.optional(z.number()),
   removalAskedAt: z.optional(z.number()),
   goneAcceptedAt: z.optional(z.number()),
   replicated: z.number(),
@@ -147,17 +230,7 @@ const rowSchema = z.object({
   lastError: z.optional(recordedErrorSchema),
   absentSince: z.optional(z.number()),
   aside: z.optional(z.enum(['keyless', 'excluded', 'marked'])),
-  refusal: z.optional(
-    z.object({
-      code: errorCode,
-      facts: z.string(),
-      byPolicy: z.optional(z.boolean()),
-      revision: z.optional(z.string()),
-      listedFacts: z.optional(z.string()),
-      since: z.number(),
-      looks: z.number(),
-    }),
-  ),
+  refusal: z.optional(refusal),
   primary: z.optional(
     z.object({
       name: z.string(),
@@ -199,16 +272,80 @@ export interface UnreadableRecord {
 
 /** A row as a record. Throws `table_row_unreadable`: a row that is not understood is never taken for an empty one. */
 export function parseReplicationRecord(link: string, certificate: string, row: Row): ReplicationRecord {
+  const damaged: string[] = [];
   const parsed = rowSchema.safeParse(row);
-  if (!parsed.success) {
-    const fields = parsed.error.issues.map((issue) => issue.path.join('.'));
+  if (!parsed.success) damaged.push(...parsed.error.issues.map((issue) => issue.path.join('.')));
+  const doubts = numbersOf('doubt', row, damaged);
+  const states = (parsed.data?.backups ?? []) as readonly BackupState[];
+  const backups = states.map((state) => ({ ...state, ...backupFieldsOf(row, state.store, damaged) }));
+  if (!parsed.success || damaged.length > 0)
     throw new CodedError(
       'table_row_unreadable',
       `the replication record of ${certificate} of link ${link} is damaged`,
-      {
-        fields: { link, certificate, damaged: fields },
-      },
+      { fields: { link, certificate, damaged } },
     );
+  const own = parsed.data as Omit<ReplicationRecord, 'link' | 'certificate'>;
+  return { link, certificate, ...own, backups, ...(Object.keys(doubts).length === 0 ? {} : { doubts }) };
+}
+
+/** The fields `<name>/<store>` of a row, by store. */
+function numbersOf(name: 'doubt', row: Row, damaged: string[]): Record<string, number> {
+  const start = fieldOf(name, '');
+  const numbers: Record<string, number> = {};
+  for (const field of Object.keys(row)) {
+    if (!field.startsWith(start)) continue;
+    const value = row[field];
+    if (typeof value === 'number') numbers[field.slice(start.length)] = value;
+    else damaged.push(field);
   }
-  return { link, certificate, ...(parsed.data as Omit<ReplicationRecord, 'link' | 'certificate'>) };
+  return numbers;
+}
+
+function backupFieldsOf(row: Row, store: string, damaged: string[]): Partial<BackupState> {
+  const found: Record<string, unknown> = {};
+  for (const name of backupFieldNames) {
+    const field = fieldOf(name, store);
+    if (row[field] === undefined) continue;
+    const parsed = backupFields[name].safeParse(row[field]);
+    if (parsed.success) found[name] = parsed.data;
+    else damaged.push(field);
+  }
+  return found;
+}
+
+/** The states of the backups as a row keeps them: what an older version knows in one list, and everything else in fields of its own. */
+export function rowOfBackups(states: readonly BackupState[]): Readonly<Record<string, unknown>> {
+  const fields: Record<string, unknown> = {};
+  const backups = states.map((state) => {
+    const nested: Record<string, unknown> = { ...state };
+    for (const name of backupFieldNames) {
+      // `undefined` removes the field: what an earlier pass found must not outlive it.
+      fields[fieldOf(name, state.store)] = state[name];
+      delete nested[name];
+    }
+    return nested;
+  });
+  return { ...fields, backups };
+}
+
+/**
+ * The doubt of one backup: the later of its own, and that of every backup. A worker of an older version knows one doubt for all, and
+ * where one has set it, it counts for each: that is, where it is later than anything known here, or where somebody has held the
+ * lease since the last commit that wrote the doubts of each.
+ */
+export function doubtOf(
+  record: Pick<ReplicationRecord, 'doubt' | 'everyDoubt' | 'doubts' | 'doubtToken' | 'leaseToken' | 'leaseUntil'>,
+  store: string,
+): number | undefined {
+  const { doubt, everyDoubt, doubts = {}, doubtToken = 0, leaseToken, leaseUntil } = record;
+  const known = latest([everyDoubt, ...Object.values(doubts)]) ?? Number.NEGATIVE_INFINITY;
+  const lastHolder = leaseUntil === undefined ? leaseToken : leaseToken - 1;
+  const forAll = doubt !== undefined && (doubt > known || doubtToken !== lastHolder) ? doubt : undefined;
+  return latest([forAll, everyDoubt, doubts[store]]);
+}
+
+/** The latest of these moments; `undefined` if there is none. */
+export function latest(moments: readonly (number | undefined)[]): number | undefined {
+  const present = moments.filter((moment) => moment !== undefined);
+  return present.length === 0 ? undefined : Math.max(...present);
 }

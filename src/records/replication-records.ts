@@ -1,7 +1,14 @@
-import { asCodedError } from '../errors.ts';
+import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
-import type { Change, Condition, Key, Row, Table, Value } from '../table/table.ts';
-import { parseReplicationRecord, type ReplicationRecord, type UnreadableRecord } from './replication-record.ts';
+import type { Change, Condition, Key, Row, Table, Value, WriteOutcome } from '../table/table.ts';
+import {
+  fieldOf,
+  latest,
+  parseReplicationRecord,
+  type ReplicationRecord,
+  rowOfBackups,
+  type UnreadableRecord,
+} from './replication-record.ts';
 
 /** Fields that the lease holder writes at commit; an absent one is removed from the row. */
 export type LeaseHolderFields = Pick<
@@ -29,8 +36,9 @@ export interface Request {
   /** Given for a notification: when it was acknowledged. */
   readonly eventAt?: number;
   readonly occurredAt?: number;
-  /** Given when what the backup holds is doubtful: until when. */
+  /** Given when what the backups hold is doubtful: until when, for every one alike, or for each, by store id. Never lowers what is there. */
   readonly doubt?: number;
+  readonly doubts?: Readonly<Record<string, number>>;
   /** Given when the copies may be removed, if the original is still gone. */
   readonly removalAskedAt?: number;
 }
@@ -47,8 +55,11 @@ export interface Commit {
   /** `requested` as the claim saw it. */
   readonly seen: number;
   readonly fields: LeaseHolderFields;
-  /** The new doubt; absent clears it, if nothing was asked for meanwhile. */
-  readonly doubt?: number;
+  /**
+   * The doubt of each backup of the link from now on, by store id: one that is not there has none. If more was asked for meanwhile
+   * none is lowered. Absent: doubt stays as it stands, all of it.
+   */
+  readonly doubts?: Readonly<Record<string, number>>;
   /** The next look; absent for none, if nothing was asked for meanwhile. */
   readonly wakeAt?: number;
 }
@@ -90,18 +101,47 @@ export function replicationRecords(table: Table) {
 
   /** Makes "this certificate must be looked at again" durable. Adding nothing to `replicated` and `leaseToken` creates them, so that conditions can compare them. */
   async function ask(request: Request): Promise<void> {
-    const { link, certificate, now, eventAt, occurredAt, doubt, removalAskedAt } = request;
-    await table.update(keyOf(link, certificate), {
+    const { link, certificate, now, eventAt, occurredAt, doubt, doubts, removalAskedAt } = request;
+    const change: Change = {
       add: { requested: 1, replicated: 0, leaseToken: 0 },
-      set: defined({ wakeAt: now, eventAt, occurredAt, doubt, removalAskedAt }),
+      set: defined({ wakeAt: now, eventAt, occurredAt, removalAskedAt }),
       // A notification without a time of its own says nothing about when it happened; an older one's word would be wrong.
       ...(eventAt !== undefined && occurredAt === undefined ? { remove: ['occurredAt'] } : {}),
-    });
+    };
+    const key = keyOf(link, certificate);
+    if (doubt === undefined && doubts === undefined) await table.update(key, change);
+    else await raiseDoubt(key, change, { every: doubt, each: doubts ?? {} });
+  }
+
+  /**
+   * Makes a change that sets doubt and lowers none, under a condition or none. Askers come at any moment, so what was read of
+   * the doubts may have grown when it is written: then it is written once more, by the row that refused.
+   */
+  async function raiseDoubt(
+    key: Key,
+    change: Change,
+    doubt: { readonly every?: number | undefined; readonly each: Readonly<Record<string, number>> },
+    given: { readonly row?: Row | undefined; readonly condition?: Condition } = {},
+  ): Promise<WriteOutcome> {
+    let { row } = given;
+    for (let tries = 1; tries <= raiseTries; tries += 1) {
+      const raised = raisedDoubts(doubt, row);
+      const all = Object.entries(raised).map(([name, until]) => upTo(name, until));
+      if (given.condition !== undefined) all.push(given.condition);
+      const outcome = await table.update(key, mergeChanges(change, { set: raised }), { all });
+      if (outcome.applied) return outcome;
+      const { row: refusing } = outcome;
+      const grown = Object.entries(raised).some(([name, until]) => Number(refusing?.[name] ?? until) > until);
+      if (!grown) return outcome;
+      row = refusing;
+    }
+    throw new CodedError('table_unavailable', `the doubts of ${key.sort} change faster than they can be written`);
   }
 
   /**
    * Takes the lease if work is pending, its `notBefore` has passed and nobody alive holds it (a lease lives until `leaseUntil`
-   * plus the allowed skew, or until its holder is known to have died). A lease that was never dropped may have left a write under way: taking it over sets doubt.
+   * plus the allowed skew, or until its holder is known to have died). A lease that was never dropped may have left a write under way,
+   * at any backup: taking it over sets the doubt of each.
    */
   async function claim(options: {
     readonly link: string;
@@ -110,7 +150,7 @@ export function replicationRecords(table: Table) {
     readonly now: number;
     readonly leaseUntil: number;
     readonly skewMs: number;
-    /** The doubt to set when a lease is taken over. */
+    /** The doubt to set for every backup when a lease is taken over. */
     readonly doubt: number;
     /** Whether the owner of a lease is certainly dead; absent: nobody knows. */
     readonly hasDied?: (owner: string) => boolean;
@@ -142,11 +182,18 @@ export function replicationRecords(table: Table) {
     if (!isOver) return { claimed: false, record: holder };
 
     const doubt = Math.max(options.doubt, holder.doubt ?? 0);
+    const everyDoubt = Math.max(options.doubt, holder.everyDoubt ?? 0);
     const takenOver = await table.update(
       key,
-      { ...lease, set: { ...lease.set, doubt } },
+      { ...lease, set: { ...lease.set, doubt, everyDoubt } },
       {
-        all: [due, { field: 'leaseToken', is: '=', to: holder.leaseToken }, { exists: 'leaseUntil' }, doubtUpTo(doubt)],
+        all: [
+          due,
+          { field: 'leaseToken', is: '=', to: holder.leaseToken },
+          { exists: 'leaseUntil' },
+          upTo('doubt', doubt),
+          upTo('everyDoubt', everyDoubt),
+        ],
       },
     );
     return takenOver.applied
@@ -156,33 +203,29 @@ export function replicationRecords(table: Table) {
 
   /** Writes what a pass found and drops its lease, if the lease is still its own. */
   async function commit(commit: Commit): Promise<CommitAnswer> {
+    const { token, seen, doubts } = commit;
     const key = keyOf(commit.link, commit.certificate);
-    const held: Condition[] = [{ field: 'leaseToken', is: '=', to: commit.token }, { exists: 'leaseUntil' }];
+    const held: Condition = { all: [{ field: 'leaseToken', is: '=', to: token }, { exists: 'leaseUntil' }] };
+    const { backups, ...fields } = commit.fields;
     const done = changeOf({
       ...noLeaseHolderFields,
-      ...commit.fields,
-      replicated: commit.seen,
+      ...fields,
+      ...rowOfBackups(backups),
+      replicated: seen,
       leaseUntil: undefined,
       leaseOwner: undefined,
       // A permission is for one pass.
       removalAskedAt: undefined,
     });
 
-    const unmoved = await table.update(
-      key,
-      mergeChanges(done, changeOf({ doubt: commit.doubt, wakeAt: commit.wakeAt })),
-      { all: [...held, { field: 'requested', is: '=', to: commit.seen }] },
-    );
+    const settled = changeOf({ wakeAt: commit.wakeAt, ...(doubts && doubtFields(backups, doubts, token)) });
+    const unmoved = await table.update(key, mergeChanges(done, settled), {
+      all: [held, { field: 'requested', is: '=', to: seen }],
+    });
     if (unmoved.applied) return 'committed';
     // Asked for meanwhile: `wakeAt` is the asker's, and so may doubt be; neither is cleared, doubt only grows.
-    const { doubt } = commit;
-    if (doubt !== undefined) {
-      const raised = await table.update(key, mergeChanges(done, { set: { doubt } }), {
-        all: [...held, doubtUpTo(doubt)],
-      });
-      if (raised.applied) return 'moved';
-    }
-    const moved = await table.update(key, done, { all: held });
+    const counted = doubts === undefined ? done : mergeChanges(done, { set: { doubtToken: token } });
+    const moved = await raiseDoubt(key, counted, { each: doubts ?? {} }, { row: unmoved.row, condition: held });
     return moved.applied ? 'moved' : 'refused';
   }
 
@@ -244,7 +287,11 @@ function changeOf(fields: Readonly<Record<string, unknown>>): Change {
 }
 
 function mergeChanges(a: Change, b: Change): Change {
-  return { set: { ...a.set, ...b.set }, remove: [...(a.remove ?? []), ...(b.remove ?? [])] };
+  return {
+    add: { ...a.add, ...b.add },
+    set: { ...a.set, ...b.set },
+    remove: [...(a.remove ?? []), ...(b.remove ?? [])],
+  };
 }
 
 /** The same without members that are `undefined`, at any depth: tables hold no `undefined`. */
@@ -252,7 +299,31 @@ function defined(fields: Readonly<Record<string, unknown>>): Record<string, Valu
   return JSON.parse(JSON.stringify(fields)) as Record<string, Value>;
 }
 
-/** That the row's doubt would not be lowered by setting it to this: someone may have set it since it was read. */
-function doubtUpTo(doubt: number): Condition {
-  return { any: [{ absent: 'doubt' }, { field: 'doubt', is: '<=', to: doubt }] };
+/** How often doubt that grew at the very moment is read again. Askers are few, and each asks once. */
+const raiseTries = 5;
+
+/** Every doubt of a row as it is from now on, with the one that workers of older versions know: the latest of all. */
+function doubtFields(backups: LeaseHolderFields['backups'], doubts: Readonly<Record<string, number>>, token: number) {
+  const each = Object.fromEntries(backups.map(({ store }) => [fieldOf('doubt', store), doubts[store]]));
+  return { ...each, doubt: latest(Object.values(doubts)), everyDoubt: undefined, doubtToken: token };
+}
+
+/** The doubt fields of a row that is doubted until these moments, none of them earlier than it is in the row. */
+function raisedDoubts(
+  doubt: { readonly every?: number | undefined; readonly each: Readonly<Record<string, number>> },
+  row: Row | undefined,
+): Record<string, number> {
+  const raised: Record<string, number> = {};
+  const raise = (name: string, until: number | undefined) => {
+    if (until !== undefined) raised[name] = Math.max(until, typeof row?.[name] === 'number' ? row[name] : until);
+  };
+  raise('everyDoubt', doubt.every);
+  for (const [store, until] of Object.entries(doubt.each)) raise(fieldOf('doubt', store), until);
+  raise('doubt', latest(Object.values(raised)));
+  return raised;
+}
+
+/** That a moment of the row would not be lowered by setting it to this: someone may have set it since it was read. */
+function upTo(field: string, moment: number): Condition {
+  return { any: [{ absent: field }, { field, is: '<=', to: moment }] };
 }

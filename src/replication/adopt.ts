@@ -140,7 +140,7 @@ async function record(
       doubt: now,
     });
     if (claim.claimed) {
-      const { attempts, absentSince: _absent, refusal, aside, primary, doubt } = claim.record;
+      const { attempts, absentSince: _absent, refusal, aside, primary } = claim.record;
       const backups = backupStates(claim.record, link.backups).map((state) =>
         state.store === store.id ? { store: store.id, id: copy, attempts: 0 } : state,
       );
@@ -159,7 +159,6 @@ async function record(
         seen,
         fields,
         wakeAt: now,
-        ...(doubt === undefined ? {} : { doubt }),
       });
       if (answer !== 'refused') return;
     }

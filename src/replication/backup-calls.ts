@@ -1,4 +1,4 @@
-import { asCodedError, CodedError } from '../errors.ts';
+import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
 import { type Mark, sameMark } from '../store/mark.ts';
 import type { CertificateMetadata, Reading, Store, StoredCertificate } from '../store/store.ts';
@@ -14,19 +14,33 @@ export interface BackupCalls {
   readMetadata(id: string): Promise<CertificateMetadata | undefined>;
   /** Sends a write. One that is not answered by the end is doubtful. */
   send<T>(write: (signal: AbortSignal) => Promise<T>): Promise<T>;
-  /** Removes these copies, each after a direct read has shown that it still carries our mark. Answers how many. */
-  removeMarked(copies: readonly CertificateMetadata[], mark: Mark): Promise<number>;
+  /**
+   * Removes these copies, each after a direct read has shown that it still carries our mark. Answers how many, and which the
+   * service refuses to remove; throws what is no such refusal.
+   */
+  removeMarked(copies: readonly CertificateMetadata[], mark: Mark): Promise<Removals>;
+  /** Whether this was thrown by a write: what a service says of a read is not what it says of content. */
+  answeredWrite(thrown: unknown): boolean;
   /** A write was sent (a delete is one), whatever came of it. */
   readonly wrote: boolean;
   /** A write got no answer that says what became of it. */
   readonly doubtful: boolean;
 }
 
+export interface Removals {
+  readonly removed: number;
+  readonly refused: readonly { readonly id: string; readonly error: CodedError }[];
+}
+
+/** Why a service does not let a copy go. */
+const refusesRemoval: ReadonlySet<ErrorCode> = new Set(['store_in_use', 'store_held', 'store_refused']);
+
 /** `writeBy`: no call is sent or waited for after this moment. */
 export function backupCalls(runtime: Runtime, store: Store, writeBy: number, keys: KeysRead): BackupCalls {
   const fields = { store: store.id };
   let wrote = false;
   let doubtful = false;
+  const byWrites = new WeakSet<object>();
 
   async function send<T>(write: (signal: AbortSignal) => Promise<T>): Promise<T> {
     if (runtime.now() >= writeBy) {
@@ -38,6 +52,7 @@ export function backupCalls(runtime: Runtime, store: Store, writeBy: number, key
         throw new CodedError('store_unanswered', `${store.id} did not answer a write in time`, { fields });
       });
     } catch (thrown) {
+      if (typeof thrown === 'object' && thrown !== null) byWrites.add(thrown);
       if (asCodedError(thrown).entry.applied === 'unknown') doubtful = true;
       throw thrown;
     }
@@ -56,13 +71,21 @@ export function backupCalls(runtime: Runtime, store: Store, writeBy: number, key
     readMetadata,
     async removeMarked(copies, mark) {
       let removed = 0;
+      const refused: { readonly id: string; readonly error: CodedError }[] = [];
       for (const { id } of copies) {
         if (!sameMark((await readMetadata(id))?.mark, mark)) continue;
-        await send((signal) => store.delete(id, { signal }));
-        removed += 1;
+        try {
+          await send((signal) => store.delete(id, { signal }));
+          removed += 1;
+        } catch (thrown) {
+          const error = asCodedError(thrown);
+          if (!refusesRemoval.has(error.code)) throw thrown;
+          refused.push({ id, error });
+        }
       }
-      return removed;
+      return { removed, refused };
     },
+    answeredWrite: (thrown) => typeof thrown === 'object' && thrown !== null && byWrites.has(thrown),
     get wrote() {
       return wrote;
     },

@@ -1,8 +1,14 @@
 import { createHash } from 'node:crypto';
 import { factsOf } from '../certificate/facts.ts';
 import { fingerprintOf, metadataDigestOf } from '../certificate/fingerprint.ts';
-import { asCodedError, CodedError } from '../errors.ts';
-import { type BackupState, recordedError } from '../records/replication-record.ts';
+import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
+import {
+  type AnsweredWrite,
+  type BackupState,
+  type Refusal,
+  recordedError,
+  type Unremovable,
+} from '../records/replication-record.ts';
 import type { Runtime } from '../runtime.ts';
 import { formatMark, type Mark, sameMark } from '../store/mark.ts';
 import type {
@@ -15,8 +21,9 @@ import type {
 import { type BackupCalls, backupCalls } from './backup-calls.ts';
 import type { Sound } from './judge.ts';
 import type { KeysRead } from './keys-read.ts';
+import { listedFacts } from './link.ts';
 import type { BackupLook } from './look.ts';
-import { backoffMs, type Timing } from './timing.ts';
+import { backoffMs, settledMs, type Timing } from './timing.ts';
 
 /** What a pass did at one backup, in the order in which it did it. */
 export type BackupAction =
@@ -45,7 +52,7 @@ export interface BackupOutcome {
   readonly again?: number;
   /** What failed, in this pass. */
   readonly error?: CodedError;
-  /** Set if the content itself may not replace what is there. */
+  /** Set if that is no failure but a finding, which rests: what the primary holds may not or cannot be copied here. The state has it. */
   readonly refused?: boolean;
 }
 
@@ -57,11 +64,13 @@ export interface BackupTask {
   readonly beganAt: number;
   /** No write is sent or waited for after this moment. */
   readonly writeBy: number;
-  /** The record's doubt, as the claim saw it. */
+  /** The doubt of this backup, as the claim saw it. */
   readonly doubt: number | undefined;
   readonly mark: Mark;
   readonly sound: Sound;
   readonly keys: KeysRead;
+  /** A copy whose service refuses the content may be replaced by a new one, if this store's ids are nobody's business: the link's word. */
+  readonly mayReplace: boolean;
 }
 
 /** The copy that a backup holds, as far as this pass has seen it. */
@@ -74,6 +83,39 @@ interface Holding {
   /** Something is there that cannot be read as a certificate. */
   readonly unreadable?: boolean;
 }
+
+/** A copy that may be the kept one; `holding` once it has been seen. */
+interface Candidate {
+  readonly id: string;
+  readonly holding?: Holding;
+}
+
+/** How a copy compares with what the primary holds. */
+interface Comparison {
+  readonly differs: boolean;
+  /** It is the same leaf in the shape that the service makes of it, whatever is written. */
+  readonly rewritten?: boolean;
+  readonly full?: StoredCertificate;
+}
+
+interface ContentMadeEqual {
+  /** A full read of this pass has shown it equal, or what the service makes of it. */
+  readonly proven: boolean;
+  readonly rewritten?: boolean;
+  readonly metadata: CertificateMetadata | undefined;
+}
+
+/** The copy that is kept, and is equal. */
+interface MadeEqual extends ContentMadeEqual {
+  readonly holding: Holding;
+  /** Copies before it in the order that the service does not let us write. */
+  readonly refusedIds: readonly string[];
+  /** Of these the ones whose content it refuses, and whose place this one takes. */
+  readonly replacedIds: readonly string[];
+}
+
+/** So many answered writes of one content, each read back in another shape, and no more are sent. */
+const writesReadBackOtherwise = 2;
 
 /** After so many failed attempts to read a copy in full, it is written anew. */
 const unreadableAfterAttempts = 3;
@@ -101,19 +143,24 @@ export async function bringEqual(task: BackupTask, look: BackupLook): Promise<Ba
       ...(id === undefined ? {} : { id }),
       ...(revision === undefined ? {} : { revision }),
       ...(replicatedAt === undefined ? {} : { replicatedAt }),
+      ...attempt.kept(),
     };
-    return { ...attempt.summary(), state, equal: true };
+    const { again } = attempt;
+    return { ...attempt.summary(), state, equal: true, ...(again === undefined ? {} : { again }) };
   } catch (thrown) {
     const error = asCodedError(thrown);
     const state = attempt.stateAfterFailure();
     if (thrown instanceof Waiting) return { ...attempt.summary(), state, equal: false, again: thrown.until };
     const now = runtime.now();
     const lastError = recordedError(error, now);
-    if (thrown instanceof Unfit) {
+    if (attempt.isFinding(thrown)) {
       // The copy was read, and stays: reconcile asks again when it is no longer this one.
       const { revision } = attempt;
-      const kept = { ...state, lastError, ...(revision === undefined ? {} : { revision }) };
-      return { ...attempt.summary(), state: kept, equal: false, error, refused: true };
+      const refusal = refusalAt(look.state.refusal, sound, error, now);
+      const again = nextLookAtRefusal(refusal, task);
+      const kept = { ...state, refusal, lastError, ...(revision === undefined ? {} : { revision }) };
+      const next = again === undefined ? {} : { again };
+      return { ...attempt.summary(), state: kept, equal: false, error, refused: true, ...next };
     }
     const attempts = look.state.attempts + 1;
     const notBefore = now + backoffMs(attempts, runtime.random, timing, error.retryAfterMs);
@@ -127,6 +174,46 @@ export async function bringEqual(task: BackupTask, look: BackupLook): Promise<Ba
       error,
     };
   }
+}
+
+/** Why a service does not take a write, where a person there can change that. */
+const heldCodes: ReadonlySet<ErrorCode> = new Set([
+  'store_quota_used_up',
+  'store_held',
+  'store_in_use',
+  'store_refused',
+]);
+
+/** The finding as the record keeps it, counted on if it is the same as before. */
+function refusalAt(before: Refusal | undefined, sound: Sound, error: CodedError, now: number): Refusal {
+  const { metadata, fingerprint } = sound;
+  const facts = `${error.code} ${fingerprint}`;
+  const same = before?.facts === facts ? before : undefined;
+  const { until } = error.fields;
+  return {
+    code: error.code,
+    facts,
+    since: same?.since ?? now,
+    looks: (same?.looks ?? 0) + 1,
+    listedFacts: listedFacts(metadata),
+    ...(metadata.revision === undefined ? {} : { revision: metadata.revision }),
+    ...(typeof until === 'number' ? { until } : {}),
+  };
+}
+
+/** When a finding is looked at again, though nothing has changed; `undefined`: it rests. */
+function nextLookAtRefusal(
+  { until, looks, code, since }: Refusal,
+  { timing, beganAt }: BackupTask,
+): number | undefined {
+  // On that day by the clock of the store, which may be behind ours.
+  if (until !== undefined)
+    return Math.max(until + timing.skewMs, beganAt + Math.max(timing.skewMs, timing.refusalLooksMs[0] ?? 0));
+  const soon = timing.refusalLooksMs[looks - 1];
+  // A person may let go of it at any moment, and no event tells: the longer it has been held, the later it is tried again.
+  if (heldCodes.has(code))
+    return beganAt + Math.min(timing.heldLooksMs, Math.max(beganAt - since, timing.refusalLooksMs[0] ?? 0));
+  return soon === undefined ? undefined : beganAt + soon;
 }
 
 /** Nothing failed, but an import has to wait until doubt has passed. */
@@ -157,6 +244,12 @@ class Attempt {
   /** An old copy was left behind by a replacement. */
   leftBehind = false;
   replaced = false;
+  /** The last write here that was answered, in this pass or an earlier one. */
+  written: AnsweredWrite | undefined;
+  /** Copies whose removal the service refuses. */
+  unremovable: readonly Unremovable[];
+  /** When to look again, though all is equal. */
+  again: number | undefined;
 
   constructor(task: BackupTask, look: BackupLook) {
     this.#task = task;
@@ -164,6 +257,8 @@ class Attempt {
     this.#store = look.store;
     this.#calls = backupCalls(task.runtime, look.store, task.writeBy, task.keys);
     this.id = look.state.id;
+    this.written = look.state.written;
+    this.unremovable = look.state.unremovable ?? [];
     this.#given = descriptive(task.sound.metadata, task.mark, look.store);
     this.#wanted = look.store.asKept(this.#given, task.mark);
     this.wantedDigest = metadataDigestOf(this.#wanted);
@@ -175,33 +270,122 @@ class Attempt {
     return { actions: this.actions, wrote, doubtful: doubtful || this.leftBehind, searched };
   }
 
+  /** What the record keeps for this backup in fields of its own, whatever came of the pass. */
+  kept(): Pick<BackupState, 'written' | 'unremovable'> {
+    const { written, unremovable } = this;
+    return { ...(written && { written }), ...(unremovable.length > 0 && { unremovable }) };
+  }
+
+  /**
+   * Whether what was thrown is no failure but a finding, which rests: what is there may not be replaced by this, or the service refused a
+   * write. It is looked at again when something has changed, and not by backoff.
+   */
+  isFinding(thrown: unknown): boolean {
+    if (thrown instanceof Unfit) return true;
+    const { code } = asCodedError(thrown);
+    return this.#calls.answeredWrite(thrown) && (code === 'store_content_refused' || heldCodes.has(code));
+  }
+
   async run(): Promise<void> {
-    const holding = await this.#choose();
-    if (holding === undefined) {
+    if (await this.#writtenOver()) return;
+    const { order, unread } = await this.#choose();
+    if (order.length === 0) {
+      if (unread !== undefined) throw unread;
       this.id = undefined;
+      this.#refuseUnfit();
       await this.#import('imported');
       return;
     }
-    this.id = holding.id;
-    const content = await this.#makeContentEqual(holding);
-    if (content === 'replaced') return;
-    await this.#removeSurplus(content.proven);
-    const described = content.metadata ?? holding.metadata ?? (await this.#calls.readMetadata(holding.id));
-    await this.#describe(described, holding.id);
+    const made = await this.#makeOneEqual(order);
+    if (made === 'replaced') return;
+    await this.#removeSurplus(made.holding.id, { ...made, unread });
+    const described = made.metadata ?? made.holding.metadata ?? (await this.#calls.readMetadata(made.holding.id));
+    const staying = this.unremovable.length > 0 || made.refusedIds.length > made.replacedIds.length;
+    await this.#describe(described, made.holding.id).catch((thrown: unknown) => {
+      // Where names are unique, a copy of ours that stays beside this one may have the name, and keeps it.
+      if (!staying || asCodedError(thrown).code !== 'store_conflict') throw thrown;
+    });
     // The copy is equal, but whether it is the only one was to be found out and could not be.
     if (this.#look.markedError !== undefined) throw this.#look.markedError;
+    if (unread !== undefined) throw unread;
+    if (made.rewritten !== true) return;
+    throw new Unfit('store_rewrites_content', `${made.holding.id} does not give back what was written to it, twice`, {
+      fields: { store: this.#store.id, copy: made.holding.id },
+    });
   }
 
   /** What is known of the backup after a failure: its copy's id as it is now, the rest as it was. */
   stateAfterFailure(): BackupState {
-    const { id: _id, notBefore: _notBefore, lastError: _lastError, ...kept } = this.#look.state;
-    return this.id === undefined ? kept : { ...kept, id: this.id };
+    const { id: _id, notBefore: _not, lastError: _last, refusal: _refusal, ...rest } = this.#look.state;
+    const { written: _written, unremovable: _unremovable, ...before } = rest;
+    return { ...before, ...(this.id === undefined ? {} : { id: this.id }), ...this.kept() };
   }
 
-  /** Which copy is ours: the one that the record knows, else one found by our mark and proven to be there. */
-  async #choose(): Promise<Holding | undefined> {
-    const { known, state, marked } = this.#look;
-    const { mark, sound } = this.#task;
+  /**
+   * Until the reads of this store have settled after a write that was answered, only an answer that shows this write proves anything:
+   * what else a read shows may be from before it. Then nothing is imported, forgotten, judged or written once more. But what the
+   * primary holds otherwise since then is written at once to the copy. Answers whether that was all there is to do now.
+   */
+  async #writtenOver(): Promise<boolean> {
+    const { written } = this;
+    const until = this.#provenFrom();
+    if (written === undefined || until === undefined) return false;
+    const { known } = this.#look;
+    const shown = known?.state === 'present' ? known.value.revision : undefined;
+    if (shown !== undefined && shown === written.revision) return false;
+    const { sound } = this.#task;
+    // A leaf alone may not replace a chain, and which of them is there cannot be read now.
+    if (written.fingerprint !== sound.fingerprint && sound.content.chain.length > 0) {
+      this.#refuseUnfit();
+      const metadata = await this.#reimport({ id: written.id });
+      await this.#describe(metadata, written.id);
+      return true;
+    }
+    if (written.fingerprint === sound.fingerprint && written.metadataDigest !== this.wantedDigest) {
+      await this.#sendDescription(written.id);
+      return true;
+    }
+    throw new Waiting(until);
+  }
+
+  /** From when on a read of the copy that was written last proves what is there; `undefined`: it does now. */
+  #provenFrom(): number | undefined {
+    const { written } = this;
+    const { readSettlesMs } = this.#store.abilities;
+    if (written === undefined || written.id !== this.id || readSettlesMs === 0) return undefined;
+    const from = written.at + readSettlesMs + this.#task.timing.skewMs;
+    return from > this.#task.beganAt ? from : undefined;
+  }
+
+  /** Notes a write that was answered: what was given, and what the answer says of the copy. */
+  #noteWritten(id: string, metadata: CertificateMetadata | undefined, digest: string): void {
+    const { sound } = this.#task;
+    const before = this.written?.fingerprint === sound.fingerprint ? this.written : undefined;
+    this.written = {
+      id,
+      at: this.#task.runtime.now(),
+      fingerprint: sound.fingerprint,
+      metadataDigest: digest,
+      ...(metadata?.revision === undefined ? {} : { revision: metadata.revision }),
+      ...(before?.unlike === undefined ? {} : { unlike: before.unlike }),
+    };
+  }
+
+  /** Throws why this store would not take the content, if it says so beforehand. */
+  #refuseUnfit(): void {
+    const why = this.#store.refuses?.(this.#task.sound.content, this.#task.runtime.now());
+    if (why !== undefined) throw new Unfit(why.code, why.message, { cause: why, fields: why.fields });
+  }
+
+  /**
+   * The copies that are ours and live, in the order in which everyone keeps them: the smallest id first. The order is by id alone: by use or
+   * by equality it would change between two looks, and two deployments on one pair would remove each other's copies until none is left.
+   * Of what the search shows the first that a read confirms is read here; `unread`: something that it shows is not there by a read.
+   */
+  async #choose(): Promise<{ readonly order: readonly Candidate[]; readonly unread: CodedError | undefined }> {
+    const { known, state, marked = [] } = this.#look;
+    const { mark } = this.#task;
+    const candidates: Candidate[] = marked.filter(({ id }) => id !== state.id).map(({ id }) => ({ id }));
     if (known?.state === 'present') {
       const metadata = known.value;
       if (metadata.mark !== undefined && !sameMark(metadata.mark, mark)) {
@@ -209,23 +393,32 @@ class Attempt {
           fields: { store: this.#store.id, copy: metadata.id, mark: formatMark(metadata.mark) },
         });
       }
-      return { id: metadata.id, metadata };
+      candidates.push({ id: metadata.id, holding: { id: metadata.id, metadata } });
     }
     if (known?.state === 'unreadable') {
       if (known.error.code !== 'store_content_unreadable' || state.id === undefined) throw known.error;
-      return { id: state.id, unreadable: true };
+      candidates.push({ id: state.id, holding: { id: state.id, unreadable: true } });
     }
-    const differs = (copy: CertificateMetadata) => (factsDiffer(copy, sound) ? 1 : 0);
-    const candidates = (marked ?? [])
-      .filter(({ id }) => id !== state.id)
-      .sort((a, b) => differs(a) - differs(b) || (a.id < b.id ? -1 : 1));
-    for (const { id } of candidates) {
-      const found = await this.#confirm(id);
-      if (found === undefined) continue;
-      this.actions.push('adopted');
-      return found;
+    candidates.sort((a, b) => (a.id < b.id ? -1 : 1));
+    const order: Candidate[] = [];
+    let unread: CodedError | undefined;
+    for (const { id, holding } of candidates) {
+      // One that lives is enough; the others are read when they are needed.
+      if (holding !== undefined || order.length > 0) {
+        order.push({ id, ...(holding && { holding }) });
+        continue;
+      }
+      try {
+        const found = await this.#confirm(id);
+        if (found !== undefined) order.push({ id, holding: found });
+      } catch (thrown) {
+        const error = asCodedError(thrown);
+        if (error.code !== 'store_listed_unread') throw thrown;
+        unread ??= error;
+      }
     }
-    return this.#ofUnclearMark();
+    const unclear = order.length === 0 && unread === undefined ? this.#ofUnclearMark() : undefined;
+    return { order: unclear === undefined ? order : [{ id: unclear.id, holding: unclear }], unread };
   }
 
   /**
@@ -250,18 +443,60 @@ class Attempt {
         { cause: first.error, fields },
       );
     }
-    this.actions.push('adopted');
     return { id: ours.id, unreadable: true };
   }
 
-  /** A listing may lag: a copy that it shows counts only when a direct read shows it too, still with our mark. */
+  #listedUnread(copy: string): CodedError {
+    const { listingLagMs, readSettlesMs } = this.#store.abilities;
+    const retryAfterMs = Math.max(listingLagMs, readSettlesMs) + this.#task.timing.skewMs;
+    return new CodedError('store_listed_unread', `the copy ${copy} is listed, and a read does not find it`, {
+      fields: { store: this.#store.id, copy, retryAfterMs },
+    });
+  }
+
+  /**
+   * Makes the first copy of the order equal that can be, and keeps that. One that the service does not let us write stays as it is,
+   * beside the next one. Where that is because of the content a new copy takes its place, if the ids there are nobody's business.
+   */
+  async #makeOneEqual(order: readonly Candidate[]): Promise<MadeEqual | 'replaced'> {
+    const refused: { readonly id: string; readonly error: CodedError }[] = [];
+    for (const { id, holding: seen } of order) {
+      const holding = seen ?? (await this.#confirm(id));
+      if (holding === undefined) continue;
+      this.id ??= id;
+      try {
+        const content = await this.#makeContentEqual(holding);
+        if (id !== this.#look.state.id) this.actions.unshift('adopted');
+        this.id = id;
+        const replacedIds = refused.filter(({ error }) => this.#mayReplace(error)).map((copy) => copy.id);
+        return { holding, ...content, refusedIds: refused.map((copy) => copy.id), replacedIds };
+      } catch (thrown) {
+        if (!this.isFinding(thrown)) throw thrown;
+        refused.push({ id, error: thrown as CodedError });
+      }
+    }
+    const [first] = refused as [{ readonly id: string; readonly error: CodedError }];
+    if (!this.#mayReplace(first.error)) throw first.error;
+    // The old copy is removed as surplus by a later look.
+    await this.#import('replaced', first.id);
+    return 'replaced';
+  }
+
+  /** Whether a copy that was refused may be replaced by one under another id: only because of the content, and where nobody refers to ids. */
+  #mayReplace({ code }: CodedError): boolean {
+    return code === 'store_content_refused' && this.#task.mayReplace && !this.#store.abilities.idsAreReferredTo;
+  }
+
+  /**
+   * What a direct read shows of a copy that the search has shown: a listing may lag. `undefined` where it is not ours, or no longer.
+   * Throws where a read does not find it at all: then one of the two is older than the other.
+   */
   async #confirm(id: string): Promise<Holding | undefined> {
     const { mark } = this.#task;
     try {
       const full = await this.#calls.read(id);
-      return full !== undefined && sameMark(full.metadata.mark, mark)
-        ? { id, metadata: full.metadata, full }
-        : undefined;
+      if (full === undefined) throw this.#listedUnread(id);
+      return sameMark(full.metadata.mark, mark) ? { id, metadata: full.metadata, full } : undefined;
     } catch (thrown) {
       if (asCodedError(thrown).code !== 'store_content_unreadable') throw thrown;
     }
@@ -273,32 +508,35 @@ class Attempt {
    * Writes the content if it differs. Answers what was said of the copy last, which the recorded revision goes with, and whether a full
    * read of this pass has shown it equal.
    */
-  async #makeContentEqual(
-    holding: Holding,
-  ): Promise<{ readonly proven: boolean; readonly metadata: CertificateMetadata | undefined } | 'replaced'> {
+  async #makeContentEqual(holding: Holding): Promise<ContentMadeEqual> {
     const seen = await this.#compare(holding);
     if (seen.differs) {
-      const metadata = await this.#reimport(holding);
-      return metadata === 'replaced' ? metadata : { proven: false, metadata };
+      this.#refuseUnfit();
+      return { proven: false, metadata: await this.#reimport(holding) };
     }
     const metadata = seen.full?.metadata ?? holding.metadata;
     this.revision = metadata?.revision;
-    return { proven: seen.full !== undefined, metadata };
+    return { proven: seen.full !== undefined, metadata, ...(seen.rewritten && { rewritten: true }) };
   }
 
   /** Writes name, description, tags and mark if they differ. */
   async #describe(described: CertificateMetadata | undefined, id: string): Promise<void> {
-    const { sound, mark } = this.#task;
     if (described === undefined) return;
-    if (metadataDigestOf(described) === this.wantedDigest && sameMark(described.mark, mark)) return;
+    if (metadataDigestOf(described) === this.wantedDigest && sameMark(described.mark, this.#task.mark)) return;
+    await this.#sendDescription(id);
+  }
+
+  async #sendDescription(id: string): Promise<void> {
+    const { sound, mark } = this.#task;
     const answer = await this.#calls.send((signal) => this.#store.updateMetadata(id, this.#given, mark, { signal }));
     this.revision = answer.metadata?.revision;
+    this.#noteWritten(id, answer.metadata, this.wantedDigest);
     this.actions.push('described');
     if (answer.metadata !== undefined && factsDiffer(answer.metadata, sound)) throw this.#holdsOther(id);
   }
 
   /** Whether the content differs. Metadata is enough where it already differs; only what looks equal is read in full. */
-  async #compare(holding: Holding): Promise<{ readonly differs: boolean; readonly full?: StoredCertificate }> {
+  async #compare(holding: Holding): Promise<Comparison> {
     const { sound } = this.#task;
     if (holding.unreadable === true) return { differs: true };
     const differs =
@@ -309,6 +547,7 @@ class Attempt {
     if (reading === 'unreadable') return { differs: true };
     const { content } = reading;
     if (this.#equals(content)) return { differs: false, full: reading };
+    if (this.#isRewritten(reading)) return { differs: false, rewritten: true, full: reading };
     if (
       sound.content.chain.length === 0 &&
       content.chain.length > 0 &&
@@ -324,41 +563,46 @@ class Attempt {
     return { differs: true, full: reading };
   }
 
-  /** Replaces the content in place, or by a new copy where the service refuses that. Answers what is said of the copy then. */
-  async #reimport(holding: Holding): Promise<CertificateMetadata | 'replaced'> {
-    const { content } = this.#task.sound;
-    if (this.#store.abilities.reimportsInPlace) {
-      try {
-        const answer = await this.#calls.send((signal) => this.#store.reimport(holding.id, content, { signal }));
-        const metadata = await this.#believe(answer);
-        this.actions.push('reimported');
-        return metadata;
-      } catch (thrown) {
-        const { code } = asCodedError(thrown);
-        if (code === 'store_gone') this.id = undefined;
-        if (code !== 'store_refused') throw thrown;
-      }
-    }
-    // The service takes this content only as a new certificate. The old copy is removed as surplus by a later look.
-    if (!(await this.#adoptEqual(holding.id))) await this.#import('replaced', holding.id);
-    return 'replaced';
+  /**
+   * Counts an answered write of this content that is read back as the same leaf in another shape. Answers whether there were as many as
+   * are sent: the service makes something else of it, and would be written to for ever, by each deployment that keeps copies here and
+   * under one id after the other. Another leaf is no such thing, and is always mended.
+   */
+  #isRewritten({ content, metadata }: StoredCertificate): boolean {
+    const { sound } = this.#task;
+    const { written } = this;
+    if (written?.fingerprint !== sound.fingerprint) return false;
+    if (!content.leaf.raw.equals(sound.content.leaf.raw)) return false;
+    const { unlike = 0 } = written;
+    // Each write counts once, however often it is read.
+    const times = written.counted === true ? unlike : unlike + 1;
+    this.written = { ...written, unlike: times, counted: true };
+    // Where each write makes a new copy, one says enough.
+    if (times < (this.#store.abilities.reimportsInPlace ? writesReadBackOtherwise : 1)) return false;
+    this.revision = metadata.revision;
+    return true;
   }
 
-  /** Takes over another copy with our mark that is equal already: a replacement whose maker did not live to record it. */
-  async #adoptEqual(instead: string): Promise<boolean> {
-    const { sound } = this.#task;
-    for (const copy of this.#look.marked ?? []) {
-      if (copy.id === instead || factsDiffer(copy, sound)) continue;
-      const found = await this.#confirm(copy.id);
-      if (found?.full === undefined || !this.#equals(found.full.content)) continue;
-      this.id = copy.id;
-      this.leftBehind = true;
-      this.replaced = true;
-      this.revision = found.full.metadata.revision;
-      this.actions.push('adopted');
-      return true;
+  /** Replaces the content in place. Answers what is said of the copy then. */
+  async #reimport(holding: Pick<Holding, 'id' | 'metadata'>): Promise<CertificateMetadata> {
+    const { content } = this.#task.sound;
+    const { id } = holding;
+    if (!this.#store.abilities.reimportsInPlace)
+      throw new Unfit('store_content_refused', `${this.#store.id} does not replace content under the same id`, {
+        fields: { store: this.#store.id, copy: id },
+      });
+    try {
+      const answer = await this.#calls.send((signal) => this.#store.reimport(id, content, { signal }));
+      const described = answer.metadata ?? holding.metadata;
+      const digest = described === undefined ? this.#look.state.metadataDigest : metadataDigestOf(described);
+      this.#noteWritten(id, answer.metadata, digest ?? '');
+      const metadata = await this.#believe(answer);
+      this.actions.push('reimported');
+      return metadata;
+    } catch (thrown) {
+      if (asCodedError(thrown).code === 'store_gone' && id === this.id) this.id = undefined;
+      throw thrown;
     }
-    return false;
   }
 
   async #import(action: 'imported' | 'replaced', replaces?: string): Promise<void> {
@@ -377,6 +621,7 @@ class Attempt {
     );
     // Known from here on, whatever comes of the rest: a copy that nobody remembers would be made twice.
     this.id = answer.id;
+    this.#noteWritten(answer.id, answer.metadata, metadataDigestOf(answer.metadata ?? metadata));
     this.replaced = true;
     if (replaces !== undefined) this.leftBehind = true;
     await this.#believe(answer);
@@ -401,33 +646,95 @@ class Attempt {
       if (factsDiffer(metadata, sound)) throw this.#holdsOther(answer.id);
       return metadata;
     }
+    const { readSettlesMs } = this.#store.abilities;
+    if (readSettlesMs > 0) throw new Waiting(this.#task.runtime.now() + readSettlesMs + this.#task.timing.skewMs);
     const full = await this.#calls.read(answer.id);
-    if (full === undefined || !this.#equals(full.content)) throw this.#holdsOther(answer.id);
+    if (full === undefined || !this.#isAsGiven(full)) throw this.#holdsOther(answer.id);
     this.revision = full.metadata.revision;
     return full.metadata;
   }
 
   /**
-   * Removes other copies with our mark, after the kept one is proven by a full read of this pass. Not while there is doubt: a removal of the
-   * kept one may be on its way, from when another one was kept. The look that ends the doubt does it.
+   * Removes the copies that come after the kept one, and those that it replaces, after the kept one is proven by a full read of this pass.
+   * Not while there is doubt: a removal of the kept one may be on its way, from when another one was kept. The look that ends the doubt
+   * does it. And not while something that is listed is not there by a read: it may be the one that others keep.
    */
-  async #removeSurplus(proven: boolean): Promise<void> {
-    const kept = this.id;
-    const surplus = (this.#look.marked ?? []).filter(({ id }) => id !== kept);
-    const { beganAt, doubt } = this.#task;
-    if (surplus.length === 0 || kept === undefined || (doubt !== undefined && doubt > beganAt)) return;
-    if (!proven) {
-      const full = await this.#calls.read(kept);
-      if (full === undefined || !this.#equals(full.content)) throw this.#holdsOther(kept);
-    }
-    const removed = await this.#calls.removeMarked(surplus, this.#task.mark);
+  async #removeSurplus(
+    kept: string,
+    found: { readonly proven: boolean; readonly replacedIds: readonly string[]; readonly unread: unknown },
+  ): Promise<void> {
+    const { beganAt, doubt, timing, mark, runtime } = this.#task;
+    const listed = (this.#look.marked ?? []).filter(({ id }) => id > kept || found.replacedIds.includes(id));
+    const surplus = listed.filter(({ id }) => id !== kept);
+    const others = new Set(this.#look.marked?.map(({ id }) => id));
+    if (this.#look.marked !== undefined) this.unremovable = this.unremovable.filter(({ id }) => others.has(id));
+    if (surplus.length === 0 || found.unread !== undefined || (doubt !== undefined && doubt > beganAt)) return;
+    if (!found.proven) await this.#prove(kept);
+    const stay = new Set(this.unremovable.filter(({ again }) => again > beganAt).map(({ id }) => id));
+    const { removed, refused } = await this.#calls.removeMarked(
+      surplus.filter(({ id }) => !stay.has(id)),
+      mark,
+    );
     if (removed > 0) this.actions.push('surplus-removed');
+    // A removal that was answered may still be heard of late, where others keep copies here too.
+    if (removed > 0) this.#lookAgain(runtime.now() + settledMs(this.#store, timing));
+    const again = runtime.now() + timing.heldLooksMs;
+    const told = refused.map(({ id, error }): Unremovable => {
+      const since = this.unremovable.find((copy) => copy.id === id)?.since ?? runtime.now();
+      return { id, code: error.code, message: error.message, since, again };
+    });
+    this.unremovable = [...this.unremovable.filter(({ id }) => stay.has(id)), ...told];
+    for (const { id, again: next } of this.unremovable) {
+      this.#lookAgain(next);
+      await this.#keepEqual(id);
+    }
+  }
+
+  #lookAgain(at: number): void {
+    this.again = Math.min(this.again ?? at, at);
+  }
+
+  /** A copy that cannot be removed serves somebody: it gets what the kept one has. What does not go is told by the removal already. */
+  async #keepEqual(id: string): Promise<void> {
+    const { sound } = this.#task;
+    try {
+      const full = await this.#calls.read(id);
+      if (full === undefined || !this.#store.abilities.reimportsInPlace) return;
+      // The same leaf in another shape: what the service makes of content is counted at the kept copy.
+      if (this.#equals(full.content) || full.content.leaf.raw.equals(sound.content.leaf.raw)) return;
+      await this.#calls.send((signal) => this.#store.reimport(id, sound.content, { signal }));
+    } catch (thrown) {
+      if (!this.isFinding(thrown)) throw thrown;
+    }
+  }
+
+  /** Throws unless a full read shows the kept copy equal, or could not yet. */
+  async #prove(kept: string): Promise<void> {
+    const settled = this.#provenFromNow(kept);
+    if (settled !== undefined) throw new Waiting(settled);
+    const full = await this.#calls.read(kept);
+    if (full === undefined || !this.#isAsGiven(full)) throw this.#holdsOther(kept);
+  }
+
+  /** Whether a full read shows the primary's content, or what the service has been seen to make of it. */
+  #isAsGiven(full: StoredCertificate): boolean {
+    return this.#equals(full.content) || this.#isRewritten(full);
+  }
+
+  /** From when on reads of this copy prove anything, if it was just written to at a store whose reads lag. */
+  #provenFromNow(id: string): number | undefined {
+    const { readSettlesMs } = this.#store.abilities;
+    if (readSettlesMs === 0 || this.written?.id !== id || this.written.at < this.#task.beganAt) return undefined;
+    return this.written.at + readSettlesMs + this.#task.timing.skewMs;
   }
 
   async #tryRead(holding: Holding): Promise<StoredCertificate | 'unreadable'> {
     if (holding.full !== undefined) return holding.full;
+    const unproven = holding.id === this.id ? this.#provenFrom() : undefined;
     try {
       const full = await this.#calls.read(holding.id);
+      // One read may lag behind another.
+      if (unproven !== undefined && full?.metadata.revision !== this.written?.revision) throw new Waiting(unproven);
       if (full !== undefined) return full;
     } catch (thrown) {
       const { code } = asCodedError(thrown);
@@ -441,7 +748,7 @@ class Attempt {
       if (code === 'store_content_unreadable' || hopeless) return 'unreadable';
       throw thrown;
     }
-    this.id = undefined;
+    if (holding.id === this.id) this.id = undefined;
     throw new CodedError('store_gone', `the copy ${holding.id} vanished while it was looked at`, {
       fields: { store: this.#store.id, copy: holding.id },
     });
@@ -450,6 +757,7 @@ class Attempt {
   /** Whether content read from this store equals the primary's, as far as the store gives it. */
   #equals(content: StoredCertificate['content']): boolean {
     const { sound } = this.#task;
+    if (this.#store.same?.(sound.content, content) === true) return true;
     if (this.#store.abilities.givesKeys) return fingerprintOf(content) === sound.fingerprint;
     const { leaf, chain } = sound.content;
     return fingerprintOf({ leaf: content.leaf, chain: content.chain }) === fingerprintOf({ leaf, chain });

@@ -1,8 +1,9 @@
 import { CodedError } from '../errors.ts';
 import type { ReplicationRecord } from '../records/replication-record.ts';
 import type { CommitAnswer, LeaseHolderFields } from '../records/replication-records.ts';
+import type { Store } from '../store/store.ts';
 import type { Link } from './link.ts';
-import { backoffMs } from './timing.ts';
+import { backoffMs, settledMs } from './timing.ts';
 import type { Worker } from './worker.ts';
 
 /**
@@ -15,15 +16,16 @@ export async function commitSurely(
   record: ReplicationRecord,
   pass: {
     readonly fields: LeaseHolderFields;
-    readonly doubt: number | undefined;
+    /** As the record keeps it from now on, by store id. */
+    readonly doubts: Readonly<Record<string, number>>;
     readonly wakeAt: number | undefined;
-    readonly wrote: boolean;
-    readonly settled: number;
+    /** The backups to which this pass sent a write. */
+    readonly wroteTo: readonly Store[];
   },
 ): Promise<CommitAnswer> {
   const { records, runtime, timing } = worker;
   const { certificate, leaseToken: token, requested: seen } = record;
-  const { fields, doubt, wakeAt } = pass;
+  const { fields, doubts, wakeAt, wroteTo } = pass;
   let failure: unknown = new CodedError(
     'internal',
     `the table refuses the commit of ${certificate} and shows its lease as ours`,
@@ -36,7 +38,7 @@ export async function commitSurely(
         token,
         seen,
         fields,
-        ...(doubt === undefined ? {} : { doubt }),
+        doubts,
         ...(wakeAt === undefined ? {} : { wakeAt }),
       });
       if (answer !== 'refused') return answer;
@@ -46,9 +48,10 @@ export async function commitSurely(
         // An earlier try of ours was applied, and its answer lost.
         return row.requested === seen ? 'committed' : 'moved';
       }
-      if (pass.wrote) {
+      if (wroteTo.length > 0) {
         const now = runtime.now();
-        await records.ask({ link: link.name, certificate, now, doubt: Math.max(now + pass.settled, row?.doubt ?? 0) });
+        const late = wroteTo.map((store) => [store.id, now + settledMs(store, timing)] as const);
+        await records.ask({ link: link.name, certificate, now, doubts: Object.fromEntries(late) });
       }
       return 'refused';
     } catch (thrown) {

@@ -14,6 +14,8 @@ export interface Policy {
   readonly requireChain: boolean;
   /** Certificates that are copies themselves (they carry a mark) are copied onward. */
   readonly onward: boolean;
+  /** A copy that cannot be written because of the content is never replaced by a new one, wherever that would be possible. */
+  readonly neverReplace?: boolean;
   /** When copies of certificates that are gone from the primary are removed; absent: never. */
   readonly removal?: Removal;
   /** The share of the copies that one reconcile may change without a person, 0 to 1; absent: `defaultBrakeShare`. */

@@ -1,11 +1,11 @@
 import type { CodedError } from '../errors.ts';
-import { type PrimaryState, type ReplicationRecord, recordedError } from '../records/replication-record.ts';
+import { doubtOf, type PrimaryState, type ReplicationRecord, recordedError } from '../records/replication-record.ts';
 import type { LeaseHolderFields } from '../records/replication-records.ts';
-import type { CertificateMetadata } from '../store/store.ts';
+import type { CertificateMetadata, Store } from '../store/store.ts';
 import type { BackupOutcome } from './bring-equal.ts';
 import type { Sound, Verdict } from './judge.ts';
 import { type Link, listedFacts } from './link.ts';
-import { backoffMs, type Timing } from './timing.ts';
+import { backoffMs, settledMs, type Timing } from './timing.ts';
 import type { Worker } from './worker.ts';
 
 /** What the record says about the primary after a look that began at `beganAt`; what it said before, if nothing was found. */
@@ -58,7 +58,6 @@ export function leaseHolderFields(
     backups: outcomes.map(({ state }) => state),
     ...(primary === undefined ? {} : { primary }),
   };
-  const unfit = outcomes.find(({ refused }) => refused)?.error;
   if (verdict.kind === 'unreadable') {
     const attempts = record.attempts + 1;
     const notBefore = now + backoffMs(attempts, runtime.random, timing, verdict.error.retryAfterMs);
@@ -78,11 +77,7 @@ export function leaseHolderFields(
   }
   if (verdict.kind === 'aside') return { ...always, aside: verdict.why };
   if (verdict.kind === 'refused') {
-    return { ...always, ...refusalOf(record, { ...verdict, byPolicy: true }, now) };
-  }
-  if (unfit !== undefined) {
-    const facts = `${unfit.code} ${verdict.fingerprint}`;
-    return { ...always, ...refusalOf(record, { error: unfit, facts, metadata: verdict.metadata }, now) };
+    return { ...always, ...refusalOf(record, verdict, now) };
   }
   return always;
 }
@@ -94,11 +89,10 @@ function refusalOf(
     readonly error: CodedError;
     readonly facts: string;
     readonly metadata?: CertificateMetadata;
-    readonly byPolicy?: boolean;
   },
   now: number,
 ): Pick<LeaseHolderFields, 'refusal' | 'lastError'> {
-  const { error, facts, metadata, byPolicy } = finding;
+  const { error, facts, metadata } = finding;
   const same = record.refusal?.facts === facts ? record.refusal : undefined;
   return {
     refusal: {
@@ -106,7 +100,7 @@ function refusalOf(
       facts,
       since: same?.since ?? now,
       looks: (same?.looks ?? 0) + 1,
-      ...(byPolicy === undefined ? {} : { byPolicy }),
+      byPolicy: true,
       ...(metadata === undefined ? {} : { listedFacts: listedFacts(metadata) }),
       ...(metadata?.revision === undefined ? {} : { revision: metadata.revision }),
     },
@@ -114,22 +108,29 @@ function refusalOf(
   };
 }
 
-/** Doubt is set anew after a write that nobody heard the end of, and cleared only by a pass that began after it and found every backup equal, having searched it. */
-export function nextDoubt(
+/**
+ * The doubt of each backup after a pass, by store id. It is set anew after a write that nobody heard the end of, and cleared only by a
+ * pass that began after it and found this backup equal, having searched it.
+ */
+export function nextDoubts(
   record: ReplicationRecord,
   pass: {
     readonly beganAt: number;
+    readonly backups: readonly Store[];
     readonly outcomes: readonly BackupOutcome[];
-    readonly allEqual: boolean;
     readonly now: number;
-    readonly settled: number;
+    readonly timing: Timing;
   },
-): number | undefined {
-  const { doubt } = record;
-  if (pass.outcomes.some(({ doubtful }) => doubtful)) return Math.max(doubt ?? 0, pass.now + pass.settled);
-  const settledAndSeen =
-    doubt !== undefined && doubt <= pass.beganAt && pass.outcomes.every(({ searched }) => searched);
-  return settledAndSeen && pass.allEqual ? undefined : doubt;
+): Readonly<Record<string, number>> {
+  const doubts: Record<string, number> = {};
+  for (const [index, store] of pass.backups.entries()) {
+    const { doubtful, searched, equal } = pass.outcomes[index] as BackupOutcome;
+    const doubt = doubtOf(record, store.id);
+    const isSettled = doubt === undefined || (doubt <= pass.beganAt && searched && equal);
+    if (doubtful) doubts[store.id] = Math.max(doubt ?? 0, pass.now + settledMs(store, pass.timing));
+    else if (!isSettled) doubts[store.id] = doubt;
+  }
+  return doubts;
 }
 
 /** The earliest moment at which something may have to be done; absent if there is nothing. */
@@ -140,16 +141,16 @@ export function nextLook(
   pass: {
     readonly beganAt: number;
     readonly outcomes: readonly BackupOutcome[];
-    readonly doubt: number | undefined;
+    readonly doubts: Readonly<Record<string, number>>;
     readonly timing: Timing;
   },
 ): number | undefined {
-  const { beganAt, timing, doubt } = pass;
+  const { beganAt, timing, doubts } = pass;
   const moments: number[] = [];
   if (fields.notBefore !== undefined) moments.push(fields.notBefore);
   for (const { again } of pass.outcomes) if (again !== undefined) moments.push(again);
   // A doubt that had passed when this look began is settled by whatever else is in this list.
-  if (doubt !== undefined && doubt > beganAt) moments.push(doubt);
+  for (const doubt of Object.values(doubts)) if (doubt > beganAt) moments.push(doubt);
   const refusalWait = fields.refusal && timing.refusalLooksMs[fields.refusal.looks - 1];
   if (refusalWait !== undefined) moments.push(beganAt + refusalWait);
   if (fields.absentSince !== undefined) {

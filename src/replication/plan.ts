@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { chainRemarks } from '../certificate/remarks.ts';
 import type { ErrorCode } from '../errors.ts';
-import type { ReplicationRecord } from '../records/replication-record.ts';
+import { doubtOf, type ReplicationRecord } from '../records/replication-record.ts';
 import type { Mark } from '../store/mark.ts';
 import { bringEqual } from './bring-equal.ts';
 import { judge, type Verdict } from './judge.ts';
@@ -138,15 +138,26 @@ async function rehearse(
   const said = { ...about, name: nameIn(verdict) ?? about.name };
   if (verdict.kind !== 'sound') return { ...said, ...withoutCopying(verdict), backups: [] };
 
-  const searched = reason === 'doubled' || reason === 'not-the-recorded-copy' || record.doubt !== undefined;
+  const suspect = reason === 'doubled' || reason === 'not-the-recorded-copy';
   const states = backupStates(record, link.backups);
   const backups = await Promise.all(
     link.backups.map(async (real, index): Promise<PlannedBackup> => {
       const state = states[index] ?? { store: real.id, attempts: 0 };
       const { store, writes } = rehearsal(real);
-      const look = await lookAtBackup({ runtime, at, store: real, state, mark, byMark: searched, listings });
+      const byMark = suspect || doubtOf(record, real.id) !== undefined;
+      const look = await lookAtBackup({ runtime, at, store: real, state, mark, byMark, listings });
       const outcome = await bringEqual(
-        { runtime, timing, beganAt, writeBy: beganAt + timing.leaseMs, doubt: undefined, mark, sound: verdict, keys },
+        {
+          runtime,
+          timing,
+          beganAt,
+          writeBy: beganAt + timing.leaseMs,
+          doubt: undefined,
+          mark,
+          sound: verdict,
+          keys,
+          mayReplace: link.policy.neverReplace !== true,
+        },
         { ...look, store },
       );
       const { id } = outcome.state;

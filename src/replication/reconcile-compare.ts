@@ -3,7 +3,7 @@ import { limits } from '../limits.ts';
 import { errorFields, type Log } from '../log.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { Vanished } from '../records/reconcile-records.ts';
-import type { ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
+import type { Refusal, ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
 import type { CertificateMetadata, PassedOver, UnreadableElement } from '../store/store.ts';
@@ -55,6 +55,8 @@ export interface Comparison {
   readonly expired: number;
   /** What to ask for: certificates, and the `Reason` of each. */
   readonly asks: CompactMap;
+  /** Of what is asked for in doubt, the backups that are doubted: see `doubtedIn`. */
+  readonly doubted: CompactMap;
   readonly counts: Readonly<Partial<Record<Reason, number>>>;
   /** Certificates that have a copy, by the records. */
   readonly copied: number;
@@ -160,8 +162,9 @@ export async function compare(
     for (const [index, metadata] of included.entries()) {
       if (damagedRows.has(metadata.id)) continue;
       const record = known[index];
-      const reason = reasonToAsk(link, metadata, record, backups, { now: startedAt, timing });
-      found.note(metadata.id, record, reason ?? (full ? 'due-for-a-full-look' : undefined));
+      const doubted = suspectCopies(metadata.id, record, backups);
+      const reason = reasonToAsk(link, metadata, record, backups, { doubted, now: startedAt, timing });
+      found.note(metadata.id, record, reason ?? (full ? 'due-for-a-full-look' : undefined), doubted);
     }
     await moved?.(tally.listed);
   }
@@ -192,10 +195,13 @@ export async function compare(
     if (!mayNotBeListedYet(link, record, startedAt)) lost.gone(record);
   }
   for (const certificate of damagedRows.keys()) tick(certificate);
-  const orphans = new Set(backups.flatMap(({ copies }) => [...copies.unticked()]));
-  for (const certificate of orphans) {
-    found.noteOrphan(certificate);
-    lost.orphan(certificate);
+  const orphans = new Set<string>();
+  for (const { store, copies } of backups) {
+    for (const certificate of copies.unticked()) {
+      found.noteOrphan(certificate, store);
+      if (!orphans.has(certificate)) lost.orphan(certificate);
+      orphans.add(certificate);
+    }
   }
   const vanished = lost.result();
   return {
@@ -309,6 +315,7 @@ function mayNotBeListedYet({ primary }: Link, record: ReplicationRecord, now: nu
 /** What a comparison has found so far. */
 function findings() {
   const asks = compactMap();
+  const doubted = compactMap();
   const counts: Partial<Record<Reason, number>> = {};
   const due: { readonly certificate: string; readonly since: number }[] = [];
   const tally = { copied: 0, changing: 0, vanishing: 0, retained: 0 };
@@ -317,12 +324,18 @@ function findings() {
     asks.set(certificate, reason);
   };
   return {
-    note(certificate: string, record: ReplicationRecord | undefined, reason: Reason | undefined): void {
+    note(
+      certificate: string,
+      record: ReplicationRecord | undefined,
+      reason: Reason | undefined,
+      suspect: readonly string[] = [],
+    ): void {
       const copied = record !== undefined && hasCopy(record);
       if (copied) tally.copied += 1;
       if (reason === undefined) return;
       if (copied && overwrites.has(reason) && !isPending(record)) tally.changing += 1;
       ask(certificate, reason);
+      if (inDoubt.has(reason)) doubted.set(certificate, JSON.stringify(suspect));
     },
     noteGone({ policy }: Link, record: ReplicationRecord, now: number): void {
       const { certificate, absentSince, backups } = record;
@@ -341,17 +354,42 @@ function findings() {
         due.push({ certificate, since: absentSince });
       else if (unsaid && !isPending(record)) ask(certificate, 'gone-from-primary');
     },
-    noteOrphan(certificate: string): void {
-      if (asks.get(certificate) === undefined) ask(certificate, 'orphaned');
+    noteOrphan(certificate: string, store: string): void {
+      const reason = asks.get(certificate);
+      if (reason === undefined) ask(certificate, 'orphaned');
+      if (reason === undefined || reason === 'orphaned')
+        doubted.set(certificate, JSON.stringify([...doubtedIn({ doubted }, certificate), store]));
     },
     /** Of what is due to be removed as much as the policy allows at once, what has been gone longest first; nothing unless `mayRemove`. */
     done({ policy }: Link, mayRemove: boolean) {
       const most = mayRemove ? Math.max(1, Math.floor((policy.removal?.maxShare ?? 0) * tally.copied)) : 0;
       for (const { certificate } of due.toSorted((a, b) => a.since - b.since).slice(0, most))
         ask(certificate, 'removal-due');
-      return { asks, counts, ...tally };
+      return { asks, doubted, counts, ...tally };
     },
   };
+}
+
+/** Reasons that lie in which copies there are, and not in what they hold: the look must search for all of them. */
+const inDoubt: ReadonlySet<Reason> = new Set(['doubled', 'not-the-recorded-copy']);
+
+/** The backups whose copies of a certificate are in doubt, and no others: doubt of one holds back no other's import. */
+export function doubtedIn({ doubted }: Pick<Comparison, 'doubted'>, certificate: string): readonly string[] {
+  return JSON.parse(doubted.get(certificate) ?? '[]') as readonly string[];
+}
+
+/** The backups that list several copies of this certificate, or another one than the recorded. */
+function suspectCopies(
+  certificate: string,
+  record: ReplicationRecord | undefined,
+  backups: readonly ListedCopies[],
+): readonly string[] {
+  const suspect = backups.filter(({ store, copies }) => {
+    const [first, ...others] = copiesIn(copies, certificate);
+    if (first === undefined) return false;
+    return others.length > 0 || first.id !== record?.backups.find((state) => state.store === store)?.id;
+  });
+  return suspect.map(({ store }) => store);
 }
 
 /** Why this certificate must be looked at; `undefined` if both listings and the record agree. */
@@ -360,8 +398,9 @@ function reasonToAsk(
   listed: CertificateMetadata,
   record: ReplicationRecord | undefined,
   backups: readonly ListedCopies[],
-  { now, timing }: { readonly now: number; readonly timing: Timing },
+  given: { readonly doubted: readonly string[]; readonly now: number; readonly timing: Timing },
 ): Reason | undefined {
+  const { doubted, now, timing } = given;
   // What rests by judgement of the primary alone, and has not changed, is not asked for again: nothing would be done.
   if (record !== undefined && rests(link, record, listed))
     return isDueForFullLook(listed.id, record, now, timing) ? 'due-for-a-full-look' : undefined;
@@ -371,22 +410,31 @@ function reasonToAsk(
     return { all, listed: all[0], recorded };
   });
   if (sides.some(({ all }) => all.length > 1)) return 'doubled';
-  if (sides.some((side) => side.listed !== undefined && side.listed.id !== side.recorded?.id))
-    return 'not-the-recorded-copy';
+  if (doubted.length > 0) return 'not-the-recorded-copy';
   if (record === undefined) return 'unknown';
 
   const isAside = record.aside !== undefined || record.refusal?.byPolicy === true;
   if (isAside || record.absentSince !== undefined || changedHere(record, listed)) return 'different';
-  if (sides.some((side) => side.listed === undefined)) return 'missing';
+  // A backup that refuses this version of the certificate has none of it, or keeps an older one, and is to.
+  const refusing = sides.map(
+    ({ recorded }) => record.refusal !== undefined || refusalHolds(recorded?.refusal, listed, now),
+  );
+  if (sides.some((side, index) => side.listed === undefined && refusing[index] !== true)) return 'missing';
   const changedThere = sides.some(
     (side) => side.listed !== undefined && (side.recorded?.revision ?? '') !== side.listed.revision,
   );
-  // A backup that keeps its copy against the primary's differs from it, and is to.
-  const serves =
-    record.refusal !== undefined ||
-    sides.every((side) => side.listed === undefined || sameFacts(side.listed.facts, listedFacts(listed)));
+  const serves = sides.every(
+    (side, index) =>
+      refusing[index] === true || side.listed === undefined || sameFacts(side.listed.facts, listedFacts(listed)),
+  );
   if (changedThere || !serves) return 'changed-at-the-backup';
   return isDueForFullLook(listed.id, record, now, timing) ? 'due-for-a-full-look' : undefined;
+}
+
+/** Whether a backup's refusal is of the version that the primary lists, and has not ended by itself. */
+function refusalHolds(refusal: Refusal | undefined, listed: CertificateMetadata, now: number): boolean {
+  if (refusal === undefined || (refusal.until !== undefined && refusal.until <= now)) return false;
+  return refusal.revision === listed.revision && refusal.listedFacts === listedFacts(listed);
 }
 
 /** Whether a certificate is not copied, for a reason that lies in the primary alone and still holds. */

@@ -6,7 +6,7 @@ import type { LinkRecords } from '../records/link-records.ts';
 import type { Brake, Vanished } from '../records/reconcile-records.ts';
 import type { ProcessOwner } from '../runtime.ts';
 import type { Link } from './link.ts';
-import { batchesOf, type Comparer, type Comparison, compare, type Reason } from './reconcile-compare.ts';
+import { batchesOf, type Comparer, type Comparison, compare, doubtedIn, type Reason } from './reconcile-compare.ts';
 import { type ReconcileTurn, takeTurn } from './reconcile-turn.ts';
 import { settledMs } from './timing.ts';
 import { allowedShare, vanishedSummary } from './vanished.ts';
@@ -175,7 +175,7 @@ async function askAll(
   const { asks } = comparison;
   const counts: Partial<Record<Reason, number>> = {};
   const first: string[] = [];
-  const doubtMs = settledMs(link.backups, reconciler.timing);
+  const settled = new Map(link.backups.map((store) => [store.id, settledMs(store, reconciler.timing)]));
   let done = 0;
   for (const batch of batchesOf(asks.keys(), concurrency)) {
     options.signal?.throwIfAborted();
@@ -184,13 +184,13 @@ async function askAll(
       wanted.map(async (certificate) => {
         const reason = asks.get(certificate) as Reason;
         const now = reconciler.runtime.now();
-        const inDoubt = reason === 'doubled' || reason === 'not-the-recorded-copy';
-        const byMark = inDoubt || reason === 'orphaned';
+        const doubted = doubtedIn(comparison, certificate);
+        const doubts = doubted.map((store) => [store, now + (settled.get(store) ?? 0)] as const);
         await reconciler.records.ask({
           link: link.name,
           certificate,
           now,
-          ...(byMark ? { doubt: now + doubtMs } : {}),
+          ...(doubts.length > 0 ? { doubts: Object.fromEntries(doubts) } : {}),
           ...(reason === 'removal-due' ? { removalAskedAt: now } : {}),
         });
         counts[reason] = (counts[reason] ?? 0) + 1;

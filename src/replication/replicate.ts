@@ -3,7 +3,7 @@ import { asCodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { errorFields, type Log } from '../log.ts';
 import { moved } from '../records/link-records.ts';
-import type { PrimaryState, ReplicationRecord } from '../records/replication-record.ts';
+import { doubtOf, type PrimaryState, type ReplicationRecord } from '../records/replication-record.ts';
 import type { CommitAnswer, LeaseHolderFields } from '../records/replication-records.ts';
 import type { Mark } from '../store/mark.ts';
 import { type BackupOutcome, bringEqual } from './bring-equal.ts';
@@ -12,9 +12,9 @@ import { judge, type Verdict } from './judge.ts';
 import { type KeysRead, keysRead } from './keys-read.ts';
 import type { Link } from './link.ts';
 import { backupStates, lookAtBackup, lookAtPrimary } from './look.ts';
-import { leaseHolderFields, nextDoubt, nextLook, primaryState } from './pass-outcome.ts';
+import { leaseHolderFields, nextDoubts, nextLook, primaryState } from './pass-outcome.ts';
 import { isGone, mayRemove, retire } from './retire.ts';
-import { settledMs } from './timing.ts';
+import { longestSettledMs } from './timing.ts';
 import type { Worker } from './worker.ts';
 
 /** What one pass did and found. The private keys in it are overwritten. */
@@ -61,7 +61,6 @@ export async function replicate(
 
 async function onePass(worker: Worker, link: Link, certificate: string) {
   const { runtime, timing, records } = worker;
-  const settled = settledMs(link.backups, timing);
   const claimedAt = runtime.now();
   const leaseUntil = claimedAt + timing.leaseMs;
   const [claim, binding] = await Promise.all([
@@ -72,7 +71,7 @@ async function onePass(worker: Worker, link: Link, certificate: string) {
       now: claimedAt,
       leaseUntil,
       skewMs: timing.skewMs,
-      doubt: claimedAt + settled,
+      doubt: claimedAt + longestSettledMs(link.backups, timing),
       ...(worker.owner === undefined ? {} : { hasDied: worker.owner.hasDied }),
     }),
     worker.links.bindingOf(link.name),
@@ -95,11 +94,11 @@ async function onePass(worker: Worker, link: Link, certificate: string) {
 
   const primary = primaryState(record, verdict, beganAt);
   const fields = leaseHolderFields(worker, record, verdict, outcomes, primary);
-  const allEqual = verdict.kind === 'sound' && outcomes.every(({ equal }) => equal);
-  const doubt = nextDoubt(record, { beganAt, outcomes, allEqual, now: runtime.now(), settled });
-  const wakeAt = nextLook(link, record, fields, { beganAt, outcomes, doubt, timing });
-  const wrote = outcomes.some((outcome) => outcome.wrote);
-  const answer = await commitSurely(worker, link, record, { fields, doubt, wakeAt, wrote, settled });
+  const { backups } = link;
+  const doubts = nextDoubts(record, { beganAt, backups, outcomes, now: runtime.now(), timing });
+  const wakeAt = nextLook(link, record, fields, { beganAt, outcomes, doubts, timing });
+  const wroteTo = backups.filter((_store, index) => outcomes[index]?.wrote);
+  const answer = await commitSurely(worker, link, record, { fields, doubts, wakeAt, wroteTo });
   const report: PassReport = {
     link: link.name,
     certificate,
@@ -115,7 +114,7 @@ async function onePass(worker: Worker, link: Link, certificate: string) {
 
 /** Leaves a record as it was claimed: it belongs to another direction of the link, whose workers go on with it. */
 async function giveBack({ records, runtime }: Worker, record: ReplicationRecord): Promise<void> {
-  const { link, certificate, leaseToken: token, requested: seen, doubt, wakeAt = runtime.now() } = record;
+  const { link, certificate, leaseToken: token, requested: seen, wakeAt = runtime.now() } = record;
   const { attempts, notBefore, lastError, absentSince, aside, refusal, primary, backups } = record;
   const fields = { attempts, notBefore, lastError, absentSince, aside, refusal, primary, backups };
   await records.commit({
@@ -125,7 +124,6 @@ async function giveBack({ records, runtime }: Worker, record: ReplicationRecord)
     seen,
     wakeAt,
     fields: fields as LeaseHolderFields,
-    ...(doubt === undefined ? {} : { doubt }),
   });
 }
 
@@ -142,7 +140,6 @@ async function lookAndWrite(
 ): Promise<{ readonly verdict: Verdict; readonly outcomes: readonly BackupOutcome[] }> {
   const { runtime, timing, listings } = worker;
   const { beganAt, writeBy, keys } = pass;
-  const { doubt } = record;
   const mark: Mark = { store: link.primary.id, certificate: record.certificate };
   const at = Math.min(beganAt + timing.lookMs, writeBy);
   const states = backupStates(record, link.backups);
@@ -154,7 +151,8 @@ async function lookAndWrite(
     link.backups.map(async (store, index): Promise<BackupOutcome> => {
       const state = states[index] ?? { store: store.id, attempts: 0 };
       if (state.notBefore !== undefined && state.notBefore > beganAt) return untouched(state, state.notBefore);
-      const byMark = doubt !== undefined || !pass.reconciled.has(store.id);
+      const doubt = doubtOf(record, store.id);
+      const byMark = doubt !== undefined || state.unremovable !== undefined || !pass.reconciled.has(store.id);
       const [verdict, look] = await Promise.all([
         verdictSoon,
         lookAtBackup({ runtime, at, store, state, mark, byMark, listings }),
@@ -169,7 +167,8 @@ async function lookAndWrite(
       }
       // Nothing sound to compare with: nothing is written, and no surplus removed, because nobody can say which copy is right.
       if (verdict.kind !== 'sound') return untouched(state);
-      return bringEqual({ runtime, timing, beganAt, writeBy, doubt, mark, sound: verdict, keys }, look);
+      const mayReplace = link.policy.neverReplace !== true;
+      return bringEqual({ runtime, timing, beganAt, writeBy, doubt, mark, sound: verdict, keys, mayReplace }, look);
     }),
   );
   return { verdict: await verdictSoon, outcomes };
@@ -195,6 +194,12 @@ function logPass(log: Log, report: PassReport, answer: CommitAnswer, fields: Lea
   if (verdict.kind === 'unreadable') log('warn', 'primary_unreadable', { ...about, ...errorFields(verdict.error) });
   for (const { state, actions, error, refused } of report.backups) {
     const at = { ...about, backup: state.store, copy: state.id };
+    const before = report.record.backups.find(({ store }) => store === state.store);
+    if (state.refusal !== undefined && state.refusal.facts !== before?.refusal?.facts)
+      log('warn', 'certificate_refused', { ...at, code: state.refusal.code, message: state.lastError?.message });
+    for (const { id, code, message } of state.unremovable ?? [])
+      if (before?.unremovable?.some((copy) => copy.id === id) !== true)
+        log('warn', 'copy_not_removable', { ...at, surplus: id, code, message });
     if (actions.length > 0) log('info', 'copy_written', { ...at, actions });
     if (error !== undefined && refused !== true)
       log('warn', 'backup_failed', { ...at, ...errorFields(asCodedError(error)) });

@@ -156,7 +156,7 @@ async function waitUntilSettled(
   const unfinished = await links.unfinishedRestore(link.name);
   if (unfinished === undefined) return;
   const now = runtime.now();
-  const waitMs = (unfinished.stoppedAt ?? now) + settledMs([link.primary], timing) - now;
+  const waitMs = (unfinished.stoppedAt ?? now) + settledMs(link.primary, timing) - now;
   if (waitMs <= 0) return;
   options.waiting?.(waitMs);
   await runtime.wait(waitMs, options.signal);
@@ -519,7 +519,7 @@ async function importOnce(
   } catch (thrown) {
     const error = asCodedError(thrown);
     if (error.entry.applied !== 'unknown') throw thrown;
-    await runtime.wait(settledMs([primary], timing));
+    await runtime.wait(settledMs(primary, timing));
     const found = primary.findByMark ? await primary.findByMark(mark) : await listings.marked(primary, mark);
     const [only] = found;
     if (only === undefined) throw thrown;

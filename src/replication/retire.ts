@@ -36,7 +36,7 @@ export function withoutRetained(description: string): string {
  * everything else, or it is removed. Only what carries our mark, by a direct read of this pass, is touched. Never throws.
  */
 export async function retire(
-  task: Omit<BackupTask, 'sound' | 'doubt'>,
+  task: Omit<BackupTask, 'sound' | 'doubt' | 'mayReplace'>,
   look: BackupLook,
   gone: { readonly since: number; readonly remove: boolean },
 ): Promise<BackupOutcome> {
@@ -52,7 +52,10 @@ export async function retire(
   try {
     const copies = ours(task, look);
     if (gone.remove) {
-      if ((await calls.removeMarked(copies, mark)) > 0) actions.push('removed');
+      const { removed, refused } = await calls.removeMarked(copies, mark);
+      if (removed > 0) actions.push('removed');
+      const [stays] = refused;
+      if (stays !== undefined) throw stays.error;
       return { ...summary(), state: { store: store.id, attempts: 0 } };
     }
     const [copy] = copies;

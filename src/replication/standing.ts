@@ -10,8 +10,8 @@ export type Standing =
   | { readonly kind: 'aside' }
   /** Gone from the primary; what copies there are stay. */
   | { readonly kind: 'gone'; readonly copies: number }
-  /** What the primary holds is not copied: a person must mend it there. */
-  | { readonly kind: 'refused'; readonly error: RecordedError }
+  /** What the primary holds is not copied: a person must mend it there, or in the one store that refuses it. */
+  | { readonly kind: 'refused'; readonly error: RecordedError; readonly store?: string }
   /** It was tried, and did not work; it is tried again. */
   | { readonly kind: 'failing'; readonly store: string; readonly error: RecordedError; readonly again?: number }
   /** Asked for, and not looked at yet, or not in every backup yet. */
@@ -23,7 +23,7 @@ export function standingOf(link: Link, record: ReplicationRecord): Standing {
     return record.backups.find(({ store }) => store === id) ?? { store: id, attempts: 0 };
   });
   const again = wakeAt === undefined ? {} : { again: wakeAt };
-  const failing = states.find((state) => state.lastError !== undefined);
+  const failing = states.find((state) => state.lastError !== undefined && state.refusal === undefined);
   const trouble: Standing | undefined =
     failing?.lastError && refusal === undefined
       ? { kind: 'failing', store: failing.store, error: failing.lastError, ...again }
@@ -43,6 +43,14 @@ export function standingOf(link: Link, record: ReplicationRecord): Standing {
   if (lastError !== undefined) return { kind: 'failing', store: link.primary.id, error: lastError, ...again };
   if (trouble !== undefined) return trouble;
   if (primary === undefined || record.requested > record.replicated) return { kind: 'waiting', ...again };
-  const behind = states.find(({ id, fingerprint }) => id === undefined || fingerprint !== primary.fingerprint);
-  return behind === undefined ? { kind: 'equal' } : { kind: 'waiting', store: behind.store, ...again };
+  const refusing = states.find((state) => state.refusal !== undefined);
+  const behind = states.find(
+    ({ id, fingerprint, refusal: held }) =>
+      held === undefined && (id === undefined || fingerprint !== primary.fingerprint),
+  );
+  if (behind !== undefined) return { kind: 'waiting', store: behind.store, ...again };
+  if (refusing?.refusal === undefined) return { kind: 'equal' };
+  const { code, since } = refusing.refusal;
+  const error = refusing.lastError ?? { code, message: remedyOf(code), at: since };
+  return { kind: 'refused', store: refusing.store, error };
 }

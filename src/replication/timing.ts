@@ -15,6 +15,8 @@ export interface Timing {
   readonly backoffCapMs: number;
   /** When a refused certificate is looked at again, counted from each look; after the last one it rests. */
   readonly refusalLooksMs: readonly number[];
+  /** How long what a person holds in a store (locked, in use, a quota) is left alone before it is tried again. */
+  readonly heldLooksMs: number;
   /** After which an absent certificate is looked at once more before it counts as deleted. */
   readonly absenceMs: number;
   /** How long a notification is remembered. */
@@ -31,15 +33,21 @@ export const defaultTiming: Timing = {
   backoffBaseMs: 1_000,
   backoffCapMs: 15 * 60_000,
   refusalLooksMs: [15_000, 60_000, 5 * 60_000, 20 * 60_000],
+  heldLooksMs: 3 * 3_600_000,
   absenceMs: 60_000,
   notificationKeepMs: 7 * 24 * 3_600_000,
   fullLookMs: 7 * 24 * 3_600_000,
 };
 
-/** How long after an unanswered write to any of these backups everything about it is settled and listed. */
-export function settledMs(backups: readonly Store[], timing: Timing): number {
-  const longest = Math.max(0, ...backups.map(({ abilities }) => abilities.settlesMs + abilities.listingLagMs));
-  return longest + timing.skewMs;
+/** How long after an unanswered write to this store everything about it is settled, and shown by listings and reads. */
+export function settledMs({ abilities }: Pick<Store, 'abilities'>, timing: Timing): number {
+  const { settlesMs, listingLagMs, readSettlesMs } = abilities;
+  return settlesMs + Math.max(listingLagMs, readSettlesMs) + timing.skewMs;
+}
+
+/** The same of every one of these. */
+export function longestSettledMs(stores: readonly Pick<Store, 'abilities'>[], timing: Timing): number {
+  return Math.max(timing.skewMs, ...stores.map((store) => settledMs(store, timing)));
 }
 
 /** The wait before the next attempt: full jitter, and never earlier than the other side asked for. `attempts` counts the failed ones, 1 or more. */

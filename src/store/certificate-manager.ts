@@ -72,6 +72,7 @@ export function certificateManagerStore(options: CertificateManagerOptions): Sto
       reimportsInPlace: true,
       importIsIdempotent: false,
       uniqueNames: false,
+      idsAreReferredTo: false,
       findsMarks: false,
       settlesMs,
       listingLagMs,
@@ -117,7 +118,7 @@ export function certificateManagerStore(options: CertificateManagerOptions): Sto
     },
 
     async import({ content, metadata, mark }, { signal } = {}) {
-      const call = writes('import');
+      const call = { ...writes('import'), givesContent: true };
       const { certificate, intermediate, privateKey } = toPem(content);
       const body = () => ({
         ...described(metadata, mark),
@@ -140,7 +141,7 @@ export function certificateManagerStore(options: CertificateManagerOptions): Sto
     },
 
     async reimport(id, content, { signal } = {}) {
-      const call = writes('reimport', id);
+      const call = { ...writes('reimport', id), givesContent: true };
       const { certificate, intermediate, privateKey } = toPem(content);
       const body = () => ({
         content: certificate,

@@ -374,6 +374,7 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
       reimportsInPlace: true,
       importIsIdempotent: false,
       uniqueNames: false,
+      idsAreReferredTo: false,
       findsMarks: true,
       settlesMs,
       listingLagMs: 0,

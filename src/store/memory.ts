@@ -65,6 +65,7 @@ const defaultAbilities: StoreAbilities = {
   reimportsInPlace: true,
   importIsIdempotent: false,
   uniqueNames: false,
+  idsAreReferredTo: false,
   findsMarks: false,
   settlesMs: 0,
   listingLagMs: 0,
@@ -216,7 +217,7 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
       refuseAborted(signal);
       existing(id);
       if (!abilities.reimportsInPlace)
-        throw new CodedError('store_refused', `store ${options.id} does not replace content under the same id`);
+        throw new CodedError('store_content_refused', `store ${options.id} does not replace content under the same id`);
       const { obscured } = existing(id);
       const said = obscured ? { metadata: { name: id, description: '', tags: [] }, mark: undefined } : {};
       const written = { content: ownContent(content, true), facts: facts(content), corrupt: false, obscured: false };

@@ -13,6 +13,8 @@ export interface ServiceCall {
   readonly writes: boolean;
   /** The certificate that it names, if it names one. */
   readonly certificate?: string;
+  /** It gives the service content: what the service does not understand or allow in it is then the content. */
+  readonly givesContent?: boolean;
 }
 
 interface Row {
@@ -41,6 +43,9 @@ const statuses: Readonly<Record<number, Row>> = {
   409: both('store_conflict'),
   429: both('store_limited'),
 };
+
+/** What a service answers to content that it does not take: malformed, too large, or not to be processed. */
+const contentStatuses: ReadonlySet<number> = new Set([400, 413, 422]);
 
 function rowOf(status: number): Row {
   if (status >= 500) return noAnswer;
@@ -73,7 +78,9 @@ export function answerError(call: ServiceCall, answer: HttpAnswer): CodedError {
   if (unreadable) {
     return failed(call, both('store_content_unreadable'), 'it cannot open what it keeps', { status });
   }
-  const row = foreign ? both('store_nonsense') : nameless ? both('store_refused') : rowOf(status);
+  const ofContent = call.givesContent === true && contentStatuses.has(status);
+  const usual = ofContent ? both('store_content_refused') : rowOf(status);
+  const row = foreign ? both('store_nonsense') : nameless ? both('store_refused') : usual;
   const serviceMessage = foreignWords(said.message);
   const found = `it answered ${status}${serviceMessage === undefined ? '' : `: ${serviceMessage}`}`;
   return failed(call, row, found, { status, retryAfterMs, serviceCode: foreignWords(said.code), serviceMessage });

@@ -32,10 +32,26 @@ export interface Store {
   /** All certificates here with exactly this mark; only where the service can be asked directly (`abilities.findsMarks`). */
   findByMark?(mark: Mark, options?: FindOptions): Promise<readonly CertificateMetadata[]>;
 
+  /**
+   * Why this store would not take this content at this moment (epoch milliseconds), as `store_content_refused`, with `until` among its
+   * fields where that ends by itself; `undefined` if it knows no reason. Pure: no request is made. Absent: only a write tells.
+   */
+  refuses?(content: CertificateContent, now: number): CodedError | undefined;
+
+  /**
+   * Whether content that was read here is what this store makes of content that it was given: chains completed or put in another
+   * order by the service. Pure. Absent: it gives back what it was given, and nothing else is the same. What is equal is the same anywhere.
+   */
+  same?(given: CertificateContent, back: CertificateContent): boolean;
+
   /** Makes a new certificate. Repeating it makes another, unless `abilities.importIsIdempotent`. */
   import(entry: NewCertificate, options?: CallOptions): Promise<WriteAnswer>;
 
-  /** Replaces the content of a certificate, keeping its id, name and description. Repeating it is harmless. */
+  /**
+   * Replaces the content of a certificate, keeping its id, name and description. Repeating it is harmless. Refused because of the
+   * content it throws `store_content_refused`; because a quota is used up, `store_quota_used_up`; because a person holds it,
+   * `store_held`; because it is in use, `store_in_use`.
+   */
   reimport(id: string, content: CertificateContent, options?: CallOptions): Promise<WriteAnswer>;
 
   /** Replaces name, description, tags and mark. Repeating it is harmless. */
@@ -46,7 +62,7 @@ export interface Store {
     options?: CallOptions,
   ): Promise<WriteAnswer>;
 
-  /** Removes a certificate. Removing what is not there succeeds. */
+  /** Removes a certificate. Removing what is not there succeeds. Refused it throws `store_in_use`, `store_held` or `store_refused`. */
   delete(id: string, options?: CallOptions): Promise<void>;
 
   /**
@@ -123,6 +139,8 @@ export interface StoreAbilities {
   readonly importIsIdempotent: boolean;
   /** Two certificates cannot have the same name. */
   readonly uniqueNames: boolean;
+  /** Others refer to certificates here by their id, load balancers for one: a copy must never be replaced by one of another id. */
+  readonly idsAreReferredTo: boolean;
   /** `findByMark` is there. */
   readonly findsMarks: boolean;
   /** How long an unanswered request may still take effect, in milliseconds. */

@@ -95,7 +95,7 @@ test('what would not serve is not copied; the copy stays, and the record says wh
   await pair.copied('shop', good);
   // The instance itself refuses a foreign key; half a chain it takes, as Certificate Manager does.
   await expect(pair.primary.reimport(id, parseContent(await mismatchedKey()))).rejects.toMatchObject({
-    code: 'store_refused',
+    code: 'store_content_refused',
   });
   await pair.primary.reimport(id, parseContent(await brokenChain()));
 

@@ -34,7 +34,7 @@ function onTable(table: Table) {
         ...more,
       }),
     commit: (more: Partial<Commit> = {}) =>
-      records.commit({ link: 'shop', certificate: 'c1', token: 1, seen: 1, fields: nothingFound, ...more }),
+      records.commit({ link: 'shop', certificate: 'c1', token: 1, seen: 1, fields: nothingFound, doubts: {}, ...more }),
   };
 }
 
@@ -214,6 +214,7 @@ describe('committing', () => {
       requested: 1,
       replicated: 1,
       leaseToken: 1,
+      doubtToken: 1,
       eventAt: 3,
       occurredAt: 4,
       attempts: 0,
@@ -223,8 +224,9 @@ describe('committing', () => {
 
   it('sets doubt and the next wake-up', async () => {
     const { commit, row } = await withRow({ ...held, wakeAt: 1, doubt: 2 });
-    expect(await commit({ doubt: 50, wakeAt: 60 })).toBe('committed');
-    expect(await row()).toMatchObject({ doubt: 50, wakeAt: 60 });
+    const fields: LeaseHolderFields = { attempts: 0, backups: [{ store: 'b', attempts: 0 }] };
+    expect(await commit({ fields, doubts: { b: 50 }, wakeAt: 60 })).toBe('committed');
+    expect(await row()).toMatchObject({ doubt: 50, 'doubt/b': 50, wakeAt: 60 });
   });
 
   it('removes findings of an earlier pass that it does not mention', async () => {
@@ -250,7 +252,15 @@ describe('committing', () => {
       backups: [{ store: 'b', attempts: 1, lastError: error }],
     });
     await commit();
-    expect(await row()).toEqual({ ...key, requested: 1, replicated: 1, leaseToken: 1, attempts: 0, backups: [] });
+    expect(await row()).toEqual({
+      ...key,
+      requested: 1,
+      replicated: 1,
+      leaseToken: 1,
+      doubtToken: 1,
+      attempts: 0,
+      backups: [],
+    });
   });
 
   it('keeps the wake-up of who asked meanwhile, and says so', async () => {
@@ -261,6 +271,7 @@ describe('committing', () => {
       requested: 2,
       replicated: 1,
       leaseToken: 1,
+      doubtToken: 1,
       wakeAt: 77,
       attempts: 0,
       backups: [],
@@ -279,7 +290,7 @@ describe('committing', () => {
       requested: 2,
       ...(before === undefined ? {} : { doubt: before }),
     });
-    expect(await commit(given === undefined ? {} : { doubt: given })).toBe('moved');
+    expect(await commit(given === undefined ? {} : { doubts: { b: given } })).toBe('moved');
     expect((await row())?.doubt).toBe(after);
   });
 
@@ -296,7 +307,7 @@ describe('committing', () => {
         return table.update(...args);
       },
     });
-    expect(await commit(doubt === undefined ? {} : { doubt })).toBe('moved');
+    expect(await commit(doubt === undefined ? {} : { doubts: { b: doubt } })).toBe('moved');
     expect(await row()).toMatchObject({ doubt: Math.max(300, doubt ?? 0), replicated: 1 });
     expect(await row()).not.toHaveProperty('leaseUntil');
   });
@@ -308,7 +319,7 @@ describe('committing', () => {
     ['the lease was dropped already and more was asked for', { ...done, requested: 5 }],
   ])('is refused when %s, and the row stays as it is', async (_why, fields) => {
     const { commit, row } = await withRow({ ...fields, wakeAt: 3, doubt: 4 });
-    expect(await commit({ doubt: 50, wakeAt: 60 })).toBe('refused');
+    expect(await commit({ doubts: { b: 50 }, wakeAt: 60 })).toBe('refused');
     expect(await row()).toEqual({ ...key, ...fields, wakeAt: 3, doubt: 4 });
   });
 });

@@ -303,7 +303,7 @@ describe('a store with unique names', () => {
     const world = await replicated(first, unique);
     const { store, hooks } = world.backup;
     hooks.reimport = async () => {
-      throw new CodedError('store_refused', 'the domains differ');
+      throw new CodedError('store_content_refused', 'the domains differ');
     };
     hooks.import = async (proceed, ...rest) => {
       await proceed(...rest);

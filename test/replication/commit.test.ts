@@ -30,14 +30,13 @@ async function claim(): Promise<ReplicationRecord> {
   return claimed;
 }
 
-const commit = (wrote: boolean, more: { doubt?: number; wakeAt?: number } = {}) =>
+const commit = (wrote: boolean, more: { wakeAt?: number } = {}) =>
   world.finish(
     commitSurely(world.worker, world.link, record, {
       fields: { attempts: 0, backups: [] },
-      doubt: undefined,
+      doubts: {},
       wakeAt: undefined,
-      wrote,
-      settled,
+      wroteTo: wrote ? world.link.backups : [],
       ...more,
     }),
   );
@@ -64,7 +63,8 @@ describe('someone else took over', () => {
       ...before,
       requested: 2,
       wakeAt: now,
-      doubt: now + settled,
+      // The takeover doubts every backup for longer; what this pass may have left under way is at one of them.
+      doubts: { backup: now + 5_000 },
     });
   });
 

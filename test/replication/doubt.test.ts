@@ -204,14 +204,15 @@ describe('doubt', () => {
     expect(doubts).toEqual([startMs + 5_000, undefined, undefined, undefined]);
   });
 
-  it('is that of the slowest backup', async () => {
+  it('is that of the backup that did not answer, and of no other', async () => {
     const world = await setup({
       backups: [{ abilities: { settlesMs: 1_000 } }, { abilities: { settlesMs: 60_000, listingLagMs: 4_000 } }],
     });
     world.primary.store.put({ content: first, metadata: described('shop') }, 'c1');
     world.backup.hooks.import = () => Promise.reject(unanswered());
     await askAndPass(world, 'c1');
-    expect((await world.record('c1')).doubt).toBe(startMs + 69_000);
+    const doubts = { backup: startMs + 6_000 };
+    expect(await world.record('c1')).toMatchObject({ doubt: startMs + 6_000, doubts });
   });
 
   it('makes a look search every backup', async () => {

@@ -72,11 +72,16 @@ describe('a certificate that would not serve', () => {
       expect(await passesUntilRest(world)).toEqual([0, 15_000, 75_000, 375_000, 1_575_000]);
       expect(await held(world.backup.store, 'backup-1')).toEqual(before);
       expect(writesIn(world)).toEqual([]);
-      expect(await world.record('c1')).toMatchObject({
+      const record = await world.record('c1');
+      expect(record).toMatchObject({
         replicated: 2,
+        backups: [{ id: 'backup-1', fingerprint: fingerprintOf(first), attempts: 0 }],
+      });
+      // What is found by judging the primary alone is kept for the certificate; what is found against a copy, for that backup.
+      const where = record.refusal === undefined ? record.backups[0] : record;
+      expect(where).toMatchObject({
         refusal: { code, since: startMs, looks: 5 },
         lastError: { code, at: startMs + 1_575_000 },
-        backups: [{ id: 'backup-1', fingerprint: fingerprintOf(first), attempts: 0 }],
       });
       expect(told(world)).toMatchObject([
         { level: 'warn', event: 'certificate_refused', fields: { code, name: 'shop' } },
@@ -173,9 +178,17 @@ describe('a leaf alone', () => {
     await askAndPass(world, 'c1');
     expect(writesIn(world)).toEqual(['backup2 import']);
     expect(await world.record('c1')).toMatchObject({
-      refusal: { code: 'certificate_chain_missing', looks: 1 },
-      backups: [{ id: 'backup-1', fingerprint: fingerprintOf(first) }, { id: 'backup2-2' }],
+      backups: [
+        {
+          id: 'backup-1',
+          fingerprint: fingerprintOf(first),
+          refusal: { code: 'certificate_chain_missing', looks: 1 },
+        },
+        { id: 'backup2-2' },
+      ],
     });
+    expect(await world.record('c1')).not.toHaveProperty('refusal');
+    expect((await world.record('c1')).backups[1]).not.toHaveProperty('refusal');
   });
 });
 

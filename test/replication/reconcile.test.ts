@@ -241,7 +241,7 @@ describe('what is not asked for', () => {
     await found.ask('c1');
     for (const world of [known, found]) {
       await workOff(world, 'c1');
-      expect((await world.record('c1')).refusal).toMatchObject({ code: 'certificate_chain_missing' });
+      expect((await world.record('c1')).backups[0]?.refusal).toMatchObject({ code: 'certificate_chain_missing' });
       expect((await reconcileOnce(world)).asked).toEqual({});
     }
   });

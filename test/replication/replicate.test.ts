@@ -135,6 +135,7 @@ describe('what a pass leaves', () => {
       requested: 1,
       replicated: 1,
       leaseToken: 1,
+      doubtToken: 1,
       attempts: 0,
       primary: {
         name: 'shop',
@@ -156,6 +157,13 @@ describe('what a pass leaves', () => {
           revision: '1',
           attempts: 0,
           replicatedAt: startMs,
+          written: {
+            id: 'backup-1',
+            at: startMs,
+            fingerprint: fingerprintOf(first),
+            metadataDigest: expect.stringMatching(/^[0-9a-f]{64}$/),
+            revision: '1',
+          },
         },
       ],
     });

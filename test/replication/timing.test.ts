@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { backoffMs, defaultTiming, settledMs } from '../../src/replication/timing.ts';
+import { backoffMs, defaultTiming, longestSettledMs, settledMs } from '../../src/replication/timing.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { virtualTime } from '../simulation/virtual-time.ts';
 
 const runtime = virtualTime(0, () => 0);
-const storeOf = (settlesMs: number, listingLagMs: number) =>
-  memoryStore({ id: 'b', region: 'r', runtime, abilities: { settlesMs, listingLagMs, readSettlesMs: 7 } });
+const storeOf = (settlesMs: number, listingLagMs: number, readSettlesMs = 0) =>
+  memoryStore({ id: 'b', region: 'r', runtime, abilities: { settlesMs, listingLagMs, readSettlesMs } });
 
 describe('the periods', () => {
   it('are those that the protocol names', () => {
@@ -17,6 +17,7 @@ describe('the periods', () => {
       backoffBaseMs: 1_000,
       backoffCapMs: 900_000,
       refusalLooksMs: [15_000, 60_000, 300_000, 1_200_000],
+      heldLooksMs: 3 * 3_600_000,
       absenceMs: 60_000,
       notificationKeepMs: 604_800_000,
       fullLookMs: 604_800_000,
@@ -55,8 +56,13 @@ describe('backoff', () => {
 
 describe('the time after which everything is settled', () => {
   it('is that of the slowest backup, its listing, and the skew', () => {
-    expect(settledMs([storeOf(120_000, 10_000)], defaultTiming)).toBe(135_000);
-    expect(settledMs([storeOf(120_000, 10_000), storeOf(1_000, 200_000)], defaultTiming)).toBe(206_000);
-    expect(settledMs([], defaultTiming)).toBe(5_000);
+    expect(longestSettledMs([storeOf(120_000, 10_000)], defaultTiming)).toBe(135_000);
+    expect(longestSettledMs([storeOf(120_000, 10_000), storeOf(1_000, 200_000)], defaultTiming)).toBe(206_000);
+    expect(longestSettledMs([], defaultTiming)).toBe(5_000);
+  });
+
+  it('counts the longer of what listings and what reads take', () => {
+    expect(settledMs(storeOf(120_000, 10_000, 30_000), defaultTiming)).toBe(155_000);
+    expect(settledMs(storeOf(120_000, 10_000, 3_000), defaultTiming)).toBe(135_000);
   });
 });

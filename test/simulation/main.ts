@@ -4,6 +4,7 @@ import { runOnAllCores, runSeeds, type SeedRange, type Tally } from './many.ts';
 import { safeguards } from './safeguards.ts';
 import { shortestRun } from './shortest.ts';
 import { type SimulationOptions, simulate } from './simulate.ts';
+import { switchesOf, switchNames } from './switches.ts';
 import { firstBroken, simulationWithout } from './without.ts';
 
 // A reader that has seen enough, `| head`, is no failure.
@@ -24,13 +25,18 @@ async function commandLine(): Promise<void> {
       records: { type: 'boolean', default: false },
       without: { type: 'boolean', default: false },
       step: { type: 'string', default: '' },
+      switch: { type: 'string', multiple: true },
     },
   });
   const withReconcile = !values['events-only'];
   if (values.without) return eachSafeguard(values.step);
-  if (values.seed === undefined) return many(Number(values.from), Number(values.seeds), withReconcile);
+  const switches = values.switch && switchNames.filter((name) => values.switch?.includes(name));
+  const from = Number(values.from);
+  const range = { from, until: from + Number(values.seeds), withReconcile, switches };
+  if (values.seed === undefined) return many(range);
   await replay(Number(values.seed), values.records, {
     withReconcile,
+    switches,
     ...(values.changes !== undefined && { changes: Number(values.changes) }),
     ...(values.minutes !== undefined && { troubleMs: Number(values.minutes) * 60_000 }),
   });
@@ -45,12 +51,13 @@ async function replay(seed: number, withRecords: boolean, options: SimulationOpt
   process.exitCode = result.broken.length > 0 ? 1 : 0;
 }
 
-async function many(from: number, count: number, withReconcile: boolean): Promise<void> {
+async function many(range: Omit<SeedRange, 'step'>): Promise<void> {
   const started = performance.now();
-  const tally = await runOnAllCores({ from, until: from + count, withReconcile }, new URL(import.meta.url));
+  const tally = await runOnAllCores(range, new URL(import.meta.url));
   const perSecond = (tally.seeds / (performance.now() - started)) * 1_000;
   const { violations } = tally;
-  for (const { seed, broken } of violations) print(`seed ${seed}: ${broken.join('; ')}`);
+  for (const { seed, broken } of violations)
+    print(`seed ${seed} (${[...(range.switches ?? switchesOf(seed))].join(', ')}): ${broken.join('; ')}`);
   print(`${tally.seeds} seeds, ${perSecond.toFixed(0)} a second: ${violations.length} violations`);
   print(
     `${tally.acknowledged} notifications acknowledged, ${tally.looks} looks, ${tally.writes} writes to backups, ` +
@@ -60,7 +67,7 @@ async function many(from: number, count: number, withReconcile: boolean): Promis
   const [first] = violations;
   if (first === undefined) return;
   process.exitCode = 1;
-  await explain(first.seed, first.broken[0] ?? '', withReconcile);
+  await explain(first.seed, first.broken[0] ?? '', range);
 }
 
 function printFaults({ faults }: Tally): void {
@@ -70,10 +77,15 @@ function printFaults({ faults }: Tally): void {
 }
 
 /** Prints how to play a violation again, and the shortest trace that was found of its kind. */
-async function explain(seed: number, broken: string, withReconcile: boolean): Promise<void> {
-  const mode = withReconcile ? '' : ' --events-only';
+async function explain(
+  seed: number,
+  broken: string,
+  { withReconcile, switches }: Pick<SeedRange, 'withReconcile' | 'switches'>,
+): Promise<void> {
+  const events = withReconcile ? '' : ' --events-only';
+  const mode = `${events}${(switches ?? []).map((name) => ` --switch ${name}`).join('')}`;
   print(`\nThe whole trace:  npm run simulate -- --seed ${seed}${mode}`);
-  const shortest = await shortestRun(seed, broken, { withReconcile });
+  const shortest = await shortestRun(seed, broken, { withReconcile, switches });
   if (shortest === undefined) return print('No shorter run breaks it.');
   const { result, changes, minutes } = shortest;
   print(`The shortest found (--seed ${result.seed} --changes ${changes} --minutes ${minutes}${mode}):`);

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { simulate } from './simulate.ts';
+import type { Switch } from './switches.ts';
 
 /** What many seeds came to. */
 export interface Tally {
@@ -19,19 +20,20 @@ export interface SeedRange {
   readonly until: number;
   readonly step: number;
   readonly withReconcile: boolean;
+  readonly switches?: readonly Switch[] | undefined;
 }
 
 /** After so many violations a thread stops: more of them say no more. */
 const mostViolations = 5;
 
 /** Runs the seeds of a range one after the other. */
-export async function runSeeds({ from, until, step, withReconcile }: SeedRange): Promise<Tally> {
+export async function runSeeds({ from, until, step, withReconcile, switches }: SeedRange): Promise<Tally> {
   const faults = new Map<string, number>();
   const states = new Set<string>();
   const violations: { seed: number; broken: readonly string[] }[] = [];
   const sums = { seeds: 0, looks: 0, acknowledged: 0, writes: 0 };
   for (let seed = from; seed < until && violations.length < mostViolations; seed += step) {
-    const result = await simulate(seed, { withReconcile });
+    const result = await simulate(seed, { withReconcile, switches });
     sums.seeds += 1;
     for (const name of ['looks', 'acknowledged', 'writes'] as const) sums[name] += result[name];
     for (const [fault, times] of result.faults) faults.set(fault, (faults.get(fault) ?? 0) + times);

@@ -10,6 +10,7 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
   const imports = new Map<string, number>();
   const removals = new Map<string, number>();
   const doubles = new Map<string, number>();
+  const contents = new Map<string, number>();
   const count = (counts: Map<string, number>, key: string) => {
     counts.set(key, (counts.get(key) ?? 0) + 1);
     return counts.get(key) ?? 0;
@@ -34,18 +35,29 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
         for (const other of imports.keys())
           if (other.startsWith(`${certificate} `) && other !== content) imports.delete(other);
       }
+      if (becomes !== undefined && (operation === 'import' || operation === 'reimport')) {
+        const copy = `${store.id} ${id} `;
+        const content = `${copy}${fingerprintOf(becomes.content)}`;
+        for (const other of contents.keys()) if (other.startsWith(copy) && other !== content) contents.delete(other);
+        const repeats = count(contents, content);
+        if (repeats > allowedWrites(world, store)) {
+          seen.broken.push(`bound: ${id} of ${store.id} was given the same content ${repeats} times`);
+        }
+      }
       if (operation === 'import' && becomes !== undefined) {
         seen.imports += 1;
+        if (isReplacement(world, store, becomes))
+          seen.broken.push(`promise 3: ${store.id}, where others refer to ids, got a second copy`);
         // One import for each content, and one more for each copy that went away or each write that nobody heard the end of.
         const certificate = `${store.id} ${becomes.mark?.certificate}`;
         const done = count(imports, `${certificate} ${fingerprintOf(becomes.content)}`);
         const gone = (removals.get(certificate) ?? 0) + world.removedByOthers(store.id);
-        const excused = 1 + gone + (world.faults.unheard.get(store.id) ?? 0);
+        const excused = world.deployments + gone + (world.faults.unheard.get(store.id) ?? 0);
         if (done > excused)
           seen.broken.push(`bound: import ${done} of one content of ${certificate}, ${excused} explained`);
         // What was there when the import was sent would have been found, but for a request that came too late for any bound, and for what
         // somebody doubled: without doubt nobody looks for that.
-        const excusedDoubles = world.wildClocks || world.doubled.has(certificate);
+        const excusedDoubles = world.wildClocks || world.deployments > 1 || world.doubled.has(certificate);
         const allowed = excusedDoubles ? Number.POSITIVE_INFINITY : (world.faults.overdue.get(store.id) ?? 0);
         if (hasEqualCopy(store, becomes) && count(doubles, store.id) > allowed)
           seen.broken.push(`bound: a second copy of ${certificate} beside an equal one`);
@@ -79,6 +91,26 @@ function wasGoneLongEnough({ deletions, primary, time, wildClocks }: World, { ma
   return wildClocks || deletions.some(({ certificate, at }) => certificate === mark?.certificate && at <= by);
 }
 
+/** How often one content may be written to one copy, while nothing else is: once, and twice where it is read back in another shape. */
+function allowedWrites(world: World, store: World['backups'][number]): number {
+  const { switches, faults, deployments } = world;
+  if (!switches.has('laggard') && !switches.has('completes-chains')) return Number.POSITIVE_INFINITY;
+  const usual = switches.has('completes-chains') ? 2 : 1;
+  // A write that nobody heard the end of, or whose record was lost, is one more.
+  const lost = (faults.unheard.get(store.id) ?? 0) + faults.recordsAtRisk;
+  return usual * deployments + lost + world.removedByOthers(store.id);
+}
+
+/** Whether a copy was imported beside another one in a store where others refer to ids, and nothing that happened explains it. */
+function isReplacement(world: World, store: World['backups'][number], copy: Held): boolean {
+  if (!store.abilities.idsAreReferredTo || world.deployments > 1 || world.wildClocks) return false;
+  const explained = (world.faults.unheard.get(store.id) ?? 0) + world.removedByOthers(store.id);
+  if (explained > 0 || world.doubled.has(`${store.id} ${copy.mark?.certificate}`)) return false;
+  return [...store.rows().values()].some(({ id, mark }) => {
+    return id !== copy.id && mark !== undefined && mark.certificate === copy.mark?.certificate;
+  });
+}
+
 function hasEqualCopy(store: World['backups'][number], copy: Held): boolean {
   const others = [...store.rows().values()].filter(({ id, mark }) => {
     return id !== copy.id && mark !== undefined && mark.certificate === copy.mark?.certificate;
@@ -90,7 +122,9 @@ function hasEqualCopy(store: World['backups'][number], copy: Held): boolean {
 /** Nothing is looked at any more when everything is equal: what goes on for ever is a livelock. */
 export function restlessness(world: World, quietSince: number): string[] {
   const late = world.journal.looks.filter(({ at }) => at >= quietSince);
-  const allowed = 2 * world.primary.rows().size;
+  // What is held by somebody is tried again, the more seldom the longer it is.
+  const held = world.switches.has('locked') || world.switches.has('in-use') ? 2 : 1;
+  const allowed = 2 * world.primary.rows().size * world.deployments * held;
   return late.length > allowed ? [`bound: ${late.length} looks after everything was quiet, ${allowed} allowed`] : [];
 }
 
@@ -103,14 +137,17 @@ export function excess(world: World, writes: number): string[] {
   const happened =
     journal.acknowledged.length + [...faults.counts.values()].reduce((sum, times) => sum + times, 0) + 10;
   const done = { looks: journal.looks.length, writes };
+  // Others beside us, and services that refuse, lag or rewrite, are each a reason to look and to write once more.
+  const more = world.deployments * (world.switches.size > 0 ? 2 : 1);
   return (['looks', 'writes'] as const)
-    .filter((kind) => done[kind] > work[kind] * happened)
+    .filter((kind) => done[kind] > work[kind] * happened * more)
     .map((kind) => `bound: ${done[kind]} ${kind} for ${happened} notifications and faults`);
 }
 
 /** A store that asked to wait is not asked again before that. */
-export function haste({ faults: { early } }: World): string[] {
-  return early > 0 ? [`bound: ${early} writes were sent before a store allowed it`] : [];
+export function haste({ deployments, faults: { early } }: World): string[] {
+  // What one deployment was told another one does not know.
+  return early > 0 && deployments === 1 ? [`bound: ${early} writes were sent before a store allowed it`] : [];
 }
 
 /** Checks the promises when all is quiet. Answers what was broken. */
@@ -128,21 +165,42 @@ export function brokenPromises(world: World): string[] {
     for (const store of backups) {
       const copies = [...store.rows().values()].filter(({ mark }) => mark?.certificate === original.id);
       if (copies.some((copy) => keepsItsChain(original, copy))) continue;
-      if (copies.length > 1) broken.push(`promise 3: ${store.id} holds ${copies.length} copies of ${original.id}`);
-      const [copy] = copies;
-      if (copy === undefined) broken.push(`promise 2: ${store.id} holds no copy of ${original.id}`);
-      else if (!equal(original, copy)) {
-        broken.push(`promise 2: ${store.id} holds another version of ${original.id}`);
-      }
+      // What the store does not take is not in it, or in an older version: that is told, and nothing can be done here. Nor is a
+      // copy replaced where others refer to its id.
+      if (store.refusesNow(original.content) !== undefined) continue;
+      if (store.abilities.idsAreReferredTo && copies.some((copy) => !store.takes(copy, original.content))) continue;
+      const isLocked = ({ lockedUntil = 0 }: Held) => lockedUntil > world.time.now();
+      // Removal is tried hours apart: what was locked once may still be there.
+      const wasLocked = ({ lockedUntil }: Held) => lockedUntil !== undefined;
+      // Nobody looks for copies of others without a reason, and events are none.
+      if (copies.length > 1 && world.deployments > 1 && !world.withReconcile) continue;
+      const stay = copies.filter((copy) => copy.inUse === true || wasLocked(copy)).length;
+      if (copies.length > Math.max(1, stay + (copies.length > stay ? 1 : 0)) || (copies.length > 1 && stay === 0))
+        broken.push(`promise 3: ${store.id} holds ${copies.length} copies of ${original.id}`);
+      if (copies.length === 0) broken.push(`promise 2: ${store.id} holds no copy of ${original.id}`);
+      const inPlace = (copy: Held) => store.abilities.reimportsInPlace && store.takes(copy, original.content);
+      const writable = copies.filter((copy) => {
+        if (isLocked(copy) || (wasLocked(copy) && copies.length > 1)) return false;
+        return copy.inUse !== true || inPlace(copy);
+      });
+      for (const copy of writable)
+        if (!equal(store, original, copy, copies.length > 1))
+          broken.push(`promise 2: ${store.id} holds another version of ${original.id}`);
     }
   }
   return broken;
 }
 
-function equal(original: Held, copy: Held): boolean {
+function equal(store: World['backups'][number], original: Held, copy: Held, othersStay: boolean): boolean {
   const nameFits =
     copy.metadata.name === original.metadata.name || copy.metadata.name.startsWith(`${original.metadata.name}-`);
-  return copy.unreadable !== true && nameFits && fingerprintOf(copy.content) === fingerprintOf(original.content);
+  const wanted = fingerprintOf(store.asStored(original.content));
+  // What stays beside the kept copy gets its content and keeps its name, which nothing else can then have where names are unique.
+  return (
+    copy.unreadable !== true &&
+    (nameFits || othersStay || copy.inUse === true) &&
+    fingerprintOf(copy.content) === wanted
+  );
 }
 
 /** A leaf alone never replaces a copy of the same issuer that has a chain. */

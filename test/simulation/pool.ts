@@ -7,6 +7,8 @@ import { mismatchedKey, testCertificate } from '../support/certificates.ts';
 export interface Pool {
   /** Good ones: by certificate, then by version. The last version of each has other domains. */
   readonly good: readonly (readonly CertificateContent[])[];
+  /** The chains of the good ones up to the root, by leaf: what a service makes of them that completes chains. */
+  readonly whole: ReadonlyMap<X509Certificate, readonly X509Certificate[]>;
   /** With a key that does not belong to it. */
   readonly wrongKey: CertificateContent;
   readonly keyless: CertificateContent;
@@ -25,7 +27,12 @@ export function certificatePool(): Promise<Pool> {
 }
 
 async function makePool(): Promise<Pool> {
-  const one = async (domains: readonly string[]) => remembering(parseContent(await testCertificate({ domains })));
+  const whole = new Map<X509Certificate, readonly X509Certificate[]>();
+  const one = async (domains: readonly string[]) => {
+    const made = remembering(parseContent(await testCertificate({ domains, includeRoot: true })));
+    whole.set(made.leaf, made.chain);
+    return { ...made, chain: made.chain.slice(0, -1) };
+  };
   const good = await Promise.all(
     ['a', 'b', 'c'].map(async (name) =>
       Promise.all([
@@ -39,6 +46,7 @@ async function makePool(): Promise<Pool> {
   const { privateKey: _key, ...keyless } = await one(['keyless.example.test']);
   return {
     good,
+    whole,
     wrongKey: remembering(parseContent(await mismatchedKey())),
     keyless,
     chainless: { ...(await one(['a.example.test'])), chain: [] },

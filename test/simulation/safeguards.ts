@@ -1,3 +1,5 @@
+import type { Switch } from './switches.ts';
+
 /** A protective step of the protocol, and the change of the source that takes it away. */
 export interface Safeguard {
   readonly step: string;
@@ -5,6 +7,8 @@ export interface Safeguard {
   /** Stands exactly once in the file. */
   readonly find: string;
   readonly replace: string;
+  /** What the stores and their people must be like for it to matter; absent: as each seed says. */
+  readonly switches?: readonly Switch[];
   /** Reconcile would mend the loss before anyone sees it. */
   readonly eventsOnly?: boolean;
   /** Within so many seeds the simulation must find it out, from the first on, or from this one: what is rare was found by a long run. */
@@ -24,8 +28,8 @@ export const safeguards: readonly Safeguard[] = [
   {
     step: 'a commit needs the token of its claim',
     file: 'src/records/replication-records.ts',
-    find: "const held: Condition[] = [{ field: 'leaseToken', is: '=', to: commit.token }, { exists: 'leaseUntil' }];",
-    replace: 'const held: Condition[] = [];',
+    find: "const held: Condition = { all: [{ field: 'leaseToken', is: '=', to: token }, { exists: 'leaseUntil' }] };",
+    replace: 'const held: Condition = { all: [] };',
     eventsOnly: true,
     seeds: 10_000,
   },
@@ -40,8 +44,8 @@ export const safeguards: readonly Safeguard[] = [
   {
     step: 'a refused commit of a pass that wrote asks again in doubt',
     file: 'src/replication/commit.ts',
-    find: 'if (pass.wrote) {',
-    replace: 'if (pass.wrote && Date.now() < 0) {',
+    find: 'if (wroteTo.length > 0) {',
+    replace: 'if (wroteTo.length > 0 && Date.now() < 0) {',
     eventsOnly: true,
     seeds: 10_000,
   },
@@ -56,7 +60,7 @@ export const safeguards: readonly Safeguard[] = [
   {
     step: 'a lease taken over sets doubt',
     file: 'src/records/replication-records.ts',
-    find: '{ ...lease, set: { ...lease.set, doubt } }',
+    find: '{ ...lease, set: { ...lease.set, doubt, everyDoubt } }',
     replace: 'lease',
     eventsOnly: true,
     seeds: 3_000,
@@ -64,8 +68,8 @@ export const safeguards: readonly Safeguard[] = [
   {
     step: 'wakeAt is cleared only if nothing was asked for meanwhile',
     file: 'src/records/replication-records.ts',
-    find: "{ all: [...held, { field: 'requested', is: '=', to: commit.seen }] }",
-    replace: '{ all: held }',
+    find: "all: [held, { field: 'requested', is: '=', to: seen }],",
+    replace: 'all: [held],',
     eventsOnly: true,
     seeds: 3_000,
   },
@@ -111,31 +115,31 @@ export const safeguards: readonly Safeguard[] = [
   {
     step: 'surplus copies are removed',
     file: 'src/replication/bring-equal.ts',
-    find: 'await this.#removeSurplus(content.proven);',
+    find: 'await this.#removeSurplus(made.holding.id, { ...made, unread });',
     replace: '',
     seeds: 1_000,
   },
   {
     step: 'surplus copies stay while there is doubt',
     file: 'src/replication/bring-equal.ts',
-    find: 'kept === undefined || (doubt !== undefined && doubt > beganAt)) return;',
-    replace: 'kept === undefined) return;',
+    find: 'found.unread !== undefined || (doubt !== undefined && doubt > beganAt)) return;',
+    replace: 'found.unread !== undefined) return;',
     from: 63_383,
     seeds: 1,
   },
   {
-    step: 'doubt is cleared only when every backup was equal',
+    step: 'doubt is cleared only when the backup was equal',
     file: 'src/replication/pass-outcome.ts',
-    find: 'return settledAndSeen && pass.allEqual ? undefined : doubt;',
-    replace: 'return settledAndSeen ? undefined : doubt;',
+    find: 'doubt === undefined || (doubt <= pass.beganAt && searched && equal);',
+    replace: 'doubt === undefined || (doubt <= pass.beganAt && searched);',
     eventsOnly: true,
     seeds: 10_000,
   },
   {
     step: 'doubt is cleared only by a pass that began after it, having searched',
     file: 'src/replication/pass-outcome.ts',
-    find: 'return settledAndSeen && pass.allEqual ? undefined : doubt;',
-    replace: 'return pass.allEqual ? undefined : doubt;',
+    find: 'doubt === undefined || (doubt <= pass.beganAt && searched && equal);',
+    replace: 'doubt === undefined || equal;',
     eventsOnly: true,
     seeds: 10_000,
   },
@@ -166,8 +170,8 @@ export const safeguards: readonly Safeguard[] = [
   {
     step: 'reconcile asks in doubt for copies that are doubled or not the recorded ones',
     file: 'src/replication/reconcile.ts',
-    find: "const inDoubt = reason === 'doubled' || reason === 'not-the-recorded-copy';",
-    replace: 'const inDoubt = false;',
+    find: 'const doubted = doubtedIn(comparison, certificate);',
+    replace: 'const doubted: string[] = [];',
     seeds: 10_000,
   },
   {
@@ -189,6 +193,71 @@ export const safeguards: readonly Safeguard[] = [
     file: 'src/replication/judge.ts',
     find: 'return problem === undefined',
     replace: 'return problem === undefined || problem !== undefined',
+    seeds: 1_000,
+  },
+  {
+    step: 'until reads have settled after an answered write, only what shows that write proves anything',
+    file: 'src/replication/bring-equal.ts',
+    find: 'if (await this.#writtenOver()) return;',
+    replace: '',
+    switches: ['laggard'],
+    seeds: 1_000,
+  },
+  {
+    step: 'a service that makes something else of a chain is written to twice, and no more',
+    file: 'src/replication/bring-equal.ts',
+    find: 'if (times < (this.#store.abilities.reimportsInPlace ? writesReadBackOtherwise : 1)) return false;',
+    replace: 'if (times > 0) return false;',
+    switches: ['completes-chains'],
+    seeds: 1_000,
+  },
+  {
+    step: 'a copy is not replaced where others refer to its id',
+    file: 'src/replication/bring-equal.ts',
+    find: '&& this.#task.mayReplace && !this.#store.abilities.idsAreReferredTo;',
+    replace: '&& this.#task.mayReplace;',
+    switches: ['referred-to'],
+    seeds: 3_000,
+  },
+  {
+    step: 'a copy is replaced only because of its content, and not because somebody holds it',
+    file: 'src/replication/bring-equal.ts',
+    find: "return code === 'store_content_refused' && this.#task.mayReplace",
+    replace: "return code !== 'certificate_chain_missing' && this.#task.mayReplace",
+    switches: ['locked'],
+    seeds: 3_000,
+  },
+  {
+    step: 'of several copies the one with the smallest id is kept, recorded or not',
+    file: 'src/replication/bring-equal.ts',
+    find: 'candidates.sort((a, b) => (a.id < b.id ? -1 : 1));',
+    replace: 'candidates.sort((a) => (a.id === state.id ? -1 : 1));',
+    switches: ['second-deployment'],
+    seeds: 1_000,
+  },
+  {
+    step: 'a copy that cannot be removed gets what the kept one has',
+    file: 'src/replication/bring-equal.ts',
+    find: 'await this.#keepEqual(id);',
+    replace: '',
+    switches: ['in-use'],
+    seeds: 3_000,
+  },
+  {
+    step: 'a removal that is refused is no failure',
+    file: 'src/replication/backup-calls.ts',
+    find: 'if (!refusesRemoval.has(error.code)) throw thrown;',
+    replace: 'throw thrown;',
+    switches: ['in-use'],
+    seeds: 3_000,
+  },
+  {
+    step: 'content that is refused until a day is given on that day',
+    file: 'src/replication/bring-equal.ts',
+    find: "...(typeof until === 'number' ? { until } : {}),",
+    replace: '',
+    switches: ['choosy'],
+    eventsOnly: true,
     seeds: 1_000,
   },
 ];

@@ -9,6 +9,7 @@ import type { World } from './world.ts';
 export function scheduleChanges(world: World, durationMs: number, most = Number.POSITIVE_INFINITY): void {
   const { time, random, pool } = world;
   if (random() < 0.3) scheduleOutage(world, durationMs);
+  scheduleHolds(world, durationMs);
   const count = Math.min(most, 3 + Math.floor(random() * 12));
   for (let index = 0; index < count; index += 1) {
     time.at(time.now() + random() * durationMs, () =>
@@ -30,6 +31,38 @@ function scheduleOutage({ time, random, primary, backups, faults, trace }: World
     faults.down.delete(id);
     trace(`${time.now()} ${id} is up again`);
   });
+}
+
+/** People lock copies, services use them, and somebody doubles some of these: what cannot be removed stays beside the kept one. */
+function scheduleHolds(world: World, durationMs: number): void {
+  const { time, dice, switches, backups, trace } = world;
+  const hold = (change: (held: Held) => Held, what: string) => () => {
+    const store = pick(dice, backups);
+    const copies = [...store.rows().values()].filter(({ mark }) => mark !== undefined);
+    if (copies.length === 0) return;
+    const { id } = pick(dice, copies);
+    trace(`${time.now()} ${store.id}: ${id} is ${what}`);
+    store.tamper(id, (held) => held && change(held));
+  };
+  const often = (count: number, act: () => void) => {
+    for (let index = 0; index < count; index += 1) time.at(time.now() + dice() * durationMs, act);
+  };
+  const double = () => meddle(world, 'double', dice);
+  if (switches.has('locked')) {
+    often(4, () => {
+      const forEver = dice() < 0.2;
+      const until = forEver ? Number.POSITIVE_INFINITY : time.now() + dice() * 10 * 60_000;
+      hold((held) => ({ ...held, lockedUntil: until }), `locked until ${until}`)();
+    });
+    if (world.withReconcile) often(2, double);
+  }
+  if (switches.has('in-use')) {
+    often(
+      3,
+      hold((held) => ({ ...held, inUse: true }), 'in use'),
+    );
+    if (world.withReconcile) often(3, double);
+  }
 }
 
 const pick = <T>(random: () => number, items: readonly T[]): T => items[Math.floor(random() * items.length)] as T;
@@ -86,25 +119,27 @@ function sendNotifications(world: World, certificate: string, silent: boolean): 
   const { time, random } = world;
   if (silent || (world.withReconcile && random() < 0.15)) return;
   const digest = random() < 0.2 ? `same ${certificate}` : time.newId();
-  const deliver = (delayMs: number) => time.at(time.now() + delayMs, () => void world.notify(certificate, digest));
+  const deliver = (delayMs: number) => time.at(time.now() + delayMs, () => world.notify(certificate, digest));
   deliver(random() * 2_000);
   if (random() < 0.2) deliver(random() * 120_000);
 }
 
 /** What others do at a backup behind our back; where listings tell no revision, only what serial and dates give away. */
-function meddle(world: World): void {
-  const { backups, random, pool, time, trace } = world;
+function meddle(world: World, what?: 'double', random = world.random): void {
+  const { backups, pool, time, trace } = world;
   const store = pick(random, backups);
   const copy = pick(random, [...store.rows().values()]);
+  if (copy === undefined && what !== undefined) return;
   const action =
     copy === undefined
       ? 'foreign'
-      : pick(
+      : (what ??
+        pick(
           random,
           store.givesRevisions
             ? ['delete', 'replace', 'foreign', 'double', 'rename', 'damage']
             : ['delete', 'replace', 'foreign', 'double'],
-        );
+        ));
   trace(`${time.now()} ${store.id}: someone does ${action} ${copy?.id ?? ''}`);
   if (action === 'foreign') {
     const id = `foreign-${time.newId()}`;
@@ -114,7 +149,8 @@ function meddle(world: World): void {
   }
   if (copy.mark === undefined) return;
   if (action === 'double') {
-    const id = `double-${time.newId()}`;
+    // Before the copy in the order of ids, or after it.
+    const id = random === world.dice && random() < 0.5 ? `!double-${time.newId()}` : `double-${time.newId()}`;
     world.doubled.add(`${store.id} ${copy.mark.certificate}`);
     const metadata = { ...copy.metadata, name: `${copy.metadata.name} ${id}` };
     store.tamper(id, () => ({ ...copy, id, metadata, lastModified: time.now() }));

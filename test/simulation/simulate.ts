@@ -2,6 +2,7 @@ import type { Fault } from './faults.ts';
 import { brokenPromises, excess, haste, restlessness, watchWrites } from './oracle.ts';
 import { certificatePool } from './pool.ts';
 import { scheduleChanges } from './scenario.ts';
+import type { Switch } from './switches.ts';
 import { makeWorld, reconcileEveryMs, type World } from './world.ts';
 
 export interface SimulationResult {
@@ -22,6 +23,8 @@ export interface SimulationResult {
 export interface SimulationOptions {
   readonly withReconcile?: boolean;
   readonly keepTrace?: boolean;
+  /** What the stores and their people are like; absent: as the seed says. */
+  readonly switches?: readonly Switch[] | undefined;
   /** At most so many people and renewals begin to change something. Default: as many as the seed says. */
   readonly changes?: number;
   /** For how long there are changes and faults, in milliseconds. */
@@ -36,7 +39,8 @@ const mostSteps = 200_000;
 /** One world from one seed: a while of changes and faults, then quiet, then the oracle. Never throws for what the program does. */
 export async function simulate(seed: number, options: SimulationOptions = {}): Promise<SimulationResult> {
   const { withReconcile = true, keepTrace = false, troubleMs = defaultTroubleMs } = options;
-  const world = makeWorld({ seed, pool: await certificatePool(), withReconcile, keepTrace });
+  const switches = options.switches && new Set(options.switches);
+  const world = makeWorld({ seed, pool: await certificatePool(), withReconcile, keepTrace, switches });
   const watched = watchWrites(world);
   const broken: string[] = [];
   const start = world.time.now();
@@ -44,7 +48,8 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
     scheduleChanges(world, troubleMs, options.changes);
     await world.time.runUntil(start + troubleMs, mostSteps);
     world.faults.on = false;
-    const healingMs = withReconcile ? reconcileEveryMs + 20 * 60_000 : 45 * 60_000;
+    // What two deployments import at the same moment each of them finds by its next reconcile.
+    const healingMs = withReconcile ? world.deployments * reconcileEveryMs + 20 * 60_000 : 45 * 60_000;
     await world.time.runUntil(start + troubleMs + healingMs, mostSteps);
     broken.push(
       ...watched.broken,

@@ -1,5 +1,6 @@
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { factsOf } from '../../src/certificate/facts.ts';
+import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { ownKey } from '../../src/certificate/private-key.ts';
 import { CodedError } from '../../src/errors.ts';
 import type { Runtime } from '../../src/runtime.ts';
@@ -22,6 +23,10 @@ export interface Held {
   readonly revision: number;
   readonly lastModified: number;
   readonly unreadable?: boolean;
+  /** A person has locked it until this moment: it can be neither written to nor removed. */
+  readonly lockedUntil?: number;
+  /** Something uses it: it cannot be removed. */
+  readonly inUse?: boolean;
 }
 
 type Rows = ReadonlyMap<string, Held>;
@@ -33,6 +38,12 @@ export interface SimulatedStore extends Store {
   readonly givesRevisions: boolean;
   /** What someone else does at the service's own console: puts, replaces, or removes (`undefined`) a certificate. */
   readonly tamper: (id: string, change: (held: Held | undefined) => Held | undefined) => void;
+  /** What a read gives back of content that was given. */
+  readonly asStored: (content: CertificateContent) => CertificateContent;
+  /** Why this content is not taken now; `undefined` if it is. */
+  readonly refusesNow: (content: CertificateContent) => CodedError | undefined;
+  /** Whether this copy could be given this content: false for other domains, where the store refuses that. */
+  readonly takes: (held: Held, content: CertificateContent) => boolean;
   /** Called with everything that takes effect by a request of the program. */
   onWrite?: (
     operation: 'import' | 'reimport' | 'describe' | 'delete',
@@ -51,6 +62,16 @@ export function simulatedStore(options: {
   readonly givesRevisions: boolean;
   /** A reimport with other domains is refused, as Certificate Manager does. */
   readonly refusesOtherDomains: boolean;
+  /** The chains that this store completes, by leaf: what is read back is another shape of what was given. */
+  readonly completed?: ReadonlyMap<CertificateContent['leaf'], CertificateContent['chain']>;
+  /** It says so itself, so that what it makes of content is known. */
+  readonly saysWhatIsSame?: boolean;
+  /** Whether content is refused, and until when; `undefined` if it is taken. */
+  readonly choosy?: (content: CertificateContent) => { readonly until: number } | undefined;
+  /** It tells beforehand what it refuses. */
+  readonly tellsBeforehand?: boolean;
+  /** Ids of what is imported; absent: each is greater than the one before. */
+  readonly newId?: () => string;
   /** How much older than now a read or a listing is, in milliseconds. */
   readonly staleness: (kind: 'read' | 'list') => number;
 }): SimulatedStore {
@@ -109,6 +130,32 @@ export function simulatedStore(options: {
     return held === undefined ? { state: 'absent' } : { state: 'present', value: value(held) };
   }
 
+  function asStored(content: CertificateContent): CertificateContent {
+    const whole = content.chain.length > 0 ? options.completed?.get(content.leaf) : undefined;
+    return whole === undefined ? content : { ...content, chain: whole };
+  }
+
+  function refusesNow(content: CertificateContent): CodedError | undefined {
+    const refusal = options.choosy?.(content);
+    if (refusal === undefined || refusal.until <= time.now()) return undefined;
+    const fields = Number.isFinite(refusal.until) ? { until: refusal.until } : {};
+    return new CodedError('store_content_refused', `${storeId} does not take this`, { fields });
+  }
+
+  const domains = (of: CertificateContent) => [...factsOf(of).domains].sort().join();
+  function takes({ content: there }: Held, content: CertificateContent): boolean {
+    return !options.refusesOtherDomains || domains(there) === domains(content);
+  }
+
+  function refuse(content: CertificateContent): void {
+    const refusal = refusesNow(content);
+    if (refusal !== undefined) throw refusal;
+  }
+
+  function refuseLocked({ id, lockedUntil = 0 }: Held): void {
+    if (lockedUntil > time.now()) throw new CodedError('store_held', `${id} is locked`);
+  }
+
   function refuseTakenName(name: string, except?: string): void {
     if (!abilities.uniqueNames) return;
     for (const held of current().values()) {
@@ -123,6 +170,13 @@ export function simulatedStore(options: {
     abilities,
     rows: current,
     givesRevisions: options.givesRevisions,
+    asStored,
+    takes,
+    refusesNow,
+    ...(options.choosy && options.tellsBeforehand ? { refuses: refusesNow } : {}),
+    ...(options.saysWhatIsSame
+      ? { same: (given, back) => fingerprintOf(asStored(given)) === fingerprintOf(back) }
+      : {}),
     tamper: (id, change) => replace(id, change(current().get(id))),
 
     async list({ cursor }) {
@@ -154,31 +208,44 @@ export function simulatedStore(options: {
         abilities.importIsIdempotent && token !== undefined ? current().get(tokens.get(token) ?? '') : undefined;
       if (known !== undefined) return { id: known.id, metadata: describe(known) };
       refuseTakenName(metadata.name);
-      const id = time.newId();
-      const held: Held = { id, content, metadata, ...stamp(), ...(mark === undefined ? {} : { mark }) };
+      refuse(content);
+      const id = options.newId?.() ?? time.newId();
+      const held: Held = {
+        id,
+        content: asStored(content),
+        metadata,
+        ...stamp(),
+        ...(mark === undefined ? {} : { mark }),
+      };
       if (token !== undefined) tokens.set(token, id);
       write('import', id, held);
       return { id, metadata: describe(held) };
     },
     async reimport(id, content) {
       const held = existing(id);
-      const domains = (of: CertificateContent) => [...factsOf(of).domains].sort().join();
-      if (options.refusesOtherDomains && domains(held.content) !== domains(content)) {
-        throw new CodedError('store_refused', 'the domains differ');
+      refuseLocked(held);
+      refuse(content);
+      if (!takes(held, content)) {
+        throw new CodedError('store_content_refused', 'the domains differ');
       }
-      const after: Held = { ...held, content, unreadable: false, ...stamp() };
+      const after: Held = { ...held, content: asStored(content), unreadable: false, ...stamp() };
       write('reimport', id, after);
       return { id, metadata: describe(after) };
     },
     async updateMetadata(id, metadata, mark) {
       const { mark: _mark, ...held } = existing(id);
+      refuseLocked(held);
       refuseTakenName(metadata.name, id);
       const after: Held = { ...held, metadata, ...stamp(), ...(mark === undefined ? {} : { mark }) };
       write('describe', id, after);
       return { id };
     },
     async delete(id) {
-      if (current().has(id)) write('delete', id, undefined);
+      const held = current().get(id);
+      if (held === undefined) return;
+      refuseLocked(held);
+      if (held.inUse === true) throw new CodedError('store_in_use', `${id} is in use`);
+      write('delete', id, undefined);
     },
     asKept: ({ name, description, tags }) => ({ name, description, tags }),
   };

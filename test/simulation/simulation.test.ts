@@ -10,7 +10,9 @@ const firstSeed = Math.floor(Date.now() / 86_400_000) * 100_000;
 async function brokenSeeds(from: number, count: number, withReconcile: boolean): Promise<string[]> {
   const broken: string[] = [];
   for (let seed = from; seed < from + count; seed += 1) {
-    for (const promise of (await simulate(seed, { withReconcile })).broken) broken.push(`seed ${seed}: ${promise}`);
+    // Stores as those that are delivered. What others are like is simulated by `npm run simulate`, each switch and mixtures.
+    for (const promise of (await simulate(seed, { withReconcile, switches: [] })).broken)
+      broken.push(`seed ${seed}: ${promise}`);
   }
   return broken;
 }

@@ -53,10 +53,10 @@ export async function simulationWithout({ step, file, find, replace }: Safeguard
 /** Runs seeds until one breaks a promise: that seed and what it broke, or `undefined` if the step was not missed. */
 export async function firstBroken(
   run: Simulate,
-  { eventsOnly = false, seeds, from = 1 }: Pick<Safeguard, 'eventsOnly' | 'seeds' | 'from'>,
+  { eventsOnly = false, seeds, from = 1, switches }: Pick<Safeguard, 'eventsOnly' | 'seeds' | 'from' | 'switches'>,
 ): Promise<{ readonly seed: number; readonly broken: string } | undefined> {
   for (let seed = from; seed < from + seeds; seed += 1) {
-    const [broken] = (await run(seed, { withReconcile: !eventsOnly })).broken;
+    const [broken] = (await run(seed, { withReconcile: !eventsOnly, switches })).broken;
     if (broken !== undefined) return { seed, broken };
   }
   return undefined;

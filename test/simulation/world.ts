@@ -1,3 +1,4 @@
+import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import type { Dispatch } from '../../src/dispatch/dispatch.ts';
 import { inProcessDispatch } from '../../src/dispatch/in-process.ts';
 import { silentLog } from '../../src/log.ts';
@@ -18,6 +19,7 @@ import { type FaultSource, startProcess, storeFrom, tableFrom } from './faults.t
 import type { Pool } from './pool.ts';
 import { noting } from './record-states.ts';
 import { type SimulatedStore, simulatedStore } from './simulated-store.ts';
+import { type Switch, switchesOf } from './switches.ts';
 import { seededRandom, virtualTime } from './virtual-time.ts';
 
 const startMs = Date.UTC(2026, 0, 1);
@@ -39,17 +41,24 @@ export interface WorldOptions {
   readonly pool: Pool;
   readonly withReconcile: boolean;
   readonly keepTrace: boolean;
+  /** What the stores and their people are like; absent: as the seed says. */
+  readonly switches?: ReadonlySet<Switch> | undefined;
 }
 
 export type World = ReturnType<typeof makeWorld>;
 
 /** One link, its stores, a table, and processes that come and go: everything from one seed. */
-export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions) {
+export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: WorldOptions) {
+  const switches = options.switches ?? switchesOf(seed);
+  const dice = seededRandom(seed ^ 0x2545f491);
+  const sometimes = (name: Switch, share: number) => switches.has(name) && dice() < share;
   const random = seededRandom(seed);
   const time = virtualTime(startMs, random);
   const journal: Journal = { acknowledged: [], looks: [], trace: [] };
   const trace = keepTrace ? (line: string) => void journal.trace.push(line) : () => {};
-  const table = memoryTable();
+  /** The tables of the deployments that copy this pair of stores. */
+  const tables = switches.has('second-deployment') ? [memoryTable(), memoryTable()] : [memoryTable()];
+  const [table = memoryTable()] = tables;
   const states = new Set<string>();
   const chance = (share: number) => random() < share;
   /** Clocks that are further apart than the configuration allows, as far as a lease. The promises hold, and then reconcile is needed for them. */
@@ -74,8 +83,11 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
     const bounds = {
       settlesMs: 120_000,
       listingLagMs: chance(0.5) ? 0 : 4_000,
-      readSettlesMs: id === 'primary' && chance(0.5) ? 3_000 : 0,
+      readSettlesMs: id === 'primary' ? (chance(0.5) ? 3_000 : 0) : sometimes('laggard', 0.8) ? 30_000 : 0,
     };
+    const isBackup = id !== 'primary';
+    const completesChains = isBackup && sometimes('completes-chains', 0.8);
+    const choosy = isBackup && sometimes('choosy', 0.8) ? choosiness() : undefined;
     const store = simulatedStore({
       id,
       region: id,
@@ -85,17 +97,34 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
         reimportsInPlace: true,
         importIsIdempotent: false,
         uniqueNames: false,
+        idsAreReferredTo: false,
         findsMarks: false,
         ...bounds,
         ...abilities,
       },
       givesRevisions: chance(0.7),
       refusesOtherDomains: id !== 'primary' && chance(0.6),
+      ...(completesChains && { completed: pool.whole }),
+      saysWhatIsSame: completesChains && dice() < 0.5,
+      ...(choosy && { choosy, tellsBeforehand: dice() < 0.5 }),
+      // Ids of services say nothing of which is older.
+      ...(isBackup && switches.size > 0 && { newId: () => `${Math.floor(dice() * 1e9).toString(36)}-${time.newId()}` }),
       staleness: (kind) => random() * (kind === 'read' ? bounds.readSettlesMs : bounds.listingLagMs),
     });
     store.onWrite = (operation, copy, was, becomes) =>
       trace(`${time.now()} ${id} ${operation} ${copy} of ${(becomes ?? was)?.mark?.certificate}`);
     return store;
+  }
+
+  /** Refuses a third of all content for ever, and a third until some minutes from now. */
+  function choosiness() {
+    const salt = Math.floor(dice() * 3);
+    const until = startMs + dice() * 40 * 60_000;
+    return (content: CertificateContent): { readonly until: number } | undefined => {
+      const kind = (pool.good.flat().findIndex(({ leaf }) => leaf === content.leaf) + salt) % 3;
+      if (kind === 0) return { until: Number.POSITIVE_INFINITY };
+      return kind === 1 ? { until } : undefined;
+    };
   }
 
   const primary = makeStore('primary', {});
@@ -105,19 +134,27 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
       uniqueNames: chance(0.2),
       findsMarks: chance(0.25),
       givesKeys: chance(0.85),
-      reimportsInPlace: chance(0.85),
+      ...reimporting(chance(0.85)),
     }),
   );
+
+  /** Where ids are referred to there is no replacement, so such a service reimports in place. */
+  function reimporting(inPlace: boolean): Pick<StoreAbilities, 'reimportsInPlace' | 'idsAreReferredTo'> {
+    const idsAreReferredTo = sometimes('referred-to', 0.8);
+    return { reimportsInPlace: inPlace || idsAreReferredTo, idsAreReferredTo };
+  }
 
   let wanted = 2 + Math.floor(random() * 2);
 
   /** A process that receives, works, sweeps and reconciles. When it dies another one starts a while later. */
-  function start(): void {
+  function start(deployment = 0): void {
+    const processes = hosts[deployment] ?? [];
+    const kept = tables[deployment] ?? table;
     let stop = () => {};
     const process = startProcess(time, Math.floor((random() - 0.5) * clocksApartMs), () => {
       stop();
       trace(`${time.now()} a process died`);
-      time.at(time.now() + random() * 60_000, start);
+      time.at(time.now() + random() * 60_000, () => start(deployment));
     });
     const { runtime } = process;
     const link: Link = {
@@ -127,7 +164,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
       filter: { names: [], domains: [] },
       policy: { requireChain: false, onward: false, ...(removes && { removal: { afterMs: 5 * 60_000, maxShare: 1 } }) },
     };
-    const own = tableFrom(time, process, faults, noting(table, states, time.now));
+    const own = tableFrom(time, process, faults, noting(kept, states, time.now));
     const parts = {
       records: replicationRecords(own),
       links: linkRecords(own),
@@ -176,20 +213,26 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
     readonly sweep: () => Promise<unknown>;
     readonly reconcile: () => Promise<unknown>;
   }
-  const processes: Host[] = [];
+  /** The processes of each deployment. */
+  const hosts: Host[][] = tables.map(() => []);
 
-  /** Some process that lives; while all are dead, nothing happens. */
-  function someProcess(): Host | undefined {
+  /** Some process of a deployment that lives; while all are dead, nothing happens. */
+  function someProcess(deployment: number): Host | undefined {
+    const processes = hosts[deployment] ?? [];
     const living = processes.filter((host) => !host.isDead());
     return living[Math.floor(random() * living.length)];
   }
 
   /** A schedule outside of the processes: now and then a run is lost, or there are two. */
   function periodically(periodMs: number, task: (host: Host) => Promise<unknown>): void {
+    for (const deployment of tables.keys()) periodicallyIn(deployment, periodMs, task);
+  }
+
+  function periodicallyIn(deployment: number, periodMs: number, task: (host: Host) => Promise<unknown>): void {
     const run = () => {
       const runs = faults.on && chance(0.2) ? Math.floor(random() * 3) : 1;
       for (let count = 0; count < runs; count += 1) {
-        const host = someProcess();
+        const host = someProcess(deployment);
         if (host !== undefined) task(host).catch(() => {});
       }
       time.at(time.now() + periodMs, run);
@@ -198,8 +241,12 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
   }
 
   /** Delivers a notification to some process, as often as the sender cares to try. */
-  async function notify(certificate: string, digest: string, tries = withReconcile ? 4 : 100): Promise<void> {
-    const answer = someProcess()?.acknowledge({
+  function notify(certificate: string, digest: string): void {
+    for (const deployment of tables.keys()) void notifyOne(deployment, certificate, digest, withReconcile ? 4 : 100);
+  }
+
+  async function notifyOne(deployment: number, certificate: string, digest: string, tries: number): Promise<void> {
+    const answer = someProcess(deployment)?.acknowledge({
       kind: 'reimported',
       changes: true,
       type: 'cert_reimported',
@@ -217,19 +264,19 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
       time.wait(10_000).then(() => false),
     ]);
     if (acknowledged) journal.acknowledged.push({ certificate, at });
-    else if (tries > 1) time.at(time.now() + 5_000, () => void notify(certificate, digest, tries - 1));
+    else if (tries > 1) time.at(time.now() + 5_000, () => void notifyOne(deployment, certificate, digest, tries - 1));
   }
 
   while (wanted > 0) {
     wanted -= 1;
-    start();
+    for (const deployment of tables.keys()) start(deployment);
   }
   periodically(sweepEveryMs, (host) => host.sweep());
   if (withReconcile) periodically(reconcileEveryMs, (host) => host.reconcile());
   // Without it the link has had its first one: else every look would search by mark, and hide what is to be found.
   else {
     const ids = backups.map(({ id }) => id);
-    void linkRecords(table).noteReconciled(linkName, ids, startMs);
+    for (const kept of tables) void linkRecords(kept).noteReconciled(linkName, ids, startMs);
   }
   const deleted = new Map<number, string>();
   const doubled = new Set<string>();
@@ -248,6 +295,10 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace }: WorldOptions
     deletions,
     /** Copies that somebody doubled by hand: store, and certificate in the mark. */
     doubled,
+    switches,
+    /** Dice for what switches bring about, apart from those of everything else. */
+    dice,
+    deployments: tables.length,
     withReconcile,
     wildClocks,
     states,

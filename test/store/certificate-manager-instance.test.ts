@@ -59,9 +59,9 @@ describe('certificate-manager at our own instance', () => {
 
   it('refuses content for other domains, and content whose key does not belong to it', async () => {
     const { id } = await store.import({ content: await content(), metadata });
-    expect(await codeOf(store.reimport(id, await content(['other.example.test'])))).toBe('store_refused');
+    expect(await codeOf(store.reimport(id, await content(['other.example.test'])))).toBe('store_content_refused');
     const mismatched = parseContent(await mismatchedKey());
-    expect(await codeOf(store.import({ content: mismatched, metadata }))).toBe('store_refused');
+    expect(await codeOf(store.import({ content: mismatched, metadata }))).toBe('store_content_refused');
   });
 
   it('lets a reader see metadata and listings, and neither keys nor writes', async () => {

@@ -437,7 +437,10 @@ describe('failures by status', () => {
     it.each(writes)(`${status} is ${writeCode} for: %s`, async (operation, call) => {
       server.answers(step);
       const error = await errorOf(call(storeAt()));
-      expect(error).toMatchObject({ code: writeCode, fields: { store: crn, operation, status } });
+      // What the service says of a write that gives it content is said of the content.
+      const givesContent = operation === 'import' || operation === 'reimport';
+      const code = givesContent && writeCode === 'store_refused' ? 'store_content_refused' : writeCode;
+      expect(error).toMatchObject({ code, fields: { store: crn, operation, status } });
       expect(server.requests).toHaveLength(1);
     });
   }
@@ -771,6 +774,7 @@ describe('options', () => {
       reimportsInPlace: true,
       importIsIdempotent: false,
       uniqueNames: false,
+      idsAreReferredTo: false,
       findsMarks: false,
       settlesMs: 120_000,
       listingLagMs: 10_000,

@@ -221,7 +221,7 @@ export function storeContract(kind: string, make: () => Promise<StoreUnderTest>,
       if (!has('reimportsInPlace')) {
         it('is refused', async () => {
           const id = await imported();
-          expect(await codeOf(store.reimport(id, renewed))).toBe('store_refused');
+          expect(await codeOf(store.reimport(id, renewed))).toBe('store_content_refused');
           expect(fingerprintOf(present(await store.read(id)).content)).toBe(fingerprintOf(asGiven(certificate)));
         });
         return;

@@ -1,0 +1,31 @@
+import { seededRandom } from './virtual-time.ts';
+
+/** What may be otherwise in a world, of what the stores and their people are like. Each answers a rule of the protocol. */
+export const switchNames = [
+  /** Reads of a backup lag after writes, by up to half a minute. */
+  'laggard',
+  /** A backup refuses some content for ever, and some until a day. */
+  'choosy',
+  /** Others refer to the ids of a backup: a copy must never be replaced by one of another id. */
+  'referred-to',
+  /** Copies are locked by people, so that they can be neither written to nor removed, for a while or for ever. */
+  'locked',
+  /** Copies are in use, so that they cannot be removed. */
+  'in-use',
+  /** A backup completes chains: what is read back is another shape of what was given. */
+  'completes-chains',
+  /** Another deployment, with a table of its own, copies the same pair of stores. */
+  'second-deployment',
+] as const;
+
+export type Switch = (typeof switchNames)[number];
+
+/** The switches of a seed: none for half of them, one alone for a quarter, and a mixture for the rest. */
+export function switchesOf(seed: number): ReadonlySet<Switch> {
+  // Dice of their own: a seed without switches is the world that it always was.
+  const random = seededRandom(seed ^ 0x5bd1e995);
+  const kind = random();
+  if (kind < 0.5) return new Set();
+  if (kind < 0.75) return new Set([switchNames[Math.floor(random() * switchNames.length)] as Switch]);
+  return new Set(switchNames.filter(() => random() < 0.3));
+}
