@@ -45,7 +45,7 @@ import type { Link } from './replication/link.ts';
 import { type Plan, type PlanLine, planReconcile } from './replication/plan.ts';
 import { brakeOf, type ReconcileOptions, type ReconcileReport, reconcile } from './replication/reconcile.ts';
 import { type PassReport, replicate } from './replication/replicate.ts';
-import type { RestoreOptions, RestorePlan, RestoreResult } from './replication/restore.ts';
+import type { RestoreLine, RestoreOptions, RestorePlan, RestoreResult } from './replication/restore.ts';
 import { sharedListings } from './replication/shared-listing.ts';
 import { type Standing, standingOf } from './replication/standing.ts';
 import { type LinkStatus, statusOf } from './replication/status.ts';
@@ -85,6 +85,7 @@ export type {
   PlanLine,
   ProveReport,
   ReconcileReport,
+  RestoreLine,
   RestorePlan,
   RestoreResult,
   Standing,

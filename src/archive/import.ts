@@ -1,6 +1,7 @@
 import type { CertificateContent } from '../certificate/certificate.ts';
 import { factsOf } from '../certificate/facts.ts';
 import { fingerprintOf } from '../certificate/fingerprint.ts';
+import { serveInCommon } from '../certificate/serving.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { readInTime } from '../replication/read-in-time.ts';
 import { listAll } from '../replication/shared-listing.ts';
@@ -113,19 +114,10 @@ interface Archived {
   readonly serves: readonly string[];
 }
 
-/**
- * What a certificate is for: its domains in lower case, else its subject. A name in a store is given by people and programs, and two
- * certificates that it was given to need not be of one site.
- */
+/** What a certificate is for: its domains, else its subject. */
 function servedBy(content: CertificateContent): readonly string[] {
   const { domains, subject } = factsOf(content);
-  return (domains.length > 0 ? domains : [subject]).map((each) => each.toLowerCase());
-}
-
-/** Whether some name is served by both; a wildcard serves the names of one label more. */
-function serveInCommon(some: readonly string[], others: readonly string[]): boolean {
-  const covers = (a: string, b: string) => a === b || (a.startsWith('*.') && b.replace(/^[^.]+/, '*') === a);
-  return some.some((one) => others.some((other) => covers(one, other) || covers(other, one)));
+  return domains.length > 0 ? domains : [subject];
 }
 
 /** Where nothing can be taken for one reason, that reason is what the import ends with. */

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import type { PassReport, RestorePlan, RestoreResult } from '../compose.ts';
+import type { PassReport, RestoreLine, RestorePlan, RestoreResult } from '../compose.ts';
 import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import type { Store } from '../store/store.ts';
@@ -15,6 +15,7 @@ interface RestoreCommandOptions extends LinkOptions {
   readonly from?: string;
   readonly plan?: boolean;
   readonly replace?: boolean;
+  readonly replaceOthers?: boolean;
   readonly retained?: boolean;
   readonly map?: string;
   /** Seconds. */
@@ -31,7 +32,8 @@ export function restoreCommand(host: Host): Command {
     .description("bring a link's certificates out of a backup into a new primary, and point the link there")
     .argument('[names...]', 'only certificates with these names; * stands for anything')
     .option('--from <store>', 'the backup to read, by its name in the configuration (default: the first of the link)')
-    .option('--replace', 'replace what the new primary holds under the same name')
+    .option('--replace', 'replace what the new primary holds under the same name, where both serve a domain in common')
+    .option('--replace-others', 'replace it whatever domains it serves')
     .option('--retained', 'bring back certificates too that had been deleted from the old primary')
     .addHelpText(
       'after',
@@ -99,7 +101,8 @@ async function move(kind: Kind, names: readonly string[], options: RestoreComman
         kind,
         from,
         wanted: namesFit(names),
-        replace: options.replace === true,
+        replace: options.replace === true || options.replaceOthers === true,
+        replaceOthers: options.replaceOthers === true,
         retained: options.retained === true,
         signal,
         waiting: (milliseconds) =>
@@ -154,6 +157,13 @@ const actionWords = {
   held: 'held by another one of the name',
 } as const;
 
+function heldWords({ name, target, otherDomains }: RestoreLine): string {
+  const held = `${clean(name)}: ${actionWords.held}, ${clean(target ?? '')}, which stays`;
+  return otherDomains
+    ? `${held}: the two serve no domain in common; --replace-others replaces it`
+    : `${held}; --replace replaces it, where it is the only one of the name`;
+}
+
 function printPlan({ program, link, output }: Run, plan: RestorePlan, only: boolean): void {
   const nameOf = storeNames(program);
   const { lines, there, retained, requests, secondsAtLeast, notListed, notRead } = plan;
@@ -187,8 +197,8 @@ function printPlan({ program, link, output }: Run, plan: RestorePlan, only: bool
     output.finding(
       `  in ${nameOf(store)}: ${clean(error.message)} [${error.code}]; nobody knows whether it belongs to this link`,
     );
-  for (const { name, action, target } of lines.filter((line) => line.action === 'held').slice(0, shown))
-    output.finding(`  ${clean(name)}: ${actionWords[action]}, ${target}, which stays; --replace replaces it`);
+  for (const line of lines.filter(({ action }) => action === 'held').slice(0, shown))
+    output.finding(`  ${heldWords(line)}`);
   output.item({
     ...plan,
     requests: Object.fromEntries(requests),

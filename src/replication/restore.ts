@@ -1,4 +1,5 @@
 import { metadataDigestOf } from '../certificate/fingerprint.ts';
+import { serveInCommon } from '../certificate/serving.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Binding } from '../records/link-records.ts';
@@ -41,6 +42,8 @@ export interface RestoreLine {
    * the same. `replace`: it holds another version, which gives way. `held`: it holds another one of this name, which stays.
    */
   readonly action: 'import' | 'finish' | 'present' | 'replace' | 'held';
+  /** Said of one held by what was to be replaced, and serves no domain that this one does. */
+  readonly otherDomains?: true;
 }
 
 export interface RestorePlan {
@@ -72,8 +75,10 @@ export interface RestoreOptions {
   /** The store that is read. */
   readonly from: Store;
   readonly wanted: (name: string) => boolean;
-  /** Restore: replace what the new primary holds under the same name. */
+  /** Restore: replace what the new primary holds under the same name, where both serve a domain in common. */
   readonly replace?: boolean;
+  /** Restore: replace it whatever domains it serves. */
+  readonly replaceOthers?: boolean;
   /** Restore: primaries of other links, whose copies are not this link's, where only marks tell whose they are. */
   readonly others?: ReadonlySet<string>;
   /** Restore: copies of deleted certificates too. */
@@ -286,7 +291,7 @@ async function look(
     const action = marked !== undefined ? 'finish' : same ? 'present' : 'replace';
     lines.push({ name: source.name, origin, source: source.id, target: known.id, action });
   }
-  for (const source of open) lines.push(lineFor(source, { from, primary, target, replace: options.replace === true }));
+  lines.push(...linesFor(open, { ...options, primary, target }));
   return { lines, there, retained, copies, sources, held: target.byId, toldByMarks, notListed, notRead };
 }
 
@@ -333,33 +338,56 @@ function targetOf(held: readonly CertificateMetadata[]) {
   };
 }
 
-/** One that nothing in the new primary is known to belong to: is the same there under its name, or another one, or none? */
-function lineFor(
-  source: CertificateMetadata,
+/**
+ * Those that nothing in the new primary is known to belong to: is the same there under its name, or another one, or none? What is equal
+ * goes together first, so that none is taken for a version of another; and only one against one can be replaced.
+ */
+function linesFor(
+  sources: readonly CertificateMetadata[],
   {
     from,
     primary,
     target,
-    replace,
-  }: {
-    readonly from: Store;
+    replace = false,
+    replaceOthers = false,
+  }: Pick<RestoreOptions, 'from' | 'replace' | 'replaceOthers'> & {
     readonly primary: Store;
     readonly target: ReturnType<typeof targetOf>;
-    readonly replace: boolean;
   },
-): RestoreLine {
-  const wanted = describedAs(source, from);
-  const line = { name: wanted.name, origin: source.mark as Mark, source: source.id };
-  const candidates = target.free(primary.asKept(wanted, undefined).name);
-  const same = candidates.find(
-    (one) => one.serial !== undefined && listedFacts(one) === listedFacts(source) && one.issuer === source.issuer,
-  );
-  const only = candidates.length === 1 ? candidates[0] : undefined;
-  const found = same ?? candidates[0];
-  if (found === undefined) return { ...line, action: 'import' };
-  if (same === undefined && (!replace || only === undefined)) return { ...line, target: found.id, action: 'held' };
-  target.claim(found.id);
-  return { ...line, target: found.id, action: same === undefined ? 'replace' : 'present' };
+): readonly RestoreLine[] {
+  const lines: RestoreLine[] = [];
+  const open: {
+    readonly source: CertificateMetadata;
+    readonly line: Omit<RestoreLine, 'action'>;
+    readonly kept: string;
+  }[] = [];
+  for (const source of sources) {
+    const wanted = describedAs(source, from);
+    const line = { name: wanted.name, origin: source.mark as Mark, source: source.id };
+    const kept = primary.asKept(wanted, undefined).name;
+    const same = target
+      .free(kept)
+      .find(
+        (one) => one.serial !== undefined && listedFacts(one) === listedFacts(source) && one.issuer === source.issuer,
+      );
+    if (same === undefined) {
+      open.push({ source, line, kept });
+      continue;
+    }
+    target.claim(same.id);
+    lines.push({ ...line, target: same.id, action: 'present' });
+  }
+  for (const { source, line, kept } of open) {
+    const [other, ...others] = target.free(kept);
+    const oneToOne = others.length === 0 && open.filter((each) => each.kept === kept).length === 1;
+    if (other === undefined) lines.push({ ...line, action: 'import' });
+    else if (!replace || !oneToOne) lines.push({ ...line, target: other.id, action: 'held' });
+    else if (replaceOthers || serveInCommon(source.domains, other.domains)) {
+      target.claim(other.id);
+      lines.push({ ...line, target: other.id, action: 'replace' });
+    } else lines.push({ ...line, target: other.id, action: 'held', otherDomains: true });
+  }
+  return lines;
 }
 
 /** What people wrote on the original, as far as a copy of it tells. */

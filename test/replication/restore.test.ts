@@ -247,10 +247,32 @@ describe('restore', () => {
     expect(fingerprintOf((await held(of.stores.paris, 'p1')).content)).toBe(fingerprintOf(await certificate(9)));
     expect(of.stores.paris.size()).toBe(3);
 
-    const again = await run(of, link, { from: of.tapped.london, replace: true });
+    const otherSite = await run(of, link, { from: of.tapped.london, replace: true });
+    expect(otherSite.lines).toMatchObject([{ name: 'n1', action: 'held', target: 'p1', otherDomains: true }]);
+    expect(fingerprintOf((await held(of.stores.paris, 'p1')).content)).toBe(fingerprintOf(await certificate(9)));
+
+    const again = await run(of, link, { from: of.tapped.london, replace: true, replaceOthers: true });
     expect(again.lines.map(({ name, action }) => [name, action])).toEqual([['n1', 'replace']]);
     expect(again.there).toBe(2);
     await expectMoved(of.stores.paris, of.stores.london, [0, 1, 2]);
+  });
+
+  it('replaces a version of the same site, and what is equal to one of two of a name is not taken for a version of the other', async () => {
+    const of = await world();
+    const renewed = await content({ domains: ['N0.example.test'] });
+    of.stores.paris.put({ content: renewed, metadata: described('n0') }, 'p0');
+    // Both are called n1 now, and Paris has the second one.
+    await of.stores.frankfurt.updateMetadata('f2', described('n1'), undefined);
+    await of.bringEqual(of.linkTo('frankfurt', 'london'));
+    of.stores.paris.put({ content: await certificate(2), metadata: described('n1') }, 'p2');
+    const { lines } = await run(of, of.linkTo('paris', 'london'), { from: of.tapped.london, replace: true });
+    expect(lines.map(({ origin, action, target }) => [origin.certificate, action, target]).sort()).toEqual([
+      ['f0', 'replace', 'p0'],
+      ['f1', 'import', undefined],
+      ['f2', 'present', 'p2'],
+    ]);
+    expect(fingerprintOf((await held(of.stores.paris, 'p0')).content)).toBe(fingerprintOf(await certificate(0)));
+    expect(fingerprintOf((await held(of.stores.paris, 'p2')).content)).toBe(fingerprintOf(await certificate(2)));
   });
 
   it('takes some first, and the rest later', async () => {
