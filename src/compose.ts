@@ -380,8 +380,8 @@ export async function acceptStore(
 /** Opens the configured table. Each kind is loaded only when it is the configured one: a cold start pays for one engine. */
 export async function openTable(config: TableConfig): Promise<Table> {
   if (config.kind === 'lmdb') {
-    const { lmdbTable } = await import('./table/lmdb.ts');
-    return lmdbTable({ path: config.path });
+    const { openLmdbTable } = await import('./table/lmdb.ts');
+    return openLmdbTable({ path: config.path });
   }
   const { dynamodbTable } = await import('./table/dynamodb.ts');
   const { name: tableName, region, endpoint } = config;

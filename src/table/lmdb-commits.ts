@@ -36,6 +36,33 @@ interface Frame {
   readonly end: (writes: number) => void;
 }
 
+/** Commits of this process that are under way, of all its tables. */
+const underWay = new Set<Promise<void>>();
+/** Resolves when nobody opens a table any more; absent while nobody does. */
+let opening: Promise<void> | undefined;
+
+/**
+ * Opens a table when no other one of this process commits. To open is to write, and waits on this thread for the writer's lock; a
+ * transaction that has that lock may be waiting for this thread to say what it writes: neither would ever go on. Commits
+ * that come meanwhile wait for their turn.
+ */
+export async function betweenCommits<T>(open: () => T): Promise<T> {
+  const before = opening;
+  let opened = () => {};
+  const mine = new Promise<void>((resolve) => {
+    opened = resolve;
+  });
+  opening = mine;
+  await before;
+  await Promise.all(underWay);
+  try {
+    return open();
+  } finally {
+    if (opening === mine) opening = undefined;
+    opened();
+  }
+}
+
 /** Runs writes in order, all that wait at once in one transaction: many writers share one flush to disk. */
 export function groupCommits(root: RootDatabase<Buffer, Buffer>, path: string, frame: Frame) {
   const waiting: Job[] = [];
@@ -74,7 +101,13 @@ export function groupCommits(root: RootDatabase<Buffer, Buffer>, path: string, f
   }
 
   async function drain(): Promise<void> {
-    while (waiting.length > 0) await commit(waiting.splice(0, writesPerCommit));
+    while (waiting.length > 0) {
+      while (opening !== undefined) await opening;
+      const committed = commit(waiting.splice(0, writesPerCommit));
+      underWay.add(committed);
+      await committed;
+      underWay.delete(committed);
+    }
     draining = undefined;
   }
 

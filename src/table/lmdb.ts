@@ -3,7 +3,7 @@ import { CodedError } from '../errors.ts';
 import { type Runtime, systemRuntime } from '../runtime.ts';
 import { checkedChange, checkedCondition, checkedFields, checkKey } from './check.ts';
 import { applied, asRow, holds } from './condition.ts';
-import { groupCommits, unavailable } from './lmdb-commits.ts';
+import { betweenCommits, groupCommits, unavailable } from './lmdb-commits.ts';
 import { type Entries, openFiles } from './lmdb-files.ts';
 import {
   decodeRow,
@@ -209,6 +209,9 @@ export function lmdbTable({ path, runtime = systemRuntime }: LmdbTableOptions): 
     },
   };
 }
+
+/** The same where this process may have opened the folder already, and be writing there. */
+export const openLmdbTable = (options: LmdbTableOptions): Promise<Table> => betweenCommits(() => lmdbTable(options));
 
 function* whileBegins(keys: Iterable<Buffer>, begin: Buffer): Generator<Buffer> {
   for (const key of keys) {

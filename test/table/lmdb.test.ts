@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { open } from 'lmdb';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { asCodedError, type CodedError } from '../../src/errors.ts';
-import { lmdbTable } from '../../src/table/lmdb.ts';
+import { lmdbTable, openLmdbTable } from '../../src/table/lmdb.ts';
 import { rowKey } from '../../src/table/lmdb-format.ts';
 import type { Table } from '../../src/table/table.ts';
 import { bundleScript, startChild } from '../support/child.ts';
@@ -301,3 +301,20 @@ async function sortKeys(page: (given: { readonly cursor?: string }) => Promise<P
   }
   return sorts.sort();
 }
+
+it('a folder is opened again while this process writes there, and neither waits for the other', async () => {
+  const path = join(folder, 'twice');
+  const first = lmdbTable({ path });
+  let writing = true;
+  const writer = (async () => {
+    for (let count = 0; writing; count += 1) await first.putIfAbsent({ partition: 'p', sort: `${count}` }, { count });
+  })();
+  for (let round = 0; round < 20; round += 1) {
+    const again = await openLmdbTable({ path });
+    await again.update({ partition: 'q', sort: 'r' }, { set: { round } });
+    await again.close();
+  }
+  writing = false;
+  await writer;
+  await first.close();
+});
