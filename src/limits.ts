@@ -52,6 +52,8 @@ export const limits = {
   textFileBytes: 4 * 1024 * 1024,
   /** One file of an archive, in bytes: three PEM texts at their limit, with room. */
   archiveFileBytes: 512 * 1024,
+  /** Files of an archive that lie beside each other in one folder, in bytes: some thousand certificates, each under a name of its own. */
+  archiveFolderBytes: 64 * 1024 * 1024,
   /** Certificates and files of one archive: every certificate of the largest estate, five files each. */
   archiveCertificates: 200_000,
   archiveFiles: 1_200_000,

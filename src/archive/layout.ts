@@ -1,7 +1,9 @@
 import * as z from 'zod/mini';
 import type { CertificatePem } from '../certificate/certificate.ts';
+import { type Layout, layoutOfFolder, layoutsOfFlat, looksLike, partOf } from '../certificate/file-layout.ts';
 import { keyProblem } from '../certificate/judgement.ts';
 import { parseContent, toPem } from '../certificate/pem.ts';
+import { keysApart } from '../certificate/pem-blocks.ts';
 import { CodedError } from '../errors.ts';
 import { fileNames } from '../foreign-text.ts';
 import { limits } from '../limits.ts';
@@ -48,10 +50,16 @@ export const certbotNames: Names = { leaf: 'cert.pem', chain: 'chain.pem', whole
 /** As Certificate Manager names the three texts of a download. */
 export const certificateManagerNames: Names = { leaf: 'content.pem', chain: 'intermediate.pem', key: 'priv_key.pem' };
 
-const certificateFiles: readonly string[] = ['fullchain.pem', 'cert.pem', 'content.pem', 'tls.crt'];
-const chainFiles: readonly string[] = ['chain.pem', 'intermediate.pem'];
-const keyFiles: readonly string[] = ['privkey.pem', 'priv_key.pem', 'tls.key'];
-const knownFiles: readonly string[] = [...certificateFiles, ...chainFiles, ...keyFiles, sideFile];
+/** May stand beside a certificate's file that has no chain in it, whoever made the rest. */
+const chainFiles: readonly string[] = ['chain.pem', 'intermediate.pem', 'cert.pem'];
+/** Where one of these cannot be read, a certificate must not be put together from what is left. */
+const knownFiles: readonly string[] = [
+  ...Object.values(certbotNames),
+  ...Object.values(certificateManagerNames),
+  'tls.crt',
+  'tls.key',
+  sideFile,
+];
 /** What certbot leaves beside them, for people. */
 const ignored: readonly string[] = ['README'];
 
@@ -105,7 +113,7 @@ export async function* certificatesIn(archive: string, files: AsyncIterable<Foun
       continue;
     }
     if (place.folder === '') {
-      if ('error' in found && !knownFiles.includes(place.file)) {
+      if ('error' in found && !knownFiles.includes(place.file) && partOf(place.file) === undefined) {
         // It may be the folder of a certificate.
         certificates += 1;
         yield { entry: place.file, name: place.file, error: found.error };
@@ -132,6 +140,10 @@ export async function* certificatesIn(archive: string, files: AsyncIterable<Foun
 interface OpenFolder {
   readonly folder: string;
   readonly files: Map<string, Buffer>;
+  /** Bytes in `files`. */
+  held: number;
+  /** Files that could not be read, and by their names may be of the certificate. */
+  readonly unread: Map<string, CodedError>;
   readonly problems: CodedError[];
   readonly others: OtherFile[];
   /** Other files beyond those that are named. */
@@ -146,46 +158,122 @@ interface OtherFile extends PassedOverFile {
 
 function openFolder(folder: string, again: boolean): OpenFolder {
   const problems = again ? [entryDamaged(folder, 'it comes a second time')] : [];
-  return { folder, files: new Map(), problems, others: [], unnamed: 0 };
+  return { folder, files: new Map(), held: 0, unread: new Map(), problems, others: [], unnamed: 0 };
 }
 
 function add(open: OpenFolder, file: string, found: FoundFile): void {
-  const { folder, files, problems, others } = open;
+  const { folder, files, unread, problems } = open;
   const known = knownFiles.includes(file);
+  const named = known || partOf(file) !== undefined;
   if ('error' in found && known) problems.push(found.error);
-  else if (known && files.has(file)) problems.push(entryDamaged(folder || file, `${file} is there twice`));
-  else if (known && 'bytes' in found) files.set(file, found.bytes);
+  else if ('error' in found && named) unread.set(file, found.error);
+  else if (named && files.has(file)) problems.push(entryDamaged(folder || file, `${file} is there twice`));
+  else if ('bytes' in found && (known || (named && isPem(found.bytes)))) hold(open, file, found.bytes);
   else if (ignored.includes(file)) return;
-  else if (others.length >= limits.passedOverNamed) open.unnamed += 1;
-  else if ('error' in found) others.push({ file: found.path, why: found.error.message, isPem: false });
-  else others.push({ file: found.path, why: 'no certificate has a file of this name', isPem: isPem(found.bytes) });
+  else if ('error' in found) passOver(open, { file: found.path, why: found.error.message, isPem: false });
+  else passOver(open, { file: found.path, why: whyNot(found.bytes), isPem: isPem(found.bytes) });
+}
+
+function hold(open: OpenFolder, file: string, bytes: Buffer): void {
+  const { folder, files, problems } = open;
+  open.held += bytes.length;
+  if (open.held <= limits.archiveFolderBytes) files.set(file, bytes);
+  else {
+    bytes.fill(0);
+    const most = `${limits.archiveFolderBytes >> 20} MiB`;
+    if (problems.length < limits.passedOverNamed)
+      problems.push(entryDamaged(folder === '' ? file : folder, `the files beside each other have more than ${most}`));
+  }
+}
+
+function passOver(open: OpenFolder, file: OtherFile): void {
+  if (open.others.length >= limits.passedOverNamed) open.unnamed += 1;
+  else open.others.push(file);
 }
 
 const isPem = (bytes: Buffer): boolean => bytes.includes('-----BEGIN ');
 
+/** Why a file is of no certificate: it has another form, or another name. */
+function whyNot(bytes: Buffer): string {
+  const found = isPem(bytes) ? undefined : looksLike(bytes);
+  return found === undefined ? 'no certificate has a file of this name' : `it is ${found}, and PEM is read here`;
+}
+
 /** What one folder comes to: a certificate, or why it is none; and what was passed over beside it. */
-function* itemsOf(archive: string, { folder, files, problems, others, unnamed }: OpenFolder): Generator<ArchiveItem> {
+function* itemsOf(archive: string, open: OpenFolder): Generator<ArchiveItem> {
+  const { folder, files, unread, problems } = open;
   const entry = folder === '' ? archive : folder;
-  const parts = [...files.keys()].filter((name) => name !== sideFile);
-  // Beside the folders of certificates lies what is somebody else's; in the folder of one, PEM is of that one.
-  const isCertificate = parts.length > 0 || (folder !== '' && others.some(({ isPem }) => isPem));
+  const names = new Set([...files.keys(), ...unread.keys()].filter((name) => name !== sideFile));
   try {
     const named = nameIn(entry, files, problems);
     for (const error of problems.slice(0, limits.passedOverNamed)) yield { entry, error, ...named };
-    if (problems.length === 0 && isCertificate) yield toItem(entry, files, others);
-    for (const { file, why } of others) yield { file, why };
-    if (unnamed > 0) yield { file: entry, why: `${unnamed} more files of other names` };
+    if (folder === '' && !isOfOne(open)) yield* flatItems(open, names);
+    // Beside the folders of certificates lies what is somebody else's; in the folder of one, PEM is of that one.
+    else if (problems.length === 0 && (names.size > 0 || (folder !== '' && open.others.some(({ isPem }) => isPem))))
+      yield toItem(entry, open, () => layoutIn(entry, open, names));
+    for (const { file, why } of open.others) yield { file, why };
+    if (open.unnamed > 0) yield { file: entry, why: `${open.unnamed} more files of other names` };
   } finally {
     for (const bytes of files.values()) bytes.fill(0);
   }
 }
 
-function toItem(entry: string, files: ReadonlyMap<string, Buffer>, others: readonly OtherFile[]): ArchiveItem {
+/** Whether the files that lie in no folder are those of one certificate, and not of several with a name each. */
+function isOfOne({ files, unread, problems }: OpenFolder): boolean {
+  const names = [...files.keys(), ...unread.keys()];
+  const { certificates, nameless } = layoutsOfFlat(names);
+  const one = nameless !== undefined || files.has(sideFile) || files.has(certificateManagerNames.leaf);
+  return one || problems.length > 0 || (certificates.length === 0 && names.some((name) => knownFiles.includes(name)));
+}
+
+/** The certificates whose files lie side by side, each under a name of its own, as lego and Caddy leave them. */
+function* flatItems(open: OpenFolder, names: ReadonlySet<string>): Generator<ArchiveItem> {
+  const { certificates, incomplete } = layoutsOfFlat(names);
+  for (const layout of certificates) {
+    const { certificate, key } = layout;
+    const bytes = open.files.get(certificate);
+    const keyless = key === undefined && bytes !== undefined && !bytes.includes('PRIVATE KEY-----');
+    // Among many files side by side it is an authority's, or a part of a chain.
+    if (keyless) passOver(open, { file: certificate, why: 'it is a certificate without a private key', isPem: true });
+    else yield toItem(certificate, open, () => layout);
+  }
+  for (const { name: file, lacks } of incomplete) {
+    const error = open.unread.get(file);
+    if (error === undefined) passOver(open, { file, why: `the ${lacks} that belongs to it is not there`, isPem: true });
+    else yield { entry: file, name: file, error };
+  }
+}
+
+/** The files of the certificate that a folder is of. Those of other names are passed over. Throws `archive_entry_damaged`. */
+function layoutIn(entry: string, open: OpenFolder, names: ReadonlySet<string>): Layout {
+  const { leaf, chain, key } = certificateManagerNames;
+  const found = names.has(leaf) ? { layout: { certificate: leaf, chain, key } } : layoutOfFolder(names);
+  if (found === undefined) {
+    const there = [...names, ...open.others.map(({ file }) => file)].join(', ');
+    throw entryDamaged(entry, `it holds no certificate under a name that is known here; it holds ${there}`);
+  }
+  if ('several' in found) {
+    const files = found.several.slice(0, 5).join(', ');
+    throw entryDamaged(entry, `it holds several certificates (${files}), and one folder is one certificate`);
+  }
+  const { layout } = found;
+  const used = [...Object.values(layout), ...chainFiles, ...knownFiles];
+  for (const name of names)
+    if (!used.includes(name))
+      passOver(open, {
+        file: open.folder === '' ? name : `${open.folder}/${name}`,
+        why: `${layout.certificate} beside it is read`,
+        isPem: true,
+      });
+  return layout;
+}
+
+function toItem(entry: string, open: OpenFolder, layoutOf: () => Layout): ArchiveItem {
   try {
-    return toEntry(entry, files, others);
+    return toEntry(entry, open, layoutOf());
   } catch (thrown) {
     const error = thrown instanceof CodedError ? thrown : entryDamaged(entry, 'it cannot be understood', thrown);
-    return { entry, error, ...nameIn(entry, files, []) };
+    return { entry, error, ...nameIn(entry, open.files, []) };
   }
 }
 
@@ -211,22 +299,26 @@ function placeOf(path: string): { readonly folder: string; readonly file: string
   return { folder: parts.length === 2 ? (parts[0] ?? '') : '', file: parts.at(-1) ?? '' };
 }
 
-function toEntry(entry: string, files: ReadonlyMap<string, Buffer>, others: readonly OtherFile[]): ArchiveEntry {
-  const text = (names: readonly string[]) =>
-    names.flatMap((name) => files.get(name)?.toString('utf8') ?? []).join('\n');
+function toEntry(entry: string, { files, unread }: OpenFolder, layout: Layout): ArchiveEntry {
+  const { certificate, chain, key } = layout;
+  for (const file of [certificate, chain, key]) {
+    const error = unread.get(file ?? '');
+    if (error !== undefined) throw error;
+  }
   const { name = '', description, tags, from, keyless } = sideOf(entry, files.get(sideFile));
-  const key = keyFiles.flatMap((name) => files.get(name) ?? [])[0];
-  const privateKey = key && new Secret(key);
+  const textOf = (file: string) => files.get(file)?.toString('utf8') ?? '';
+  const own = keysApart(textOf(certificate));
+  const beside = new Set(
+    [...(chain === undefined ? [] : [chain]), ...chainFiles].filter((file) => file !== certificate),
+  );
+  const above = keysApart([...beside].map(textOf).join('\n'));
+  const keyBytes = key === undefined ? undefined : files.get(key);
+  const inline = own.keys + above.keys;
+  const privateKey = keyBytes ? new Secret(keyBytes) : inline === '' ? undefined : new Secret(inline);
   try {
-    const [first] = certificateFiles.filter((name) => files.has(name));
-    if (first === undefined) {
-      const there = [...files.keys(), ...others.map(({ file }) => file)].join(', ');
-      throw entryDamaged(entry, `it holds no certificate under a name that is known here; it holds ${there}`);
-    }
-    const intermediate = text([...chainFiles, 'cert.pem']);
     const pem: CertificatePem = {
-      certificate: text([first]),
-      ...(intermediate === '' ? {} : { intermediate }),
+      certificate: own.rest,
+      ...(above.rest.trim() === '' ? {} : { intermediate: above.rest }),
       ...(privateKey ? { privateKey } : {}),
     };
     const content = readEntry(entry, pem, keyless);

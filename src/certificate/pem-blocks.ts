@@ -36,6 +36,21 @@ export function readBlocks(text: string): readonly PemBlock[] {
   return blocks;
 }
 
+/** A PEM text without its private keys, and these: a server may want both in one file. Nothing is checked. */
+export function keysApart(text: string): { readonly keys: string; readonly rest: string } {
+  if (!text.includes('PRIVATE KEY-----')) return { keys: '', rest: text };
+  let keys = '';
+  let rest = '';
+  let inKey = false;
+  for (const line of text.split(/(?<=\n|\r(?!\n))/)) {
+    inKey ||= /^\s*-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/.test(line);
+    if (inKey) keys += line;
+    else rest += line;
+    if (/^\s*-----END /.test(line)) inKey = false;
+  }
+  return { keys, rest };
+}
+
 /** The DER in a block. Throws `certificate_malformed` unless it is base64 of one DER element and nothing more. */
 export function derOf(block: PemBlock): Buffer {
   if (!/^[A-Za-z0-9+/]+={0,2}$/.test(block.base64) || block.base64.length % 4 !== 0) {

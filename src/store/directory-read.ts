@@ -2,12 +2,13 @@ import { constants } from 'node:fs';
 import { access, lstat, opendir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { CertificateContent } from '../certificate/certificate.ts';
+import { companionsOf, type Layout, layoutOfFlat, layoutOfFolder, looksLike } from '../certificate/file-layout.ts';
 import { parseContent } from '../certificate/pem.ts';
+import { keysApart } from '../certificate/pem-blocks.ts';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { fileError, ifThere, kindOfFile, openRegularFile, readRegularFile } from '../regular-file.ts';
 import { Secret } from '../secret.ts';
-import { companionsOf, type Layout, layoutOfFlat, layoutOfFolder, looksLike } from './directory-layout.ts';
 
 /** A symbolic link to the version in force. It is switched by one rename, so that nobody finds half of each. */
 export const current = 'current';
@@ -136,8 +137,8 @@ function taken(
   layout: Layout,
   withKey: boolean,
 ): Pick<ElementFiles, 'content' | 'withKey' | 'discard'> {
-  const own = apart(certificate?.toString('utf8') ?? '');
-  const above = apart(chain?.toString('utf8') ?? '');
+  const own = keysApart(certificate?.toString('utf8') ?? '');
+  const above = keysApart(chain?.toString('utf8') ?? '');
   const keys = `${own.keys}${above.keys}${key?.toString('utf8') ?? ''}`;
   const privateKey = withKey && keys !== '' ? new Secret(keys) : undefined;
   const pem = {
@@ -154,21 +155,6 @@ function taken(
     }
   };
   return { content, discard, withKey: keys !== '' || layout.key !== undefined };
-}
-
-/** A PEM text without its private keys, and these. */
-function apart(text: string): { readonly keys: string; readonly rest: string } {
-  if (!text.includes('PRIVATE KEY-----')) return { keys: '', rest: text };
-  let keys = '';
-  let rest = '';
-  let inKey = false;
-  for (const line of text.split(/(?<=\n|\r(?!\n))/)) {
-    inKey ||= /^\s*-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/.test(line);
-    if (inKey) keys += line;
-    else rest += line;
-    if (/^\s*-----END /.test(line)) inKey = false;
-  }
-  return { keys, rest };
 }
 
 interface Stamp {

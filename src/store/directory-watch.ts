@@ -1,6 +1,6 @@
 import { type FSWatcher, lstatSync, realpathSync, statSync, watch } from 'node:fs';
 import { join } from 'node:path';
-import { flatIdOf } from './directory-layout.ts';
+import { flatIdOf } from '../certificate/file-layout.ts';
 import { isId, namesNow } from './directory-listing.ts';
 
 /** How often it is asked whether the folder of all is still the same one, in milliseconds. */

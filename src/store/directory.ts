@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import * as z from 'zod/mini';
 import type { CertificateContent } from '../certificate/certificate.ts';
 import { factsOf } from '../certificate/facts.ts';
+import { companionsOf } from '../certificate/file-layout.ts';
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import { fileName } from '../foreign-text.ts';
 import { limits } from '../limits.ts';
@@ -11,7 +12,6 @@ import { endedBy, fileError, ifThere, readRegularFile } from '../regular-file.ts
 import type { Runtime } from '../runtime.ts';
 import { flush, removeLeftovers, replaceDurably, writeVersion } from './directory-files.ts';
 import { readIdentity, writeIdentity } from './directory-identity.ts';
-import { companionsOf } from './directory-layout.ts';
 import { isId, listElements, nameOfId, namesNow } from './directory-listing.ts';
 import {
   type ElementFiles,
@@ -96,7 +96,7 @@ const mendedByWriting: ReadonlySet<ErrorCode> = new Set([
 
 /**
  * A folder with one folder for each certificate, as certbot keeps them under `live`, or with the files of many, as lego and HAProxy
- * have them (`directory-layout.ts` names the tools). As a primary it is read as it is, through symbolic links: what stands there
+ * have them (`file-layout.ts` names the tools). As a primary it is read as it is, through symbolic links: what stands there
  * and cannot be read is told by its path, and never taken for absent. As a backup it gets a folder for each copy, in which `current`
  * leads to the version in force (`cert.pem`, `chain.pem`, `fullchain.pem`, `privkey.pem`); earlier versions stay under `versions`.
  * Private keys lie there as they are, in files that only their owner may read: who chooses this kind chooses that.

@@ -58,6 +58,9 @@ function roleOf(name: string): { readonly part: Part; readonly stem: string } | 
   return undefined;
 }
 
+/** The part that a file plays by its name; `undefined` if its name says nothing of a certificate. */
+export const partOf = (name: string): string | undefined => roleOf(name)?.part;
+
 /** The files by the certificate that they are of. Of two that play one part, the first by name counts, so that the answer is always the same. */
 function groupsOf(names: Iterable<string>): ReadonlyMap<string, Group> {
   const groups = new Map<string, Group>();
