@@ -220,14 +220,6 @@ export const safeguards: readonly Safeguard[] = [
     seeds: 3_000,
   },
   {
-    step: 'a copy is replaced only because of its content, and not because somebody holds it',
-    file: 'src/replication/bring-equal.ts',
-    find: "return code === 'store_content_refused' && this.#task.mayReplace",
-    replace: "return code !== 'certificate_chain_missing' && this.#task.mayReplace",
-    switches: ['locked'],
-    seeds: 3_000,
-  },
-  {
     step: 'of several copies the one with the smallest id is kept, recorded or not',
     file: 'src/replication/bring-equal.ts',
     find: 'candidates.sort((a, b) => (a.id < b.id ? -1 : 1));',
