@@ -184,7 +184,8 @@ describe('sizes of RSA keys', () => {
   });
 
   it.each([
-    [8192, 'fine'],
+    // Its size is taken: what is looked at next is whether its numbers fit each other.
+    [8192, '.*do not fit each other'],
     [8194, 'certificate_key_unsupported'],
     [32_768, 'certificate_key_unsupported'],
   ])('a private key of %d bits: %s', (size, expected) => {
@@ -266,4 +267,37 @@ describe('encodings that are only unusual', () => {
     const short = new Secret(pemOf('EC PRIVATE KEY', sec1(octets(raw('05')))));
     expect(keyProblem(parseContent({ ...named, privateKey: short }))).toBeUndefined();
   });
+});
+
+describe('the numbers of a large RSA key', () => {
+  // Mersenne primes, which everybody knows: a key of 4,484 bits without the time that making one takes.
+  const [p, q] = [2n ** 2281n - 1n, 2n ** 2203n - 1n];
+  const e = 65537n;
+  const inverseOf = (value: bigint, modulus: bigint) => {
+    let [a, b, x, y] = [value % modulus, modulus, 1n, 0n];
+    while (a > 0n) {
+      const times = b / a;
+      [a, b] = [b - times * a, a];
+      [x, y] = [y - times * x, x];
+    }
+    return ((y % modulus) + modulus) % modulus;
+  };
+  const [dp, dq] = [inverseOf(e, p - 1n), inverseOf(e, q - 1n)];
+  const d = inverseOf(e, (p - 1n) * (q - 1n));
+  const key = (change: { readonly dp?: bigint; readonly dq?: bigint; readonly qInverse?: bigint }) => {
+    const parts = { dp, dq, qInverse: inverseOf(q, p), ...change };
+    return seq(int(0n), ...[p * q, e, d, p, q, parts.dp, parts.dq, parts.qInverse].map(int));
+  };
+  const read = (change: Parameters<typeof key>[0]) => refusal(withKey('RSA PRIVATE KEY', key(change)));
+
+  it('are taken as they belong together', () => {
+    expect(read({})).toBe('fine');
+  });
+
+  it.each([{ dp: dp + 2n }, { dq: dq + 2n }, { qInverse: 3n }])(
+    'are refused where they do not: OpenSSL would sign in a way that takes ten times as long',
+    (change) => {
+      expect(read(change)).toMatch(/^certificate_malformed: .*do not fit each other/);
+    },
+  );
 });
