@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { type FolderOptions, folderOption, openFolder } from './instance-folder.ts';
+import { oneByOne } from './one-by-one.ts';
 import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output.ts';
 
 /** `certstandby instance list`. */
@@ -13,7 +14,9 @@ export function instanceListCommand(host: Host): Command {
       const instances = await openFolder(options.folder, host, output.log);
       try {
         const rows: string[][] = [];
-        for (const { crn, createdAt, limits, deletedAt } of await instances.registry.list()) {
+        const all = await instances.registry.list();
+        const nameOf = ({ crn }: (typeof all)[number]) => crn;
+        const exit = await oneByOne(all, nameOf, output, async ({ crn, createdAt, limits, deletedAt }) => {
           const apiKeys = (await instances.registry.keys(crn)).length;
           const created = new Date(createdAt).toISOString();
           const deleted = deletedAt === undefined ? undefined : new Date(deletedAt).toISOString();
@@ -21,7 +24,8 @@ export function instanceListCommand(host: Host): Command {
           const state = deleted === undefined ? 'there' : `deleted on ${deleted.slice(0, 10)}`;
           const theirs = limits === 'none' ? 'none' : "Certificate Manager's";
           rows.push([crn, created.slice(0, 10), String(apiKeys), theirs, state]);
-        }
+        });
+        if (exit > 0) host.exitCode = exit;
         output.table(
           [
             { title: 'INSTANCE' },

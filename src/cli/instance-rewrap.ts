@@ -12,6 +12,7 @@ import {
   rootKeysOf,
   writeSettings,
 } from './instance-folder.ts';
+import { oneByOne } from './one-by-one.ts';
 import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
 import { count } from './text.ts';
 
@@ -69,8 +70,10 @@ export function steps(before: readonly string[], wanted: readonly string[]): rea
 }
 
 async function rewrapAll({ registry, keyringOf }: Instances, output: Output): Promise<void> {
-  let failures = 0;
-  for (const { crn } of await registry.list()) {
+  const all = await registry.list();
+  let wrapped = 0;
+  const nameOf = ({ crn }: (typeof all)[number]) => crn;
+  const exit = await oneByOne(all, nameOf, output, async ({ crn }) => {
     const { complete, dataKeys } = await keyringOf(crn).rewrap();
     output.item({ crn, complete, dataKeys });
     output.line(
@@ -79,9 +82,11 @@ async function rewrapAll({ registry, keyringOf }: Instances, output: Output): Pr
     for (const { id, failed } of dataKeys) {
       for (const { rootKey, state } of failed) output.finding(`${crn}: data key ${id} under ${rootKey}: ${state}`);
     }
-    if (!complete) failures += 1;
-  }
-  if (failures > 0) {
+    if (complete) wrapped += 1;
+  });
+  const failures = all.length - wrapped;
+  // Thrown, and not only told: the root keys of before must not be dropped now.
+  if (failures > 0 || exit > 0) {
     throw new CodedError(
       'keys_unavailable',
       `the data keys of ${count(failures, 'instance')} are not all wrapped; run it again`,

@@ -4,6 +4,7 @@ import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
 import type { Link } from '../replication/link.ts';
 import { systemRuntime as runtime, unlessAborted } from '../runtime.ts';
 import { interrupted } from './interrupt.ts';
+import { oneByOne } from './one-by-one.ts';
 import { seconds } from './options.ts';
 import { commandOutput, type Host } from './output.ts';
 import { printPassedOver } from './passed-over.ts';
@@ -71,11 +72,12 @@ async function reconcileLinks(options: ReconcileOptions, host: Host): Promise<vo
   await withLinks(options, { output, host, observer }, async (program, links) => {
     if (options.apply !== undefined || options.acceptVanished !== undefined) onlyLink(links);
     const exits: number[] = [];
-    for (const link of links) {
+    const nameOf = ({ name }: Link) => name;
+    const failed = await oneByOne(links, nameOf, output, async (link) => {
       const run: Run = { program, link, output, signal, watch };
       exits.push(options.plan ? await printPlan(run, options.full) : await reconcileLink(run, options));
-    }
-    host.exitCode = Math.max(...exits);
+    });
+    host.exitCode = Math.max(failed, ...exits);
   });
 }
 

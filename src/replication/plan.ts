@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { chainRemarks } from '../certificate/remarks.ts';
-import type { ErrorCode } from '../errors.ts';
+import { asCodedError, type ErrorCode } from '../errors.ts';
 import { doubtOf, type ReplicationRecord } from '../records/replication-record.ts';
 import type { Mark } from '../store/mark.ts';
 import { bringEqual } from './bring-equal.ts';
@@ -77,7 +77,7 @@ export async function planReconcile(
   let batch: (readonly [string, Reason])[] = [];
   const work = async () => {
     options.signal?.throwIfAborted();
-    const lines = await Promise.all(batch.map(([certificate, reason]) => planOne(worker, link, certificate, reason)));
+    const lines = await Promise.all(batch.map(([certificate, reason]) => lineOf(worker, link, certificate, reason)));
     for (const line of lines) {
       digests.push(digestOf(line));
       options.line?.(line);
@@ -97,6 +97,17 @@ export async function planReconcile(
   await work();
   const digest = sha256([link.name, ...digests.toSorted()].join('\n')).slice(0, 16);
   return { digest, comparison, looks };
+}
+
+/** The line of one certificate. What goes wrong with it keeps no other from its line; a table that does not answer keeps all. */
+async function lineOf(worker: Worker, link: Link, certificate: string, reason: Reason): Promise<PlanLine> {
+  try {
+    return await planOne(worker, link, certificate, reason);
+  } catch (thrown) {
+    const { code, message } = asCodedError(thrown);
+    if (code === 'table_unavailable' || code === 'interrupted') throw thrown;
+    return { certificate, name: certificate, reason, outcome: 'unsure', problem: code, message, backups: [] };
+  }
 }
 
 async function planOne(worker: Worker, link: Link, certificate: string, reason: Reason): Promise<PlanLine> {

@@ -24,7 +24,8 @@ import { content, type Setup, setup, startMs } from '../support/replication.ts';
 
 /**
  * Every loop over certificates, copies, links, stores, files and records, with one bad element among good ones: it throws, it never
- * answers, or it is huge. The others are done, and the bad one is named. A new loop is a line of the table.
+ * answers, or it is huge. The others are done, and the bad one is named. A new loop is a line of the table. Commands, with their exit
+ * codes, run through `one-bad-of-several.test.ts`.
  */
 
 /** How an element is bad. */
