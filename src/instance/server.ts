@@ -47,6 +47,8 @@ export interface InstanceServerOptions {
   readonly delivery?: Partial<DeliveryPolicy>;
   /** Connections that it holds at once; what is beyond is closed. Default: `limits.instanceConnections`. */
   readonly maxConnections?: number;
+  /** Until when the headers of a request must have arrived, in milliseconds. Default: `limits.requestHeadersMs`. */
+  readonly requestHeadersMs?: number;
   /** Who issues what is ordered; by default a certificate authority of this process, that nobody trusts. */
   readonly ordering?: OrderingOptions;
   /** Where instances of the registry get a snapshot each day. Default: nowhere. */
@@ -68,6 +70,15 @@ const tlsReloadMs = 5_000;
 
 const roleRank = { reader: 1, writer: 2, manager: 3 } as const;
 
+/** As for every listener, with more time for a whole request: an import over a slow line. */
+function boundsOf({ requestHeadersMs = requestBounds.headersTimeout }: InstanceServerOptions) {
+  return {
+    headersTimeout: requestHeadersMs,
+    requestTimeout: 60_000,
+    connectionsCheckingInterval: requestHeadersMs / 2,
+  };
+}
+
 /**
  * Serves Certificate Manager's REST API, and the one call of IBM IAM that its clients need, for instances on a table. Where the
  * real service is not known or this one goes its own way, DIFFERENCES.md beside this file says what was chosen.
@@ -82,7 +93,7 @@ export async function startInstanceServer(options: InstanceServerOptions): Promi
   const health = { tableWrites: 'ok' as 'ok' | 'failing' };
   const underWay = new Set<Promise<void>>();
   let closing = false;
-  const server = serverFor(options.tls, { ...requestBounds, requestTimeout: 60_000 }, (request, response) => {
+  const server = serverFor(options.tls, boundsOf(options), (request, response) => {
     const handled = answerRequest(request).then(async (answer) => {
       if (response.destroyed) return;
       if (closing) response.setHeader('connection', 'close');

@@ -1,7 +1,18 @@
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { asAnotherUser } from '../support/another-user.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { runCommand, testHost } from '../support/command.ts';
 import { putCertificate } from '../support/folder-soup.ts';
@@ -64,7 +75,9 @@ it('names with a space, a letter beyond ASCII and a plus are copied, verified an
   const names = ['web shop', 'münchen', 'api+v2'];
   for (const name of names) certbot.renew(name, await testCertificate());
   expect((await reconcile()).code).toBe(0);
-  const marks = copies().map((copy) => JSON.parse(readFileSync(join(folder, 'copies', copy, 'certstandby.json'), 'utf8')).mark);
+  const marks = copies().map(
+    (copy) => JSON.parse(readFileSync(join(folder, 'copies', copy, 'certstandby.json'), 'utf8')).mark,
+  );
   expect(marks.toSorted()).toEqual([
     'certstandby:1 directory:web-1 api+v2',
     'certstandby:2 directory:web-1 m%C3%BCnchen',
@@ -136,3 +149,38 @@ it('a primary that is moved away and put back by a copy is watched on', async ()
     expect((await ended).code).toBe(0);
   }
 }, 90_000);
+
+it.each([
+  ['copies', 'cannot be written', 0o555],
+  ['copies', 'cannot be entered', 0o600],
+  ['live', 'cannot be listed', 0o311],
+])(
+  'doctor says of the folder %s that %s what is wrong with the folder, and nothing of API keys and roles',
+  async (...given) => {
+    const [name, , mode] = given;
+    putCertificate(join(folder, 'live', 'shop'), await testCertificate());
+    const path = join(folder, name);
+    chmodSync(path, mode);
+    try {
+      const { code, output } = await asAnotherUser(folder, () => run('doctor'));
+      const [, ...told] = output.split(/^problem {2}/m);
+      expect(told.filter((text) => text.startsWith(`${name}: `) && text.includes('EACCES'))).not.toEqual([]);
+      expect(output).toContain(path);
+      expect(output).not.toMatch(/api ?key|service role|credentials/i);
+      expect(code).not.toBe(0);
+    } finally {
+      chmodSync(path, 0o700);
+    }
+  },
+);
+
+// What the kernel gives away of itself may be read by everybody and written by nobody, root neither.
+it.runIf(process.platform === 'linux')('doctor says the same of a file system that takes no writes', async () => {
+  const file = join(folder, 'certstandby.yaml');
+  writeFileSync(file, readFileSync(file, 'utf8').replace('path: copies', 'path: /proc/self/task'));
+  const { code, output } = await run('doctor');
+  const [, problem = ''] = /^problem {2}(copies: [\s\S]*?)(?=^\S)/m.exec(output) ?? [];
+  expect(problem).toContain('/proc/self/task');
+  expect(output).not.toMatch(/api ?key|service role|credentials/i);
+  expect(code).not.toBe(0);
+});

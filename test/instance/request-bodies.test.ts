@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { requestBounds } from '../../src/receiver/listen.ts';
+import { sendSlowHeader } from '../receiver/raw-http.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { startTestInstance, type TestInstance } from '../support/instance.ts';
 import { clientOf, dataOf, segment } from './client.ts';
@@ -125,4 +126,13 @@ test('a server holds no more connections than it may', async () => {
 test('every listener looks each few seconds for requests that do not arrive', () => {
   expect(requestBounds.connectionsCheckingInterval).toBeLessThanOrEqual(5_000);
   expect(requestBounds.headersTimeout).toBeLessThanOrEqual(15_000);
+});
+
+test('a header that goes on coming, byte by byte, is given up', async () => {
+  const impatient = await startTestInstance({ requestHeadersMs: 200 });
+  try {
+    expect(await sendSlowHeader(Number(new URL(impatient.url).port))).toMatch(/^HTTP\/1\.1 408 /);
+  } finally {
+    await impatient.close();
+  }
 });

@@ -8,7 +8,7 @@ import { type ReceiverServerOptions, startReceiverServer } from '../../src/recei
 import { createReceiver } from '../../src/receiver/receiver.ts';
 import { makeSigner, otherInstanceCrn, payloadTest, payloadV4 } from '../support/notifications.ts';
 import { keptLog, watchedLink } from './links.ts';
-import { sendRaw } from './raw-http.ts';
+import { sendRaw, sendSlowHeader } from './raw-http.ts';
 
 const signer = makeSigner();
 const stranger = makeSigner();
@@ -265,6 +265,12 @@ describe('what a connection may bring', () => {
     const { server, link } = await setUp({ limits: { requestHeadersMs: 100, requestMs: 200 } });
     const answer = await sendRaw(server.port, [`${line}${length}\r\n`, good.subarray(0, 100)], 5_000);
     expect(answer).toMatchObject({ status: 408, closed: true });
+    expect(link.asked.keys).toBe(0);
+  });
+
+  it('a header that goes on coming, byte by byte, is given up', async () => {
+    const { server, link } = await setUp({ limits: { requestHeadersMs: 200, requestMs: 60_000 } });
+    expect(await sendSlowHeader(server.port)).toMatch(/^HTTP\/1\.1 408 /);
     expect(link.asked.keys).toBe(0);
   });
 

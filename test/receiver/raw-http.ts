@@ -35,6 +35,32 @@ export async function sendRaw(port: number, chunks: readonly (string | Buffer)[]
   return { ...parse(received), closed };
 }
 
+/**
+ * Sends a header that never ends, a byte now and then. Answers what the server said when it ended the connection, or `still open`
+ * where it has not within ten seconds.
+ */
+export async function sendSlowHeader(port: number): Promise<string> {
+  const socket = connect(port, '127.0.0.1');
+  socket.on('error', () => {});
+  let received = '';
+  socket.setEncoding('latin1').on('data', (text: string) => {
+    received += text;
+  });
+  let closed = false;
+  const ended = new Promise<void>((resolve) => {
+    socket.once('close', () => {
+      closed = true;
+      resolve();
+    });
+  });
+  socket.write('GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nx-slow: ');
+  const writing = setInterval(() => socket.writable && socket.write('x'), 25);
+  await Promise.race([ended, pause(10_000)]);
+  clearInterval(writing);
+  socket.destroy();
+  return closed ? received : 'still open';
+}
+
 function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
