@@ -44,6 +44,16 @@ const faults = [
     'lint/style/noRestrictedImports',
   ],
   [
+    'src/keys/planted-reading.ts',
+    `import * as files from 'node:fs';\n\nexport const planted = files.readFileSync('/dev/zero');\n`,
+    'lint/style/noRestrictedImports',
+  ],
+  [
+    'src/archive/planted-reading.ts',
+    `import * as files from 'node:fs/promises';\n\nexport const planted = files.readFile('/dev/zero');\n`,
+    'lint/style/noRestrictedImports',
+  ],
+  [
     'src/planted-order.ts',
     `import { b } from 'node:path';\nimport { a } from 'node:fs';\n\nexport { a, b };\n`,
     'assist/source/organizeImports',
