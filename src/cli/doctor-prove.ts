@@ -69,9 +69,9 @@ function announce(name: string, store: Store, cost: Cost, output: Output): void 
   const where = store.diagnosis === undefined ? '' : ` at ${store.diagnosis.address}`;
   output.item({ about: name, proves: store.id, ...cost });
   output.line(
-    `This imports a certificate of its own into ${name} (${store.kind}${where}), reads it, replaces it, and deletes it at the end:` +
-      `\n  ${sends.join(', ')}; some tens of reads and listings. What the service counts by month or year is used up by that much.` +
-      '\n  It is for certstandby-prove.invalid, carries a mark that no link uses, and is copied nowhere.',
+    `This imports a certificate of its own into ${name} (${store.kind}${where}), reads it, replaces it, and deletes it at the end:`,
+    `  ${sends.join(', ')}; some tens of reads and listings. What the service counts by month or year is used up by that much.`,
+    '  It is for certstandby-prove.invalid, carries a mark that no link uses, and is copied nowhere.',
   );
 }
 
@@ -132,7 +132,8 @@ function tell(name: string, store: Store, report: ProveReport, output: Output, h
   for (const bound of exceeded) output.finding(`${paint.bad('problem')}  ${name}: ${remedyOf(name, store, bound)}`);
   for (const { about, message } of differing)
     output.finding(`${paint.bad('problem')}  ${name}: ${about}: ${clean(message)}`);
-  if (exit === 0) output.line(`\n${name} keeps what it states; ${count(requests, 'request')} in ${duration(tookMs)}.`);
+  if (exit === 0)
+    output.line('', `${name} keeps what it states; ${count(requests, 'request')} in ${duration(tookMs)}.`);
   host.exitCode = exit;
 }
 

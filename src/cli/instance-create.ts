@@ -145,13 +145,11 @@ export function showRecoveryTexts(
   for (const { path, recoveryText } of made) {
     if (output.json) host.stdout.write(`${jsonText({ rootKeyFile: path, recoveryText: recoveryText.reveal() })}\n`);
     output.finding(
-      [
-        `A root key was made in ${path}. Without it nothing opens. Write its recovery text down and keep it elsewhere;`,
-        'it is shown this once, and `certstandby instance check --recovery -` tells whether it was written down right:',
-        '',
-        `    ${recoveryText.reveal()}`,
-        '',
-      ].join('\n'),
+      `A root key was made in ${path}. Without it nothing opens. Write its recovery text down and keep it elsewhere;`,
+      'it is shown this once, and `certstandby instance check --recovery -` tells whether it was written down right:',
+      '',
+      `    ${recoveryText.reveal()}`,
+      '',
     );
     recoveryText.wipe();
   }

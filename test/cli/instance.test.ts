@@ -41,7 +41,8 @@ test('create makes table, root key, instance and API key; the recovery text is s
   const created = await run('create', '--region', 'eu-gb');
   expect(created).toMatchObject({ code: 0, errors: '' });
   const [recovery = ''] = /CS1-[0-9A-Z-]+/.exec(created.output) ?? [];
-  expect(recovery).not.toBe('');
+  expect(created.output).toContain(`\n\n    ${recovery}\n\n`);
+  expect(created.output).not.toContain('\\u{');
   expect(created.output).toMatch(/crn:v1:bluemix:public:cloudcerts:eu-gb:a\/0{31}1:[0-9a-f-]{36}::/);
   const file = join(folder, 'keys', 'root.key');
   expect(statSync(file).mode & 0o777).toBe(0o600);

@@ -20,6 +20,7 @@ import { parseContent } from '../../src/certificate/pem.ts';
 import { asCodedError } from '../../src/errors.ts';
 import { systemRuntime } from '../../src/runtime.ts';
 import { directoryStore } from '../../src/store/directory.ts';
+import { firstDer, tampered } from '../certificate/tamper.ts';
 import { asAnotherUser } from '../support/another-user.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { badElements, putCertificate } from '../support/folder-soup.ts';
@@ -65,6 +66,18 @@ describe('an element that cannot be read', () => {
     expect(ids).toEqual(['a', 'm', 'z']);
     expect(unreadable).toHaveLength(places.length);
     expect(places.filter((place) => !unreadable?.some((message) => message.includes(place)))).toEqual([]);
+  });
+
+  it('is also a certificate whose dates are none, and it ends no listing', async () => {
+    const good = await testCertificate();
+    putCertificate(join(folder, 'a'), good);
+    // The first UTCTime, and with a month that is none.
+    const date = /\d{12}Z/.exec(firstDer(good.certificate).toString('latin1'))?.[0] ?? '';
+    const noDate = `${date.slice(0, 2)}99${date.slice(4)}`;
+    putCertificate(join(folder, 'b'), { ...good, certificate: tampered(good.certificate, date, noDate) });
+    putCertificate(join(folder, 'c'), good);
+    expect(await listed()).toMatchObject({ ids: ['a', 'c'], unreadable: [expect.stringContaining(join(folder, 'b'))] });
+    expect(await make().read('b')).toMatchObject({ state: 'unreadable', error: { code: 'store_content_unreadable' } });
   });
 
   it('is unreadable in a read too, and never absent', async () => {
