@@ -18,7 +18,7 @@ import type { LimitOptions } from './instance-limits.ts';
 import { notificationRows } from './notification-rows.ts';
 import { type Ordering, type OrderingOptions, ordering } from './ordering.ts';
 import { createPoster } from './post.ts';
-import type { InstanceRegistry } from './registry.ts';
+import type { InstanceRegistry, KeptApiKey } from './registry.ts';
 import { repository } from './repository.ts';
 import type { Room } from './routes.ts';
 import type { Sealer } from './sealer.ts';
@@ -124,10 +124,22 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
     const kept = (await from.list()).filter(
       ({ crn, deletedAt }) => deletedAt === undefined && !fixed.some((instance) => instance.crn === crn),
     );
-    const keptKeys = await Promise.all(kept.map(async ({ crn }) => ({ crn, apiKeys: await from.keys(crn) })));
+    const keptKeys = await Promise.all(kept.map(async ({ crn }) => ({ crn, apiKeys: await readableKeys(from, crn) })));
     wanted = [...fixed, ...kept.map((instance) => ({ ...instance, apiKeys: [] }))];
     callers = callersOf([...fixedKeys, ...keptKeys]);
     revision = current;
+  }
+
+  /** Where one of its keys is damaged, nobody has access to that instance until it is mended; to all others they have. */
+  async function readableKeys(from: InstanceRegistry, crn: string): Promise<readonly KeptApiKey[]> {
+    try {
+      return await from.keys(crn);
+    } catch (thrown) {
+      const error = asCodedError(thrown);
+      if (error.code !== 'table_row_unreadable') throw thrown;
+      log('error', 'instance_api_keys_unread', { instance: crn, ...errorFields(error) });
+      return [];
+    }
   }
 
   async function refresh(): Promise<void> {

@@ -12,6 +12,7 @@ import { CodedError } from '../../src/errors.ts';
 import { linkFigures } from '../../src/monitor/figures.ts';
 import type { UnreadableRecord } from '../../src/records/replication-record.ts';
 import { acknowledgedEvents } from '../../src/replication/events.ts';
+import { type PlanLine, planReconcile } from '../../src/replication/plan.ts';
 import { compare } from '../../src/replication/reconcile-compare.ts';
 import { statusOf } from '../../src/replication/status.ts';
 import { sweep } from '../../src/replication/sweep.ts';
@@ -168,6 +169,29 @@ const loops: readonly Loop[] = [
       const world = await damagedEstate(fault);
       const { notRead, asks } = await compare(world.worker, world.link, { full: true });
       return { done: [...asks.keys()], named: notRead.map(({ place }) => place).join('\n') };
+    },
+  },
+  {
+    name: 'reconcile --plan: certificates',
+    faults: ['throws'],
+    good: others,
+    bad: 'c2',
+    async run() {
+      const world = await setup({ reconciled: false });
+      fill(world, contents);
+      const { worker, link } = world;
+      const comparison = await compare(worker, link, { full: true });
+      const get = (its: string, id: string) => (id === 'c2' ? Promise.reject(failure) : worker.records.get(its, id));
+      const lines: PlanLine[] = [];
+      const line = (each: PlanLine) => void lines.push(each);
+      await planReconcile({ ...worker, records: { ...worker.records, get } }, link, { comparison, line });
+      const [written, rest] = [true, false].map((is) => lines.filter(({ outcome }) => (outcome === 'write') === is));
+      return {
+        done: (written ?? []).map(({ certificate }) => certificate),
+        named: (rest ?? [])
+          .map(({ certificate, outcome, problem }) => `${certificate} ${outcome} ${problem}`)
+          .join('\n'),
+      };
     },
   },
   {

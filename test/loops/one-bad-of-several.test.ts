@@ -3,11 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { openTable } from '../../src/compose.ts';
+import { instanceRegistry } from '../../src/instance/registry.ts';
+import { startInstanceServer } from '../../src/instance/server.ts';
 import { dataKeyPartition } from '../../src/keys/data-key-rows.ts';
+import { systemRuntime } from '../../src/runtime.ts';
 import type { Key } from '../../src/table/table.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { runCommand } from '../support/command.ts';
 import { putCertificate } from '../support/folder-soup.ts';
+import { testKeyring } from '../support/keyring.ts';
 
 /**
  * Every command that goes through links, stores or instances, with the first of two bad: it is named, the second is done, and the exit
@@ -96,4 +100,47 @@ test.each([
   expect(output + errors).toContain(`${bad}: `);
   expect(output + errors).toContain('[table_row_unreadable]');
   expect(code).toBe(exit);
+});
+
+test('a server lets people into the other instances where an API key of one is damaged, and says which', async () => {
+  const folder = join(testFolder(), 'instances');
+  const keys = new Map<string, string>();
+  for (const region of ['eu-de', 'eu-gb']) {
+    const { output } = await runCommand(['instance', 'create', '--folder', folder, '--region', region, '--json']);
+    const { crn, apiKey } = JSON.parse(output.split('\n').find((line) => line.includes('apiKey')) ?? '{}');
+    keys.set(crn, apiKey);
+  }
+  const [bad = '', good = ''] = [...keys.keys()].sort();
+  await damage(join(folder, 'data'), ofApiKeys(bad));
+  const table = await openTable({ kind: 'lmdb', path: join(folder, 'data') });
+  const logged: string[] = [];
+  const server = await startInstanceServer({
+    host: '127.0.0.1',
+    port: 0,
+    table,
+    runtime: systemRuntime,
+    log: (_level, event, fields) => void logged.push(`${event} ${JSON.stringify(fields)}`),
+    limits: 'none',
+    keyringOf: (tenant) => testKeyring(tenant),
+    instances: [],
+    registry: instanceRegistry({ table, runtime: systemRuntime }),
+  });
+  const statusOf = async (crn: string) =>
+    (
+      await fetch(`${server.url}/identity/token`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/x-www-form-urlencoded' },
+        body: `grant_type=urn:ibm:params:oauth:grant-type:apikey&apikey=${keys.get(crn)}`,
+      })
+    ).status;
+  try {
+    expect(await statusOf(good)).toBe(200);
+    expect(await statusOf(bad)).toBe(400);
+    expect(logged.filter((line) => line.startsWith('instance_api_keys_unread'))).toEqual([
+      expect.stringContaining(bad),
+    ]);
+  } finally {
+    await server.close();
+    await table.close();
+  }
 });
