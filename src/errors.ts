@@ -381,6 +381,8 @@ export const errorRegistry = {
         'Give PEM, which begins with -----BEGIN. A certificate in DER becomes that by: openssl x509 -inform DER -in cert.der -out cert.pem',
       damaged_pem: 'The text was damaged on its way. Take the file again, whole, with all BEGIN and END lines.',
       several_keys: 'Leave the one private key in it that belongs to the certificate.',
+      no_certificate:
+        'Put the certificate into the file beside its key: openssl pkcs12 -export -in cert.pem -inkey key.pem -out new.p12',
       several_leaves: 'Give one certificate with its chain at a time.',
     }),
   },
@@ -887,8 +889,14 @@ export const errorRegistry = {
   archive_damaged: {
     ...request,
     status: 400,
-    remedy:
+    remedy: byCause(
       'Nothing was imported. Use another copy of the archive; one that was cut or changed is never taken in part.',
+      {
+        no_certificate:
+          'Nothing was imported. Give each certificate a folder of its own with fullchain.pem and privkey.pem, or the file names of a ' +
+          'tool that the README names.',
+      },
+    ),
   },
   archive_entry_damaged: {
     ...certificate,

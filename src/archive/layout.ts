@@ -133,7 +133,13 @@ export async function* certificatesIn(archive: string, files: AsyncIterable<Foun
   yield* close(beside);
   if (certificates > 0 || passedOver.length === 0) return;
   const others = passedOver.slice(0, limits.passedOverNamed).join(', ');
-  throw damaged(archive, `it holds no certificate; it holds ${others}`);
+  throw new CodedError(
+    'archive_damaged',
+    `${archive} cannot be taken as an archive: it holds no certificate; it holds ${others}`,
+    {
+      fields: { archive, reason: 'no_certificate' },
+    },
+  );
 }
 
 /** The files of one certificate, as far as they have come. */

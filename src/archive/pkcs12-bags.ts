@@ -260,8 +260,9 @@ function textOf(element: DerElement | undefined): string {
   if (element === undefined) return '';
   const bytes = Buffer.from(element.content);
   const text = element.tag === 0x1e ? bytes.swap16().toString('utf16le') : bytes.toString('utf8');
-  // Some end it with a zero, as C does.
-  return (text.endsWith('\0') ? text.slice(0, -1) : text).trim();
+  // Some end it with a zero, as C does. White space alone names nothing; around a name it is of the name.
+  const ended = text.endsWith('\0') ? text.slice(0, -1) : text;
+  return ended.trim() === '' ? '' : ended;
 }
 
 function passphraseMissing(): CodedError {

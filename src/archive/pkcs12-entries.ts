@@ -154,6 +154,11 @@ function leavesOf({ privateKey, bag }: Key, pool: readonly Certificate[]): reado
   if (owned.length === 0) {
     const [said, ...others] = pool.filter(sameId);
     if (said !== undefined && others.length === 0) return [said];
+    if (pool.length === 0) {
+      throw new CodedError('certificate_malformed', 'there is a private key in the file, and no certificate', {
+        fields: { reason: 'no_certificate' },
+      });
+    }
     throw new CodedError('certificate_key_mismatch', 'none of the certificates in the file is that of the private key');
   }
   const named = owned.filter(sameId);

@@ -140,8 +140,15 @@ function about(entry: string, error: CodedError): CodedError {
 
 const pemBeginning = '-----BEGIN PKCS12-----';
 
-/** The file without the armour of PEM, which GnuTLS puts around it. In memory of its own. */
+/** Base64 of a SEQUENCE, and nothing else. */
+const bareBase64 = /^MI[A-Za-z0-9+/\s]+={0,2}\s*$/;
+
+/** The file without what some put around it: the armour of PEM (GnuTLS), base64 alone (Azure Key Vault). In memory of its own. */
 function unarmoured(entry: string, bytes: Buffer): Uint8Array<ArrayBuffer> {
+  if (bytes.toString('latin1', 0, 2) === 'MI') {
+    const text = bytes.toString('latin1');
+    if (bareBase64.test(text)) return Uint8Array.from(Buffer.from(text, 'base64'));
+  }
   if (!bytes.toString('latin1', 0, pemBeginning.length).startsWith(pemBeginning)) return Uint8Array.from(bytes);
   const [block] = readBlocks(bytes.toString('latin1'));
   if (block === undefined) throw damaged(entry, 'it is cut short');

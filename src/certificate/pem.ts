@@ -87,7 +87,8 @@ function readCertificates(blocks: readonly PemBlock[]): readonly X509Certificate
   // The leaf is one of them.
   if (byDer.size > limits.chainCertificates + 1) {
     const found = byDer.size - 1;
-    throw new CodedError('certificate_chain_too_long', `${found} certificates came with the leaf`, {
+    const message = `${found} certificates came with the leaf, and at most ${limits.chainCertificates} are taken`;
+    throw new CodedError('certificate_chain_too_long', message, {
       fields: { found, limit: limits.chainCertificates },
     });
   }

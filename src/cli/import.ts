@@ -140,8 +140,8 @@ function report(plan: Awaited<ReturnType<typeof importFrom>>, outcome: Outcome, 
   const conflicts = lines.filter(({ action }) => action === 'conflict').map((line) => conflictOf(line, into));
   const refused = [...plan.refused, ...conflicts, ...failed];
   for (const { entry, name, error } of refused) {
-    const { code, message, entry: its } = error;
-    output.finding(`  ${output.paint.bad(clean(message))} [${code}]`, `    ${its.remedy}`);
+    const { code, message, remedy } = error;
+    output.finding(`  ${output.paint.bad(clean(message))} [${code}]`, `    ${clean(remedy)}`);
     output.item({ entry, name, error: { code, message } });
   }
   for (const { file, why } of passedOver) {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
 import type { Host, StopSignal } from './output.ts';
 
@@ -28,6 +29,8 @@ export function interrupted(host: Host, withinMs = stopMs): AbortSignal {
 /** Listens from now on, so that a signal is heard before a command has asked for it, and where nothing else would (process 1). */
 function listen(host: Host): Stopping {
   const controller = new AbortController();
+  // Whatever is under way listens to it, and that is no leak.
+  setMaxListeners(0, controller.signal);
   const stopping: Stopping = { signal: controller.signal, withinMs: 0 };
   stoppings.set(host, stopping);
   const stop = (name: StopSignal) => {

@@ -193,6 +193,26 @@ describe('a PKCS#12 file', () => {
     });
   });
 
+  it('is read as base64 alone too, as Azure Key Vault hands it out', async () => {
+    const bytes = pkcs12Of([part(certificateBag(shopLeaf), certificateBag(issuer), keyBag(pkcs8(shop)))]);
+    const text = bytes.toString('base64');
+    for (const each of [text, `${text.replace(/.{64}/g, '$&\n')}\n`])
+      expect((await read(Buffer.from(each))).map(({ content }) => fingerprintOf(content))).toEqual([fingerprints[0]]);
+  });
+
+  it('keeps the white space around a name, as others of that name do', async () => {
+    const [entry] = await readParts([part(certificateBag(shopLeaf), keyBag(pkcs8(shop), { name: ' shop ' }))]);
+    expect(entry?.name).toBe(' shop ');
+    const [blank] = await readParts([part(certificateBag(shopLeaf), keyBag(pkcs8(shop), { name: '  ' }))]);
+    expect(blank?.name).toBe('shop.example.test');
+  });
+
+  it('that holds a key and no certificate is told as that, and how to make it whole', async () => {
+    const thrown = await readParts([part(keyBag(pkcs8(shop)))]).catch((error: unknown) => error);
+    expect(thrown).toMatchObject({ code: 'certificate_malformed', fields: { reason: 'no_certificate' } });
+    expect((thrown as CodedError).remedy).toContain('openssl pkcs12 -export -in cert.pem -inkey key.pem');
+  });
+
   it('is known by its first bytes, whatever its name; in PEM too', async () => {
     const bytes = pkcs12Of([part(certificateBag(shopLeaf), certificateBag(issuer), keyBag(pkcs8(shop)))]);
     const pem = `-----BEGIN PKCS12-----\n${bytes.toString('base64').replace(/.{64}/g, '$&\n')}\n-----END PKCS12-----\n`;
