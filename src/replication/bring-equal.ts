@@ -684,10 +684,15 @@ class Attempt {
       return { id, code: error.code, message: error.message, since, again };
     });
     this.unremovable = [...this.unremovable.filter(({ id }) => stay.has(id)), ...told];
+    let failure: unknown;
     for (const { id, again: next } of this.unremovable) {
       this.#lookAgain(next);
-      await this.#keepEqual(id);
+      // One that cannot be kept equal now keeps no other from it.
+      await this.#keepEqual(id).catch((thrown: unknown) => {
+        failure ??= thrown;
+      });
     }
+    if (failure !== undefined) throw failure;
   }
 
   #lookAgain(at: number): void {
@@ -697,14 +702,26 @@ class Attempt {
   /** A copy that cannot be removed serves somebody: it gets what the kept one has. What does not go is told by the removal already. */
   async #keepEqual(id: string): Promise<void> {
     const { sound } = this.#task;
+    if (!this.#store.abilities.reimportsInPlace) return;
     try {
-      const full = await this.#calls.read(id);
-      if (full === undefined || !this.#store.abilities.reimportsInPlace) return;
+      const full = await this.#readOrUnreadable(id);
+      if (full === undefined) return;
       // The same leaf in another shape: what the service makes of content is counted at the kept copy.
-      if (this.#equals(full.content) || full.content.leaf.raw.equals(sound.content.leaf.raw)) return;
-      await this.#calls.send((signal) => this.#store.reimport(id, sound.content, { signal }));
+      const isEqual =
+        full !== 'unreadable' && (this.#equals(full.content) || full.content.leaf.raw.equals(sound.content.leaf.raw));
+      if (!isEqual) await this.#calls.send((signal) => this.#store.reimport(id, sound.content, { signal }));
     } catch (thrown) {
       if (!this.isFinding(thrown)) throw thrown;
+    }
+  }
+
+  /** A full read; `unreadable` where something is there that is no certificate, and is written anew. */
+  async #readOrUnreadable(id: string): Promise<StoredCertificate | 'unreadable' | undefined> {
+    try {
+      return await this.#calls.read(id);
+    } catch (thrown) {
+      if (asCodedError(thrown).code === 'store_content_unreadable') return 'unreadable';
+      throw thrown;
     }
   }
 
