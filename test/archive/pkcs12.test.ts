@@ -31,6 +31,7 @@ import {
   rc2Part,
   revocationListBag,
   type Seal,
+  scryptPart,
   secretBag,
   unknownKeyBag,
 } from '../support/pkcs12.ts';
@@ -325,6 +326,37 @@ describe('what a PKCS#12 file may cost', () => {
       });
     },
   );
+
+  it('is bounded in rounds at the limit itself: so many are done', async () => {
+    // One more is refused before anything is derived; so many are derived, and the MAC, which was made with two, does not hold.
+    const file = pkcs12Of(parts, { seal: { kind: 'pbmac1', digest: 'sha256', rounds: 2 } });
+    const asks = changed(file, Buffer.from([0x02, 0x01, 0x02, 0x02, 0x01, 0x20]), most);
+    await expect(read(asks)).rejects.toMatchObject({ code: 'archive_passphrase_wrong' });
+  }, 60_000);
+
+  it('opens what scrypt encrypts, and bounds its costs before anything is derived', async () => {
+    const opened = await readParts([
+      part(certificateBag(shopLeaf), certificateBag(issuer)),
+      scryptPart({ N: 1024, r: 8, p: 1 }, keyBag(pkcs8(shop))),
+    ]);
+    expect(opened).toHaveLength(1);
+    const limit = limits.scryptWork;
+    // So much is done: what comes out is no key, as the part was encrypted with less.
+    const really = { N: 2, r: 1, p: 1 };
+    const atLimit = pkcs12Of([scryptPart({ N: limit / 8, r: 8, p: 1, really }, keyBag(pkcs8(shop)))]);
+    await expect(read(atLimit)).rejects.toMatchObject({ code: expect.not.stringMatching(/^archive_costly$/) });
+    for (const [N, r, p] of [
+      [limit * 2, 1, 1],
+      [limit / 8, 8, 2],
+      [2, limit / 4, 3],
+    ] as const) {
+      const above = pkcs12Of([scryptPart({ N, r, p, really }, keyBag(pkcs8(shop)))]);
+      await expect(read(above)).rejects.toMatchObject({
+        code: 'archive_costly',
+        fields: { asked: N * r * p, limit },
+      });
+    }
+  }, 60_000);
 
   it('is bounded in bags, in depth and in bytes', async () => {
     const many = (count: number) => pkcs12Of([part(...Array.from({ length: count }, () => revocationListBag()))]);

@@ -1,4 +1,4 @@
-import { createHmac, hash, pbkdf2Sync } from 'node:crypto';
+import { createCipheriv, createHmac, hash, pbkdf2Sync, scryptSync } from 'node:crypto';
 import forge from 'node-forge';
 import {
   bmpString,
@@ -78,6 +78,38 @@ export const rc2Part =
     const scheme = sequence(
       oid(`1.2.840.113549.1.12.1.${bits === 40 ? 6 : 5}`),
       sequence(octetString(salt), integer(2)),
+    );
+    const info = sequence(oid('1.2.840.113549.1.7.1'), scheme, element(0x80, encrypted));
+    return contentInfo('6', sequence(integer(0), info));
+  };
+
+interface ScryptCosts {
+  readonly N: number;
+  readonly r: number;
+  readonly p: number;
+}
+
+/**
+ * Bags under AES-256 with a key of scrypt (PBES2; RFC 7914 section 7). With `really`, the key is made at other costs than the file says:
+ * to make one at the bound would take as long as to open it.
+ */
+export const scryptPart =
+  (
+    { N, r, p, really = { N, r, p } }: ScryptCosts & { readonly really?: ScryptCosts },
+    ...bags: readonly Uint8Array[]
+  ): Part =>
+  (secret) => {
+    const text = Buffer.from(secret.subarray(0, -2)).swap16().toString('utf16le');
+    const iv = Buffer.from('16 bytes, public');
+    const cipher = createCipheriv('aes-256-cbc', scryptSync(text, salt, 32, really), iv);
+    const encrypted = Buffer.concat([cipher.update(sequence(...bags)), cipher.final()]);
+    const costs = sequence(octetString(salt), integer(N), integer(r), integer(p));
+    const scheme = sequence(
+      oid('1.2.840.113549.1.5.13'),
+      sequence(
+        sequence(oid('1.3.6.1.4.1.11591.4.11'), costs),
+        sequence(oid('2.16.840.1.101.3.4.1.42'), octetString(iv)),
+      ),
     );
     const info = sequence(oid('1.2.840.113549.1.7.1'), scheme, element(0x80, encrypted));
     return contentInfo('6', sequence(integer(0), info));
