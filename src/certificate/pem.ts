@@ -3,6 +3,7 @@ import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { CertificateContent, CertificatePem, PrivateKey } from './certificate.ts';
 import { inIssuingOrder, leafCandidates } from './chain.ts';
+import { factsOf } from './facts.ts';
 import { derOf, formatBlock, type PemBlock, readBlocks } from './pem-blocks.ts';
 import { belongsTo, isPrivateKey, readPrivateKey } from './private-key.ts';
 import { readCertificate } from './structure.ts';
@@ -39,6 +40,8 @@ export function parseContent(pem: CertificatePem, names: PartNames = partNames):
   const certificates = readCertificates(blocks.filter(isCertificate));
   const privateKey = onlyKey(blocks.filter(isPrivateKey).map(readPrivateKey));
   const leaf = findLeaf(certificates, privateKey);
+  // Everybody asks for them next: a leaf whose dates or names cannot be read is not content.
+  factsOf(leaf);
   const chain = inIssuingOrder(
     leaf,
     certificates.filter((certificate) => certificate !== leaf),

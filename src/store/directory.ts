@@ -214,15 +214,10 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
     return new CodedError('store_unavailable', `${pathOf(id)} is being changed`, { fields });
   }
 
-  /** What the files hold, its facts read once: what comes after this asks for them, and none of it is to end a listing. */
   function contentOf(id: string, files: ElementFiles): CertificateContent {
-    let content: CertificateContent | undefined;
     try {
-      content = files.content();
-      factsOf(content);
-      return content;
+      return files.content();
     } catch (cause) {
-      content?.privateKey?.pem.wipe();
       throw unreadable(id, `${pathOf(id)}: ${asCodedError(cause).message}`, cause);
     }
   }

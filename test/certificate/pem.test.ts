@@ -12,7 +12,7 @@ import type { KeyKind } from '../../src/instance/development-keys.ts';
 import { limits } from '../../src/limits.ts';
 import { Secret } from '../../src/secret.ts';
 import { brokenChain, testCa, testCertificate } from '../support/certificates.ts';
-import { blocksIn, certificatePem, firstDer } from './tamper.ts';
+import { blocksIn, certificatePem, firstDer, tampered } from './tamper.ts';
 import { vector } from './vector.ts';
 
 const subjects = (certificates: readonly X509Certificate[]) => certificates.map(({ subject }) => subject);
@@ -344,6 +344,12 @@ describe('parseContent', () => {
     it.each(['garbage', '-----BEGIN'])('%s in the place of the chain or the key', (text) => {
       expect(refusal({ certificate: good, intermediate: text })).toBe('certificate_malformed');
       expect(refusal({ certificate: good, privateKey: new Secret(text) })).toBe('certificate_malformed');
+    });
+
+    it('a leaf whose dates are none', () => {
+      const date = /\d{12}Z/.exec(firstDer(good).toString('latin1'))?.[0] ?? '';
+      const noDate = `${date.slice(0, 2)}99${date.slice(4)}`;
+      expect(refusal({ certificate: tampered(good, date, noDate) })).toBe('certificate_malformed');
     });
 
     it('a private key without a certificate', () => {

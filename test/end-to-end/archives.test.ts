@@ -146,13 +146,16 @@ test('what is whole in a folder is imported, and what is not is named by its pat
   mkdirSync(join(live, 'circle'));
   symlinkSync('cert.pem', join(live, 'circle', 'cert.pem'));
   symlinkSync('nowhere', join(live, 'dangling'));
+  mkdirSync(join(live, 'cut'));
+  writeFileSync(join(live, 'cut', 'fullchain.pem'), readFileSync(join(live, 'shop', 'fullchain.pem')).subarray(0, 300));
   const { code, output } = await run('import', live, '--into', 'rome');
   expect(code).toBe(6);
   for (const path of ['folder/fullchain.pem', 'endless/fullchain.pem', 'circle/cert.pem', 'dangling'])
     expect(output).toContain(join(live, path));
   expect(output).toContain('shop/privkeyandcert.pem was passed over');
   expect(output).not.toContain('README');
-  expect(output).toContain('into rome: 2 imported, 4 refused\n');
+  expect(output).toContain('\n    The text was damaged on its way.');
+  expect(output).toContain('into rome: 2 imported, 5 refused\n');
   expect(readdirSync(inFolder('rome'))).toHaveLength(2);
 
   // By name, the others are nobody's concern; again, there is nothing to do.
