@@ -1,6 +1,7 @@
 import type { CertificateContent } from '../certificate/certificate.ts';
 import { factsOf } from '../certificate/facts.ts';
 import { fingerprintOf } from '../certificate/fingerprint.ts';
+import { publicProblem } from '../certificate/judgement.ts';
 import { serveInCommon } from '../certificate/serving.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { readInTime } from '../replication/read-in-time.ts';
@@ -26,6 +27,8 @@ export interface ImportLine {
   readonly id?: string;
   /** Said of a conflict with one that was to be replaced, and serves no domain that this one does. */
   readonly otherDomains?: true;
+  /** Said of a conflict with one that was to be replaced, and serves: why this one would not. */
+  readonly wouldNotServe?: CodedError;
 }
 
 export interface ImportOptions {
@@ -79,7 +82,7 @@ export async function planImport(
     else {
       const { entry, content } = each;
       const name = store.asKept(each, undefined).name;
-      archived.set(entry, { entry, name, fingerprint: fingerprintOf(content), serves: servedBy(content) });
+      archived.set(entry, { entry, name, ...judged(content, runtime) });
     }
   }
   for (const { entry } of refused) archived.delete(entry);
@@ -101,17 +104,26 @@ export async function planImport(
   };
 }
 
-interface Held {
-  readonly id: string;
+/** What two certificates of one name are told apart by. */
+interface Judged {
   readonly fingerprint: string;
   readonly serves: readonly string[];
+  /** Why it would not serve, now. */
+  readonly problem: CodedError | undefined;
 }
 
-interface Archived {
+interface Held extends Judged {
+  readonly id: string;
+}
+
+interface Archived extends Judged {
   readonly entry: string;
   readonly name: string;
-  readonly fingerprint: string;
-  readonly serves: readonly string[];
+}
+
+function judged(content: CertificateContent, runtime: Runtime): Judged {
+  const problem = publicProblem(content, { nowMs: runtime.now(), requireChain: false });
+  return { fingerprint: fingerprintOf(content), serves: servedBy(content), problem };
 }
 
 /** What a certificate is for: its domains, else its subject. */
@@ -199,7 +211,7 @@ async function heldUnder(runtime: Runtime, store: Store, names: ReadonlySet<stri
     if (reading.state === 'unreadable') unreadable.set(name, heldUnreadable(store, id, reading.error));
     if (reading.state !== 'present') continue;
     const { content } = reading.value;
-    held.set(name, [...(held.get(name) ?? []), { id, fingerprint: fingerprintOf(content), serves: servedBy(content) }]);
+    held.set(name, [...(held.get(name) ?? []), { id, ...judged(content, runtime) }]);
     reading.value.content.privateKey?.pem.wipe();
   }
   return { held, unreadable };
@@ -233,6 +245,8 @@ function compare(
     const oneToOne = others.length === 0 && open.filter(({ name }) => name === each.name).length === 1;
     if (other === undefined) lines.push(lineOf(each, 'import'));
     else if (!replace || !oneToOne) lines.push(lineOf(each, 'conflict', other.id));
+    else if (each.problem !== undefined && other.problem === undefined)
+      lines.push({ ...lineOf(each, 'conflict', other.id), wouldNotServe: each.problem });
     else if (replaceOthers || serveInCommon(each.serves, other.serves)) lines.push(lineOf(each, 'replace', other.id));
     else lines.push({ ...lineOf(each, 'conflict', other.id), otherDomains: true });
   }

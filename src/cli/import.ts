@@ -168,8 +168,13 @@ function report(plan: Awaited<ReturnType<typeof importFrom>>, outcome: Outcome, 
   return exit;
 }
 
-function conflictOf({ entry, name, id, otherDomains }: ImportLine, into: string): RefusedEntry {
+function conflictOf({ entry, name, id, otherDomains, wouldNotServe }: ImportLine, into: string): RefusedEntry {
   const message = `${into} holds another certificate under the name ${name} (${id}), which stays`;
+  if (wouldNotServe !== undefined) {
+    const why = `${message}: it would serve, and that of the archive would not: ${wouldNotServe.message}`;
+    const { code, fields } = wouldNotServe;
+    return { entry, name, error: new CodedError(code, why, { cause: wouldNotServe, fields: { ...fields, entry } }) };
+  }
   const code = otherDomains ? 'archive_other_domains' : 'archive_conflict';
   const more = otherDomains ? ', and the two serve no domain in common' : '';
   return { entry, name, error: new CodedError(code, message + more, { fields: { entry } }) };

@@ -152,13 +152,14 @@ async function sourceOf(kind: Kind, { program, link }: Run, named: string | unde
 const actionWords = {
   import: 'to import',
   finish: 'to finish',
-  present: 'there, and equal',
+  present: 'there, equal or newer',
   replace: 'to replace an older version',
   held: 'held by another one of the name',
 } as const;
 
-function heldWords({ name, target, otherDomains }: RestoreLine): string {
+function heldWords({ name, target, otherDomains, expired }: RestoreLine): string {
   const held = `${clean(name)}: ${actionWords.held}, ${clean(target ?? '')}, which stays`;
+  if (expired) return `${held}: it is valid, and the copy has expired`;
   return otherDomains
     ? `${held}: the two serve no domain in common; --replace-others replaces it`
     : `${held}; --replace replaces it, where it is the only one of the name`;

@@ -39,11 +39,13 @@ export interface RestoreLine {
   readonly target?: string;
   /**
    * `import`: it is not there. `finish`: it is there, and was being moved when a run was stopped. `present`: the new primary holds
-   * the same. `replace`: it holds another version, which gives way. `held`: it holds another one of this name, which stays.
+   * the same, or under its old id a newer version. `replace`: it holds another version, which gives way. `held`: it holds another one of this name, which stays.
    */
   readonly action: 'import' | 'finish' | 'present' | 'replace' | 'held';
   /** Said of one held by what was to be replaced, and serves no domain that this one does. */
   readonly otherDomains?: true;
+  /** Said of one held by what was to be replaced: this one has expired, and that one has not. */
+  readonly expired?: true;
 }
 
 export interface RestorePlan {
@@ -288,10 +290,12 @@ async function look(
     }
     target.claim(known.id);
     const same = listedFacts(known) === listedFacts(source) && known.serial !== undefined;
-    const action = marked !== undefined ? 'finish' : same ? 'present' : 'replace';
+    // What was renewed at home meanwhile is the truth there, and no older version takes its place.
+    const stays = same || isNewer(known, source);
+    const action = marked !== undefined ? 'finish' : stays ? 'present' : 'replace';
     lines.push({ name: source.name, origin, source: source.id, target: known.id, action });
   }
-  lines.push(...linesFor(open, { ...options, primary, target }));
+  lines.push(...linesFor(open, { ...options, primary, target, now: runtime.now() }));
   return { lines, there, retained, copies, sources, held: target.byId, toldByMarks, notListed, notRead };
 }
 
@@ -350,9 +354,11 @@ function linesFor(
     target,
     replace = false,
     replaceOthers = false,
+    now,
   }: Pick<RestoreOptions, 'from' | 'replace' | 'replaceOthers'> & {
     readonly primary: Store;
     readonly target: ReturnType<typeof targetOf>;
+    readonly now: number;
   },
 ): readonly RestoreLine[] {
   const lines: RestoreLine[] = [];
@@ -382,6 +388,8 @@ function linesFor(
     const oneToOne = others.length === 0 && open.filter((each) => each.kept === kept).length === 1;
     if (other === undefined) lines.push({ ...line, action: 'import' });
     else if (!replace || !oneToOne) lines.push({ ...line, target: other.id, action: 'held' });
+    else if (hasExpired(source, now) && !hasExpired(other, now))
+      lines.push({ ...line, target: other.id, action: 'held', expired: true });
     else if (replaceOthers || serveInCommon(source.domains, other.domains)) {
       target.claim(other.id);
       lines.push({ ...line, target: other.id, action: 'replace' });
@@ -389,6 +397,13 @@ function linesFor(
   }
   return lines;
 }
+
+/** Whether one became valid later than another; where a listing does not say since when, nobody knows. */
+const isNewer = (one: CertificateMetadata, other: CertificateMetadata): boolean =>
+  one.notBefore !== undefined && other.notBefore !== undefined && one.notBefore > other.notBefore;
+
+const hasExpired = ({ notAfter }: CertificateMetadata, now: number): boolean =>
+  notAfter !== undefined && notAfter < now;
 
 /** What people wrote on the original, as far as a copy of it tells. */
 function describedAs(source: CertificateMetadata, from: Store): DescriptiveMetadata {

@@ -17,7 +17,7 @@ import type { IssuedCertificate } from '../../src/instance/development-ca.ts';
 import { limits } from '../../src/limits.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
-import { testCa, testCertificate } from '../support/certificates.ts';
+import { expired, testCa, testCertificate } from '../support/certificates.ts';
 import {
   asBer,
   bagInBag,
@@ -106,6 +106,10 @@ it('a certificate is replaced by one of its name that serves none of its domains
   await refused.apply();
   expect((await holdingsOf(into)).map(({ fingerprint }) => fingerprint)).toEqual([fingerprints[0]]);
   expect((await plan(other, { replace: true, replaceOthers: true })).lines).toMatchObject([{ action: 'replace' }]);
+  const late = await expired({ domains: ['shop.example.test'] });
+  const [lateLeaf] = der(late.certificate);
+  const [kept] = (await plan(named(late, lateLeaf ?? root), { replace: true, replaceOthers: true })).lines;
+  expect(kept).toMatchObject({ action: 'conflict', wouldNotServe: { code: 'certificate_expired' } });
   const wildcard = await testCertificate({ domains: ['*.shop.example.test'] });
   const [leaf] = der(wildcard.certificate);
   expect((await plan(named(wildcard, leaf ?? root), { replace: true })).lines).toMatchObject([{ action: 'replace' }]);

@@ -275,6 +275,19 @@ describe('restore', () => {
     expect(fingerprintOf((await held(of.stores.paris, 'p2')).content)).toBe(fingerprintOf(await certificate(2)));
   });
 
+  it('replaces nothing that is valid by a copy that has expired', async () => {
+    const of = await world();
+    const domains = ['n0.example.test'];
+    await of.stores.frankfurt.reimport('f0', await content({ domains, notAfter: Date.UTC(2026, 0, 1, 0, 1) }));
+    await of.bringEqual(of.linkTo('frankfurt', 'london'));
+    of.stores.paris.put({ content: await certificate(0), metadata: described('n0') }, 'p0');
+    await of.runtime.wait(120_000);
+    const how = { from: of.tapped.london, replace: true, replaceOthers: true };
+    const { lines } = await run(of, of.linkTo('paris', 'london'), how);
+    expect(lines.find(({ name }) => name === 'n0')).toMatchObject({ action: 'held', target: 'p0', expired: true });
+    expect(fingerprintOf((await held(of.stores.paris, 'p0')).content)).toBe(fingerprintOf(await certificate(0)));
+  });
+
   it('takes some first, and the rest later', async () => {
     const of = await world();
     const link = of.linkTo('paris', 'london');
@@ -544,6 +557,19 @@ describe('failback', () => {
     const again = await run(of, link, { kind: 'failback', from: of.tapped.paris });
     expect(again.lines.map(({ action }) => action)).toEqual(['present', 'present', 'present', 'present']);
     await expectHome(of);
+  });
+
+  it('leaves what was renewed at home meanwhile, and copies that', async () => {
+    const of = await away('as it was');
+    const newer = await content({ domains: ['n0.example.test'], notBefore: Date.UTC(2025, 0, 1) });
+    await of.stores.frankfurt.reimport('f0', newer);
+    const link = of.linkTo('frankfurt', 'london');
+    const { lines } = await run(of, link, { kind: 'failback', from: of.tapped.paris });
+    expect(lines[0]).toMatchObject({ name: 'n0', action: 'present', target: 'f0' });
+    await of.bringEqual(link);
+    const [, copied] = await Promise.all([of.stores.frankfurt, of.stores.london].map(holdings));
+    expect((await held(of.stores.frankfurt, 'f0')).content.leaf.raw).toEqual(newer.leaf.raw);
+    expect(copied?.map(({ fingerprint }) => fingerprint)).toContain(fingerprintOf(newer));
   });
 
   it('into a home that was built anew imports everything', async () => {
