@@ -226,7 +226,13 @@ async function namesIn(folder: string): Promise<ReadonlySet<string> | undefined>
 async function lookInto(folder: string, names: ReadonlySet<string>): Promise<ElementReading> {
   const likely = [...names].sort((a, b) => Number(isLikely(b)) - Number(isLikely(a)) || (a < b ? -1 : 1));
   for (const name of likely.slice(0, limits.storeFilesLookedAt)) {
-    const found = await lookAtFile(join(folder, name)).catch(() => undefined);
+    const file = join(folder, name);
+    // What has the name of a certificate and cannot be read may be one: a link into an archive that is not mounted.
+    const found = await lookAtFile(file).catch((thrown) =>
+      isLikely(name) ? Promise.reject(fileError(file, thrown)) : undefined,
+    );
+    if (found === 'a private key in PEM')
+      throw unknownLayout(folder, `${name} in it is ${found}, and no certificate that belongs to it is found`);
     if (found?.endsWith('in PEM'))
       throw unknownLayout(folder, `${name} in it is ${found}, and no tool known here calls it so`);
     if (found !== undefined) throw otherForm(join(folder, name), found);

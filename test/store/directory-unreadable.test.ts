@@ -68,6 +68,17 @@ describe('an element that cannot be read', () => {
     expect(places.filter((place) => !unreadable?.some((message) => message.includes(place)))).toEqual([]);
   });
 
+  it('is also a folder with a link of the name of a certificate that leads nowhere, whatever the layout', async () => {
+    mkdirSync(join(folder, 'a'));
+    symlinkSync('../../archive/site.der', join(folder, 'a', 'site.der'));
+    mkdirSync(join(folder, 'b'));
+    writeFileSync(join(folder, 'b', 'privkey.pem'), (await testCertificate()).privateKey?.reveal() ?? '');
+    expect((await listed()).unreadable).toEqual([
+      expect.stringContaining(join(folder, 'a', 'site.der')),
+      expect.stringContaining('no certificate that belongs to it is found'),
+    ]);
+  });
+
   it('is also a certificate whose dates are none, and it ends no listing', async () => {
     const good = await testCertificate();
     putCertificate(join(folder, 'a'), good);
