@@ -3,9 +3,7 @@ import { lstat, mkdir, open, readdir, rename, rm, symlink } from 'node:fs/promis
 import { join } from 'node:path';
 import type { CertificateContent } from '../certificate/certificate.ts';
 import { toPem } from '../certificate/pem.ts';
-import { current } from './directory-read.ts';
-
-const versions = 'versions';
+import { current, versions } from './directory-read.ts';
 
 /**
  * Writes content as the version in force, as certbot lays out its files; `keep` versions before it stay. All of it is on disk
@@ -27,6 +25,7 @@ export async function writeVersion(folder: string, content: CertificateContent, 
     await flush(all);
     const link = join(folder, `.current-${randomUUID()}`);
     await symlink(join(versions, String(number)), link);
+    await makeWay(folder, all);
     await rename(link, join(folder, current));
     await flush(folder);
     await forgetOld(all, number, keep);
@@ -35,6 +34,13 @@ export async function writeVersion(folder: string, content: CertificateContent, 
     await rm(fresh, { recursive: true, force: true });
     throw thrown;
   }
+}
+
+/** Where a program that follows links has made a folder of the link, that becomes one of the versions. */
+async function makeWay(folder: string, all: string): Promise<void> {
+  const inPlace = join(folder, current);
+  const found = await lstat(inPlace).catch(() => undefined);
+  if (found?.isDirectory()) await nameVersion(all, inPlace);
 }
 
 /** Gives the version the next number. Two who write at once get two. */

@@ -12,6 +12,8 @@ import { Secret } from '../secret.ts';
 
 /** A symbolic link to the version in force. It is switched by one rename, so that nobody finds half of each. */
 export const current = 'current';
+/** The folder of the versions, the one in force and those before it. */
+export const versions = 'versions';
 /** What is kept beside the files: name, description, tags, mark. */
 export const sideFile = 'certstandby.json';
 
@@ -45,15 +47,30 @@ export interface ReadOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Whether the folder was written by us: then it is switched by one rename, and may be taken away again. Throws `file_*`. */
+/**
+ * Whether the folder was written by us: then it is switched by one rename, and may be taken away again. One that was carried here by
+ * a program that follows links (`cp -L`, a zip) is ours too: `current` is a folder then, with the files in it. Throws `file_*`.
+ */
 export async function isOurs(folder: string): Promise<boolean> {
   const link = join(folder, current);
   try {
-    return (await lstat(link)).isSymbolicLink();
+    const found = await lstat(link);
+    return found.isSymbolicLink() || (found.isDirectory() && (await wasCarried(folder)));
   } catch (thrown) {
     if (isNothing(thrown)) return false;
     throw fileError(link, thrown);
   }
+}
+
+/** Whether what we write beside the version in force is there, and that version is whole where its link should be. */
+async function wasCarried(folder: string): Promise<boolean> {
+  const [side, all, files] = await Promise.all([
+    statsOf(join(folder, sideFile)),
+    statsOf(join(folder, versions)),
+    namesIn(join(folder, current)),
+  ]);
+  const layout = files && layoutOfFolder(files);
+  return side?.isFile() === true && all?.isDirectory() === true && layout !== undefined && !('several' in layout);
 }
 
 /**

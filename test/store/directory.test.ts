@@ -1,4 +1,6 @@
 import {
+  cpSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -237,6 +239,25 @@ describe('a folder as a backup', () => {
     writeFileSync(join(folder, id, 'current', 'in the way'), '');
     await expect(store.reimport(id, content)).rejects.toMatchObject({ code: 'store_refused' });
     expect(readdirSync(join(folder, id, 'versions'))).toEqual(['1']);
+  });
+
+  it('is read, written and removed where a program that follows links has carried it', async () => {
+    const store = make(folder);
+    const [first, second] = [parseContent(await testCertificate()), parseContent(await testCertificate())];
+    const { id } = await store.import({ content: first, metadata: described, mark });
+    const carried = join(folder, 'carried');
+    cpSync(join(folder, id), join(carried, id), { recursive: true, dereference: true });
+    const there = make(carried);
+    expect(lstatSync(join(carried, id, 'current')).isDirectory()).toBe(true);
+    expect(await there.read(id)).toMatchObject({ state: 'present', value: { metadata: { mark } } });
+    expect((await there.list({})).certificates.map((one) => one.id)).toEqual([id]);
+
+    await there.reimport(id, second);
+    expect(lstatSync(join(carried, id, 'current')).isSymbolicLink()).toBe(true);
+    const reading = await there.read(id);
+    expect(reading.state === 'present' && fingerprintOf(reading.value.content)).toBe(fingerprintOf(second));
+    await there.delete(id);
+    expect(await there.read(id)).toEqual({ state: 'absent' });
   });
 
   it('refuses what another version of this program has written, by name', async () => {
