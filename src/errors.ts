@@ -125,6 +125,14 @@ const queueRemedy = aws('Check the queue, and the right to send to it.', {
   'HTTP 404': 'The action is not there: deploy again, and look who deleted it.',
 });
 
+/** What is wrong with a certificate before anything is judged: the same wherever it lies. */
+const contentRemedies = {
+  certificate_chain_too_long: 'Give at most 10 chain certificates.',
+  certificate_key_encrypted: 'Remove the passphrase: openssl pkey -in key.pem -out plain.pem',
+  certificate_key_unsupported:
+    'Use an RSA or RSA-PSS key of 512 to 8,192 bits, an ECDSA key on P-256, P-384 or P-521, or an Ed25519 key.',
+} as const;
+
 export const errorRegistry = {
   // Notifications: what arrives at the callback URL.
   notification_malformed: {
@@ -267,8 +275,10 @@ export const errorRegistry = {
     ...service,
     retry: true,
     applied: 'no',
-    remedy:
+    remedy: byCause(
       'Mend or remove what the message names. A copy that the records know needs nobody: certstandby reconcile writes it anew.',
+      contentRemedies,
+    ),
   },
   store_layout_unknown: {
     ...service,
@@ -390,15 +400,9 @@ export const errorRegistry = {
     ...certificate,
     remedy: 'Give at most 100 KB of PEM for each of certificate, chain and key.',
   },
-  certificate_chain_too_long: { ...certificate, remedy: 'Give at most 10 chain certificates.' },
-  certificate_key_encrypted: {
-    ...certificate,
-    remedy: 'Remove the passphrase: openssl pkey -in key.pem -out plain.pem',
-  },
-  certificate_key_unsupported: {
-    ...certificate,
-    remedy: 'Use an RSA or RSA-PSS key of 512 to 8,192 bits, an ECDSA key on P-256, P-384 or P-521, or an Ed25519 key.',
-  },
+  certificate_chain_too_long: { ...certificate, remedy: contentRemedies.certificate_chain_too_long },
+  certificate_key_encrypted: { ...certificate, remedy: contentRemedies.certificate_key_encrypted },
+  certificate_key_unsupported: { ...certificate, remedy: contentRemedies.certificate_key_unsupported },
   certificate_key_missing: {
     ...certificate,
     remedy: 'Without its private key it cannot serve: import the certificate together with its key.',

@@ -42,6 +42,9 @@ export const shellCommands: Readonly<Record<string, ((command: string) => string
     `${command} -passin pass:secret && grep -q 'BEGIN PRIVATE' plain.pem`,
   'openssl pkcs12 -in old.p12 -legacy -out all.pem && openssl pkcs12 -export -in all.pem -out new.p12': (command) =>
     `${command.replaceAll('-out', '-passin pass:secret -passout pass:secret -out')} && test -s new.p12`,
+  'openssl pkcs12 -export -in cert.pem -inkey key.pem -out new.p12': (command) =>
+    'mkdir pair && cd pair && openssl x509 -in ../one.pem -out cert.pem && openssl pkey -in ../one.pem -out key.pem && ' +
+    `${command} -passout pass:secret && test -s new.p12`,
   'chmod 600': (command) => `${command} key.pem && test "$(stat -c %a key.pem)" = 600`,
   'mkdir -m 700': (command) => `${command} made && test "$(stat -c %a made)" = 700`,
   'df -h': (command) => `${command} .`,
