@@ -1,11 +1,12 @@
 import { spawnSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { hostname, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { parseContent } from '../../src/certificate/pem.ts';
 import { linkRecords, openTable } from '../../src/compose.ts';
 import { loadConfig } from '../../src/config.ts';
+import { processOwner } from '../../src/process-owner.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { runCommand, type TestHost, testHost } from '../support/command.ts';
 import { backupCrn, primaryCrn } from './program.ts';
@@ -199,11 +200,14 @@ test('a reconcile whose process was killed does not hold up the next one; one th
     await table.close();
   };
   const dead = spawnSync(process.execPath, ['-e', '']).pid;
-  await hold(`${hostname()} ${dead} x`);
+  const { id } = processOwner(() => 'nobody knows');
+  const [form, boot, pids, times, pid, started, host] = id.split(' ');
+  await hold([form, boot, pids, times, dead, started, host].join(' '));
   expect((await run(['reconcile'])).code).toBe(0);
-  await hold(`${hostname()} ${process.pid} an-earlier-process-of-this-number`);
+  // An earlier process of this number.
+  await hold([form, boot, pids, times, pid, Number(started) - 1, host].join(' '));
   expect((await run(['reconcile'])).code).toBe(0);
-  await hold(`another-machine ${dead} x`);
+  await hold([form, boot, pids, times, dead, started, 'another-machine'].join(' '));
   expect(await run(['reconcile'])).toMatchObject({ code: 1, errors: expect.stringContaining('[reconcile_running]') });
 });
 
