@@ -84,11 +84,18 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
   return seen;
 }
 
-/** Whether a second look, a while after the first, may have found that the original of a copy is gone. Clocks and reads lie a little. */
-function wasGoneLongEnough({ deletions, primary, time, wildClocks }: World, { mark }: Held): boolean {
+/**
+ * Whether a second look, a while after the first, may have found that the original of a copy is gone. Clocks and reads lie a little. A
+ * look before it was made finds it absent too, and where the record of the looks between is lost, that is the first one.
+ */
+function wasGoneLongEnough(
+  { deletions, creations, faults, primary, time, wildClocks }: World,
+  { mark }: Held,
+): boolean {
   const { absenceMs, skewMs } = defaultTiming;
   const by = time.now() - (absenceMs - skewMs - primary.abilities.readSettlesMs);
-  return wildClocks || deletions.some(({ certificate, at }) => certificate === mark?.certificate && at <= by);
+  const absences = faults.recordsAtRisk > 0 ? [...deletions, ...creations] : deletions;
+  return wildClocks || absences.some(({ certificate, at }) => certificate === mark?.certificate && at <= by);
 }
 
 /** How often one content may be written to one copy, while nothing else is: once, and twice where it is read back in another shape. */

@@ -230,8 +230,8 @@ export const safeguards: readonly Safeguard[] = [
   {
     step: 'a copy that cannot be removed gets what the kept one has',
     file: 'src/replication/bring-equal.ts',
-    find: 'await this.#keepEqual(id);',
-    replace: '',
+    find: 'await this.#keepEqual(id).catch(',
+    replace: 'await Promise.resolve().catch(',
     switches: ['in-use'],
     seeds: 3_000,
   },

@@ -95,6 +95,7 @@ function changePrimary(world: World, certificates: number, again = false): void 
     deleted.set(which, id);
     world.deletions.push({ certificate: id, at: time.now() });
   }
+  if (action === 'create') world.creations.push({ certificate: id, at: time.now() });
   trace(`${time.now()} primary: ${action} ${id}`);
   const content: Readonly<Record<string, CertificateContent>> = {
     create: pick(random, versions),

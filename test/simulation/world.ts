@@ -281,6 +281,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
   const deleted = new Map<number, string>();
   const doubled = new Set<string>();
   const deletions: { readonly certificate: string; readonly at: number }[] = [];
+  const creations: { readonly certificate: string; readonly at: number }[] = [];
   const meddled: { readonly store: string; readonly certificate: string; readonly at: number }[] = [];
   return {
     /** Copies that others removed from a backup, or made worthless. */
@@ -293,6 +294,8 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
     deleted,
     /** When each certificate was deleted in the primary, as often as it was. */
     deletions,
+    /** When each certificate was made in the primary: before that it was absent too. */
+    creations,
     /** Copies that somebody doubled by hand: store, and certificate in the mark. */
     doubled,
     switches,
