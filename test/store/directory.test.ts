@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  realpathSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -246,7 +247,11 @@ describe('a folder as a backup', () => {
     const [first, second] = [parseContent(await testCertificate()), parseContent(await testCertificate())];
     const { id } = await store.import({ content: first, metadata: described, mark });
     const carried = join(folder, 'carried');
-    cpSync(join(folder, id), join(carried, id), { recursive: true, dereference: true });
+    // As `cp -rL` does.
+    const inForce = realpathSync(join(folder, id, 'current'));
+    cpSync(inForce, join(carried, id, 'current'), { recursive: true });
+    cpSync(join(folder, id, 'versions'), join(carried, id, 'versions'), { recursive: true });
+    cpSync(join(folder, id, 'certstandby.json'), join(carried, id, 'certstandby.json'));
     const there = make(carried);
     expect(lstatSync(join(carried, id, 'current')).isDirectory()).toBe(true);
     expect(await there.read(id)).toMatchObject({ state: 'present', value: { metadata: { mark } } });
