@@ -1,12 +1,13 @@
 import { existsSync } from 'node:fs';
 import type { ProveReport } from '../compose.ts';
 import { type Config, loadConfig } from '../config.ts';
-import { CodedError, errorRegistry } from '../errors.ts';
+import { errorRegistry } from '../errors.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import type { Store } from '../store/store.ts';
 import { askYesNo } from './ask.ts';
 import { interrupted } from './interrupt.ts';
 import { commandOutput, type Host, type Output, type OutputOptions } from './output.ts';
+import { storeOf } from './program.ts';
 import { clean, count, duration } from './text.ts';
 
 interface ProveCommandOptions extends OutputOptions {
@@ -28,12 +29,8 @@ export async function prove(name: string, options: ProveCommandOptions, host: Ho
   const signal = interrupted(host);
   const output = commandOutput(options, host, runtime.now);
   const config = loadConfig(options.config, host.env);
-  const { openStores, proveStore, costOfProof } = await import('../compose.ts');
-  const store = (await openStores(config, runtime)).get(name);
-  if (store === undefined) {
-    const there = config.stores.map((one) => one.name).join(', ');
-    throw new CodedError('usage', `there is no store ${name} in ${options.config}; there are: ${there}`);
-  }
+  const { proveStore, costOfProof } = await import('../compose.ts');
+  const store = await storeOf(config, name, options.config, runtime);
   announce(name, store, await costOfProof(store), output);
   if (options.yes !== true && !(await askYesNo('Go on?', { host, option: '--yes', signal }))) {
     output.line('Nothing was sent.');

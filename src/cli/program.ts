@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { type ComposeOptions, compose, openStores, type Program } from '../compose.ts';
-import { loadConfig } from '../config.ts';
+import { type Config, loadConfig } from '../config.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { includes, type Link } from '../replication/link.ts';
 import { type Runtime, systemRuntime as runtime } from '../runtime.ts';
@@ -105,7 +105,12 @@ export function storeNames(program: Pick<Program, 'stores'>): (id: string) => st
 
 /** One store of a configuration by the name that it has there. Nothing is asked of it yet. Throws `usage` if there is none. */
 export async function storeNamed(name: string, configPath: string, host: Host, runtime: Runtime): Promise<Store> {
-  const stores = await openStores(loadConfig(configPath, host.env), runtime);
+  return storeOf(loadConfig(configPath, host.env), name, configPath, runtime);
+}
+
+/** The same of a configuration that has been read. */
+export async function storeOf(config: Config, name: string, configPath: string, runtime: Runtime): Promise<Store> {
+  const stores = await openStores(config, runtime);
   const store = stores.get(name);
   if (store !== undefined) return store;
   throw new CodedError(

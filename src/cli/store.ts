@@ -1,10 +1,11 @@
 import { Command } from 'commander';
+import { acceptStore } from '../compose.ts';
 import { loadConfig } from '../config.ts';
-import { CodedError } from '../errors.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { interrupted } from './interrupt.ts';
 import { configOption } from './options.ts';
 import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output.ts';
+import { storeOf } from './program.ts';
 
 interface StoreOptions extends OutputOptions {
   readonly config: string;
@@ -31,12 +32,7 @@ async function accept(name: string, options: StoreOptions, host: Host): Promise<
   const output = commandOutput(options, host);
   const signal = interrupted(host);
   const config = loadConfig(options.config, host.env);
-  const { acceptStore, openStores } = await import('../compose.ts');
-  const store = (await openStores(config, runtime)).get(name);
-  if (store === undefined) {
-    const there = config.stores.map((one) => one.name).join(', ');
-    throw new CodedError('usage', `there is no store ${name} in ${options.config}; there are: ${there}`);
-  }
+  const store = await storeOf(config, name, options.config, runtime);
   const { before, identity } = await acceptStore(config.table, store, { runtime, signal });
   output.item({ store: name, before, identity });
   if (store.identity === undefined) {
