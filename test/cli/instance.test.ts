@@ -23,11 +23,13 @@ import { exchangeToken } from '../support/instance.ts';
 
 const acme = ['--acme-directory', 'https://acme.example.com/directory'];
 
+let parent: string;
 let folder: string;
 beforeEach(() => {
-  folder = join(mkdtempSync(join(tmpdir(), 'certstandby-cli-instance-')), 'instances');
+  parent = mkdtempSync(join(tmpdir(), 'certstandby-cli-instance-'));
+  folder = join(parent, 'instances');
 });
-afterEach(() => rmSync(join(folder, '..'), { recursive: true, force: true }));
+afterEach(() => rmSync(parent, { recursive: true, force: true }));
 
 const run = (...args: string[]) => runCommand(['instance', ...args, '--folder', folder]);
 const json = (text: string) =>
@@ -383,7 +385,7 @@ describe('snapshot, restore, delete and reclaim', () => {
 
   test('an instance is written to a file, and brought back elsewhere under a root key that was kept', async () => {
     const crn = crnOf((await run('create')).output);
-    const file = join(folder, '..', 'a.snapshot');
+    const file = join(parent, 'a.snapshot');
     const taken = await run('snapshot', '--to', file, '--json');
     expect(json(taken.output)).toMatchObject([{ crn, path: file, certificates: 0, sha256: expect.any(String) }]);
     expect((await run('snapshot', '--to', file)).code).toBe(1);
@@ -391,7 +393,7 @@ describe('snapshot, restore, delete and reclaim', () => {
     expect(daily).toMatchObject({ code: 0, errors: '' });
     expect(readdirSync(join(folder, 'snapshots'))).toHaveLength(1);
 
-    const other = join(folder, '..', 'other');
+    const other = join(parent, 'other');
     const restore = (...args: string[]) => runCommand(['instance', 'restore', file, '--folder', other, ...args]);
     // A root key is never made, and nothing is left of the attempt that a later one would meet.
     expect(await restore()).toMatchObject({ code: 3, errors: expect.stringContaining('[keys_file_missing]') });
@@ -413,8 +415,8 @@ describe('snapshot, restore, delete and reclaim', () => {
   test('with nothing left but a snapshot and the recovery text, the instance comes back', async () => {
     const created = await run('create');
     const [recovery = ''] = /CS1-[0-9A-Z-]+/.exec(created.output) ?? [];
-    const file = join(folder, '..', 'a.snapshot');
-    const text = join(folder, '..', 'written-down');
+    const file = join(parent, 'a.snapshot');
+    const text = join(parent, 'written-down');
     await run('snapshot', '--to', file);
     rmSync(folder, { recursive: true });
     writeFileSync(text, `${recovery}\n`);
@@ -455,9 +457,9 @@ describe('snapshot, restore, delete and reclaim', () => {
 
   test('a restore that is refused, or only checks, says why and leaves nothing in a new folder', async () => {
     await run('create');
-    const file = join(folder, '..', 'a.snapshot');
+    const file = join(parent, 'a.snapshot');
     await run('snapshot', '--to', file);
-    const other = join(folder, '..', 'other');
+    const other = join(parent, 'other');
     const restore = (path: string, ...args: string[]) =>
       runCommand(['instance', 'restore', path, '--folder', other, ...args]);
     expect(await restore(`${file}-not`)).toMatchObject({
@@ -471,18 +473,18 @@ describe('snapshot, restore, delete and reclaim', () => {
     expect((await restore(file, '--root-key', `file:${join(folder, 'keys', 'root.key')}`, '--check')).code).toBe(0);
     writeFileSync(file, readFileSync(file, 'utf8').slice(0, -20));
     expect((await restore(file, '--root-key', `file:${join(folder, 'keys', 'root.key')}`)).code).toBe(6);
-    expect(readdirSync(join(folder, '..'))).not.toContain('other');
+    expect(readdirSync(parent)).not.toContain('other');
   });
 
   test('an API key that was revoked after the snapshot is back, restore says so, and it is revoked again before anything is served', async () => {
     const crn = crnOf((await run('create')).output);
     const [{ id = '' } = {}] = json((await run('keys', 'list', '--json')).output);
-    const file = join(folder, '..', 'a.snapshot');
+    const file = join(parent, 'a.snapshot');
     await run('snapshot', '--to', file);
     await run('keys', 'revoke', id);
     expect(json((await run('keys', 'list', '--json')).output)).toEqual([]);
 
-    const other = join(folder, '..', 'other');
+    const other = join(parent, 'other');
     const there = (...args: string[]) => runCommand(['instance', ...args, '--folder', other]);
     const restored = await there('restore', file, '--root-key', `file:${join(folder, 'keys', 'root.key')}`);
     expect(restored).toMatchObject({ code: 0, errors: '' });
