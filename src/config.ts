@@ -73,6 +73,7 @@ const link = z.strictObject({
       regions: z.optional(z.array(z.string())),
       requireChain: z.optional(z.boolean()),
       onward: z.optional(z.boolean()),
+      restorable: z.optional(z.boolean()),
       onDelete: z.optional(z.enum(['retain', 'remove'])),
       removeAfter: z.optional(span),
       removeShare: z.optional(share.check(z.positive())),
@@ -168,6 +169,8 @@ export interface LinkConfig {
     readonly regions?: readonly string[];
     readonly requireChain: boolean;
     readonly onward: boolean;
+    /** `false`: it is meant that no backup gives private keys back. */
+    readonly restorable?: boolean;
     /** Absent: copies of deleted certificates stay. */
     readonly removal?: { readonly afterMs: number; readonly maxShare: number };
     readonly brakeShare?: number;
@@ -575,6 +578,7 @@ function toConfig(file: ConfigFile, references: ReadonlyMap<string, string | Sec
       policy: {
         requireChain: policy?.requireChain ?? false,
         onward: policy?.onward ?? false,
+        ...(policy?.restorable === undefined ? {} : { restorable: policy.restorable }),
         ...(policy?.regions === undefined ? {} : { regions: policy.regions }),
         ...(policy?.onDelete === 'remove' ? { removal: toRemoval(policy) } : {}),
         ...(policy?.brakeShare === undefined ? {} : { brakeShare: policy.brakeShare }),

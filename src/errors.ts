@@ -407,6 +407,11 @@ export const errorRegistry = {
     ...certificate,
     remedy: 'Without its private key it cannot serve: import the certificate together with its key.',
   },
+  certificate_key_withheld: {
+    ...certificate,
+    remedy:
+      'Its service does not give this private key back, so it cannot be copied. Import it there with a key that may be exported, or leave it out by the filter of the link.',
+  },
   certificate_key_mismatch: { ...certificate, remedy: 'Import the private key that belongs to this certificate.' },
   certificate_expired: {
     ...certificate,
@@ -875,6 +880,17 @@ export const errorRegistry = {
   restore_refused: {
     ...certificate,
     remedy: 'Nothing was changed. See certstandby restore --help, or certstandby failback --help.',
+  },
+
+  restore_source_withholds_keys: {
+    ...certificate,
+    remedy:
+      'Nothing was changed. A certificate without its private key serves nobody: name with --from a backup that gives private keys back.',
+  },
+  restore_primary_withholds_keys: {
+    ...certificate,
+    remedy:
+      'Nothing was changed. From such a primary nothing could be copied any more: name as primary a store that gives private keys back.',
   },
 
   map_file_unusable: {

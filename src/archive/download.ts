@@ -82,11 +82,11 @@ export async function download(
           missing.push({ id, name, code: reading.error.code, message: reading.error.message });
         continue;
       }
-      const { metadata, content } = reading.value;
+      const { metadata, content, keyWithheld = false } = reading.value;
       try {
         const { name, description, tags } = metadata;
         await writer.add({ name, description, tags, content, from: { store: store.id, id } });
-        const problem = keyProblem(content);
+        const problem = keyWithheld ? withheld(store) : keyProblem(content);
         if (problem) suspect.push({ id, name, code: problem.code, message: problem.message });
         done += 1;
         downloaded?.({ id, name, fingerprint: fingerprintOf(content) });
@@ -102,3 +102,6 @@ export async function download(
     throw asCodedError(thrown);
   }
 }
+
+const withheld = ({ id }: Store) =>
+  new CodedError('certificate_key_withheld', `${id} does not give its private key back`, { fields: { store: id } });

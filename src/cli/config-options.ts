@@ -115,6 +115,11 @@ export const configOptions: readonly ConfigOption[] = [
   { path: 'links.*.policy.regions', what: 'regions in which copies may lie', otherwise: 'any region' },
   { path: 'links.*.policy.requireChain', what: 'refuse a leaf without its chain', default: false },
   { path: 'links.*.policy.onward', what: 'copy certificates that are copies themselves', default: false },
+  {
+    path: 'links.*.policy.restorable',
+    what: 'whether a backup must give private keys back, so that the link can be restored from it',
+    default: true,
+  },
   { path: 'links.*.policy.onDelete', what: 'copies of deleted certificates: retain or remove', default: 'retain' },
   {
     path: 'links.*.policy.removeAfter',

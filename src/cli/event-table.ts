@@ -125,9 +125,12 @@ function describe({ verdict, backups }: PassReport): string {
   if (verdict.kind === 'unreadable') return `primary: ${verdict.error.code}`;
   if (verdict.kind === 'absent') return 'gone from the primary; copies stay';
   if (verdict.kind === 'aside')
-    return { keyless: 'not copied: has no private key', excluded: 'not included', marked: 'is itself a copy' }[
-      verdict.why
-    ];
+    return {
+      keyless: 'not copied: has no private key',
+      withheld: 'not copied: its private key is not given',
+      excluded: 'not included',
+      marked: 'is itself a copy',
+    }[verdict.why];
   return backups.find(({ error }) => error !== undefined)?.error?.code ?? 'waiting';
 }
 

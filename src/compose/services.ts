@@ -1,6 +1,6 @@
 import type { LinkConfig, StoreConfig } from '../config.ts';
 import { CodedError } from '../errors.ts';
-import type { Link } from '../replication/link.ts';
+import { type Link, linkMistake } from '../replication/link.ts';
 import type { Runtime } from '../runtime.ts';
 import { Secret, type SecretReference } from '../secret.ts';
 import { certificateManagerStore } from '../store/certificate-manager.ts';
@@ -46,18 +46,21 @@ export function openService(
   });
 }
 
-/** A link of the configuration with its stores. Throws `configuration_invalid` if one is not there. */
+/** A link of the configuration with its stores. Throws `configuration_invalid` if one is not there, or if they are not able to do what the link says. */
 export function toLink(
   { name, primary, backups, filter, policy }: LinkConfig,
   stores: ReadonlyMap<string, Store>,
 ): Link {
-  return {
+  const link: Link = {
     name,
     primary: storeOf(stores, primary),
     backups: backups.map((backup) => storeOf(stores, backup)),
     filter,
     policy,
   };
+  const mistake = linkMistake(link);
+  if (mistake !== undefined) throw mistake;
+  return link;
 }
 
 function storeOf(stores: ReadonlyMap<string, Store>, name: string): Store {

@@ -141,6 +141,8 @@ async function drillCopy(
     if (reading.state === 'absent') return failed('missing', 'it was listed, and is not there');
     if (reading.state === 'unreadable') return failed('unreadable', reading.error.message);
     content = reading.value.content;
+    if (reading.value.keyWithheld === true)
+      return failed('key-withheld', 'its service does not give its private key back');
     const { domains, notAfter } = factsOf(content);
     const remarks = chainRemarks(content, run.runtime.now()).map(({ message }) => message);
     facts = {

@@ -4,13 +4,14 @@ import type { Link } from '../replication/link.ts';
 import type { VanishedFound, VanishedTally } from '../replication/vanished.ts';
 
 /** Where a certificate of a link stands. Each is in exactly one state. */
-export type CertificateState = 'equal' | 'behind' | 'refused' | 'keyless' | 'excluded' | 'marked' | 'gone';
+export type CertificateState = 'equal' | 'behind' | 'refused' | 'keyless' | 'withheld' | 'excluded' | 'marked' | 'gone';
 
 export const certificateStates: readonly CertificateState[] = [
   'equal',
   'behind',
   'refused',
   'keyless',
+  'withheld',
   'excluded',
   'marked',
   'gone',
@@ -57,7 +58,7 @@ export async function linkFigures(
 ): Promise<LinkFigures> {
   const failing = new Map<string, Failing>();
   const figures: LinkFigures = {
-    states: { equal: 0, behind: 0, refused: 0, keyless: 0, excluded: 0, marked: 0, gone: 0 },
+    states: { equal: 0, behind: 0, refused: 0, keyless: 0, withheld: 0, excluded: 0, marked: 0, gone: 0 },
     pending: 0,
     pendingSince: undefined,
     failing,

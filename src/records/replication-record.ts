@@ -71,6 +71,8 @@ export interface BackupState {
   readonly refusal?: Refusal;
   /** Copies of ours beside the kept one whose removal the service refuses. */
   readonly unremovable?: readonly Unremovable[];
+  /** The service does not give the copy's private key back: it was compared without, and is not proven. */
+  readonly keyWithheld?: boolean;
 }
 
 /** A copy that stays because its service does not let it go. */
@@ -116,8 +118,11 @@ export interface Refusal {
   readonly until?: number;
 }
 
-/** Why a certificate is at rest without being copied, other than by refusal. */
-export type Aside = 'keyless' | 'excluded' | 'marked';
+/**
+ * Why a certificate is at rest without being copied, other than by refusal: it has no private key, its service does not give the key
+ * back, the filter does not include it, or it is a copy itself.
+ */
+export type Aside = 'keyless' | 'withheld' | 'excluded' | 'marked';
 
 /** The replication record: what was asked for, what has been done, who is working on it. All moments are epoch milliseconds. */
 export interface ReplicationRecord {
@@ -202,6 +207,7 @@ const backupFields = {
   unremovable: z.array(
     z.object({ id: z.string(), code: errorCode, message: z.string(), since: z.number(), again: z.number() }),
   ),
+  keyWithheld: z.boolean(),
 } as const;
 type BackupField = keyof typeof backupFields;
 const backupFieldNames = Object.keys(backupFields) as readonly BackupField[];
@@ -230,6 +236,7 @@ const rowSchema = z.object({
   lastError: z.optional(recordedErrorSchema),
   absentSince: z.optional(z.number()),
   aside: z.optional(z.enum(['keyless', 'excluded', 'marked'])),
+  primaryKeyWithheld: z.optional(z.boolean()),
   refusal: z.optional(refusal),
   primary: z.optional(
     z.object({
@@ -284,8 +291,25 @@ export function parseReplicationRecord(link: string, certificate: string, row: R
       `the replication record of ${certificate} of link ${link} is damaged`,
       { fields: { link, certificate, damaged } },
     );
-  const own = parsed.data as Omit<ReplicationRecord, 'link' | 'certificate'>;
-  return { link, certificate, ...own, backups, ...(Object.keys(doubts).length === 0 ? {} : { doubts }) };
+  const { primaryKeyWithheld, ...own } = parsed.data as Omit<ReplicationRecord, 'link' | 'certificate'> & AsideFields;
+  const withheld = own.aside === 'keyless' && primaryKeyWithheld === true;
+  return {
+    ...{ link, certificate, ...own, backups },
+    ...(withheld && { aside: 'withheld' as const }),
+    ...(Object.keys(doubts).length > 0 && { doubts }),
+  };
+}
+
+interface AsideFields {
+  readonly aside?: Exclude<Aside, 'withheld'> | undefined;
+  readonly primaryKeyWithheld?: boolean | undefined;
+}
+
+/** Why a certificate rests, as a row keeps it: a worker of an older version knows a key that is withheld as one that is not there. */
+export function rowOfAside(aside: Aside | undefined): AsideFields {
+  return aside === 'withheld'
+    ? { aside: 'keyless', primaryKeyWithheld: true }
+    : { aside, primaryKeyWithheld: undefined };
 }
 
 /** The fields `<name>/<store>` of a row, by store. */

@@ -6,6 +6,7 @@ import {
   latest,
   parseReplicationRecord,
   type ReplicationRecord,
+  rowOfAside,
   rowOfBackups,
   type UnreadableRecord,
 } from './replication-record.ts';
@@ -210,6 +211,7 @@ export function replicationRecords(table: Table) {
     const done = changeOf({
       ...noLeaseHolderFields,
       ...fields,
+      ...rowOfAside(fields.aside),
       ...rowOfBackups(backups),
       replicated: seen,
       leaseUntil: undefined,

@@ -11,12 +11,13 @@ import {
 } from '../records/replication-record.ts';
 import type { Runtime } from '../runtime.ts';
 import { formatMark, type Mark, sameMark } from '../store/mark.ts';
-import type {
-  CertificateMetadata,
-  DescriptiveMetadata,
-  Store,
-  StoredCertificate,
-  WriteAnswer,
+import {
+  type CertificateMetadata,
+  type DescriptiveMetadata,
+  keyAnswerOf,
+  type Store,
+  type StoredCertificate,
+  type WriteAnswer,
 } from '../store/store.ts';
 import { type BackupCalls, backupCalls } from './backup-calls.ts';
 import type { Sound } from './judge.ts';
@@ -250,6 +251,8 @@ class Attempt {
   unremovable: readonly Unremovable[];
   /** When to look again, though all is equal. */
   again: number | undefined;
+  /** The kept copy has a key that its service does not give back, as far as a full read has shown. */
+  #keyWithheld: boolean | undefined;
 
   constructor(task: BackupTask, look: BackupLook) {
     this.#task = task;
@@ -271,9 +274,15 @@ class Attempt {
   }
 
   /** What the record keeps for this backup in fields of its own, whatever came of the pass. */
-  kept(): Pick<BackupState, 'written' | 'unremovable'> {
+  kept(): Pick<BackupState, 'written' | 'unremovable' | 'keyWithheld'> {
     const { written, unremovable } = this;
-    return { ...(written && { written }), ...(unremovable.length > 0 && { unremovable }) };
+    const keyWithheld =
+      this.#keyWithheld ?? (!this.#store.abilities.givesKeys || this.#look.state.keyWithheld === true);
+    return {
+      ...(written && { written }),
+      ...(unremovable.length > 0 && { unremovable }),
+      ...(keyWithheld && { keyWithheld }),
+    };
   }
 
   /**
@@ -317,7 +326,7 @@ class Attempt {
   /** What is known of the backup after a failure: its copy's id as it is now, the rest as it was. */
   stateAfterFailure(): BackupState {
     const { id: _id, notBefore: _not, lastError: _last, refusal: _refusal, ...rest } = this.#look.state;
-    const { written: _written, unremovable: _unremovable, ...before } = rest;
+    const { written: _written, unremovable: _unremovable, keyWithheld: _keyWithheld, ...before } = rest;
     return { ...before, ...(this.id === undefined ? {} : { id: this.id }), ...this.kept() };
   }
 
@@ -546,7 +555,10 @@ class Attempt {
     const reading = await this.#tryRead(holding);
     if (reading === 'unreadable') return { differs: true };
     const { content } = reading;
-    if (this.#equals(content)) return { differs: false, full: reading };
+    if (this.#equals(reading)) {
+      this.#keyWithheld = keyAnswerOf(reading) === 'withheld';
+      return { differs: false, full: reading };
+    }
     if (this.#isRewritten(reading)) return { differs: false, rewritten: true, full: reading };
     if (
       sound.content.chain.length === 0 &&
@@ -701,15 +713,14 @@ class Attempt {
 
   /** A copy that cannot be removed serves somebody: it gets what the kept one has. What does not go is told by the removal already. */
   async #keepEqual(id: string): Promise<void> {
-    const { sound } = this.#task;
+    const { content } = this.#task.sound;
     if (!this.#store.abilities.reimportsInPlace) return;
     try {
       const full = await this.#readOrUnreadable(id);
       if (full === undefined) return;
       // The same leaf in another shape: what the service makes of content is counted at the kept copy.
-      const isEqual =
-        full !== 'unreadable' && (this.#equals(full.content) || full.content.leaf.raw.equals(sound.content.leaf.raw));
-      if (!isEqual) await this.#calls.send((signal) => this.#store.reimport(id, sound.content, { signal }));
+      const isEqual = full !== 'unreadable' && (this.#equals(full) || this.#isSameLeafWithKey(full));
+      if (!isEqual) await this.#calls.send((signal) => this.#store.reimport(id, content, { signal }));
     } catch (thrown) {
       if (!this.isFinding(thrown)) throw thrown;
     }
@@ -735,7 +746,7 @@ class Attempt {
 
   /** Whether a full read shows the primary's content, or what the service has been seen to make of it. */
   #isAsGiven(full: StoredCertificate): boolean {
-    return this.#equals(full.content) || this.#isRewritten(full);
+    return this.#equals(full) || this.#isRewritten(full);
   }
 
   /** From when on reads of this copy prove anything, if it was just written to at a store whose reads lag. */
@@ -771,13 +782,21 @@ class Attempt {
     });
   }
 
-  /** Whether content read from this store equals the primary's, as far as the store gives it. */
-  #equals(content: StoredCertificate['content']): boolean {
+  /**
+   * Whether what was read in full equals what the primary holds. A key that the service withholds is left out of the comparison. No
+   * key equals none: what the primary holds has one.
+   */
+  #equals(full: StoredCertificate): boolean {
     const { sound } = this.#task;
-    if (this.#store.same?.(sound.content, content) === true) return true;
-    if (this.#store.abilities.givesKeys) return fingerprintOf(content) === sound.fingerprint;
-    const { leaf, chain } = sound.content;
-    return fingerprintOf({ leaf: content.leaf, chain: content.chain }) === fingerprintOf({ leaf, chain });
+    const { content } = full;
+    const key = keyAnswerOf(full);
+    if (key === 'none') return false;
+    const given = key === 'given' ? sound.content : publicPartsOf(sound.content);
+    return this.#store.same?.(given, content) === true || fingerprintOf(content) === fingerprintOf(given);
+  }
+
+  #isSameLeafWithKey(full: StoredCertificate): boolean {
+    return keyAnswerOf(full) !== 'none' && full.content.leaf.raw.equals(this.#task.sound.content.leaf.raw);
   }
 
   #holdsOther(id: string): CodedError {
@@ -786,6 +805,8 @@ class Attempt {
     });
   }
 }
+
+const publicPartsOf = ({ leaf, chain }: Sound['content']): Sound['content'] => ({ leaf, chain });
 
 /** Whether a store's metadata contradicts the primary's content. What the store does not say does not differ. */
 function factsDiffer(metadata: CertificateMetadata, sound: Sound): boolean {

@@ -3,7 +3,7 @@ import { fingerprintOf, metadataDigestOf } from '../certificate/fingerprint.ts';
 import { contentProblem } from '../certificate/judgement.ts';
 import { CodedError } from '../errors.ts';
 import type { Aside } from '../records/replication-record.ts';
-import type { CertificateMetadata, Reading, StoredCertificate } from '../store/store.ts';
+import { type CertificateMetadata, keyAnswerOf, type Reading, type StoredCertificate } from '../store/store.ts';
 import { includes, includesName, type Link } from './link.ts';
 
 /** What the primary holds and may be copied, with its digests. */
@@ -58,7 +58,8 @@ export function judge(
   };
   if (!includes(link.filter, metadata)) return { kind: 'aside', why: 'excluded', found };
   if (metadata.mark !== undefined && !link.policy.onward) return { kind: 'aside', why: 'marked', found };
-  if (content.privateKey === undefined) return { kind: 'aside', why: 'keyless', found };
+  const key = keyAnswerOf(reading.value);
+  if (key !== 'given') return { kind: 'aside', why: key === 'withheld' ? 'withheld' : 'keyless', found };
 
   const problem =
     contentProblem(content, { nowMs: now, requireChain: link.policy.requireChain }) ?? regionProblem(link);

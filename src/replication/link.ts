@@ -1,3 +1,4 @@
+import { CodedError } from '../errors.ts';
 import type { CertificateMetadata, Store } from '../store/store.ts';
 
 /** Which certificates of the primary a link copies. Patterns: `*` stands for any run of characters, case does not matter. Empty lists allow all. */
@@ -16,6 +17,8 @@ export interface Policy {
   readonly onward: boolean;
   /** A copy that cannot be written because of the content is never replaced by a new one, wherever that would be possible. */
   readonly neverReplace?: boolean;
+  /** `false`: it is meant that no backup gives private keys back, so that nothing can be restored from any. */
+  readonly restorable?: boolean;
   /** When copies of certificates that are gone from the primary are removed; absent: never. */
   readonly removal?: Removal;
   /** The share of the copies that one reconcile may change without a person, 0 to 1; absent: `defaultBrakeShare`. */
@@ -39,6 +42,24 @@ export interface Link {
   readonly backups: readonly Store[];
   readonly filter: Filter;
   readonly policy: Policy;
+}
+
+/**
+ * Why a link cannot be what its policy says, by what its stores are able to do; `undefined` if it can: a link whose backups all keep
+ * private keys to themselves is none that anything can be restored from.
+ */
+export function linkMistake({
+  name,
+  backups,
+  policy,
+}: Pick<Link, 'name' | 'backups' | 'policy'>): CodedError | undefined {
+  if (policy.restorable === false || backups.some(({ abilities }) => abilities.givesKeys)) return undefined;
+  return new CodedError(
+    'configuration_invalid',
+    `links.${name}: no backup gives private keys back, so nothing could be restored from them; if that is meant, say so by ` +
+      'policy.restorable: false',
+    { fields: { link: name } },
+  );
 }
 
 /** Whether the filter includes a certificate: a name pattern fits its name, and a domain pattern fits one of its domains. */

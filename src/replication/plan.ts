@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { chainRemarks } from '../certificate/remarks.ts';
 import { asCodedError, type ErrorCode } from '../errors.ts';
-import { doubtOf, type ReplicationRecord } from '../records/replication-record.ts';
+import { type Aside, doubtOf, type ReplicationRecord } from '../records/replication-record.ts';
 import type { Mark } from '../store/mark.ts';
 import { bringEqual } from './bring-equal.ts';
 import { judge, type Verdict } from './judge.ts';
@@ -196,11 +196,18 @@ function withoutCopying(
     case 'unreadable':
       return { outcome: 'unsure', problem: verdict.error.code, message: verdict.error.message };
     case 'aside':
-      return verdict.why === 'keyless'
-        ? { outcome: 'refuse', problem: 'certificate_key_missing', message: 'it has no private key' }
-        : { outcome: 'nothing' };
+      return keyProblems[verdict.why] ?? { outcome: 'nothing' };
   }
 }
+
+const keyProblems: Readonly<Partial<Record<Aside, Pick<PlanLine, 'outcome' | 'problem' | 'message'>>>> = {
+  keyless: { outcome: 'refuse', problem: 'certificate_key_missing', message: 'it has no private key' },
+  withheld: {
+    outcome: 'refuse',
+    problem: 'certificate_key_withheld',
+    message: 'its service does not give its private key back',
+  },
+};
 
 function nameIn(verdict: Verdict): string | undefined {
   if (verdict.kind === 'sound') return verdict.metadata.name;

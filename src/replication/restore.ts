@@ -5,7 +5,14 @@ import { limits } from '../limits.ts';
 import type { Binding } from '../records/link-records.ts';
 import type { UnreadableRecord } from '../records/replication-record.ts';
 import { formatMark, type Mark, sameMark } from '../store/mark.ts';
-import type { CertificateMetadata, DescriptiveMetadata, Store, UnreadableElement } from '../store/store.ts';
+import {
+  type CertificateMetadata,
+  type DescriptiveMetadata,
+  keyAnswerOf,
+  type Store,
+  type StoredCertificate,
+  type UnreadableElement,
+} from '../store/store.ts';
 import { givenName } from './bring-equal.ts';
 import { keysRead } from './keys-read.ts';
 import { includes, type Link, listedFacts } from './link.ts';
@@ -118,7 +125,8 @@ interface Survey {
 /**
  * Moves the certificates of a link out of `from` into its primary, as the configuration names it now, and points the link there. A run
  * that was stopped, or in which some failed, is gone on with by the same call: what was moved is left alone.
- * Throws `reconcile_running`, `restore_refused`, what the listings throw, and the reason of the signal.
+ * Throws `reconcile_running`, `restore_refused`, `restore_source_withholds_keys`, `restore_primary_withholds_keys`, what the listings
+ * throw, and the reason of the signal.
  */
 export async function restore(restorer: Restorer, link: Link, options: RestoreOptions): Promise<RestoreResult> {
   const { links, runtime } = restorer;
@@ -174,12 +182,24 @@ function refuseWhatCannotBe(
   { kind, from }: RestoreOptions,
   { primary: bound, former }: Binding,
 ): void {
+  refuseWithheldKeys(primary, from);
   if (kind === 'restore') return;
   if (bound === undefined) throw refused(`link ${name} has never run here, so that nobody knows which way is home`);
   if (from.id === primary.id)
     throw refused(`${from.id} is the primary of link ${name}: point the link at the one that it goes home to`);
   const stoodIn = bound === primary.id ? former.at(-1) : bound;
   if (stoodIn !== from.id) throw refused(`link ${name} goes home from ${stoodIn ?? 'nowhere'}, not from ${from.id}`);
+}
+
+/** What gives no private keys back can neither be restored from nor be the truth. */
+function refuseWithheldKeys(primary: Store, from: Store): void {
+  if (!from.abilities.givesKeys) {
+    const message = `${from.id} does not give private keys back, so nothing can be restored from it`;
+    throw new CodedError('restore_source_withholds_keys', message, { fields: { store: from.id } });
+  }
+  if (primary.abilities.givesKeys) return;
+  const message = `${primary.id} does not give private keys back, so it cannot be the primary`;
+  throw new CodedError('restore_primary_withholds_keys', message, { fields: { store: primary.id } });
 }
 
 const refused = (message: string) => new CodedError('restore_refused', message);
@@ -508,6 +528,7 @@ async function moveOne(
       if (reading.state === 'absent')
         throw new CodedError('store_gone', `${line.name} was listed in ${from.id}, and is not there`);
       if (reading.state === 'unreadable') throw reading.error;
+      refuseWithoutKey(line.name, from, reading.value, options.kind);
       const { content } = reading.value;
       if (line.action === 'replace' && line.target !== undefined) {
         const target = line.target;
@@ -543,6 +564,16 @@ async function moveOne(
   if (line.action !== 'present' || saysOther(primary, metadata, held.get(id)))
     await polite(() => primary.updateMetadata(id, metadata, undefined, call));
   return id;
+}
+
+/** A copy was given with its key: without, it is damaged, or its service keeps the key to itself. A primary that stood in may hold some without. */
+function refuseWithoutKey(name: string, from: Store, stored: StoredCertificate, kind: RestoreOptions['kind']): void {
+  const key = keyAnswerOf(stored);
+  if (key === 'given' || (key === 'none' && kind === 'failback')) return;
+  const fields = { store: from.id, copy: stored.metadata.id };
+  throw key === 'withheld'
+    ? new CodedError('certificate_key_withheld', `${from.id} does not give the private key of ${name} back`, { fields })
+    : new CodedError('certificate_key_missing', `the copy of ${name} in ${from.id} has no private key`, { fields });
 }
 
 /** Whether a store has other words for a certificate than it is to have. It is not written to for nothing: it may be somebody else's folder. */

@@ -36,6 +36,10 @@ export function standingOf(link: Link, record: ReplicationRecord): Standing {
     const message = 'it has no private key';
     return { kind: 'refused', error: { code: 'certificate_key_missing', message, at: primary?.lookedAt ?? 0 } };
   }
+  if (aside === 'withheld') {
+    const message = 'its service does not give its private key back';
+    return { kind: 'refused', error: { code: 'certificate_key_withheld', message, at: primary?.lookedAt ?? 0 } };
+  }
   if (refusal !== undefined) {
     const { code, since } = refusal;
     return { kind: 'refused', error: lastError ?? { code, message: remedyOf(code), at: since } };

@@ -40,6 +40,15 @@ export interface Lag {
   readonly of: number;
 }
 
+/** How many copies of one backup stand how. */
+export interface BackupStatus {
+  readonly store: string;
+  readonly equal: number;
+  readonly behind: number;
+  /** Copies whose private key the service does not give back: compared without, and not proven. Absent: none. */
+  readonly keysNotProven?: number;
+}
+
 export interface LinkStatus {
   readonly link: string;
   /** Epoch milliseconds, as all moments here. */
@@ -49,7 +58,7 @@ export interface LinkStatus {
   readonly expired: number;
   /** Of those that are equal, how many were written to a backup after the last verify began; all of them if there was none. */
   readonly unproven: number;
-  readonly backups: readonly { readonly store: string; readonly equal: number; readonly behind: number }[];
+  readonly backups: readonly BackupStatus[];
   readonly lag?: Lag;
   /** The change that has waited longest. */
   readonly oldestUnreplicated?: { readonly certificate: string; readonly name: string; readonly since: number };
@@ -135,6 +144,8 @@ export async function statusOf({ records, links, runtime }: StatusKeeper, link: 
   };
 }
 
+type Counted<T> = { -readonly [K in keyof T]: T[K] };
+
 /** Goes through the records once; memory grows with what is wrong and with recent changes, by eight bytes. */
 function seenSoFar(
   link: Link,
@@ -147,7 +158,7 @@ function seenSoFar(
 ) {
   const lost = vanishedTally(link, now, standing);
   const counts: Record<Standing['kind'], number> = { equal: 0, aside: 0, gone: 0, refused: 0, failing: 0, waiting: 0 };
-  const backups = link.backups.map(({ id: store }) => ({ store, equal: 0, behind: 0 }));
+  const backups = link.backups.map(({ id: store }): Counted<BackupStatus> => ({ store, equal: 0, behind: 0 }));
   const troubles = new Map<string, Trouble>();
   const lags: number[] = [];
   let expired = 0;
@@ -196,6 +207,7 @@ function seenSoFar(
       }
       for (const side of backups) {
         const held = record.backups.find(({ store }) => store === side.store);
+        if (held?.keyWithheld === true) side.keysNotProven = (side.keysNotProven ?? 0) + 1;
         const equal =
           held?.id !== undefined && held.lastError === undefined && held.fingerprint === primary?.fingerprint;
         if (standing.kind === 'equal' || equal) side.equal += 1;

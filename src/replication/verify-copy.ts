@@ -4,7 +4,7 @@ import { fingerprintOf } from '../certificate/fingerprint.ts';
 import { contentProblem, keyProblem, publicProblem } from '../certificate/judgement.ts';
 import type { CodedError } from '../errors.ts';
 import { type Mark, sameMark } from '../store/mark.ts';
-import type { CertificateMetadata, Store, StoredCertificate } from '../store/store.ts';
+import { type CertificateMetadata, keyAnswerOf, type Store, type StoredCertificate } from '../store/store.ts';
 import { descriptive } from './bring-equal.ts';
 
 /** How a copy compares with the certificate that it is a copy of. */
@@ -14,20 +14,31 @@ export interface CopyVerdict {
   readonly state: CopyState;
   /** In words, what is wrong with it; empty if it is the same. */
   readonly how: string;
+  /** The service does not give its private key back: it was compared without, and nothing is proven of the key. */
+  readonly keyNotProven?: true;
 }
 
-/** Compares what both sides gave by full reads: certificate, chain, private key where the service gives one, name, description, mark. */
+/** Compares what both sides gave by full reads: certificate, chain, private key unless it is withheld, name, description, mark. */
 export function compareCopy(
   original: StoredCertificate,
   copy: StoredCertificate,
   at: { readonly store: Store; readonly mark: Mark; readonly now: number },
 ): CopyVerdict {
-  const { givesKeys } = at.store.abilities;
+  const verdict = compareContent(original, copy, at);
+  return keyAnswerOf(copy) === 'withheld' ? { ...verdict, keyNotProven: true } : verdict;
+}
+
+function compareContent(
+  original: StoredCertificate,
+  copy: StoredCertificate,
+  at: { readonly store: Store; readonly mark: Mark; readonly now: number },
+): CopyVerdict {
+  const withKey = keyAnswerOf(copy) !== 'withheld';
   const [mine, theirs] = [original.content, copy.content];
-  if (contentOf(mine, givesKeys) === contentOf(theirs, givesKeys)) return compareDescriptions(original, copy, at);
-  const problem = servingProblem(theirs, givesKeys, at.now);
+  if (contentOf(mine, withKey) === contentOf(theirs, withKey)) return compareDescriptions(original, copy, at);
+  const problem = servingProblem(copy, at.now);
   if (fingerprintOf({ leaf: mine.leaf, chain: [] }) === fingerprintOf({ leaf: theirs.leaf, chain: [] })) {
-    if (givesKeys && keyProblem(theirs) !== undefined) {
+    if (withKey && keyProblem(theirs) !== undefined) {
       const how = theirs.privateKey === undefined ? 'its private key is missing' : 'its private key is another one';
       return { state: 'would-not-serve', how };
     }
@@ -49,9 +60,9 @@ export function compareCopy(
 }
 
 /** Why a copy would not serve, as far as the service gives it. */
-export function servingProblem(content: CertificateContent, withKey: boolean, nowMs: number): CodedError | undefined {
+export function servingProblem(copy: StoredCertificate, nowMs: number): CodedError | undefined {
   const rules = { nowMs, requireChain: false };
-  return withKey ? contentProblem(content, rules) : publicProblem(content, rules);
+  return keyAnswerOf(copy) === 'withheld' ? publicProblem(copy.content, rules) : contentProblem(copy.content, rules);
 }
 
 function contentOf({ leaf, chain, privateKey }: CertificateContent, withKey: boolean): string {

@@ -9,7 +9,7 @@ import type { Runtime } from '../runtime.ts';
 import { type Mark, sameMark } from '../store/mark.ts';
 import type { CertificateMetadata, Reading, Store, StoredCertificate, UnreadableElement } from '../store/store.ts';
 import { type CompactMap, compactMap } from './compact-map.ts';
-import { judge } from './judge.ts';
+import { judge, type Verdict } from './judge.ts';
 import { type KeysRead, keysRead } from './keys-read.ts';
 import { includes, includesName, type Link } from './link.ts';
 import { copiesIn, listCopies } from './listed-copies.ts';
@@ -42,6 +42,8 @@ export interface VerifyFinding {
    * a certificate, however many backups there are.
    */
   readonly remarks?: readonly string[];
+  /** The service does not give the copy's private key back: nothing is proven of it. */
+  readonly keyNotProven?: true;
 }
 
 export interface VerifyReport extends VerifySummary {
@@ -304,7 +306,7 @@ async function verifySide(
 
   const now = verifier.runtime.now();
   const verdict = judge(link, reading, now);
-  if (verdict.kind === 'aside' && verdict.why !== 'keyless') return [];
+  if (verdict.kind === 'aside' && (verdict.why === 'excluded' || verdict.why === 'marked')) return [];
   if (verdict.kind === 'unreadable') {
     return [{ ...about, store: link.primary.id, state: 'unreadable', how: `in the primary: ${verdict.error.message}` }];
   }
@@ -318,10 +320,9 @@ async function verifySide(
     }));
   }
   if (verdict.kind !== 'sound') {
-    const why = verdict.kind === 'refused' ? verdict.error.message : 'it has no private key';
     return [
-      { ...about, store: link.primary.id, state: 'would-not-serve', how: `in the primary: ${why}` },
-      ...copies.map((copy) => ({ ...about, copy: copy.id, ...keptInstead(copy, store, now) })),
+      { ...about, store: link.primary.id, state: 'would-not-serve', how: `in the primary: ${whyNotCopied(verdict)}` },
+      ...copies.map((copy) => ({ ...about, copy: copy.id, ...keptInstead(copy, now) })),
     ];
   }
   const remarks = chainRemarks(verdict.content, now).map(({ message }) => message);
@@ -330,8 +331,8 @@ async function verifySide(
   const mark: Mark = { store: link.primary.id, certificate };
   const compared = copies.map(({ id, reading: copy }): VerifyFinding => {
     if (copy.state !== 'present') return { ...about, copy: id, state: 'unreadable', how: wordsOf(copy) };
-    if (!store.abilities.givesKeys) run.withoutKey();
     const found = compareCopy(verdict, copy.value, { store, mark, now });
+    if (found.keyNotProven === true) run.withoutKey();
     return { ...about, copy: id, ...found, problem: found.state !== 'same' };
   });
   const best = compared.find(({ state }) => state === 'same') ?? compared[0];
@@ -368,14 +369,15 @@ async function readCopies(
   });
 }
 
+function whyNotCopied(verdict: Extract<Verdict, { kind: 'refused' | 'aside' }>): string {
+  if (verdict.kind === 'refused') return verdict.error.message;
+  return verdict.why === 'withheld' ? 'its service does not give its private key back' : 'it has no private key';
+}
+
 /** A copy beside an original that would not serve: the last good one stays. */
-function keptInstead(
-  { reading }: ReadCopy,
-  store: Store,
-  now: number,
-): Pick<VerifyFinding, 'state' | 'how' | 'problem'> {
+function keptInstead({ reading }: ReadCopy, now: number): Pick<VerifyFinding, 'state' | 'how' | 'problem'> {
   if (reading.state !== 'present') return { state: 'unreadable', how: wordsOf(reading), problem: true };
-  const problem = servingProblem(reading.value.content, store.abilities.givesKeys, now);
+  const problem = servingProblem(reading.value, now);
   return problem === undefined
     ? { state: 'older', how: 'the last good copy; it would serve', problem: false }
     : { state: 'would-not-serve', how: problem.message, problem: true };

@@ -30,6 +30,8 @@ export interface MemoryStoreOptions {
   /** Longest name and description, in characters. Default 256 and 1024. */
   readonly nameCharacters?: number;
   readonly descriptionCharacters?: number;
+  /** Keys that a full read does not give back, by the certificate's id, though it gives others. Default: none of them. */
+  readonly withholds?: (id: string) => boolean;
   /** Certificates on one page of a listing. Default 200. */
   readonly pageSize?: number;
 }
@@ -190,8 +192,10 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
         const message = `store ${options.id} holds something unreadable as certificate ${id}`;
         return { state: 'unreadable', error: new CodedError('store_content_unreadable', message) };
       }
-      const content = ownContent(row.content, abilities.givesKeys);
-      return { state: 'present', value: { metadata: describe(row), content } };
+      const gives = abilities.givesKeys && options.withholds?.(id) !== true;
+      const keyWithheld = !gives && row.content.privateKey !== undefined;
+      const content = ownContent(row.content, gives);
+      return { state: 'present', value: { metadata: describe(row), content, ...(keyWithheld && { keyWithheld }) } };
     },
 
     ...(abilities.findsMarks && {

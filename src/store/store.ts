@@ -131,7 +131,7 @@ export interface FindOptions extends CallOptions {
 
 /** What a service can do, and its stated bounds. */
 export interface StoreAbilities {
-  /** Reading in full gives the private key back. */
+  /** Reading in full gives the private key back: `false` if it gives none, whatever the certificate. See `StoredCertificate.keyWithheld`. */
   readonly givesKeys: boolean;
   /** Content is replaced under the same id. */
   readonly reimportsInPlace: boolean;
@@ -191,6 +191,19 @@ export interface CertificateMetadata extends DescriptiveMetadata {
 export interface StoredCertificate {
   readonly metadata: CertificateMetadata;
   readonly content: CertificateContent;
+  /**
+   * The service has a private key to this one and does not give it back. Absent: the key is in `content`, or there is none. A service
+   * that cannot tell says it of what it was given with a key.
+   */
+  readonly keyWithheld?: true;
+}
+
+/** What a full read tells of the private key: three answers, never confused. `none`: it was never there, or it is lost. */
+export type KeyAnswer = 'given' | 'withheld' | 'none';
+
+export function keyAnswerOf({ content, keyWithheld }: Omit<StoredCertificate, 'metadata'>): KeyAnswer {
+  if (content.privateKey !== undefined) return 'given';
+  return keyWithheld === true ? 'withheld' : 'none';
 }
 
 export interface NewCertificate {

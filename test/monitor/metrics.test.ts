@@ -9,7 +9,7 @@ import type { PassReport } from '../../src/replication/replicate.ts';
 
 const link = { name: 'shop', primary: { id: 'crn:primary' }, backups: [{ id: 'crn:backup' }] } as unknown as Link;
 const figures: LinkFigures = {
-  states: { equal: 3, behind: 1, refused: 0, keyless: 0, excluded: 0, marked: 0, gone: 0 },
+  states: { equal: 3, behind: 1, refused: 0, keyless: 0, withheld: 0, excluded: 0, marked: 0, gone: 0 },
   pending: 1,
   pendingSince: 40_000,
   failing: new Map([['', { store: 'crn:backup', code: 'store_limited', count: 1 }]]),
@@ -39,6 +39,7 @@ test('gauges are what the records say at the moment they are asked for', async (
     'certstandby_certificates{link="shop",state="behind"} 1',
     'certstandby_certificates{link="shop",state="refused"} 0',
     'certstandby_certificates{link="shop",state="keyless"} 0',
+    'certstandby_certificates{link="shop",state="withheld"} 0',
     'certstandby_certificates{link="shop",state="excluded"} 0',
     'certstandby_certificates{link="shop",state="marked"} 0',
     'certstandby_certificates{link="shop",state="gone"} 0',

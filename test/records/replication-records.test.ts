@@ -229,6 +229,14 @@ describe('committing', () => {
     expect(await row()).toMatchObject({ doubt: 50, 'doubt/b': 50, wakeAt: 60 });
   });
 
+  it('keeps a key that is withheld so that an older version reads it as none, and takes that word back', async () => {
+    const { commit, row, records } = await withRow(held);
+    const fields: LeaseHolderFields = { attempts: 0, backups: [], aside: 'withheld' };
+    expect(await commit({ fields })).toBe('committed');
+    expect(await row()).toMatchObject({ aside: 'keyless', primaryKeyWithheld: true });
+    expect(await records.get('shop', 'c1')).toMatchObject({ aside: 'withheld' });
+  });
+
   it('removes findings of an earlier pass that it does not mention', async () => {
     const error = { code: 'store_refused', message: 'no', at: 1 };
     const { commit, row } = await withRow({

@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { CodedError } from '../../src/errors.ts';
+import { keyAnswerOf } from '../../src/store/store.ts';
 import {
   askAndPass,
   content,
@@ -54,6 +55,26 @@ describe('the copy that the record knows', () => {
     await askAndPass(world, 'c1');
     expect(writesIn(world)).toEqual([]);
     expect((await world.record('c1')).backups[0]).toMatchObject({ fingerprint: fingerprintOf(first), attempts: 0 });
+  });
+
+  it('is compared by its public parts where its own key is withheld, which the record says', async () => {
+    const world = await replicated(first, { backups: [{ withholds: (id) => id === 'backup-1' }] });
+    await askAndPass(world, 'c1');
+    expect(writesIn(world)).toEqual([]);
+    expect((await world.record('c1')).backups[0]).toMatchObject({ keyWithheld: true, attempts: 0 });
+  });
+
+  it.each([
+    ['gives keys', true],
+    ['gives none', false],
+  ])('is written anew when its key is lost, in a store that %s', async (_what, givesKeys) => {
+    const world = await replicated(first, { backups: [{ abilities: { givesKeys } }] });
+    const { privateKey: _key, ...keyless } = first;
+    world.backup.store.put({ content: keyless, metadata: described('shop'), mark: markOf('c1') }, 'backup-1');
+    await askAndPass(world, 'c1');
+    expect(writesIn(world)).toEqual(['backup reimport']);
+    expect(keyAnswerOf(await held(world.backup.store, 'backup-1'))).toBe(givesKeys ? 'given' : 'withheld');
+    expect((await world.record('c1')).backups[0]?.keyWithheld).toBe(givesKeys ? undefined : true);
   });
 
   it.each([

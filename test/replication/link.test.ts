@@ -1,9 +1,29 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { includes, listedFacts } from '../../src/replication/link.ts';
+import { includes, linkMistake, listedFacts } from '../../src/replication/link.ts';
+import { systemRuntime } from '../../src/runtime.ts';
+import { memoryStore } from '../../src/store/memory.ts';
 
 const named = (name: string, ...domains: string[]) => ({ name, domains });
 const names = (...patterns: string[]) => ({ names: patterns, domains: [] });
+
+describe('a link', () => {
+  const backup = (id: string, givesKeys: boolean) =>
+    memoryStore({ id, region: id, runtime: systemRuntime, abilities: { givesKeys } });
+  const policy = { requireChain: false, onward: false };
+  const [gives, keeps] = [backup('gives', true), backup('keeps', false)];
+
+  it('is a mistake if nothing could be restored from any backup, unless it says that this is meant', () => {
+    const name = 'shop';
+    expect(linkMistake({ name, backups: [keeps, keeps], policy })).toMatchObject({
+      code: 'configuration_invalid',
+      message: expect.stringMatching(/^links\.shop: no backup gives private keys back.*policy\.restorable: false$/),
+    });
+    expect(linkMistake({ name, backups: [keeps, gives], policy })).toBeUndefined();
+    expect(linkMistake({ name, backups: [keeps], policy: { ...policy, restorable: false } })).toBeUndefined();
+    expect(linkMistake({ name, backups: [keeps], policy: { ...policy, restorable: true } })).toBeDefined();
+  });
+});
 
 describe('a filter', () => {
   it('includes everything when it is empty', () => {

@@ -197,10 +197,14 @@ describe('a leaf alone', () => {
 describe('what is set aside', () => {
   it.each([
     ['keyless', {}],
+    ['withheld', { primary: { withholds: () => true } }],
     ['excluded', { filter: { names: ['other'] } }],
   ] as const)('because it is %s is not copied, rests, and nobody is told', async (why, options) => {
     const world = await setup(options);
-    world.primary.store.put({ content: bad.keyless ?? first, metadata: described('shop') }, 'c1');
+    world.primary.store.put(
+      { content: why === 'keyless' ? (bad.keyless ?? first) : first, metadata: described('shop') },
+      'c1',
+    );
     await askAndPass(world, 'c1');
     expect(writesIn(world)).toEqual([]);
     expect(await world.record('c1')).toMatchObject({ aside: why, replicated: 1, primary: { name: 'shop' } });

@@ -14,8 +14,9 @@ import { type RestoreOptions, restore } from '../../src/replication/restore.ts';
 import { sharedListings } from '../../src/replication/shared-listing.ts';
 import { defaultTiming } from '../../src/replication/timing.ts';
 import type { Runtime } from '../../src/runtime.ts';
+import type { Mark } from '../../src/store/mark.ts';
 import { type MemoryStore, type MemoryStoreOptions, memoryStore } from '../../src/store/memory.ts';
-import type { Store } from '../../src/store/store.ts';
+import type { DescriptiveMetadata, Store } from '../../src/store/store.ts';
 import { memoryTable } from '../../src/table/memory.ts';
 import type { Table } from '../../src/table/table.ts';
 import { content, described, held } from '../support/replication.ts';
@@ -414,6 +415,42 @@ describe('restore', () => {
     );
     expect(Object.fromEntries(requests)).toEqual({ london: 6, paris: 6 });
     expect(secondsAtLeast).toBe(12);
+  });
+
+  it('refuses stores that give no private keys back, as source and as the new primary, with nothing changed', async () => {
+    const of = await world();
+    const mute = (store: Store): Store => ({ ...store, abilities: { ...store.abilities, givesKeys: false } });
+    const { london, paris } = of.tapped;
+    const link = of.linkTo('paris', 'london');
+    for (const kind of ['restore', 'failback'] as const) {
+      await expect(run(of, link, { from: mute(london), kind })).rejects.toMatchObject({
+        code: 'restore_source_withholds_keys',
+      });
+      await expect(run(of, { ...link, primary: mute(paris) }, { from: london, kind })).rejects.toMatchObject({
+        code: 'restore_primary_withholds_keys',
+      });
+    }
+    expect([of.stores.paris.size(), of.stores.london.size()]).toEqual([0, 3]);
+    expect(await of.worker.links.boundTo('shop')).toBe('frankfurt');
+  });
+
+  it('moves what it can where one copy gives its key not back, and one has lost it', async () => {
+    let first = '';
+    const of = await world({ london: { withholds: (id) => id === first } });
+    const [one, two] = (await of.stores.london.list({})).certificates;
+    first = one?.id ?? '';
+    const { leaf, chain } = (await held(of.stores.london, two?.id ?? '')).content;
+    of.stores.london.put(
+      { content: { leaf, chain }, metadata: two as DescriptiveMetadata, mark: two?.mark as Mark },
+      two?.id ?? '',
+    );
+    const { moved, failed } = await run(of, of.linkTo('paris', 'london'), { from: of.tapped.london });
+    expect(moved).toHaveLength(1);
+    expect(failed.map(({ name, error }) => [name, error.code]).sort()).toEqual([
+      [one?.name, 'certificate_key_withheld'],
+      [two?.name, 'certificate_key_missing'],
+    ]);
+    expect(of.stores.paris.size()).toBe(1);
   });
 
   it('refuses what it cannot do, with nothing changed', async () => {

@@ -51,6 +51,26 @@ describe('status', () => {
     });
   });
 
+  it('counts keys that nobody can prove apart, and tells a key that the primary withholds as that, not as none', async () => {
+    const world = await setup({
+      reconciled: false,
+      backups: [{ abilities: { givesKeys: false } }, {}],
+      primary: { withholds: (id) => id === 'c2' },
+    });
+    fill(world, contents.slice(0, 3));
+    world.primary.store.put({ content: keyless, metadata: described('name 3') }, 'c3');
+    await reconcileAll(world);
+    expect(await status(world)).toMatchObject({
+      counts: { equal: 1, refused: 2 },
+      backups: [{ store: 'backup', keysNotProven: 1 }, { store: 'backup2' }],
+      stuck: [
+        { code: 'certificate_key_withheld', store: 'primary', names: ['name 2'] },
+        { code: 'certificate_key_missing', store: 'primary', names: ['name 3'] },
+      ],
+    });
+    expect((await status(world)).backups[1]).not.toHaveProperty('keysNotProven');
+  });
+
   it('tells what is equal, when that was compared and proven, and what expires next', async () => {
     const world = await estate();
     await changes(world, 'c2', fresh, 500);

@@ -121,6 +121,43 @@ describe('verify', () => {
     ]);
   });
 
+  it('says of each certificate, not of each store, whether its key is proven; a key that is lost is none that is withheld', async () => {
+    let withheld = '';
+    const world = await estate({ backups: [{ withholds: (id) => id === withheld }] });
+    withheld = await copyOf(world, 'c1');
+    const { privateKey: _key, ...lost } = contents[1] as CertificateContent;
+    world.backup.store.put(
+      { content: lost, metadata: described('name 2'), mark: markOf('c2') },
+      await copyOf(world, 'c2'),
+    );
+    const findings: VerifyFinding[] = [];
+    const report = await verify(world.worker, world.link, { finding: (finding) => findings.push(finding) });
+    expect(report).toMatchObject({ counts: { same: 2, 'would-not-serve': 1 }, problems: 1, withoutKeys: 1 });
+    expect(findings.map(({ certificate, state, keyNotProven }) => [certificate, state, keyNotProven])).toEqual([
+      ['c1', 'same', true],
+      ['c2', 'would-not-serve', undefined],
+      ['c3', 'same', undefined],
+    ]);
+    world.primary.store.put({ content: wrongKey, metadata: described('name 1') }, 'c1');
+    expect((await verified(world)).findings).toContainEqual(
+      expect.objectContaining({ certificate: 'c1', store: 'backup', how: 'the last good copy; it would serve' }),
+    );
+  });
+
+  it('finds a key that is lost where the service gives none back, as far as the service says so', async () => {
+    const world = await estate({ backups: [{ abilities: { givesKeys: false } }] });
+    const { privateKey: _key, ...lost } = contents[0] as CertificateContent;
+    world.backup.store.put(
+      { content: lost, metadata: described('name 1'), mark: markOf('c1') },
+      await copyOf(world, 'c1'),
+    );
+    expect(await verified(world)).toMatchObject({
+      counts: { same: 2, 'would-not-serve': 1 },
+      withoutKeys: 2,
+      findings: [{ certificate: 'c1', how: 'its private key is missing' }],
+    });
+  });
+
   it('does not take what changes while it reads for a difference', async () => {
     const world = await estate();
     let changes = 1;
