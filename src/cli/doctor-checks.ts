@@ -1,7 +1,7 @@
 import { readPublicKeyPem } from '../certificate/public-key-pem.ts';
 import type { Config, LinkConfig } from '../config.ts';
-import { asCodedError, type CodedError, type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
-import type { CertificateMetadata, PassedOver, Store, UnreadableElement } from '../store/store.ts';
+import { asCodedError, type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
+import type { CertificateMetadata, PassedOver, Store, StoreRight, UnreadableElement } from '../store/store.ts';
 import { clean, count, duration } from './text.ts';
 
 /** What one check came to. A problem carries a code, which decides the exit code; `remedy` is the line that mends it. */
@@ -70,7 +70,7 @@ export async function checkStore(
     const [first] = listing.certificates;
     if (part.primary && first !== undefined) findings.push(await checkFullRead(name, store, first.id, signal()));
   } catch (thrown) {
-    return [...findings, failed(name, thrown, credentialsRemedy(name, thrown, part.backup ? 'Manager' : 'Writer'))];
+    return [...findings, failed(name, thrown, credentialsRemedy(name, store, thrown, rightsOf(part)))];
   }
   if (part.backup && diagnosis !== undefined) {
     try {
@@ -78,7 +78,12 @@ export async function checkStore(
       findings.push(
         may
           ? good(name, 'may import')
-          : problem(name, 'store_unauthorized', 'the credentials may not import', roleRemedy(name, 'Manager')),
+          : problem(
+              name,
+              'store_unauthorized',
+              'the credentials may not import',
+              rightsRemedy(name, store, ['import']),
+            ),
       );
     } catch (thrown) {
       findings.push(failed(name, thrown));
@@ -148,24 +153,32 @@ async function checkFullRead(name: string, store: Store, id: string, signal: Abo
   const reading = await store.read(id, { signal });
   if (reading.state !== 'unreadable') return good(name, 'may read in full, private keys included');
   const { error } = reading;
-  if (error.code === 'store_unauthorized' && !isOfFolder(error)) {
-    return problem(name, error.code, 'the credentials may not read private keys', roleRemedy(name, 'Writer'));
-  }
+  const remedy = error.code === 'store_unauthorized' ? rightsRemedy(name, store, ['read-keys']) : undefined;
+  if (remedy !== undefined) return problem(name, error.code, 'the credentials may not read private keys', remedy);
   // That one certificate is damaged says nothing about rights.
   if (error.code === 'store_content_unreadable') return good(name, 'may read in full');
   return failed(name, error);
 }
 
-const isOfFolder = ({ reason = '' }: CodedError): boolean => ['EACCES', 'EPERM', 'EROFS'].includes(reason);
+/** What a store is asked for in its parts. */
+function rightsOf({ primary, backup }: { readonly primary: boolean; readonly backup: boolean }): readonly StoreRight[] {
+  return ['list', ...(primary ? (['read-keys'] as const) : []), ...(backup ? (['import'] as const) : [])];
+}
 
-const roleRemedy = (store: string, role: string) =>
-  `Give the owner of stores.${store}.apiKey the service role ${role} (or above) on this instance.`;
+/** How our credentials get rights there; `undefined` where the store has no word of its own about it. */
+function rightsRemedy(name: string, { diagnosis }: Store, rights: readonly StoreRight[]): string | undefined {
+  return diagnosis?.rightsRemedy?.(`stores.${name}`, rights);
+}
 
-function credentialsRemedy(name: string, thrown: unknown, role: string): string | undefined {
-  const error = asCodedError(thrown);
-  // A folder has users and rights, and no API key.
-  if (error.code !== 'store_unauthorized' || isOfFolder(error)) return undefined;
-  return `Put a valid API key behind stores.${name}.apiKey; its owner needs the service role ${role} on this instance.`;
+/** As above, where they were not accepted at all. */
+function credentialsRemedy(
+  name: string,
+  { diagnosis }: Store,
+  thrown: unknown,
+  rights: readonly StoreRight[],
+): string | undefined {
+  if (asCodedError(thrown).code !== 'store_unauthorized') return undefined;
+  return diagnosis?.credentialsRemedy?.(`stores.${name}`, rights);
 }
 
 /** What the table says of a link. */
@@ -275,14 +288,14 @@ async function checkChannel(
     const message = `the primary has no channel to ${wanted ?? `…${path}`}: nothing is told, reconcile alone finds changes`;
     return [problem(about, 'channel_missing', message, registerLine)];
   } catch (thrown) {
-    return [failed(about, thrown, channelRemedy(thrown, link.primary))];
+    return [failed(about, thrown, channelRemedy(thrown, link.primary, primary))];
   }
 }
 
-function channelRemedy(thrown: unknown, store: string): string | undefined {
+function channelRemedy(thrown: unknown, name: string, primary: Store): string | undefined {
   const { code, fields } = asCodedError(thrown);
   if (code !== 'store_unauthorized') return undefined;
-  return roleRemedy(store, fields.operation === 'list channels' ? 'Reader' : 'Manager');
+  return rightsRemedy(name, primary, [fields.operation === 'list channels' ? 'list-channels' : 'register-channel']);
 }
 
 function pathOf(endpoint: string): string {

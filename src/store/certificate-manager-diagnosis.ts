@@ -2,10 +2,19 @@ import * as z from 'zod/mini';
 import { asCodedError } from '../errors.ts';
 import type { SendToService } from './iam-service.ts';
 import { nonsenseError, parseJson, type ServiceCall } from './service-failure.ts';
-import type { StoreDiagnosis } from './store.ts';
+import type { StoreDiagnosis, StoreRight } from './store.ts';
 
 /** The list of channels, read leniently: other kinds of channels have other members. */
 const channelsSchema = z.array(z.object({ endpoint: z.catch(z.string(), ''), is_active: z.catch(z.boolean(), true) }));
+
+/**
+ * The service role that has all of these rights (IBM Cloud, "Managing service access roles" of Certificate Manager): Reader sees
+ * metadata and settings, Writer private keys too, Manager changes things.
+ */
+function roleFor(rights: readonly StoreRight[]): 'Reader' | 'Writer' | 'Manager' {
+  if (rights.includes('import') || rights.includes('register-channel')) return 'Manager';
+  return rights.includes('read-keys') ? 'Writer' : 'Reader';
+}
 
 /** What a Certificate Manager instance can be asked about itself. Paths as in the list of operations of its API, version 1 of channels. */
 export function certificateManagerDiagnosis(instance: string, address: string, send: SendToService): StoreDiagnosis {
@@ -47,5 +56,11 @@ export function certificateManagerDiagnosis(instance: string, address: string, s
       const body = () => ({ type: 'url', endpoint, is_active: true });
       await send(call('register a channel', true), { method: 'PUT', path: channelsPath, body, signal });
     },
+
+    credentialsRemedy: (setting, rights) =>
+      `Put a valid API key behind ${setting}.apiKey; its owner needs the service role ${roleFor(rights)} on this instance.`,
+
+    rightsRemedy: (setting, rights) =>
+      `Give the owner of ${setting}.apiKey the service role ${roleFor(rights)} (or above) on this instance.`,
   };
 }

@@ -112,7 +112,17 @@ export interface StoreDiagnosis {
   channels?(options?: CallOptions): Promise<readonly NotificationChannel[]>;
   /** Has it send notifications there too. Repeating it makes a second channel. */
   registerChannel?(endpoint: string, options?: CallOptions): Promise<void>;
+  /**
+   * What a person does so that our credentials are accepted, and have these rights. `setting` is what the configuration calls the
+   * store: `stores.nas`. Absent: there are no credentials, and the remedy of the error says all.
+   */
+  credentialsRemedy?(setting: string, rights: readonly StoreRight[]): string;
+  /** What a person does so that our credentials, which are accepted, get these rights. Absent: as above. */
+  rightsRemedy?(setting: string, rights: readonly StoreRight[]): string;
 }
+
+/** What our credentials may be allowed to do in a store. */
+export type StoreRight = 'list' | 'read-keys' | 'import' | 'list-channels' | 'register-channel';
 
 export interface NotificationChannel {
   readonly endpoint: string;

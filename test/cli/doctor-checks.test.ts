@@ -1,8 +1,14 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { checkLink, checkStore, type Finding } from '../../src/cli/doctor-checks.ts';
 import type { LinkConfig } from '../../src/config.ts';
-import { CodedError } from '../../src/errors.ts';
+import { CodedError, remedyOf } from '../../src/errors.ts';
+import { systemRuntime } from '../../src/runtime.ts';
+import { directoryStore } from '../../src/store/directory.ts';
 import type { NotificationChannel, Store, StoreDiagnosis } from '../../src/store/store.ts';
+import { asAnotherUser } from '../support/another-user.ts';
 
 const now = Date.UTC(2026, 0, 2, 3, 4, 5, 600);
 const context = { now: () => now, signal: () => new AbortController().signal };
@@ -17,6 +23,8 @@ function storeWith(diagnosis: Partial<StoreDiagnosis>, more: Partial<Store> = {}
 }
 
 const told = (findings: readonly Finding[]) => findings.map(({ outcome, message }) => `${outcome}: ${message}`);
+/** What holds for every store that says nothing of its own. */
+const unauthorized = remedyOf('store_unauthorized');
 const backup = { primary: false, backup: true };
 
 test.each([
@@ -60,6 +68,49 @@ test('a store that is not reached is asked nothing more', async () => {
     },
   ]);
   expect(asked).toBe(0);
+});
+
+test('a store of any kind that lets nothing be imported is mended by its own words, and never by those of another', async () => {
+  const mayNot = { mayImport: async () => false };
+  const remedyHere = async (diagnosis: Partial<StoreDiagnosis>) =>
+    (await checkStore('nas', storeWith(diagnosis), backup, context)).find(({ outcome }) => outcome === 'problem')
+      ?.remedy;
+  expect(await remedyHere(mayNot)).toBe(unauthorized);
+  expect(await remedyHere({ ...mayNot, rightsRemedy: (setting, rights) => `${setting}: allow ${rights}` })).toBe(
+    'stores.nas: allow import',
+  );
+});
+
+test('a folder that this user may not write to has the remedy of folders: nobody is sent for an API key', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'certstandby-doctor-'));
+  try {
+    const path = join(folder, 'nas');
+    mkdirSync(path, { mode: 0o555 });
+    const findings = await asAnotherUser(folder, () =>
+      checkStore('nas', directoryStore({ id: 'nas', path, region: 'local', runtime: systemRuntime }), backup, context),
+    );
+    expect(findings.at(-1)).toMatchObject({
+      outcome: 'problem',
+      code: 'store_not_writable',
+      message: expect.stringContaining(path),
+      remedy: expect.stringMatching(/^Let the user that certstandby runs as write to the folder/),
+    });
+    expect(JSON.stringify(findings)).not.toMatch(/apiKey|service role|API key/);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test('a store that does not take the credentials says by its own words what they need for its parts', async () => {
+  const refused = async () => {
+    throw new CodedError('store_unauthorized', 'list at crn:store: it answered 401');
+  };
+  const diagnosis = { credentialsRemedy: (setting: string, rights: readonly string[]) => `${setting} for ${rights}` };
+  const remedyHere = async (part: { primary: boolean; backup: boolean }, words: Partial<StoreDiagnosis>) =>
+    (await checkStore('london', storeWith(words, { list: refused }), part, context)).at(-1)?.remedy;
+  expect(await remedyHere({ primary: true, backup: true }, diagnosis)).toBe('stores.london for list,read-keys,import');
+  expect(await remedyHere({ primary: true, backup: false }, diagnosis)).toBe('stores.london for list,read-keys');
+  expect(await remedyHere(backup, {})).toBe(unauthorized);
 });
 
 const link: LinkConfig = {
