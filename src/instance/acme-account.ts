@@ -5,6 +5,7 @@ import type { Place } from '../keys/keyring.ts';
 import { Secret } from '../secret.ts';
 import type { Key, Table } from '../table/table.ts';
 import { newPrivateKey } from './development-keys.ts';
+import { partitionOf } from './partitions.ts';
 import { decodeRow, formatted } from './row-format.ts';
 import { isCurrent, type Sealer } from './sealer.ts';
 
@@ -16,7 +17,6 @@ interface AccountContext {
   readonly instanceCrn: string;
 }
 
-const partitionOf = (instanceCrn: string) => `instance.1/${instanceCrn}/acme-account`;
 const placeOf = (name: string): Place => ({ certificate: '', field: 'acme-account', version: name });
 
 /**
@@ -26,7 +26,7 @@ const placeOf = (name: string): Place => ({ certificate: '', field: 'acme-accoun
 export async function keptAccountKey(context: AccountContext, directory: string): Promise<Secret> {
   const { table, sealer, instanceCrn } = context;
   const name = hash('sha256', directory).slice(0, 32);
-  const key: Key = { partition: partitionOf(instanceCrn), sort: name };
+  const key: Key = { partition: partitionOf(instanceCrn, 'acme-account'), sort: name };
   let row = await table.get(key);
   if (row === undefined) {
     const pem = Buffer.from((await newPrivateKey('p-256')).export({ type: 'pkcs8', format: 'pem' }));
@@ -44,7 +44,7 @@ export async function keptAccountKey(context: AccountContext, directory: string)
 /** Seals the keys of all accounts anew that are not sealed with the data key in force. How many. */
 export async function resealAccountKeys({ table, sealer, instanceCrn }: AccountContext): Promise<number> {
   let resealed = 0;
-  const { rows } = await table.query({ partition: partitionOf(instanceCrn), limit: 100 });
+  const { rows } = await table.query({ partition: partitionOf(instanceCrn, 'acme-account'), limit: 100 });
   for (const row of rows) {
     const { sealed: before } = decodeRow(schema, row);
     if (await isCurrent(sealer, before)) continue;

@@ -18,6 +18,7 @@ import type { CertificateRows } from './certificate-rows.ts';
 import type { Deliveries } from './delivery.ts';
 import { type CalendarEvent, calendarEvents, certificateItem, type EventItem } from './events.ts';
 import { definedOf, itemSchema } from './notification-rows.ts';
+import { partitionOf } from './partitions.ts';
 import { decodeRow, formatted } from './row-format.ts';
 
 /** Certificates in one notification. Receivers take no more. */
@@ -99,9 +100,9 @@ export function calendar(context: {
   readonly log: Log;
 }) {
   const { instanceCrn, rows, deliveries, table, runtime, log } = context;
-  const stateKey: Key = { partition: `instance.1/${instanceCrn}/calendar`, sort: 'state' };
+  const stateKey: Key = { partition: partitionOf(instanceCrn, 'calendar'), sort: 'state' };
   const stepKey = (midnight: number, number: number): Key => ({
-    partition: `instance.1/${instanceCrn}/calendar`,
+    partition: partitionOf(instanceCrn, 'calendar'),
     sort: `step/${midnight}/${String(number).padStart(6, '0')}`,
   });
 

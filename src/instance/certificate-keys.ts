@@ -1,9 +1,10 @@
 import type { Key } from '../table/table.ts';
 import { type CertificateRow, expiryPosition } from './certificate-row.ts';
+import { partitionOf } from './partitions.ts';
 
 /** Where the rows of one instance lie. Each partition begins with its CRN: no key of one instance is a key of another. */
 export function certificateKeys(instanceCrn: string) {
-  const partition = (what: 'certificate' | 'content' | 'expiry' | 'counter') => `instance.1/${instanceCrn}/${what}`;
+  const partition = (name: 'certificate' | 'content' | 'expiry' | 'counter') => partitionOf(instanceCrn, name);
   return {
     partition,
     certificate: (id: string): Key => ({ partition: partition('certificate'), sort: id }),

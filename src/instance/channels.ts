@@ -7,6 +7,7 @@ import { checkEndpoint } from './endpoint.ts';
 import { type ChannelType, newestSlackVersion } from './events.ts';
 import { type Fields, invalid, memberOf, objectOf, optionalBoolean, requiredText } from './fields.ts';
 import type { ChannelVersion, Instance } from './instance.ts';
+import { partitionOf } from './partitions.ts';
 import { decodeRow, formatted } from './row-format.ts';
 
 /** Where notifications go, as the REST API shows it. */
@@ -29,7 +30,7 @@ const channelSchema = z.object({
 /** The channels of one instance, kept on the table. The operations take request bodies and throw coded errors. */
 export function channels(context: { instance: Instance; table: Table; runtime: Runtime }) {
   const { instance, table, runtime } = context;
-  const partition = `instance.1/${instance.crn}/channel`;
+  const partition = partitionOf(instance.crn, 'channel');
   const keyOf = (id: string): Key => ({ partition, sort: id });
 
   async function list(): Promise<readonly Channel[]> {

@@ -2,7 +2,8 @@ import { asCodedError } from '../errors.ts';
 import type { Keyring } from '../keys/keyring.ts';
 import { errorFields, type Log, type LogFields } from '../log.ts';
 import type { Table } from '../table/table.ts';
-import { allPartitions, rowsIn } from './instance-rows.ts';
+import { rowsIn } from './instance-rows.ts';
+import { allPartitions } from './partitions.ts';
 import type { InstanceRegistry, KeptInstance } from './registry.ts';
 import { namesIn, removeSnapshots } from './snapshot-folder.ts';
 

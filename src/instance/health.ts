@@ -2,6 +2,7 @@ import { CodedError } from '../errors.ts';
 import type { KeyringStatus } from '../keys/keyring.ts';
 import type { Table } from '../table/table.ts';
 import { type Answer, errorAnswer } from './http.ts';
+import { registryPartitions } from './partitions.ts';
 import type { ServedInstances } from './served-instances.ts';
 
 /** Longest that the table is waited for: whoever asks for health is waiting too. */
@@ -50,7 +51,7 @@ async function answersInTime(table: Table): Promise<boolean> {
   const late = new Promise<boolean>((resolve) => {
     timer = setTimeout(() => resolve(false), tableMs);
   });
-  const asked = table.get({ partition: 'instances.1/revision', sort: 'revision' }).then(
+  const asked = table.get({ partition: registryPartitions.revision, sort: 'revision' }).then(
     () => true,
     () => false,
   );

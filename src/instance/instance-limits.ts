@@ -1,5 +1,6 @@
 import { CodedError } from '../errors.ts';
 import type { Table } from '../table/table.ts';
+import { partitionOf } from './partitions.ts';
 import { type RateLimit, rateLimit } from './rate.ts';
 
 /** What one instance takes. The defaults are Certificate Manager's own (its documentation, "Known limits"). */
@@ -78,7 +79,7 @@ export function instanceRates(context: {
 }): InstanceRates {
   const { limits, table, instanceCrn, now } = context;
   const minute = 60_000;
-  const partition = `instance.1/${instanceCrn}/rate`;
+  const partition = partitionOf(instanceCrn, 'rate');
   const taker = (name: string, what: string, count: number, windowMs: number) =>
     takeOrRefuse(rateLimit({ table, partition, name, count, windowMs, now }), what, count, windowMs);
   const orders = 'orders, and as many renewals,';

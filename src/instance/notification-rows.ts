@@ -6,6 +6,7 @@ import type { Runtime } from '../runtime.ts';
 import type { Key, Row, Table, Value } from '../table/table.ts';
 import { type ChannelType, type EventType, eventTypes, type InstanceEvent } from './events.ts';
 import type { ChannelVersion } from './instance.ts';
+import { partitionOf } from './partitions.ts';
 import { decodeRow, formatted } from './row-format.ts';
 
 /** One event on its way to one channel. */
@@ -73,8 +74,8 @@ export function notificationRows(context: {
   readonly runtime: Pick<Runtime, 'now'>;
 }) {
   const { table, instanceCrn, runtime } = context;
-  const waiting = `instance.1/${instanceCrn}/notification`;
-  const dead = `instance.1/${instanceCrn}/dead-letter`;
+  const waiting = partitionOf(instanceCrn, 'notification');
+  const dead = partitionOf(instanceCrn, 'dead-letter');
   const pendingKey = (id: string): Key => ({ partition: waiting, sort: id });
   const letterKey = (id: string): Key => ({ partition: dead, sort: id });
 

@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import * as z from 'zod/mini';
 import { CodedError } from '../errors.ts';
 import type { Key, Table } from '../table/table.ts';
+import { partitionOf } from './partitions.ts';
 import { decodeRow, formatted } from './row-format.ts';
 
 const weekMs = 7 * 86_400_000;
@@ -31,7 +32,7 @@ export function orderDomains(context: {
   readonly isRunning: (id: string) => Promise<boolean>;
 }) {
   const { table, instanceCrn, now, perWeek, isRunning } = context;
-  const partition = `instance.1/${instanceCrn}/order-domains`;
+  const partition = partitionOf(instanceCrn, 'order-domains');
   const keyOf = (domains: readonly string[]): Key => ({
     partition,
     sort: hash('sha256', JSON.stringify([...domains].sort())),

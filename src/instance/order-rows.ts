@@ -4,6 +4,7 @@ import { limits } from '../limits.ts';
 import type { Runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
 import type { Key, Row, Table } from '../table/table.ts';
+import { partitionOf } from './partitions.ts';
 import { decodeRow, formatted } from './row-format.ts';
 import type { Sealer } from './sealer.ts';
 
@@ -81,9 +82,6 @@ const progressSchema = z.object({
   failures: z.number(),
 });
 
-/** The partition of the orders of an instance. */
-export const orderPartition = (instanceCrn: string): string => `instance.1/${instanceCrn}/order`;
-
 /** The orders of one instance that are under way, on the table: they outlive the process, and one process works on each. */
 export function orderRows(context: {
   readonly table: Table;
@@ -92,7 +90,7 @@ export function orderRows(context: {
   readonly instanceCrn: string;
 }) {
   const { table, sealer, runtime, instanceCrn } = context;
-  const partition = orderPartition(instanceCrn);
+  const partition = partitionOf(instanceCrn, 'order');
   const keyOf = (id: string): Key => ({ partition, sort: id });
   const decode = (row: Row): Order => ({ id: row.sort, ...decodeRow(orderSchema, row) });
   const placeOf = ({ id, order }: Order) => ({ certificate: id, field: 'order', version: order });

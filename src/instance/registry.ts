@@ -8,6 +8,7 @@ import { apiKeyHash, checkApiKey, type KnownApiKey, newApiKey, type Role, roles 
 import { isInstanceCrn } from './crn.ts';
 import { type LimitOptions, resolveLimits } from './instance-limits.ts';
 import { rowsIn } from './instance-rows.ts';
+import { partitionOf, registryPartitions } from './partitions.ts';
 import { decodeRow, formatted } from './row-format.ts';
 
 /** An instance as kept on the table. */
@@ -49,12 +50,11 @@ const keySchema = z.object({
 });
 const revisionSchema = z.object({ revision: z.number() });
 
-const instances = 'instances.1';
 /** Where the row of an instance is in the registry. */
-export const instanceKey = (crn: string): Key => ({ partition: instances, sort: crn });
-const erasedKey = (crn: string): Key => ({ partition: 'instances.1/erased', sort: crn });
-const apiKeys = (crn: string) => `instance.1/${crn}/api-key`;
-const revisionKey: Key = { partition: 'instances.1/revision', sort: 'revision' };
+export const instanceKey = (crn: string): Key => ({ partition: registryPartitions.instances, sort: crn });
+const erasedKey = (crn: string): Key => ({ partition: registryPartitions.erased, sort: crn });
+const apiKeys = (crn: string) => partitionOf(crn, 'api-key');
+const revisionKey: Key = { partition: registryPartitions.revision, sort: 'revision' };
 
 /**
  * The instances of one server, and their API keys, kept on its table. Each change raises a number, so that a server that runs
@@ -104,7 +104,7 @@ export function instanceRegistry({ table, runtime }: { readonly table: Table; re
 
     /** All instances, in the order of their CRNs, those too that were deleted and not erased yet. */
     async list(): Promise<readonly KeptInstance[]> {
-      return (await rowsOf(instances, programLimits.instances)).map(decodeInstance);
+      return (await rowsOf(registryPartitions.instances, programLimits.instances)).map(decodeInstance);
     },
 
     /** Adds an instance; it has no API key yet. Throws `configuration_invalid`, also if it is there, and `instance_erased` if it was. */
@@ -120,7 +120,7 @@ export function instanceRegistry({ table, runtime }: { readonly table: Table; re
       if (await wasErased(crn)) {
         throw new CodedError('instance_erased', `the instance ${crn} was here, was deleted, and has been erased`);
       }
-      if ((await rowsOf(instances, programLimits.instances)).length >= programLimits.instances) {
+      if ((await rowsOf(registryPartitions.instances, programLimits.instances)).length >= programLimits.instances) {
         throw new CodedError(
           'configuration_invalid',
           `there are ${programLimits.instances} instances here, and no more are taken`,
@@ -186,7 +186,7 @@ export function instanceRegistry({ table, runtime }: { readonly table: Table; re
     /** CRNs of everything that was ever erased. */
     async erased(): Promise<readonly string[]> {
       const crns: string[] = [];
-      for await (const { sort } of rowsIn(table, erasedKey('-').partition)) crns.push(sort);
+      for await (const { sort } of rowsIn(table, registryPartitions.erased)) crns.push(sort);
       return crns;
     },
 

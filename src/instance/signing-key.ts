@@ -3,6 +3,7 @@ import { promisify } from 'node:util';
 import * as z from 'zod/mini';
 import { CodedError } from '../errors.ts';
 import type { Key, Table } from '../table/table.ts';
+import { partitionOf } from './partitions.ts';
 import { decodeRow, formatted } from './row-format.ts';
 import { isCurrent, signingKeyPlace as place, type Sealer } from './sealer.ts';
 
@@ -47,7 +48,7 @@ export async function resealSigningKey({ table, sealer, instanceCrn }: SigningKe
   return (await table.update(key, { set: { sealed } }, { field: 'sealed', is: '=', to: before })).applied;
 }
 
-const keyOf = (instanceCrn: string): Key => ({ partition: `instance.1/${instanceCrn}/signing-key`, sort: 'current' });
+const keyOf = (instanceCrn: string): Key => ({ partition: partitionOf(instanceCrn, 'signing-key'), sort: 'current' });
 
 async function open({ sealer, instanceCrn }: SigningKeyContext, row: z.infer<typeof schema>): Promise<KeyObject> {
   const der = Buffer.from(await sealer.open(place, row.sealed));

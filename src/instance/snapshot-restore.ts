@@ -3,7 +3,8 @@ import { CodedError } from '../errors.ts';
 import { dataKeyPartition } from '../keys/keyring.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Key, Row, Table, Value } from '../table/table.ts';
-import { allPartitions, hasRows, partitionsOf } from './instance-rows.ts';
+import { hasRows } from './instance-rows.ts';
+import { allPartitions, partitionsOf, registryPartitions } from './partitions.ts';
 import { type InstanceRegistry, instanceKey } from './registry.ts';
 import type { Sealer } from './sealer.ts';
 import { readLines } from './snapshot-file.ts';
@@ -112,7 +113,7 @@ async function* rowsOf({ checked, sealer }: ReadSnapshot): AsyncGenerator<Row> {
 }
 
 /** Where it stands which snapshot an instance is being restored from. */
-const markOf = (instance: string): Key => ({ partition: 'instances.1/restore', sort: instance });
+const markOf = (instance: string): Key => ({ partition: registryPartitions.restore, sort: instance });
 
 /**
  * Brings an instance back from a snapshot, into a table that does not have it: the data keys, its rows, and last, when everything

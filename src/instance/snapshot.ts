@@ -4,8 +4,8 @@ import type { Runtime } from '../runtime.ts';
 import type { FrozenTable, Row, Table } from '../table/table.ts';
 import { certificateKeys } from './certificate-keys.ts';
 import { type CertificateRow, decodeCertificate, isIssued } from './certificate-row.ts';
-import { keptPartitions, rowsIn } from './instance-rows.ts';
-import { orderPartition } from './order-rows.ts';
+import { rowsIn } from './instance-rows.ts';
+import { keptPartitions, partitionOf } from './partitions.ts';
 import { instanceKey } from './registry.ts';
 import { formatted } from './row-format.ts';
 import type { Sealer } from './sealer.ts';
@@ -72,7 +72,7 @@ export async function takeSnapshot(context: {
     await put(registered);
     for (const partition of keptPartitions(instanceCrn)) {
       // Each order is written with its certificate, so that the two belong together.
-      if (partition === orderPartition(instanceCrn)) continue;
+      if (partition === partitionOf(instanceCrn, 'order')) continue;
       for await (const row of rowsIn(reader, partition, signal)) await put(row);
     }
     const keys = certificateKeys(instanceCrn);
@@ -152,7 +152,7 @@ async function certificateRowsOf(reader: Reader, instanceCrn: string, id: string
   throw new CodedError('instance_content_unreadable', `the content of certificate ${id} is not where its row says`);
 }
 
-const orderKey = (instanceCrn: string, id: string) => ({ partition: orderPartition(instanceCrn), sort: id });
+const orderKey = (instanceCrn: string, id: string) => ({ partition: partitionOf(instanceCrn, 'order'), sort: id });
 
 /** One certificate that cannot be understood must not keep the others from being saved. */
 function isBroken(thrown: unknown): boolean {
