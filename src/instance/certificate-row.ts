@@ -1,9 +1,14 @@
 import * as z from 'zod/mini';
+import type { CertificateContent } from '../certificate/certificate.ts';
+import { factsOf } from '../certificate/facts.ts';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Row } from '../table/table.ts';
 import { decodeRow } from './row-format.ts';
 import { contentPlace, type Sealer } from './sealer.ts';
+
+export const nameCharacters = 256;
+export const descriptionCharacters = 1024;
 
 /** PEM exactly as it was given. */
 export interface ContentPem {
@@ -21,6 +26,20 @@ export interface KeptFacts {
   readonly expiresOn: number;
   readonly algorithm: string;
   readonly keyAlgorithm: string;
+}
+
+/** What goes into the row of a certificate of what its content says of itself. */
+export function keptFacts(content: CertificateContent): KeptFacts {
+  const { domains, issuer, serial, notBefore, notAfter, signatureAlgorithm, keyAlgorithm } = factsOf(content);
+  return {
+    domains,
+    issuer,
+    serialNumber: serial,
+    beginsOn: notBefore,
+    expiresOn: notAfter,
+    algorithm: signatureAlgorithm,
+    keyAlgorithm,
+  };
 }
 
 /** How the last order or renewal of a certificate goes, or went. */

@@ -1,5 +1,3 @@
-import type { CertificateContent } from '../certificate/certificate.ts';
-import { factsOf } from '../certificate/facts.ts';
 import { expiryProblem, keyProblem } from '../certificate/judgement.ts';
 import { apiPartNames, parseContent } from '../certificate/pem.ts';
 import { CodedError, type ErrorCode } from '../errors.ts';
@@ -10,9 +8,12 @@ import {
   type CertificateRow,
   type ContentPem,
   checkContentSize,
+  descriptionCharacters,
   type Issuance,
   isIssued,
   type KeptFacts,
+  keptFacts,
+  nameCharacters,
   type OrderedFields,
   reimportedAuthority,
 } from './certificate-row.ts';
@@ -22,9 +23,6 @@ import type { Announce } from './delivery.ts';
 import { type Fields, invalid, memberOf, objectOf, optionalText, requiredText } from './fields.ts';
 import type { Instance } from './instance.ts';
 import { parseListQuery, parseSearchQuery } from './list-query.ts';
-
-export const nameCharacters = 256;
-export const descriptionCharacters = 1024;
 
 /** A certificate as the REST API shows it. Moments are epoch milliseconds. */
 interface CertificateObject {
@@ -255,20 +253,6 @@ function accept(fields: Fields, nowMs: number): { readonly pem: ContentPem; read
 /** What a kept content says of itself. */
 function factsIn({ content, intermediate }: ContentPem): KeptFacts {
   return keptFacts(parseContent({ certificate: content, ...(intermediate !== undefined && { intermediate }) }));
-}
-
-/** What goes into the row of a certificate of what its content says of itself. */
-export function keptFacts(content: CertificateContent): KeptFacts {
-  const { domains, issuer, serial, notBefore, notAfter, signatureAlgorithm, keyAlgorithm } = factsOf(content);
-  return {
-    domains,
-    issuer,
-    serialNumber: serial,
-    beginsOn: notBefore,
-    expiresOn: notAfter,
-    algorithm: signatureAlgorithm,
-    keyAlgorithm,
-  };
 }
 
 /** What a reimport changes of an ordered certificate beside its content. */

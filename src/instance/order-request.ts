@@ -1,5 +1,5 @@
 import { limits } from '../limits.ts';
-import { descriptionCharacters, nameCharacters } from './certificates.ts';
+import { descriptionCharacters, nameCharacters } from './certificate-row.ts';
 import type { KeyKind } from './development-keys.ts';
 import { invalid, memberOf, objectOf, optionalBoolean, optionalText, requiredText } from './fields.ts';
 

@@ -8,9 +8,15 @@ import { errorFields, type Log } from '../log.ts';
 import type { Runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
 import type { Authority, Challenge } from './authority.ts';
-import { type ContentPem, checkContentSize, isIssued, type KeptFacts, reimportedAuthority } from './certificate-row.ts';
+import {
+  type ContentPem,
+  checkContentSize,
+  isIssued,
+  type KeptFacts,
+  keptFacts,
+  reimportedAuthority,
+} from './certificate-row.ts';
 import type { CertificateRows } from './certificate-rows.ts';
-import { keptFacts } from './certificates.ts';
 import type { ChallengeLookup } from './challenge-lookup.ts';
 import type { Deliveries } from './delivery.ts';
 import { developmentAuthorityId } from './development-authority.ts';
