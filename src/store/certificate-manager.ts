@@ -1,4 +1,5 @@
 import type { CertificateContent } from '../certificate/certificate.ts';
+import { factsOf } from '../certificate/facts.ts';
 import { apiPartNames, parseContent, toPem } from '../certificate/pem.ts';
 import { formatBlock } from '../certificate/pem-blocks.ts';
 import { readPublicKeyPem } from '../certificate/public-key-pem.ts';
@@ -9,7 +10,7 @@ import { readCertificate, readContent, readCursor, readPage, readPublicKey } fro
 import { certificateManagerDiagnosis } from './certificate-manager-diagnosis.ts';
 import { certificateCrn, type InstanceCrn, instanceCrn } from './crn.ts';
 import { type HttpAnswer, type HttpSend, serviceBase } from './http.ts';
-import type { ApiKey } from './iam.ts';
+import { type ApiKey, isIbms } from './iam.ts';
 import { iamService } from './iam-service.ts';
 import { cutText, type Mark, readMarkedDescription, writeMarkedDescription } from './mark.ts';
 import { looksForeign, looksLikePage, nonsenseError, type ServiceCall } from './service-failure.ts';
@@ -177,6 +178,8 @@ export function certificateManagerStore(options: CertificateManagerOptions): Sto
       return { name, description: readMarkedDescription(description).description, tags: [] };
     },
 
+    ...(isIbms(host) && { refuses: (content: CertificateContent) => ibmRefusal(instance, content) }),
+
     async notificationKey({ signal } = {}) {
       const call = reads('notification key');
       const path = `/v1/instances/${instancePath}/notifications/publicKey?keyFormat=pem`;
@@ -188,6 +191,20 @@ export function certificateManagerStore(options: CertificateManagerOptions): Sto
 
     diagnosis: certificateManagerDiagnosis(instance.crn, host, send),
   };
+}
+
+/**
+ * What IBM's own service does not take, whatever its answer would be: keys other than RSA, DSA,
+ * ECDSA and ECDH (its documentation of imports, "Known limits"). What else it refuses, and how
+ * large content may be, is not documented. A server of somebody else that speaks this API takes
+ * what it takes.
+ */
+function ibmRefusal(instance: InstanceCrn, content: CertificateContent): CodedError | undefined {
+  const { keyAlgorithm } = factsOf(content);
+  if (!/^ED(?:25519|448)\b/.test(keyAlgorithm)) return undefined;
+  const fields = { store: instance.crn, keyAlgorithm };
+  const message = `Certificate Manager takes keys of RSA, DSA and elliptic curves, and not ${keyAlgorithm}`;
+  return new CodedError('store_content_refused', message, { fields });
 }
 
 /** Name and description as they are sent: within the service's limits, the mark inside. */

@@ -32,13 +32,15 @@ export interface IamOptions {
 /** Hosts under which IBM Cloud alone has names: the services that these programs call. Its customers get other ones. */
 const ibmHosts = /\.(?:cloud\.ibm\.com|hs-crypto\.appdomain\.cloud)$/;
 
+/** Whether a service at this address is one of IBM's. */
+export const isIbms = (serviceAddress: string): boolean => ibmHosts.test(new URL(serviceAddress).hostname);
+
 /**
  * Where an API key for a service at this address is exchanged, if nobody said: at IBM's public IAM for a service of IBM (private
  * endpoints too), and for any other at the service itself, as an instance of one's own has it. An API key goes to nobody else.
  */
 export function iamOf(serviceAddress: string): string {
-  const { hostname, origin } = new URL(serviceAddress);
-  return ibmHosts.test(hostname) ? 'https://iam.cloud.ibm.com' : origin;
+  return isIbms(serviceAddress) ? 'https://iam.cloud.ibm.com' : new URL(serviceAddress).origin;
 }
 
 interface LivingToken {

@@ -1,10 +1,13 @@
 import type { CertificateContent, CertificateFacts } from '../certificate/certificate.ts';
 import { factsOf } from '../certificate/facts.ts';
+import { fingerprintOf } from '../certificate/fingerprint.ts';
 import { ownKey } from '../certificate/private-key.ts';
 import { CodedError } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
 import { cutText, type Mark, readMarkedDescription, sameMark, writeMarkedDescription } from './mark.ts';
+import { memoryRows } from './memory-rows.ts';
 import type {
+  CallOptions,
   CertificateMetadata,
   DescriptiveMetadata,
   FindOptions,
@@ -34,7 +37,27 @@ export interface MemoryStoreOptions {
   readonly withholds?: (id: string) => boolean;
   /** Certificates on one page of a listing. Default 200. */
   readonly pageSize?: number;
+  /**
+   * Whether reads and listings lag behind writes, by all of the bounds that `abilities` states.
+   * Default false: whoever tests with it lets them lag as it likes.
+   */
+  readonly lags?: boolean;
+  /**
+   * What it does not take, why, and until when (epoch milliseconds) where that ends by itself. It
+   * says so beforehand too.
+   */
+  readonly refuses?: (content: CertificateContent) => { readonly why: string; readonly until?: number } | undefined;
+  /**
+   * What it makes of a chain that it is given, of which it knows that it is the same. It is given
+   * back like that.
+   */
+  readonly reshapes?: (content: CertificateContent) => CertificateContent['chain'];
+  /** It can prove an identity, once it was given one. Default false. */
+  readonly provesIdentity?: boolean;
 }
+
+/** Why a memory store does not take a write to one certificate. */
+type Hold = 'store_held' | 'store_in_use';
 
 /** A store in memory, for tests and the simulation, with the hands that a person at the service's own console would have. */
 export interface MemoryStore extends Store {
@@ -44,6 +67,16 @@ export interface MemoryStore extends Store {
   corrupt(id: string): void;
   /** Makes unreadable what is said of this id, its mark too, as a directory's damaged file does; until it is replaced. Throws `store_gone`. */
   obscure(id: string): void;
+  /**
+   * Holds this certificate: locked (`store_held`) it is neither written to nor removed, used by
+   * something (`store_in_use`) it is not removed. `undefined` lets go of it. Throws `store_gone`.
+   */
+  hold(id: string, why: Hold | undefined): void;
+  /**
+   * How many more writes of content it takes, before a quota is used up; `undefined`: as many as
+   * there are.
+   */
+  allow(writes: number | undefined): void;
   /** How many certificates are there. */
   size(): number;
 }
@@ -58,6 +91,7 @@ interface Held {
   readonly mark: Mark | undefined;
   readonly corrupt: boolean;
   readonly obscured: boolean;
+  readonly hold: Hold | undefined;
   readonly revision: number;
   readonly lastModified: number;
 }
@@ -75,16 +109,23 @@ const defaultAbilities: StoreAbilities = {
 };
 
 /**
- * A store that forgets everything when the process ends. Listings go by the order of creation, so that paging is stable while
- * certificates come and go. Every write takes effect at once; it states the delays and limits it is given and keeps neither,
- * so wrap it where a test wants them. A call whose signal is aborted already does nothing.
+ * A store that forgets everything when the process ends. Listings go by the order of creation, so
+ * that paging is stable while certificates come and go. Every write takes effect at once. Of the
+ * bounds and limits that it states it keeps those of reads and listings alone, and these only where
+ * it is told to; wrap it where a test wants others. A call whose signal is aborted already does
+ * nothing.
  */
 export function memoryStore(options: MemoryStoreOptions): MemoryStore {
   const { runtime, marks = 'apart', nameCharacters = 256, descriptionCharacters = 1024, pageSize = 200 } = options;
   const abilities: StoreAbilities = { ...defaultAbilities, ...options.abilities };
-  const rows = new Map<string, Held>();
+  const { lags = false, refuses, reshapes } = options;
+  const rows = memoryRows<Held>(runtime, lags ? Math.max(abilities.readSettlesMs, abilities.listingLagMs) : 0);
+  const readLagMs = lags ? abilities.readSettlesMs : 0;
+  const listingLagMs = lags ? abilities.listingLagMs : 0;
   const idsByToken = new Map<string, string>();
   let counter = 0;
+  let writesLeft: number | undefined;
+  let identity: string | undefined;
 
   function keep(metadata: DescriptiveMetadata, mark: Mark | undefined): Pick<Held, 'metadata' | 'mark'> {
     const name = cutText(metadata.name, nameCharacters);
@@ -101,15 +142,51 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
     rows.set(id, {
       id,
       order: counter,
-      content: ownContent(entry.content, true),
+      content: asStored(entry.content),
       facts: facts(entry.content),
       ...keep(entry.metadata, entry.mark),
       corrupt: false,
       obscured: false,
+      hold: undefined,
       revision: counter,
       lastModified: runtime.now(),
     });
     return id;
+  }
+
+  /** The content as this store keeps it. */
+  function asStored(content: CertificateContent): CertificateContent {
+    const own = ownContent(content, true);
+    return reshapes === undefined ? own : { ...own, chain: reshapes(content) };
+  }
+
+  /** Why this content is not taken now. */
+  function refusalOf(content: CertificateContent, now: number): CodedError | undefined {
+    const found = refuses?.(content);
+    if (found === undefined || (found.until !== undefined && found.until <= now)) return undefined;
+    const { why, until } = found;
+    return new CodedError('store_content_refused', `store ${options.id} does not take this: ${why}`, {
+      fields: { store: options.id, ...(until !== undefined && { until }) },
+    });
+  }
+
+  /** Throws why content is not written now; counts the write, if it is. */
+  function admit(content: CertificateContent): void {
+    const refusal = refusalOf(content, runtime.now());
+    if (refusal !== undefined) throw refusal;
+    if (writesLeft === undefined) return;
+    if (writesLeft <= 0)
+      throw new CodedError('store_quota_used_up', `store ${options.id} takes no more writes: its quota is used up`, {
+        fields: { store: options.id },
+      });
+    writesLeft -= 1;
+  }
+
+  function refuseHeld({ id, hold }: Held, kinds: readonly Hold[]): void {
+    if (hold === undefined || !kinds.includes(hold)) return;
+    const what = hold === 'store_held' ? 'is locked' : 'is in use';
+    const fields = { store: options.id, certificate: id };
+    throw new CodedError(hold, `certificate ${id} of store ${options.id} ${what}`, { fields });
   }
 
   function change(id: string, changes: Partial<Held>): WriteAnswer {
@@ -149,7 +226,7 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
 
   function refuseTakenName(name: string, except?: string): void {
     if (!abilities.uniqueNames) return;
-    for (const row of rows.values())
+    for (const row of rows.seen(0))
       if (row.metadata.name === name && row.id !== except)
         throw new CodedError('store_conflict', `store ${options.id} already holds a certificate of this name`, {
           fields: { certificate: row.id, name },
@@ -165,7 +242,10 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
     async list({ cursor, signal }) {
       refuseAborted(signal);
       const after = cursor === undefined ? 0 : Number(cursor);
-      const rest = [...rows.values()].filter((row) => row.order > after).sort((a, b) => a.order - b.order);
+      const rest = rows
+        .seen(listingLagMs)
+        .filter((row) => row.order > after)
+        .sort((a, b) => a.order - b.order);
       const page = rest.slice(0, pageSize);
       const last = page.at(-1);
       const obscured = page.filter((row) => row.obscured);
@@ -178,14 +258,14 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
 
     async readMetadata(id, { signal } = {}) {
       if (signal?.aborted) return { state: 'unreadable', error: abortedError(signal) };
-      const row = rows.get(id);
+      const row = rows.get(id, readLagMs);
       if (row?.obscured) return { state: 'unreadable', error: obscuredError(id) };
       return row === undefined ? { state: 'absent' } : { state: 'present', value: describe(row) };
     },
 
     async read(id, { signal } = {}) {
       if (signal?.aborted) return { state: 'unreadable', error: abortedError(signal) };
-      const row = rows.get(id);
+      const row = rows.get(id, readLagMs);
       if (row === undefined) return { state: 'absent' };
       if (row.obscured) return { state: 'unreadable', error: obscuredError(id) };
       if (row.corrupt) {
@@ -201,8 +281,9 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
     ...(abilities.findsMarks && {
       async findByMark(mark: Mark, { signal, unreadable }: FindOptions = {}) {
         refuseAborted(signal);
-        for (const row of rows.values()) if (row.obscured) unreadable?.(obscuredElement(row));
-        return [...rows.values()].filter((row) => !row.obscured && sameMark(row.mark, mark)).map(describe);
+        const seen = rows.seen(listingLagMs);
+        for (const row of seen) if (row.obscured) unreadable?.(obscuredElement(row));
+        return seen.filter((row) => !row.obscured && sameMark(row.mark, mark)).map(describe);
       },
     }),
 
@@ -212,6 +293,7 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
       const before = token === undefined ? undefined : rows.get(idsByToken.get(token) ?? '');
       if (before !== undefined) return answer(before);
       refuseTakenName(keep(entry.metadata, entry.mark).metadata.name);
+      admit(entry.content);
       const id = put(entry);
       if (token !== undefined) idsByToken.set(token, id);
       return answer(existing(id));
@@ -219,18 +301,19 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
 
     async reimport(id, content, { signal } = {}) {
       refuseAborted(signal);
-      existing(id);
+      const { obscured } = existing(id);
       if (!abilities.reimportsInPlace)
         throw new CodedError('store_content_refused', `store ${options.id} does not replace content under the same id`);
-      const { obscured } = existing(id);
+      refuseHeld(existing(id), ['store_held']);
+      admit(content);
       const said = obscured ? { metadata: { name: id, description: '', tags: [] }, mark: undefined } : {};
-      const written = { content: ownContent(content, true), facts: facts(content), corrupt: false, obscured: false };
+      const written = { content: asStored(content), facts: facts(content), corrupt: false, obscured: false };
       return change(id, { ...said, ...written });
     },
 
     async updateMetadata(id, metadata, mark, { signal } = {}) {
       refuseAborted(signal);
-      existing(id);
+      refuseHeld(existing(id), ['store_held']);
       const kept = keep(metadata, mark);
       refuseTakenName(kept.metadata.name, id);
       return change(id, { ...kept, obscured: false });
@@ -238,10 +321,29 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
 
     async delete(id, { signal } = {}) {
       refuseAborted(signal);
+      const row = rows.get(id);
+      if (row !== undefined) refuseHeld(row, ['store_held', 'store_in_use']);
       rows.delete(id);
     },
 
     asKept: (metadata, mark) => keep(metadata, mark).metadata,
+
+    ...(refuses && { refuses: refusalOf }),
+    ...(reshapes && {
+      same: (given: CertificateContent, back: CertificateContent) =>
+        isSame({ ...given, chain: reshapes(given) }, back, abilities.givesKeys),
+    }),
+    ...(options.provesIdentity && {
+      async identity({ signal }: CallOptions = {}) {
+        refuseAborted(signal);
+        return identity;
+      },
+      async giveIdentity(given: string, { signal, instead }: CallOptions & { readonly instead?: boolean } = {}) {
+        refuseAborted(signal);
+        if (identity === undefined || instead === true) identity = given;
+        return identity;
+      },
+    }),
 
     put,
     corrupt(id) {
@@ -250,8 +352,22 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
     obscure(id) {
       rows.set(id, { ...existing(id), obscured: true });
     },
-    size: () => rows.size,
+    hold(id, why) {
+      rows.set(id, { ...existing(id), hold: why });
+    },
+    allow(writes) {
+      writesLeft = writes;
+    },
+    size: () => rows.seen(0).length,
   };
+}
+
+/**
+ * Equal as far as the store gives content back: a key that it should give and does not is another
+ * content.
+ */
+function isSame({ leaf, chain, privateKey }: CertificateContent, back: CertificateContent, withKey: boolean): boolean {
+  return fingerprintOf({ leaf, chain, ...(withKey && privateKey && { privateKey }) }) === fingerprintOf(back);
 }
 
 /** A copy whose key lives apart from the caller's, who may wipe his. */

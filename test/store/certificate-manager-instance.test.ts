@@ -29,13 +29,26 @@ storeContract(
   'certificate-manager, at our own instance',
   async () => {
     const instance = await startTestInstance();
-    return { store: storeOf(instance), unknownId: 'f'.repeat(32), close: () => instance.close() };
+    return {
+      store: storeOf(instance),
+      unknownId: 'f'.repeat(32),
+      refusedContent: async () => parseContent(await testCertificate({ domains: ['other.example.test'] })),
+      close: () => instance.close(),
+    };
   },
   {
     lacks: {
       importIsIdempotent: 'an import takes no token, and names are not unique',
       uniqueNames: 'the service allows a name twice',
       findsMarks: 'how its search is called is not documented',
+      idsAreReferredTo: 'whoever uses a certificate of it has downloaded it',
+      refuses: 'an instance of our own takes every kind of key that the program takes',
+      same: 'it gives back the chain that it was given',
+      identity: 'the CRN of the instance is its id, and nobody chose that',
+      lag: 'a read asks the document itself',
+      store_quota_used_up: 'how it says that is not documented',
+      store_held: 'it knows no locks',
+      store_in_use: 'it does not know who uses a certificate',
     },
   },
 );

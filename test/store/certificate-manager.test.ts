@@ -801,3 +801,24 @@ describe('options', () => {
     expect(() => storeAt(options)).toThrow(expect.objectContaining({ code: 'configuration_invalid' }));
   });
 });
+
+describe('content that IBM’s service does not take', () => {
+  const at = (endpoint: string) => storeAt({ endpoint, iamUrl: 'https://iam.cloud.ibm.com' });
+  const ibm = 'https://eu-de.certificate-manager.cloud.ibm.com';
+
+  it.each([
+    ['rsa-2048', undefined],
+    ['rsa-pss-2048', undefined],
+    ['p-256', undefined],
+    ['p-384', undefined],
+    ['ed25519', 'store_content_refused'],
+  ] as const)('is known beforehand, of a key of kind %s: %s', async (keyKind, code) => {
+    const given = parseContent(await testCertificate({ keyKind }));
+    expect(at(ibm).refuses?.(given, now)?.code).toBe(code);
+    expect(at('https://private.eu-de.certificate-manager.cloud.ibm.com').refuses?.(given, now)?.code).toBe(code);
+  });
+
+  it('is not known of a server of somebody else that speaks its API', () => {
+    expect(at('https://certificates.example.test').refuses).toBeUndefined();
+  });
+});

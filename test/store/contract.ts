@@ -17,19 +17,54 @@ import {
 } from '../../src/store/store.ts';
 import { type TestCertificateOptions, testCertificate } from '../support/certificates.ts';
 
+/** Why a service does not take a write, as the contract tells it apart. */
+type RefusalCode = 'store_content_refused' | 'store_quota_used_up' | 'store_held' | 'store_in_use';
+
 export interface StoreUnderTest {
   readonly store: Store;
   /** An id in the shape of this store's ids that no certificate has. */
   readonly unknownId: string;
   /** Damages what stands beside a certificate, so that nobody can read whose copy it is; absent where that cannot happen. */
   damage?(id: string): void;
+  /** Lets so much time pass that reads and listings show every write; absent: they do at once. */
+  settle?(): Promise<void>;
+  /**
+   * Content that this store does not take in the place of a certificate for `shop.example.test`.
+   */
+  refusedContent?(): Promise<CertificateContent>;
+  /**
+   * The same, until this moment (epoch milliseconds), of what it says beforehand; absent where none
+   * of that ends by itself.
+   */
+  refusedUntil?(): Promise<{ readonly content: CertificateContent; readonly until: number }>;
+  /** The chain that it makes of this one; absent where it keeps what it is given. */
+  reshaped?(chain: CertificateContent['chain']): CertificateContent['chain'];
+  /**
+   * Brings about each refusal that is not because of the content, for this certificate. Answers
+   * what ends it.
+   */
+  readonly refusing?: Partial<Record<Exclude<RefusalCode, 'store_content_refused'>, (id: string) => () => void>>;
   close?(): Promise<void>;
 }
 
-type Yes = 'givesKeys' | 'reimportsInPlace' | 'importIsIdempotent' | 'uniqueNames' | 'findsMarks';
+/** Abilities that a store states as a word, and does what the suite asserts of it. */
+const stated = [
+  'givesKeys',
+  'reimportsInPlace',
+  'importIsIdempotent',
+  'uniqueNames',
+  'findsMarks',
+  'idsAreReferredTo',
+] as const satisfies readonly (keyof StoreAbilities)[];
+
+/**
+ * What a kind has or lacks beside that: members that may be absent, reads that may lag, refusals
+ * that may never come.
+ */
+type Yes = (typeof stated)[number] | 'refuses' | 'same' | 'identity' | 'lag' | RefusalCode;
 
 export interface ContractOptions {
-  /** The abilities that this kind does not have, each with the reason. It must have all others. */
+  /** What this kind does not have, each with the reason. It must have all others. */
   readonly lacks?: Partial<Record<Yes, string>>;
   /** Certificates to import for a listing of several pages. The store must give at most three on a page. */
   readonly severalPages?: number;
@@ -63,7 +98,7 @@ export function storeContract(kind: string, make: () => Promise<StoreUnderTest>,
 
     beforeAll(async () => {
       under = await make();
-      store = under.store;
+      store = settling(under);
       certificate = await content();
       renewed = await content();
     });
@@ -81,16 +116,19 @@ export function storeContract(kind: string, make: () => Promise<StoreUnderTest>,
         for (const bound of [settlesMs, listingLagMs, readSettlesMs]) expect(bound).toBeGreaterThanOrEqual(0);
       });
 
-      for (const ability of [
-        'givesKeys',
-        'reimportsInPlace',
-        'importIsIdempotent',
-        'uniqueNames',
-        'findsMarks',
-      ] as const)
+      for (const ability of stated)
         it(has(ability) ? `has ${ability}` : `lacks ${ability}: ${lacks[ability]}`, () => {
-          expect(store.abilities[ability satisfies keyof StoreAbilities]).toBe(has(ability));
+          expect(store.abilities[ability]).toBe(has(ability));
         });
+
+      for (const member of ['refuses', 'same'] as const)
+        it(has(member) ? `has ${member}` : `lacks ${member}: ${lacks[member]}`, () => {
+          expect(store[member] !== undefined).toBe(has(member));
+        });
+
+      it('lets others refer to ids only where content is replaced under them', () => {
+        if (store.abilities.idsAreReferredTo) expect(store.abilities.reimportsInPlace).toBe(true);
+      });
 
       it('has findByMark exactly if it says so', () => {
         expect(store.findByMark !== undefined).toBe(store.abilities.findsMarks);
@@ -372,10 +410,149 @@ export function storeContract(kind: string, make: () => Promise<StoreUnderTest>,
         });
     });
 
+    describe('what it does not take', () => {
+      /** Whether a certificate is as it was given, and no other stands beside it. */
+      const stays = async (id: string, mark: Mark, original: CertificateContent) => {
+        expect(fingerprintOf(present(await store.read(id)).content)).toBe(fingerprintOf(asGiven(original)));
+        const copies = (await everything()).filter((listed) => listed.mark?.certificate === mark.certificate);
+        expect(copies.map((listed) => listed.id)).toEqual([id]);
+      };
+
+      if (has('store_content_refused') && has('reimportsInPlace'))
+        it('is content: the write is refused as that, and what is there stays', async () => {
+          const mark = markOf('content-refused');
+          const id = await imported(fresh(), mark);
+          const refused = (await under.refusedContent?.()) as CertificateContent;
+          expect(await codeOf(store.reimport(id, refused))).toBe('store_content_refused');
+          await stays(id, mark, certificate);
+          expect(await codeOf(store.reimport(id, renewed))).toBe('succeeded');
+        });
+      else if (!has('store_content_refused') && has('reimportsInPlace'))
+        it(`is no content that the program gives: ${lacks.store_content_refused}`, async () => {
+          expect(under.refusedContent).toBeUndefined();
+          const id = await imported();
+          const other = await content({ domains: ['other.example.test'], keyKind: 'ed25519', intermediates: 0 });
+          expect(await codeOf(store.reimport(id, other))).toBe('succeeded');
+        });
+
+      if (has('refuses')) {
+        it('is told beforehand, without a request, as the write then tells it', async () => {
+          const refused = (await under.refusedContent?.()) as CertificateContent;
+          const metadata = fresh();
+          const before = store.refuses?.(refused, Date.now());
+          expect(before).toMatchObject({ code: 'store_content_refused' });
+          expect(before?.message).not.toBe('');
+          expect(store.refuses?.(refused, Date.now())?.message).toBe(before?.message);
+          expect(await codeOf(store.import({ content: refused, metadata }))).toBe('store_content_refused');
+          expect((await everything()).some(({ name }) => name === metadata.name)).toBe(false);
+        });
+
+        it('is told beforehand of what it refuses alone', () => {
+          expect(store.refuses?.(certificate, Date.now())).toBeUndefined();
+          expect(store.refuses?.(renewed, Date.now())).toBeUndefined();
+        });
+
+        it('is told with the moment at which that ends, where it ends by itself', async () => {
+          if (under.refusedUntil === undefined) return;
+          const { content: refused, until } = await under.refusedUntil();
+          expect(store.refuses?.(refused, until - 1)?.fields).toMatchObject({ until });
+          expect(store.refuses?.(refused, until)).toBeUndefined();
+        });
+      }
+
+      for (const code of ['store_quota_used_up', 'store_held', 'store_in_use'] as const) {
+        if (!has(code)) {
+          it(`is never refused as ${code}: ${lacks[code]}`, () => {
+            expect(under.refusing?.[code]).toBeUndefined();
+          });
+          continue;
+        }
+        it(`is refused as ${code} while that lasts: what is there stays, and goes through afterwards`, async () => {
+          const mark = markOf(code);
+          const id = await imported(fresh(), mark);
+          const end = under.refusing?.[code]?.(id);
+          if (code !== 'store_in_use') expect(await codeOf(store.reimport(id, renewed))).toBe(code);
+          if (code !== 'store_quota_used_up') expect(await codeOf(store.delete(id))).toBe(code);
+          else expect(await codeOf(store.import({ content: certificate, metadata: fresh() }))).toBe(code);
+          await stays(id, mark, certificate);
+          end?.();
+          expect(await codeOf(store.reimport(id, renewed))).toBe('succeeded');
+          expect(await codeOf(store.delete(id))).toBe('succeeded');
+        });
+      }
+    });
+
+    describe('what it makes of a chain', () => {
+      if (!has('same'))
+        it(`is what it was given: ${lacks.same}`, async () => {
+          const given = await content({ intermediates: 2 });
+          const back = present(await store.read(await imported(fresh(), undefined, given))).content;
+          expect(back.chain.map(({ raw }) => raw.toString('hex'))).toEqual(
+            given.chain.map(({ raw }) => raw.toString('hex')),
+          );
+        });
+      else
+        it('is the same by its own word, and nothing else is', async () => {
+          const given = await content({ intermediates: 2 });
+          const back = present(await store.read(await imported(fresh(), undefined, given))).content;
+          expect(fingerprintOf(back)).toBe(fingerprintOf(asGiven(given)));
+          expect(fingerprintOf(back)).not.toBe(fingerprintOf(given));
+          expect(store.same?.(given, back)).toBe(true);
+          expect(store.same?.(renewed, back)).toBe(false);
+          expect(store.same?.(given, { ...back, chain: [] })).toBe(false);
+          const { privateKey: _lost, ...keyless } = back;
+          expect(store.same?.(given, keyless)).toBe(!has('givesKeys'));
+        });
+    });
+
+    describe('who it is', () => {
+      if (!has('identity'))
+        it(`cannot be proven: ${lacks.identity}`, () => {
+          expect(store.identity).toBeUndefined();
+          expect(store.giveIdentity).toBeUndefined();
+        });
+      else
+        it('is proven by what it was given first, until a person has it replaced', async () => {
+          const first = (await store.identity?.()) ?? (await store.giveIdentity?.('identity-1'));
+          expect(first).toMatch(/^\S+$/);
+          expect(await store.identity?.()).toBe(first);
+          expect(await store.giveIdentity?.('identity-2')).toBe(first);
+          expect(await store.identity?.()).toBe(first);
+          expect(await store.giveIdentity?.('identity-3', { instead: true })).toBe('identity-3');
+          expect(await store.identity?.()).toBe('identity-3');
+          expect(await store.giveIdentity?.(first ?? '', { instead: true })).toBe(first);
+          // It stands beside certificates, and is none.
+          expect((await everything()).map(({ id }) => id)).not.toContain('identity-3');
+        });
+    });
+
+    describe('reads after a write', () => {
+      it(has('lag') ? 'lag by no more than it states' : `show it at once: ${lacks.lag}`, async () => {
+        const raw = under.store;
+        const mark = markOf('lag');
+        const { id } = await raw.import({ content: certificate, metadata: fresh(), mark });
+        const at = await raw.read(id);
+        await under.settle?.();
+        expect(fingerprintOf(present(await raw.read(id)).content)).toBe(fingerprintOf(asGiven(certificate)));
+        await raw.updateMetadata(id, fresh({ description: 'newer' }), mark);
+        const described = await raw.readMetadata(id);
+        await under.settle?.();
+        expect(await raw.readMetadata(id)).toMatchObject({ value: { description: 'newer' } });
+        await raw.delete(id);
+        const deleted = await raw.readMetadata(id);
+        await under.settle?.();
+        expect(await raw.readMetadata(id)).toEqual({ state: 'absent' });
+        const shown = [at.state, present(described).description, deleted.state];
+        expect(shown).toEqual(has('lag') ? ['absent', 'the shop', 'present'] : ['present', 'newer', 'absent']);
+        expect(store.abilities.readSettlesMs > 0).toBe(has('lag'));
+      });
+    });
+
     it('tells what cannot be read as that, neither as absent nor in the way of the others, and it can be written anew', async () => {
       if (under.damage === undefined) return;
       const [good, bad] = [await imported(fresh(), markOf('whole')), await imported(fresh(), markOf('damaged'))];
       under.damage(bad);
+      await under.settle?.();
       expect((await store.read(bad)).state).toBe('unreadable');
       expect((await store.readMetadata(bad)).state).toBe('unreadable');
       const listing = await listFully(store);
@@ -406,11 +583,38 @@ export function storeContract(kind: string, make: () => Promise<StoreUnderTest>,
       expect((await everything()).filter(({ mark }) => mark?.certificate === 'ended')).toHaveLength(1);
     });
 
-    /** What a store that gives no keys can give back of this. */
-    function asGiven(original: CertificateContent): CertificateContent {
-      return has('givesKeys') ? original : { leaf: original.leaf, chain: original.chain };
+    /**
+     * What this store can give back of this: without its key where it gives none, and the chain in
+     * its shape.
+     */
+    function asGiven({ leaf, chain, privateKey }: CertificateContent): CertificateContent {
+      const shaped = under.reshaped?.(chain) ?? chain;
+      return has('givesKeys') && privateKey ? { leaf, chain: shaped, privateKey } : { leaf, chain: shaped };
     }
   });
+}
+
+/**
+ * The store, with every write shown by reads and listings when it is answered: most of what is
+ * asserted is not about their lag.
+ */
+function settling({ store, settle }: StoreUnderTest): Store {
+  if (settle === undefined) return store;
+  const settled =
+    <A extends unknown[], R>(write: (...given: A) => Promise<R>) =>
+    async (...given: A): Promise<R> => {
+      const answer = await write(...given);
+      await settle();
+      return answer;
+    };
+  const { import: imports, reimport, updateMetadata, delete: deletes } = store;
+  return {
+    ...store,
+    import: settled(imports),
+    reimport: settled(reimport),
+    updateMetadata: settled(updateMetadata),
+    delete: settled(deletes),
+  };
 }
 
 async function content(options: TestCertificateOptions = {}): Promise<CertificateContent> {

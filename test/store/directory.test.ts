@@ -37,7 +37,20 @@ storeContract(
       close: async () => rmSync(path, { recursive: true, force: true }),
     };
   },
-  { lacks: { importIsIdempotent: 'another import is another folder', uniqueNames: 'a folder has a name of its own' } },
+  {
+    lacks: {
+      importIsIdempotent: 'another import is another folder',
+      uniqueNames: 'a folder has a name of its own',
+      idsAreReferredTo: 'who reads a folder is told where, and may be told anew',
+      refuses: 'it takes whatever certificate is given to it',
+      same: 'files are as they were written',
+      lag: 'a file is read as it was written',
+      store_content_refused: 'a file holds anything',
+      store_quota_used_up: 'a disk is full, and that is store_full',
+      store_held: 'a file that may not be written is a matter of rights: store_not_writable, store_unauthorized',
+      store_in_use: 'a file is removed whoever reads it',
+    },
+  },
 );
 
 let folder: string;

@@ -1,28 +1,96 @@
 import { describe, expect, it } from 'vitest';
+import type { CertificateContent } from '../../src/certificate/certificate.ts';
+import { factsOf } from '../../src/certificate/facts.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
 import { CodedError } from '../../src/errors.ts';
-import { systemRuntime } from '../../src/runtime.ts';
+import { type Runtime, systemRuntime } from '../../src/runtime.ts';
+import { type IdentityBook, identifiedStore } from '../../src/store/identified.ts';
 import { limitedStore } from '../../src/store/limited.ts';
-import { type MemoryStoreOptions, memoryStore } from '../../src/store/memory.ts';
+import { type MemoryStore, type MemoryStoreOptions, memoryStore } from '../../src/store/memory.ts';
+import type { Store } from '../../src/store/store.ts';
 import { testCertificate } from '../support/certificates.ts';
-import { storeContract } from './contract.ts';
+import { type StoreUnderTest, storeContract } from './contract.ts';
 
 const make = (options: Partial<MemoryStoreOptions> = {}) =>
   memoryStore({ id: 'memory-1', region: 'eu-de', runtime: systemRuntime, pageSize: 3, ...options });
-const underTest = (options?: Partial<MemoryStoreOptions>) => async () => {
+
+/** What people, and quotas, do to a memory store. */
+const handsOf = ({ hold, allow }: MemoryStore): Pick<StoreUnderTest, 'refusing'> => ({
+  refusing: {
+    store_quota_used_up: () => {
+      allow(0);
+      return () => allow(undefined);
+    },
+    store_held: (id) => {
+      hold(id, 'store_held');
+      return () => hold(id, undefined);
+    },
+    store_in_use: (id) => {
+      hold(id, 'store_in_use');
+      return () => hold(id, undefined);
+    },
+  },
+});
+const underTest = (options?: Partial<MemoryStoreOptions>) => async (): Promise<StoreUnderTest> => {
   const store = make(options);
   const mends = store.abilities.reimportsInPlace;
-  return { store, unknownId: 'nowhere', ...(mends && { damage: store.obscure }) };
+  return { store, unknownId: 'nowhere', ...(mends && { damage: store.obscure, ...handsOf(store) }) };
 };
 
-const notIdempotent = 'switched off';
-const lacks = { importIsIdempotent: notIdempotent, uniqueNames: 'switched off', findsMarks: 'switched off' };
+const off = 'switched off';
+const lacks = {
+  importIsIdempotent: off,
+  uniqueNames: off,
+  findsMarks: off,
+  idsAreReferredTo: off,
+  refuses: off,
+  same: off,
+  identity: off,
+  lag: off,
+  store_content_refused: off,
+};
+
+const reversed = (chain: CertificateContent['chain']) => chain.toReversed();
+
+/** A store of another kind: it refuses, reshapes, lags and is referred to, and says so. */
+const unlikeOurs = async (wrap: (store: MemoryStore, runtime: Runtime) => Store): Promise<StoreUnderTest> => {
+  let now = Date.now();
+  const runtime = { ...systemRuntime, now: () => now };
+  const abilities = {
+    importIsIdempotent: true,
+    uniqueNames: true,
+    findsMarks: true,
+    idsAreReferredTo: true,
+    listingLagMs: 30_000,
+    readSettlesMs: 20_000,
+  };
+  const until = now + 86_400_000;
+  const store = make({
+    ...{ runtime, abilities, lags: true, provesIdentity: true },
+    reshapes: ({ chain }) => reversed(chain),
+    refuses: (content) => {
+      const { domains } = factsOf(content);
+      if (domains.includes('never.example.test')) return { why: 'it is for that domain' };
+      return domains.includes('later.example.test') ? { why: 'not before that day', until } : undefined;
+    },
+  });
+  const contentFor = async (domain: string) => parseContent(await testCertificate({ domains: [domain] }));
+  return {
+    store: wrap(store, runtime),
+    unknownId: 'nowhere',
+    damage: store.obscure,
+    reshaped: reversed,
+    settle: async () => {
+      now += 30_000;
+    },
+    refusedContent: () => contentFor('never.example.test'),
+    refusedUntil: async () => ({ content: await contentFor('later.example.test'), until }),
+    ...handsOf(store),
+  };
+};
 
 storeContract('memory', underTest(), { lacks });
-storeContract(
-  'memory, with every ability',
-  underTest({ abilities: { importIsIdempotent: true, uniqueNames: true, findsMarks: true } }),
-);
+storeContract('memory, with every ability', () => unlikeOurs((store) => store));
 storeContract(
   'memory, as poor as can be',
   underTest({
@@ -33,20 +101,39 @@ storeContract(
     nameCharacters: 40,
     descriptionCharacters: 300,
   }),
-  { lacks: { ...lacks, givesKeys: 'switched off', reimportsInPlace: 'switched off' } },
+  {
+    lacks: {
+      ...lacks,
+      givesKeys: off,
+      reimportsInPlace: off,
+      store_quota_used_up: off,
+      store_held: off,
+      store_in_use: off,
+    },
+  },
 );
-storeContract(
-  'limited, around memory',
-  async () => ({
-    store: limitedStore(make({ abilities: { findsMarks: true } }), {
-      runtime: systemRuntime,
+storeContract('limited and identified, around memory with every ability', () =>
+  unlikeOurs((store, runtime) =>
+    limitedStore(identifiedStore(store, { runtime, book: bookInMemory(), configured: new Set(), everyMs: 60_000 }), {
+      runtime,
       requestsPerSecond: 100_000,
       writesPerCertificatePerMinute: 5,
     }),
-    unknownId: 'nowhere',
-  }),
-  { lacks: { importIsIdempotent: notIdempotent, uniqueNames: 'switched off' } },
+  ),
 );
+
+/** Which identity a store proved, forgotten when the test ends. */
+function bookInMemory(): IdentityBook {
+  const bound = new Map<string, string>();
+  return {
+    identityOf: async (store) => bound.get(store),
+    holderOf: async (identity) => [...bound].find(([, held]) => held === identity)?.[0],
+    async bindIdentity(store, identity) {
+      bound.set(store, bound.get(store) ?? identity);
+      return bound.get(store) as string;
+    },
+  };
+}
 
 describe('the memory store, as a person at its console sees it', () => {
   const entry = async () => ({
