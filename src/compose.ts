@@ -11,17 +11,22 @@ import type { DrillOptions } from './drill/drill.ts';
 import type { KeptDrill } from './drill/keep.ts';
 import type { DrillReport } from './drill/report.ts';
 import { asCodedError } from './errors.ts';
-import { certificateRows } from './instance/certificate-rows.ts';
-import { certificateUpkeep } from './instance/certificate-upkeep.ts';
-import type { DevelopmentCa, DevelopmentCaOptions } from './instance/development-ca.ts';
-import { eraseWhatIsDue } from './instance/erasure.ts';
-import { instanceRates, resolveLimits } from './instance/instance-limits.ts';
-import { orderingElsewhere } from './instance/ordering.ts';
-import { instanceRegistry, reclaimMs } from './instance/registry.ts';
-import { type InstanceServer, type InstanceServerOptions, startInstanceServer } from './instance/server.ts';
-import { type SnapshotReport, takeSnapshot } from './instance/snapshot.ts';
-import { newestSnapshot, type SnapshotOptions, snapshotPath } from './instance/snapshot-folder.ts';
-import { type CheckedSnapshot, checkSnapshot, type KeyringOver, restoreSnapshot } from './instance/snapshot-restore.ts';
+import { type InstanceServer, type InstanceServerOptions, startInstanceServer } from './instance/api/server.ts';
+import { certificateRows } from './instance/certificates/certificate-rows.ts';
+import type { DevelopmentCa, DevelopmentCaOptions } from './instance/orders/authority/development-ca.ts';
+import { orderingElsewhere } from './instance/orders/ordering.ts';
+import { instanceRates, resolveLimits } from './instance/tenants/instance-limits.ts';
+import { instanceRegistry, reclaimMs } from './instance/tenants/registry.ts';
+import { certificateUpkeep } from './instance/upkeep/certificate-upkeep.ts';
+import { eraseWhatIsDue } from './instance/upkeep/erasure.ts';
+import { type SnapshotReport, takeSnapshot } from './instance/upkeep/snapshot.ts';
+import { newestSnapshot, type SnapshotOptions, snapshotPath } from './instance/upkeep/snapshot-folder.ts';
+import {
+  type CheckedSnapshot,
+  checkSnapshot,
+  type KeyringOver,
+  restoreSnapshot,
+} from './instance/upkeep/snapshot-restore.ts';
 import { hasDataKeys, type Keyring, keyring, wrappingRootKeys } from './keys/keyring.ts';
 import { recoveryProofs } from './keys/recovery-proofs.ts';
 import type { RootKey } from './keys/root-key.ts';
@@ -63,11 +68,11 @@ import type { Table } from './table/table.ts';
 
 export { type ArchiveKind, archiveKinds, type RefusedEntry } from './archive/archive.ts';
 export type { ImportLine } from './archive/import.ts';
-export { isIssued } from './instance/certificate-row.ts';
-export { instanceCrnOf, isInstanceCrn } from './instance/crn.ts';
-export { orderedKeys } from './instance/order-request.ts';
-export type { OrderingOptions } from './instance/ordering.ts';
-export type { KeptInstance } from './instance/registry.ts';
+export { isIssued } from './instance/certificates/certificate-row.ts';
+export { orderedKeys } from './instance/orders/order-request.ts';
+export type { OrderingOptions } from './instance/orders/ordering.ts';
+export { instanceCrnOf, isInstanceCrn } from './instance/rows/crn.ts';
+export type { KeptInstance } from './instance/tenants/registry.ts';
 // What the command line starts beside the program, so that it meets kinds only here.
 export type { Metrics } from './monitor/metrics.ts';
 export { startMonitorServer } from './monitor/server.ts';
@@ -96,7 +101,7 @@ export { snapshotPath };
 
 /** A development CA. Loaded only when one is wanted: what makes certificates is slow to load. */
 export async function createDevelopmentCa(options: DevelopmentCaOptions): Promise<DevelopmentCa> {
-  return (await import('./instance/development-ca.ts')).createDevelopmentCa(options);
+  return (await import('./instance/orders/authority/development-ca.ts')).createDevelopmentCa(options);
 }
 
 /** The report in a signed file of a drill. Throws `drill_report_changed` and `drill_report_unreadable`. */
@@ -143,7 +148,7 @@ export async function proveStore(
 ): Promise<ProveReport> {
   const [{ proveStore: prove }, { createDevelopmentCa: createCa }] = await Promise.all([
     import('./prove/prove.ts'),
-    import('./instance/development-ca.ts'),
+    import('./instance/orders/authority/development-ca.ts'),
   ]);
   const ca = await createCa({ name: 'certstandby prove', now: given.runtime.now, keyKind: 'rsa-2048' });
   const issue = (domains: readonly string[]) => ca.issue({ domains, keyKind: 'rsa-2048' });

@@ -13,7 +13,7 @@ import { openArchive } from '../../src/archive/read-archive.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
 import { CodedError } from '../../src/errors.ts';
-import type { IssuedCertificate } from '../../src/instance/development-ca.ts';
+import type { IssuedCertificate } from '../../src/instance/orders/authority/development-ca.ts';
 import { limits } from '../../src/limits.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';

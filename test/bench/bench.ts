@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { createDevelopmentCa } from '../../src/instance/development-ca.ts';
+import { createDevelopmentCa } from '../../src/instance/orders/authority/development-ca.ts';
 import { exchangeToken } from '../support/instance.ts';
 import { payloadV5, type Signer } from '../support/notifications.ts';
 import type { Child } from './child.ts';

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseContent } from '../../src/certificate/pem.ts';
-import { createDevelopmentCa } from '../../src/instance/development-ca.ts';
+import { createDevelopmentCa } from '../../src/instance/orders/authority/development-ca.ts';
 import { replicationRecords } from '../../src/records/replication-records.ts';
 import { primaryCrn } from '../end-to-end/program.ts';
 import { type AwsStack, startAwsStack } from '../functions/aws-stack.ts';

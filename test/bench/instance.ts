@@ -1,5 +1,5 @@
 import { mkdirSync } from 'node:fs';
-import { createDevelopmentCa } from '../../src/instance/development-ca.ts';
+import { createDevelopmentCa } from '../../src/instance/orders/authority/development-ca.ts';
 import { exchangeToken } from '../support/instance.ts';
 import { instanceCrn } from '../support/notifications.ts';
 import { inParallel } from './bench.ts';

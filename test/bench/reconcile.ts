@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { createDevelopmentCa } from '../../src/instance/development-ca.ts';
+import { createDevelopmentCa } from '../../src/instance/orders/authority/development-ca.ts';
 import type { Signer } from '../support/notifications.ts';
 import { inParallel, signIn } from './bench.ts';
 import { startChild } from './child.ts';

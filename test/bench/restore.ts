@@ -1,5 +1,5 @@
 import { mkdirSync } from 'node:fs';
-import { createDevelopmentCa } from '../../src/instance/development-ca.ts';
+import { createDevelopmentCa } from '../../src/instance/orders/authority/development-ca.ts';
 import type { Signer } from '../support/notifications.ts';
 import { inParallel, signIn } from './bench.ts';
 import { startChild } from './child.ts';

@@ -1,7 +1,7 @@
 import { createPrivateKey } from 'node:crypto';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { IncomingMessage } from 'node:http';
-import { findRoutes } from '../../src/instance/routes.ts';
+import { findRoutes } from '../../src/instance/api/routes.ts';
 import { apiKeyOf, startTestInstance } from '../support/instance.ts';
 import { instanceCrn } from '../support/notifications.ts';
 import { startRelay } from './relay.ts';

@@ -5,7 +5,7 @@ import { factsOf } from '../../src/certificate/facts.ts';
 import { expiryProblem, keyProblem, pathProblem } from '../../src/certificate/judgement.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
 import { CodedError } from '../../src/errors.ts';
-import type { KeyKind } from '../../src/instance/development-keys.ts';
+import type { KeyKind } from '../../src/instance/orders/authority/development-keys.ts';
 import { type TestCertificateOptions, testCa, testCertificate } from '../support/certificates.ts';
 import { firstDer, tampered } from './tamper.ts';
 import { vector } from './vector.ts';

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { isSignedBy } from '../../src/certificate/chain.ts';
 import { contentProblem, expiryProblem, keyProblem, pathProblem } from '../../src/certificate/judgement.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
-import type { KeyKind } from '../../src/instance/development-keys.ts';
+import type { KeyKind } from '../../src/instance/orders/authority/development-keys.ts';
 import { Secret } from '../../src/secret.ts';
 import { brokenChain, expired, mismatchedKey, testCa, testCertificate, validTo } from '../support/certificates.ts';
 import { firstDer, tampered } from './tamper.ts';

@@ -13,7 +13,7 @@ const asked: readonly string[] = [
   // A key whose number our reader found to be one of its curve, so that its point is no infinity.
   'src/certificate/private-key.ts',
   // The instance's own signing key.
-  'src/instance/instance.ts',
+  'src/instance/tenants/instance.ts',
 ];
 
 const root = fileURLToPath(new URL('../..', import.meta.url));

@@ -1,8 +1,8 @@
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openInstances } from '../../src/compose.ts';
-import type { InstanceKeyring } from '../../src/instance/served-instances.ts';
-import { type InstanceServer, startInstanceServer } from '../../src/instance/server.ts';
+import type { InstanceKeyring } from '../../src/instance/api/served-instances.ts';
+import { type InstanceServer, startInstanceServer } from '../../src/instance/api/server.ts';
 import { jsonLog } from '../../src/log.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';

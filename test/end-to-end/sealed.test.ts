@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { CertificatePem } from '../../src/certificate/certificate.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
-import type { KeyKind } from '../../src/instance/development-keys.ts';
+import type { KeyKind } from '../../src/instance/orders/authority/development-keys.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
 import { certificateManagerStore } from '../../src/store/certificate-manager.ts';

@@ -1,6 +1,6 @@
 import { request as httpRequest } from 'node:http';
-import type { IssuedCertificate } from '../../src/instance/development-ca.ts';
-import type { Role } from '../../src/instance/instance.ts';
+import type { IssuedCertificate } from '../../src/instance/orders/authority/development-ca.ts';
+import type { Role } from '../../src/instance/tenants/instance.ts';
 import type { TestInstance } from '../support/instance.ts';
 
 /** An answer as it came. */

@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
-import { findRoutes } from '../../src/instance/routes.ts';
+import { findRoutes } from '../../src/instance/api/routes.ts';
 import { Secret } from '../../src/secret.ts';
 import { certificateManagerStore } from '../../src/store/certificate-manager.ts';
 import type { Store } from '../../src/store/store.ts';

@@ -8,8 +8,8 @@ import { factsOf } from '../../src/certificate/facts.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { contentProblem, keyProblem } from '../../src/certificate/judgement.ts';
 import { parseContent, toPem } from '../../src/certificate/pem.ts';
-import { createDevelopmentCa } from '../../src/instance/development-ca.ts';
-import type { KeyKind } from '../../src/instance/development-keys.ts';
+import { createDevelopmentCa } from '../../src/instance/orders/authority/development-ca.ts';
+import type { KeyKind } from '../../src/instance/orders/authority/development-keys.ts';
 import { Secret } from '../../src/secret.ts';
 import { requirePeer } from './peer.ts';
 

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createDevelopmentCa } from '../../src/instance/development-ca.ts';
+import { createDevelopmentCa } from '../../src/instance/orders/authority/development-ca.ts';
 import { freePort } from '../support/free-port.ts';
 
 /** Let's Encrypt's test server, and the DNS server that it asks. */

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createDevelopmentCa } from '../../src/instance/development-ca.ts';
+import { createDevelopmentCa } from '../../src/instance/orders/authority/development-ca.ts';
 import { shellCommands } from '../support/remedies.ts';
 import { requirePeer } from './peer.ts';
 

@@ -1,7 +1,7 @@
 import { beforeAll, expect, test } from 'vitest';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
-import type { KeyKind } from '../../src/instance/development-keys.ts';
+import type { KeyKind } from '../../src/instance/orders/authority/development-keys.ts';
 import { expired } from '../support/certificates.ts';
 import { damageTenCopies, fill, planned, reconcileAll, verified, watchBackup, writesOf } from '../support/estate.ts';
 import { content, setup, writesIn } from '../support/replication.ts';

@@ -4,7 +4,7 @@ import {
   type DevelopmentCaOptions,
   type IssuedCertificate,
   type LeafRequest,
-} from '../../src/instance/development-ca.ts';
+} from '../../src/instance/orders/authority/development-ca.ts';
 
 /** Dates that fit every clock a test may use: real ones, and virtual ones that begin in this century. */
 const validFrom = Date.UTC(2000, 0, 1);

@@ -4,7 +4,7 @@ import { createPublicKey, type KeyObject, randomUUID, webcrypto } from 'node:cry
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import * as x509 from '@peculiar/x509';
-import { newPrivateKey } from '../../src/instance/development-keys.ts';
+import { newPrivateKey } from '../../src/instance/orders/authority/development-keys.ts';
 
 /** What goes wrong. Each is looked at anew for each request. */
 export interface AcmeFaults {

@@ -1,6 +1,6 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
-import type { InstanceOptions, Role } from '../../src/instance/instance.ts';
-import { type InstanceServerOptions, startInstanceServer } from '../../src/instance/server.ts';
+import { type InstanceServerOptions, startInstanceServer } from '../../src/instance/api/server.ts';
+import type { InstanceOptions, Role } from '../../src/instance/tenants/instance.ts';
 import { silentLog } from '../../src/log.ts';
 import { systemRuntime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';

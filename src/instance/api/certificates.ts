@@ -1,0 +1,280 @@
+import { expiryProblem, keyProblem } from '../../certificate/judgement.ts';
+import { apiPartNames, parseContent } from '../../certificate/pem.ts';
+import { CodedError, type ErrorCode } from '../../errors.ts';
+import { limits } from '../../limits.ts';
+import { Secret } from '../../secret.ts';
+import { type CertificatePage, listCertificates } from '../certificates/certificate-listing.ts';
+import {
+  type CertificateRow,
+  type ContentPem,
+  checkContentSize,
+  descriptionCharacters,
+  type Issuance,
+  isIssued,
+  type KeptFacts,
+  keptFacts,
+  nameCharacters,
+  type OrderedFields,
+  reimportedAuthority,
+} from '../certificates/certificate-row.ts';
+import type { CertificateRows } from '../certificates/certificate-rows.ts';
+import type { Announce } from '../notifications/delivery.ts';
+import { certificateCrn } from '../rows/crn.ts';
+import { type Fields, invalid, memberOf, objectOf, optionalText, requiredText } from '../rows/fields.ts';
+import { parseListQuery, parseSearchQuery } from '../rows/list-query.ts';
+import type { Instance } from '../tenants/instance.ts';
+
+/** A certificate as the REST API shows it. Moments are epoch milliseconds. */
+interface CertificateObject {
+  readonly _id: string;
+  readonly name: string;
+  readonly description: string;
+  readonly domains: readonly string[];
+  readonly key_algorithm: string;
+  readonly imported: boolean;
+  readonly status: 'valid' | 'expired' | 'pending' | 'failed';
+  readonly has_previous: boolean;
+  readonly last_modified: number;
+  // Once it was issued.
+  readonly issuer?: string;
+  readonly begins_on?: number;
+  readonly expires_on?: number;
+  readonly algorithm?: string;
+  readonly serial_number?: string;
+  // Of ordered ones.
+  readonly rotate_keys?: boolean;
+  readonly issuance_info?: {
+    readonly status: Issuance['status'];
+    readonly code: string;
+    readonly additional_info: string;
+    readonly auto: boolean;
+    readonly ordered_on: number;
+  };
+  readonly order_policy?: { readonly auto_renew_enabled: boolean };
+  readonly downloaded?: boolean;
+}
+
+/** A version that is no longer in force: nobody says when it was changed, and nothing is kept from before it. */
+type PreviousObject = Omit<CertificateObject, 'last_modified'> & { readonly data: ContentPem };
+
+/**
+ * The operations on the certificates of one instance, from request bodies to answer bodies. They throw `instance_not_found`,
+ * `instance_limited`, `instance_request_invalid` and the codes of certificates; nothing is stored then.
+ */
+export function certificates(context: {
+  instance: Instance;
+  rows: CertificateRows;
+  now: () => number;
+  announce: Announce;
+  /** Whether an authority issues here that clients may trust. */
+  renewsForReal: boolean;
+}) {
+  const { instance, rows, now, announce, renewsForReal } = context;
+
+  function objectFor(row: CertificateRow): CertificateObject {
+    return {
+      _id: certificateCrn(instance.crn, row.id),
+      name: row.name,
+      description: row.description,
+      domains: row.domains,
+      ...(isIssued(row) && {
+        issuer: row.issuer,
+        begins_on: row.beginsOn,
+        expires_on: row.expiresOn,
+        algorithm: row.algorithm,
+      }),
+      key_algorithm: row.keyAlgorithm,
+      ...(isIssued(row) && { serial_number: row.serialNumber }),
+      imported: row.imported ?? true,
+      status: statusOf(row),
+      has_previous: row.previous !== undefined,
+      last_modified: row.lastModified,
+      ...(row.imported === false && orderedMembers(row)),
+    };
+  }
+
+  /** A certificate that is there stays valid while it is renewed, and when that fails. */
+  function statusOf(row: CertificateRow): CertificateObject['status'] {
+    if (isIssued(row)) return row.expiresOn < now() ? 'expired' : 'valid';
+    return row.issuance?.status === 'failed' ? 'failed' : 'pending';
+  }
+
+  function pageFor({ certificates, next }: CertificatePage) {
+    return {
+      totalScannedDocs: certificates.length,
+      certificates: certificates.map(objectFor),
+      nextPageInfo: {
+        startWithDocId: next ? certificateCrn(instance.crn, next.id) : '',
+        startWithOrderByValue: next ? String(next.expiresOn) : '',
+      },
+    };
+  }
+
+  return {
+    /** The certificate of a row. */
+    show: objectFor,
+
+    /** Body: `{name, description?, data: {content, priv_key?, intermediate?}}`. */
+    async import(body: unknown): Promise<CertificateObject> {
+      const fields = objectOf(body);
+      const name = requiredText(fields, 'name', nameCharacters);
+      const description = optionalText(fields, 'description', descriptionCharacters) ?? '';
+      const { pem, facts } = accept(objectOf(memberOf(fields, 'data'), 'data'), now());
+      const row = await announce('cert_imported', (along) =>
+        rows.add({ name, description, ...facts }, pem, instance.limits.certificates, along),
+      );
+      return objectFor(row);
+    },
+
+    /**
+     * Body: `{content, priv_key?, intermediate?}`. What the body leaves out, the certificate no longer has. It ends a renewal that is under
+     * way: whoever reimports wants this in force, perhaps because the key before it is in wrong hands.
+     */
+    async reimport(id: string, body: unknown): Promise<CertificateObject> {
+      const { pem, facts } = accept(objectOf(body), now());
+      const judge = (row: CertificateRow) => requireSameDomains(row.domains, facts.domains);
+      const current = await found(rows.get(id), id);
+      judge(current);
+      await instance.rates.reimport(id);
+      const further = (row: CertificateRow) => reimported(row, renewsForReal);
+      const change = announce('cert_reimported', (along) => rows.replaceContent(id, facts, pem, judge, along, further));
+      return objectFor(await found(change, id));
+    },
+
+    async download(id: string): Promise<CertificateObject & { readonly data: ContentPem }> {
+      const { row, pem } = await found(rows.read(id), id);
+      await rows.noteDownload(row);
+      return { ...objectFor(row), ...(row.imported === false && { downloaded: true }), data: pem };
+    },
+
+    /** The content before the one in force, and what that says of itself. Throws `instance_not_found` if there is none. */
+    async downloadPrevious(id: string): Promise<PreviousObject> {
+      const { row, pem } = await found(rows.readPrevious(id), id);
+      if (pem === undefined) throw new CodedError('instance_not_found', `certificate ${id} has no previous version`);
+      const { last_modified: _, ...previous } = objectFor({ ...row, ...factsIn(pem), previous: undefined });
+      return { ...previous, data: pem };
+    },
+
+    async metadata(id: string): Promise<CertificateObject> {
+      return objectFor(await found(rows.get(id), id));
+    },
+
+    /** Body: `{name?, description?}`, one of them at least. */
+    async update(id: string, body: unknown): Promise<CertificateObject> {
+      const fields = objectOf(body);
+      const name = optionalText(fields, 'name', nameCharacters);
+      const description = optionalText(fields, 'description', descriptionCharacters);
+      if (name === '') throw invalid('name is empty');
+      if (name === undefined && description === undefined) throw invalid('neither name nor description is given');
+      await found(rows.get(id), id);
+      await instance.rates.update(id);
+      const texts = { ...(name !== undefined && { name }), ...(description !== undefined && { description }) };
+      return objectFor(await found(rows.describe(id, texts), id));
+    },
+
+    async delete(id: string): Promise<{ readonly message: string }> {
+      await found(
+        announce('cert_deleted', (along) => rows.remove(id, along)),
+        id,
+      );
+      return { message: 'The certificate was deleted.' };
+    },
+
+    /** One page, as Certificate Manager's clients read it: the cursor is two strings, both empty on the last page. */
+    async list(query: string) {
+      const { from, pageNumber, pageSize } = parseListQuery(query, instance.crn);
+      return pageFor(await listCertificates(rows, { from, skip: pageNumber * pageSize, size: pageSize }));
+    },
+
+    /**
+     * One page of what a search finds, in the form and order of a list. One request examines a bounded number of certificates, so a page
+     * may hold less than asked for, or nothing, and still name the next one.
+     */
+    async search(query: string) {
+      const { from, pageSize, matches } = parseSearchQuery(query, instance.crn);
+      return pageFor(
+        await listCertificates(rows, { from, skip: 0, size: pageSize, matches, examine: limits.searchedCertificates }),
+      );
+    },
+  };
+}
+
+/** What Certificate Manager says of ordered certificates alone. */
+function orderedMembers({ rotateKeys = false, issuance, autoRenew = false, downloaded = false }: CertificateRow) {
+  return {
+    rotate_keys: rotateKeys,
+    ...(issuance !== undefined && {
+      issuance_info: {
+        status: issuance.status,
+        code: issuance.code,
+        additional_info: issuance.info,
+        auto: issuance.auto,
+        ordered_on: issuance.orderedOn,
+      },
+    }),
+    order_policy: { auto_renew_enabled: autoRenew },
+    downloaded,
+  };
+}
+
+export type Certificates = ReturnType<typeof certificates>;
+
+async function found<T>(asked: Promise<T | undefined>, id: string): Promise<T> {
+  const answer = await asked;
+  if (answer === undefined)
+    throw new CodedError('instance_not_found', `there is no certificate ${id} in this instance`);
+  return answer;
+}
+
+/** The PEM of a request and what it says, judged as at import: it parses, the key belongs to it, it has not expired. */
+function accept(fields: Fields, nowMs: number): { readonly pem: ContentPem; readonly facts: KeptFacts } {
+  // How long each may be is for the parser to say.
+  const content = requiredText(fields, 'content', limits.instanceBodyBytes);
+  const key = optionalText(fields, 'priv_key', limits.instanceBodyBytes) ?? '';
+  const intermediate = optionalText(fields, 'intermediate', limits.instanceBodyBytes) ?? '';
+  const given = {
+    certificate: content,
+    ...(intermediate !== '' && { intermediate }),
+    ...(key !== '' && { privateKey: new Secret(key) }),
+  };
+  const parsed = parseContent(given, apiPartNames);
+  // A key may be left out, and a chain that does not hold is kept as it is: Certificate Manager looks at neither.
+  const problem = (parsed.privateKey && keyProblem(parsed)) ?? expiryProblem(parsed, nowMs);
+  if (problem !== undefined) throw problem;
+  const pem: ContentPem = {
+    content,
+    ...(intermediate !== '' && { intermediate }),
+    ...(key !== '' && { priv_key: key }),
+  };
+  checkContentSize(pem);
+  return { pem, facts: keptFacts(parsed) };
+}
+
+/** What a kept content says of itself. */
+function factsIn({ content, intermediate }: ContentPem): KeptFacts {
+  return keptFacts(parseContent({ certificate: content, ...(intermediate !== undefined && { intermediate }) }));
+}
+
+/** What a reimport changes of an ordered certificate beside its content. */
+function reimported({ imported, issuance }: CertificateRow, renewsForReal: boolean): OrderedFields {
+  if (imported !== false) return {};
+  const info = 'it was reimported while this was under way, and what was reimported stays';
+  return {
+    authority: reimportedAuthority,
+    // It may be one that clients trust.
+    ...(!renewsForReal && { autoRenew: false }),
+    ...(issuance?.status === 'pending' && {
+      issuance: { ...issuance, status: 'failed', code: 'instance_reimported' satisfies ErrorCode, info },
+    }),
+  };
+}
+
+function requireSameDomains(before: readonly string[], after: readonly string[]): void {
+  const was = new Set(before.map((domain) => domain.toLowerCase()));
+  const is = new Set(after.map((domain) => domain.toLowerCase()));
+  if (was.size === is.size && [...was].every((domain) => is.has(domain))) return;
+  throw new CodedError(
+    'instance_domains_differ',
+    `the certificate is for ${[...is].join(', ')}, the one before was for ${[...was].join(', ')}`,
+  );
+}

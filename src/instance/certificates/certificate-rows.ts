@@ -1,0 +1,410 @@
+import { CodedError } from '../../errors.ts';
+import type { Log } from '../../log.ts';
+import type { Runtime } from '../../runtime.ts';
+import type { Row, Table, Value } from '../../table/table.ts';
+import { formatted } from '../rows/row-format.ts';
+import type { Sealer } from '../rows/sealer.ts';
+import { certificateKeys } from './certificate-keys.ts';
+import { certificatePlaces } from './certificate-places.ts';
+import {
+  type CertificateRow,
+  type ContentPem,
+  decodeCertificate,
+  decodeEntry,
+  type ExpiryEntry,
+  isIssued,
+  type KeptFacts,
+  notIssuedYet,
+  type OrderedFields,
+  openContent,
+  sealContent,
+  sealedOf,
+} from './certificate-row.ts';
+
+/** What a change sets, and the content and index row that were written for it. */
+interface Decision {
+  readonly set: Readonly<Record<string, Value>>;
+  readonly prepared?: Prepared;
+}
+
+/** A content and its index row, written, and in force only once the certificate's row names them. */
+interface Prepared extends Pick<CertificateRow, 'id' | 'expiresOn' | 'content'> {
+  readonly preparedAt: number;
+}
+
+/** How long after it was prepared a content may still come into force. Much less than what upkeep takes for left behind. */
+const preparedGoodMs = 10 * 60_000;
+
+/** What is known of a change before it is made: the certificate as it will be, and the version that the change will be. */
+export type ComingChange = Pick<CertificateRow, 'id' | 'name' | 'domains' | 'expiresOn' | 'version'>;
+
+/** Fields of a certificate's row that a change sets beside its content. */
+export type FurtherFields = Partial<Pick<CertificateRow, 'name' | 'description'> & OrderedFields>;
+
+/**
+ * Further rows of a change, written before the certificate's row is: got ready, then written in the same moment as the content, so
+ * that an engine that gathers writes flushes once. Called again where another change was faster, and this one becomes a later version.
+ */
+export type Along = (coming: ComingChange) => Promise<() => Promise<unknown>>;
+
+/** How often a change is tried against others of the same certificate before the caller is told to come back. */
+const attempts = 20;
+
+/**
+ * The certificates of one instance on a table. Four partitions: the certificates, their contents, an index by expiry, a count.
+ *
+ * The row of the certificate is what counts. Content and index row are written before it and never changed after, each under a key of
+ * its own, and removed only when the certificate's row has moved past them. So a crash at any point leaves either the old state or the new one,
+ * and at most rows that nothing points to, which readers pass over.
+ */
+export function certificateRows(context: {
+  table: Table;
+  sealer: Sealer;
+  runtime: Runtime;
+  log: Log;
+  instanceCrn: string;
+}) {
+  const { table, sealer, runtime, log, instanceCrn } = context;
+  const keys = certificateKeys(instanceCrn);
+  const places = certificatePlaces({ table, counter: keys.counter, certificates: keys.partition('certificate') });
+
+  /** Writes content and index row of the version to come, side by side: on an engine that gathers writes, with one flush. */
+  async function prepare(coming: ComingChange, pem: ContentPem, along: Along | undefined): Promise<Prepared> {
+    const { id, version, expiresOn } = coming;
+    const content = `${String(version).padStart(10, '0')}-${runtime.newId()}`;
+    const preparedAt = runtime.now();
+    const [sealed, writeAlong] = await Promise.all([sealContent(sealer, id, content, pem), along?.(coming)]);
+    const entry = { id, expiresOn, content };
+    await Promise.all([
+      table.putIfAbsent(keys.entry(entry), formatted({ ...entry, version, preparedAt })),
+      table.putIfAbsent(keys.content(id, content), formatted({ sealed, preparedAt })),
+      writeAlong?.(),
+    ]);
+    return { ...entry, preparedAt };
+  }
+
+  /** Whoever comes this late may find that what was prepared has been tidied away. */
+  function checkInTime({ id, preparedAt }: Prepared): void {
+    const tookMs = runtime.now() - preparedAt;
+    if (tookMs <= preparedGoodMs) return;
+    throw new CodedError('table_unavailable', `writing the content of certificate ${id} took ${tookMs} ms`);
+  }
+
+  async function get(id: string): Promise<CertificateRow | undefined> {
+    const row: Row | undefined = await table.get(keys.certificate(id));
+    return row && decodeCertificate(row);
+  }
+
+  /**
+   * One change against all others: read, decide, write if nobody was faster. Undefined if there is no such certificate, or it was
+   * decided that there is nothing to change.
+   */
+  async function change(
+    id: string,
+    decide: (row: CertificateRow, version: number) => Promise<Decision | undefined>,
+  ): Promise<{ readonly before: CertificateRow; readonly after: CertificateRow } | undefined> {
+    for (let attempt = 1; attempt <= attempts; attempt++) {
+      const before = await get(id);
+      if (before?.state !== 'live') return undefined;
+      const version = before.version + 1;
+      const decision = await decide(before, version);
+      if (decision === undefined) return undefined;
+      const { set, prepared } = decision;
+      if (prepared !== undefined) checkInTime(prepared);
+      const lastModified = Math.max(runtime.now(), before.lastModified + 1);
+      const outcome = await table.update(
+        keys.certificate(id),
+        { set: { ...set, version, lastModified } },
+        { field: 'version', is: '=', to: before.version },
+      );
+      const after = outcome.row && decodeCertificate(outcome.row);
+      if (after !== undefined && (outcome.applied || holds(after, prepared?.content))) return { before, after };
+      if (prepared !== undefined) {
+        await table.delete(keys.entry(prepared));
+        await table.delete(keys.content(id, prepared.content));
+      }
+    }
+    throw new CodedError(
+      'instance_busy',
+      `certificate ${id} was changed ${attempts} times while this change was tried`,
+    );
+  }
+
+  /** Removes contents that no row points to and no row can come to point to. */
+  async function removeContents(id: string, which: (content: string) => boolean): Promise<void> {
+    let cursor: string | undefined;
+    do {
+      const page = await table.query({
+        partition: keys.partition('content'),
+        beginsWith: `${id}/`,
+        limit: 20,
+        ...(cursor && { cursor }),
+      });
+      for (const row of page.rows) {
+        if (which(row.sort.slice(id.length + 1))) await table.delete({ partition: row.partition, sort: row.sort });
+      }
+      cursor = page.cursor;
+    } while (cursor !== undefined);
+  }
+
+  /** Work after the row has changed: it must not turn a change that was made into a failure. */
+  async function afterwards(id: string, work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      const code = error instanceof CodedError ? error.code : 'internal';
+      log('warn', 'instance_cleanup_failed', { instance: instanceCrn, certificate: id, code });
+    }
+  }
+
+  /** Removes what a removed certificate leaves; its own row last, so that whoever is interrupted is continued. */
+  async function finishRemoval(row: CertificateRow): Promise<void> {
+    await removeContents(row.id, () => true);
+    await table.delete(keys.entry(row));
+    const outcome = await table.delete(keys.certificate(row.id), { field: 'state', is: '=', to: 'removed' });
+    if (outcome.applied) await places.free();
+  }
+
+  return {
+    /** The certificate, or undefined if there is none. */
+    async get(id: string): Promise<CertificateRow | undefined> {
+      const row = await get(id);
+      return row?.state === 'live' ? row : undefined;
+    },
+
+    /** The content in force, with the row that names it. Throws `instance_not_issued` for an order that has come to none yet. */
+    async read(id: string): Promise<{ readonly row: CertificateRow; readonly pem: ContentPem } | undefined> {
+      // Two reimports between the two reads remove the content that the row named; then the row names another.
+      for (let attempt = 1; attempt <= attempts; attempt++) {
+        const row = await get(id);
+        if (row?.state !== 'live') return undefined;
+        if (!isIssued(row)) throw new CodedError('instance_not_issued', `certificate ${id} has not been issued`);
+        const kept = await table.get(keys.content(id, row.content));
+        if (kept === undefined) continue;
+        return { row, pem: await openContent(sealer, id, row.content, sealedOf(kept)) };
+      }
+      throw new CodedError('instance_content_unreadable', `the content of certificate ${id} is not where its row says`);
+    },
+
+    /** The content before the one in force; no `pem` if there is none. Undefined if there is no such certificate. */
+    async readPrevious(
+      id: string,
+    ): Promise<{ readonly row: CertificateRow; readonly pem?: ContentPem | undefined } | undefined> {
+      for (let attempt = 1; attempt <= attempts; attempt++) {
+        const row = await get(id);
+        if (row?.state !== 'live') return undefined;
+        if (row.previous === undefined) return { row };
+        const kept = await table.get(keys.content(id, row.previous));
+        if (kept === undefined) continue;
+        return { row, pem: await openContent(sealer, id, row.previous, sealedOf(kept)) };
+      }
+      throw new CodedError(
+        'instance_content_unreadable',
+        `the previous content of certificate ${id} is not where its row says`,
+      );
+    },
+
+    /** Adds a certificate under a new id. Throws `instance_full`. */
+    async add(
+      entry: KeptFacts & { readonly name: string; readonly description: string },
+      pem: ContentPem,
+      maximum: number,
+      along?: Along,
+    ): Promise<CertificateRow> {
+      const place = places.take(maximum);
+      // Where nothing can be refused, nothing need wait either.
+      if (maximum !== Number.POSITIVE_INFINITY) await place;
+      const id = runtime.newId().replaceAll('-', '').toLowerCase();
+      const [prepared] = await Promise.all([prepare({ ...entry, id, version: 1 }, pem, along), place]);
+      const { content } = prepared;
+      const { domains, ...facts } = entry;
+      const fields = formatted({
+        ...facts,
+        domains: [...domains],
+        state: 'live',
+        version: 1,
+        lastModified: runtime.now(),
+        content,
+      });
+      checkInTime(prepared);
+      const outcome = await table.putIfAbsent(keys.certificate(id), fields);
+      if (outcome.row?.content !== content) throw new CodedError('internal', `the new id ${id} is taken`);
+      return decodeCertificate(outcome.row);
+    },
+
+    /** Adds a certificate that was ordered, and has no content until it is issued. Throws `instance_full`. */
+    async reserve(
+      entry: Pick<CertificateRow, 'id' | 'name' | 'description' | 'domains' | 'keyAlgorithm'> & OrderedFields,
+      maximum: number,
+    ): Promise<CertificateRow> {
+      await places.take(maximum);
+      const { id, domains, ...given } = entry;
+      const content = `${String(1).padStart(10, '0')}-${runtime.newId()}`;
+      const place = { id, expiresOn: notIssuedYet, content };
+      await table.putIfAbsent(keys.entry(place), formatted({ ...place, version: 1, preparedAt: runtime.now() }));
+      const unknown = { issuer: '', serialNumber: '', beginsOn: 0, expiresOn: notIssuedYet, algorithm: '' };
+      const fields = { ...valuesOf(given), ...unknown, domains: [...domains], state: 'live', version: 1, content };
+      const outcome = await table.putIfAbsent(
+        keys.certificate(id),
+        formatted({ ...fields, lastModified: runtime.now() }),
+      );
+      if (outcome.row?.content !== content) throw new CodedError('internal', `the new id ${id} is taken`);
+      return decodeCertificate(outcome.row);
+    },
+
+    /**
+     * Replaces the content and keeps the one before. `judge` may refuse by throwing; `further` says what else is to be set. Undefined
+     * if there is no such certificate.
+     */
+    async replaceContent(
+      id: string,
+      facts: KeptFacts,
+      pem: ContentPem,
+      judge: (row: CertificateRow) => void,
+      along?: Along,
+      further: (row: CertificateRow) => FurtherFields = () => ({}),
+    ): Promise<CertificateRow | undefined> {
+      const changed = await change(id, async (row, version) => {
+        judge(row);
+        const prepared = await prepare({ ...row, ...facts, version }, pem, along);
+        const set = {
+          ...valuesOf(further(row)),
+          ...facts,
+          domains: [...facts.domains],
+          content: prepared.content,
+          // What was only ordered had no content.
+          ...(isIssued(row) && { previous: row.content }),
+        };
+        return { set, prepared };
+      });
+      if (changed === undefined) return undefined;
+      const { before, after } = changed;
+      const newest = String(after.version).padStart(10, '0');
+      await afterwards(id, async () => {
+        await table.delete(keys.entry(before));
+        // A content of a higher version may be on its way to a row; one of a lower version can no longer get there.
+        await removeContents(
+          id,
+          (content) => content.slice(0, 10) <= newest && content !== after.content && content !== after.previous,
+        );
+      });
+      return after;
+    },
+
+    /** Changes name and description. Undefined if there is no such certificate. */
+    async describe(
+      id: string,
+      texts: { readonly name?: string; readonly description?: string },
+    ): Promise<CertificateRow | undefined> {
+      const changed = await change(id, async () => ({ set: texts }));
+      return changed?.after;
+    },
+
+    /**
+     * Changes further fields of a certificate, as `decide` says of the row as it is. Undefined if there is no such certificate, or
+     * `decide` says that there is nothing to change. What it throws is thrown.
+     */
+    async alter(
+      id: string,
+      decide: (row: CertificateRow) => FurtherFields | undefined,
+      along?: Along,
+    ): Promise<CertificateRow | undefined> {
+      const changed = await change(id, async (row, version) => {
+        const set = decide(row);
+        if (set === undefined) return undefined;
+        await (await along?.({ ...row, ...set, version }))?.();
+        return { set: valuesOf(set) };
+      });
+      return changed?.after;
+    },
+
+    /** Notes that somebody has downloaded what is in force of an ordered certificate. No change of the certificate: its version stays. */
+    async noteDownload({ id, content, imported, downloaded }: CertificateRow): Promise<void> {
+      if (imported !== false || downloaded === true) return;
+      await table.update(
+        keys.certificate(id),
+        { set: { downloaded: true } },
+        { field: 'content', is: '=', to: content },
+      );
+    },
+
+    /** Removes a certificate with all that belongs to it, and finishes a removal that was interrupted. Undefined if there was none. */
+    async remove(id: string, along?: Along): Promise<CertificateRow | undefined> {
+      const before = along && (await get(id));
+      if (before?.state === 'live') await (await along?.({ ...before, version: before.version + 1 }))?.();
+      const outcome = await table.update(
+        keys.certificate(id),
+        { set: { state: 'removed' }, add: { version: 1 } },
+        { field: 'state', is: '=', to: 'live' },
+      );
+      if (outcome.row === undefined) return undefined;
+      const row = decodeCertificate(outcome.row);
+      await finishRemoval(row);
+      return row;
+    },
+
+    /** How many certificates there are. */
+    count: () => places.taken(),
+
+    /** A page of the index by expiry, from this position on. */
+    async entries(request: {
+      readonly from?: string | undefined;
+      readonly limit: number;
+      readonly cursor?: string | undefined;
+    }): Promise<{ readonly entries: readonly ExpiryEntry[]; readonly cursor?: string | undefined }> {
+      const page = await table.query({
+        partition: keys.partition('expiry'),
+        limit: request.limit,
+        ...(request.from !== undefined && { after: request.from }),
+        ...(request.cursor !== undefined && { cursor: request.cursor }),
+      });
+      const entries = page.rows.map(decodeEntry);
+      return { entries, cursor: page.cursor };
+    },
+
+    /** Removes what an interrupted change has left of this entry, where that is certain. */
+    async repair(entry: ExpiryEntry, row: CertificateRow): Promise<void> {
+      await afterwards(entry.id, async () => {
+        if (row.state === 'removed') await finishRemoval(row);
+        else if (row.version >= entry.version) await table.delete(keys.entry(entry));
+      });
+    },
+
+    /** The certificate's row whatever its state. */
+    getAnyState: get,
+    finishRemoval,
+  };
+}
+
+export type CertificateRows = ReturnType<typeof certificateRows>;
+
+/** Fields as a table takes them. */
+function valuesOf(fields: FurtherFields): Readonly<Record<string, Value>> {
+  const { issuance, renewal, ...plain } = fields;
+  const given = Object.entries(plain).filter(
+    (entry): entry is [string, string | number | boolean] => entry[1] !== undefined,
+  );
+  return {
+    ...Object.fromEntries(given),
+    ...(issuance !== undefined && { issuance: { ...issuance } }),
+    ...(renewal !== undefined && { renewal: { ...renewal } }),
+  };
+}
+
+/** Whether this content got into the row: a table that asks again after a lost answer is refused by its own first write. */
+function holds(row: CertificateRow, content: string | undefined): boolean {
+  return content !== undefined && (row.content === content || row.previous === content);
+}
+
+/**
+ * Whether a change that was prepared has come into force: the certificate has that version or a later one; or, for a deletion, is gone.
+ * A certificate that is gone makes its earlier changes moot.
+ */
+export async function wasChanged(
+  rows: CertificateRows,
+  type: string,
+  change: { readonly id: string; readonly version: number },
+): Promise<boolean> {
+  const row = await rows.get(change.id);
+  return type === 'cert_deleted' ? row === undefined : row !== undefined && row.version >= change.version;
+}
