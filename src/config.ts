@@ -78,6 +78,7 @@ const link = z.strictObject({
       removeAfter: z.optional(span),
       removeShare: z.optional(share.check(z.positive())),
       brakeShare: z.optional(share),
+      standIns: z.optional(z.boolean()),
     }),
   ),
   verificationKey: z.optional(text(/^file:.+$/, 'file:PATH of a public key in PEM')),
@@ -174,6 +175,8 @@ export interface LinkConfig {
     /** Absent: copies of deleted certificates stay. */
     readonly removal?: { readonly afterMs: number; readonly maxShare: number };
     readonly brakeShare?: number;
+    /** Self-signed and temporary certificates are copied like any other. */
+    readonly standIns?: boolean;
   };
   /** PEM; absent: fetched from the primary by the sweep. */
   readonly verificationKey?: string;
@@ -582,6 +585,7 @@ function toConfig(file: ConfigFile, references: ReadonlyMap<string, string | Sec
         ...(policy?.regions === undefined ? {} : { regions: policy.regions }),
         ...(policy?.onDelete === 'remove' ? { removal: toRemoval(policy) } : {}),
         ...(policy?.brakeShare === undefined ? {} : { brakeShare: policy.brakeShare }),
+        ...(policy?.standIns === undefined ? {} : { standIns: policy.standIns }),
       },
       ...(verificationKey === undefined ? {} : { verificationKey }),
     };

@@ -433,6 +433,26 @@ export const errorRegistry = {
       'In the bundle of the primary, replace the certificate that the message names by that of the certificate authority. ' +
       'If it is the only one that signed, have the certificate issued by an authority: no client takes it as it is.',
   },
+  certificate_temporary: {
+    ...certificate,
+    remedy:
+      'Nothing, if cert-manager is about to issue it: kubectl describe certificate says what it waits for. To have such ones copied: standIns: true in the policy of the link.',
+  },
+  certificate_self_signed: {
+    ...certificate,
+    remedy:
+      'Put the certificate of the authority back into the primary: a self-signed one keeps its place. If it is meant, remove the copy there, or say standIns: true in the policy of the link.',
+  },
+  certificate_going_back: {
+    ...certificate,
+    remedy:
+      'Was the primary restored from an old state? Bring the newer certificates back there. If the older ones are meant, certstandby status shows the command that says so.',
+  },
+  certificate_change_held: {
+    ...certificate,
+    remedy:
+      'Many certificates changed, and no event and no listing told. Look whether they are right in the primary. If they are meant, certstandby status shows the command that says so.',
+  },
   certificate_chain_missing: { ...certificate, remedy: 'Import the certificate together with its intermediates.' },
   certificate_region_forbidden: {
     ...certificate,
@@ -868,6 +888,12 @@ export const errorRegistry = {
     ...certificate,
     remedy:
       'If the primary lost them (a disk that is not mounted, a wrong folder, a wrong account), bring them back, and run certstandby reconcile again. If they are meant to be gone: certstandby reconcile --link <link> --accept-vanished <loss>.',
+  },
+  reconcile_held_changed: {
+    ...request,
+    status: 409,
+    exit: 6,
+    remedy: 'Look at what is kept now (certstandby status), and give the command that it shows.',
   },
   reconcile_vanished_changed: {
     ...certificate,

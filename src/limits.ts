@@ -99,6 +99,10 @@ export const limits = {
   removalsConsidered: 10_000,
   /** A reconcile that would change no more copies than this has no brake, however small the estate. */
   brakeLeast: 10,
+  /** Rows of changes that are counted against the brake which are asked for at once. */
+  brakePage: 500,
+  /** How far ahead of this clock a counted change may lie before it is taken for one of a clock that was set back, in milliseconds. */
+  brakeAheadMs: 60_000,
   /** Wake-ups that one reconcile hands over; what is beyond is due, and the sweep wakes it. */
   reconcileWakes: 1_000,
   /** Longest wait that a `Retry-After` can ask for: one reconcile period, since a service that names a date may have a wrong clock. */

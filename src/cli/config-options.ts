@@ -133,8 +133,13 @@ export const configOptions: readonly ConfigOption[] = [
   },
   {
     path: 'links.*.policy.brakeShare',
-    what: 'the share of the copies that one reconcile may change without a person, 0 to 1',
+    what: 'the share of the copies that one reconcile may change, or an hour take back in time, without a person, 0 to 1',
     default: 0.2,
+  },
+  {
+    path: 'links.*.policy.standIns',
+    what: 'let self-signed certificates replace those of an authority, and copy temporary ones of cert-manager',
+    default: false,
   },
   {
     path: 'links.*.verificationKey',

@@ -3,6 +3,7 @@ import type { PassReport, ReconcileReport } from '../compose.ts';
 import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
 import type { Link } from '../replication/link.ts';
 import { systemRuntime as runtime, unlessAborted } from '../runtime.ts';
+import { heldLines } from './held-words.ts';
 import { interrupted } from './interrupt.ts';
 import { oneByOne } from './one-by-one.ts';
 import { seconds } from './options.ts';
@@ -23,6 +24,8 @@ interface ReconcileOptions extends LinkOptions {
   readonly yesChange?: number;
   /** The id of a loss that status, or a reconcile, has told of. */
   readonly acceptVanished?: string;
+  /** The id of what the brake keeps, of which status, or a reconcile, has told. */
+  readonly acceptChanges?: string;
   /** Seconds. */
   readonly wait: number;
 }
@@ -42,6 +45,12 @@ export function reconcileCommand(host: Host): Command {
     .option('--yes-change <number>', 'go on where the brake holds, if at most so many would change', wholeNumber)
     .addOption(
       new Option('--accept-vanished <loss>', 'say that what is gone from the primary is meant to be gone').conflicts([
+        'plan',
+        'apply',
+      ]),
+    )
+    .addOption(
+      new Option('--accept-changes <id>', 'say that what the brake keeps from being written is meant').conflicts([
         'plan',
         'apply',
       ]),
@@ -70,7 +79,8 @@ async function reconcileLinks(options: ReconcileOptions, host: Host): Promise<vo
   const watch: Watch = { passed: () => {} };
   const observer = { passed: (report: PassReport) => watch.passed(report) };
   await withLinks(options, { output, host, observer }, async (program, links) => {
-    if (options.apply !== undefined || options.acceptVanished !== undefined) onlyLink(links);
+    const { apply, acceptVanished, acceptChanges } = options;
+    if ([apply, acceptVanished, acceptChanges].some((given) => given !== undefined)) onlyLink(links);
     const exits: number[] = [];
     const nameOf = ({ name }: Link) => name;
     const failed = await oneByOne(links, nameOf, output, async (link) => {
@@ -93,7 +103,7 @@ export interface Run extends LinkRun {
 /** Reconciles one link and prints what came of it; a link that fails does not keep the others from theirs. Answers its exit code. */
 export async function reconcileLink(
   run: Run,
-  options: Pick<ReconcileOptions, 'apply' | 'full' | 'yesChange' | 'acceptVanished' | 'wait'>,
+  options: Pick<ReconcileOptions, 'apply' | 'full' | 'yesChange' | 'acceptVanished' | 'acceptChanges' | 'wait'>,
 ): Promise<number> {
   const { program, link, output, signal } = run;
   const before = program.requests();
@@ -120,17 +130,18 @@ const stopped = (link: Link) =>
 
 async function compareAndAsk(
   run: Run,
-  options: Pick<ReconcileOptions, 'apply' | 'full' | 'yesChange' | 'acceptVanished'>,
+  options: Pick<ReconcileOptions, 'apply' | 'full' | 'yesChange' | 'acceptVanished' | 'acceptChanges'>,
 ): Promise<ReconcileReport> {
   const { program, link, output, signal } = run;
   const bar = output.progress(`${link.name}: comparing`);
   let compared = 0;
-  const { apply, yesChange, acceptVanished, full } = options;
+  const { apply, yesChange, acceptVanished, acceptChanges, full } = options;
   try {
     return await program.reconcile(link, {
       signal,
       allowChanges: yesChange,
       acceptVanished,
+      acceptChanges,
       full,
       progress: (step, done) => {
         if (step !== 'comparing') return;
@@ -250,12 +261,13 @@ function conclude(
   }
   if (problems.length > problemsShown)
     output.finding(`  … and ${problems.length - problemsShown} more; --json has them all`);
-  const { included, pages, notListed, notRead, vanished } = report;
+  const { included, pages, notListed, notRead, vanished, held } = report;
   for (const { error } of notRead.slice(0, problemsShown))
     output.finding(`  ${clean(error.message)} [${error.code}]`, `    ${error.remedy}`);
   if (notRead.length > problemsShown)
     output.finding(`  … and ${notRead.length - problemsShown} more; --json has them all`);
   if (vanished !== undefined) output.finding(...vanishedLines(link.name, vanished, runtime.now()));
+  if (held !== undefined) output.finding(...heldLines(link.name, held, runtime.now()));
   const everything = pages + included * (1 + link.backups.length);
   output.line(
     `  ${count(requests, 'request')}; to download and import everything again would have taken ${everything.toLocaleString('en-US')}`,

@@ -1,5 +1,6 @@
 import type { LinkStatus } from '../compose.ts';
 import { type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
+import { heldWords } from './held-words.ts';
 import { clean, count, duration } from './text.ts';
 import { vanishedWords } from './vanished-words.ts';
 
@@ -20,6 +21,7 @@ const exits = {
 export function judgeStatus(status: LinkStatus, reconcileEveryMs: number, nameOf: (store: string) => string): Judged {
   const wrong = [
     ...lostWords(status),
+    ...heldBack(status),
     ...stuckWords(status, nameOf),
     ...reconcileWords(status, reconcileEveryMs, nameOf),
     ...certificateWords(status),
@@ -54,6 +56,10 @@ function provenWords({ verify, counts, unproven, now }: LinkStatus): string {
 }
 
 export const ago = (now: number, moment: number): string => `${duration(now - moment)} ago`;
+
+function heldBack({ link, held, now }: LinkStatus): Judged['wrong'] {
+  return held === undefined ? [] : [{ words: heldWords(link, held, now), exit: exits.certificates }];
+}
 
 function stuckWords({ stuck, now }: LinkStatus, nameOf: (store: string) => string): Judged['wrong'] {
   return stuck.map(({ code, store, message, reason, status, certificates, names, lastAt, again }) => {

@@ -1,5 +1,6 @@
 import { CodedError } from '../errors.ts';
 import type { Key, Row, Table } from '../table/table.ts';
+import { brakeRecords } from './brake-records.ts';
 import { reconcileRecords } from './reconcile-records.ts';
 
 /** Which way a link points. */
@@ -57,6 +58,7 @@ export function linkRecords(table: Table) {
 
   return {
     ...reconcileRecords(table),
+    ...brakeRecords(table),
 
     /** Binds the link's records to this primary. Throws `configuration_link_moved` if they belong to another one. */
     async bind(link: string, primary: string): Promise<void> {

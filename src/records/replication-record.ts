@@ -73,6 +73,18 @@ export interface BackupState {
   readonly unremovable?: readonly Unremovable[];
   /** The service does not give the copy's private key back: it was compared without, and is not proven. */
   readonly keyWithheld?: boolean;
+  /** What the copy holds, as it was last written or read in full. See `heldNow`. */
+  readonly held?: HeldContent;
+}
+
+/** What a copy holds, as far as it says what may take its place when it cannot be read. */
+export interface HeldContent {
+  readonly id: string;
+  readonly fingerprint: string;
+  /** From when on its leaf is valid, epoch milliseconds. */
+  readonly validFrom: number;
+  /** Its leaf is signed by itself. */
+  readonly selfSigned: boolean;
 }
 
 /** A copy that stays because its service does not let it go. */
@@ -100,6 +112,9 @@ export interface AnsweredWrite {
   readonly unlike?: number;
   /** This one is among them. */
   readonly counted?: boolean;
+  /** From when on the leaf that was given is valid, and whether it is signed by itself. Rows of older versions do not tell. */
+  readonly validFrom?: number;
+  readonly selfSigned?: boolean;
 }
 
 /** Why what the primary holds is not copied, and how often that was looked at. */
@@ -151,6 +166,13 @@ export interface ReplicationRecord {
   readonly removalAskedAt?: number;
   /** When a person said that the certificate is meant to be gone. Void once it is seen in the primary again. */
   readonly goneAcceptedAt?: number;
+  /** The fingerprint of the content that a person said is meant, where the brake had held it. */
+  readonly acceptedContent?: string;
+  /**
+   * When a reconcile last asked without having seen that content changed: a revision had moved, or it was time for a full look. Until
+   * an event comes, what such a look finds changed is counted against the brake.
+   */
+  readonly unannouncedAt?: number;
 
   // Written by the lease holder.
   readonly replicated: number;
@@ -202,12 +224,15 @@ const backupFields = {
     revision: z.optional(z.string()),
     unlike: z.optional(z.number()),
     counted: z.optional(z.boolean()),
+    validFrom: z.optional(z.number()),
+    selfSigned: z.optional(z.boolean()),
   }),
   refusal,
   unremovable: z.array(
     z.object({ id: z.string(), code: errorCode, message: z.string(), since: z.number(), again: z.number() }),
   ),
   keyWithheld: z.boolean(),
+  held: z.object({ id: z.string(), fingerprint: z.string(), validFrom: z.number(), selfSigned: z.boolean() }),
 } as const;
 type BackupField = keyof typeof backupFields;
 const backupFieldNames = Object.keys(backupFields) as readonly BackupField[];
@@ -227,6 +252,8 @@ const rowSchema = z.object({
   doubtToken: z.optional(z.number()),
   removalAskedAt: z.optional(z.number()),
   goneAcceptedAt: z.optional(z.number()),
+  acceptedContent: z.optional(z.string()),
+  unannouncedAt: z.optional(z.number()),
   replicated: z.number(),
   leaseToken: z.number(),
   leaseUntil: z.optional(z.number()),
@@ -366,6 +393,19 @@ export function doubtOf(
   const lastHolder = leaseUntil === undefined ? leaseToken : leaseToken - 1;
   const forAll = doubt !== undefined && (doubt > known || doubtToken !== lastHolder) ? doubt : undefined;
   return latest([forAll, everyDoubt, doubts[store]]);
+}
+
+/**
+ * What the copy in a backup holds, if the record knows it for certain; `undefined` otherwise. A worker of an older version writes copies and
+ * knows nothing of this field, and so it is void where one has held the lease since; and while there is doubt, because a write
+ * that nobody heard the end of may have put something else there.
+ */
+export function heldNow(record: ReplicationRecord, store: string): HeldContent | undefined {
+  const { doubtToken = 0, leaseToken, leaseUntil } = record;
+  const lastHolder = leaseUntil === undefined ? leaseToken : leaseToken - 1;
+  if (doubtToken !== lastHolder || doubtOf(record, store) !== undefined) return undefined;
+  const state = record.backups.find((one) => one.store === store);
+  return state?.held?.id === state?.id ? state?.held : undefined;
 }
 
 /** The latest of these moments; `undefined` if there is none. */

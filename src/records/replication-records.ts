@@ -42,6 +42,10 @@ export interface Request {
   readonly doubts?: Readonly<Record<string, number>>;
   /** Given when the copies may be removed, if the original is still gone. */
   readonly removalAskedAt?: number;
+  /** Given when nothing tells that content changed; `null` where that was seen, and counted. */
+  readonly unannouncedAt?: number | null;
+  /** Given when a person said that this content is meant, by its fingerprint. */
+  readonly acceptedContent?: string;
 }
 
 export type Claim =
@@ -102,12 +106,23 @@ export function replicationRecords(table: Table) {
 
   /** Makes "this certificate must be looked at again" durable. Adding nothing to `replicated` and `leaseToken` creates them, so that conditions can compare them. */
   async function ask(request: Request): Promise<void> {
-    const { link, certificate, now, eventAt, occurredAt, doubt, doubts, removalAskedAt } = request;
+    const { link, certificate, now, eventAt, occurredAt, doubt, doubts, ...more } = request;
+    const { removalAskedAt, unannouncedAt, acceptedContent } = more;
     const change: Change = {
       add: { requested: 1, replicated: 0, leaseToken: 0 },
-      set: defined({ wakeAt: now, eventAt, occurredAt, removalAskedAt }),
-      // A notification without a time of its own says nothing about when it happened; an older one's word would be wrong.
-      ...(eventAt !== undefined && occurredAt === undefined ? { remove: ['occurredAt'] } : {}),
+      set: defined({
+        wakeAt: now,
+        eventAt,
+        occurredAt,
+        removalAskedAt,
+        unannouncedAt: unannouncedAt ?? undefined,
+        acceptedContent,
+      }),
+      remove: [
+        // A notification without a time of its own says nothing about when it happened; an older one's word would be wrong.
+        ...(eventAt !== undefined && occurredAt === undefined ? ['occurredAt'] : []),
+        ...(unannouncedAt === null ? ['unannouncedAt'] : []),
+      ],
     };
     const key = keyOf(link, certificate);
     if (doubt === undefined && doubts === undefined) await table.update(key, change);

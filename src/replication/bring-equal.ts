@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
+import { isSelfSigned } from '../certificate/chain.ts';
 import { factsOf } from '../certificate/facts.ts';
 import { fingerprintOf, metadataDigestOf } from '../certificate/fingerprint.ts';
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import {
   type AnsweredWrite,
   type BackupState,
+  type HeldContent,
   type Refusal,
   recordedError,
   type Unremovable,
@@ -24,6 +26,7 @@ import type { Sound } from './judge.ts';
 import type { KeysRead } from './keys-read.ts';
 import { listedFacts } from './link.ts';
 import type { BackupLook } from './look.ts';
+import { type CopyInTheWay, type OverCopy, problemOver } from './over-copy.ts';
 import { backoffMs, settledMs, type Timing } from './timing.ts';
 
 /** What a pass did at one backup, in the order in which it did it. */
@@ -72,6 +75,8 @@ export interface BackupTask {
   readonly keys: KeysRead;
   /** A copy whose service refuses the content may be replaced by a new one, if this store's ids are nobody's business: the link's word. */
   readonly mayReplace: boolean;
+  /** What may take the place of what a copy holds. */
+  readonly over: OverCopy;
 }
 
 /** The copy that a backup holds, as far as this pass has seen it. */
@@ -96,6 +101,8 @@ interface Comparison {
   readonly differs: boolean;
   /** It is the same leaf in the shape that the service makes of it, whatever is written. */
   readonly rewritten?: boolean;
+  /** It cannot be read in full. */
+  readonly unreadable?: boolean;
   readonly full?: StoredCertificate;
 }
 
@@ -249,6 +256,8 @@ class Attempt {
   written: AnsweredWrite | undefined;
   /** Copies whose removal the service refuses. */
   unremovable: readonly Unremovable[];
+  /** What the copy holds, as far as it is known for certain. */
+  held: HeldContent | undefined;
   /** When to look again, though all is equal. */
   again: number | undefined;
   /** The kept copy has a key that its service does not give back, as far as a full read has shown. */
@@ -262,6 +271,7 @@ class Attempt {
     this.id = look.state.id;
     this.written = look.state.written;
     this.unremovable = look.state.unremovable ?? [];
+    this.held = look.state.held;
     this.#given = descriptive(task.sound.metadata, task.mark, look.store);
     this.#wanted = look.store.asKept(this.#given, task.mark);
     this.wantedDigest = metadataDigestOf(this.#wanted);
@@ -274,14 +284,16 @@ class Attempt {
   }
 
   /** What the record keeps for this backup in fields of its own, whatever came of the pass. */
-  kept(): Pick<BackupState, 'written' | 'unremovable' | 'keyWithheld'> {
-    const { written, unremovable } = this;
+  kept(): Pick<BackupState, 'written' | 'unremovable' | 'keyWithheld' | 'held'> {
+    const { written, unremovable, id } = this;
+    const held = this.held?.id === id ? this.held : undefined;
     const keyWithheld =
       this.#keyWithheld ?? (!this.#store.abilities.givesKeys || this.#look.state.keyWithheld === true);
     return {
       ...(written && { written }),
       ...(unremovable.length > 0 && { unremovable }),
       ...(keyWithheld && { keyWithheld }),
+      ...(held && { held }),
     };
   }
 
@@ -326,7 +338,8 @@ class Attempt {
   /** What is known of the backup after a failure: its copy's id as it is now, the rest as it was. */
   stateAfterFailure(): BackupState {
     const { id: _id, notBefore: _not, lastError: _last, refusal: _refusal, ...rest } = this.#look.state;
-    const { written: _written, unremovable: _unremovable, keyWithheld: _keyWithheld, ...before } = rest;
+    const { written: _written, unremovable: _unremovable, keyWithheld: _keyWithheld, ...others } = rest;
+    const { held: _held, ...before } = others;
     return { ...before, ...(this.id === undefined ? {} : { id: this.id }), ...this.kept() };
   }
 
@@ -346,7 +359,11 @@ class Attempt {
     // A leaf alone may not replace a chain, and which of them is there cannot be read now.
     if (written.fingerprint !== sound.fingerprint && sound.content.chain.length > 0) {
       this.#refuseUnfit();
-      const metadata = await this.#reimport({ id: written.id });
+      const { id, fingerprint, validFrom, selfSigned } = written;
+      // What is there cannot be read now: what was written tells whether this may take its place.
+      if (validFrom === undefined || selfSigned === undefined) throw new Waiting(until);
+      await this.#refuseOver({ id, unreadable: true }, { id, fingerprint, validFrom, selfSigned });
+      const metadata = await this.#reimport({ id });
       await this.#describe(metadata, written.id);
       return true;
     }
@@ -375,9 +392,33 @@ class Attempt {
       at: this.#task.runtime.now(),
       fingerprint: sound.fingerprint,
       metadataDigest: digest,
+      validFrom: factsOf(sound.content).notBefore,
+      selfSigned: isSelfSigned(sound.content.leaf),
       ...(metadata?.revision === undefined ? {} : { revision: metadata.revision }),
       ...(before?.unlike === undefined ? {} : { unlike: before.unlike }),
     };
+  }
+
+  /** Notes what a copy holds, as it was given or read. */
+  #noteHeld(id: string, content: StoredCertificate['content'], fingerprint: string): void {
+    this.held = {
+      id,
+      fingerprint,
+      validFrom: factsOf(content).notBefore,
+      selfSigned: isSelfSigned(content.leaf),
+    };
+  }
+
+  /** Throws why what the primary holds may not take the place of what is there. */
+  async #refuseOver(copy: CopyInTheWay, held = this.held): Promise<void> {
+    const { over, sound } = this.#task;
+    const read = async (id: string) => {
+      const full = await this.#readOrUnreadable(id);
+      return full === 'unreadable' ? undefined : full;
+    };
+    const why = await problemOver(over, sound, copy, { held, read });
+    if (why === undefined) return;
+    throw new Unfit(why.code, why.message, { fields: { store: this.#store.id, copy: copy.id } });
   }
 
   /** Throws why this store would not take the content, if it says so beforehand. */
@@ -521,10 +562,13 @@ class Attempt {
     const seen = await this.#compare(holding);
     if (seen.differs) {
       this.#refuseUnfit();
+      await this.#refuseOver({ ...holding, full: seen.full, unreadable: seen.unreadable ?? false });
       return { proven: false, metadata: await this.#reimport(holding) };
     }
     const metadata = seen.full?.metadata ?? holding.metadata;
     this.revision = metadata?.revision;
+    const { content, fingerprint } = this.#task.sound;
+    this.#noteHeld(holding.id, content, fingerprint);
     return { proven: seen.full !== undefined, metadata, ...(seen.rewritten && { rewritten: true }) };
   }
 
@@ -547,19 +591,20 @@ class Attempt {
   /** Whether the content differs. Metadata is enough where it already differs; only what looks equal is read in full. */
   async #compare(holding: Holding): Promise<Comparison> {
     const { sound } = this.#task;
-    if (holding.unreadable === true) return { differs: true };
+    if (holding.unreadable === true) return { differs: true, unreadable: true };
     const differs =
       holding.full === undefined && holding.metadata !== undefined && factsDiffer(holding.metadata, sound);
     // A leaf alone must not replace a copy that has a chain, and only a full read tells whether it has one.
     if (differs && sound.content.chain.length > 0) return { differs };
     const reading = await this.#tryRead(holding);
-    if (reading === 'unreadable') return { differs: true };
+    if (reading === 'unreadable') return { differs: true, unreadable: true };
     const { content } = reading;
     if (this.#equals(reading)) {
       this.#keyWithheld = keyAnswerOf(reading) === 'withheld';
       return { differs: false, full: reading };
     }
     if (this.#isRewritten(reading)) return { differs: false, rewritten: true, full: reading };
+    this.#noteHeld(holding.id, content, fingerprintOf(content));
     if (
       sound.content.chain.length === 0 &&
       content.chain.length > 0 &&
@@ -604,7 +649,10 @@ class Attempt {
         fields: { store: this.#store.id, copy: id },
       });
     try {
+      // From here on nobody knows what is there, until there is an answer.
+      if (this.held?.id === id) this.held = undefined;
       const answer = await this.#calls.send((signal) => this.#store.reimport(id, content, { signal }));
+      this.#noteHeld(id, content, this.#task.sound.fingerprint);
       const described = answer.metadata ?? holding.metadata;
       const digest = described === undefined ? this.#look.state.metadataDigest : metadataDigestOf(described);
       this.#noteWritten(id, answer.metadata, digest ?? '');
@@ -633,6 +681,7 @@ class Attempt {
     );
     // Known from here on, whatever comes of the rest: a copy that nobody remembers would be made twice.
     this.id = answer.id;
+    this.#noteHeld(answer.id, sound.content, sound.fingerprint);
     this.#noteWritten(answer.id, answer.metadata, metadataDigestOf(answer.metadata ?? metadata));
     this.replaced = true;
     if (replaces !== undefined) this.leftBehind = true;
@@ -682,9 +731,10 @@ class Attempt {
     if (this.#look.marked !== undefined) this.unremovable = this.unremovable.filter(({ id }) => others.has(id));
     if (surplus.length === 0 || found.unread !== undefined || (doubt !== undefined && doubt > beganAt)) return;
     if (!found.proven) await this.#prove(kept);
+    const givesWay = await this.#givingWay(surplus);
     const stay = new Set(this.unremovable.filter(({ again }) => again > beganAt).map(({ id }) => id));
     const { removed, refused } = await this.#calls.removeMarked(
-      surplus.filter(({ id }) => !stay.has(id)),
+      givesWay.filter(({ id }) => !stay.has(id)),
       mark,
     );
     if (removed > 0) this.actions.push('surplus-removed');
@@ -705,6 +755,25 @@ class Attempt {
       });
     }
     if (failure !== undefined) throw failure;
+    if (givesWay.length < surplus.length) throw this.#refusedOver;
+  }
+
+  /** Why a copy beside the kept one does not give way to it. */
+  #refusedOver: unknown;
+
+  /** Those of the surplus copies whose place what the primary holds may take: to remove one is to replace it. */
+  async #givingWay(surplus: readonly CertificateMetadata[]): Promise<readonly CertificateMetadata[]> {
+    const givesWay: CertificateMetadata[] = [];
+    for (const metadata of surplus) {
+      try {
+        await this.#refuseOver({ id: metadata.id, metadata, removed: true });
+        givesWay.push(metadata);
+      } catch (thrown) {
+        if (!(thrown instanceof Unfit)) throw thrown;
+        this.#refusedOver ??= thrown;
+      }
+    }
+    return givesWay;
   }
 
   #lookAgain(at: number): void {
@@ -720,7 +789,9 @@ class Attempt {
       if (full === undefined) return;
       // The same leaf in another shape: what the service makes of content is counted at the kept copy.
       const isEqual = full !== 'unreadable' && (this.#equals(full) || this.#isSameLeafWithKey(full));
-      if (!isEqual) await this.#calls.send((signal) => this.#store.reimport(id, content, { signal }));
+      if (isEqual) return;
+      await this.#refuseOver(full === 'unreadable' ? { id, unreadable: true } : { id, full });
+      await this.#calls.send((signal) => this.#store.reimport(id, content, { signal }));
     } catch (thrown) {
       if (!this.isFinding(thrown)) throw thrown;
     }

@@ -1,6 +1,7 @@
 import type { CertificateContent } from '../certificate/certificate.ts';
 import { fingerprintOf, metadataDigestOf } from '../certificate/fingerprint.ts';
 import { contentProblem } from '../certificate/judgement.ts';
+import { isTemporary } from '../certificate/stand-in.ts';
 import { CodedError } from '../errors.ts';
 import type { Aside } from '../records/replication-record.ts';
 import { type CertificateMetadata, keyAnswerOf, type Reading, type StoredCertificate } from '../store/store.ts';
@@ -62,10 +63,19 @@ export function judge(
   if (key !== 'given') return { kind: 'aside', why: key === 'withheld' ? 'withheld' : 'keyless', found };
 
   const problem =
-    contentProblem(content, { nowMs: now, requireChain: link.policy.requireChain }) ?? regionProblem(link);
+    contentProblem(content, { nowMs: now, requireChain: link.policy.requireChain }) ??
+    temporaryProblem(link, content) ??
+    regionProblem(link);
   return problem === undefined
     ? { kind: 'sound', ...found }
     : { kind: 'refused', error: problem, facts: `${problem.code} ${found.fingerprint}`, found, metadata };
+}
+
+/** A certificate that only keeps the place of one that is still to be issued serves nobody. */
+function temporaryProblem({ policy }: Pick<Link, 'policy'>, { leaf }: CertificateContent): CodedError | undefined {
+  if (policy.standIns === true || !isTemporary(leaf)) return undefined;
+  const message = 'it is the temporary certificate that cert-manager puts there until the real one is issued';
+  return new CodedError('certificate_temporary', message);
 }
 
 /** The first backup whose region the policy forbids, as a coded problem. */

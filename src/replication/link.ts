@@ -1,4 +1,5 @@
 import { CodedError } from '../errors.ts';
+import type { BrakeKind } from '../records/brake-records.ts';
 import type { CertificateMetadata, Store } from '../store/store.ts';
 
 /** Which certificates of the primary a link copies. Patterns: `*` stands for any run of characters, case does not matter. Empty lists allow all. */
@@ -21,8 +22,12 @@ export interface Policy {
   readonly restorable?: boolean;
   /** When copies of certificates that are gone from the primary are removed; absent: never. */
   readonly removal?: Removal;
-  /** The share of the copies that one reconcile may change without a person, 0 to 1; absent: `defaultBrakeShare`. */
+  /** The share of the copies that may change so that a person should have a look first, 0 to 1; absent: `defaultBrakeShare`. */
   readonly brakeShare?: number;
+  /** So many may always, for each thing that is counted; absent: `limits.brakeLeast`. */
+  readonly brakeLeast?: Readonly<Partial<Record<BrakeKind | 'listed', number>>>;
+  /** Self-signed and temporary certificates are copied like any other, and may replace what an authority has issued. */
+  readonly standIns?: boolean;
 }
 
 export interface Removal {

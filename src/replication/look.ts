@@ -1,5 +1,5 @@
 import { asCodedError, CodedError } from '../errors.ts';
-import type { BackupState, ReplicationRecord } from '../records/replication-record.ts';
+import { type BackupState, heldNow, type ReplicationRecord } from '../records/replication-record.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Mark } from '../store/mark.ts';
 import type { CertificateMetadata, Reading, Store, StoredCertificate, UnreadableElement } from '../store/store.ts';
@@ -105,7 +105,15 @@ async function findCopies(
   }
 }
 
-/** The state of each backup of the link, in the link's order; what the record says about stores that are no longer backups is dropped. */
+/**
+ * The state of each backup of the link, in the link's order. What the record says about stores that are no longer backups is dropped, and
+ * so is what it says of a copy's content and nobody can rely on any more: it must not be written into it again.
+ */
 export function backupStates(record: ReplicationRecord, backups: readonly Store[]): readonly BackupState[] {
-  return backups.map(({ id }) => record.backups.find(({ store }) => store === id) ?? { store: id, attempts: 0 });
+  return backups.map(({ id }): BackupState => {
+    const found = record.backups.find(({ store }) => store === id) ?? { store: id, attempts: 0 };
+    const { held: _held, ...state } = found;
+    const held = heldNow(record, id);
+    return held === undefined ? state : { ...state, held };
+  });
 }

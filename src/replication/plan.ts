@@ -8,6 +8,7 @@ import { judge, type Verdict } from './judge.ts';
 import { keysRead } from './keys-read.ts';
 import type { Link } from './link.ts';
 import { backupStates, lookAtBackup, lookAtPrimary } from './look.ts';
+import { overCopies } from './over-copy.ts';
 import { type Comparison, compare, type Reason } from './reconcile-compare.ts';
 import { type RehearsedWrite, rehearsal } from './rehearsal.ts';
 import type { Worker } from './worker.ts';
@@ -149,6 +150,7 @@ async function rehearse(
   const said = { ...about, name: nameIn(verdict) ?? about.name };
   if (verdict.kind !== 'sound') return { ...said, ...withoutCopying(verdict), backups: [] };
 
+  const over = overCopies({ links: worker.links, now: runtime.now, rehearsed: true }, link, record, verdict);
   const suspect = reason === 'doubled' || reason === 'not-the-recorded-copy';
   const states = backupStates(record, link.backups);
   const backups = await Promise.all(
@@ -168,6 +170,7 @@ async function rehearse(
           sound: verdict,
           keys,
           mayReplace: link.policy.neverReplace !== true,
+          over,
         },
         { ...look, store },
       );

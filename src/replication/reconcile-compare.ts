@@ -7,6 +7,7 @@ import type { Refusal, ReplicationRecord, UnreadableRecord } from '../records/re
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
 import type { CertificateMetadata, PassedOver, UnreadableElement } from '../store/store.ts';
+import { brakeTally, type HeldFound } from './brake-finding.ts';
 import { type CompactMap, compactMap } from './compact-map.ts';
 import { regionProblem } from './judge.ts';
 import { includes, includesName, type Link, listedFacts } from './link.ts';
@@ -25,8 +26,12 @@ export type Reason =
   | 'unreadable'
   /** It changed in the primary, and no event told. */
   | 'different'
+  /** Its revision moved in the primary, and what else is listed is as it was: only a look tells whether it changed. */
+  | 'revision-moved'
   /** Its copy changed, and not by us. */
   | 'changed-at-the-backup'
+  /** The revision of its copy moved, and what else is listed is as it was. */
+  | 'revision-moved-at-the-backup'
   | 'not-the-recorded-copy'
   /** A backup lists several copies. */
   | 'doubled'
@@ -55,6 +60,10 @@ export interface Comparison {
   readonly expired: number;
   /** What to ask for: certificates, and the `Reason` of each. */
   readonly asks: CompactMap;
+  /** Of what is asked for, certificates of which nothing tells that they changed: if they did, the pass counts it. */
+  readonly unannounced: CompactMap;
+  /** What the brake keeps from being written until a person has spoken. */
+  readonly held?: HeldFound;
   /** Of what is asked for in doubt, the backups that are doubted: see `doubtedIn`. */
   readonly doubted: CompactMap;
   readonly counts: Readonly<Partial<Record<Reason, number>>>;
@@ -179,8 +188,10 @@ export async function compare(
     }
   }
   const damaged = damagedCopies(backups);
+  const held = brakeTally();
   for await (const record of records.all(link.name, unreadableRow)) {
     const { certificate } = record;
+    held.add(record);
     const isListed = wasSeen(certificate);
     tick(certificate);
     for (const { store, id } of record.backups) if (id !== undefined) damaged.known(store, id);
@@ -204,11 +215,13 @@ export async function compare(
     }
   }
   const vanished = lost.result();
+  const braked = held.result();
   return {
     startedAt,
     ...tally,
     ...found.done(link, vanished === undefined),
     ...(vanished === undefined ? {} : { vanished }),
+    ...(braked === undefined ? {} : { held: braked }),
     ...(standing === undefined ? {} : { vanishedBefore: standing }),
     unmarked: backups.reduce((sum, { unmarked }) => sum + unmarked, 0),
     compared: backups.map(({ store }) => store),
@@ -299,7 +312,10 @@ async function listBackups(
 }
 
 /** Reasons that write over a copy that is there. What is missing is only added; what is due for a look may well be equal. */
-const overwrites: ReadonlySet<Reason> = new Set(['different', 'changed-at-the-backup', 'doubled']);
+export const overwrites: ReadonlySet<Reason> = new Set(['different', 'changed-at-the-backup', 'doubled']);
+
+/** Reasons to look that say nothing of whether content changed. */
+const untold: ReadonlySet<Reason> = new Set(['revision-moved', 'revision-moved-at-the-backup', 'due-for-a-full-look']);
 
 const hasCopy = ({ backups }: ReplicationRecord) => backups.some(({ id }) => id !== undefined);
 /** Asked for before, and not through: it counted then. */
@@ -316,6 +332,7 @@ function mayNotBeListedYet({ primary }: Link, record: ReplicationRecord, now: nu
 function findings() {
   const asks = compactMap();
   const doubted = compactMap();
+  const unannounced = compactMap();
   const counts: Partial<Record<Reason, number>> = {};
   const due: { readonly certificate: string; readonly since: number }[] = [];
   const tally = { copied: 0, changing: 0, vanishing: 0, retained: 0 };
@@ -335,6 +352,7 @@ function findings() {
       if (reason === undefined) return;
       if (copied && overwrites.has(reason) && !isPending(record)) tally.changing += 1;
       ask(certificate, reason);
+      if (untold.has(reason) && record !== undefined && !isPending(record)) unannounced.set(certificate, '');
       if (inDoubt.has(reason)) doubted.set(certificate, JSON.stringify(suspect));
     },
     noteGone({ policy }: Link, record: ReplicationRecord, now: number): void {
@@ -365,7 +383,7 @@ function findings() {
       const most = mayRemove ? Math.max(1, Math.floor((policy.removal?.maxShare ?? 0) * tally.copied)) : 0;
       for (const { certificate } of due.toSorted((a, b) => a.since - b.since).slice(0, most))
         ask(certificate, 'removal-due');
-      return { asks, doubted, counts, ...tally };
+      return { asks, doubted, unannounced, counts, ...tally };
     },
   };
 }
@@ -414,10 +432,11 @@ function reasonToAsk(
   if (record === undefined) return 'unknown';
 
   const isAside = record.aside !== undefined || record.refusal?.byPolicy === true;
-  if (isAside || record.absentSince !== undefined || changedHere(record, listed)) return 'different';
+  if (isAside || record.absentSince !== undefined) return 'different';
+  if (changedHere(record, listed)) return factsChangedHere(record, listed) ? 'different' : 'revision-moved';
   // A backup that refuses this version of the certificate has none of it, or keeps an older one, and is to.
   const refusing = sides.map(
-    ({ recorded }) => record.refusal !== undefined || refusalHolds(recorded?.refusal, listed, now),
+    ({ recorded }) => record.refusal !== undefined || refusalHolds(link, recorded?.refusal, listed, now),
   );
   if (sides.some((side, index) => side.listed === undefined && refusing[index] !== true)) return 'missing';
   const changedThere = sides.some(
@@ -427,14 +446,22 @@ function reasonToAsk(
     (side, index) =>
       refusing[index] === true || side.listed === undefined || sameFacts(side.listed.facts, listedFacts(listed)),
   );
-  if (changedThere || !serves) return 'changed-at-the-backup';
+  if (!serves) return 'changed-at-the-backup';
+  if (changedThere) return 'revision-moved-at-the-backup';
   return isDueForFullLook(listed.id, record, now, timing) ? 'due-for-a-full-look' : undefined;
 }
 
 /** Whether a backup's refusal is of the version that the primary lists, and has not ended by itself. */
-function refusalHolds(refusal: Refusal | undefined, listed: CertificateMetadata, now: number): boolean {
+function refusalHolds(
+  { policy }: Link,
+  refusal: Refusal | undefined,
+  listed: CertificateMetadata,
+  now: number,
+): boolean {
+  if (refusal?.code === 'certificate_self_signed' && policy.standIns === true) return false;
   if (refusal === undefined || (refusal.until !== undefined && refusal.until <= now)) return false;
-  return refusal.revision === listed.revision && refusal.listedFacts === listedFacts(listed);
+  const { revision, listedFacts: facts } = refusal;
+  return revision === listed.revision && facts !== undefined && sameFacts(facts, listedFacts(listed));
 }
 
 /** Whether a certificate is not copied, for a reason that lies in the primary alone and still holds. */
@@ -444,17 +471,24 @@ function rests(link: Link, record: ReplicationRecord, listed: CertificateMetadat
 }
 
 /** Whether the primary lists another version than the last look saw. */
-function changedHere({ primary, refusal }: ReplicationRecord, listed: CertificateMetadata): boolean {
-  // A refusal may be of content that could not be read, and then the last version that could be is an older one.
-  const seen = refusal?.byPolicy === true ? refusal : primary;
-  const facts = listedFacts(listed);
-  return seen?.revision !== listed.revision || (seen?.listedFacts ?? facts) !== facts;
+function changedHere(record: ReplicationRecord, listed: CertificateMetadata): boolean {
+  return lastSeen(record)?.revision !== listed.revision || factsChangedHere(record, listed);
 }
+
+/** Whether it lists a certificate of another serial or other dates, as far as the listing says them. */
+function factsChangedHere(record: ReplicationRecord, listed: CertificateMetadata): boolean {
+  const facts = listedFacts(listed);
+  return !sameFacts(lastSeen(record)?.listedFacts ?? facts, facts);
+}
+
+/** A refusal may be of content that could not be read, and then the last version that could be is an older one. */
+const lastSeen = ({ primary, refusal }: ReplicationRecord) => (refusal?.byPolicy === true ? refusal : primary);
 
 /** Whether a certificate rests for a reason that the configuration no longer gives. (Excluded ones are never asked about here.) */
 function restEnded({ policy, backups }: Link, { aside, refusal }: ReplicationRecord): boolean {
   if (aside === 'excluded' || (aside === 'marked' && policy.onward)) return true;
   if (refusal?.code === 'certificate_region_forbidden') return regionProblem({ policy, backups }) === undefined;
+  if (refusal?.code === 'certificate_temporary') return policy.standIns === true;
   return refusal?.code === 'certificate_chain_missing' && refusal.byPolicy === true && !policy.requireChain;
 }
 

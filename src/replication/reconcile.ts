@@ -5,8 +5,18 @@ import { errorFields } from '../log.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { Brake, Vanished } from '../records/reconcile-records.ts';
 import type { ProcessOwner } from '../runtime.ts';
+import { type HeldByBrake, heldSummary } from './brake-finding.ts';
 import type { Link } from './link.ts';
-import { batchesOf, type Comparer, type Comparison, compare, doubtedIn, type Reason } from './reconcile-compare.ts';
+import { brakeCodes } from './over-copy.ts';
+import {
+  batchesOf,
+  type Comparer,
+  type Comparison,
+  compare,
+  doubtedIn,
+  overwrites,
+  type Reason,
+} from './reconcile-compare.ts';
 import { type ReconcileTurn, takeTurn } from './reconcile-turn.ts';
 import { settledMs } from './timing.ts';
 import { allowedShare, vanishedSummary } from './vanished.ts';
@@ -27,6 +37,8 @@ export interface ReconcileOptions {
   readonly allowChanges?: number | undefined;
   /** A person's word that what is gone from the primary is meant to be: the `id` of exactly that finding. */
   readonly acceptVanished?: string | undefined;
+  /** A person's word that what the brake keeps from being written is meant: the `id` of exactly that finding. */
+  readonly acceptChanges?: string | undefined;
   /** Has everything looked at in full, whether it is its turn or not: what no listing tells is found so. */
   readonly full?: boolean | undefined;
   /** Called when everything is compared and nothing has been asked for: throws to leave it at that. It answers which certificates to ask for; absent: all. */
@@ -43,6 +55,8 @@ export type ReconcileReport = Pick<
   readonly asked: Comparison['counts'];
   /** What is gone from the primary, more than is lost on an ordinary day: a finding until a person has said that it is meant. */
   readonly vanished?: Vanished;
+  /** What the brake keeps from being written: a finding until the primary holds something else, or a person has said that it is meant. */
+  readonly held?: HeldByBrake;
 };
 
 /**
@@ -69,23 +83,26 @@ export async function reconcile(
       moved: (compared) => moveOn(turn, 'comparing', compared, options),
     });
     const comparison = await keepVanished(reconciler, link, found, options.acceptVanished);
+    const accepted = await keepHeld(reconciler, link, comparison, options.acceptChanges);
     const chosen = await options.confirm?.(comparison);
     if (options.confirm === undefined) await brake(turn, link, comparison, options.allowChanges ?? 0);
     const asked = await askAll(reconciler, link, { comparison, chosen, turn, options });
     await reconciler.links.noteReconciled(link.name, comparison.compared, comparison.startedAt);
     await turn.complete(comparison);
-    await wake(reconciler, link, asked.first);
+    await wake(reconciler, link, [...accepted, ...asked.first]);
     tellOfElements(reconciler, link, comparison);
-    const { listed, included, expired, retained, unmarked, notListed, notRead, passedOver, pages, vanished } =
+    const { listed, included, expired, retained, unmarked, notListed, notRead, passedOver, pages, vanished, held } =
       comparison;
     const seen = { listed, included, expired, retained, unmarked, notListed, notRead, passedOver, pages };
     return {
       ...{ link: link.name, ...seen, asked: asked.counts },
       ...(vanished === undefined ? {} : { vanished: vanishedSummary(vanished) }),
+      ...(held === undefined || options.acceptChanges !== undefined ? {} : { held: heldSummary(held) }),
     };
   } catch (thrown) {
     // A person's word that fits no more is no failure of a reconcile.
-    if (asCodedError(thrown).code === 'reconcile_vanished_changed') await turn.release();
+    const { code } = asCodedError(thrown);
+    if (code === 'reconcile_vanished_changed' || code === 'reconcile_held_changed') await turn.release();
     await turn.fail(thrown, options.signal?.aborted === true);
     throw thrown;
   }
@@ -98,7 +115,7 @@ export async function reconcile(
  */
 export function brakeOf(link: Link, comparison: Comparison, now: number): Brake | undefined {
   const { changing, vanishing, copied, vanished } = comparison;
-  const allowed = allowedShare(link, copied);
+  const allowed = allowedShare(link, copied, link.policy.brakeLeast?.listed);
   const emptied = vanishing > 0 && vanished?.left === 0;
   return changing + vanishing > allowed || emptied ? { at: now, changing, vanishing, copied, allowed } : undefined;
 }
@@ -135,6 +152,42 @@ async function keepVanished(
   log('warn', 'vanished_accepted', { link: link.name, ...vanishedSummary(vanished) });
   const { vanished: _accepted, ...rest } = comparison;
   return { ...rest, vanishing: 0 };
+}
+
+/**
+ * Lets go of the brake where nothing is left that it keeps; or, where a person says that exactly this is meant, notes that, asks for
+ * all of it, and answers the first of them, to be woken.
+ */
+async function keepHeld(
+  { links, records, runtime, timing, log }: Reconciler,
+  link: Link,
+  { held, startedAt }: Comparison,
+  accepted: string | undefined,
+): Promise<readonly string[]> {
+  if (accepted !== undefined && held?.id !== accepted) {
+    const now = held === undefined ? 'nothing' : `${held.id}: ${held.certificates} certificates`;
+    throw new CodedError(
+      'reconcile_held_changed',
+      `what the brake keeps is ${now}, and not ${accepted}: nothing was accepted`,
+      { fields: { link: link.name, id: held?.id, wanted: accepted } },
+    );
+  }
+  const first: string[] = [];
+  if (accepted !== undefined && held !== undefined) {
+    for (const batch of batchesOf(held.contents, concurrency))
+      await Promise.all(
+        batch.map(({ certificate, fingerprint: acceptedContent }) =>
+          records.ask({ link: link.name, certificate, now: runtime.now(), acceptedContent }),
+        ),
+      );
+    first.push(...held.contents.slice(0, limits.reconcileWakes).map(({ certificate }) => certificate));
+    log('warn', 'changes_accepted', { link: link.name, id: held.id, certificates: held.certificates });
+  }
+  // A pass that has made it hold a moment ago has not written down yet whom it caught.
+  const before = accepted === undefined ? startedAt - timing.leaseMs : runtime.now() + 1;
+  for (const kind of Object.values(brakeCodes))
+    if (accepted !== undefined || (held?.kinds[kind] ?? 0) === 0) await links.releaseBrake(link.name, kind, before);
+  return first;
 }
 
 const goneWords = ({ gone, of }: Vanished) => `${gone} of ${of} originals are gone`;
@@ -175,6 +228,9 @@ async function askAll(
   const { asks } = comparison;
   const counts: Partial<Record<Reason, number>> = {};
   const first: string[] = [];
+  // What a person has said yes to is not counted by a pass: exactly this plan, or at least so many as may have changed.
+  const isAllowed = chosen !== undefined || (options.allowChanges ?? 0) >= comparison.unannounced.size;
+  const saidYes = new Set(isAllowed ? comparison.unannounced.keys() : []);
   const settled = new Map(link.backups.map((store) => [store.id, settledMs(store, reconciler.timing)]));
   let done = 0;
   for (const batch of batchesOf(asks.keys(), concurrency)) {
@@ -192,6 +248,7 @@ async function askAll(
           now,
           ...(doubts.length > 0 ? { doubts: Object.fromEntries(doubts) } : {}),
           ...(reason === 'removal-due' ? { removalAskedAt: now } : {}),
+          ...(saidYes.has(certificate) ? { unannouncedAt: null } : unannouncedBy(comparison, certificate, reason, now)),
         });
         counts[reason] = (counts[reason] ?? 0) + 1;
         if (first.length < limits.reconcileWakes) first.push(certificate);
@@ -201,6 +258,12 @@ async function askAll(
     await moveOn(turn, 'asking', done, options);
   }
   return { counts, first };
+}
+
+/** What was seen to differ was counted by this reconcile, and must not be once more by the pass. */
+function unannouncedBy({ unannounced }: Comparison, certificate: string, reason: Reason, now: number) {
+  if (unannounced.get(certificate) !== undefined) return { unannouncedAt: now };
+  return overwrites.has(reason) ? { unannouncedAt: null } : {};
 }
 
 const concurrency = 32;

@@ -12,6 +12,7 @@ import { judge, type Verdict } from './judge.ts';
 import { type KeysRead, keysRead } from './keys-read.ts';
 import type { Link } from './link.ts';
 import { backupStates, lookAtBackup, lookAtPrimary } from './look.ts';
+import { overCopies } from './over-copy.ts';
 import { leaseHolderFields, nextDoubts, nextLook, primaryState } from './pass-outcome.ts';
 import { isGone, mayRemove, retire } from './retire.ts';
 import { longestSettledMs } from './timing.ts';
@@ -147,6 +148,7 @@ async function lookAndWrite(
   const verdictSoon = lookAtPrimary({ runtime, at, store: link.primary, id: record.certificate, keys })
     .then(({ reading, described }) => judge(link, reading, runtime.now(), described))
     .catch((thrown: unknown): Verdict => ({ kind: 'unreadable', error: asCodedError(thrown) }));
+  let over: ReturnType<typeof overCopies> | undefined;
   const outcomes = await Promise.all(
     link.backups.map(async (store, index): Promise<BackupOutcome> => {
       const state = states[index] ?? { store: store.id, attempts: 0 };
@@ -168,7 +170,9 @@ async function lookAndWrite(
       // Nothing sound to compare with: nothing is written, and no surplus removed, because nobody can say which copy is right.
       if (verdict.kind !== 'sound') return untouched(state);
       const mayReplace = link.policy.neverReplace !== true;
-      return bringEqual({ runtime, timing, beganAt, writeBy, doubt, mark, sound: verdict, keys, mayReplace }, look);
+      over ??= overCopies({ links: worker.links, now: runtime.now }, link, record, verdict);
+      const task = { runtime, timing, beganAt, writeBy, doubt, mark, sound: verdict, keys, mayReplace, over };
+      return bringEqual(task, look);
     }),
   );
   return { verdict: await verdictSoon, outcomes };

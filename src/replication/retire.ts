@@ -36,7 +36,7 @@ export function withoutRetained(description: string): string {
  * everything else, or it is removed. Only what carries our mark, by a direct read of this pass, is touched. Never throws.
  */
 export async function retire(
-  task: Omit<BackupTask, 'sound' | 'doubt' | 'mayReplace'>,
+  task: Omit<BackupTask, 'sound' | 'doubt' | 'mayReplace' | 'over'>,
   look: BackupLook,
   gone: { readonly since: number; readonly remove: boolean },
 ): Promise<BackupOutcome> {

@@ -4,6 +4,7 @@ import type { Brake, DrillSummary, ReconcileState, Vanished, VerifySummary } fro
 import type { ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
+import { brakeTally, type HeldByBrake, heldSummary } from './brake-finding.ts';
 import type { Link } from './link.ts';
 import { type Standing, standingOf } from './standing.ts';
 import { vanishedSummary, vanishedTally, worseOf } from './vanished.ts';
@@ -66,6 +67,8 @@ export interface LinkStatus {
   readonly stuck: readonly Trouble[];
   /** What is gone from the primary, more than is lost on an ordinary day, and nobody has said yet that it is meant. */
   readonly vanished?: Vanished;
+  /** What the brake keeps from being written until a person has spoken. */
+  readonly held?: HeldByBrake;
   /** What a person last said that of. */
   readonly vanishedAccepted?: ReconcileState['vanishedAccepted'];
   readonly reconcile: Pick<
@@ -157,6 +160,7 @@ function seenSoFar(
   }: { readonly beganAt: number; readonly verifiedAt: number; readonly standing: Vanished | undefined },
 ) {
   const lost = vanishedTally(link, now, standing);
+  const braked = brakeTally();
   const counts: Record<Standing['kind'], number> = { equal: 0, aside: 0, gone: 0, refused: 0, failing: 0, waiting: 0 };
   const backups = link.backups.map(({ id: store }): Counted<BackupStatus> => ({ store, equal: 0, behind: 0 }));
   const troubles = new Map<string, Trouble>();
@@ -195,6 +199,7 @@ function seenSoFar(
     add(record: ReplicationRecord): void {
       const { certificate, primary } = record;
       const standing = standingOf(link, record);
+      braked.add(record);
       counts[standing.kind] += 1;
       if (record.absentSince !== undefined) lost.gone(record);
       else if (standing.kind !== 'aside') lost.present();
@@ -226,6 +231,7 @@ function seenSoFar(
     },
     result() {
       const lag = lagsOf(lags);
+      const held = braked.result();
       return {
         counts,
         expired,
@@ -234,6 +240,7 @@ function seenSoFar(
         backups,
         stuck: [...troubles.values()].toSorted((a, b) => b.certificates - a.certificates),
         ...(lag === undefined ? {} : { lag }),
+        ...(held === undefined ? {} : { held: heldSummary(held) }),
         ...(oldest === undefined ? {} : { oldestUnreplicated: oldest }),
         ...(next === undefined ? {} : { nextExpiry: next }),
       };

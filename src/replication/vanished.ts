@@ -8,9 +8,9 @@ import { defaultBrakeShare, includes, type Link } from './link.ts';
 const windowMs = 24 * 3_600_000;
 const namesKept = 3;
 
-/** The most copies of so many that may change, or lose their originals, without a person. */
-export function allowedShare({ policy }: Pick<Link, 'policy'>, of: number): number {
-  return Math.max(limits.brakeLeast, Math.floor((policy.brakeShare ?? defaultBrakeShare) * of));
+/** The most copies of so many that may change, or lose their originals, without a person: `least` at any rate. */
+export function allowedShare({ policy }: Pick<Link, 'policy'>, of: number, least: number = limits.brakeLeast): number {
+  return Math.max(least, Math.floor((policy.brakeShare ?? defaultBrakeShare) * of));
 }
 
 /** Whether a person has said that a certificate is meant to be gone, and it was not seen in the primary since. */

@@ -106,7 +106,7 @@ describe('a run that is stopped', () => {
     const done = (await verified(world)).counts.same ?? 0;
     expect(done).toBe(step === 'comparing' ? 0 : 32);
 
-    expect((await reconcileAll(world, { allowChanges: 40 })).asked).toEqual({ different: 40 - done });
+    expect((await reconcileAll(world, { allowChanges: 40 })).asked).toEqual({ 'revision-moved': 40 - done });
     expect((await verified(world)).counts).toEqual({ same: 40 });
     expect(writesIn(world)).toHaveLength(40);
     expect(await world.links.reconcileState('main')).not.toHaveProperty('stoppedAt');
@@ -185,7 +185,7 @@ describe('a plan', () => {
     expect(JSON.stringify([await rows(), await world.links.reconcileState('main')])).toBe(before);
     expect([...lines.values()].map(({ certificate, reason, outcome }) => [certificate, reason, outcome])).toEqual([
       ['c1', 'different', 'write'],
-      ['c2', 'different', 'write'],
+      ['c2', 'revision-moved', 'write'],
       ['c4', 'missing', 'write'],
       ['c41', 'unknown', 'write'],
       ['c3', 'gone-from-primary', 'retain'],

@@ -100,16 +100,16 @@ describe('what differs is asked for', () => {
     expect(world.backups[1]?.store.size()).toBe(1);
   });
 
-  it('different: what has another revision in the primary', async () => {
+  it('revision moved: what has another revision in the primary, and the same serial and dates', async () => {
     const world = await replicated(first);
     await world.primary.store.updateMetadata('c1', described('shop 2'), undefined);
-    expect((await reconcileOnce(world)).asked).toEqual({ different: 1 });
+    expect((await reconcileOnce(world)).asked).toEqual({ 'revision-moved': 1 });
   });
 
-  it('changed at the backup: what has another revision there', async () => {
+  it('revision moved at the backup: what has another revision there, and the same serial and dates', async () => {
     const world = await replicated(first);
     await world.backup.store.updateMetadata('backup-1', described('renamed by a person'), markOf('c1'));
-    expect((await reconcileOnce(world)).asked).toEqual({ 'changed-at-the-backup': 1 });
+    expect((await reconcileOnce(world)).asked).toEqual({ 'revision-moved-at-the-backup': 1 });
     await workOff(world, 'c1');
     expect((await held(world.backup.store, 'backup-1')).metadata.name).toBe('shop');
     expect((await reconcileOnce(world)).asked).toEqual({});

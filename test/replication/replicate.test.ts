@@ -163,7 +163,10 @@ describe('what a pass leaves', () => {
             fingerprint: fingerprintOf(first),
             metadataDigest: expect.stringMatching(/^[0-9a-f]{64}$/),
             revision: '1',
+            validFrom: 946_684_800_000,
+            selfSigned: false,
           },
+          held: { id: 'backup-1', fingerprint: fingerprintOf(first), validFrom: 946_684_800_000, selfSigned: false },
         },
       ],
     });
