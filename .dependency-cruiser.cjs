@@ -15,15 +15,18 @@ const tableContract = '^src/table/table\\.ts$';
 const rooms = {
   certificate: [pureGround],
   table: [ground, '^src/aws/'],
-  store: [ground, log, '^src/certificate/'],
+  // One client for what is asked of others, one way to listen. What a service's answers mean is not known here.
+  http: [ground, log],
+  // What the services of IBM Cloud have in common, whatever they are asked for: stores, root keys.
+  'ibm-cloud': [ground, '^src/http/'],
+  store: [ground, log, '^src/certificate/', '^src/http/', '^src/ibm-cloud/'],
   // A key that verifies notifications is somebody else's, and read before the platform sees it.
   notification: [ground, log, '^src/certificate/(public-key|public-key-pem)\\.ts$'],
   // Calls of AWS services, for the kinds that make them in deployed functions.
   aws: [ground],
   dispatch: [ground, log, '^src/aws/'],
   secrets: [ground],
-  // A root key service of IBM Cloud takes the same tokens as its stores, over the same HTTP.
-  keys: [ground, log, tableContract, '^src/aws/credentials\\.ts$', '^src/store/(http|iam|service-failure)\\.ts$'],
+  keys: [ground, log, tableContract, '^src/aws/credentials\\.ts$', '^src/http/', '^src/ibm-cloud/'],
   records: [pureGround, log, tableContract],
   replication: [
     pureGround,
@@ -35,7 +38,7 @@ const rooms = {
     '^src/dispatch/dispatch\\.ts$',
     '^src/notification/event\\.ts$',
   ],
-  receiver: [ground, log, '^src/notification/event\\.ts$'],
+  receiver: [ground, log, '^src/http/', '^src/notification/event\\.ts$'],
   // It watches: what passes report, what records say, whether the table takes writes. Nothing rests on it.
   monitor: [
     ground,
@@ -44,7 +47,7 @@ const rooms = {
     '^src/records/replication-record\\.ts$',
     '^src/replication/(replicate|link|vanished)\\.ts$',
     '^src/notification/event\\.ts$',
-    '^src/receiver/listen\\.ts$',
+    '^src/http/listen\\.ts$',
   ],
   // It stands in for the servers that would use the copies, and asks nothing but the backups.
   drill: [ground, '^src/certificate/', '^src/store/store\\.ts$', '^src/replication/(shared-listing|deadline)\\.ts$'],
@@ -64,7 +67,7 @@ const rooms = {
     tableContract,
     '^src/certificate/',
     '^src/keys/keyring\\.ts$',
-    '^src/receiver/(listen|tls-files)\\.ts$',
+    '^src/http/(listen|tls-files)\\.ts$',
   ],
   // Of the rooms it sees what things are (certificates, contracts, records); what acts, it gets from compose.
   cli: [
@@ -85,7 +88,7 @@ const rooms = {
  */
 const sharedFiles = {
   table: ['table', 'check', 'condition', 'paging'],
-  store: ['store', 'mark', 'iam', 'iam-service', 'http', 'service-failure', 'crn'],
+  store: ['store', 'mark'],
   notification: ['event', 'json', 'jws', 'verification-keys'],
   dispatch: ['dispatch', 'batches', 'continuation', 'wake-message'],
   secrets: ['secret-source', 'aws-failure'],

@@ -68,6 +68,8 @@ import type { Table } from './table/table.ts';
 
 export { type ArchiveKind, archiveKinds, type RefusedEntry } from './archive/archive.ts';
 export type { ImportLine } from './archive/import.ts';
+export { type TlsFiles, tlsFiles } from './http/tls-files.ts';
+export { publicIdOf } from './ibm-cloud/crn.ts';
 export { isIssued } from './instance/certificates/certificate-row.ts';
 export { orderedKeys } from './instance/orders/order-request.ts';
 export type { OrderingOptions } from './instance/orders/ordering.ts';
@@ -77,9 +79,7 @@ export type { KeptInstance } from './instance/tenants/registry.ts';
 export type { Metrics } from './monitor/metrics.ts';
 export { startMonitorServer } from './monitor/server.ts';
 export { startReceiverServer } from './receiver/node-host.ts';
-export { type TlsFiles, tlsFiles } from './receiver/tls-files.ts';
 export { linkRecords } from './records/link-records.ts';
-export { publicIdOf } from './store/crn.ts';
 export type {
   DevelopmentCa,
   KeptDrill,

@@ -7,7 +7,7 @@ import {
 } from '@aws-sdk/client-kms';
 import { type AwsCredentials, revealed } from '../aws/credentials.ts';
 import { CodedError, type ErrorCode } from '../errors.ts';
-import { serviceBase } from '../store/http.ts';
+import { serviceBase } from '../http/client.ts';
 import type { KeyContext, RootKey } from './root-key.ts';
 
 export interface AwsKmsOptions {

@@ -1,10 +1,10 @@
 import * as z from 'zod/mini';
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
+import { type HttpAnswer, type HttpSend, httpClient, serviceBase } from '../http/client.ts';
+import { iamOf, iamTokens } from '../ibm-cloud/iam.ts';
+import { parseJson } from '../ibm-cloud/service-failure.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Secret } from '../secret.ts';
-import { type HttpAnswer, type HttpSend, httpClient, serviceBase } from '../store/http.ts';
-import { iamOf, iamTokens } from '../store/iam.ts';
-import { parseJson } from '../store/service-failure.ts';
 import type { KeyContext, RootKey } from './root-key.ts';
 
 export interface KeyProtectOptions {

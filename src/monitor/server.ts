@@ -1,8 +1,8 @@
 import { createServer, type ServerResponse } from 'node:http';
 import { asCodedError } from '../errors.ts';
+import { type Listening, listen, requestBounds } from '../http/listen.ts';
 import { limits } from '../limits.ts';
 import { errorFields, type Log } from '../log.ts';
-import { type Listening, listen, requestBounds } from '../receiver/listen.ts';
 import type { Metrics } from './metrics.ts';
 import type { NotReady } from './readiness.ts';
 

@@ -1,11 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import { type Listening, listen } from '../http/listen.ts';
+import type { TlsFiles } from '../http/tls-files.ts';
 import { limits as allLimits } from '../limits.ts';
 import type { Log } from '../log.ts';
-import { type Listening, listen } from './listen.ts';
 import type { CallbackRequest, CallbackResponse } from './receiver.ts';
 import { drain, receiveBody } from './request-body.ts';
-import type { TlsFiles } from './tls-files.ts';
 
 /** Bounds of the server in milliseconds and connections; each defaults to the one of that name in `limits`. */
 type HostLimit = 'requestHeadersMs' | 'requestMs' | 'lingerMs' | 'closeMs' | 'receiverConnections';

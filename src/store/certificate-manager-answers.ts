@@ -1,9 +1,9 @@
 import * as z from 'zod/mini';
 import type { CertificatePem } from '../certificate/certificate.ts';
+import { certificateIdOf, type InstanceCrn } from '../ibm-cloud/crn.ts';
+import { parseJson } from '../ibm-cloud/service-failure.ts';
 import { Secret } from '../secret.ts';
-import { certificateIdOf, type InstanceCrn } from './crn.ts';
 import { readMarkedDescription } from './mark.ts';
-import { parseJson } from './service-failure.ts';
 import type { CertificateMetadata, ListPage } from './store.ts';
 
 // What Certificate Manager answers, read leniently: only what nothing can be done without is demanded; a member that is missing or of

@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import { asCodedError } from '../errors.ts';
-import type { SendToService } from './iam-service.ts';
-import { nonsenseError, parseJson, type ServiceCall } from './service-failure.ts';
+import type { SendToService } from '../ibm-cloud/iam-service.ts';
+import { nonsenseError, parseJson, type ServiceCall } from '../ibm-cloud/service-failure.ts';
 import type { StoreDiagnosis, StoreRight } from './store.ts';
 
 /** The list of channels, read leniently: other kinds of channels have other members. */

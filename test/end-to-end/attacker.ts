@@ -1,5 +1,5 @@
 import { createServer, request as httpRequest } from 'node:http';
-import { listen } from '../../src/receiver/listen.ts';
+import { listen } from '../../src/http/listen.ts';
 import type { Signer } from '../support/notifications.ts';
 import type { CallbackPost } from './attack.ts';
 

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parseContent } from '../../src/certificate/pem.ts';
-import { listen } from '../../src/receiver/listen.ts';
+import { listen } from '../../src/http/listen.ts';
 import { brokenChain, mismatchedKey, testCertificate } from '../support/certificates.ts';
 import type { Behaviour } from './faulty-proxy.ts';
 import { type Pair, startPair } from './pair.ts';

@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { listen } from '../../src/receiver/listen.ts';
+import { listen } from '../../src/http/listen.ts';
 
 /** What the proxy does with one request: pass it on, or something worse. */
 export type Behaviour =

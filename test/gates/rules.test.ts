@@ -25,6 +25,8 @@ const faults: readonly (readonly [string, string, ...string[]])[] = [
   ['src/store/kind.ts', `export type {} from './certificate-manager.ts';`, 'store-kinds-apart'],
   ['src/notification/planted.ts', `import '../store/mark.ts';`, 'notification-imports-only'],
   ['src/notification/kind.ts', `await import('./certificate-manager.ts');`, 'notification-kinds-apart'],
+  ['src/http/planted.ts', `import '../store/store.ts';`, 'http-imports-only'],
+  ['src/ibm-cloud/planted.ts', `import '../store/store.ts';`, 'ibm-cloud-imports-only'],
   ['src/dispatch/planted.ts', `import '../records/link-records.ts';`, 'dispatch-imports-only'],
   ['src/dispatch/kind.ts', `export * from './in-process.ts';`, 'dispatch-kinds-apart'],
   ['src/keys/planted.ts', `import '../store/store.ts';`, 'keys-imports-only'],

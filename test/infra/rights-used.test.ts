@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parseContent } from '../../src/certificate/pem.ts';
-import { listen } from '../../src/receiver/listen.ts';
+import { listen } from '../../src/http/listen.ts';
 import { primaryCrn } from '../end-to-end/program.ts';
 import { type AwsStack, startAwsStack } from '../functions/aws-stack.ts';
 import { httpApiEvent } from '../functions/http-events.ts';

@@ -1,6 +1,6 @@
 import { createServer } from 'node:http';
 import { text } from 'node:stream/consumers';
-import { listen } from '../../src/receiver/listen.ts';
+import { listen } from '../../src/http/listen.ts';
 
 /** Kills a worker so many milliseconds after its next notification was handed to it, or at the first byte of its answer. */
 interface Doom {

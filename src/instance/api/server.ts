@@ -3,10 +3,10 @@ import { createServer, type IncomingMessage, type RequestListener, type Server, 
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import { isIPv4 } from 'node:net';
 import { asCodedError, CodedError } from '../../errors.ts';
+import { listen, requestBounds } from '../../http/listen.ts';
+import type { TlsFiles } from '../../http/tls-files.ts';
 import { limits } from '../../limits.ts';
 import { errorFields, type Log } from '../../log.ts';
-import { listen, requestBounds } from '../../receiver/listen.ts';
-import type { TlsFiles } from '../../receiver/tls-files.ts';
 import type { Runtime } from '../../runtime.ts';
 import type { Table } from '../../table/table.ts';
 import type { DeliveryPolicy } from '../notifications/delivery-attempts.ts';

@@ -2,7 +2,7 @@ import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { requestBounds } from '../../../src/receiver/listen.ts';
+import { requestBounds } from '../../../src/http/listen.ts';
 import { sendSlowHeader } from '../../receiver/raw-http.ts';
 import { testCertificate } from '../../support/certificates.ts';
 import { startTestInstance, type TestInstance } from '../../support/instance.ts';

@@ -1,6 +1,6 @@
+import { type HttpAnswer, type HttpRequest, type HttpSend, httpClient } from '../http/client.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Secret } from '../secret.ts';
-import { type HttpAnswer, type HttpRequest, type HttpSend, httpClient } from './http.ts';
 import { type ApiKey, iamOf, iamTokens } from './iam.ts';
 import { answerError, type ServiceCall, unansweredError } from './service-failure.ts';
 

@@ -1,10 +1,10 @@
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CodedError } from '../../src/errors.ts';
+import { type IamOptions, iamTokens } from '../../src/ibm-cloud/iam.ts';
 import { systemRuntime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
-import { type IamOptions, iamTokens } from '../../src/store/iam.ts';
-import { type ScriptedServer, startScriptedServer } from './scripted-server.ts';
+import { type ScriptedServer, startScriptedServer } from '../store/scripted-server.ts';
 
 const start = 1_700_000_000_000;
 const apiKey = 'key+with/odd=characters & more';

@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { listen } from '../../src/receiver/listen.ts';
+import { listen } from '../../src/http/listen.ts';
 
 const servers: Server[] = [];
 afterEach(async () => {

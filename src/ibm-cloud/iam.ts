@@ -1,8 +1,8 @@
 import * as z from 'zod/mini';
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
+import { type HttpAnswer, type HttpClient, type HttpSend, httpClient, serviceBase } from '../http/client.ts';
 import type { Runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
-import { type HttpAnswer, type HttpClient, type HttpSend, httpClient, serviceBase } from './http.ts';
 import { foreignWords, parseJson } from './service-failure.ts';
 
 /** IAM access tokens for one API key, exchanged when needed and kept while they live. */

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type PeerCertificate } from 'node:tls';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { tlsFiles } from '../../src/http/tls-files.ts';
 import type { LogFields } from '../../src/log.ts';
 import { startReceiverServer } from '../../src/receiver/node-host.ts';
-import { tlsFiles } from '../../src/receiver/tls-files.ts';
 import { mismatchedKey, testCertificate } from '../support/certificates.ts';
 
 let folder: string;

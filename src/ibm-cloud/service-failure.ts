@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import { CodedError, type ErrorCode } from '../errors.ts';
 import { visibleWithin } from '../foreign-text.ts';
-import type { HttpAnswer, HttpOutcome } from './http.ts';
+import type { HttpAnswer, HttpOutcome } from '../http/client.ts';
 
 /** What was asked of a service, as far as errors need it. */
 export interface ServiceCall {
