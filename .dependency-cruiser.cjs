@@ -34,7 +34,7 @@ const rooms = {
     tableContract,
     '^src/certificate/',
     '^src/records/',
-    '^src/store/(store|mark)\\.ts$',
+    '^src/store/(store|mark|own-limit)\\.ts$',
     '^src/dispatch/dispatch\\.ts$',
     '^src/notification/event\\.ts$',
   ],

@@ -41,6 +41,7 @@ import { createReceiver } from './receiver/receiver.ts';
 import { idempotencyRecords } from './records/idempotency-records.ts';
 import { identityRecords } from './records/identity-records.ts';
 import { linkRecords } from './records/link-records.ts';
+import { quotaRecords } from './records/quota-records.ts';
 import type { ReplicationRecord, UnreadableRecord } from './records/replication-record.ts';
 import { replicationRecords } from './records/replication-records.ts';
 import { type Adoption, adopt } from './replication/adopt.ts';
@@ -63,6 +64,7 @@ import type { Runtime } from './runtime.ts';
 import type { Secret } from './secret.ts';
 import { countedStore } from './store/counted.ts';
 import { identifiedStore } from './store/identified.ts';
+import { type QuotaBook, type QuotaLeft, quotaStore, quotasLeft } from './store/quota.ts';
 import type { Store } from './store/store.ts';
 import type { Table } from './table/table.ts';
 
@@ -162,6 +164,16 @@ export async function proveStore(
   return prove({ ...given, issue, toldAt });
 }
 
+/** A store whose quotas are counted on a table, as the program counts them, and what is left of them now. */
+export async function countedOn(
+  table: Table,
+  store: Store,
+  runtime: Runtime,
+): Promise<{ readonly store: Store; readonly left: readonly QuotaLeft[] }> {
+  const book = quotaRecords(table);
+  return { store: quotaStore(store, { runtime, book }), left: await quotasLeft(store, book, runtime.now()) };
+}
+
 /** What a proof of a store sends at the most. */
 export async function costOfProof(store: Store): Promise<ProveCost> {
   return (await import('./prove/prove.ts')).proveCost(store);
@@ -201,9 +213,11 @@ export async function compose(config: Config, options: ComposeOptions) {
   const timing: Timing = { ...defaultTiming, ...options.timing };
   const table = options.table ?? (await openTable(config.table));
   let requests = 0;
-  const opened = await openStores(config, runtime, () => {
+  const sent = () => {
     requests += 1;
-  });
+  };
+  const quotas = quotaRecords(table);
+  const opened = await openStores(config, runtime, { sent, quotas });
   const book = identityRecords(table);
   const configured = new Set([...opened.values()].map(({ id }) => id));
   const stores = new Map(
@@ -252,6 +266,8 @@ export async function compose(config: Config, options: ComposeOptions) {
     receiver: createReceiver({ links: callbacks, log }),
     /** Names of the links that have a callback. */
     callbacks: callbacks.map(({ name }) => name),
+    /** What is left of the quotas of a store. */
+    quotasLeft: (store: Store): Promise<readonly QuotaLeft[]> => quotasLeft(store, quotas, runtime.now()),
     /** Watches the primaries that can be watched from here, until closed. */
     watch: () => watchPrimaries(parts, links),
     /** Wakes what is due on every link, and refreshes verification keys. */
@@ -342,10 +358,11 @@ const identityMs = 10_000;
 export async function openStores(
   config: Pick<Config, 'stores'>,
   runtime: Runtime,
-  sent = () => {},
+  { sent = () => {}, quotas }: { readonly sent?: () => void; readonly quotas?: QuotaBook } = {},
 ): Promise<ReadonlyMap<string, Store>> {
   const opened = config.stores.map(async (store) => {
-    if (store.kind !== 'directory') return [store.name, await openService(store, runtime, awsSecretOf, sent)] as const;
+    if (store.kind !== 'directory')
+      return [store.name, openService(store, runtime, awsSecretOf, { sent, quotas })] as const;
     const { directoryStore } = await import('./store/directory.ts');
     return [store.name, countedStore(directoryStore({ ...store, runtime }), sent)] as const;
   });

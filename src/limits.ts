@@ -99,6 +99,11 @@ export const limits = {
   removalsConsidered: 10_000,
   /** A reconcile that would change no more copies than this has no brake, however small the estate. */
   brakeLeast: 10,
+  /** Spans of time by which the uses of a quota are counted, and how often a count is tried that somebody else changes meanwhile. */
+  quotaSpans: 64,
+  quotaTries: 32,
+  /** How long a turn to write is kept for a certificate that does not come, in milliseconds: twice a lease. */
+  slotKeptMs: 120_000,
   /** Rows of changes that are counted against the brake which are asked for at once. */
   brakePage: 500,
   /** How far ahead of this clock a counted change may lie before it is taken for one of a clock that was set back, in milliseconds. */

@@ -3,7 +3,9 @@ import type { ProveReport } from '../compose.ts';
 import { type Config, loadConfig } from '../config.ts';
 import { errorRegistry } from '../errors.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
+import type { QuotaLeft } from '../store/quota.ts';
 import type { Store } from '../store/store.ts';
+import type { Table } from '../table/table.ts';
 import { askYesNo } from './ask.ts';
 import { interrupted } from './interrupt.ts';
 import { commandOutput, type Host, type Output, type OutputOptions } from './output.ts';
@@ -29,33 +31,63 @@ export async function prove(name: string, options: ProveCommandOptions, host: Ho
   const signal = interrupted(host);
   const output = commandOutput(options, host, runtime.now);
   const config = loadConfig(options.config, host.env);
-  const { proveStore, costOfProof } = await import('../compose.ts');
-  const store = await storeOf(config, name, options.config, runtime);
-  announce(name, store, await costOfProof(store), output);
-  if (options.yes !== true && !(await askYesNo('Go on?', { host, option: '--yes', signal }))) {
-    output.line('Nothing was sent.');
-    return;
+  const { countedOn, proveStore, costOfProof } = await import('../compose.ts');
+  const opened = await storeOf(config, name, options.config, runtime);
+  const links = linksThatListen(config, name, opened);
+  const table = await tableFor(config, opened, links);
+  try {
+    // What a proof uses up of a quota is gone for the links too: it is counted where they count.
+    const counted = table && (await countedOn(table, opened, runtime));
+    const store = counted?.store ?? opened;
+    announce(name, store, { cost: await costOfProof(store), left: counted?.left ?? [] }, output);
+    if (options.yes !== true && !(await askYesNo('Go on?', { host, option: '--yes', signal }))) {
+      output.line('Nothing was sent.');
+      return;
+    }
+    await measure(name, { store, listening: table && { table, links }, signal, proveStore }, output, host);
+  } finally {
+    await table?.close();
   }
-  const listening = await whoListens(config, name, store);
+}
+
+async function measure(
+  name: string,
+  given: {
+    readonly store: Store;
+    readonly listening: { readonly table: Table; readonly links: readonly string[] } | undefined;
+    readonly signal: AbortSignal;
+    readonly proveStore: typeof import('../compose.ts')['proveStore'];
+  },
+  output: Output,
+  host: Host,
+): Promise<void> {
+  const { store, listening, signal, proveStore } = given;
   const progress = output.progress('proving', undefined);
   try {
     const step = (what: string) => {
       progress.advance();
       output.line(output.paint.faint(what));
     };
-    const report = await proveStore({ runtime, store, signal, step }, listening);
+    const report = await proveStore(
+      { runtime, store, signal, step },
+      listening?.links.length === 0 ? undefined : listening,
+    );
     progress.end();
     tell(name, store, report, output, host);
   } finally {
     progress.end();
-    await listening?.table.close();
   }
 }
 
 type Cost = Awaited<ReturnType<typeof import('../compose.ts')['costOfProof']>>;
 
 /** Says beforehand what is sent, and what it uses up. */
-function announce(name: string, store: Store, cost: Cost, output: Output): void {
+function announce(
+  name: string,
+  store: Store,
+  { cost, left }: { readonly cost: Cost; readonly left: readonly QuotaLeft[] },
+  output: Output,
+): void {
   const { imports, reimports, descriptions, deletions } = cost;
   const sends = [
     count(imports, 'import'),
@@ -64,22 +96,41 @@ function announce(name: string, store: Store, cost: Cost, output: Output): void 
     count(deletions, 'deletion'),
   ].filter(Boolean);
   const where = store.diagnosis === undefined ? '' : ` at ${store.diagnosis.address}`;
-  output.item({ about: name, proves: store.id, ...cost });
+  const quotas = left.map(({ operations, count: most, perMs, left: now }) => ({
+    operations,
+    count: most,
+    perMs,
+    left: now,
+  }));
+  output.item({ about: name, proves: store.id, ...cost, ...(quotas.length > 0 && { quotas }) });
   output.line(
     `This imports a certificate of its own into ${name} (${store.kind}${where}), reads it, replaces it, and deletes it at the end:`,
     `  ${sends.join(', ')}; some tens of reads and listings. What the service counts by month or year is used up by that much.`,
     '  It is for certstandby-prove.invalid, carries a mark that no link uses, and is copied nowhere.',
+    ...left.map((quota) => `  ${quotaWords(quota)}`),
   );
 }
 
-/** The table and links in which an event of this store would show, if the store tells of changes and records are here. */
-async function whoListens(config: Config, name: string, store: Store) {
+/** A quota, and what is left of it. */
+function quotaWords({ operations, count: most, left, reserve, perMs, moreAt }: QuotaLeft): string {
+  const kept = reserve === 0 ? '' : `, ${reserve} of them kept for copies that are there`;
+  const more = moreAt === undefined ? '' : `; more at ${new Date(moreAt).toISOString()}`;
+  return `Of ${most} (${operations.join(', ')}) in ${duration(perMs)} there are ${left} left${kept}${more}.`;
+}
+
+/** The links in which an event of this store would show, if the store tells of changes. */
+function linksThatListen(config: Config, name: string, store: Store): readonly string[] {
   const links = config.links.filter(({ primary }) => primary === name).map((link) => link.name);
   const tells = store.notificationKey !== undefined || store.watch !== undefined;
-  if (links.length === 0 || !tells) return undefined;
+  return tells ? links : [];
+}
+
+/** The table, if something is to be read or counted there, and records are here. */
+async function tableFor(config: Config, store: Store, links: readonly string[]): Promise<Table | undefined> {
+  if (links.length === 0 && (store.abilities.quotas ?? []).length === 0) return undefined;
   if (config.table.kind === 'lmdb' && !existsSync(config.table.path)) return undefined;
   const { openTable } = await import('../compose.ts');
-  return { table: await openTable(config.table), links };
+  return openTable(config.table);
 }
 
 const words = (about: Bound['about'], value: number | undefined) => {

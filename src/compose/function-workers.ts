@@ -3,6 +3,7 @@ import type { Wake } from '../dispatch/dispatch.ts';
 import { CodedError } from '../errors.ts';
 import { linkFigures } from '../monitor/figures.ts';
 import { linkRecords } from '../records/link-records.ts';
+import { quotaRecords } from '../records/quota-records.ts';
 import type { UnreadableRecord } from '../records/replication-record.ts';
 import { replicationRecords } from '../records/replication-records.ts';
 import type { Link } from '../replication/link.ts';
@@ -57,8 +58,9 @@ export function composeWorkers(
 ): FunctionWorkers {
   const { config, table, runtime, log, secretOf, continuation } = parts;
   const timing: Timing = { ...defaultTiming, ...parts.timing };
+  const quotas = quotaRecords(table);
   const opened = config.stores.map((store) => {
-    if (store.kind !== 'directory') return [store.name, openService(store, runtime, secretOf)] as const;
+    if (store.kind !== 'directory') return [store.name, openService(store, runtime, secretOf, { quotas })] as const;
     throw new CodedError(
       'configuration_invalid',
       `the store ${store.name} is a directory, which functions do not have`,

@@ -6,6 +6,7 @@ import { Secret, type SecretReference } from '../secret.ts';
 import { certificateManagerStore } from '../store/certificate-manager.ts';
 import { countedStore } from '../store/counted.ts';
 import { limitedStore } from '../store/limited.ts';
+import { type QuotaBook, quotaStore } from '../store/quota.ts';
 import type { Store } from '../store/store.ts';
 
 /** Finds the secret that a reference leads to. Throws `secret_unreadable` and `secret_unavailable`. */
@@ -13,13 +14,13 @@ export type SecretOf = (reference: SecretReference) => Promise<Secret>;
 
 /**
  * A store that is a service, within its limits. Nothing is asked of it yet, and an API key that is elsewhere is read only when the store is
- * asked something: one that cannot be read is a failure of that store, and of no other.
+ * asked something: one that cannot be read is a failure of that store, and of no other. Without `quotas` none are counted.
  */
 export function openService(
   config: Exclude<StoreConfig, { readonly kind: 'directory' }>,
   runtime: Runtime,
   secretOf: SecretOf,
-  sent = () => {},
+  { sent = () => {}, quotas }: { readonly sent?: () => void; readonly quotas?: QuotaBook | undefined } = {},
 ): Store {
   const {
     name: _name,
@@ -39,7 +40,8 @@ export function openService(
     ...(iam === undefined ? {} : { iamUrl: iam }),
   });
   const writes = writesPerCertificatePerMinute ?? store.abilities.writesPerCertificatePerMinute;
-  return limitedStore(countedStore(store, sent), {
+  const counted = countedStore(store, sent);
+  return limitedStore(quotas === undefined ? counted : quotaStore(counted, { runtime, book: quotas }), {
     runtime,
     ...(writes === undefined || writes === 'unlimited' ? {} : { writesPerCertificatePerMinute: writes }),
     ...(requestsPerSecond === undefined ? {} : { requestsPerSecond }),

@@ -13,6 +13,7 @@ import {
 } from '../records/replication-record.ts';
 import type { Runtime } from '../runtime.ts';
 import { formatMark, type Mark, sameMark } from '../store/mark.ts';
+import { isOwnLimit } from '../store/own-limit.ts';
 import {
   type CertificateMetadata,
   type DescriptiveMetadata,
@@ -26,7 +27,7 @@ import type { Sound } from './judge.ts';
 import type { KeysRead } from './keys-read.ts';
 import { listedFacts } from './link.ts';
 import type { BackupLook } from './look.ts';
-import { type CopyInTheWay, type OverCopy, problemOver } from './over-copy.ts';
+import { type CopyInTheWay, isBrakeCode, type OverCopy, problemOver } from './over-copy.ts';
 import { backoffMs, settledMs, type Timing } from './timing.ts';
 
 /** What a pass did at one backup, in the order in which it did it. */
@@ -170,12 +171,20 @@ export async function bringEqual(task: BackupTask, look: BackupLook): Promise<Ba
       const next = again === undefined ? {} : { again };
       return { ...attempt.summary(), state: kept, equal: false, error, refused: true, ...next };
     }
+    if (isOwnLimit(error)) {
+      // Nothing was tried: there is room when the wait is over, and what was found before stands.
+      const again = now + (error.retryAfterMs ?? 0);
+      const { refusal, lastError: before } = look.state;
+      const kept = { ...state, notBefore: again, ...(refusal && { refusal }), ...(before && { lastError: before }) };
+      return { ...attempt.summary(), state: kept, equal: false, again };
+    }
     const attempts = look.state.attempts + 1;
     const notBefore = now + backoffMs(attempts, runtime.random, timing, error.retryAfterMs);
     const doubtful = attempt.summary().doubtful || error.code === 'store_conflict';
     return {
       ...attempt.summary(),
-      state: { ...state, attempts, notBefore, lastError },
+      // What the brake has caught stays caught, whatever else goes wrong.
+      state: { ...state, ...caughtByBrake(look.state.refusal, sound), attempts, notBefore, lastError },
       equal: false,
       doubtful,
       again: notBefore,
@@ -207,6 +216,13 @@ function refusalAt(before: Refusal | undefined, sound: Sound, error: CodedError,
     ...(metadata.revision === undefined ? {} : { revision: metadata.revision }),
     ...(typeof until === 'number' ? { until } : {}),
   };
+}
+
+/** What the brake keeps of this very content: a store that does not answer takes nothing from that. */
+function caughtByBrake(refusal: Refusal | undefined, { fingerprint }: Sound): Pick<BackupState, 'refusal'> {
+  return refusal !== undefined && isBrakeCode(refusal.code) && refusal.facts === `${refusal.code} ${fingerprint}`
+    ? { refusal }
+    : {};
 }
 
 /** When a finding is looked at again, though nothing has changed; `undefined`: it rests. */

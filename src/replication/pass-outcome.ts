@@ -1,6 +1,7 @@
 import type { CodedError } from '../errors.ts';
 import { doubtOf, type PrimaryState, type ReplicationRecord, recordedError } from '../records/replication-record.ts';
 import type { LeaseHolderFields } from '../records/replication-records.ts';
+import { isOwnLimit } from '../store/own-limit.ts';
 import type { CertificateMetadata, Store } from '../store/store.ts';
 import type { BackupOutcome } from './bring-equal.ts';
 import type { Sound, Verdict } from './judge.ts';
@@ -59,15 +60,14 @@ export function leaseHolderFields(
     ...(primary === undefined ? {} : { primary }),
   };
   if (verdict.kind === 'unreadable') {
+    if (isOwnLimit(verdict.error)) {
+      const { attempts, lastError } = record;
+      const notBefore = now + (verdict.error.retryAfterMs ?? 0);
+      return { ...always, ...keptOf(record), attempts, notBefore, ...(lastError && { lastError }) };
+    }
     const attempts = record.attempts + 1;
     const notBefore = now + backoffMs(attempts, runtime.random, timing, verdict.error.retryAfterMs);
-    const { absentSince, aside, refusal } = record;
-    const kept = {
-      ...(absentSince === undefined ? {} : { absentSince }),
-      ...(aside === undefined ? {} : { aside }),
-      ...(refusal === undefined ? {} : { refusal }),
-    };
-    return { ...always, ...kept, attempts, notBefore, lastError: recordedError(verdict.error, now) };
+    return { ...always, ...keptOf(record), attempts, notBefore, lastError: recordedError(verdict.error, now) };
   }
   if (verdict.kind === 'absent') {
     // What was not to be copied when it was there is no loss now.
@@ -80,6 +80,15 @@ export function leaseHolderFields(
     return { ...always, ...refusalOf(record, verdict, now) };
   }
   return always;
+}
+
+/** What was known of the certificate before a look that saw nothing. */
+function keptOf({ absentSince, aside, refusal }: ReplicationRecord) {
+  return {
+    ...(absentSince === undefined ? {} : { absentSince }),
+    ...(aside === undefined ? {} : { aside }),
+    ...(refusal === undefined ? {} : { refusal }),
+  };
 }
 
 /** The finding, counted on if it is the same as before. */

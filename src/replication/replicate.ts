@@ -153,6 +153,13 @@ async function lookAndWrite(
     link.backups.map(async (store, index): Promise<BackupOutcome> => {
       const state = states[index] ?? { store: store.id, attempts: 0 };
       if (state.notBefore !== undefined && state.notBefore > beganAt) return untouched(state, state.notBefore);
+      const names = { original: record.certificate, copy: state.id };
+      if (store.slots !== undefined) {
+        // Where writes are scarce nobody looks who would have to write and has no turn yet.
+        const soon = await verdictSoon;
+        const turnAt = soon.kind === 'sound' && soon.fingerprint !== state.fingerprint ? store.slots.take(names) : 0;
+        if (turnAt > runtime.now()) return untouched({ ...state, notBefore: turnAt }, turnAt);
+      }
       const doubt = doubtOf(record, store.id);
       const byMark = doubt !== undefined || state.unremovable !== undefined || !pass.reconciled.has(store.id);
       const [verdict, look] = await Promise.all([
@@ -172,7 +179,9 @@ async function lookAndWrite(
       const mayReplace = link.policy.neverReplace !== true;
       over ??= overCopies({ links: worker.links, now: runtime.now }, link, record, verdict);
       const task = { runtime, timing, beganAt, writeBy, doubt, mark, sound: verdict, keys, mayReplace, over };
-      return bringEqual(task, look);
+      const outcome = await bringEqual(task, look);
+      if (!outcome.wrote) store.slots?.giveBack(names);
+      return outcome;
     }),
   );
   return { verdict: await verdictSoon, outcomes };

@@ -2,7 +2,8 @@ import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Mark } from './mark.ts';
-import type { CallOptions, Store, StoreAbilities } from './store.ts';
+import { ownLimit } from './own-limit.ts';
+import type { CallOptions, Rate, SlotNames, Store, StoreAbilities, WriteOperation } from './store.ts';
 
 export interface LimitedStoreOptions {
   readonly runtime: Runtime;
@@ -15,7 +16,9 @@ export interface LimitedStoreOptions {
 /**
  * A store that is asked no more often than it takes. It never waits: beyond a limit a read is unreadable, and everything else
  * throws, with `store_limited` and the wait until there is room. Its abilities state these limits in place of the store's own.
- * An import has no certificate yet and counts for the store alone.
+ * An import has no certificate yet and counts for the store alone. A listing leaves half of the requests to everything else.
+ *
+ * Where the store states rates of writes, each write needs a turn (`slots`): one that was taken beforehand, or one that is free now.
  *
  * It counts what this process sends, for the `limits.limitedCertificates` certificates written to last. Throws
  * `configuration_invalid` for a limit that is not a number above 0.
@@ -25,6 +28,9 @@ export function limitedStore(store: Store, options: LimitedStoreOptions): Store 
   const { findByMark, notificationKey } = store;
   const makeWritesBucket = bucketMaker('writesPerCertificatePerMinute', writesPerCertificatePerMinute, 60_000);
   const requests = bucketMaker('requestsPerSecond', requestsPerSecond, 1000)();
+  const halfOfThem = requestsPerSecond === undefined ? undefined : requestsPerSecond / 2;
+  const listings = bucketMaker('requestsPerSecond', halfOfThem, 1000)();
+  const turns = (store.abilities.rates ?? []).map((rate) => turnsOf(rate, runtime));
   const writes = new Map<string, Bucket>();
 
   function bucketOf(certificate: string): Bucket {
@@ -38,30 +44,47 @@ export function limitedStore(store: Store, options: LimitedStoreOptions): Store 
   }
 
   /** Takes a token from each bucket, or from none. Returns the refusal. */
-  function take(operation: string, certificate?: string): CodedError | undefined {
+  function take(
+    operation: string,
+    given: { readonly certificate?: string; readonly lists?: boolean; readonly write?: Write } = {},
+  ): CodedError | undefined {
+    const { certificate, lists = false, write } = given;
     const now = runtime.now();
-    const buckets = certificate === undefined ? [requests] : [requests, bucketOf(certificate)];
-    const retryAfterMs = Math.max(...buckets.map((bucket) => bucket.waitMs(now)));
+    const buckets = [
+      requests,
+      ...(lists ? [listings] : []),
+      ...(certificate === undefined ? [] : [bucketOf(certificate)]),
+    ];
+    const waits = buckets.map((bucket) => bucket.waitMs(now));
+    if (write !== undefined) waits.push(...turns.map((turn) => turn.waitMs(write)));
+    const retryAfterMs = Math.max(...waits);
     if (retryAfterMs > 0) {
       const message = `${operation} at ${store.id}: not sent, the limit for requests to it is reached`;
-      return new CodedError('store_limited', message, {
-        fields: { store: store.id, operation, certificate, retryAfterMs },
-      });
+      return ownLimit(message, { store: store.id, operation, certificate, retryAfterMs });
     }
     for (const bucket of buckets) bucket.take(now);
+    if (write !== undefined) for (const turn of turns) turn.use(write);
     return undefined;
   }
 
-  function takeOrThrow(operation: string, certificate?: string): void {
-    const refusal = take(operation, certificate);
+  function takeOrThrow(...given: Parameters<typeof take>): void {
+    const refusal = take(...given);
     if (refusal !== undefined) throw refusal;
   }
 
   return {
     ...store,
     abilities: limitedAbilities(store.abilities, options),
+    ...(turns.length > 0 && {
+      slots: {
+        take: (names: SlotNames) => Math.max(...turns.map((turn) => turn.keep(names))),
+        giveBack: (names: SlotNames) => {
+          for (const turn of turns) turn.giveBack(names);
+        },
+      },
+    }),
     async list(request) {
-      takeOrThrow('list');
+      takeOrThrow('list', { lists: true });
       return store.list(request);
     },
     async readMetadata(id, call) {
@@ -79,19 +102,19 @@ export function limitedStore(store: Store, options: LimitedStoreOptions): Store 
       },
     }),
     async import(entry, call) {
-      takeOrThrow('import');
+      takeOrThrow('import', { write: { operation: 'import', original: entry.mark?.certificate } });
       return store.import(entry, call);
     },
     async reimport(id, content, call) {
-      takeOrThrow('reimport', id);
+      takeOrThrow('reimport', { certificate: id, write: { operation: 'reimport', copy: id } });
       return store.reimport(id, content, call);
     },
     async updateMetadata(id, metadata, mark, call) {
-      takeOrThrow('update metadata', id);
+      takeOrThrow('update metadata', { certificate: id, write: { operation: 'describe', copy: id } });
       return store.updateMetadata(id, metadata, mark, call);
     },
     async delete(id, call) {
-      takeOrThrow('delete', id);
+      takeOrThrow('delete', { certificate: id, write: { operation: 'delete', copy: id } });
       return store.delete(id, call);
     },
     ...(notificationKey && {
@@ -100,6 +123,86 @@ export function limitedStore(store: Store, options: LimitedStoreOptions): Store 
         return notificationKey(call);
       },
     }),
+  };
+}
+
+/** A write, and what its certificate goes by. */
+interface Write {
+  readonly operation: WriteOperation;
+  readonly original?: string | undefined;
+  readonly copy?: string | undefined;
+}
+
+/**
+ * The turns of one rate, in the order in which they were asked for: each is a moment, and no span of the length of the rate's period has
+ * more of them than the rate says.
+ */
+function turnsOf({ operations, count, perMs }: Rate, runtime: Runtime) {
+  /** The latest turns, given or used, in order: as many as count for the next one. */
+  let given: number[] = [];
+  /** Turns that are kept, by what their certificate goes by. */
+  const kept = new Map<string, { readonly at: number; readonly names: readonly string[] }>();
+  const namesOf = ({
+    original,
+    copy,
+  }: {
+    readonly original?: string | undefined;
+    readonly copy?: string | undefined;
+  }) => [...(original === undefined ? [] : [`original ${original}`]), ...(copy === undefined ? [] : [`copy ${copy}`])];
+
+  function forget({ names }: { readonly names: readonly string[] }): void {
+    for (const name of names) kept.delete(name);
+  }
+
+  function find(names: readonly string[]) {
+    const now = runtime.now();
+    for (const name of names) {
+      const turn = kept.get(name);
+      if (turn === undefined) continue;
+      if (turn.at + limits.slotKeptMs >= now) return turn;
+      forget(turn);
+    }
+    return undefined;
+  }
+
+  /** The next moment at which there is a turn. A clock that was set back does not make anyone wait for longer than the turns before. */
+  function next(): number {
+    const now = runtime.now();
+    const before = given.length < count ? undefined : given[given.length - count];
+    return Math.max(now, (before ?? Number.NEGATIVE_INFINITY) + perMs);
+  }
+
+  function give(): number {
+    const at = next();
+    given = [...given, at].slice(-Math.max(count, limits.limitedCertificates));
+    return at;
+  }
+
+  return {
+    keep(names: SlotNames): number {
+      const all = namesOf(names);
+      const turn = find(all) ?? { at: give(), names: all };
+      for (const name of all) kept.set(name, turn);
+      const [oldest] = kept.values();
+      if (kept.size > 2 * limits.limitedCertificates && oldest !== undefined) forget(oldest);
+      return turn.at;
+    },
+    giveBack(names: SlotNames): void {
+      const turn = find(namesOf(names));
+      if (turn === undefined) return;
+      forget(turn);
+      given = given.filter((at, index) => at !== turn.at || given.indexOf(at) !== index);
+    },
+    waitMs(write: Write): number {
+      if (!operations.includes(write.operation)) return 0;
+      return Math.max(0, (find(namesOf(write))?.at ?? next()) - runtime.now());
+    },
+    use(write: Write): void {
+      if (!operations.includes(write.operation)) return;
+      const turn = find(namesOf(write));
+      if (turn === undefined) give();
+      else forget(turn);
+    },
   };
 }
 

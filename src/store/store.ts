@@ -93,6 +93,9 @@ export interface Store {
   /** PEM of the public key that verifies this store's notifications, where it sends any. Throws a coded error. */
   notificationKey?(options?: CallOptions): Promise<string>;
 
+  /** Present where writes are scarce: a turn is taken before the look, so that nobody looks who may not write yet. */
+  readonly slots?: WriteSlots;
+
   /** What a person can have checked, or set up; absent where the service offers nothing of it. */
   readonly diagnosis?: StoreDiagnosis;
 }
@@ -163,6 +166,42 @@ export interface StoreAbilities {
   readonly writesPerCertificatePerMinute?: number;
   /** Requests that the service takes in a second; absent if it does not say. */
   readonly requestsPerSecond?: number;
+  /** Rates of writes that are scarce, over all certificates: a few in a minute. Absent: none are. */
+  readonly rates?: readonly Rate[];
+  /** Quotas over so long (a day, a year) that they are counted on the table. Absent: there are none. */
+  readonly quotas?: readonly Quota[];
+}
+
+export type WriteOperation = 'import' | 'reimport' | 'describe' | 'delete';
+
+/** So many of these operations, counted together, in any span of so long (milliseconds). */
+export interface Rate {
+  readonly operations: readonly WriteOperation[];
+  readonly count: number;
+  readonly perMs: number;
+}
+
+export interface Quota extends Rate {
+  /** So many of them are kept for the content of copies that are there and in use; what brings new ones leaves them alone. */
+  readonly reserve: number;
+}
+
+/** Turns for writes that are scarce: see `Store.slots`. */
+export interface WriteSlots {
+  /**
+   * From when on a write to this certificate, which goes by these names (as an original, as a copy), may be sent: epoch
+   * milliseconds, now at the earliest. The turn is kept for it, until it is given back or has not been used for a while.
+   */
+  take(names: SlotNames): number;
+  /** Gives back a turn that was not used. */
+  giveBack(names: SlotNames): void;
+}
+
+export interface SlotNames {
+  /** The certificate in the mark: what an import is known by. */
+  readonly original: string;
+  /** The id of the copy, if there is one: what every other write is known by. */
+  readonly copy: string | undefined;
 }
 
 /** Three answers to a read, never confused. `unreadable` says why by its code: not reached, limited, or held but not to be read. */

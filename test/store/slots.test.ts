@@ -1,0 +1,105 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { CertificateContent } from '../../src/certificate/certificate.ts';
+import { asCodedError } from '../../src/errors.ts';
+import { replicate } from '../../src/replication/replicate.ts';
+import { limitedStore } from '../../src/store/limited.ts';
+import { isOwnLimit } from '../../src/store/own-limit.ts';
+import { content, described, replicated, setup, startMs, writesIn } from '../support/replication.ts';
+
+let first: CertificateContent;
+let second: CertificateContent;
+beforeAll(async () => {
+  [first, second] = await Promise.all([content(), content()]);
+});
+
+const oneAMinute = { rates: [{ operations: ['import', 'reimport'] as const, count: 1, perMs: 60_000 }] };
+
+describe('where writes are scarce', () => {
+  it('a pass that has no turn yet does not look, is no failed attempt, and comes exactly when it may write', async () => {
+    const world = await setup({ backups: [{ abilities: oneAMinute }] });
+    const [backup] = world.link.backups;
+    if (backup === undefined) throw new Error('there is no backup');
+    const limited = limitedStore(backup, { runtime: world.time });
+    const link = { ...world.link, backups: [limited] };
+    for (const [index, given] of [first, second, first, second].entries()) {
+      world.primary.store.put({ content: given, metadata: described(`name ${index}`) }, `c${index}`);
+      await world.ask(`c${index}`);
+      await replicate(world.worker, link, `c${index}`);
+    }
+    expect(writesIn(world)).toEqual(['backup import']);
+    const looked = () => world.calls.filter((call) => call.includes(' backup ')).length;
+    const before = looked();
+    for (const [index, minutes] of [1, 2, 3].entries()) {
+      const record = await world.record(`c${index + 1}`);
+      expect(record.wakeAt).toBe(startMs + minutes * 60_000);
+      expect(record.backups[0]).toMatchObject({ attempts: 0, notBefore: startMs + minutes * 60_000 });
+      expect(record.backups[0]).not.toHaveProperty('lastError');
+    }
+    for (let minute = 1; minute <= 3; minute += 1) {
+      await world.later(60_000);
+      for (const certificate of await world.records.due('main', world.time.now(), 10))
+        await replicate(world.worker, link, certificate);
+      expect(writesIn(world)).toHaveLength(minute + 1);
+    }
+    expect(looked() - before).toBe(3);
+  });
+
+  it('a turn that was not used is free for the next one', () => {
+    const { store, time } = bare();
+    const names = (original: string) => ({ original, copy: undefined });
+    expect(store.slots?.take(names('a'))).toBe(startMs);
+    expect(store.slots?.take(names('a'))).toBe(startMs);
+    expect(store.slots?.take(names('b'))).toBe(startMs + 60_000);
+    store.slots?.giveBack(names('b'));
+    expect(store.slots?.take(names('c'))).toBe(startMs + 60_000);
+    expect(time.now()).toBe(startMs);
+  });
+
+  it('a write without a turn waits for one, and is told as our own limit', async () => {
+    const { store } = bare();
+    store.slots?.take({ original: 'a', copy: undefined });
+    const thrown = await store.reimport('other', first).catch((error: unknown) => error);
+    expect(isOwnLimit(asCodedError(thrown))).toBe(true);
+    expect(asCodedError(thrown).retryAfterMs).toBe(60_000);
+  });
+
+  function bare() {
+    const calls = { now: () => startMs };
+    const store = limitedStore({ id: 'scarce', abilities: oneAMinute, reimport: async () => ({ id: 'x' }) } as never, {
+      runtime: calls as never,
+    });
+    return { store, time: calls };
+  }
+});
+
+describe('waiting for our own limit', () => {
+  it('is no failed attempt, of a backup or of the primary, and lasts exactly as long as it says', async () => {
+    const world = await replicated(first);
+    const [backup] = world.link.backups;
+    if (backup === undefined) throw new Error('there is no backup');
+    const limited = limitedStore(backup, { runtime: world.time, writesPerCertificatePerMinute: 1 });
+    const link = { ...world.link, backups: [limited] };
+    for (const given of [second, first]) {
+      world.primary.store.put({ content: given, metadata: described('shop') }, 'c1');
+      await world.ask('c1');
+      await replicate(world.worker, link, 'c1');
+    }
+    expect((await world.record('c1')).backups[0]).toMatchObject({ attempts: 0, notBefore: startMs + 60_000 });
+    expect((await world.record('c1')).backups[0]).not.toHaveProperty('lastError');
+
+    const primary = limitedStore(world.link.primary, { runtime: world.time, requestsPerSecond: 0.1 });
+    await primary.read('c1');
+    await world.ask('c1');
+    await replicate(world.worker, { ...link, primary }, 'c1');
+    expect(await world.record('c1')).toMatchObject({ attempts: 0, notBefore: startMs + 10_000 });
+  });
+
+  it('a listing leaves half of the requests to passes', async () => {
+    const world = await replicated(first);
+    const store = limitedStore(world.backup.store, { runtime: world.time, requestsPerSecond: 10 });
+    const pages = await Promise.allSettled(Array.from({ length: 10 }, () => store.list({})));
+    expect(pages.filter(({ status }) => status === 'fulfilled')).toHaveLength(5);
+    const reads = await Promise.all(Array.from({ length: 6 }, () => store.read('backup-1')));
+    expect(reads.map(({ state }) => state)).toEqual([...Array(5).fill('present'), 'unreadable']);
+  });
+});
