@@ -82,6 +82,11 @@ const rooms = {
   ],
 };
 
+/** Rooms that are built in floors, from the bottom: each floor may use those before it, and knows none of those after it. */
+const floors = {
+  instance: ['rows', 'tenants', 'certificates', 'notifications', 'orders/authority', 'orders', 'upkeep', 'api'],
+};
+
 /**
  * Rooms with several kinds, and the files in them that kinds may share. Every other file is a kind, or a part of one
  * (`<kind>-<part>.ts`): only compose, and tests, import it. A new helper that kinds share is added here.
@@ -141,6 +146,25 @@ const roomRules = Object.entries(rooms).map(([room, allowed]) =>
   ),
 );
 
+const floorRules = Object.entries(floors).flatMap(([room, order]) => [
+  ...order
+    .slice(0, -1)
+    .map((floor, at) =>
+      rule(
+        `${room}-${floor.replace('/', '-')}-knows-no-floor-above`,
+        `src/${room}/${floor} may be used by ${order.slice(at + 1).join(', ')}, and uses none of them.`,
+        { path: `^src/${room}/${floor}/` },
+        { path: order.slice(at + 1).map((above) => `^src/${room}/${above}/`), pathNot: `^src/${room}/${floor}/` },
+      ),
+    ),
+  rule(
+    `${room}-floor-is-listed`,
+    'Say in .dependency-cruiser.cjs which floors of this room it may use.',
+    { path: `^src/${room}/`, pathNot: order.map((floor) => `^src/${room}/${floor}/`) },
+    {},
+  ),
+]);
+
 /** The kinds of a room: `a-b.ts` is a part of the kind `a` where there is an `a.ts`, else a kind of its own. */
 function kindsOf(room, shared) {
   const folder = `${__dirname}/src/${room}`;
@@ -183,6 +207,7 @@ const packageRules = Object.entries(packages).map(([name, place]) =>
 module.exports = {
   forbidden: [
     ...roomRules,
+    ...floorRules,
     rule(
       'room-is-listed',
       'Say in .dependency-cruiser.cjs what this room may import.',
