@@ -1,4 +1,4 @@
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { CertificateContent } from './certificate.ts';
 
 /**
@@ -6,10 +6,8 @@ import type { CertificateContent } from './certificate.ts';
  * private key (empty if there is none), each after its length as 4 bytes, big-endian. Equal fingerprint = equal content.
  */
 export function fingerprintOf({ leaf, chain, privateKey }: CertificateContent): string {
-  const hash = createHash('sha256');
-  for (const { raw } of [leaf, ...chain]) addWithLength(hash, raw);
-  addWithLength(hash, privateKey?.publicKeyDer ?? new Uint8Array());
-  return hash.digest('hex');
+  const certificates = [leaf, ...chain].flatMap(({ raw }) => withLength(raw));
+  return sha256([...certificates, ...withLength(privateKey?.publicKeyDer ?? new Uint8Array())]);
 }
 
 /**
@@ -21,16 +19,19 @@ export function metadataDigestOf(metadata: {
   readonly description: string;
   readonly tags: readonly string[];
 }): string {
-  const hash = createHash('sha256');
-  addWithLength(hash, Buffer.from(metadata.name));
-  addWithLength(hash, Buffer.from(metadata.description));
-  hash.update(fourBytes(metadata.tags.length));
-  for (const tag of metadata.tags.toSorted()) addWithLength(hash, Buffer.from(tag));
-  return hash.digest('hex');
+  const { name, description, tags } = metadata;
+  const sorted = tags.toSorted().flatMap((tag) => withLength(Buffer.from(tag)));
+  const texts = [name, description].flatMap((text) => withLength(Buffer.from(text)));
+  return sha256([...texts, fourBytes(tags.length), ...sorted]);
 }
 
-function addWithLength(hash: Hash, bytes: Uint8Array): void {
-  hash.update(fourBytes(bytes.length)).update(bytes);
+function withLength(bytes: Uint8Array): readonly Uint8Array[] {
+  return [fourBytes(bytes.length), bytes];
+}
+
+/** Of the parts one after the other. */
+function sha256(parts: readonly Uint8Array[]): string {
+  return createHash('sha256').update(Buffer.concat(parts)).digest('hex');
 }
 
 function fourBytes(value: number): Uint8Array {

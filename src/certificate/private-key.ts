@@ -93,19 +93,33 @@ export function belongsTo(key: PrivateKey, certificate: X509Certificate): boolea
  * private one, and the two need not belong together.
  */
 export function signsFor(key: PrivateKey, certificate: X509Certificate): boolean {
-  const probe = Buffer.from('certstandby');
   const pem = key.pem.revealBytes();
   try {
-    const { key: privateKey, structure } = handles.get(key) ?? handleOf(pem);
-    if (publicKeyOf(certificate).kind !== structure.kind) return false;
-    // An RSA-PSS key may be bound to one digest; Ed25519 takes none.
-    const digest = structure.kind === 'ed25519' ? null : (structure.digest ?? 'sha256');
-    return verify(digest, probe, certificate.publicKey, sign(digest, probe, privateKey));
+    const handle = handles.get(key) ?? handleOf(pem);
+    const answers = signers.get(handle) ?? new WeakMap<X509Certificate, boolean>();
+    signers.set(handle, answers);
+    const answer = answers.get(certificate) ?? signsWith(handle, certificate);
+    answers.set(certificate, answer);
+    return answer;
   } catch {
     return false;
   } finally {
     pem.fill(0);
   }
+}
+
+/**
+ * What was found out of a key and a certificate: neither changes, and to sign and to verify takes as long as to read both. It is
+ * forgotten with the key.
+ */
+const signers = new WeakMap<Handle, WeakMap<X509Certificate, boolean>>();
+
+function signsWith({ key, structure }: Handle, certificate: X509Certificate): boolean {
+  if (publicKeyOf(certificate).kind !== structure.kind) return false;
+  // An RSA-PSS key may be bound to one digest; Ed25519 takes none.
+  const digest = structure.kind === 'ed25519' ? null : (structure.digest ?? 'sha256');
+  const probe = Buffer.from('certstandby');
+  return verify(digest, probe, certificate.publicKey, sign(digest, probe, key));
 }
 
 /** The handle of a key that was not read here. */
