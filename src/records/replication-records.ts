@@ -313,7 +313,17 @@ function mergeChanges(a: Change, b: Change): Change {
 
 /** The same without members that are `undefined`, at any depth: tables hold no `undefined`. */
 function defined(fields: Readonly<Record<string, unknown>>): Record<string, Value> {
-  return JSON.parse(JSON.stringify(fields)) as Record<string, Value>;
+  const kept: Record<string, Value> = {};
+  for (const name of Object.keys(fields)) {
+    const value = fields[name];
+    if (value !== undefined) kept[name] = definedInside(value);
+  }
+  return kept;
+}
+
+function definedInside(value: unknown): Value {
+  if (Array.isArray(value)) return value.map(definedInside);
+  return typeof value === 'object' && value !== null ? defined(value as Record<string, unknown>) : (value as Value);
 }
 
 /** How often doubt that grew at the very moment is read again. Askers are few, and each asks once. */

@@ -7,18 +7,12 @@ import type { Change, Condition, IndexQuery, Key, Query, Row, Value } from './ta
  * is one of the program, not of the data: it throws `internal`.
  */
 
-const loneSurrogate = /\p{Surrogate}/u;
 /** DynamoDB holds magnitudes from 1e-130 to below 1e126, so nothing else goes into any table. */
 const smallest = 1e-130;
 const largest = 1e126;
 
 export function fault(message: string): CodedError {
   return new CodedError('internal', message);
-}
-
-/** The text with each lone surrogate replaced by U+FFFD, which is what its UTF-8 bytes would say. */
-function wellFormed(text: string): string {
-  return loneSurrogate.test(text) ? Buffer.from(text, 'utf8').toString('utf8') : text;
 }
 
 function isPlain(value: object): value is Record<string, unknown> {
@@ -28,7 +22,7 @@ function isPlain(value: object): value is Record<string, unknown> {
 
 function checkName(name: string): void {
   if (typeof name !== 'string' || name === '') throw fault('a field of a row has no name');
-  if (loneSurrogate.test(name)) throw fault('the name of a field of a row is not well-formed Unicode');
+  if (!name.isWellFormed()) throw fault('the name of a field of a row is not well-formed Unicode');
   // The AWS SDK loses a field of this name without a word.
   if (name === '__proto__') throw fault('a field of a row is called __proto__');
 }
@@ -43,29 +37,32 @@ export function checkNumber(value: number, field: string): number {
 /** A copy of the value as it will be read again, with nothing shared with what was given. */
 function canonical(value: unknown, field: string, depth: number): Value {
   if (value === null || typeof value === 'boolean') return value;
-  if (typeof value === 'string') return wellFormed(value);
+  // A lone surrogate becomes U+FFFD, which is what its UTF-8 bytes would say.
+  if (typeof value === 'string') return value.toWellFormed();
   if (typeof value === 'number') return checkNumber(value, field);
   if (typeof value !== 'object') throw fault(`field ${field}: a ${typeof value} cannot be stored`);
   if (depth > limits.tableDepth) throw fault(`field ${field} is nested deeper than ${limits.tableDepth} levels`);
   if (Array.isArray(value)) return Array.from(value, (inner) => canonical(inner, field, depth + 1));
   if (!isPlain(value)) throw fault(`field ${field}: only plain objects can be stored`);
-  return Object.fromEntries(
-    Object.entries(value).map(([name, inner]) => {
-      checkName(name);
-      return [name, canonical(inner, field, depth + 1)];
-    }),
-  );
+  const copy: Record<string, Value> = {};
+  for (const name of Object.keys(value)) {
+    checkName(name);
+    copy[name] = canonical(value[name], field, depth + 1);
+  }
+  return copy;
 }
 
 /** Named fields for a row, copied; the key is not among them, and the two fields that engines read are numbers. */
 export function checkedFields(fields: Readonly<Record<string, Value>>): Record<string, Value> {
-  const checked = Object.entries(fields).map(([name, value]): [string, Value] => {
+  const checked: Record<string, Value> = {};
+  for (const name of Object.keys(fields)) {
     checkField(name);
+    const value = fields[name];
     if ((name === 'wakeAt' || name === 'expiresAt') && typeof value !== 'number')
       throw fault(`field ${name} takes a number, not ${value === null ? 'null' : `a ${typeof value}`}`);
-    return [name, canonical(value, name, 1)];
-  });
-  return Object.fromEntries(checked);
+    checked[name] = canonical(value, name, 1);
+  }
+  return checked;
 }
 
 function checkField(name: string): void {
@@ -75,7 +72,7 @@ function checkField(name: string): void {
 
 function checkPart(part: string, what: string): void {
   if (typeof part !== 'string' || part === '') throw fault(`the ${what} of a row is empty`);
-  if (loneSurrogate.test(part)) throw fault(`the ${what} of a row is not well-formed Unicode`);
+  if (!part.isWellFormed()) throw fault(`the ${what} of a row is not well-formed Unicode`);
 }
 
 export function checkKey({ partition, sort }: Key): Key {
@@ -96,18 +93,21 @@ export interface CheckedChange {
 
 export function checkedChange(change: Change): CheckedChange {
   const set = checkedFields(change.set ?? {});
-  const add = Object.entries(change.add ?? {}).map(([name, amount]): [string, number] => {
+  const add: Record<string, number> = {};
+  for (const [name, amount] of Object.entries(change.add ?? {})) {
     checkField(name);
     // Engines count in decimal or in binary: sums are the same everywhere for whole numbers only.
     if (!Number.isSafeInteger(amount)) throw fault(`field ${name}: only whole numbers can be added`);
-    return [name, amount + 0];
-  });
+    add[name] = amount + 0;
+  }
   const remove = [...(change.remove ?? [])];
   for (const name of remove) checkField(name);
-  const names = [...Object.keys(set), ...add.map(([name]) => name), ...remove];
-  const twice = names.find((name, index) => names.indexOf(name) !== index);
-  if (twice !== undefined) throw fault(`field ${twice} stands twice in one change`);
-  return { set, add: Object.fromEntries(add), remove };
+  const names = new Set<string>();
+  for (const name of [...Object.keys(set), ...Object.keys(add), ...remove]) {
+    if (names.has(name)) throw fault(`field ${name} stands twice in one change`);
+    names.add(name);
+  }
+  return { set, add, remove };
 }
 
 const comparisons = ['=', '<', '<=', '>', '>='];

@@ -58,15 +58,15 @@ export function holds(condition: Condition, row: Row | undefined): boolean {
 
 /** The row after the change; `undefined` is the row that is not there. Throws `internal` for adding to what is no number. */
 export function applied(key: Key, row: Row | undefined, change: CheckedChange): Row {
-  const fields = new Map<string, Value>(Object.entries(row ?? {}));
-  for (const [name, value] of Object.entries(change.set)) fields.set(name, value);
+  const fields: Record<string, Value> = { ...row, ...change.set };
   for (const [name, amount] of Object.entries(change.add)) {
-    const before = fields.has(name) ? fields.get(name) : 0;
+    const there = fieldOf(row, name);
+    const before = there === undefined ? 0 : there;
     if (typeof before !== 'number') throw fault(`field ${name} holds no number to add to`);
-    fields.set(name, checkNumber(before + amount, name));
+    fields[name] = checkNumber(before + amount, name);
   }
-  for (const name of change.remove) fields.delete(name);
-  return asRow(key, Object.fromEntries(fields));
+  for (const name of change.remove) delete fields[name];
+  return asRow(key, fields);
 }
 
 /** Key and fields in one flat object. */

@@ -2,11 +2,13 @@ import { CodedError } from '../errors.ts';
 import { checkedChange, checkedCondition, checkedFields, checkKey, rowJson } from './check.ts';
 import { applied, asRow, compareText, holds } from './condition.ts';
 import { cursorOf, fillPage, type IndexPosition, indexPosition, sortRange } from './paging.ts';
-import type { Key, Row, Table, WriteOutcome } from './table.ts';
+import type { Key, Row, Table, Value, WriteOutcome } from './table.ts';
 
-/** A row as JSON, so that nobody can change a stored row by holding it. */
+/** A row that is frozen through and through, so that nobody can change it by holding it. */
 interface Stored {
-  readonly json: string;
+  readonly row: Row;
+  /** In which another engine would store it. */
+  readonly bytes: number;
   readonly wakeAt: number | undefined;
 }
 
@@ -33,6 +35,13 @@ function compareIndex(a: IndexPosition, b: IndexPosition): number {
   return a.wakeAt - b.wakeAt || compareText(a.sort, b.sort);
 }
 
+/** Freezes a value and all that is in it. What is frozen already came from here. */
+function freeze(value: Value): void {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return;
+  for (const inner of Object.values(value)) freeze(inner as Value);
+  Object.freeze(value);
+}
+
 /** A table in the memory of this process, gone with it. Rows stay after `expiresAt`. */
 export function memoryTable(): Table {
   const partitions = new Map<string, Partition>();
@@ -44,27 +53,24 @@ export function memoryTable(): Table {
   }
 
   function read(key: Key): Row | undefined {
-    const stored = partitionOf(key.partition).rows.get(key.sort);
-    return stored && (JSON.parse(stored.json) as Row);
+    return partitionOf(key.partition).rows.get(key.sort)?.row;
   }
 
   function write(row: Row): WriteOutcome {
-    const json = rowJson(row);
+    const bytes = Buffer.byteLength(rowJson(row));
+    freeze(row);
     const partition = partitionOf(row.partition);
     partitions.set(row.partition, partition);
     const { rows, order } = partition;
     if (!rows.has(row.sort)) order.splice(placeOf(order, row.sort, false), 0, row.sort);
-    rows.set(row.sort, { json, wakeAt: typeof row.wakeAt === 'number' ? row.wakeAt : undefined });
+    rows.set(row.sort, { row, bytes, wakeAt: typeof row.wakeAt === 'number' ? row.wakeAt : undefined });
     return { applied: true, row };
   }
 
   /** Reads the rows of these sort keys one by one, as far as somebody asks. */
-  function* rowsAt(partition: string, sorts: Iterable<string>): Generator<{ row: Row; bytes: number }> {
+  function* rowsAt(partition: string, sorts: Iterable<string>): Generator<Stored> {
     const { rows } = partitionOf(partition);
-    for (const sort of sorts) {
-      const { json } = rows.get(sort) as Stored;
-      yield { row: JSON.parse(json) as Row, bytes: Buffer.byteLength(json) };
-    }
+    for (const sort of sorts) yield rows.get(sort) as Stored;
   }
 
   return {

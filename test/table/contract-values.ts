@@ -37,10 +37,12 @@ export function valuesContract(
     const { row } = await writing;
     expect(row?.given).toEqual({ list: [{ deep: 1 }] });
     const answered = row?.given as unknown as typeof given;
-    answered.list.push({ deep: 3 });
+    meddle(() => answered.list.push({ deep: 3 }));
     const read = (await table.get(key))?.given as unknown as typeof given;
     expect(read).toEqual({ list: [{ deep: 1 }] });
-    read.list.length = 0;
+    meddle(() => {
+      read.list.length = 0;
+    });
     const { rows } = await table.query({ partition: key.partition, limit: 1 });
     expect(rows).toEqual([{ ...key, given: { list: [{ deep: 1 }] } }]);
   });
@@ -90,4 +92,13 @@ export function valuesContract(
     calls.push(table.queryIndex({ partition, limit: 1, until: 1, cursor }));
     for (const call of calls) await expect(call).rejects.toMatchObject({ code: 'usage' });
   });
+}
+
+/** Changes a row that a table gave out, or finds it frozen. */
+function meddle(change: () => void): void {
+  try {
+    change();
+  } catch (thrown) {
+    if (!(thrown instanceof TypeError)) throw thrown;
+  }
 }
