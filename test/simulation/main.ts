@@ -10,6 +10,9 @@ import { firstBroken, simulationWithout } from './without.ts';
 // A reader that has seen enough, `| head`, is no failure.
 process.stdout.on('error', () => process.exit());
 
+// Failures are injected by the thousand, and nobody reads where.
+Error.stackTraceLimit = 0;
+
 if (isMainThread) await commandLine();
 else parentPort?.postMessage(await runSeeds(workerData as SeedRange));
 
