@@ -7,6 +7,8 @@ const pureGround = '^src/(errors|remedies|secret|limits|runtime|foreign-text)\\.
 /** With the one way to read files, for rooms that touch some. */
 const ground = '^src/(errors|remedies|secret|limits|runtime|foreign-text|regular-file|private-folder)\\.ts$';
 const log = '^src/log\\.ts$';
+/** What settings are made of, and the contract of a service. */
+const settings = '^src/(settings|services/service)\\.ts$';
 /** The only places where contracts meet kinds: the program for one machine, and what functions are put together from. */
 const composition = '^src/compose(\\.ts$|/)';
 const tableContract = '^src/table/table\\.ts$';
@@ -60,6 +62,8 @@ const rooms = {
     '^src/store/store\\.ts$',
     '^src/replication/(shared-listing|read-in-time)\\.ts$',
   ],
+  // All that is known of one service, in a folder of its own; what services share lies in the rooms below.
+  services: [ground, log, settings],
   // It plays a service of somebody else: if it shared the client's code, a wrong assumption would agree with itself.
   instance: [
     ground,
@@ -73,7 +77,7 @@ const rooms = {
   cli: [
     ground,
     log,
-    '^src/(config|compose|deployment)\\.ts$',
+    '^src/(config|compose|deployment|settings)\\.ts$',
     '^src/certificate/',
     '^src/store/store\\.ts$',
     '^src/notification/event\\.ts$',
@@ -218,7 +222,28 @@ module.exports = {
       'ground-stands-alone',
       'The files directly in src/, compose apart, import no room.',
       { path: '^src/[^/]+\\.ts$', pathNot: composition },
-      { path: ['^(src/[^/]+/|test/|functions/|infra/)', composition] },
+      {
+        path: ['^(src/[^/]+/|test/|functions/|infra/)', composition],
+        pathNot: '^src/services/(service|registry)\\.ts$',
+      },
+    ),
+    rule(
+      'services-asked-by-configuration-alone',
+      'Of the ground only the configuration asks services: for their settings.',
+      { path: '^src/[^/]+\\.ts$', pathNot: [composition, '^src/config\\.ts$'] },
+      { path: '^src/services/' },
+    ),
+    rule(
+      'services-apart',
+      'Services never import each other.',
+      { path: '^src/services/([^/]+)/' },
+      { path: '^src/services/[^/]+/', pathNot: '^src/services/$1/' },
+    ),
+    rule(
+      'service-settings-know-zod-alone',
+      'Settings are loaded with the program: they import nothing of what their service talks to.',
+      { path: '^src/services/[^/]+/(settings|defaults)\\.ts$' },
+      { path: '^src/', pathNot: [pureGround, settings, '^src/services/[^/]+/(settings|defaults)\\.ts$'] },
     ),
     rule(
       'compose-only-from-entry-points',

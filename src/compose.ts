@@ -4,7 +4,7 @@ import type { ImportOptions } from './archive/import.ts';
 import type { WantedArchive } from './archive/write-archive.ts';
 import { awsSecretOf } from './compose/aws-secrets.ts';
 import { callbackLinks } from './compose/callback-links.ts';
-import { openService, toLink } from './compose/services.ts';
+import { isDirectory, openService, toLink } from './compose/services.ts';
 import { type Config, defaultDrill, type TableConfig } from './config.ts';
 import { inProcessDispatch } from './dispatch/in-process.ts';
 import type { DrillOptions } from './drill/drill.ts';
@@ -361,8 +361,7 @@ export async function openStores(
   { sent = () => {}, quotas }: { readonly sent?: () => void; readonly quotas?: QuotaBook } = {},
 ): Promise<ReadonlyMap<string, Store>> {
   const opened = config.stores.map(async (store) => {
-    if (store.kind !== 'directory')
-      return [store.name, openService(store, runtime, awsSecretOf, { sent, quotas })] as const;
+    if (!isDirectory(store)) return [store.name, openService(store, runtime, awsSecretOf, { sent, quotas })] as const;
     const { directoryStore } = await import('./store/directory.ts');
     return [store.name, countedStore(directoryStore({ ...store, runtime }), sent)] as const;
   });

@@ -6,160 +6,222 @@ import { visible } from './foreign-text.ts';
 import { limits } from './limits.ts';
 import { fileError, readTextFileSync, whyUnreadable } from './regular-file.ts';
 import { Secret, type SecretReference } from './secret.ts';
+import { services } from './services/registry.ts';
+import type { Service, StoreConfig } from './services/service.ts';
+import {
+  byKind,
+  duration,
+  durationText,
+  jsonSchemaOf,
+  milliseconds,
+  ofKind,
+  optional,
+  period,
+  required,
+  type Setting,
+  settingsIn,
+  span,
+  text,
+  url,
+  withoutUndefined,
+} from './settings.ts';
 
 /**
  * The one configuration, `certstandby.yaml`: parsed once, strictly, all mistakes reported at once. Secrets stand in it only by
  * reference (`env:NAME`, `file:PATH`, `ssm:PARAMETER`, `secretsmanager:SECRET`); paths are relative to the file.
- * `certstandby.schema.json` is made from the schema below.
+ * What each service has for settings stands in its folder; what is common stands here, each setting as one entry (`settings.ts`).
  */
 
-const durationPattern = /^(\d+)(ms|s|m|h|d)$/;
-const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
-/** Text of a form that `what` describes, after "must be". */
-const text = (pattern: RegExp, what: string) => z.string(what).check(z.regex(pattern, what));
-/** A timer that is set for longer goes off at once. */
-const longestMs = 24 * unitMs.d;
-const duration = text(durationPattern, 'a duration such as 500ms, 30s, 5m, 2h or 7d').check(
-  z.refine((given) => (milliseconds(given) ?? 0) <= longestMs, 'at most 24d'),
-);
-const period = duration.check(z.refine((given) => (milliseconds(given) ?? 1_000) >= 1_000, 'at least 1s'));
-/** A length of time that no timer is set for. */
-const span = text(durationPattern, 'a duration such as 12h or 30d');
 const share = z.number().check(z.minimum(0), z.maximum(1));
 const port = z.int().check(z.minimum(0), z.maximum(65_535));
-const secretReference = text(
-  /^(env:\w+|file:.+|ssm:[\w.\-/:]+|secretsmanager:[\w/+=.@:-]+(#[^#]+)?)$/,
-  'a reference (env:NAME, file:PATH, ssm:PARAMETER or secretsmanager:SECRET), never the secret itself',
-);
 const name = text(/^[a-z0-9][a-z0-9-]{0,62}$/, 'a name of lower-case letters, digits and dashes, at most 63');
-const url = text(/^https?:\/\/[^\s/?#]+\/?$/, 'an address such as https://host or https://host:port');
-const cmInstance = text(
-  /^crn:v1:[a-z]+:[a-z]+:cloudcerts:[a-z0-9-]+:a\/[0-9a-f]+:[0-9a-f-]+::$/,
-  'the CRN of a Certificate Manager instance: crn:v1:bluemix:public:cloudcerts:<region>:a/<account>:<guid>::',
-);
 
-const certificateManagerStore = z.strictObject({
-  kind: z.literal('certificate-manager'),
-  instance: cmInstance,
-  apiKey: secretReference,
-  endpoint: z.optional(url),
-  iam: z.optional(url),
-  settles: z.optional(duration),
-  listingLag: z.optional(duration),
-  readSettles: z.optional(duration),
-  writesPerCertificatePerMinute: z.optional(
-    z.union([z.int().check(z.minimum(1)), z.literal('unlimited')], 'a whole number of at least 1, or unlimited'),
-  ),
-  requestsPerSecond: z.optional(z.number().check(z.positive())),
-});
+/** What holds where the file says nothing. */
+const defaults = {
+  table: { kind: 'lmdb', path: 'certstandby-data' },
+  receiver: { host: '127.0.0.1', port: 8480 },
+  worker: { concurrency: 16, sweepEveryMs: 60_000, reconcileEveryMs: 3_600_000 },
+  /** Of copies whose original is gone. */
+  removal: { afterMs: 30 * 86_400_000, maxShare: 0.05 },
+} as const;
 
-const directoryStoreSchema = z.strictObject({
-  kind: z.literal('directory'),
-  path: z.string(),
-  id: text(/^[\w.@-]{1,100}$/, 'a name for this folder among all folders, of letters, digits and .@_-, at most 100'),
-  region: z.optional(text(/^[\w.-]{1,63}$/, 'a region of letters, digits and .-_, at most 63')),
-  quiet: z.optional(duration),
-  keepVersions: z.optional(z.int().check(z.minimum(0), z.maximum(1_000))),
-});
+export const defaultServe: ServeConfig = {
+  behindProxy: false,
+  metrics: { host: '127.0.0.1', port: 9464 },
+  stopWithinMs: 20_000,
+};
+
+export const defaultDrill: DrillConfig = { folder: 'drills' };
 
 const link = z.strictObject({
-  primary: z.string(),
-  backups: z.array(z.string()).check(z.minLength(1, 'at least one backup')),
+  primary: required(z.string(), 'the store that is the truth'),
+  backups: required(
+    z.array(z.string()).check(z.minLength(1, 'at least one backup')),
+    'the stores that hold the copies',
+  ),
   filter: z.optional(
-    z.strictObject({ names: z.optional(z.array(z.string())), domains: z.optional(z.array(z.string())) }),
+    z.strictObject({
+      names: optional(z.array(z.string()), 'copy only these names; * for any characters', { otherwise: 'all names' }),
+      domains: optional(z.array(z.string()), 'copy only these domains; * for any characters', {
+        otherwise: 'all domains',
+      }),
+    }),
   ),
   policy: z.optional(
     z.strictObject({
-      regions: z.optional(z.array(z.string())),
-      requireChain: z.optional(z.boolean()),
-      onward: z.optional(z.boolean()),
-      restorable: z.optional(z.boolean()),
-      onDelete: z.optional(z.enum(['retain', 'remove'])),
-      removeAfter: z.optional(span),
-      removeShare: z.optional(share.check(z.positive())),
-      brakeShare: z.optional(share),
-      standIns: z.optional(z.boolean()),
+      regions: optional(z.array(z.string()), 'regions in which copies may lie', { otherwise: 'any region' }),
+      requireChain: optional(z.boolean(), 'refuse a leaf without its chain', { default: false }),
+      onward: optional(z.boolean(), 'copy certificates that are copies themselves', { default: false }),
+      restorable: optional(
+        z.boolean(),
+        'whether a backup must give private keys back, so that the link can be restored from it',
+        { default: true },
+      ),
+      onDelete: optional(z.enum(['retain', 'remove']), 'copies of deleted certificates: retain or remove', {
+        default: 'retain',
+      }),
+      removeAfter: optional(span, 'with onDelete: remove, how long such a copy stays all the same', {
+        otherwise: durationText(defaults.removal.afterMs),
+      }),
+      removeShare: optional(
+        share.check(z.positive()),
+        'with onDelete: remove, the share of the copies that may be removed at once, 0 to 1',
+        { otherwise: String(defaults.removal.maxShare) },
+      ),
+      brakeShare: optional(
+        share,
+        'the share of the copies that one reconcile may change, or an hour take back in time, without a person, 0 to 1',
+        { default: 0.2 },
+      ),
+      standIns: optional(
+        z.boolean(),
+        'let self-signed certificates replace those of an authority, and copy temporary ones of cert-manager',
+        { default: false },
+      ),
     }),
   ),
-  verificationKey: z.optional(text(/^file:.+$/, 'file:PATH of a public key in PEM')),
+  verificationKey: optional(
+    text(/^file:.+$/, 'file:PATH of a public key in PEM'),
+    'file: with the public key that verifies notifications',
+    { otherwise: 'fetched from the primary' },
+  ),
 });
 
-const table = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('lmdb'), path: z.string() }),
-  z.strictObject({
-    kind: z.literal('dynamodb'),
-    name: text(/^[\w.-]{3,255}$/, 'a name of letters, digits and ._-, from 3 to 255'),
-    region: text(/^[a-z0-9-]{1,63}$/, 'a region of AWS such as eu-west-1'),
-    endpoint: z.optional(url),
-  }),
-]);
+const table = byKind(
+  [
+    ofKind('lmdb', 'files on this machine', {
+      path: optional(z.string(), 'folder of its files, relative to this file', { default: defaults.table.path }),
+    }),
+    ofKind('dynamodb', 'a table of DynamoDB', {
+      name: required(text(/^[\w.-]{3,255}$/, 'a name of letters, digits and ._-, from 3 to 255'), 'name of the table'),
+      region: required(text(/^[a-z0-9-]{1,63}$/, 'a region of AWS such as eu-west-1'), 'its region'),
+      endpoint: optional(url, 'another address than that of the region', { otherwise: 'that of the region' }),
+    }),
+  ],
+  'where the records are',
+  { default: defaults.table.kind },
+);
+
+/** A store is of one service; each service knows its own settings. */
+const store = byKind(
+  services.map(({ settings }) => settings.schema) as [
+    Service['settings']['schema'],
+    ...Service['settings']['schema'][],
+  ],
+  'what it is',
+);
 
 /** The version of the file's format. */
 const configVersion = 1;
 
-/** The schema of the file. Exported for the JSON schema that editors use. */
-export const configFileSchema = z.strictObject({
-  version: z.literal(configVersion),
+const configFileSchema = z.strictObject({
+  version: required(z.literal(configVersion), 'version of this format'),
   table: z.optional(table),
-  receiver: z.optional(z.strictObject({ host: z.optional(z.string()), port: z.optional(port) })),
+  receiver: z.optional(
+    z.strictObject({
+      host: optional(z.string(), 'address on which the receiver listens', { default: defaults.receiver.host }),
+      port: optional(port, 'its port; 0 takes any free one', { default: defaults.receiver.port }),
+    }),
+  ),
   worker: z.optional(
     z.strictObject({
-      concurrency: z.optional(z.int().check(z.minimum(1), z.maximum(256))),
-      sweepEvery: z.optional(period),
-      reconcileEvery: z.optional(period),
+      concurrency: optional(z.int().check(z.minimum(1), z.maximum(256)), 'certificates looked at in one moment', {
+        default: defaults.worker.concurrency,
+      }),
+      sweepEvery: optional(period, 'how often what is due is woken', {
+        default: durationText(defaults.worker.sweepEveryMs),
+      }),
+      reconcileEvery: optional(period, 'how often everything is compared with everything', {
+        default: durationText(defaults.worker.reconcileEveryMs),
+      }),
     }),
   ),
   serve: z.optional(
     z.strictObject({
-      tls: z.optional(z.strictObject({ certificate: z.string(), key: z.string() })),
-      behindProxy: z.optional(z.boolean()),
-      metrics: z.optional(z.strictObject({ host: z.optional(z.string()), port: z.optional(port) })),
-      stopWithin: z.optional(duration),
+      tls: z.optional(
+        z.strictObject({
+          certificate: required(
+            z.string(),
+            'PEM file of the receiver: its certificate, then its chain; a changed file is taken over within seconds',
+            { otherwise: 'plain HTTP' },
+          ),
+          key: required(z.string(), 'PEM file with the private key of that certificate', { otherwise: 'plain HTTP' }),
+        }),
+      ),
+      behindProxy: optional(z.boolean(), 'something in front ends TLS: plain HTTP is right even off loopback', {
+        default: defaultServe.behindProxy,
+      }),
+      metrics: z.optional(
+        z.strictObject({
+          host: optional(z.string(), 'address of the listener for /metrics, /healthz, /readyz', {
+            default: defaultServe.metrics.host,
+          }),
+          port: optional(port, 'its port; 0 takes any free one', { default: defaultServe.metrics.port }),
+        }),
+      ),
+      stopWithin: optional(duration, 'how long a stop waits for passes under way', {
+        default: durationText(defaultServe.stopWithinMs),
+      }),
     }),
   ),
   drill: z.optional(
     z.strictObject({
-      folder: z.optional(z.string()),
-      trust: z.optional(z.string()),
-      every: z.optional(period),
-      sample: z.optional(z.int().check(z.minimum(1))),
+      folder: optional(z.string(), 'where reports of drills and the key that signs them are', {
+        default: defaultDrill.folder,
+      }),
+      trust: optional(z.string(), 'PEM file of the authorities to trust in a drill', {
+        otherwise: 'those that Node brings',
+      }),
+      every: optional(period, 'how often serve drills', { otherwise: 'never' }),
+      sample: optional(z.int().check(z.minimum(1)), 'so many copies of each backup in one drill', {
+        otherwise: 'all',
+      }),
     }),
   ),
-  stores: z.record(name, z.discriminatedUnion('kind', [certificateManagerStore, directoryStoreSchema])),
+  stores: z.record(name, store),
   links: z.record(name, link),
 });
 
 type ConfigFile = z.infer<typeof configFileSchema>;
 
-export type StoreConfig = CertificateManagerConfig | DirectoryConfig;
+/** Every setting that the file may have. */
+export const configSettings: readonly Setting[] = settingsIn(configFileSchema);
 
-export interface DirectoryConfig {
-  readonly name: string;
-  readonly kind: 'directory';
-  readonly path: string;
-  /** Stands in marks. */
-  readonly id: string;
-  readonly region: string;
-  readonly quietMs?: number;
-  readonly keepVersions?: number;
+/** Whether the setting at this place of a file (`stores.london.apiKey`) refers to a secret. */
+export function isSecret(place: string): boolean {
+  const keys = place.split('.');
+  return configSettings.some(({ path, secret }) => {
+    const pattern = path.split('.');
+    return secret && pattern.length === keys.length && pattern.every((key, at) => key === '*' || key === keys[at]);
+  });
 }
 
-export interface CertificateManagerConfig {
-  readonly name: string;
-  readonly kind: 'certificate-manager';
-  readonly instance: string;
-  readonly region: string;
-  /** A reference where it is read only when the store is opened. */
-  readonly apiKey: Secret | SecretReference;
-  readonly endpoint?: string;
-  readonly iam?: string;
-  readonly settlesMs?: number;
-  readonly listingLagMs?: number;
-  readonly readSettlesMs?: number;
-  /** Absent: what the service is known to allow. */
-  readonly writesPerCertificatePerMinute?: number | 'unlimited';
-  readonly requestsPerSecond?: number;
+/** The JSON schema of the file, for editors: `certstandby.schema.json`. */
+export function configJsonSchema(): object {
+  return { title: 'certstandby.yaml', ...jsonSchemaOf(configFileSchema) };
 }
+
+export type { StoreConfig };
 
 export interface LinkConfig {
   readonly name: string;
@@ -197,12 +259,6 @@ export interface ServeConfig {
   readonly stopWithinMs: number;
 }
 
-export const defaultServe: ServeConfig = {
-  behindProxy: false,
-  metrics: { host: '127.0.0.1', port: 9464 },
-  stopWithinMs: 20_000,
-};
-
 /** How drills are made. */
 export interface DrillConfig {
   /** Where reports and the key that signs them are. */
@@ -214,8 +270,6 @@ export interface DrillConfig {
   /** So many copies of each backup; absent: all. */
   readonly sample?: number;
 }
-
-export const defaultDrill: DrillConfig = { folder: 'drills' };
 
 export interface Config {
   readonly table: TableConfig;
@@ -363,7 +417,7 @@ function describeIssue(issue: Issue, raw: unknown): string {
   const given = issue.path.reduce<unknown>((value, key) => tree(value)[String(key)], raw);
   switch (issue.code) {
     case 'unrecognized_keys':
-      return 'is not a known key';
+      return unknownKey(issue.path, raw);
     case 'invalid_type':
       return given === undefined ? 'is missing' : `must be ${ownWords(issue) ?? typeNames[issue.expected]}`;
     case 'invalid_value':
@@ -382,12 +436,40 @@ function describeIssue(issue: Issue, raw: unknown): string {
   }
 }
 
+/** What is said of a key that is not known at its place: what there is, and whose setting it is if it is one of another kind. */
+function unknownKey(path: readonly PropertyKey[], raw: unknown): string {
+  const above = path.slice(0, -1).map(String);
+  const { kind } = tree(above.reduce<unknown>((value, key) => tree(value)[key], raw));
+  const place = above.map((key, depth) => (depth === 1 && isNamed(above[0]) ? '*' : key));
+  const depth = place.length;
+  const here = configSettings.map((setting) => ({ ...setting, keys: setting.path.split('.') }));
+  const beside = here.filter(({ keys }) => keys.length > depth && place.every((key, index) => keys[index] === key));
+  const names = beside.flatMap(({ of, keys }) => (of === undefined || of === kind ? [keys[depth] ?? ''] : []));
+  const others = beside.filter(({ of, keys }) => of !== kind && keys[depth] === path[depth]).map(({ of }) => of);
+  const ofAnother = others.length === 0 ? '' : ` of ${kind}: that is a setting of ${others.join(' and ')}`;
+  const known = [...new Set(names)].filter((name) => name !== 'kind');
+  return `is not a known key${ofAnother}; ${known.length === 1 ? 'there is' : 'there are'} ${known.join(', ')}`;
+}
+
+/** Whether what stands below has names that the file gives. */
+const isNamed = (top: string | undefined) => configSettings.some(({ path }) => path.startsWith(`${top}.*`));
+
 type Tree = Readonly<Record<string, unknown>>;
 const tree = (value: unknown): Tree => (typeof value === 'object' && value !== null ? (value as Tree) : {});
 const strings = (value: unknown): string[] =>
   Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
 
 const schemes = /^(env|file|ssm|secretsmanager):(.+)$/;
+
+/** The service of what stands below the name of a store; `undefined` where it is of none that there is. */
+const serviceOf = (raw: unknown): Service | undefined => services.find(({ kind }) => kind === tree(raw).kind);
+
+/** What stands where a store refers to secrets, by the place of each. */
+function secretsOf(store: string, value: unknown) {
+  const found = serviceOf(value);
+  const secrets = found === undefined ? [] : settingsIn(found.settings.schema).filter(({ secret }) => secret);
+  return secrets.map(({ path }) => ({ setting: `stores.${store}.${path}`, reference: tree(value)[path] }));
+}
 
 /** Follows every reference in the file that can be followed at once. Leaves out what is none: the schema has said so. */
 function readReferences(raw: unknown, sources: ConfigSources & { path: string }, mistakes: string[]) {
@@ -412,10 +494,10 @@ function readReferences(raw: unknown, sources: ConfigSources & { path: string },
       }
     }
   };
-  for (const [store, value] of Object.entries(tree(tree(raw).stores))) {
-    const { apiKey } = tree(value);
+  const secrets = Object.entries(tree(tree(raw).stores)).flatMap(([store, value]) => secretsOf(store, value));
+  for (const { setting, reference } of secrets) {
     // A file that is not deployed is not read: that it cannot be had there is said elsewhere.
-    if (platform === undefined || !String(apiKey).startsWith('file:')) follow(`stores.${store}.apiKey`, apiKey);
+    if (platform === undefined || !String(reference).startsWith('file:')) follow(setting, reference);
   }
   for (const [link, value] of Object.entries(tree(tree(raw).links))) {
     const { verificationKey } = tree(value);
@@ -440,11 +522,14 @@ function platformMistakes(raw: unknown, platform: Platform): string[] {
     mistakes.push('table: must name a DynamoDB table: { kind: dynamodb, name: certstandby, region: eu-west-1 }');
   const { schemes: allowed, words } = platformSecrets[platform];
   for (const [store, value] of Object.entries(tree(stores))) {
-    const { kind, apiKey } = tree(value);
-    if (kind === 'directory') mistakes.push(`stores.${store}.kind: functions on ${platform} have no directory`);
-    const [, scheme] = schemes.exec(typeof apiKey === 'string' ? apiKey : '') ?? [];
-    if (scheme !== undefined && !allowed.includes(scheme))
-      mistakes.push(`stores.${store}.apiKey: functions on ${platform} cannot read ${scheme}: here; use ${words}`);
+    const service = serviceOf(value);
+    if (service?.settings.onThisMachine)
+      mistakes.push(`stores.${store}.kind: functions on ${platform} have no ${service.kind}`);
+    for (const { setting, reference } of secretsOf(store, value)) {
+      const [, scheme] = schemes.exec(typeof reference === 'string' ? reference : '') ?? [];
+      if (scheme !== undefined && !allowed.includes(scheme))
+        mistakes.push(`${setting}: functions on ${platform} cannot read ${scheme}: here; use ${words}`);
+    }
   }
   return mistakes;
 }
@@ -454,32 +539,23 @@ function crossMistakes(raw: unknown): string[] {
   const stores = tree(tree(raw).stores);
   const links = tree(tree(raw).links);
   const mistakes: string[] = [];
-  /** What a store is in itself: an instance, or a folder by its id. */
-  const identityOf = (store: string) => {
-    const { kind, instance, id } = tree(stores[store]);
-    return kind === 'directory' ? (typeof id === 'string' ? `directory:${id}` : undefined) : instance;
-  };
+  /** What a store is in itself. */
+  const identitiesOf = (store: string) => serviceOf(stores[store])?.settings.identities(tree(stores[store])) ?? [];
+  const identityOf = (store: string) => identitiesOf(store)[0]?.is;
   const known = (store: string) => Object.hasOwn(stores, store);
 
-  const owners = new Map<unknown, string>();
-  const paths = new Map<unknown, string>();
+  const owners = new Map<string, string>();
   for (const [store, value] of Object.entries(stores)) {
-    const { kind, path, endpoint, iam } = tree(value);
-    const identity = identityOf(store);
-    const owner = typeof identity === 'string' ? owners.get(identity) : undefined;
-    const what = kind === 'directory' ? 'has the same id' : 'is the same instance';
-    if (owner !== undefined) mistakes.push(`stores.${store}: ${what} as stores.${owner}`);
-    else owners.set(identity, store);
-    const besides = kind === 'directory' && typeof path === 'string' ? paths.get(path) : undefined;
-    if (besides !== undefined) mistakes.push(`stores.${store}: is the same folder as stores.${besides}`);
-    else if (kind === 'directory') paths.set(path, store);
-    for (const [key, address] of Object.entries({ endpoint, iam })) {
-      if (typeof address === 'string' && isPlainHttpOffLoopback(address)) {
-        mistakes.push(
-          `stores.${store}.${key}: plain http:// is allowed on loopback only; keys would travel in the clear`,
-        );
-      }
+    for (const { is, same } of identitiesOf(store)) {
+      if (is === undefined) continue;
+      // What two services call the same is two things.
+      const identity = `${tree(value).kind} ${same} ${is}`;
+      const owner = owners.get(identity);
+      if (owner !== undefined) mistakes.push(`stores.${store}: ${same} as stores.${owner}`);
+      else owners.set(identity, store);
     }
+    for (const { setting, what } of serviceOf(value)?.settings.mistakes?.(tree(value)) ?? [])
+      mistakes.push(`stores.${store}.${setting}: ${what}`);
   }
 
   const serve = tree(tree(raw).serve);
@@ -529,46 +605,18 @@ function crossMistakes(raw: unknown): string[] {
   return mistakes;
 }
 
-/** The region of a directory on a machine that nobody has named one for. */
-const defaultRegion = 'local';
-
-/** Segment 5 of a CRN; what is written, for a directory. */
-function regionOf(store: unknown): string | undefined {
-  const { kind, instance, region = defaultRegion } = tree(store);
-  if (kind === 'directory') return typeof region === 'string' ? region : undefined;
-  return typeof instance === 'string' ? instance.split(':')[5] : undefined;
-}
-
-/** Whether an address is `http://` and its host is not loopback. */
-function isPlainHttpOffLoopback(address: string): boolean {
-  if (!URL.canParse(address)) return false;
-  const { protocol, hostname } = new URL(address);
-  const loopback = hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname);
-  return protocol === 'http:' && !loopback;
-}
-
-function milliseconds(text: string | undefined): number | undefined {
-  const [, count, unit] = durationPattern.exec(text ?? '') ?? [];
-  return count === undefined ? undefined : Number(count) * unitMs[unit as keyof typeof unitMs];
-}
+/** Where a store lies; `undefined` if the file does not say it. */
+const regionOf = (store: unknown): string | undefined => serviceOf(store)?.settings.region(tree(store));
 
 function toConfig(file: ConfigFile, references: ReadonlyMap<string, string | SecretReference>, folder: string): Config {
   const stores = Object.entries(file.stores).map(([name, store]): StoreConfig => {
-    if (store.kind === 'directory') {
-      const { quiet, path, region = defaultRegion, ...plain } = store;
-      const given = { ...plain, name, region, path: resolve(folder, path), quietMs: milliseconds(quiet) };
-      return withoutUndefined(given) as StoreConfig;
-    }
-    const { settles, listingLag, readSettles, apiKey: _reference, ...plain } = store;
-    return withoutUndefined({
-      ...plain,
+    const found = serviceOf(store);
+    if (found === undefined) throw new CodedError('internal', `the store ${name} was taken, and is of no service`);
+    return found.settings.toConfig(store as never, {
       name,
-      region: regionOf(store) ?? '',
-      apiKey: asSecret(references.get(`stores.${name}.apiKey`)),
-      settlesMs: milliseconds(settles),
-      listingLagMs: milliseconds(listingLag),
-      readSettlesMs: milliseconds(readSettles),
-    }) as StoreConfig;
+      path: (given) => resolve(folder, given),
+      secret: (setting) => asSecret(references.get(`stores.${name}.${setting}`)),
+    });
   });
   const links = Object.entries(file.links).map(([name, { primary, backups, filter, policy }]): LinkConfig => {
     const pem = references.get(`links.${name}.verificationKey`);
@@ -590,17 +638,17 @@ function toConfig(file: ConfigFile, references: ReadonlyMap<string, string | Sec
       ...(verificationKey === undefined ? {} : { verificationKey }),
     };
   });
-  const table = file.table ?? { kind: 'lmdb', path: 'certstandby-data' };
+  const table = file.table ?? defaults.table;
   return {
     table:
       table.kind === 'lmdb'
-        ? { kind: 'lmdb', path: resolve(folder, table.path) }
+        ? { kind: 'lmdb', path: resolve(folder, table.path ?? defaults.table.path) }
         : (withoutUndefined(table) as TableConfig),
-    receiver: { host: file.receiver?.host ?? '127.0.0.1', port: file.receiver?.port ?? 8480 },
+    receiver: { ...defaults.receiver, ...(withoutUndefined(file.receiver ?? {}) as Partial<Config['receiver']>) },
     worker: {
-      concurrency: file.worker?.concurrency ?? 16,
-      sweepEveryMs: milliseconds(file.worker?.sweepEvery) ?? 60_000,
-      reconcileEveryMs: milliseconds(file.worker?.reconcileEvery) ?? 3_600_000,
+      concurrency: file.worker?.concurrency ?? defaults.worker.concurrency,
+      sweepEveryMs: milliseconds(file.worker?.sweepEvery) ?? defaults.worker.sweepEveryMs,
+      reconcileEveryMs: milliseconds(file.worker?.reconcileEvery) ?? defaults.worker.reconcileEveryMs,
     },
     ...(file.serve === undefined ? {} : { serve: toServe(file.serve, folder) }),
     drill: toDrill(file.drill ?? {}, folder),
@@ -624,7 +672,7 @@ function toServe({ tls, behindProxy, metrics, stopWithin }: NonNullable<ConfigFi
 }
 
 function toDrill(
-  { folder: reports = 'drills', trust, every, sample }: NonNullable<ConfigFile['drill']>,
+  { folder: reports = defaultDrill.folder, trust, every, sample }: NonNullable<ConfigFile['drill']>,
   folder: string,
 ) {
   return withoutUndefined({
@@ -643,9 +691,8 @@ function toRemoval({
   removeAfter?: string | undefined;
   removeShare?: number | undefined;
 }) {
-  return { afterMs: milliseconds(removeAfter) ?? 30 * unitMs.d, maxShare: removeShare ?? 0.05 };
-}
-
-function withoutUndefined<T extends object>(value: T): Partial<T> {
-  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as Partial<T>;
+  return {
+    afterMs: milliseconds(removeAfter) ?? defaults.removal.afterMs,
+    maxShare: removeShare ?? defaults.removal.maxShare,
+  };
 }

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ConfigSources, loadConfig, parseConfig, type StoreConfig } from '../src/config.ts';
 import { CodedError } from '../src/errors.ts';
 import { Secret, type SecretReference } from '../src/secret.ts';
+import type { CertificateManagerConfig } from '../src/services/certificate-manager/settings.ts';
 
 const account = 'a/00000000000000000000000000000001';
 const frankfurt = `crn:v1:bluemix:public:cloudcerts:eu-de:${account}:11111111-2222-4333-8444-555555555555::`;
@@ -27,7 +28,8 @@ const sources: ConfigSources & { readonly path: string } = {
   },
 };
 
-const managers = (stores: readonly StoreConfig[]) => stores.filter((store) => store.kind === 'certificate-manager');
+const managers = (stores: readonly StoreConfig[]) =>
+  stores.filter((store): store is CertificateManagerConfig => store.kind === 'certificate-manager');
 
 const revealed = (apiKey: Secret | SecretReference) => (apiKey instanceof Secret ? apiKey.reveal() : apiKey);
 
@@ -226,7 +228,7 @@ extra: true
   - version (line 1): must be 1
   - table.kind (line 2): must be lmdb or dynamodb
   - receiver.port (line 3): must be at most 65535
-  - receiver.hst (line 3): is not a known key
+  - receiver.hst (line 3): is not a known key; there are host, port
   - worker.concurrency (line 4): must be at least 1
   - worker.sweepEvery (line 4): must be a duration such as 500ms, 30s, 5m, 2h or 7d
   - worker.reconcileEvery (line 4): must be a duration such as 500ms, 30s, 5m, 2h or 7d
@@ -242,7 +244,7 @@ extra: true
   - links.other.verificationKey (line 36): must be file:PATH of a public key in PEM
   - links.third.primary (line 38): is missing
   - links.third.backups (line 38): must name at least one backup
-  - extra (line 39): is not a known key
+  - extra (line 39): is not a known key; there are version, table, receiver, worker, serve, drill, stores, links
   - stores.london.apiKey: the environment variable LONDON_KEY is not set
   - stores.again.apiKey: the file again.key cannot be read (ENOENT)
   - stores.frankfurt: is the same instance as stores.Prim
@@ -412,7 +414,13 @@ links: { web: { primary: live, backups: [copies]${policy} } }
       ', policy: { regions: [eu-gb] }',
       ['links.web: policy.regions forbids local, the region of backup copies'],
     ],
-    [', path: a, id: b, apiKey: "env:FRANKFURT_KEY"', '', ['stores.copies.apiKey (line 4): is not a known key']],
+    [
+      ', path: a, id: b, apiKey: "env:FRANKFURT_KEY"',
+      '',
+      [
+        'stores.copies.apiKey (line 4): is not a known key of directory: that is a setting of certificate-manager; there are path, id, region, quiet, keepVersions',
+      ],
+    ],
   ])('with mistakes: %s%s', (second, policy, mistakes) => {
     expect(mistakesIn(withDirectories(live, second, policy))).toEqual(mistakes);
   });

@@ -1,9 +1,17 @@
 import { Command, Option } from 'commander';
-import { loadConfig, type Platform, platforms, readConfigFile, settingsText, writtenSettings } from '../config.ts';
+import {
+  configSettings,
+  loadConfig,
+  type Platform,
+  platforms,
+  readConfigFile,
+  settingsText,
+  writtenSettings,
+} from '../config.ts';
 import { deploymentOf } from '../deployment.ts';
 import { CodedError } from '../errors.ts';
 import { jsonText } from '../foreign-text.ts';
-import { configOptions, effectiveSettings, settingsOf, type Written } from './config-options.ts';
+import { effectiveSettings, settingsOf, type Written } from './config-options.ts';
 import { configOption } from './options.ts';
 import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
 import { clean, count } from './text.ts';
@@ -73,12 +81,12 @@ function show(options: ConfigOptions, output: Output, host: Host): void {
 function explain(setting: string | undefined, options: ConfigOptions, output: Output, host: Host): void {
   const written = writtenIn(options, host);
   const isAsked = (path: string) => setting === undefined || path === setting || path.startsWith(`${setting}.`);
-  const explained = configOptions.flatMap((option) => {
+  const explained = configSettings.flatMap((option) => {
     const settings = settingsOf(option, written).filter(({ path }) => isAsked(path) || isAsked(option.path));
     return settings.length === 0 ? [] : [{ option, settings }];
   });
   if (explained.length === 0) {
-    const tops = [...new Set(configOptions.map(({ path }) => path.split('.')[0]))].join(', ');
+    const tops = [...new Set(configSettings.map(({ path }) => path.split('.')[0]))].join(', ');
     throw new CodedError('usage', `there is no setting ${setting}; there are ${tops}, and what is below them`);
   }
   const { paint } = output;
@@ -86,14 +94,14 @@ function explain(setting: string | undefined, options: ConfigOptions, output: Ou
     const kind = option.of === undefined ? '' : ` (${option.of})`;
     output.line(`${paint.strong(option.path)}${kind}: ${option.what}`);
     const otherwise = option.default === undefined ? option.otherwise : JSON.stringify(option.default);
-    output.line(paint.faint(`    default: ${otherwise === 'required' ? 'none, it must be given' : otherwise}`));
+    output.line(paint.faint(`    default: ${otherwise ?? 'none, it must be given'}`));
     for (const { path, value, line } of settings) {
       const from = line === undefined ? 'default' : `${options.config}, line ${line}`;
       output.item({
         setting: path,
         what: option.what,
         default: option.default,
-        otherwise: option.otherwise,
+        otherwise: option.default === undefined ? (option.otherwise ?? 'required') : undefined,
         line,
         value: value && JSON.parse(value),
       });

@@ -1,7 +1,7 @@
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { Command } from 'commander';
-import { type Config, loadConfig, readConfigFile, writtenSettings } from '../config.ts';
+import { type Config, isSecret, loadConfig, readConfigFile, writtenSettings } from '../config.ts';
 import { errorRegistry } from '../errors.ts';
 import { silentLog } from '../log.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
@@ -128,7 +128,7 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
 function checkOwnFiles(config: Config, path: string): Finding[] {
   const secrets = [...writtenSettings(readConfigFile(path))].flatMap(([setting, { value }]) => {
     const [, file] = /^"file:(.+)"$/.exec(value) ?? [];
-    return setting.endsWith('.apiKey') && file !== undefined ? [resolve(dirname(path), file)] : [];
+    return isSecret(setting) && file !== undefined ? [resolve(dirname(path), file)] : [];
   });
   if (config.serve?.tls !== undefined) secrets.push(config.serve.tls.key);
   return secrets.flatMap((file) => {

@@ -5,6 +5,7 @@ import { verificationKeyCache } from '../notification/verification-keys.ts';
 import type { CallbackLink } from '../receiver/receiver.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import { acknowledge, type Intake } from '../replication/acknowledge.ts';
+import type { CertificateManagerConfig } from '../services/certificate-manager/settings.ts';
 
 /** The links that have a callback: a primary that signs nothing has none, for whatever came there could not be proven genuine. */
 export function callbackLinks(
@@ -35,6 +36,6 @@ export function callbackLinks(
 /** How a notification of this primary is proven genuine; `undefined` if it signs none. */
 function verifierOf(store: StoreConfig | undefined): CallbackLink['verify'] | undefined {
   if (store?.kind !== 'certificate-manager') return undefined;
-  const { instance } = store;
+  const { instance } = store as CertificateManagerConfig;
   return (body, publicKey) => verifyCallback(body, { instance, publicKey });
 }

@@ -1,6 +1,7 @@
 import { openwhiskContinuation } from '../dispatch/openwhisk.ts';
 import { CodedError } from '../errors.ts';
 import { Secret } from '../secret.ts';
+import type { CertificateManagerConfig } from '../services/certificate-manager/settings.ts';
 import { composeWorkers, type FunctionWorkers } from './function-workers.ts';
 import { actionOptions, configIn, type OpenwhiskActionOptions, openwhiskParts, textOf } from './openwhisk.ts';
 import type { SecretOf } from './services.ts';
@@ -16,8 +17,8 @@ export const openwhiskSweep = (options: OpenwhiskActionOptions): Pick<FunctionWo
 /** The workers on OpenWhisk, and how many looks they take on at one time. Throws `configuration_invalid`, naming every parameter that is missing. */
 export function openwhiskWorkers(options: OpenwhiskActionOptions): FunctionWorkers & { readonly concurrency: number } {
   const { stores, worker } = configIn(options);
-  const secrets = stores.flatMap((store) =>
-    store.kind === 'directory' || store.apiKey instanceof Secret ? [] : [store.apiKey.name],
+  const secrets = (stores as readonly CertificateManagerConfig[]).flatMap(({ apiKey }) =>
+    apiKey instanceof Secret ? [] : [apiKey.name],
   );
   return { ...workersWith(options, secrets), concurrency: worker.concurrency };
 }

@@ -3,11 +3,15 @@ import { CodedError } from '../errors.ts';
 import { type Link, linkMistake } from '../replication/link.ts';
 import type { Runtime } from '../runtime.ts';
 import { Secret, type SecretReference } from '../secret.ts';
+import type { CertificateManagerConfig } from '../services/certificate-manager/settings.ts';
+import type { DirectoryConfig } from '../services/directory/settings.ts';
 import { certificateManagerStore } from '../store/certificate-manager.ts';
 import { countedStore } from '../store/counted.ts';
 import { limitedStore } from '../store/limited.ts';
 import { type QuotaBook, quotaStore } from '../store/quota.ts';
 import type { Store } from '../store/store.ts';
+
+export const isDirectory = (store: StoreConfig): store is DirectoryConfig => store.kind === 'directory';
 
 /** Finds the secret that a reference leads to. Throws `secret_unreadable` and `secret_unavailable`. */
 export type SecretOf = (reference: SecretReference) => Promise<Secret>;
@@ -17,7 +21,7 @@ export type SecretOf = (reference: SecretReference) => Promise<Secret>;
  * asked something: one that cannot be read is a failure of that store, and of no other. Without `quotas` none are counted.
  */
 export function openService(
-  config: Exclude<StoreConfig, { readonly kind: 'directory' }>,
+  config: StoreConfig,
   runtime: Runtime,
   secretOf: SecretOf,
   { sent = () => {}, quotas }: { readonly sent?: () => void; readonly quotas?: QuotaBook | undefined } = {},
@@ -31,7 +35,7 @@ export function openService(
     writesPerCertificatePerMinute,
     requestsPerSecond,
     ...options
-  } = config;
+  } = config as CertificateManagerConfig;
   const apiKey = given instanceof Secret ? given : () => secretOf(given);
   const store = certificateManagerStore({
     ...options,

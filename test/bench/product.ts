@@ -1,11 +1,12 @@
 import { openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { compose, type Program, startReceiverServer } from '../../src/compose.ts';
-import type { Config, StoreConfig } from '../../src/config.ts';
+import type { Config } from '../../src/config.ts';
 import { jsonLog } from '../../src/log.ts';
 import type { PassReport } from '../../src/replication/replicate.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
+import type { CertificateManagerConfig } from '../../src/services/certificate-manager/settings.ts';
 import { lmdbTable } from '../../src/table/lmdb.ts';
 import type { Table } from '../../src/table/table.ts';
 import type { Side } from './rest.ts';
@@ -93,7 +94,7 @@ export function productHandlers() {
 }
 
 function configOf({ primary, backup }: Pair, folder: string): Config {
-  const store = (name: string, { url, crn, apiKey }: Side): StoreConfig => ({
+  const store = (name: string, { url, crn, apiKey }: Side): CertificateManagerConfig => ({
     name,
     kind: 'certificate-manager',
     instance: crn,

@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { compose, type Program, type ReconcileReport } from '../../src/compose.ts';
-import type { Config, StoreConfig } from '../../src/config.ts';
+import type { Config } from '../../src/config.ts';
 import { silentLog } from '../../src/log.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
+import type { CertificateManagerConfig } from '../../src/services/certificate-manager/settings.ts';
 import { lmdbTable } from '../../src/table/lmdb.ts';
 import type { Side } from './rest.ts';
 import type { Pair } from './servers.ts';
@@ -94,7 +95,7 @@ function anonymousKiB(): number {
 }
 
 function configOf({ primary, backup }: Pair, folder: string): Config {
-  const store = (name: string, { url, crn, apiKey }: Side): StoreConfig => ({
+  const store = (name: string, { url, crn, apiKey }: Side): CertificateManagerConfig => ({
     name,
     kind: 'certificate-manager',
     instance: crn,

@@ -1,9 +1,10 @@
 import { compose, type Observer, type Program, startReceiverServer } from '../../src/compose.ts';
-import type { Config, StoreConfig } from '../../src/config.ts';
+import type { Config } from '../../src/config.ts';
 import { type Log, silentLog } from '../../src/log.ts';
 import type { Timing } from '../../src/replication/timing.ts';
 import { type Runtime, systemRuntime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
+import type { CertificateManagerConfig } from '../../src/services/certificate-manager/settings.ts';
 import type { Table } from '../../src/table/table.ts';
 
 const account = 'a/00000000000000000000000000000001';
@@ -64,7 +65,7 @@ export async function startProgram(options: ProgramOptions): Promise<RunningProg
 
 function configOf(options: ProgramOptions): Config {
   const { primaryUrl, backupUrl, writesPerCertificatePerMinute = 'unlimited' } = options;
-  const store = (name: string, instance: string, region: string, url: string): StoreConfig => ({
+  const store = (name: string, instance: string, region: string, url: string): CertificateManagerConfig => ({
     name,
     kind: 'certificate-manager',
     instance,

@@ -1,12 +1,13 @@
 import { appendFileSync } from 'node:fs';
 import { every } from '../../src/cli/schedule.ts';
 import { compose, type Program, startReceiverServer } from '../../src/compose.ts';
-import type { Config, StoreConfig, TableConfig } from '../../src/config.ts';
+import type { Config, TableConfig } from '../../src/config.ts';
 import { jsonLog } from '../../src/log.ts';
 import type { ReconcileReport } from '../../src/replication/reconcile.ts';
 import type { Timing } from '../../src/replication/timing.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
+import type { CertificateManagerConfig } from '../../src/services/certificate-manager/settings.ts';
 import type { Side } from './servers.ts';
 
 export const linkName = 'main';
@@ -74,7 +75,7 @@ export function programHandlers() {
 }
 
 function configOf({ primary, backup, table, port }: ProgramOptions): Config {
-  const store = (name: string, { url, crn, apiKey }: Side): StoreConfig => ({
+  const store = (name: string, { url, crn, apiKey }: Side): CertificateManagerConfig => ({
     name,
     kind: 'certificate-manager',
     instance: crn,

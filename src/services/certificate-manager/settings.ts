@@ -1,0 +1,100 @@
+import * as z from 'zod/mini';
+import type { Secret, SecretReference } from '../../secret.ts';
+import {
+  addressMistake,
+  duration,
+  durationText,
+  milliseconds,
+  ofKind,
+  optional,
+  required,
+  secretReference,
+  text,
+  url,
+  withoutUndefined,
+} from '../../settings.ts';
+import type { Raw, ServiceSettings, SettingsContext, StoreConfig } from '../service.ts';
+import { certificateManagerDefaults as defaults } from './defaults.ts';
+
+const instanceCrn = text(
+  /^crn:v1:[a-z]+:[a-z]+:cloudcerts:[a-z0-9-]+:a\/[0-9a-f]+:[0-9a-f-]+::$/,
+  'the CRN of a Certificate Manager instance: crn:v1:bluemix:public:cloudcerts:<region>:a/<account>:<guid>::',
+);
+const writesAMinute = z.union(
+  [z.int().check(z.minimum(1)), z.literal('unlimited')],
+  'a whole number of at least 1, or unlimited',
+);
+
+const schema = ofKind('certificate-manager', 'an instance of IBM Cloud Certificate Manager, or of one’s own', {
+  instance: required(instanceCrn, 'CRN of the instance'),
+  apiKey: required(
+    secretReference,
+    'where the API key stands: env:NAME, file:PATH, ssm:PARAMETER or secretsmanager:SECRET',
+    { secret: true },
+  ),
+  endpoint: optional(url, 'address of the service', { otherwise: 'the public one of the region' }),
+  iam: optional(url, 'where API keys are exchanged for tokens', {
+    otherwise: 'https://iam.cloud.ibm.com for IBM Cloud, else the endpoint',
+  }),
+  settles: optional(duration, 'how long an unanswered request may still take effect', {
+    default: durationText(defaults.settlesMs),
+  }),
+  listingLag: optional(duration, 'how long a listing may lag behind writes', {
+    default: durationText(defaults.listingLagMs),
+  }),
+  readSettles: optional(duration, 'how long a direct read may lag behind writes', {
+    default: durationText(defaults.readSettlesMs),
+  }),
+  writesPerCertificatePerMinute: optional(
+    writesAMinute,
+    'writes of one certificate in a minute to stay under, or unlimited',
+    { default: defaults.writesPerCertificatePerMinute },
+  ),
+  requestsPerSecond: optional(z.number().check(z.positive()), 'requests in a second to stay under', {
+    otherwise: 'no limit',
+  }),
+});
+
+export interface CertificateManagerConfig extends StoreConfig {
+  readonly kind: 'certificate-manager';
+  readonly instance: string;
+  /** A reference where it is read only when the store is opened. */
+  readonly apiKey: Secret | SecretReference;
+  readonly endpoint?: string;
+  readonly iam?: string;
+  readonly settlesMs?: number;
+  readonly listingLagMs?: number;
+  readonly readSettlesMs?: number;
+}
+
+/** Segment 5 of a CRN. */
+const regionOf = ({ instance }: Raw) => (typeof instance === 'string' ? instance.split(':')[5] : undefined);
+
+export const certificateManagerSettings: ServiceSettings = {
+  schema,
+
+  identities: ({ instance }) => [
+    { is: typeof instance === 'string' ? instance : undefined, same: 'is the same instance' },
+  ],
+
+  region: regionOf,
+
+  mistakes: ({ endpoint, iam }) =>
+    Object.entries({ endpoint, iam }).flatMap(([setting, address]) => {
+      const what = addressMistake(address);
+      return what === undefined ? [] : [{ setting, what }];
+    }),
+
+  toConfig(given: z.infer<typeof schema>, { name, secret }: SettingsContext): CertificateManagerConfig {
+    const { settles, listingLag, readSettles, apiKey: _reference, ...plain } = given;
+    return withoutUndefined({
+      ...plain,
+      name,
+      region: regionOf(given) ?? '',
+      apiKey: secret('apiKey'),
+      settlesMs: milliseconds(settles),
+      listingLagMs: milliseconds(listingLag),
+      readSettlesMs: milliseconds(readSettles),
+    }) as CertificateManagerConfig;
+  },
+};
