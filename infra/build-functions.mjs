@@ -14,7 +14,7 @@ const { values: given } = parseArgs({ options: { for: { type: 'string' }, out: {
 const functionNames = ['callback', 'replicate', 'sweep', 'reconcile'];
 
 /** KiB of what each loads when cold. Raised only in the commit that needs it, which says why. */
-const mostKib = { aws: { callback: 130, replicate: 216, sweep: 216, reconcile: 216 }, openwhisk: { callback: 350 } };
+const mostKib = { aws: { callback: 144, replicate: 244, sweep: 244, reconcile: 244 }, openwhisk: { callback: 360 } };
 
 /** Deployed functions get their credentials from the platform: see environment-credentials.ts. */
 const credentials = {

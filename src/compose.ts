@@ -45,12 +45,14 @@ import { quotaRecords } from './records/quota-records.ts';
 import type { ReplicationRecord, UnreadableRecord } from './records/replication-record.ts';
 import { replicationRecords } from './records/replication-records.ts';
 import { type Adoption, adopt } from './replication/adopt.ts';
+import { isAskedReconcileDue } from './replication/asked-reconcile.ts';
 import { type AcknowledgedEvent, acknowledgedEvents } from './replication/events.ts';
 import type { IdMap, MappedId } from './replication/id-map.ts';
 import type { Link } from './replication/link.ts';
 import { type Plan, type PlanLine, planReconcile } from './replication/plan.ts';
 import { brakeOf, type ReconcileOptions, type ReconcileReport, reconcile } from './replication/reconcile.ts';
 import { type PassReport, replicate } from './replication/replicate.ts';
+import { resolveHints } from './replication/resolve-hints.ts';
 import type { RestoreLine, RestoreOptions, RestorePlan, RestoreResult } from './replication/restore.ts';
 import { sharedListings } from './replication/shared-listing.ts';
 import { type Standing, standingOf } from './replication/standing.ts';
@@ -238,9 +240,10 @@ export async function compose(config: Config, options: ComposeOptions) {
     runtime,
     concurrency: config.worker.concurrency,
     most: 100_000,
-    async work({ link: name, certificate }) {
+    async work({ link: name, certificate, about }) {
       const link = linkByName.get(name);
       if (link === undefined) return {};
+      if (about === 'hints') return resolveHints({ ...worker, dispatch }, link);
       const { passes, again } = await replicate(worker, link, certificate);
       for (const report of passes) observer.passed?.(report);
       return again === undefined ? {} : { again };
@@ -274,6 +277,13 @@ export async function compose(config: Config, options: ComposeOptions) {
     sweep: () => sweep(parts, links),
     /** Wakes what is due on one link, as much as a sweep does. Answers how many that were. */
     wakeDue: (link: Link): Promise<number> => wakeDue(parts, link),
+    /** The links of which somebody asked for a reconcile that is due now: see `isAskedReconcileDue`. */
+    async reconcilesAsked(): Promise<readonly Link[]> {
+      const due = await Promise.all(
+        links.map(async (link) => ((await isAskedReconcileDue(worker, link)) ? [link] : [])),
+      );
+      return due.flat();
+    },
     /** Reconciles one link. */
     reconcile: (link: Link, given: ReconcileOptions = {}): Promise<ReconcileReport> =>
       reconcile({ ...parts, owner }, link, given),

@@ -6,10 +6,17 @@ export const limits = {
   notificationCertificates: 100,
   /** Characters of a name, a type or an id of an event that are kept from a notification. */
   notificationTextCharacters: 256,
+  /** Characters of a name, or of the beginning of an id, that stands for a certificate in a notification. What is longer is found by a reconcile. */
+  hintCharacters: 1024,
+  /** Hints of one link that one listing of its primary looks for. If more wait, a reconcile takes their place. */
+  hintsAtOnce: 1_000,
   /** Characters of a certificate id in a notification. */
   certificateIdCharacters: 128,
   /** Least length of the RSA key that verifies notifications, in bits (RFC 7518, 3.3). */
   verificationKeyBits: 2048,
+  /** Keys that verify notifications, of one link, and how long one is used after its sender has ceased to serve it. */
+  verificationKeys: 8,
+  goneKeyMs: 60 * 60 * 1000,
   /** Until a request to the receiver must have arrived: its headers, all of it. Milliseconds. */
   requestHeadersMs: 10_000,
   requestMs: 30_000,

@@ -5,6 +5,8 @@ import { afterFreeze, awsOptions, endOf, kept, type LambdaContext, metrics } fro
 interface ReconcileEvent {
   readonly links?: readonly string[];
   readonly continuation?: number;
+  /** Only the links of which somebody asked for a reconcile, and only if they are due. */
+  readonly asked?: boolean;
 }
 
 const workers = kept(() => awsWorkers(awsOptions()));
@@ -17,7 +19,9 @@ const closingMs = 45_000;
 export async function handler(event: ReconcileEvent, context: LambdaContext): Promise<ReconcileSummary> {
   await afterFreeze();
   // A schedule sends an event of its own form, which says nothing.
-  const rest = Array.isArray(event?.links) ? { links: event.links, continuation: event.continuation ?? 0 } : {};
+  const rest = Array.isArray(event?.links)
+    ? { links: event.links, continuation: event.continuation ?? 0 }
+    : { asked: event?.asked === true };
   const summary = await workers().reconcile(rest, endOf(context) - closingMs);
   for (const { link, ...figures } of summary.figures) measured.counted(link, figures);
   return summary;

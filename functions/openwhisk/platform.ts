@@ -27,7 +27,7 @@ export function kept<T>(make: (options: OpenwhiskActionOptions) => T): (paramete
 }
 
 /** What one activation brings, beside what is bound. */
-const brought = /^__ow_|^(wakes|links|continuation)$/;
+const brought = /^__ow_|^(wakes|links|continuation|asked)$/;
 
 /** Of what is bound. A digest, so that secrets are not kept twice. */
 function digestOf(parameters: Parameters): string {

@@ -12,7 +12,9 @@ export async function main(parameters: Parameters): Promise<object> {
   try {
     const { links, continuation } = parameters;
     // A trigger brings what it likes, and says nothing of links.
-    const rest = Array.isArray(links) ? { links: links.map(String), continuation: Number(continuation ?? 0) } : {};
+    const rest = Array.isArray(links)
+      ? { links: links.map(String), continuation: Number(continuation ?? 0) }
+      : { asked: parameters.asked === true };
     const summary = await workers(parameters).reconcile(rest, deadline() - closingMs);
     for (const figures of summary.figures) log('info', 'reconciled', figures);
     return summary;

@@ -139,6 +139,9 @@ function startWork(config: Config, parts: Parts & { readonly stopping: AbortSign
   const first = program.sweep().then(reconcileAll);
   const tasks = [
     every({ name: 'sweep', periodMs: sweepEveryMs, runtime, log }, program.sweep),
+    every({ name: 'asked_reconcile', periodMs: sweepEveryMs, runtime, log }, async () => {
+      await Promise.all((await program.reconcilesAsked()).map((link) => reconcileLink(link, parts)));
+    }),
     every({ name: 'reconcile', periodMs: reconcileEveryMs, runtime, log }, reconcileAll),
     ...drillEvery(program, parts),
     every({ name: 'tls', periodMs: tlsReloadMs, runtime, log }, async () => tls?.reload()),

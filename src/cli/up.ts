@@ -137,18 +137,22 @@ async function run(
       log,
     });
     // Each link alone: one that fails neither hides the others nor is hidden by them.
-    const reconcileAll = () =>
+    const reconcileEach = (links: readonly Program['links'][number][]) =>
       Promise.all(
-        program.links.map((link) =>
+        links.map((link) =>
           program.reconcile(link).catch((thrown: unknown) => {
             log('error', 'reconcile_failed', { link: link.name, ...errorFields(asCodedError(thrown)) });
           }),
         ),
       );
+    const reconcileAll = () => reconcileEach(program.links);
     const ending = new AbortController();
     const watching = program.watch();
     const tasks = [
       every({ name: 'sweep', periodMs: sweepEveryMs, runtime, log }, program.sweep),
+      every({ name: 'asked_reconcile', periodMs: sweepEveryMs, runtime, log }, async () =>
+        reconcileEach(await program.reconcilesAsked()),
+      ),
       every({ name: 'reconcile', periodMs: reconcileEveryMs, runtime, log }, reconcileAll),
       ...drillEvery(program, { log, stopping: ending.signal }),
     ];

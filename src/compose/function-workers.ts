@@ -6,10 +6,12 @@ import { linkRecords } from '../records/link-records.ts';
 import { quotaRecords } from '../records/quota-records.ts';
 import type { UnreadableRecord } from '../records/replication-record.ts';
 import { replicationRecords } from '../records/replication-records.ts';
+import { isAskedReconcileDue } from '../replication/asked-reconcile.ts';
 import type { Link } from '../replication/link.ts';
 import type { ReconcileReport } from '../replication/reconcile.ts';
 import { reconcileInTime } from '../replication/reconcile-in-time.ts';
 import { type PassReport, replicate } from '../replication/replicate.ts';
+import { resolveHints } from '../replication/resolve-hints.ts';
 import { sharedListings } from '../replication/shared-listing.ts';
 import { sweep } from '../replication/sweep.ts';
 import { defaultTiming, type Timing } from '../replication/timing.ts';
@@ -28,17 +30,18 @@ export interface LinkSeen {
 /** Work of functions that look at stores. Made once, and used by every invocation that finds the process warm. */
 export interface FunctionWorkers {
   /**
-   * Looks at one certificate. No pass begins again after `beginBy` (epoch milliseconds). A wake-up for a link that the configuration no
+   * Looks at one certificate, or finds out what the hints of a link mean. No pass begins again after `beginBy` (epoch milliseconds). A wake-up for a link that the configuration no
    * longer has is nothing. Throws when the table cannot be asked.
    */
   replicate(wake: Wake, beginBy: number): Promise<readonly PassReport[]>;
   /** Wakes what is due on every link, refreshes verification keys, and answers what it saw. Throws when the table cannot be asked. */
   sweep(): Promise<readonly LinkSeen[]>;
   /**
-   * Reconciles the links of `rest`, or all, until `stopAt` (epoch milliseconds), and has the rest done by another invocation.
+   * Reconciles the links of `rest`, all, or only those of which somebody `asked` for it and that are due, until `stopAt` (epoch
+   * milliseconds), and has the rest done by another invocation.
    * Throws `dispatch_unavailable` if that one could not be had, and `reconcile_out_of_time` if it would go on for ever.
    */
-  reconcile(rest: Partial<Rest>, stopAt: number): Promise<ReconcileSummary>;
+  reconcile(rest: Partial<Rest> & { readonly asked?: boolean }, stopAt: number): Promise<ReconcileSummary>;
 }
 
 export interface ReconcileSummary {
@@ -94,10 +97,14 @@ export function composeWorkers(
   }
 
   return {
-    async replicate({ link: name, certificate }, beginBy) {
+    async replicate({ link: name, certificate, about }, beginBy) {
       const link = byName.get(name);
       if (link === undefined) {
         log('warn', 'wake_for_unknown_link', { link: name, certificate });
+        return [];
+      }
+      if (about === 'hints') {
+        await resolveHints(worker, link);
         return [];
       }
       return (await replicate(worker, link, certificate, { beginBy })).passes;
@@ -116,8 +123,10 @@ export function composeWorkers(
       );
     },
 
-    async reconcile({ links: names, continuation: count = 0 }, stopAt) {
-      const wanted = names === undefined ? links : links.filter(({ name }) => names.includes(name));
+    async reconcile({ links: names, continuation: count = 0, asked = false }, stopAt) {
+      const named = names === undefined ? links : links.filter(({ name }) => names.includes(name));
+      const due = await Promise.all(named.map((link) => !asked || isAskedReconcileDue(worker, link)));
+      const wanted = named.filter((_link, index) => due[index]);
       const { reports, failures, remaining } = await reconcileInTime(worker, wanted, stopAt);
       const done = wanted.filter(({ name }) => reports.some(({ link }) => link === name));
       if (remaining.length > 0) await goOn(remaining, count, wanted[0]?.name);

@@ -4,7 +4,7 @@ import { signedService } from '../aws/signed-service.ts';
 import { CodedError } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
 import { sendInBatches } from './batches.ts';
-import type { Dispatch, Wake } from './dispatch.ts';
+import { type Dispatch, type Wake, wakeKey } from './dispatch.ts';
 import { wakeMessage } from './wake-message.ts';
 
 export interface SqsDispatchOptions {
@@ -61,5 +61,4 @@ export function sqsDispatch(options: SqsDispatchOptions): Dispatch {
 }
 
 /** Certificate ids are opaque and may be longer, or of other characters, than SQS allows in a group. */
-const groupOf = ({ link, certificate }: Wake): string =>
-  createHash('sha256').update(`${link}\n${certificate}`).digest('hex');
+const groupOf = (wake: Wake): string => createHash('sha256').update(wakeKey(wake)).digest('hex');

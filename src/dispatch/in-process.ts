@@ -1,5 +1,5 @@
 import type { Runtime } from '../runtime.ts';
-import type { Dispatch, Wake } from './dispatch.ts';
+import { type Dispatch, type Wake, wakeKey } from './dispatch.ts';
 
 export interface InProcessDispatch extends Dispatch {
   /** Resolves when nothing runs or waits for a worker. Delayed wake-ups do not count. */
@@ -27,8 +27,6 @@ export function inProcessDispatch(options: InProcessOptions): InProcessDispatch 
   const delayed = new Map<string, { readonly at: number; readonly timer: AbortController }>();
   const idlers = new Set<() => void>();
   let stopped = false;
-
-  const keyOf = ({ link, certificate }: Wake) => `${link}\n${certificate}`;
 
   function startNext(): void {
     for (const [key, wake] of waiting) {
@@ -76,7 +74,7 @@ export function inProcessDispatch(options: InProcessOptions): InProcessDispatch 
   function enqueue(wakes: readonly Wake[]): void {
     if (stopped) return;
     for (const wake of wakes) {
-      const key = keyOf(wake);
+      const key = wakeKey(wake);
       if (waiting.size < most || waiting.has(key)) waiting.set(key, wake);
     }
     startNext();
@@ -85,7 +83,7 @@ export function inProcessDispatch(options: InProcessOptions): InProcessDispatch 
   return {
     async dispatch(wakes, { delayMs = 0 } = {}) {
       if (delayMs <= 0) enqueue(wakes);
-      else for (const wake of wakes) delay(keyOf(wake), wake, runtime.now() + delayMs);
+      else for (const wake of wakes) delay(wakeKey(wake), wake, runtime.now() + delayMs);
     },
     idle: () =>
       running.size === 0 && waiting.size === 0

@@ -6,6 +6,7 @@ import type { Secret } from '../secret.ts';
 import { sendInBatches } from './batches.ts';
 import type { Continuation } from './continuation.ts';
 import type { Dispatch } from './dispatch.ts';
+import { plainWake } from './wake-message.ts';
 
 export interface OpenwhiskOptions {
   /** Where the platform's API is, as it says itself in `__OW_API_HOST`. */
@@ -32,9 +33,7 @@ export function openwhiskDispatch(options: OpenwhiskOptions): Dispatch {
   return {
     async dispatch(wakes, { delayMs = 0 } = {}) {
       if (delayMs > 0) return;
-      const [failure] = await sendInBatches(wakes, together, (batch) =>
-        invoke({ wakes: batch.map(({ link, certificate }) => ({ link, certificate })) }),
-      );
+      const [failure] = await sendInBatches(wakes, together, (batch) => invoke({ wakes: batch.map(plainWake) }));
       if (failure !== undefined) throw failure;
     },
   };

@@ -3,7 +3,14 @@ import { limits } from '../limits.ts';
 import type { Wake } from './dispatch.ts';
 
 /** A wake-up as the text of a message: nothing but names. */
-export const wakeMessage = ({ link, certificate }: Wake): string => JSON.stringify({ link, certificate });
+export const wakeMessage = (wake: Wake): string => JSON.stringify(plainWake(wake));
+
+/** A wake-up with its own members and no others. */
+export const plainWake = ({ link, certificate, about }: Wake): Wake => ({
+  link,
+  certificate,
+  ...(about === undefined ? {} : { about }),
+});
 
 /** The wake-up in a message. Throws `dispatch_malformed` if it is none. */
 export function readWake(text: string): Wake {
@@ -23,8 +30,9 @@ export function asWakes(value: unknown): readonly Wake[] {
 }
 
 function asWake(value: unknown): Wake {
-  const { link, certificate } = (value ?? {}) as Readonly<Record<string, unknown>>;
-  if (isName(link) && isName(certificate)) return { link, certificate };
+  const { link, certificate, about } = (value ?? {}) as Readonly<Record<string, unknown>>;
+  if (isName(link) && isName(certificate))
+    return { link, certificate, ...(about === 'hints' ? ({ about } as const) : {}) };
   throw malformed();
 }
 

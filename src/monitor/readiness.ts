@@ -19,7 +19,10 @@ const holdsMs = 2_000;
  */
 export function readiness(options: {
   readonly table: Table;
-  readonly links: readonly { readonly name: string; readonly verificationKey: () => Promise<unknown> }[];
+  readonly links: readonly {
+    readonly name: string;
+    readonly verificationKeys: () => Promise<{ readonly size: number }>;
+  }[];
   readonly runtime: Runtime;
 }): () => Promise<readonly NotReady[]> {
   const { table, links, runtime } = options;
@@ -30,8 +33,8 @@ export function readiness(options: {
     const written = table
       .update({ partition: 'monitor.1', sort: 'writable' }, { set: { at: runtime.now() } })
       .then(() => [], notReady);
-    const keys = links.map(({ name, verificationKey }) =>
-      verificationKey().then((key) => (key === undefined ? [keyMissing(name)] : []), notReady),
+    const keys = links.map(({ name, verificationKeys }) =>
+      verificationKeys().then(({ size }) => (size === 0 ? [keyMissing(name)] : []), notReady),
     );
     return (await Promise.all([written, ...keys])).flat();
   }

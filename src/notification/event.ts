@@ -1,3 +1,8 @@
+import type { KeyObject } from 'node:crypto';
+
+/** The keys that verify what one sender signs, by their ids. None: it cannot be proven yet. */
+export type VerificationKeys = ReadonlyMap<string, KeyObject>;
+
 /** What happened to a certificate, as far as its service says. The first five change certificates; the others only inform. */
 export type LifecycleKind =
   | 'imported'
@@ -12,6 +17,16 @@ export type LifecycleKind =
   | 'other'
   | 'unknown';
 
+/**
+ * What a sender names where it does not know the id of a certificate. It is made durable as it is, and a worker finds out what
+ * it means.
+ */
+export interface Hint {
+  /** The name of a certificate, exactly; or how its id begins. */
+  readonly by: 'name' | 'id-start';
+  readonly text: string;
+}
+
 /** What a verified notification says. It is only a reason to look: nothing it says about content is ever used. */
 export interface LifecycleEvent {
   readonly kind: LifecycleKind;
@@ -25,10 +40,20 @@ export interface LifecycleEvent {
   readonly store: string;
   /** The certificates concerned, each once; at most `limits.notificationCertificates`. */
   readonly certificates: readonly { readonly id: string; readonly name: string }[];
+  /** Certificates that it names without their ids; at most `limits.notificationCertificates`. Absent: none. */
+  readonly hints?: readonly Hint[];
+  /**
+   * The sender proved itself, and not the body: whoever can send at all may have invented the ids and the times in it. Absent: what
+   * it says was signed with it.
+   */
+  readonly unsigned?: true;
   /** The sender's id of the event (version 5). */
   readonly eventId?: string;
   /** When it happened by the sender's clock, epoch milliseconds (version 5). */
   readonly occurredAt?: number;
-  /** SHA-256 of the verified payload bytes, hex. The same for every spelling of one notification. */
+  /**
+   * What is the same for every delivery of this event, and for no other event: SHA-256 in hex, where a notification is one event of
+   * its verified payload bytes, whatever their spelling.
+   */
   readonly digest: string;
 }

@@ -1,8 +1,7 @@
-import type { KeyObject } from 'node:crypto';
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { errorFields, type Log, type LogFields } from '../log.ts';
-import type { LifecycleEvent } from '../notification/event.ts';
+import type { LifecycleEvent, VerificationKeys } from '../notification/event.ts';
 import { acceptsEncoding, acceptsMediaType } from './media-type.ts';
 
 /** A request to the callback, as any host can give it. */
@@ -26,14 +25,15 @@ export interface CallbackResponse {
 export interface CallbackLink {
   readonly name: string;
   /**
-   * What a notification of this link's primary says: the body as it arrived, checked with the pinned key. Which sender it is, and to which
-   * instance the link is bound, was settled when this was made. Throws `notification_malformed`, `_not_genuine` or `_foreign`.
+   * What a notification of this link's primary says: the body as it arrived, checked with the pinned keys. Which sender it is, and to which
+   * instance the link is bound, was settled when this was made. One request may bring many events. Throws `notification_malformed`,
+   * `_not_genuine` or `_foreign`.
    */
-  verify(body: Uint8Array, publicKey: KeyObject): LifecycleEvent;
-  /** The pinned key, from configuration or the table, never from a service; `undefined` as long as there is none. */
-  verificationKey(): Promise<KeyObject | undefined>;
-  /** Makes the event durable. Called once for each genuine notification of a change, and for nothing else. */
-  acknowledge(event: LifecycleEvent): Promise<'new' | 'repeat'>;
+  verify(body: Uint8Array, keys: VerificationKeys): readonly LifecycleEvent[];
+  /** The pinned keys by their ids, from configuration or the table, never from a service; none as long as there is none. */
+  verificationKeys(): Promise<VerificationKeys>;
+  /** Makes events durable, all at once. Called once for each genuine notification of a change, with its events that change certificates. */
+  acknowledge(events: readonly LifecycleEvent[]): Promise<'new' | 'repeat'>;
 }
 
 const callbackPath = '/callback/';
@@ -62,10 +62,11 @@ export function createReceiver(options: {
       const link = findLink(links, request.path);
       facts.link = link.name;
       checkRequest(request);
-      const event = link.verify(request.body, await pinnedKey(link));
-      facts.type = event.type;
-      facts.count = event.certificates.length;
-      const answer = event.changes ? await link.acknowledge(event) : 'noted';
+      const events = link.verify(request.body, await pinnedKeys(link));
+      facts.type = [...new Set(events.map(({ type }) => type))].slice(0, typesLogged).join(', ');
+      facts.count = events.reduce((sum, { certificates, hints = [] }) => sum + certificates.length + hints.length, 0);
+      const changes = events.filter((event) => event.changes);
+      const answer = changes.length > 0 ? await link.acknowledge(changes) : 'noted';
       const status = answer === 'new' ? 'acknowledged' : answer;
       log('info', 'notification', { ...facts, outcome: status });
       return json(answer === 'new' ? 202 : 200, { status });
@@ -104,9 +105,12 @@ function checkRequest(request: CallbackRequest): void {
   }
 }
 
-async function pinnedKey(link: CallbackLink): Promise<KeyObject> {
-  const key = await link.verificationKey();
-  if (key !== undefined) return key;
+/** Kinds of events of one request that a line of the log names. */
+const typesLogged = 5;
+
+async function pinnedKeys(link: CallbackLink): Promise<VerificationKeys> {
+  const keys = await link.verificationKeys();
+  if (keys.size > 0) return keys;
   throw new CodedError('notification_key_missing', 'the key that verifies notifications of this link is not here yet');
 }
 

@@ -1,7 +1,10 @@
 import { CodedError } from '../errors.ts';
 import type { Key, Row, Table } from '../table/table.ts';
 import { brakeRecords } from './brake-records.ts';
+import { hintRecords } from './hint-records.ts';
+import { intakeRecords } from './intake-records.ts';
 import { reconcileRecords } from './reconcile-records.ts';
+import { verificationKeyRecords } from './verification-key-records.ts';
 
 /** Which way a link points. */
 export interface Binding {
@@ -30,7 +33,7 @@ export function moved(link: string, configured: string, recorded: unknown): Code
 
 /**
  * What is known of a link as a whole: which primary its records belong to, which backups have completed their first reconcile,
- * the key that verifies the primary's notifications, and how its reconciles and verifies go.
+ * the keys that verify the primary's notifications, how its reconciles and verifies go, and what was told that names no id.
  */
 export function linkRecords(table: Table) {
   const keyOf = (link: string): Key => ({ partition: 'link.1', sort: link });
@@ -38,7 +41,7 @@ export function linkRecords(table: Table) {
     partition: `restored.1/${link}`,
     sort: `${store} ${certificate}`,
   });
-  const verificationKeyOf = (link: string): Key => ({ partition: 'verification-key.1', sort: link });
+  const keys = verificationKeyRecords(table);
 
   async function bindingOf(link: string): Promise<Binding> {
     const row = (await table.get(keyOf(link))) ?? {};
@@ -59,6 +62,9 @@ export function linkRecords(table: Table) {
   return {
     ...reconcileRecords(table),
     ...brakeRecords(table),
+    ...hintRecords(table),
+    ...intakeRecords(table),
+    ...keys,
 
     /** Binds the link's records to this primary. Throws `configuration_link_moved` if they belong to another one. */
     async bind(link: string, primary: string): Promise<void> {
@@ -96,7 +102,7 @@ export function linkRecords(table: Table) {
         from === undefined ? { absent: 'primary' } : { field: 'primary', is: '=', to: from },
       );
       if (!outcome.applied) throw moved(link, to, outcome.row?.primary);
-      await table.delete(verificationKeyOf(link));
+      await keys.forgetVerificationKeys(link);
     },
 
     /** No record of the old direction is left. */
@@ -182,16 +188,6 @@ export function linkRecords(table: Table) {
     async firstReconciledAt(link: string): Promise<number | undefined> {
       const at = (await table.get(keyOf(link)))?.firstReconcileAt;
       return typeof at === 'number' ? at : undefined;
-    },
-
-    /** PEM of the public key that verifies the primary's notifications, if it has been fetched. */
-    async verificationKey(link: string): Promise<string | undefined> {
-      const row = await table.get(verificationKeyOf(link));
-      return typeof row?.pem === 'string' ? row.pem : undefined;
-    },
-
-    async saveVerificationKey(link: string, pem: string, now: number): Promise<void> {
-      await table.update(verificationKeyOf(link), { set: { pem, fetchedAt: now } });
     },
   };
 }

@@ -152,6 +152,11 @@ export interface ReplicationRecord {
   /** When it happened by the sender's clock, if the notification says. */
   readonly occurredAt?: number;
   /**
+   * When a sender that does not sign what it says last had it looked at. It says nothing of when anything happened: no lag is counted
+   * from it, and no alarm.
+   */
+  readonly toldAt?: number;
+  /**
    * Until then a write that nobody heard the end of may still take effect, or a listing may not show it yet. Of all backups the latest:
    * the one that workers of older versions know. What it means for one backup is for `doubtOf` to say.
    */
@@ -247,6 +252,7 @@ const rowSchema = z.object({
   wakeAt: z.optional(z.number()),
   eventAt: z.optional(z.number()),
   occurredAt: z.optional(z.number()),
+  toldAt: z.optional(z.number()),
   doubt: z.optional(z.number()),
   everyDoubt: z.optional(z.number()),
   doubtToken: z.optional(z.number()),

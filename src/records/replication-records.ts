@@ -37,6 +37,8 @@ export interface Request {
   /** Given for a notification: when it was acknowledged. */
   readonly eventAt?: number;
   readonly occurredAt?: number;
+  /** Given in place of both when the sender does not sign what it says. */
+  readonly toldAt?: number;
   /** Given when what the backups hold is doubtful: until when, for every one alike, or for each, by store id. Never lowers what is there. */
   readonly doubt?: number;
   readonly doubts?: Readonly<Record<string, number>>;
@@ -106,7 +108,7 @@ export function replicationRecords(table: Table) {
 
   /** Makes "this certificate must be looked at again" durable. Adding nothing to `replicated` and `leaseToken` creates them, so that conditions can compare them. */
   async function ask(request: Request): Promise<void> {
-    const { link, certificate, now, eventAt, occurredAt, doubt, doubts, ...more } = request;
+    const { link, certificate, now, eventAt, occurredAt, toldAt, doubt, doubts, ...more } = request;
     const { removalAskedAt, unannouncedAt, acceptedContent } = more;
     const change: Change = {
       add: { requested: 1, replicated: 0, leaseToken: 0 },
@@ -114,6 +116,7 @@ export function replicationRecords(table: Table) {
         wakeAt: now,
         eventAt,
         occurredAt,
+        toldAt,
         removalAskedAt,
         unannouncedAt: unannouncedAt ?? undefined,
         acceptedContent,
@@ -127,6 +130,70 @@ export function replicationRecords(table: Table) {
     const key = keyOf(link, certificate);
     if (doubt === undefined && doubts === undefined) await table.update(key, change);
     else await raiseDoubt(key, change, { every: doubt, each: doubts ?? {} });
+  }
+
+  /**
+   * Has a certificate looked at that a sender named who does not sign what it says: once in `everyMs`. `unknown`: there is no record
+   * of it, and none was made. `again`: it was asked for so short a time ago that it is to be asked for at that moment.
+   */
+  async function tell(request: {
+    readonly link: string;
+    readonly certificate: string;
+    readonly now: number;
+    readonly everyMs: number;
+  }): Promise<'asked' | 'unknown' | { readonly again: number }> {
+    const { link, certificate, now, everyMs } = request;
+    const outcome = await table.update(
+      keyOf(link, certificate),
+      { add: { requested: 1 }, set: { wakeAt: now, toldAt: now } },
+      {
+        all: [
+          { exists: 'requested' },
+          {
+            any: [
+              { absent: 'toldAt' },
+              { field: 'toldAt', is: '<=', to: now - everyMs },
+              // A clock that was ahead must not put it off for as long as it was.
+              { field: 'toldAt', is: '>', to: now + everyMs },
+            ],
+          },
+        ],
+      },
+    );
+    if (outcome.applied) return 'asked';
+    if (outcome.row === undefined) return 'unknown';
+    const { toldAt } = outcome.row;
+    return { again: (typeof toldAt === 'number' ? toldAt : now) + everyMs };
+  }
+
+  /** Makes the record of a certificate that only such a sender has named. It may be forgotten if there is no such certificate. */
+  async function tellNew({ link, certificate, now }: Pick<Request, 'link' | 'certificate' | 'now'>): Promise<void> {
+    const made = await table.update(
+      keyOf(link, certificate),
+      // Tokens go up from this moment: one of a record that was forgotten never comes again, and a late worker of that one commits nothing.
+      { add: { requested: 1, replicated: 0, leaseToken: now }, set: { wakeAt: now, toldAt: now } },
+      { absent: 'requested' },
+    );
+    if (!made.applied) await ask({ link, certificate, now, toldAt: now });
+  }
+
+  /**
+   * Forgets the record of what never was in the primary, in place of a commit. Answers whether it did: not if somebody else holds the
+   * lease, or asked meanwhile.
+   */
+  async function forgetNeverThere(
+    link: string,
+    certificate: string,
+    { token, seen }: Pick<Commit, 'token' | 'seen'>,
+  ): Promise<boolean> {
+    const outcome = await table.delete(keyOf(link, certificate), {
+      all: [
+        { field: 'leaseToken', is: '=', to: token },
+        { exists: 'leaseUntil' },
+        { field: 'requested', is: '=', to: seen },
+      ],
+    });
+    return outcome.applied;
   }
 
   /**
@@ -292,7 +359,7 @@ export function replicationRecords(table: Table) {
     await table.delete(keyOf(link, certificate));
   }
 
-  return { canHold, get, ask, claim, commit, due, dueSince, all, acceptGone, forget };
+  return { canHold, get, ask, tell, tellNew, forgetNeverThere, claim, commit, due, dueSince, all, acceptGone, forget };
 }
 
 export type ReplicationRecords = ReturnType<typeof replicationRecords>;

@@ -1,4 +1,4 @@
-import type { ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
+import { latest, type ReplicationRecord, type UnreadableRecord } from '../records/replication-record.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Link } from './link.ts';
 import { type Standing, standingOf } from './standing.ts';
@@ -33,7 +33,8 @@ export async function acknowledgedEvents(
   const { most, certificate } = options;
   let newest: AcknowledgedEvent[] = [];
   const keep = (record: ReplicationRecord) => {
-    if (record.eventAt !== undefined) newest.push(eventOf(link, record, record.eventAt));
+    const acknowledgedAt = latest([record.eventAt, record.toldAt]);
+    if (acknowledgedAt !== undefined) newest.push(eventOf(link, record, acknowledgedAt));
     if (newest.length >= 2 * most) newest = newestFirst(newest).slice(0, most);
   };
   if (certificate === undefined) {

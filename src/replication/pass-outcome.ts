@@ -1,5 +1,11 @@
 import type { CodedError } from '../errors.ts';
-import { doubtOf, type PrimaryState, type ReplicationRecord, recordedError } from '../records/replication-record.ts';
+import {
+  type BackupState,
+  doubtOf,
+  type PrimaryState,
+  type ReplicationRecord,
+  recordedError,
+} from '../records/replication-record.ts';
 import type { LeaseHolderFields } from '../records/replication-records.ts';
 import { isOwnLimit } from '../store/own-limit.ts';
 import type { CertificateMetadata, Store } from '../store/store.ts';
@@ -142,6 +148,27 @@ export function nextDoubts(
   return doubts;
 }
 
+/**
+ * From when on a look that finds nothing in the primary forgets this record: nobody but a sender who does not sign what it says ever
+ * named it, nothing was ever found there or copied, and by then both reads and listings would show it. `undefined`: never.
+ */
+export function neverThereFrom(
+  link: Link,
+  record: ReplicationRecord,
+  fields: LeaseHolderFields,
+  timing: Timing,
+): number | undefined {
+  const { toldAt, eventAt, primary, doubt, removalAskedAt, goneAcceptedAt } = record;
+  if (toldAt === undefined || fields.absentSince === undefined || fields.primary !== undefined) return undefined;
+  if ([eventAt, primary, doubt, removalAskedAt, goneAcceptedAt].some((known) => known !== undefined)) return undefined;
+  const isKnown = ({ id, fingerprint, written, lastError }: BackupState) =>
+    [id, fingerprint, written, lastError].some((known) => known !== undefined);
+  if ([...record.backups, ...fields.backups].some(isKnown)) return undefined;
+  const { readSettlesMs, listingLagMs } = link.primary.abilities;
+  const lag = readSettlesMs + listingLagMs;
+  return lag === 0 ? toldAt : toldAt + lag + timing.skewMs;
+}
+
 /** The earliest moment at which something may have to be done; absent if there is nothing. */
 export function nextLook(
   link: Link,
@@ -166,9 +193,12 @@ export function nextLook(
     const confirmAt = fields.absentSince + Math.max(timing.absenceMs, link.primary.abilities.readSettlesMs);
     if (beganAt < confirmAt) moments.push(confirmAt);
   }
-  if (record.eventAt !== undefined) {
-    const readSettledAt = record.eventAt + link.primary.abilities.readSettlesMs;
+  for (const toldAt of [record.eventAt, record.toldAt]) {
+    const readSettledAt = (toldAt ?? Number.NEGATIVE_INFINITY) + link.primary.abilities.readSettlesMs;
     if (beganAt < readSettledAt) moments.push(readSettledAt);
   }
+  const forgetAt = neverThereFrom(link, record, fields, timing);
+  // Where it could not be forgotten just now, another look will.
+  if (forgetAt !== undefined) moments.push(beganAt < forgetAt ? forgetAt : beganAt + timing.absenceMs);
   return moments.length === 0 ? undefined : Math.min(...moments);
 }

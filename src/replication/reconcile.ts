@@ -5,6 +5,7 @@ import { errorFields } from '../log.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { Brake, Vanished } from '../records/reconcile-records.ts';
 import type { ProcessOwner } from '../runtime.ts';
+import { answerAsked } from './asked-reconcile.ts';
 import { type HeldByBrake, heldSummary } from './brake-finding.ts';
 import type { Link } from './link.ts';
 import { brakeCodes } from './over-copy.ts';
@@ -89,6 +90,7 @@ export async function reconcile(
     const asked = await askAll(reconciler, link, { comparison, chosen, turn, options });
     await reconciler.links.noteReconciled(link.name, comparison.compared, comparison.startedAt);
     await turn.complete(comparison);
+    await answerAsked(reconciler, link, comparison.startedAt);
     await wake(reconciler, link, [...accepted, ...asked.first]);
     tellOfElements(reconciler, link, comparison);
     const { listed, included, expired, retained, unmarked, notListed, notRead, passedOver, pages, vanished, held } =

@@ -13,7 +13,7 @@ import { type KeysRead, keysRead } from './keys-read.ts';
 import type { Link } from './link.ts';
 import { backupStates, lookAtBackup, lookAtPrimary } from './look.ts';
 import { overCopies } from './over-copy.ts';
-import { leaseHolderFields, nextDoubts, nextLook, primaryState } from './pass-outcome.ts';
+import { leaseHolderFields, neverThereFrom, nextDoubts, nextLook, primaryState } from './pass-outcome.ts';
 import { isGone, mayRemove, retire } from './retire.ts';
 import { longestSettledMs } from './timing.ts';
 import type { Worker } from './worker.ts';
@@ -97,9 +97,13 @@ async function onePass(worker: Worker, link: Link, certificate: string) {
   const fields = leaseHolderFields(worker, record, verdict, outcomes, primary);
   const { backups } = link;
   const doubts = nextDoubts(record, { beganAt, backups, outcomes, now: runtime.now(), timing });
+  const forgetAt = neverThereFrom(link, record, fields, timing);
   const wakeAt = nextLook(link, record, fields, { beganAt, outcomes, doubts, timing });
   const wroteTo = backups.filter((_store, index) => outcomes[index]?.wrote);
-  const answer = await commitSurely(worker, link, record, { fields, doubts, wakeAt, wroteTo });
+  const answer =
+    forgetAt !== undefined && beganAt >= forgetAt && (await forget(worker, record))
+      ? 'committed'
+      : await commitSurely(worker, link, record, { fields, doubts, wakeAt, wroteTo });
   const report: PassReport = {
     link: link.name,
     certificate,
@@ -111,6 +115,12 @@ async function onePass(worker: Worker, link: Link, certificate: string) {
   };
   logPass(worker.log, report, answer, fields);
   return { report, answer, wakeAt };
+}
+
+/** Forgets a record in place of a commit; where it did not, or nobody heard that it did, the commit that follows finds out. */
+async function forget({ records }: Worker, record: ReplicationRecord): Promise<boolean> {
+  const { link, certificate, leaseToken: token, requested: seen } = record;
+  return records.forgetNeverThere(link, certificate, { token, seen }).catch(() => false);
 }
 
 /** Leaves a record as it was claimed: it belongs to another direction of the link, whose workers go on with it. */

@@ -5,6 +5,8 @@ import type { LinkRecords } from '../records/link-records.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Link } from './link.ts';
+import { wakeHints } from './resolve-hints.ts';
+import { refreshVerificationKeys } from './verification-keys.ts';
 
 export interface Sweeper {
   readonly records: ReplicationRecords;
@@ -16,14 +18,18 @@ export interface Sweeper {
   readonly most?: number;
 }
 
-/** Wakes what is due, and refreshes the key that verifies notifications. Each link alone: one that fails does not hold up the others. Never throws. */
+/** Wakes what is due, hints too, and refreshes the keys that verify notifications. Each link alone: one that fails does not hold up the others. Never throws. */
 export async function sweep(
   sweeper: Sweeper,
   links: readonly Link[],
 ): Promise<{ readonly woken: number; readonly byLink: ReadonlyMap<string, number> }> {
   const woken = await Promise.all(
     links.map(async (link) => {
-      const [due] = await Promise.all([wakeDue(sweeper, link), refreshVerificationKey(sweeper, link)]);
+      const [due] = await Promise.all([
+        wakeDue(sweeper, link),
+        wakeDueHints(sweeper, link),
+        refreshVerificationKeys(sweeper, link),
+      ]);
       return [link.name, due] as const;
     }),
   );
@@ -43,17 +49,10 @@ export async function wakeDue({ records, dispatch, runtime, log, most = 1_000 }:
   }
 }
 
-/** Fetches the primary's verification key into the table. The receiver reads it from there: a notification never causes a call. */
-async function refreshVerificationKey(
-  { links, runtime, log }: Pick<Sweeper, 'links' | 'runtime' | 'log'>,
-  link: Link,
-): Promise<void> {
-  if (link.primary.notificationKey === undefined) return;
+async function wakeDueHints(sweeper: Sweeper, link: Link): Promise<void> {
   try {
-    const pem = await link.primary.notificationKey();
-    if (pem !== (await links.verificationKey(link.name)))
-      await links.saveVerificationKey(link.name, pem, runtime.now());
+    await wakeHints(sweeper, link);
   } catch (thrown) {
-    log('warn', 'verification_key_not_refreshed', { link: link.name, ...errorFields(asCodedError(thrown)) });
+    sweeper.log('error', 'sweep_failed', { link: link.name, ...errorFields(asCodedError(thrown)) });
   }
 }

@@ -1,6 +1,6 @@
 import type { Store } from '../store/store.ts';
 
-/** The periods of the protocol, in milliseconds. */
+/** The periods of the protocol, in milliseconds, and what may be in one. */
 export interface Timing {
   /** How long one pass may hold a certificate. */
   readonly leaseMs: number;
@@ -21,6 +21,12 @@ export interface Timing {
   readonly absenceMs: number;
   /** How long a notification is remembered. */
   readonly notificationKeepMs: number;
+  /** A sender that does not sign the body has one certificate looked at once in this time, and one listing for hints begins in it. */
+  readonly toldEveryMs: number;
+  /** Ids and names that senders who do not sign the body may make up in a minute, for one link; beyond, one reconcile takes their place. */
+  readonly unknownPerMinute: number;
+  /** A reconcile that somebody asked for begins once in this time at most, and waits no longer for what asks for it to end. */
+  readonly askedReconcileEveryMs: number;
   /** Each certificate is looked at in full at least this often. */
   readonly fullLookMs: number;
 }
@@ -36,6 +42,9 @@ export const defaultTiming: Timing = {
   heldLooksMs: 3 * 3_600_000,
   absenceMs: 60_000,
   notificationKeepMs: 7 * 24 * 3_600_000,
+  toldEveryMs: 10_000,
+  unknownPerMinute: 60,
+  askedReconcileEveryMs: 5 * 60_000,
   fullLookMs: 7 * 24 * 3_600_000,
 };
 

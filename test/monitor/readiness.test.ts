@@ -5,12 +5,12 @@ import { type Runtime, systemRuntime } from '../../src/runtime.ts';
 import { memoryTable } from '../../src/table/memory.ts';
 import type { Table } from '../../src/table/table.ts';
 
-const key = async () => 'a key';
+const keys = async () => new Map([['id', 'a key']]);
 
 test('ready when the table takes writes and every link has its key; else each reason, with what to do', async () => {
   const ready = readiness({
     table: memoryTable(),
-    links: [{ name: 'shop', verificationKey: key }],
+    links: [{ name: 'shop', verificationKeys: keys }],
     runtime: systemRuntime,
   });
   expect(await ready()).toEqual([]);
@@ -22,8 +22,8 @@ test('ready when the table takes writes and every link has its key; else each re
     },
   };
   const links = [
-    { name: 'shop', verificationKey: async () => undefined },
-    { name: 'api', verificationKey: key },
+    { name: 'shop', verificationKeys: async () => new Map() },
+    { name: 'api', verificationKeys: keys },
   ];
   expect(await readiness({ table: full, links, runtime: systemRuntime })()).toEqual([
     {

@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import type { LogFields } from '../../src/log.ts';
 import { verifyCallback } from '../../src/notification/certificate-manager.ts';
 import type { LifecycleEvent } from '../../src/notification/event.ts';
+import { withAnyKey } from '../../src/notification/verification-keys.ts';
 import type { CallbackLink } from '../../src/receiver/receiver.ts';
 import { instanceCrn } from '../support/notifications.ts';
 
@@ -23,23 +24,26 @@ export function watchedLink(
   const acknowledged: LifecycleEvent[] = [];
   const asked = { keys: 0 };
   const seen = new Set<string>();
-  const remember = async (event: LifecycleEvent): Promise<'new' | 'repeat'> => {
-    const known = seen.has(event.digest);
-    seen.add(event.digest);
+  const remember = async (events: readonly LifecycleEvent[]): Promise<'new' | 'repeat'> => {
+    const known = events.every(({ digest }) => seen.has(digest));
+    for (const { digest } of events) seen.add(digest);
     return known ? 'repeat' : 'new';
   };
   return {
     name: options.name ?? 'shop',
-    verify: (body, publicKey) => verifyCallback(body, { instance: options.instance ?? instanceCrn, publicKey }),
+    verify: (body, keys) => [
+      withAnyKey(keys, (publicKey) => verifyCallback(body, { instance: options.instance ?? instanceCrn, publicKey })),
+    ],
     acknowledged,
     asked,
-    verificationKey: () => {
+    verificationKeys: async () => {
       asked.keys += 1;
-      return key();
+      const pinned = await key();
+      return new Map(pinned === undefined ? [] : [['only', pinned]]);
     },
-    acknowledge: (event) => {
-      acknowledged.push(event);
-      return (options.acknowledge ?? remember)(event);
+    acknowledge: (events) => {
+      acknowledged.push(...events);
+      return (options.acknowledge ?? remember)(events);
     },
   };
 }

@@ -38,14 +38,3 @@ describe('reconciles', () => {
     expect((await links.reconciled('other')).size).toBe(0);
   });
 });
-
-describe('the verification key', () => {
-  it('is absent until it is saved, and the last one saved', async () => {
-    const links = linkRecords(memoryTable());
-    expect(await links.verificationKey('shop')).toBeUndefined();
-    await links.saveVerificationKey('shop', 'one', 1);
-    await links.saveVerificationKey('shop', 'two', 2);
-    expect(await links.verificationKey('shop')).toBe('two');
-    expect(await links.verificationKey('other')).toBeUndefined();
-  });
-});

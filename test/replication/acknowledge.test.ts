@@ -32,6 +32,7 @@ async function intakeOf() {
   const intake = {
     records: world.records,
     notifications: world.notifications,
+    links: world.links,
     dispatch,
     runtime: world.time,
     timing: world.timing,
@@ -41,7 +42,8 @@ async function intakeOf() {
     ...world,
     woken,
     dispatch,
-    acknowledge: (event: LifecycleEvent) => acknowledge(intake, 'main', event),
+    intake,
+    acknowledge: (event: LifecycleEvent) => acknowledge(intake, ['main'], [event]),
   };
 }
 

@@ -1,8 +1,8 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import type { Wake } from '../../src/dispatch/dispatch.ts';
 import { CodedError } from '../../src/errors.ts';
 import { type Sweeper, sweep } from '../../src/replication/sweep.ts';
-import type { Store } from '../../src/store/store.ts';
 import { setup, startMs } from '../support/replication.ts';
 
 async function sweeperOf(more: Partial<Sweeper> = {}) {
@@ -23,8 +23,6 @@ async function sweeperOf(more: Partial<Sweeper> = {}) {
   const askOf = (link: string, certificate: string, now: number) => world.records.ask({ link, certificate, now });
   return { ...world, woken, sweeper, askOf };
 }
-
-const withKey = (store: Store, notificationKey: () => Promise<string>): Store => ({ ...store, notificationKey });
 
 describe('waking what is due', () => {
   it('hands over what is due, earliest first, and leaves the rest', async () => {
@@ -64,7 +62,7 @@ describe('waking what is due', () => {
     await askOf('main', 'a', startMs);
     await askOf('other', 'b', startMs);
     table.hooks.queryIndex = (proceed, query) => {
-      if (query.partition.endsWith('main')) throw new CodedError('table_unavailable', 'not reached');
+      if (query.partition === 'replication.1/main') throw new CodedError('table_unavailable', 'not reached');
       return proceed(query);
     };
     expect(await sweep(sweeper, [link, { ...link, name: 'other' }])).toMatchObject({ woken: 1 });
@@ -83,40 +81,23 @@ describe('waking what is due', () => {
   });
 });
 
-describe('refreshing the verification key', () => {
-  it('keeps the key of each link, and writes it only when it is another one', async () => {
-    const { sweeper, link, links, table } = await sweeperOf();
-    let writes = 0;
-    table.hooks.update = (proceed, ...args) => {
-      writes += 1;
-      return proceed(...args);
-    };
-    let pem = 'one';
-    const keyed = { ...link, primary: withKey(link.primary, async () => pem) };
-    await sweep(sweeper, [keyed]);
-    await sweep(sweeper, [keyed]);
-    expect([await links.verificationKey('main'), writes]).toEqual(['one', 1]);
-    pem = 'two';
-    await sweep(sweeper, [keyed]);
-    expect([await links.verificationKey('main'), writes]).toEqual(['two', 2]);
-  });
-
-  it('keeps the last key when it cannot be had, wakes all the same, and says so', async () => {
-    const { sweeper, link, links, woken, askOf, lines } = await sweeperOf();
-    await links.saveVerificationKey('main', 'one', startMs);
-    await askOf('main', 'a', startMs);
-    const failing = withKey(link.primary, () => Promise.reject(new CodedError('store_unavailable', 'not reached')));
-    await sweep(sweeper, [{ ...link, primary: failing }]);
-    expect(await links.verificationKey('main')).toBe('one');
-    expect(woken).toEqual(['main/a']);
-    expect(lines).toMatchObject([
-      { level: 'warn', event: 'verification_key_not_refreshed', fields: { link: 'main', code: 'store_unavailable' } },
-    ]);
-  });
-
-  it('asks nothing of a primary that sends no notifications', async () => {
-    const { sweeper, link, links } = await sweeperOf();
+describe('waking for hints', () => {
+  it('wakes one worker for all hints of a link that are due, and none where none is', async () => {
+    const { sweeper, link, links, woken } = await sweeperOf();
+    await links.keepHint('main', { by: 'name', text: 'later' }, { now: startMs, wakeAt: startMs + 1 });
     await sweep(sweeper, [link]);
-    expect(await links.verificationKey('main')).toBeUndefined();
+    expect(woken).toEqual([]);
+    await links.keepHint('main', { by: 'name', text: 'a' }, { now: startMs });
+    await links.keepHint('main', { by: 'name', text: 'b' }, { now: startMs });
+    await sweep(sweeper, [link]);
+    expect(woken).toEqual(['main/hints']);
   });
+});
+
+it('the verification key of a primary that has one is fetched with each sweep', async () => {
+  const { sweeper, link, links } = await sweeperOf();
+  const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const pem = publicKey.export({ type: 'spki', format: 'pem' }).toString();
+  await sweep(sweeper, [{ ...link, primary: { ...link.primary, notificationKey: async () => pem } }]);
+  expect(await links.verificationKey('main')).toBe(pem);
 });

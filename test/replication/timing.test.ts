@@ -20,6 +20,9 @@ describe('the periods', () => {
       heldLooksMs: 3 * 3_600_000,
       absenceMs: 60_000,
       notificationKeepMs: 604_800_000,
+      toldEveryMs: 10_000,
+      unknownPerMinute: 60,
+      askedReconcileEveryMs: 300_000,
       fullLookMs: 604_800_000,
     });
   });

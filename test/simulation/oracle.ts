@@ -1,6 +1,7 @@
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { contentProblem } from '../../src/certificate/judgement.ts';
 import { defaultTiming } from '../../src/replication/timing.ts';
+import { madeUpLooks, tellOtherwise } from './senders.ts';
 import type { Held } from './simulated-store.ts';
 import type { World } from './world.ts';
 
@@ -143,7 +144,7 @@ export function excess(world: World, writes: number): string[] {
   const { journal, faults } = world;
   const happened =
     journal.acknowledged.length + [...faults.counts.values()].reduce((sum, times) => sum + times, 0) + 10;
-  const done = { looks: journal.looks.length, writes };
+  const done = { looks: journal.looks.length - madeUpLooks(world), writes };
   // Others beside us, and services that refuse, lag or rewrite, are each a reason to look and to write once more.
   const more = world.deployments * (world.switches.size > 0 ? 2 : 1);
   return (['looks', 'writes'] as const)
@@ -162,6 +163,7 @@ export function brokenPromises(world: World): string[] {
   const { primary, backups, journal } = world;
   const broken: string[] = [];
   for (const { certificate, at } of journal.acknowledged) {
+    if (!isStillMeant(world, certificate, at)) continue;
     if (!journal.looks.some((look) => look.certificate === certificate && look.at >= at)) {
       broken.push(`promise 1: ${certificate}, acknowledged at ${at}, was not looked at after that`);
     }
@@ -196,6 +198,12 @@ export function brokenPromises(world: World): string[] {
     }
   }
   return broken;
+}
+
+/** Whether a certificate is what was told of, by its name or by an id that nobody signed: not once it got another name, or is gone. */
+function isStillMeant({ switches, renamings, deletions }: World, certificate: string, at: number): boolean {
+  if (!tellOtherwise(switches)) return true;
+  return ![...renamings, ...deletions].some((one) => one.certificate === certificate && one.at >= at);
 }
 
 function equal(store: World['backups'][number], original: Held, copy: Held, othersStay: boolean): boolean {

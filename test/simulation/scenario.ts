@@ -1,4 +1,5 @@
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
+import { scheduleFloods } from './senders.ts';
 import type { Held } from './simulated-store.ts';
 import type { World } from './world.ts';
 
@@ -10,6 +11,7 @@ export function scheduleChanges(world: World, durationMs: number, most = Number.
   const { time, random, pool } = world;
   if (random() < 0.3) scheduleOutage(world, durationMs);
   scheduleHolds(world, durationMs);
+  scheduleFloods(world, durationMs);
   const count = Math.min(most, 3 + Math.floor(random() * 12));
   for (let index = 0; index < count; index += 1) {
     time.at(time.now() + random() * durationMs, () =>
@@ -96,7 +98,9 @@ function changePrimary(world: World, certificates: number, again = false): void 
     world.deletions.push({ certificate: id, at: time.now() });
   }
   if (action === 'create') world.creations.push({ certificate: id, at: time.now() });
-  trace(`${time.now()} primary: ${action} ${id}`);
+  const renamed = action !== 'rename' && existing !== undefined ? nameFor(world, which) : undefined;
+  if (renamed !== undefined || action === 'rename') world.renamings.push({ certificate: id, at: time.now() });
+  trace(`${time.now()} primary: ${action} ${id}${renamed === undefined ? '' : ` as ${renamed}`}`);
   const content: Readonly<Record<string, CertificateContent>> = {
     create: pick(random, versions),
     renew: pick(random, versions),
@@ -110,17 +114,30 @@ function changePrimary(world: World, certificates: number, again = false): void 
     const metadata = held?.metadata ?? { name: `name ${which}`, description: '', tags: [] };
     if (action === 'rename')
       return held && { ...held, metadata: { ...metadata, name: `name ${which} ${time.newId()}` }, ...fresh };
-    return { id, metadata, content: content[action] ?? pick(random, versions), ...fresh };
+    const named = renamed === undefined ? metadata : { ...metadata, name: renamed };
+    return { id, metadata: named, content: content[action] ?? pick(random, versions), ...fresh };
   });
-  sendNotifications(world, id, action === 'rename');
+  const { name = '' } = primary.rows().get(id)?.metadata ?? existing?.metadata ?? {};
+  sendNotifications(world, { certificate: id, name }, action === 'rename');
+}
+
+/** Where events name names, some certificates get another one with their content, which may be that of another certificate. */
+function nameFor({ switches, dice, time }: World, which: number): string | undefined {
+  if (!switches.has('hints') || dice() > 0.3) return undefined;
+  return dice() < 0.4 ? `name ${Math.floor(dice() * 3)}` : `name ${which} ${time.newId()}`;
 }
 
 /** Notifications get lost, doubled and late; a rename sends none. Now and then two are the same bytes. */
-function sendNotifications(world: World, certificate: string, silent: boolean): void {
+function sendNotifications(
+  world: World,
+  { certificate, name }: { readonly certificate: string; readonly name: string },
+  silent: boolean,
+): void {
   const { time, random } = world;
   if (silent || (world.withReconcile && random() < 0.15)) return;
   const digest = random() < 0.2 ? `same ${certificate}` : time.newId();
-  const deliver = (delayMs: number) => time.at(time.now() + delayMs, () => world.notify(certificate, digest));
+  const deliver = (delayMs: number) =>
+    time.at(time.now() + delayMs, () => world.notifyOf({ ids: [certificate], name, digest }));
   deliver(random() * 2_000);
   if (random() < 0.2) deliver(random() * 120_000);
 }

@@ -2,6 +2,7 @@ import type { Fault } from './faults.ts';
 import { brokenPromises, excess, haste, restlessness, watchWrites } from './oracle.ts';
 import { certificatePool } from './pool.ts';
 import { scheduleChanges } from './scenario.ts';
+import { floodExcess, leftBehind } from './senders.ts';
 import type { Switch } from './switches.ts';
 import { makeWorld, reconcileEveryMs, type World } from './world.ts';
 
@@ -57,6 +58,8 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
       ...restlessness(world, world.time.now() - restMs),
       ...haste(world),
       ...excess(world, watched.writes),
+      ...floodExcess(world),
+      ...(await leftBehind(world)),
     );
   } catch (thrown) {
     broken.push(`bound: ${thrown instanceof Error ? thrown.message : String(thrown)}`);

@@ -16,6 +16,10 @@ export const switchNames = [
   'completes-chains',
   /** Another deployment, with a table of its own, copies the same pair of stores. */
   'second-deployment',
+  /** Events name names and beginnings of ids; names change and repeat. */
+  'hints',
+  /** Nobody signs what events say: floods of ids that nobody knows, with real ones among them. */
+  'unsigned-sender',
 ] as const;
 
 export type Switch = (typeof switchNames)[number];

@@ -7,9 +7,11 @@ import { idempotencyRecords } from '../../src/records/idempotency-records.ts';
 import { linkRecords } from '../../src/records/link-records.ts';
 import { replicationRecords } from '../../src/records/replication-records.ts';
 import { acknowledge } from '../../src/replication/acknowledge.ts';
+import { isAskedReconcileDue } from '../../src/replication/asked-reconcile.ts';
 import type { Link } from '../../src/replication/link.ts';
 import { reconcile } from '../../src/replication/reconcile.ts';
 import { replicate } from '../../src/replication/replicate.ts';
+import { resolveHints } from '../../src/replication/resolve-hints.ts';
 import { sharedListings } from '../../src/replication/shared-listing.ts';
 import { sweep } from '../../src/replication/sweep.ts';
 import { defaultTiming } from '../../src/replication/timing.ts';
@@ -18,6 +20,7 @@ import { memoryTable } from '../../src/table/memory.ts';
 import { type FaultSource, startProcess, storeFrom, tableFrom } from './faults.ts';
 import type { Pool } from './pool.ts';
 import { noting } from './record-states.ts';
+import { eventOf, type Floods, meantBy, type Told, tellOtherwise, timingOf, withoutTold } from './senders.ts';
 import { type SimulatedStore, simulatedStore } from './simulated-store.ts';
 import { type Switch, switchesOf } from './switches.ts';
 import { seededRandom, virtualTime } from './virtual-time.ts';
@@ -164,12 +167,13 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
       filter: { names: [], domains: [] },
       policy: { requireChain: false, onward: false, ...(removes && { removal: { afterMs: 5 * 60_000, maxShare: 1 } }) },
     };
-    const own = tableFrom(time, process, faults, noting(kept, states, time.now));
+    const noted = noting(kept, states, time.now);
+    const own = withoutTold(tableFrom(time, process, faults, noted), noted, switches);
     const parts = {
       records: replicationRecords(own),
       links: linkRecords(own),
       runtime,
-      timing: defaultTiming,
+      timing: timingOf(switches),
       log: silentLog,
     };
     const worker = { ...parts, listings: sharedListings() };
@@ -177,7 +181,8 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
       runtime,
       concurrency: 4,
       most: 100,
-      work: ({ certificate }) => replicate(worker, link, certificate),
+      work: ({ certificate, about }) =>
+        about === 'hints' ? resolveHints({ ...worker, dispatch: unsure }, link) : replicate(worker, link, certificate),
       failed: () => {},
     });
     const unsure: Dispatch = {
@@ -190,9 +195,10 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
     const running = { ...parts, dispatch: unsure };
     processes.push({
       isDead: () => process.dead,
-      acknowledge: (event) => acknowledge({ ...running, notifications: idempotencyRecords(own) }, linkName, event),
+      acknowledge: (event) => acknowledge({ ...running, notifications: idempotencyRecords(own) }, [linkName], [event]),
       sweep: () => sweep(running, [link]),
       reconcile: () => reconcile(running, link),
+      reconcileIfAsked: async () => (await isAskedReconcileDue(running, link)) && reconcile(running, link),
     });
     stop = () => void dispatch.stop();
   }
@@ -212,6 +218,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
     readonly acknowledge: (event: LifecycleEvent) => Promise<unknown>;
     readonly sweep: () => Promise<unknown>;
     readonly reconcile: () => Promise<unknown>;
+    readonly reconcileIfAsked: () => Promise<unknown>;
   }
   /** The processes of each deployment. */
   const hosts: Host[][] = tables.map(() => []);
@@ -241,21 +248,15 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
   }
 
   /** Delivers a notification to some process, as often as the sender cares to try. */
-  function notify(certificate: string, digest: string): void {
-    for (const deployment of tables.keys()) void notifyOne(deployment, certificate, digest, withReconcile ? 4 : 100);
+  function notifyOf(told: Told, tries = withReconcile ? 4 : 100): void {
+    const event = eventOf(told, { switches, dice });
+    for (const deployment of tables.keys()) void notifyOne(deployment, event, tries);
   }
 
-  async function notifyOne(deployment: number, certificate: string, digest: string, tries: number): Promise<void> {
-    const answer = someProcess(deployment)?.acknowledge({
-      kind: 'reimported',
-      changes: true,
-      type: 'cert_reimported',
-      version: 4,
-      store: 'primary',
-      certificates: [{ id: certificate, name: '' }],
-      digest,
-    });
+  async function notifyOne(deployment: number, event: LifecycleEvent, tries: number): Promise<void> {
+    const answer = someProcess(deployment)?.acknowledge(event);
     const at = time.now();
+    const meant = tellOtherwise(switches) ? meantBy(event, primary) : event.certificates.map(({ id }) => id);
     const acknowledged = await Promise.race([
       answer?.then(
         () => true,
@@ -263,8 +264,16 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
       ) ?? false,
       time.wait(10_000).then(() => false),
     ]);
-    if (acknowledged) journal.acknowledged.push({ certificate, at });
-    else if (tries > 1) time.at(time.now() + 5_000, () => void notifyOne(deployment, certificate, digest, tries - 1));
+    if (acknowledged) journal.acknowledged.push(...meant.map((certificate) => ({ certificate, at })));
+    else if (tries > 1) time.at(time.now() + 5_000, () => void notifyOne(deployment, event, tries - 1));
+  }
+
+  /** Each minute somebody looks whether a reconcile was asked for. */
+  function askedReconciles(deployment: number): void {
+    someProcess(deployment)
+      ?.reconcileIfAsked()
+      .catch(() => {});
+    time.at(time.now() + sweepEveryMs, () => askedReconciles(deployment));
   }
 
   while (wanted > 0) {
@@ -272,12 +281,15 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
     for (const deployment of tables.keys()) start(deployment);
   }
   periodically(sweepEveryMs, (host) => host.sweep());
+  if (tellOtherwise(switches)) for (const deployment of tables.keys()) askedReconciles(deployment);
   if (withReconcile) periodically(reconcileEveryMs, (host) => host.reconcile());
   // Without it the link has had its first one: else every look would search by mark, and hide what is to be found.
   else {
     const ids = backups.map(({ id }) => id);
     for (const kept of tables) void linkRecords(kept).noteReconciled(linkName, ids, startMs);
   }
+  const floods: Floods = [];
+  const renamings: { readonly certificate: string; readonly at: number }[] = [];
   const deleted = new Map<number, string>();
   const doubled = new Set<string>();
   const deletions: { readonly certificate: string; readonly at: number }[] = [];
@@ -294,6 +306,10 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
     deleted,
     /** When each certificate was deleted in the primary, as often as it was. */
     deletions,
+    /** When each certificate of the primary got another name. */
+    renamings,
+    floods,
+    tables,
     /** When each certificate was made in the primary: before that it was absent too. */
     creations,
     /** Copies that somebody doubled by hand: store, and certificate in the mark. */
@@ -313,7 +329,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
     faults,
     journal,
     table,
-    notify,
+    notifyOf,
     pool,
     trace,
   };

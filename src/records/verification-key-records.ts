@@ -1,0 +1,118 @@
+import { createHash } from 'node:crypto';
+import * as z from 'zod/mini';
+import { CodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type { Key, Table } from '../table/table.ts';
+
+/** A key that verifies notifications, as the table keeps it. */
+export interface KeptKey {
+  /** What the sender calls it; SHA-256 of the key, where the sender has one key and no name for it. */
+  readonly id: string;
+  readonly pem: string;
+  /** Since when its sender does not serve it any more, epoch milliseconds; absent: it does. */
+  readonly goneAt?: number;
+}
+
+/** The keys of a link as they stand on the table. */
+export interface KeptKeys {
+  readonly keys: readonly KeptKey[];
+  /** Ids of keys that a person dropped: they do not come back, whoever serves them. */
+  readonly dropped: readonly string[];
+  /** Goes up with each write: what one is conditional on. */
+  readonly version: number;
+}
+
+const rowSchema = z.object({
+  pem: z.optional(z.string()),
+  keys: z._default(z.array(z.object({ id: z.string(), pem: z.string(), goneAt: z.optional(z.number()) })), []),
+  dropped: z._default(z.array(z.string()), []),
+  version: z._default(z.number(), 0),
+});
+
+/** The id of a key whose sender has none: SHA-256 of its DER, from PEM of a `PUBLIC KEY`, in hex. */
+export const keyIdOf = (pem: string): string =>
+  createHash('sha256')
+    .update(Buffer.from(pem.replace(/-----[A-Z ]+-----/g, ''), 'base64'))
+    .digest('hex');
+
+/** What is kept is used as long as its sender serves it, and for `limits.goneKeyMs` after. */
+export const isUsable = ({ goneAt }: KeptKey, now: number): boolean =>
+  goneAt === undefined || now < goneAt + limits.goneKeyMs;
+
+/** The keys that verify the notifications of each link, on a table. */
+export function verificationKeyRecords(table: Table) {
+  const keyOf = (link: string): Key => ({ partition: 'verification-key.1', sort: link });
+
+  async function verificationKeys(link: string): Promise<KeptKeys> {
+    const row = await table.get(keyOf(link));
+    if (row === undefined) return { keys: [], dropped: [], version: 0 };
+    const parsed = rowSchema.safeParse(row);
+    if (!parsed.success)
+      throw new CodedError('table_row_unreadable', `what is kept of the verification keys of link ${link} is damaged`, {
+        fields: { link },
+      });
+    const { pem, keys, dropped, version } = parsed.data;
+    // The version before knows one key, and no names. What it has written since is as good.
+    const written = pem === undefined || keys.some((key) => key.pem === pem) ? [] : [{ id: keyIdOf(pem), pem }];
+    const known = [...written, ...(keys as readonly KeptKey[])];
+    return { keys: known.filter(({ id }) => !dropped.includes(id)), dropped, version };
+  }
+
+  /** Writes the set under the condition that nobody wrote since it was read. Answers whether it did. */
+  async function save(
+    link: string,
+    read: KeptKeys,
+    { keys, dropped }: Pick<KeptKeys, 'keys' | 'dropped'>,
+    now: number,
+  ): Promise<boolean> {
+    // The one key that the version before knows.
+    const { pem } = keys.find(({ goneAt }) => goneAt === undefined) ?? keys[0] ?? {};
+    const outcome = await table.update(
+      keyOf(link),
+      {
+        add: { version: 1 },
+        set: {
+          keys: keys.map((key) => ({ ...key })),
+          dropped: [...dropped],
+          fetchedAt: now,
+          ...(pem === undefined ? {} : { pem }),
+        },
+        ...(pem === undefined ? { remove: ['pem'] } : {}),
+      },
+      read.version === 0 ? { absent: 'version' } : { field: 'version', is: '=', to: read.version },
+    );
+    return outcome.applied;
+  }
+
+  return {
+    verificationKeys,
+
+    /** PEM of the key that the primary serves now, as far as it has been fetched. */
+    async verificationKey(link: string): Promise<string | undefined> {
+      const { keys } = await verificationKeys(link);
+      return (keys.find(({ goneAt }) => goneAt === undefined) ?? keys[0])?.pem;
+    },
+
+    /** Keeps the set that was made of `read`. Answers whether it did: not if somebody wrote meanwhile. */
+    saveVerificationKeys: (link: string, read: KeptKeys, keys: readonly KeptKey[], now: number): Promise<boolean> =>
+      save(link, read, { keys, dropped: read.dropped }, now),
+
+    /** Drops a key at once and for ever: a person's word. Answers whether there was one of this id. */
+    async dropVerificationKey(link: string, id: string, now: number): Promise<boolean> {
+      for (let tries = 1; tries <= dropTries; tries += 1) {
+        const read = await verificationKeys(link);
+        const keys = read.keys.filter((key) => key.id !== id);
+        if (keys.length === read.keys.length) return false;
+        if (await save(link, read, { keys, dropped: [...read.dropped, id] }, now)) return true;
+      }
+      throw new CodedError('table_unavailable', `the keys of link ${link} change faster than they can be written`);
+    },
+
+    /** Forgets them, and what was dropped: the link has another primary. */
+    async forgetVerificationKeys(link: string): Promise<void> {
+      await table.delete(keyOf(link));
+    },
+  };
+}
+
+const dropTries = 5;

@@ -1,0 +1,67 @@
+import { readPublicKeyPem } from '../certificate/public-key-pem.ts';
+import { asCodedError, CodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { errorFields, type Log } from '../log.ts';
+import type { LinkRecords } from '../records/link-records.ts';
+import { isUsable, type KeptKey, keyIdOf } from '../records/verification-key-records.ts';
+import type { Runtime } from '../runtime.ts';
+import type { Link } from './link.ts';
+
+/**
+ * Fetches the keys that verify a primary's notifications into the table, by the clock, whatever arrives: the receiver reads them from
+ * there, and a notification never causes a call. What cannot be fetched, or is none that may verify, changes nothing. Never throws.
+ */
+export async function refreshVerificationKeys(
+  { links, runtime, log }: { readonly links: LinkRecords; readonly runtime: Runtime; readonly log: Log },
+  link: Link,
+): Promise<void> {
+  if (link.primary.notificationKey === undefined) return;
+  try {
+    const served = identified(await link.primary.notificationKey());
+    const now = runtime.now();
+    const read = await links.verificationKeys(link.name);
+    if (read.dropped.includes(served.id))
+      log('error', 'verification_key_dropped', {
+        link: link.name,
+        key: served.id,
+        message: 'the primary still serves it',
+      });
+    const keys = refreshedKeys(read.keys, [served], read.dropped, now);
+    // Somebody who wrote meanwhile, a person or another sweep, has the last word: the next sweep comes in a minute.
+    if (keys.length > 0 && !isSame(keys, read.keys)) await links.saveVerificationKeys(link.name, read, keys, now);
+  } catch (thrown) {
+    log('warn', 'verification_key_not_refreshed', { link: link.name, ...errorFields(asCodedError(thrown)) });
+  }
+}
+
+/** A key with the id that it gets where its sender has none. Throws `store_nonsense` for what may not verify notifications. */
+function identified(pem: string): KeptKey {
+  const { kind, bits = 0 } = readPublicKeyPem(pem);
+  if (kind === 'rsa' && bits >= limits.verificationKeyBits) return { id: keyIdOf(pem), pem };
+  const found = kind === 'rsa' ? `has ${bits} bits, and ${limits.verificationKeyBits} are needed` : 'is no RSA key';
+  throw new CodedError('store_nonsense', `the key that the primary serves to verify notifications ${found}`);
+}
+
+/**
+ * The set of keys after a fetch: what is served comes first, what is served no more stays for `limits.goneKeyMs`, and what a person
+ * dropped does not come back. Of too many, those go that went first.
+ */
+export function refreshedKeys(
+  kept: readonly KeptKey[],
+  fetched: readonly KeptKey[],
+  dropped: readonly string[],
+  now: number,
+): readonly KeptKey[] {
+  const served = fetched.filter(({ id }) => !dropped.includes(id));
+  const isServed = ({ id, pem }: KeptKey) => served.some((key) => key.id === id || key.pem === pem);
+  const gone = kept
+    .filter((key) => !isServed(key) && !dropped.includes(key.id))
+    .map((key) => ({ ...key, goneAt: key.goneAt ?? now }))
+    .filter((key) => isUsable(key, now))
+    .toSorted((a, b) => b.goneAt - a.goneAt);
+  return [...served, ...gone].slice(0, limits.verificationKeys);
+}
+
+const isSame = (a: readonly KeptKey[], b: readonly KeptKey[]): boolean =>
+  a.length === b.length &&
+  a.every(({ id, pem, goneAt }, at) => id === b[at]?.id && pem === b[at]?.pem && goneAt === b[at]?.goneAt);

@@ -1,0 +1,71 @@
+import { describe, expect, it } from 'vitest';
+import { limits } from '../../src/limits.ts';
+import { isUsable, keyIdOf, verificationKeyRecords } from '../../src/records/verification-key-records.ts';
+import { memoryTable } from '../../src/table/memory.ts';
+
+const pemOf = (text: string) =>
+  `-----BEGIN PUBLIC KEY-----\n${Buffer.from(text).toString('base64')}\n-----END PUBLIC KEY-----\n`;
+const [one, two] = [pemOf('one'), pemOf('two')];
+const row = { partition: 'verification-key.1', sort: 'shop' };
+
+async function keysOf(...kept: { readonly id: string; readonly pem: string; readonly goneAt?: number }[]) {
+  const table = memoryTable();
+  const keys = verificationKeyRecords(table);
+  if (kept.length > 0) await keys.saveVerificationKeys('shop', await keys.verificationKeys('shop'), kept, 1);
+  return { table, ...keys };
+}
+
+describe('the verification keys of a link', () => {
+  it('are none until some are saved; then the served one is told as the key', async () => {
+    const nothing = await keysOf();
+    expect(await nothing.verificationKeys('shop')).toEqual({ keys: [], dropped: [], version: 0 });
+    expect(await nothing.verificationKey('shop')).toBeUndefined();
+    const keys = await keysOf({ id: '1', pem: one, goneAt: 5 }, { id: '2', pem: two });
+    expect(await keys.verificationKey('shop')).toBe(two);
+    expect(await keys.verificationKey('other')).toBeUndefined();
+  });
+
+  it('are not overwritten by who has read them before somebody else wrote', async () => {
+    const keys = await keysOf();
+    const read = await keys.verificationKeys('shop');
+    expect(await keys.saveVerificationKeys('shop', read, [{ id: '1', pem: one }], 1)).toBe(true);
+    expect(await keys.saveVerificationKeys('shop', read, [{ id: '2', pem: two }], 2)).toBe(false);
+    expect((await keys.verificationKeys('shop')).keys).toEqual([{ id: '1', pem: one }]);
+  });
+
+  it('lose one at once when a person drops it, even if a sweep has read them before', async () => {
+    const keys = await keysOf({ id: '1', pem: one });
+    const read = await keys.verificationKeys('shop');
+    expect(await keys.dropVerificationKey('shop', '1', 2)).toBe(true);
+    expect(await keys.saveVerificationKeys('shop', read, [{ id: '1', pem: one }], 3)).toBe(false);
+    expect(await keys.verificationKeys('shop')).toMatchObject({ keys: [], dropped: ['1'] });
+    expect(await keys.dropVerificationKey('shop', 'of nobody', 4)).toBe(false);
+  });
+
+  it('that a worker of the version before wrote are known, unless they were dropped', async () => {
+    const keys = await keysOf();
+    await keys.table.update(row, { set: { pem: one, fetchedAt: 1 } });
+    expect((await keys.verificationKeys('shop')).keys).toEqual([{ id: keyIdOf(one), pem: one }]);
+    await keys.dropVerificationKey('shop', keyIdOf(one), 2);
+    await keys.table.update(row, { set: { pem: one, fetchedAt: 3 } });
+    expect((await keys.verificationKeys('shop')).keys).toEqual([]);
+  });
+
+  it('leave the key that is served now to a worker of the version before', async () => {
+    const { table } = await keysOf({ id: '1', pem: one, goneAt: 5 }, { id: '2', pem: two });
+    expect(await table.get(row)).toMatchObject({ pem: two });
+  });
+
+  it('are unreadable, and not none, when the row is damaged', async () => {
+    const keys = await keysOf();
+    await keys.table.update(row, { set: { keys: 'nonsense' } });
+    await expect(keys.verificationKeys('shop')).rejects.toMatchObject({ code: 'table_row_unreadable' });
+  });
+});
+
+it('a key that its sender does not serve any more is used for an hour', () => {
+  const gone = { id: '1', pem: one, goneAt: 1_000 };
+  expect(isUsable({ id: '1', pem: one }, Number.MAX_SAFE_INTEGER)).toBe(true);
+  expect(isUsable(gone, 1_000 + limits.goneKeyMs - 1)).toBe(true);
+  expect(isUsable(gone, 1_000 + limits.goneKeyMs)).toBe(false);
+});

@@ -1,0 +1,167 @@
+import type { Hint, LifecycleEvent } from '../../src/notification/event.ts';
+import { defaultTiming, type Timing } from '../../src/replication/timing.ts';
+import type { Table } from '../../src/table/table.ts';
+import type { Switch } from './switches.ts';
+import type { World } from './world.ts';
+
+/** Senders that do not tell as Certificate Manager does: they name names in place of ids, or sign nothing of what they say. */
+
+/** A budget that a short flood goes beyond, so that a seed stays short too. */
+const floodTiming: Partial<Timing> = { unknownPerMinute: 5 };
+
+/** The timing of a world, by its switches. */
+export const timingOf = (switches: ReadonlySet<Switch>): Timing => ({
+  ...defaultTiming,
+  ...(switches.has('unsigned-sender') && floodTiming),
+});
+
+/** Whether senders tell otherwise than Certificate Manager does. */
+export const tellOtherwise = (switches: ReadonlySet<Switch>): boolean =>
+  switches.has('hints') || switches.has('unsigned-sender');
+
+/** What a sender tells of: ids, and the name that goes with them. */
+export interface Told {
+  readonly ids: readonly string[];
+  readonly name: string;
+  readonly digest: string;
+}
+
+/** The event as the senders of this world tell it. */
+export function eventOf(
+  { ids, name, digest }: Told,
+  { switches, dice }: Pick<World, 'switches' | 'dice'>,
+): LifecycleEvent {
+  const hinted = switches.has('hints');
+  return {
+    kind: 'reimported',
+    changes: true,
+    type: 'cert_reimported',
+    version: 4,
+    store: 'primary',
+    certificates: hinted ? [] : ids.map((id) => ({ id, name: '' })),
+    ...(hinted && { hints: ids.map((id) => hintOf(id, name, dice)) }),
+    ...(switches.has('unsigned-sender') && { unsigned: true as const }),
+    digest,
+  };
+}
+
+/** A name; or how an id begins, as far as another one may begin so too. */
+function hintOf(id: string, name: string, dice: () => number): Hint {
+  return dice() < 0.7 ? { by: 'name', text: name } : { by: 'id-start', text: id.slice(0, -2) };
+}
+
+/** The certificates that are in the primary at this moment and that an event means. */
+export function meantBy({ certificates, hints = [] }: LifecycleEvent, primary: World['primary']): string[] {
+  const ids = new Set(certificates.map(({ id }) => id));
+  return [...primary.rows().values()].flatMap(({ id, metadata }) => {
+    const hinted = hints.some(({ by, text }) => (by === 'name' ? metadata.name === text : id.startsWith(text)));
+    return ids.has(id) || hinted ? [id] : [];
+  });
+}
+
+/** One flood of events that nobody signed, and how many faults had happened when it began. */
+interface Flood {
+  readonly from: number;
+  readonly until: number;
+  readonly faultsBefore: number;
+}
+export type Floods = Flood[];
+
+const floodMs = 8_000;
+const floodRequests = 24;
+/** How often a sender tries to bring one event of a flood. */
+const floodTries = 2;
+
+/** How the ids begin that a flood makes up. */
+const madeUp = 'made-up-';
+
+const faultsOf = ({ faults }: World): number => [...faults.counts.values()].reduce((sum, times) => sum + times, 0);
+
+/** Floods of ids that nobody knows, some of them again and again, with real ones among them. */
+export function scheduleFloods(world: World, durationMs: number): void {
+  const { time, dice, switches, primary, floods, trace } = world;
+  if (!switches.has('unsigned-sender')) return;
+  const count = 1 + Math.floor(dice() * 2);
+  for (let index = 0; index < count; index += 1) time.at(time.now() + dice() * durationMs, begin);
+
+  function begin(): void {
+    trace(`${time.now()} a flood begins`);
+    floods.push({ from: time.now(), until: time.now() + floodMs, faultsBefore: faultsOf(world) });
+    for (let request = 0; request < floodRequests; request += 1) time.at(time.now() + dice() * floodMs, tell);
+  }
+
+  function tell(): void {
+    const ids = Array.from({ length: 1 + Math.floor(dice() * 2) }, one);
+    world.notifyOf({ ids, name: nameOf(ids[0] ?? ''), digest: time.newId() }, floodTries);
+  }
+
+  function one(): string {
+    const real = [...primary.rows().keys()];
+    const kind = dice();
+    if (kind < 0.5 || real.length === 0) return `${madeUp}${time.newId()}`;
+    return kind < 0.6 ? `${madeUp}often` : (real[Math.floor(dice() * real.length)] as string);
+  }
+
+  const nameOf = (id: string): string => primary.rows().get(id)?.metadata.name ?? id;
+}
+
+/** How often one certificate may be looked at while a flood names it, but for faults: once in ten seconds, and each time until reads have settled. */
+const looksInFlood = 12;
+const lookedAfterMs = 20_000;
+
+/** What a flood costs is bounded: looks at what it makes up, and looks at what there is. */
+export function floodExcess(world: World): string[] {
+  const { floods, journal, deployments } = world;
+  if (floods.length === 0) return [];
+  const broken: string[] = [];
+  const faultsNow = faultsOf(world);
+  // A flood lies in two minutes at the most, and what it makes up is looked at until reads have settled.
+  const budget = (floodTiming.unknownPerMinute ?? 0) * 2 * floods.length * deployments;
+  const allowed = 4 * budget + 2 * faultsNow;
+  const invented = madeUpLooks(world);
+  if (invented > allowed) broken.push(`bound: ${invented} looks at what floods made up, ${allowed} allowed`);
+  for (const { from, until, faultsBefore } of floods) {
+    const during = journal.looks.filter(({ at }) => at >= from && at <= until + lookedAfterMs);
+    const most = deployments * looksInFlood + 2 * (faultsNow - faultsBefore);
+    for (const id of new Set(during.map(({ certificate }) => certificate))) {
+      const looks = during.filter(({ certificate }) => certificate === id).length;
+      if (looks > most) broken.push(`bound: ${looks} looks at ${id} during a flood, ${most} allowed`);
+    }
+  }
+  return broken;
+}
+
+/** Looks that nobody asked for but a flood. */
+export const madeUpLooks = ({ journal }: World): number =>
+  journal.looks.filter(({ certificate }) => certificate.startsWith(madeUp)).length;
+
+/** When all is quiet nothing is left of what was told: no hint, no asked reconcile, no record of what never was. */
+export async function leftBehind({ tables, switches }: World): Promise<string[]> {
+  if (!tellOtherwise(switches)) return [];
+  const broken: string[] = [];
+  for (const table of tables) {
+    const { rows: hints } = await table.query({ partition: 'hint.1/main', limit: 1_000 });
+    if (hints.length > 0) broken.push(`bound: ${hints.length} hints are left when all is quiet`);
+    const asked = await table.get({ partition: 'intake.1/main', sort: 'reconcile' });
+    if (asked !== undefined) broken.push('promise 1: a reconcile that was asked for has not been');
+    const { rows } = await table.query({ partition: 'replication.1/main', beginsWith: madeUp, limit: 1_000 });
+    // A worker that died left doubt, and nobody can say then that nothing was ever written.
+    const undoubted = rows.filter(({ doubt }) => doubt === undefined);
+    if (undoubted.length > 0) broken.push(`bound: ${undoubted.length} records of what never was are left`);
+  }
+  return broken;
+}
+
+/**
+ * A process's table, without faults at what is kept of hints and floods where nobody sends any: a seed without those switches is the
+ * world that it was before.
+ */
+export function withoutTold(own: Table, kept: Table, switches: ReadonlySet<Switch>): Table {
+  if (tellOtherwise(switches)) return own;
+  const tableOf = (partition: string) => (/^(hint|intake)\.1\//.test(partition) ? kept : own);
+  return {
+    ...own,
+    delete: (key, condition) => tableOf(key.partition).delete(key, condition),
+    queryIndex: (query) => tableOf(query.partition).queryIndex(query),
+  };
+}
