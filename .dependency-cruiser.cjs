@@ -21,7 +21,7 @@ const rooms = {
   http: [ground, log],
   // What the services of IBM Cloud have in common, whatever they are asked for: stores, root keys.
   'ibm-cloud': [ground, '^src/http/'],
-  store: [ground, log, '^src/certificate/', '^src/http/', '^src/ibm-cloud/'],
+  store: [ground, log, '^src/certificate/'],
   // A key that verifies notifications is somebody else's, and read before the platform sees it.
   notification: [ground, log, '^src/certificate/(public-key|public-key-pem)\\.ts$'],
   // Calls of AWS services, for the kinds that make them in deployed functions.
@@ -63,7 +63,16 @@ const rooms = {
     '^src/replication/(shared-listing|read-in-time)\\.ts$',
   ],
   // All that is known of one service, in a folder of its own; what services share lies in the rooms below.
-  services: [ground, log, settings],
+  services: [
+    ground,
+    log,
+    settings,
+    '^src/certificate/',
+    '^src/http/',
+    '^src/ibm-cloud/',
+    '^src/store/(store|mark)\\.ts$',
+    '^src/notification/',
+  ],
   // It plays a service of somebody else: if it shared the client's code, a wrong assumption would agree with itself.
   instance: [
     ground,
@@ -98,7 +107,6 @@ const floors = {
 const sharedFiles = {
   table: ['table', 'check', 'condition', 'paging'],
   store: ['store', 'mark'],
-  notification: ['event', 'json', 'jws', 'verification-keys'],
   dispatch: ['dispatch', 'batches', 'continuation', 'wake-message'],
   secrets: ['secret-source', 'aws-failure'],
   keys: [

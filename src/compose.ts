@@ -372,7 +372,7 @@ export async function openStores(
 ): Promise<ReadonlyMap<string, Store>> {
   const opened = config.stores.map(async (store) => {
     if (!isDirectory(store)) return [store.name, openService(store, runtime, awsSecretOf, { sent, quotas })] as const;
-    const { directoryStore } = await import('./store/directory.ts');
+    const { directoryStore } = await import('./services/directory/store.ts');
     return [store.name, countedStore(directoryStore({ ...store, runtime }), sent)] as const;
   });
   return new Map(await Promise.all(opened));

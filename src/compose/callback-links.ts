@@ -1,11 +1,11 @@
 import type { Config, StoreConfig } from '../config.ts';
-import { verifyCallback } from '../notification/certificate-manager.ts';
 import type { LifecycleEvent } from '../notification/event.ts';
 import { verificationKeyCache, withAnyKey } from '../notification/verification-keys.ts';
 import type { CallbackLink } from '../receiver/receiver.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import { isUsable } from '../records/verification-key-records.ts';
 import { acknowledge, type Intake } from '../replication/acknowledge.ts';
+import { verifyCallback } from '../services/certificate-manager/sender.ts';
 import type { CertificateManagerConfig } from '../services/certificate-manager/settings.ts';
 
 /**

@@ -1,5 +1,5 @@
 import { verify } from 'node:crypto';
-import { verifyCallback } from '../../src/notification/certificate-manager.ts';
+import { verifyCallback } from '../../src/services/certificate-manager/sender.ts';
 import { pinVerificationKey } from '../../src/notification/jws.ts';
 import { certificateId, instanceCrn, payloadV4, type Signer } from '../support/notifications.ts';
 import type { Report } from './report.ts';

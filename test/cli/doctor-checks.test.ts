@@ -6,7 +6,7 @@ import { checkLink, checkStore, type Finding } from '../../src/cli/doctor-checks
 import type { LinkConfig } from '../../src/config.ts';
 import { CodedError, remedyOf } from '../../src/errors.ts';
 import { systemRuntime } from '../../src/runtime.ts';
-import { directoryStore } from '../../src/store/directory.ts';
+import { directoryStore } from '../../src/services/directory/store.ts';
 import type { NotificationChannel, Store, StoreDiagnosis } from '../../src/store/store.ts';
 import { asAnotherUser } from '../support/another-user.ts';
 

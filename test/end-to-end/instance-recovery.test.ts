@@ -8,7 +8,7 @@ import { openInstances } from '../../src/compose.ts';
 import { silentLog } from '../../src/log.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
-import { certificateManagerStore } from '../../src/store/certificate-manager.ts';
+import { certificateManagerStore } from '../../src/services/certificate-manager/store.ts';
 import type { Store } from '../../src/store/store.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { apiKeyOf, exchangeToken, startTestInstance } from '../support/instance.ts';

@@ -9,7 +9,7 @@ import { parseContent } from '../../src/certificate/pem.ts';
 import type { KeyKind } from '../../src/instance/orders/authority/development-keys.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
-import { certificateManagerStore } from '../../src/store/certificate-manager.ts';
+import { certificateManagerStore } from '../../src/services/certificate-manager/store.ts';
 import { badKeys, passphrase } from '../support/bad-keys.ts';
 import { type Canary, keyCanary, searchFiles, searchFor, textCanary } from '../support/canaries.ts';
 import { testCertificate } from '../support/certificates.ts';

@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import { type Log, silentLog } from '../../src/log.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
-import { certificateManagerStore } from '../../src/store/certificate-manager.ts';
+import { certificateManagerStore } from '../../src/services/certificate-manager/store.ts';
 import type { Store } from '../../src/store/store.ts';
 import { apiKeyOf, exchangeToken, startTestInstance, type TestInstance } from '../support/instance.ts';
 import { type FaultyProxy, startFaultyProxy } from './faulty-proxy.ts';

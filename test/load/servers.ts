@@ -6,7 +6,7 @@ import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
 import { findRoutes } from '../../src/instance/api/routes.ts';
 import { Secret } from '../../src/secret.ts';
-import { certificateManagerStore } from '../../src/store/certificate-manager.ts';
+import { certificateManagerStore } from '../../src/services/certificate-manager/store.ts';
 import type { Store } from '../../src/store/store.ts';
 import { backupCrn, primaryCrn } from '../end-to-end/program.ts';
 import { testCertificate } from '../support/certificates.ts';

@@ -7,7 +7,7 @@ import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
 import { errorRegistry } from '../../src/errors.ts';
 import { systemRuntime } from '../../src/runtime.ts';
-import { directoryStore } from '../../src/store/directory.ts';
+import { directoryStore } from '../../src/services/directory/store.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { requirePeer } from './peer.ts';
 

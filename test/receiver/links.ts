@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import type { LogFields } from '../../src/log.ts';
-import { verifyCallback } from '../../src/notification/certificate-manager.ts';
+import { verifyCallback } from '../../src/services/certificate-manager/sender.ts';
 import type { LifecycleEvent } from '../../src/notification/event.ts';
 import { withAnyKey } from '../../src/notification/verification-keys.ts';
 import type { CallbackLink } from '../../src/receiver/receiver.ts';

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { parseContent } from '../../src/certificate/pem.ts';
 import { identityRecords } from '../../src/records/identity-records.ts';
 import { systemRuntime } from '../../src/runtime.ts';
-import { directoryStore } from '../../src/store/directory.ts';
+import { directoryStore } from '../../src/services/directory/store.ts';
 import { identifiedStore } from '../../src/store/identified.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';

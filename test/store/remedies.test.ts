@@ -5,7 +5,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { asCodedError } from '../../src/errors.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
-import { certificateManagerStore } from '../../src/store/certificate-manager.ts';
+import { certificateManagerStore } from '../../src/services/certificate-manager/store.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { instanceCrn as instance } from '../support/notifications.ts';
 import { type Step, startScriptedServer } from './scripted-server.ts';

@@ -5,7 +5,7 @@ import { certificateUpkeep } from '../../../src/instance/upkeep/certificate-upke
 import { silentLog as log } from '../../../src/log.ts';
 import { systemRuntime } from '../../../src/runtime.ts';
 import { Secret } from '../../../src/secret.ts';
-import { certificateManagerStore } from '../../../src/store/certificate-manager.ts';
+import { certificateManagerStore } from '../../../src/services/certificate-manager/store.ts';
 import { memoryTable } from '../../../src/table/memory.ts';
 import type { Table } from '../../../src/table/table.ts';
 import { testCertificate } from '../../support/certificates.ts';

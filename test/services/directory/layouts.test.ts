@@ -2,11 +2,11 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
-import { parseContent } from '../../src/certificate/pem.ts';
-import { systemRuntime } from '../../src/runtime.ts';
-import { directoryStore } from '../../src/store/directory.ts';
-import { testCertificate } from '../support/certificates.ts';
+import { fingerprintOf } from '../../../src/certificate/fingerprint.ts';
+import { parseContent } from '../../../src/certificate/pem.ts';
+import { systemRuntime } from '../../../src/runtime.ts';
+import { directoryStore } from '../../../src/services/directory/store.ts';
+import { testCertificate } from '../../support/certificates.ts';
 
 let folder: string;
 beforeEach(() => {

@@ -1,14 +1,14 @@
 import { constants } from 'node:fs';
 import { access, lstat, opendir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import type { CertificateContent } from '../certificate/certificate.ts';
-import { companionsOf, type Layout, layoutOfFlat, layoutOfFolder, looksLike } from '../certificate/file-layout.ts';
-import { parseContent } from '../certificate/pem.ts';
-import { keysApart } from '../certificate/pem-blocks.ts';
-import { CodedError } from '../errors.ts';
-import { limits } from '../limits.ts';
-import { fileError, ifThere, kindOfFile, openRegularFile, readRegularFile } from '../regular-file.ts';
-import { Secret } from '../secret.ts';
+import type { CertificateContent } from '../../certificate/certificate.ts';
+import { companionsOf, type Layout, layoutOfFlat, layoutOfFolder, looksLike } from '../../certificate/file-layout.ts';
+import { parseContent } from '../../certificate/pem.ts';
+import { keysApart } from '../../certificate/pem-blocks.ts';
+import { CodedError } from '../../errors.ts';
+import { limits } from '../../limits.ts';
+import { fileError, ifThere, kindOfFile, openRegularFile, readRegularFile } from '../../regular-file.ts';
+import { Secret } from '../../secret.ts';
 
 /** A symbolic link to the version in force. It is switched by one rename, so that nobody finds half of each. */
 export const current = 'current';

@@ -1,8 +1,8 @@
 import * as z from 'zod/mini';
-import { asCodedError } from '../errors.ts';
-import type { SendToService } from '../ibm-cloud/iam-service.ts';
-import { nonsenseError, parseJson, type ServiceCall } from '../ibm-cloud/service-failure.ts';
-import type { StoreDiagnosis, StoreRight } from './store.ts';
+import { asCodedError } from '../../errors.ts';
+import type { SendToService } from '../../ibm-cloud/iam-service.ts';
+import { nonsenseError, parseJson, type ServiceCall } from '../../ibm-cloud/service-failure.ts';
+import type { StoreDiagnosis, StoreRight } from '../../store/store.ts';
 
 /** The list of channels, read leniently: other kinds of channels have other members. */
 const channelsSchema = z.array(z.object({ endpoint: z.catch(z.string(), ''), is_active: z.catch(z.boolean(), true) }));

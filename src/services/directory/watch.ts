@@ -1,7 +1,7 @@
 import { type FSWatcher, lstatSync, realpathSync, statSync, watch } from 'node:fs';
 import { join } from 'node:path';
-import { flatIdOf } from '../certificate/file-layout.ts';
-import { isId, namesNow } from './directory-listing.ts';
+import { flatIdOf } from '../../certificate/file-layout.ts';
+import { isId, namesNow } from './listing.ts';
 
 /** How often it is asked whether the folder of all is still the same one, in milliseconds. */
 const rootLookMs = 2_000;

@@ -4,19 +4,22 @@ import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { inspect } from 'node:util';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { CertificateContent } from '../../src/certificate/certificate.ts';
-import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
-import { parseContent, toPem } from '../../src/certificate/pem.ts';
-import { asCodedError, type CodedError } from '../../src/errors.ts';
-import { type HttpSend, sendOverNetwork } from '../../src/http/client.ts';
-import { limits } from '../../src/limits.ts';
-import { systemRuntime } from '../../src/runtime.ts';
-import { Secret } from '../../src/secret.ts';
-import { type CertificateManagerOptions, certificateManagerStore } from '../../src/store/certificate-manager.ts';
-import type { Store } from '../../src/store/store.ts';
-import { testCertificate } from '../support/certificates.ts';
-import { makeSigner } from '../support/notifications.ts';
-import { type ScriptedServer, type Step, startScriptedServer } from './scripted-server.ts';
+import type { CertificateContent } from '../../../src/certificate/certificate.ts';
+import { fingerprintOf } from '../../../src/certificate/fingerprint.ts';
+import { parseContent, toPem } from '../../../src/certificate/pem.ts';
+import { asCodedError, type CodedError } from '../../../src/errors.ts';
+import { type HttpSend, sendOverNetwork } from '../../../src/http/client.ts';
+import { limits } from '../../../src/limits.ts';
+import { systemRuntime } from '../../../src/runtime.ts';
+import { Secret } from '../../../src/secret.ts';
+import {
+  type CertificateManagerOptions,
+  certificateManagerStore,
+} from '../../../src/services/certificate-manager/store.ts';
+import type { Store } from '../../../src/store/store.ts';
+import { type ScriptedServer, type Step, startScriptedServer } from '../../store/scripted-server.ts';
+import { testCertificate } from '../../support/certificates.ts';
+import { makeSigner } from '../../support/notifications.ts';
 
 const stem =
   'crn:v1:bluemix:public:cloudcerts:eu-de:a/00000000000000000000000000000001:11111111-2222-3333-4444-555555555555';

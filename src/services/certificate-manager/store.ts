@@ -1,20 +1,20 @@
-import type { CertificateContent } from '../certificate/certificate.ts';
-import { factsOf } from '../certificate/facts.ts';
-import { apiPartNames, parseContent, toPem } from '../certificate/pem.ts';
-import { formatBlock } from '../certificate/pem-blocks.ts';
-import { readPublicKeyPem } from '../certificate/public-key-pem.ts';
-import { asCodedError, CodedError } from '../errors.ts';
-import { type HttpAnswer, type HttpSend, serviceBase } from '../http/client.ts';
-import { certificateCrn, type InstanceCrn, instanceCrn } from '../ibm-cloud/crn.ts';
-import { type ApiKey, isIbms } from '../ibm-cloud/iam.ts';
-import { iamService } from '../ibm-cloud/iam-service.ts';
-import { looksForeign, looksLikePage, nonsenseError, type ServiceCall } from '../ibm-cloud/service-failure.ts';
-import { limits } from '../limits.ts';
-import type { Runtime } from '../runtime.ts';
-import { readCertificate, readContent, readCursor, readPage, readPublicKey } from './certificate-manager-answers.ts';
-import { certificateManagerDiagnosis } from './certificate-manager-diagnosis.ts';
-import { cutText, type Mark, readMarkedDescription, writeMarkedDescription } from './mark.ts';
-import type { CertificateMetadata, DescriptiveMetadata, Reading, Store, WriteAnswer } from './store.ts';
+import type { CertificateContent } from '../../certificate/certificate.ts';
+import { factsOf } from '../../certificate/facts.ts';
+import { apiPartNames, parseContent, toPem } from '../../certificate/pem.ts';
+import { formatBlock } from '../../certificate/pem-blocks.ts';
+import { readPublicKeyPem } from '../../certificate/public-key-pem.ts';
+import { asCodedError, CodedError } from '../../errors.ts';
+import { type HttpAnswer, type HttpSend, serviceBase } from '../../http/client.ts';
+import { certificateCrn, type InstanceCrn, instanceCrn } from '../../ibm-cloud/crn.ts';
+import { type ApiKey, isIbms } from '../../ibm-cloud/iam.ts';
+import { iamService } from '../../ibm-cloud/iam-service.ts';
+import { looksForeign, looksLikePage, nonsenseError, type ServiceCall } from '../../ibm-cloud/service-failure.ts';
+import { limits } from '../../limits.ts';
+import type { Runtime } from '../../runtime.ts';
+import { cutText, type Mark, readMarkedDescription, writeMarkedDescription } from '../../store/mark.ts';
+import type { CertificateMetadata, DescriptiveMetadata, Reading, Store, WriteAnswer } from '../../store/store.ts';
+import { readCertificate, readContent, readCursor, readPage, readPublicKey } from './answers.ts';
+import { certificateManagerDiagnosis } from './diagnosis.ts';
 
 export interface CertificateManagerOptions {
   /** CRN of the instance: `crn:v1:bluemix:public:cloudcerts:<region>:a/<account>:<guid>::` */

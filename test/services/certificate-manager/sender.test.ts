@@ -1,7 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { CodedError } from '../../src/errors.ts';
-import { verifyCallback } from '../../src/notification/certificate-manager.ts';
-import { pinVerificationKey } from '../../src/notification/jws.ts';
+import { CodedError } from '../../../src/errors.ts';
+import { pinVerificationKey } from '../../../src/notification/jws.ts';
+import { verifyCallback } from '../../../src/services/certificate-manager/sender.ts';
+import {
+  domainValidationV4,
+  domainValidationV4Digest,
+  reimportedV4,
+  reimportedV4Digest,
+} from '../../notification/golden.ts';
 import {
   bodyOf,
   certificateCrn,
@@ -18,8 +24,7 @@ import {
   payloadV4,
   payloadV5,
   respellings,
-} from '../support/notifications.ts';
-import { domainValidationV4, domainValidationV4Digest, reimportedV4, reimportedV4Digest } from './golden.ts';
+} from '../../support/notifications.ts';
 
 const signer = makeSigner();
 const pinned = { instance: instanceCrn, publicKey: pinVerificationKey(signer.publicKeyPem) };

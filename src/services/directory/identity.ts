@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { link, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CodedError } from '../errors.ts';
-import { ifThere, readRegularFile } from '../regular-file.ts';
-import { flush } from './directory-files.ts';
+import { CodedError } from '../../errors.ts';
+import { ifThere, readRegularFile } from '../../regular-file.ts';
+import { flush } from './files.ts';
 
 /** Tells a folder that we write to from an empty mount point, and from every other one. Hidden, so that no listing shows it. */
 export const identityFile = '.certstandby-store';

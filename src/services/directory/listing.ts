@@ -1,13 +1,13 @@
 import { type Dirent, readdirSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { companionsOf, flatIdOf, layoutsOfFlat } from '../certificate/file-layout.ts';
-import { CodedError } from '../errors.ts';
-import { fileError, kindOfFile } from '../regular-file.ts';
-import { leftover } from './directory-files.ts';
-import { identityFile } from './directory-identity.ts';
-import { isLikely, lookAtFile, otherForm, unknownLayout } from './directory-read.ts';
-import type { PassedOver, UnreadableElement } from './store.ts';
+import { companionsOf, flatIdOf, layoutsOfFlat } from '../../certificate/file-layout.ts';
+import { CodedError } from '../../errors.ts';
+import { fileError, kindOfFile } from '../../regular-file.ts';
+import type { PassedOver, UnreadableElement } from '../../store/store.ts';
+import { leftover } from './files.ts';
+import { identityFile } from './identity.ts';
+import { isLikely, lookAtFile, otherForm, unknownLayout } from './read.ts';
 
 /** What stands in the folder of all, by names alone. */
 export interface Elements {

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { lstat, mkdir, rename, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CodedError } from '../errors.ts';
-import { flush, removeLeftovers, writeDurably } from './directory-files.ts';
+import { CodedError } from '../../errors.ts';
+import { flush, removeLeftovers, writeDurably } from './files.ts';
 
 /** As much as one copy takes, with room: a private key, and its chain twice. */
 const copyBytes = 64 * 1024;

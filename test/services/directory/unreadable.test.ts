@@ -16,15 +16,15 @@ import type { Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { parseContent } from '../../src/certificate/pem.ts';
-import { asCodedError } from '../../src/errors.ts';
-import { systemRuntime } from '../../src/runtime.ts';
-import { directoryStore } from '../../src/store/directory.ts';
-import { firstDer, tampered } from '../certificate/tamper.ts';
-import { asAnotherUser } from '../support/another-user.ts';
-import { testCertificate } from '../support/certificates.ts';
-import { badElements, putCertificate } from '../support/folder-soup.ts';
-import { liveFolder } from '../support/live-folder.ts';
+import { parseContent } from '../../../src/certificate/pem.ts';
+import { asCodedError } from '../../../src/errors.ts';
+import { systemRuntime } from '../../../src/runtime.ts';
+import { directoryStore } from '../../../src/services/directory/store.ts';
+import { firstDer, tampered } from '../../certificate/tamper.ts';
+import { asAnotherUser } from '../../support/another-user.ts';
+import { testCertificate } from '../../support/certificates.ts';
+import { badElements, putCertificate } from '../../support/folder-soup.ts';
+import { liveFolder } from '../../support/live-folder.ts';
 
 let folder: string;
 beforeEach(() => {

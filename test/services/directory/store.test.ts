@@ -16,15 +16,15 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { CertificatePem } from '../../src/certificate/certificate.ts';
-import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
-import { parseContent } from '../../src/certificate/pem.ts';
-import { limits } from '../../src/limits.ts';
-import { systemRuntime } from '../../src/runtime.ts';
-import { type DirectoryStoreOptions, directoryStore } from '../../src/store/directory.ts';
-import { testCertificate } from '../support/certificates.ts';
-import { liveFolder } from '../support/live-folder.ts';
-import { storeContract } from './contract.ts';
+import type { CertificatePem } from '../../../src/certificate/certificate.ts';
+import { fingerprintOf } from '../../../src/certificate/fingerprint.ts';
+import { parseContent } from '../../../src/certificate/pem.ts';
+import { limits } from '../../../src/limits.ts';
+import { systemRuntime } from '../../../src/runtime.ts';
+import { type DirectoryStoreOptions, directoryStore } from '../../../src/services/directory/store.ts';
+import { storeContract } from '../../store/contract.ts';
+import { testCertificate } from '../../support/certificates.ts';
+import { liveFolder } from '../../support/live-folder.ts';
 
 storeContract(
   'directory',

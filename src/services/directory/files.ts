@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { lstat, mkdir, open, readdir, rename, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { CertificateContent } from '../certificate/certificate.ts';
-import { toPem } from '../certificate/pem.ts';
-import { current, versions } from './directory-read.ts';
+import type { CertificateContent } from '../../certificate/certificate.ts';
+import { toPem } from '../../certificate/pem.ts';
+import { current, versions } from './read.ts';
 
 /**
  * Writes content as the version in force, as certbot lays out its files; `keep` versions before it stay. All of it is on disk

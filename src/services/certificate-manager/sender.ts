@@ -1,11 +1,11 @@
 import { isUtf8 } from 'node:buffer';
 import { hash, type KeyObject } from 'node:crypto';
-import { CodedError } from '../errors.ts';
-import { visibleWithin } from '../foreign-text.ts';
-import { limits } from '../limits.ts';
-import type { LifecycleEvent, LifecycleKind } from './event.ts';
-import { isJsonObject, jsonMembers, parseJsonObject } from './json.ts';
-import { verifyCompactJws } from './jws.ts';
+import { CodedError } from '../../errors.ts';
+import { visibleWithin } from '../../foreign-text.ts';
+import { limits } from '../../limits.ts';
+import type { LifecycleEvent, LifecycleKind } from '../../notification/event.ts';
+import { isJsonObject, jsonMembers, parseJsonObject } from '../../notification/json.ts';
+import { verifyCompactJws } from '../../notification/jws.ts';
 
 /** Which instance a callback URL is bound to, and the key that proves it. Both come from configuration or the table, never from a token. */
 export interface PinnedInstance {

@@ -2,28 +2,15 @@ import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod/mini';
-import type { CertificateContent } from '../certificate/certificate.ts';
-import { factsOf } from '../certificate/facts.ts';
-import { companionsOf } from '../certificate/file-layout.ts';
-import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
-import { fileName } from '../foreign-text.ts';
-import { limits } from '../limits.ts';
-import { endedBy, fileError, ifThere, readRegularFile } from '../regular-file.ts';
-import type { Runtime } from '../runtime.ts';
-import { flush, removeLeftovers, replaceDurably, writeVersion } from './directory-files.ts';
-import { readIdentity, writeIdentity } from './directory-identity.ts';
-import { isId, listElements, nameOfId, namesNow } from './directory-listing.ts';
-import {
-  type ElementFiles,
-  type ElementReading,
-  isOurs,
-  proveFolder,
-  readElement,
-  sideFile,
-} from './directory-read.ts';
-import { tryImport } from './directory-trial.ts';
-import { watchDirectory } from './directory-watch.ts';
-import { formatMark, type Mark, parseMark, sameMark } from './mark.ts';
+import type { CertificateContent } from '../../certificate/certificate.ts';
+import { factsOf } from '../../certificate/facts.ts';
+import { companionsOf } from '../../certificate/file-layout.ts';
+import { asCodedError, CodedError, type ErrorCode } from '../../errors.ts';
+import { fileName } from '../../foreign-text.ts';
+import { limits } from '../../limits.ts';
+import { endedBy, fileError, ifThere, readRegularFile } from '../../regular-file.ts';
+import type { Runtime } from '../../runtime.ts';
+import { formatMark, type Mark, parseMark, sameMark } from '../../store/mark.ts';
 import type {
   CallOptions,
   CertificateMetadata,
@@ -36,7 +23,13 @@ import type {
   StoredCertificate,
   UnreadableElement,
   WriteAnswer,
-} from './store.ts';
+} from '../../store/store.ts';
+import { flush, removeLeftovers, replaceDurably, writeVersion } from './files.ts';
+import { readIdentity, writeIdentity } from './identity.ts';
+import { isId, listElements, nameOfId, namesNow } from './listing.ts';
+import { type ElementFiles, type ElementReading, isOurs, proveFolder, readElement, sideFile } from './read.ts';
+import { tryImport } from './trial.ts';
+import { watchDirectory } from './watch.ts';
 
 export interface DirectoryStoreOptions {
   /** Tells this folder from every other one, for ever: a path is the same on many machines. */

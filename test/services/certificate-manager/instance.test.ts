@@ -1,15 +1,15 @@
 import { createPublicKey } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parseContent } from '../../src/certificate/pem.ts';
-import { asCodedError } from '../../src/errors.ts';
-import { type HttpSend, sendOverNetwork } from '../../src/http/client.ts';
-import { systemRuntime } from '../../src/runtime.ts';
-import { Secret } from '../../src/secret.ts';
-import { certificateManagerStore } from '../../src/store/certificate-manager.ts';
-import type { Store } from '../../src/store/store.ts';
-import { mismatchedKey, testCertificate } from '../support/certificates.ts';
-import { apiKeyOf, startTestInstance, type TestInstance } from '../support/instance.ts';
-import { storeContract } from './contract.ts';
+import { parseContent } from '../../../src/certificate/pem.ts';
+import { asCodedError } from '../../../src/errors.ts';
+import { type HttpSend, sendOverNetwork } from '../../../src/http/client.ts';
+import { systemRuntime } from '../../../src/runtime.ts';
+import { Secret } from '../../../src/secret.ts';
+import { certificateManagerStore } from '../../../src/services/certificate-manager/store.ts';
+import type { Store } from '../../../src/store/store.ts';
+import { storeContract } from '../../store/contract.ts';
+import { mismatchedKey, testCertificate } from '../../support/certificates.ts';
+import { apiKeyOf, startTestInstance, type TestInstance } from '../../support/instance.ts';
 
 /** Pages of three instead of two hundred, so that a listing of several pages needs few certificates. */
 const smallPages: HttpSend = (request, options) =>

@@ -1,10 +1,10 @@
 import * as z from 'zod/mini';
-import type { CertificatePem } from '../certificate/certificate.ts';
-import { certificateIdOf, type InstanceCrn } from '../ibm-cloud/crn.ts';
-import { parseJson } from '../ibm-cloud/service-failure.ts';
-import { Secret } from '../secret.ts';
-import { readMarkedDescription } from './mark.ts';
-import type { CertificateMetadata, ListPage } from './store.ts';
+import type { CertificatePem } from '../../certificate/certificate.ts';
+import { certificateIdOf, type InstanceCrn } from '../../ibm-cloud/crn.ts';
+import { parseJson } from '../../ibm-cloud/service-failure.ts';
+import { Secret } from '../../secret.ts';
+import { readMarkedDescription } from '../../store/mark.ts';
+import type { CertificateMetadata, ListPage } from '../../store/store.ts';
 
 // What Certificate Manager answers, read leniently: only what nothing can be done without is demanded; a member that is missing or of
 // another type is as if the service had not said it, and members that we do not know are passed over.
