@@ -46,6 +46,13 @@ import type { ReplicationRecord, UnreadableRecord } from './records/replication-
 import { replicationRecords } from './records/replication-records.ts';
 import { type Adoption, adopt } from './replication/adopt.ts';
 import { isAskedReconcileDue } from './replication/asked-reconcile.ts';
+import {
+  type BackupFindings,
+  type BackupRefusal,
+  backupFindings,
+  type KeptBeside,
+  type OverwrittenCopies,
+} from './replication/backup-findings.ts';
 import { type AcknowledgedEvent, acknowledgedEvents } from './replication/events.ts';
 import type { IdMap, MappedId } from './replication/id-map.ts';
 import type { Link } from './replication/link.ts';
@@ -85,10 +92,14 @@ export { startMonitorServer } from './monitor/server.ts';
 export { startReceiverServer } from './receiver/node-host.ts';
 export { linkRecords } from './records/link-records.ts';
 export type {
+  BackupFindings,
+  BackupRefusal,
   DevelopmentCa,
+  KeptBeside,
   KeptDrill,
   LinkStatus,
   MappedId,
+  OverwrittenCopies,
   PassReport,
   Plan,
   PlanLine,
@@ -102,6 +113,24 @@ export type {
   VerifyReport,
 };
 export { snapshotPath };
+
+/**
+ * What the records of a link say of its backups, those that are no longer configured too, and of
+ * how many copies nobody could prove the private key, by store id. Records that cannot be
+ * understood are passed over: status tells of them.
+ */
+export async function recordedFindings(table: Table, link: string, now: number) {
+  const findings = backupFindings(now);
+  const keysNotProven = new Map<string, number>();
+  for await (const record of replicationRecords(table).all(link, () => {})) {
+    if (record.absentSince !== undefined) continue;
+    for (const state of record.backups) {
+      findings.add(record, state);
+      if (state.keyWithheld === true) keysNotProven.set(state.store, (keysNotProven.get(state.store) ?? 0) + 1);
+    }
+  }
+  return { ...findings.result(), keysNotProven };
+}
 
 /** A development CA. Loaded only when one is wanted: what makes certificates is slow to load. */
 export async function createDevelopmentCa(options: DevelopmentCaOptions): Promise<DevelopmentCa> {
@@ -341,6 +370,7 @@ export async function compose(config: Config, options: ComposeOptions) {
           lost: vanishedTally(link, runtime.now(), standing),
           standing,
           unreadable,
+          findings: backupFindings(runtime.now()),
         },
       );
     },

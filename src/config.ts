@@ -72,6 +72,11 @@ const link = z.strictObject({
       regions: optional(z.array(z.string()), 'regions in which copies may lie', { otherwise: 'any region' }),
       requireChain: optional(z.boolean(), 'refuse a leaf without its chain', { default: false }),
       onward: optional(z.boolean(), 'copy certificates that are copies themselves', { default: false }),
+      replace: optional(
+        z.enum(['refused', 'never']),
+        'a copy whose service refuses new content: replaced by one of a new id (refused), or left as it is (never)',
+        { default: 'refused' },
+      ),
       restorable: optional(
         z.boolean(),
         'whether a backup must give private keys back, so that the link can be restored from it',
@@ -232,6 +237,8 @@ export interface LinkConfig {
     readonly regions?: readonly string[];
     readonly requireChain: boolean;
     readonly onward: boolean;
+    /** A copy whose service refuses the content is never replaced by one under a new id. */
+    readonly neverReplace?: boolean;
     /** `false`: it is meant that no backup gives private keys back. */
     readonly restorable?: boolean;
     /** Absent: copies of deleted certificates stay. */
@@ -629,6 +636,7 @@ function toConfig(file: ConfigFile, references: ReadonlyMap<string, string | Sec
       policy: {
         requireChain: policy?.requireChain ?? false,
         onward: policy?.onward ?? false,
+        ...(policy?.replace === 'never' ? { neverReplace: true } : {}),
         ...(policy?.restorable === undefined ? {} : { restorable: policy.restorable }),
         ...(policy?.regions === undefined ? {} : { regions: policy.regions }),
         ...(policy?.onDelete === 'remove' ? { removal: toRemoval(policy) } : {}),

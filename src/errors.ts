@@ -351,6 +351,13 @@ export const errorRegistry = {
     remedy: 'The recorded copy now carries the mark of another certificate; a person must decide what it is.',
   },
 
+  store_copy_overwritten: {
+    ...service,
+    retry: false,
+    applied: 'no',
+    remedy:
+      'Somebody else changes copies there again and again: a second deployment on the same stores, a script, or the service. Look at its audit log, and have one of them stop.',
+  },
   store_identity_changed: {
     ...service,
     retry: true,

@@ -1,7 +1,9 @@
 import { readPublicKeyPem } from '../certificate/public-key-pem.ts';
+import type { BackupFindings } from '../compose.ts';
 import type { Config, LinkConfig } from '../config.ts';
 import { asCodedError, type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
 import type { CertificateMetadata, PassedOver, Store, StoreRight, UnreadableElement } from '../store/store.ts';
+import { type BackupWords, backupExit, backupWords, keptBesideWords } from './backup-words.ts';
 import { clean, count, duration } from './text.ts';
 
 /** What one check came to. A problem carries a code, which decides the exit code; `remedy` is the line that mends it. */
@@ -186,6 +188,51 @@ export interface LinkState {
   readonly boundTo: string | undefined;
   readonly verificationKey: string | undefined;
   readonly lastReconcileAt: number | undefined;
+  /**
+   * What its records say of the backups, and of how many copies nobody could prove the private key,
+   * by store id.
+   */
+  readonly backups?: RecordedFindings | undefined;
+}
+
+type RecordedFindings = BackupFindings & { readonly keysNotProven: ReadonlyMap<string, number> };
+
+/**
+ * What the records of a link say of its backups: what they refuse, copies that somebody else
+ * changes, copies that are not let go, and keys that nobody could prove. `names`: of the backups
+ * that are configured, by store id; what is said of others is passed over.
+ */
+export function checkBackups(
+  { name }: Pick<LinkConfig, 'name'>,
+  names: ReadonlyMap<string, string>,
+  found: RecordedFindings | undefined,
+  now: number,
+): readonly Finding[] {
+  if (found === undefined) return [];
+  const about = `link ${name}`;
+  const nameOf = (store: string) => names.get(store) ?? store;
+  const configured = <T extends { readonly store: string }>(all: readonly T[] = []) =>
+    all.filter(({ store }) => names.has(store));
+  const messageOf = ({ what, when, more }: BackupWords) => [`${what}; ${when}`, ...more].join('; ');
+  const wrong = { refusals: configured(found.refusals), overwritten: configured(found.overwritten) };
+  return [
+    ...backupWords(wrong, now, nameOf).map((words) => ({
+      ...problem(about, words.code, messageOf(words), words.remedy),
+      exit: backupExit,
+    })),
+    ...configured(found.keptBeside).map((kept) => {
+      const words = keptBesideWords(kept, now, nameOf);
+      return warning(about, messageOf(words), words.remedy);
+    }),
+    ...[...found.keysNotProven]
+      .filter(([store]) => names.has(store))
+      .map(([store, copies]) =>
+        good(
+          about,
+          `${nameOf(store)} keeps private keys to itself: those of ${count(copies, 'copy', 'copies')} are not proven`,
+        ),
+      ),
+  ];
 }
 
 /** Checks one link: its records, the key that verifies, the channel at the primary, the last reconcile. `state` is absent if the table cannot be read. */

@@ -7,6 +7,7 @@ import { silentLog } from '../log.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import type { Store } from '../store/store.ts';
 import {
+  checkBackups,
   checkLink,
   checkStore,
   type Finding,
@@ -116,6 +117,8 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
       };
       const checked = checkLink(link, primary, states.get(link.name), { ...context, ...more });
       found(...(await checked.catch((thrown: unknown) => [failed(link.name, thrown)])));
+      const backups = new Map(link.backups.map((name) => [opened.get(name)?.id ?? name, name]));
+      found(...checkBackups(link, backups, states.get(link.name)?.backups, runtime.now()));
       progress.advance();
     }
   } finally {
@@ -162,7 +165,7 @@ async function checkServe(config: Config): Promise<Finding[]> {
 /** What the table says of each link. An LMDB file that is not there is not made: the first start does that. */
 async function readTable({ table, links }: Config) {
   const states = new Map<string, LinkState>();
-  const nothing = { boundTo: undefined, verificationKey: undefined, lastReconcileAt: undefined };
+  const nothing = { boundTo: undefined, verificationKey: undefined, lastReconcileAt: undefined, backups: undefined };
   const where = table.kind === 'lmdb' ? table.path : `${table.name} in ${table.region}`;
   if (table.kind === 'lmdb' && !existsSync(table.path)) {
     for (const { name } of links) states.set(name, nothing);
@@ -172,17 +175,18 @@ async function readTable({ table, links }: Config) {
     };
   }
   try {
-    const { linkRecords, openTable } = await import('../compose.ts');
+    const { linkRecords, openTable, recordedFindings } = await import('../compose.ts');
     const opened = await openTable(table);
     try {
       const records = linkRecords(opened);
       for (const { name } of links) {
-        const [boundTo, verificationKey, lastReconcileAt] = await Promise.all([
+        const [boundTo, verificationKey, lastReconcileAt, backups] = await Promise.all([
           records.boundTo(name),
           records.verificationKey(name),
           records.lastReconcileAt(name),
+          recordedFindings(opened, name, runtime.now()),
         ]);
-        states.set(name, { boundTo, verificationKey, lastReconcileAt });
+        states.set(name, { boundTo, verificationKey, lastReconcileAt, backups });
       }
     } finally {
       await opened.close();

@@ -1,6 +1,8 @@
-import type { Plan, PlanLine } from '../compose.ts';
+import type { BackupFindings, Plan, PlanLine } from '../compose.ts';
 import { CodedError, errorRegistry } from '../errors.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
+import { type BackupWords, backupWords, keptBesideWords, linesOf } from './backup-words.ts';
+import type { Output } from './output.ts';
 import { printPassedOver } from './passed-over.ts';
 import { type LinkRun, storeNames } from './program.ts';
 import { clean, count } from './text.ts';
@@ -10,25 +12,31 @@ import { vanishedLines } from './vanished-words.ts';
 export async function printPlan(run: LinkRun, full = false): Promise<number> {
   const { program, link, output, signal } = run;
   const nameOf = storeNames(program);
-  const tally = { lines: 0, people: 0 };
+  const tally = { lines: 0, refused: 0 };
+  const cap = cappedLines();
   const plan = await program.plan(link, {
     signal,
     full,
     line: (line) => {
       output.item({ link: link.name, ...line });
       if (line.outcome === 'nothing') return;
-      tally.lines += 1;
-      if (line.outcome === 'refuse' || line.outcome === 'unsure') tally.people += 1;
-      for (const text of lineWords(line, nameOf)) output.finding(`  ${text}`);
+      const words = lineWords(line, nameOf);
+      // What a backup would not take is told together, below.
+      if (words.length === 0) tally.refused += 1;
+      else tally.lines += 1;
+      if (cap.shows(line)) for (const text of words) output.finding(`  ${text}`);
       for (const remark of line.remarks ?? []) output.line(`  remark   ${clean(line.name)}: ${clean(remark)}`);
     },
   });
-  const { comparison, digest, looks } = plan;
+  for (const text of cap.rest()) output.finding(`  ${text}`);
+  const { comparison, digest, looks, findings } = plan;
   const brake = program.brakeOf(link, plan);
   output.item({
     link: link.name,
     plan: digest,
     lines: tally.lines,
+    refused: tally.refused,
+    findings,
     looks,
     listed: comparison.listed,
     included: comparison.included,
@@ -40,6 +48,7 @@ export async function printPlan(run: LinkRun, full = false): Promise<number> {
     `${link.name}: ${count(comparison.listed, 'certificate')} in the primary, ${comparison.included} included; ` +
       `${tally.lines === 0 ? 'nothing would be done' : `${count(tally.lines, 'certificate')} above`}`,
   );
+  printBackups(output, findings, nameOf);
   if (looks > 0) output.line(`  ${looks} more would be read in full, because it is their turn`);
   if (comparison.unmarked > 0)
     output.line(
@@ -62,9 +71,43 @@ export async function printPlan(run: LinkRun, full = false): Promise<number> {
       `  to do exactly this: certstandby reconcile --link ${link.name} ${full ? '--full ' : ''}--apply ${digest}`,
     );
   if (comparison.notListed.length > 0) return errorRegistry.store_unavailable.exit;
-  return tally.lines + comparison.notRead.length > 0 || vanished !== undefined
+  return tally.lines + tally.refused + comparison.notRead.length > 0 || vanished !== undefined
     ? errorRegistry.certificate_expired.exit
     : 0;
+}
+
+/**
+ * So many lines of one cause are shown where nothing would be done because of it; the rest is
+ * counted.
+ */
+const shownOfCause = 5;
+
+/** Keeps hundreds of lines of one cause from hiding the others. */
+function cappedLines() {
+  const causes = new Map<string, number>();
+  return {
+    shows({ outcome, problem }: PlanLine): boolean {
+      if (outcome !== 'refuse' && outcome !== 'unsure') return true;
+      const cause = `${outcome === 'refuse' ? 'refuse ' : 'try    '} [${problem}]`;
+      const number = (causes.get(cause) ?? 0) + 1;
+      causes.set(cause, number);
+      return number <= shownOfCause;
+    },
+    rest: () =>
+      [...causes].flatMap(([cause, number]) => {
+        const [start, code] = cause.split(' [');
+        const rest = number - shownOfCause;
+        return rest > 0 ? [`${start}  … and ${count(rest, 'certificate')} more [${code} (--json names each)`] : [];
+      }),
+  };
+}
+
+/** What the backups do not take, and what somebody has to see to there. */
+function printBackups(output: Output, findings: BackupFindings, nameOf: (store: string) => string): void {
+  const now = runtime.now();
+  const indented = (found: BackupWords) => linesOf(found).map((line, index) => `${index === 0 ? '  ' : '    '}${line}`);
+  for (const found of backupWords(findings, now, nameOf)) output.finding(...indented(found));
+  for (const kept of findings.keptBeside ?? []) output.line(...indented(keptBesideWords(kept, now, nameOf)));
 }
 
 /** The certificates of the plan with this digest, if that is still what would be done. Throws `reconcile_plan_changed`. */
@@ -103,11 +146,11 @@ function lineWords(line: PlanLine, nameOf: (store: string) => string): readonly 
     case 'retain':
       return [`retain   ${about}: if a second look finds it gone too, its copies stay and say so`];
     default:
-      return line.backups.flatMap(({ store, writes, adopts, problem: failed }) => {
+      return line.backups.flatMap(({ store, writes, adopts, problem: failed, refused }) => {
         const place = nameOf(store);
         const steps = writes.map((step) => `${stepWords(step)} in ${place}: ${about}`);
         if (adopts !== undefined) steps.unshift(`take     ${short(adopts)} in ${place} for the copy: ${about}`);
-        if (failed !== undefined) steps.push(`try      ${place}: ${about} [${failed}]`);
+        if (failed !== undefined && refused === undefined) steps.push(`try      ${place}: ${about} [${failed}]`);
         return steps;
       });
   }

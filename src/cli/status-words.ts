@@ -1,5 +1,6 @@
 import type { LinkStatus } from '../compose.ts';
 import { type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
+import { type BackupWords, backupExit, backupWords, isBraked, linesOf, servingWords } from './backup-words.ts';
 import { heldWords } from './held-words.ts';
 import { clean, count, duration } from './text.ts';
 import { vanishedWords } from './vanished-words.ts';
@@ -19,10 +20,14 @@ const exits = {
 
 /** Judges a link by what is known of it. `reconcileEveryMs` is how often everything is to be compared. */
 export function judgeStatus(status: LinkStatus, reconcileEveryMs: number, nameOf: (store: string) => string): Judged {
+  const refusals = status.refusals?.filter((refusal) => status.held === undefined || !isBraked(refusal)) ?? [];
+  const backups = backupWords({ ...status, refusals }, status.now, nameOf);
   const wrong = [
     ...lostWords(status),
     ...heldBack(status),
+    ...backups.filter(({ urgent }) => urgent).map(asWrong),
     ...stuckWords(status, nameOf),
+    ...backups.filter(({ urgent }) => !urgent).map(asWrong),
     ...reconcileWords(status, reconcileEveryMs, nameOf),
     ...certificateWords(status),
     ...verifyWords(status),
@@ -42,6 +47,8 @@ export function judgeStatus(status: LinkStatus, reconcileEveryMs: number, nameOf
   return { wrong, good };
 }
 
+const asWrong = (found: BackupWords) => ({ words: linesOf(found).join('\n  '), exit: backupExit });
+
 /** A primary that lost what it had is no good primary, whatever the copies say. */
 function lostWords({ link, vanished, now }: LinkStatus): Judged['wrong'] {
   return vanished === undefined ? [] : [{ words: vanishedWords(link, vanished, now), exit: exits.certificates }];
@@ -57,20 +64,23 @@ function provenWords({ verify, counts, unproven, now }: LinkStatus): string {
 
 export const ago = (now: number, moment: number): string => `${duration(now - moment)} ago`;
 
-function heldBack({ link, held, now }: LinkStatus): Judged['wrong'] {
-  return held === undefined ? [] : [{ words: heldWords(link, held, now), exit: exits.certificates }];
+function heldBack({ link, held, refusals = [], now }: LinkStatus): Judged['wrong'] {
+  if (held === undefined) return [];
+  const serving = refusals.filter(isBraked).flatMap((refusal) => servingWords(refusal, now));
+  return [{ words: [heldWords(link, held, now), ...serving].join('\n  '), exit: exits.certificates }];
 }
 
 function stuckWords({ stuck, now }: LinkStatus, nameOf: (store: string) => string): Judged['wrong'] {
-  return stuck.map(({ code, store, message, reason, status, certificates, names, lastAt, again }) => {
+  return stuck.map((trouble) => {
+    const { code, store, message, reason, status, certificates, names, lastAt, again } = trouble;
     const rest = certificates > names.length ? ` and ${certificates - names.length} more` : '';
     const when = again === undefined ? '' : `; tried again ${again <= now ? 'now' : `in ${duration(again - now)}`}`;
-    const remedy = remedyOf(code, { reason, status });
+    const more = [...servingWords(trouble, now), remedyOf(code, { reason, status })].join('\n  ');
     const isService = errorRegistry[code].exit === exits.service;
     return {
       words:
         `${count(certificates, 'certificate')} stuck at ${nameOf(store)} (${names.map(clean).join(', ')}${rest}), ` +
-        `last ${ago(now, lastAt)}: ${clean(message)} [${code}]${when}\n  ${remedy}`,
+        `last ${ago(now, lastAt)}: ${clean(message)} [${code}]${when}\n  ${more}`,
       exit: isService ? exits.service : exits.certificates,
     };
   });

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import type { LinkStatus, Program } from '../compose.ts';
 import type { Link } from '../replication/link.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
+import { keptBesideWords, linesOf } from './backup-words.ts';
 import { commandOutput, type Host, type Output } from './output.ts';
 import { forLink, type LinkOptions, storeNames, withLinkOptions, withLinks } from './program.ts';
 import { ago, judgeStatus } from './status-words.ts';
@@ -50,7 +51,15 @@ async function showLink(program: Program, link: Link, output: Output): Promise<n
 /** The figures, a line each, whether they are good or not. */
 function figures(status: LinkStatus, nameOf: (store: string) => string): readonly string[] {
   const { backups, lag, reconcile, nextExpiry, verify, drill, fullCopy, counts, vanishedAccepted, now } = status;
-  const lines = backups.map(({ store, equal, behind }) => `${nameOf(store)}: ${equal} equal, ${behind} behind`);
+  const lines = backups.map(({ store, equal, behind, keysNotProven = 0 }) => {
+    const keys =
+      keysNotProven === 0 ? '' : `; the private keys of ${keysNotProven} are not proven: the service keeps them`;
+    return `${nameOf(store)}: ${equal} equal, ${behind} behind${keys}`;
+  });
+  for (const kept of status.keptBeside ?? []) {
+    const [first, ...more] = linesOf(keptBesideWords(kept, now, nameOf));
+    lines.push(first, ...more.map((line) => `  ${line}`));
+  }
   if (lag !== undefined) {
     const { p50Ms, p99Ms, maxMs, of } = lag;
     lines.push(

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import type { VerifyFinding, VerifyReport } from '../compose.ts';
 import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
+import { day } from './backup-words.ts';
 import { interrupted } from './interrupt.ts';
 import { commandOutput, type Host } from './output.ts';
 import { type LinkOptions, type LinkRun, storeNames, withLinkOptions, withLinks } from './program.ts';
@@ -36,6 +37,7 @@ async function verifyLinks(options: LinkOptions, host: Host): Promise<void> {
 async function verifyLink(run: LinkRun): Promise<number> {
   const { program, link, output, signal } = run;
   const nameOf = storeNames(program);
+  const refused = refusedCopies();
   const bar = output.progress(`${link.name}: reading`);
   let read = 0;
   try {
@@ -50,12 +52,14 @@ async function verifyLink(run: LinkRun): Promise<number> {
         for (const remark of finding.remarks ?? [])
           output.line(`  ${output.paint.faint(`${'remark'.padEnd(15)} ${clean(finding.name)}: ${clean(remark)}`)}`);
         if (finding.state === 'same') return;
+        if (!refused.shows(finding)) return;
         const text = findingWords(finding, nameOf);
         if (finding.problem) output.finding(`  ${output.paint.bad(text)}`);
         else output.line(`  ${output.paint.faint(text)}`);
       },
     });
     bar.end();
+    for (const line of refused.rest(nameOf)) output.finding(`  ${output.paint.bad(line)}`);
     return conclude(run, report);
   } catch (thrown) {
     if (signal.aborted) {
@@ -73,14 +77,51 @@ async function verifyLink(run: LinkRun): Promise<number> {
   }
 }
 
-function findingWords({ state, name, copy, store, how }: VerifyFinding, nameOf: (id: string) => string): string {
+function findingWords(finding: VerifyFinding, nameOf: (id: string) => string): string {
+  const { state, name, copy, store, how, refused, stops } = finding;
   const where = copy === undefined ? nameOf(store) : `${nameOf(store)} ${copy}`;
-  return `${state.padEnd(15)} ${clean(name)} (${where}): ${clean(how)}`;
+  const until = stops === undefined ? '' : `; it stops serving on ${day(stops)}`;
+  return `${state.padEnd(15)} ${clean(name)} (${where}): ${clean(how)}${until}${refusedWords(refused)}`;
+}
+
+function refusedWords(refused: VerifyFinding['refused']): string {
+  if (refused === undefined) return '';
+  const { code, message, since, until } = refused;
+  const ends = until === undefined ? '' : `, until ${day(until)}`;
+  return `; refused there since ${day(since)}${ends}: ${clean(message)} [${code}]`;
+}
+
+/** So many copies that are refused for one cause are shown one by one; the rest is counted. */
+const shownOfCause = 5;
+
+/** Keeps hundreds of copies that one backup does not take from hiding the others. */
+function refusedCopies() {
+  const causes = new Map<string, { readonly finding: VerifyFinding; number: number; stops: number }>();
+  return {
+    /** Whether this finding is shown by itself. */
+    shows(finding: VerifyFinding): boolean {
+      const { store, refused, stops = Number.POSITIVE_INFINITY } = finding;
+      if (refused === undefined) return true;
+      const key = `${store} ${refused.code}`;
+      const cause = causes.get(key) ?? { finding, number: 0, stops: Number.POSITIVE_INFINITY };
+      cause.number += 1;
+      if (cause.number > shownOfCause) cause.stops = Math.min(cause.stops, stops);
+      causes.set(key, cause);
+      return cause.number <= shownOfCause;
+    },
+    rest: (nameOf: (id: string) => string) =>
+      [...causes.values()].flatMap(({ finding: { store, refused }, number, stops }) => {
+        const rest = number - shownOfCause;
+        if (rest <= 0) return [];
+        const first = Number.isFinite(stops) ? `; the first of them stops serving on ${day(stops)}` : '';
+        return [`… and ${count(rest, 'copy', 'copies')} more in ${nameOf(store)} [${refused?.code}]${first}`];
+      }),
+  };
 }
 
 function conclude({ program, link, output }: LinkRun, report: VerifyReport): number {
-  const { certificates, counts, problems, withoutKeys, notListed, passedOver, vanished, startedAt, completedAt } =
-    report;
+  const { certificates, counts, problems, withoutKeys, reshaped = 0, notListed, passedOver, vanished } = report;
+  const { startedAt, completedAt } = report;
   const nameOf = storeNames(program);
   const states = Object.entries(counts).map(([state, number]) => `${number} ${state}`);
   const words = `${link.name}: ${count(certificates, 'certificate')} read back in ${duration(completedAt - startedAt)}`;
@@ -89,6 +130,10 @@ function conclude({ program, link, output }: LinkRun, report: VerifyReport): num
   if (withoutKeys > 0)
     output.line(
       `  ${count(withoutKeys, 'copy', 'copies')} compared without the private key, which the service does not give back`,
+    );
+  if (reshaped > 0)
+    output.line(
+      `  ${count(reshaped, 'copy is', 'copies are')} the same as the service keeps it: it completes chains, or puts them in another order`,
     );
   for (const { store, error } of notListed)
     output.finding(

@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../errors.ts';
 import type { ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
+import type { BackupFindings, backupFindings } from '../replication/backup-findings.ts';
 import type { Link } from '../replication/link.ts';
 import type { VanishedFound, VanishedTally } from '../replication/vanished.ts';
 
@@ -36,6 +37,8 @@ export interface LinkFigures {
   vanished: number;
   /** Of certificates that are there, epoch milliseconds. */
   earliestExpiry: number | undefined;
+  /** What the backups do not take, and what somebody has to see to there; absent: nobody asked. */
+  findings?: BackupFindings;
 }
 
 /**
@@ -49,11 +52,14 @@ export async function linkFigures(
     lost,
     standing,
     unreadable = [],
+    findings,
   }: {
     readonly lost: VanishedTally;
     readonly standing: Pick<VanishedFound, 'gone'> | undefined;
     /** Records that could not be understood, filled while `records` is read. */
     readonly unreadable?: readonly UnreadableRecord[];
+    /** Gathers what is to be said of the backups; absent: nobody asks for that. */
+    readonly findings?: ReturnType<typeof backupFindings>;
   },
 ): Promise<LinkFigures> {
   const failing = new Map<string, Failing>();
@@ -82,6 +88,8 @@ export async function linkFigures(
     if (state === 'gone') continue;
     figures.earliestExpiry = earlier(figures.earliestExpiry, record.primary?.notAfter);
     if (record.lastError !== undefined) fails(link.primary.id, record.lastError.code);
+    for (const backup of record.backups)
+      if (link.backups.some(({ id }) => id === backup.store)) findings?.add(record, backup);
     for (const { store, lastError } of record.backups) if (lastError !== undefined) fails(store, lastError.code);
   }
   for (const { error } of unreadable) {
@@ -89,6 +97,7 @@ export async function linkFigures(
     figures.states.behind += 1;
     fails(link.primary.id, error.code);
   }
+  if (findings !== undefined) figures.findings = findings.result();
   figures.vanished = Math.max(standing?.gone ?? 0, lost.result()?.gone ?? 0);
   return figures;
 }

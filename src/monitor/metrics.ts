@@ -1,6 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { ErrorCode } from '../errors.ts';
 import type { LifecycleEvent } from '../notification/event.ts';
+import type { BackupFindings } from '../replication/backup-findings.ts';
 import type { Link } from '../replication/link.ts';
 import type { PassReport } from '../replication/replicate.ts';
 import { certificateStates, type LinkFigures } from './figures.ts';
@@ -150,19 +151,55 @@ function registerGauges(registry: Registry, options: MetricsOptions): () => Prom
     'Certificates that are gone from the primary, all of them or more than the brake allows; 0 once a person has said that it is meant.',
     ['link'],
   );
+  const refused = gauge('refused', 'Certificates that a backup does not take as the primary holds them, by code.', [
+    'link',
+    'backup',
+    'code',
+  ]);
+  const refusedStopped = gauge(
+    'refused_stopped',
+    'Of these the ones that the backup serves nobody with: it holds no copy, or one that has expired.',
+    ['link', 'backup'],
+  );
+  const refusedStops = gauge(
+    'refused_stop_timestamp_seconds',
+    'When the first of the copies that stay because of that and still serve expires.',
+    ['link', 'backup'],
+  );
+  const unremovable = gauge('copies_not_removable', 'Copies beside the kept ones that a backup does not let go.', [
+    'link',
+    'backup',
+  ]);
+  const overwritten = gauge('copies_overwritten', 'Copies that somebody else keeps changing.', ['link', 'backup']);
   const expiry = gauge('earliest_expiry_timestamp_seconds', 'When the first certificate expires.', ['link']);
   const age = gauge('last_reconcile_age_seconds', 'Since the last successful reconcile began; +Inf before the first.', [
     'link',
   ]);
   gauge('info', 'The version that runs.', ['version']).set({ version: options.version }, 1);
   const views = links.map((view) => ({ ...view, figures: heldFor(figuresMs, now, view.figures) }));
-  const read = [readable, certificates, pending, pendingAge, failing, vanished, expiry, age];
+  const ofBackups = [refused, refusedStopped, refusedStops, unremovable, overwritten];
+  const read = [readable, certificates, pending, pendingAge, failing, vanished, expiry, age, ...ofBackups];
+
+  function showBackups(link: string, { refusals = [], keptBeside = [], overwritten: changed = [] }: BackupFindings) {
+    const firstStops = new Map<string, number>();
+    const labels = (store: string) => ({ link, backup: storeNames.get(store) ?? store });
+    for (const { store, code, certificates: count, withoutCopy, stopped, stops } of refusals) {
+      refused.inc({ ...labels(store), code }, count);
+      refusedStopped.inc(labels(store), withoutCopy + stopped);
+      if (stops !== undefined) firstStops.set(store, Math.min(firstStops.get(store) ?? stops.at, stops.at));
+    }
+    for (const [store, at] of firstStops) refusedStops.set(labels(store), at / 1_000);
+    for (const { store, copies } of keptBeside) unremovable.inc(labels(store), copies);
+    for (const { store, certificates: count } of changed) overwritten.inc(labels(store), count);
+  }
 
   async function readLink({ link: { name: link }, figures, lastReconcileAt }: LinkView): Promise<void> {
     const outcome = await Promise.all([figures(), lastReconcileAt()]).catch(() => undefined);
     readable.set({ link }, outcome === undefined ? 0 : 1);
     if (outcome === undefined) return;
-    const [{ states, pending: waiting, pendingSince, failing: found, vanished: gone, earliestExpiry }, at] = outcome;
+    const [{ states, pending: waiting, pendingSince, failing: found, vanished: gone, earliestExpiry, findings }, at] =
+      outcome;
+    showBackups(link, findings ?? {});
     for (const state of certificateStates) certificates.set({ link, state }, states[state]);
     pending.set({ link }, waiting);
     vanished.set({ link }, gone);

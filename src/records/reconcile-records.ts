@@ -85,6 +85,11 @@ const verifySchema = z.object({
   counts: z.record(z.string(), z.number()),
   /** Copies whose key the service does not give back: compared without it. */
   withoutKeys: z.number(),
+  /**
+   * Copies that are the same as their service keeps them: chains that it completed, or put in
+   * another order.
+   */
+  reshaped: z.optional(z.number()),
   problems: z.number(),
   /** The first of them, in words. */
   examples: z.array(z.string()),
@@ -219,7 +224,11 @@ export function reconcileRecords(table: Table) {
     },
 
     async saveVerify(link: string, summary: VerifySummary): Promise<void> {
-      await table.update(verifyKeyOf(link), { set: { ...summary } });
+      const { reshaped, ...always } = summary;
+      await table.update(
+        verifyKeyOf(link),
+        reshaped === undefined ? { set: always, remove: ['reshaped'] } : { set: { ...always, reshaped } },
+      );
     },
 
     async saveDrill(link: string, summary: DrillSummary): Promise<void> {

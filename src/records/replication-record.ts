@@ -54,6 +54,11 @@ export interface BackupState {
   readonly fingerprint?: string;
   readonly metadataDigest?: string;
   readonly revision?: string;
+  /**
+   * When what the copy holds ends, as last seen, where it stays though the primary holds something
+   * else: the day on which it stops serving. Absent while it is equal.
+   */
+  readonly notAfter?: number;
   /** When the copy last became equal by a write of ours. */
   readonly replicatedAt?: number;
   /** Since when the copy says that its original is gone. */
@@ -75,6 +80,8 @@ export interface BackupState {
   readonly keyWithheld?: boolean;
   /** What the copy holds, as it was last written or read in full. See `heldNow`. */
   readonly held?: HeldContent;
+  /** How often somebody else has changed the copy after it was equal. */
+  readonly overwritten?: Overwritten;
 }
 
 /** What a copy holds, as far as it says what may take its place when it cannot be read. */
@@ -85,6 +92,13 @@ export interface HeldContent {
   readonly validFrom: number;
   /** Its leaf is signed by itself. */
   readonly selfSigned: boolean;
+}
+
+/** Changes of a copy that were none of ours, one after the other. */
+export interface Overwritten {
+  readonly times: number;
+  readonly since: number;
+  readonly lastAt: number;
 }
 
 /** A copy that stays because its service does not let it go. */
@@ -238,6 +252,7 @@ const backupFields = {
   ),
   keyWithheld: z.boolean(),
   held: z.object({ id: z.string(), fingerprint: z.string(), validFrom: z.number(), selfSigned: z.boolean() }),
+  overwritten: z.object({ times: z.number(), since: z.number(), lastAt: z.number() }),
 } as const;
 type BackupField = keyof typeof backupFields;
 const backupFieldNames = Object.keys(backupFields) as readonly BackupField[];
@@ -292,6 +307,7 @@ const rowSchema = z.object({
         fingerprint: z.optional(z.string()),
         metadataDigest: z.optional(z.string()),
         revision: z.optional(z.string()),
+        notAfter: z.optional(z.number()),
         replicatedAt: z.optional(z.number()),
         retainedAt: z.optional(z.number()),
         attempts: z.number(),

@@ -1,5 +1,4 @@
 import { factsOf } from '../certificate/facts.ts';
-import { fingerprintOf } from '../certificate/fingerprint.ts';
 import { CodedError } from '../errors.ts';
 import type { LeaseHolderFields } from '../records/replication-records.ts';
 import { formatMark, type Mark } from '../store/mark.ts';
@@ -10,7 +9,7 @@ import type { Link } from './link.ts';
 import { copiesIn, listCopies } from './listed-copies.ts';
 import { backupStates } from './look.ts';
 import { listAll } from './shared-listing.ts';
-import { compareCopy } from './verify-copy.ts';
+import { compareCopy, holdsSame } from './verify-copy.ts';
 import type { Worker } from './worker.ts';
 
 export interface Adoption {
@@ -51,7 +50,7 @@ export async function adopt(
     const now = worker.runtime.now();
     const asOurs = { ...copy, metadata: { ...copy.metadata, mark } };
     const { state, how } = compareCopy(original, asOurs, { store, mark, now });
-    const sameContent = fingerprintOf(original.content) === fingerprintOf(copy.content);
+    const sameContent = holdsSame(store, original.content, copy);
     if (state !== 'same' && !sameContent && !request.replace) {
       throw refused(
         `${request.copy} differs from ${original.metadata.name}: ${how}. To have it written over, add --replace`,

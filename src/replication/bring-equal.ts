@@ -26,8 +26,9 @@ import { type BackupCalls, backupCalls } from './backup-calls.ts';
 import type { Sound } from './judge.ts';
 import type { KeysRead } from './keys-read.ts';
 import { listedFacts } from './link.ts';
-import type { BackupLook } from './look.ts';
+import { type BackupLook, endOfCopy } from './look.ts';
 import { type CopyInTheWay, isBrakeCode, type OverCopy, problemOver } from './over-copy.ts';
+import { noteOverwritten } from './overwritten.ts';
 import { backoffMs, settledMs, type Timing } from './timing.ts';
 
 /** What a pass did at one backup, in the order in which it did it. */
@@ -278,6 +279,8 @@ class Attempt {
   again: number | undefined;
   /** The kept copy has a key that its service does not give back, as far as a full read has shown. */
   #keyWithheld: boolean | undefined;
+  /** The copy was equal, nobody here has written to it since, and now it is another. */
+  #changedByOthers = false;
 
   constructor(task: BackupTask, look: BackupLook) {
     this.#task = task;
@@ -300,9 +303,10 @@ class Attempt {
   }
 
   /** What the record keeps for this backup in fields of its own, whatever came of the pass. */
-  kept(): Pick<BackupState, 'written' | 'unremovable' | 'keyWithheld' | 'held'> {
+  kept(): Pick<BackupState, 'written' | 'unremovable' | 'keyWithheld' | 'held' | 'overwritten'> {
     const { written, unremovable, id } = this;
     const held = this.held?.id === id ? this.held : undefined;
+    const overwritten = noteOverwritten(this.#look.state.overwritten, this.#changedByOthers, this.#task.runtime.now());
     const keyWithheld =
       this.#keyWithheld ?? (!this.#store.abilities.givesKeys || this.#look.state.keyWithheld === true);
     return {
@@ -310,7 +314,19 @@ class Attempt {
       ...(unremovable.length > 0 && { unremovable }),
       ...(keyWithheld && { keyWithheld }),
       ...(held && { held }),
+      ...(overwritten && { overwritten }),
     };
+  }
+
+  /**
+   * Whether the record says that this copy held just this content, and no write that nobody heard
+   * the end of may have changed it.
+   */
+  #wasEqual(id: string): boolean {
+    const { state } = this.#look;
+    const { lastError, refusal, retainedAt } = state;
+    const isSettled = [lastError, refusal, retainedAt, this.#task.doubt].every((each) => each === undefined);
+    return isSettled && id === state.id && state.fingerprint === this.#task.sound.fingerprint;
   }
 
   /**
@@ -353,10 +369,11 @@ class Attempt {
 
   /** What is known of the backup after a failure: its copy's id as it is now, the rest as it was. */
   stateAfterFailure(): BackupState {
-    const { id: _id, notBefore: _not, lastError: _last, refusal: _refusal, ...rest } = this.#look.state;
+    const { id: _id, notBefore: _not, lastError: _last, refusal: _refusal, notAfter: _end, ...rest } = this.#look.state;
     const { written: _written, unremovable: _unremovable, keyWithheld: _keyWithheld, ...others } = rest;
-    const { held: _held, ...before } = others;
-    return { ...before, ...(this.id === undefined ? {} : { id: this.id }), ...this.kept() };
+    const { held: _held, overwritten: _overwritten, ...before } = others;
+    const copy = this.id === undefined ? {} : { id: this.id, ...endOfCopy(this.#look) };
+    return { ...before, ...copy, ...this.kept() };
   }
 
   /**
@@ -593,6 +610,7 @@ class Attempt {
     if (described === undefined) return;
     if (metadataDigestOf(described) === this.wantedDigest && sameMark(described.mark, this.#task.mark)) return;
     await this.#sendDescription(id);
+    if (this.#wasEqual(id) && this.#look.state.metadataDigest === this.wantedDigest) this.#changedByOthers = true;
   }
 
   async #sendDescription(id: string): Promise<void> {
@@ -610,6 +628,7 @@ class Attempt {
     if (holding.unreadable === true) return { differs: true, unreadable: true };
     const differs =
       holding.full === undefined && holding.metadata !== undefined && factsDiffer(holding.metadata, sound);
+    if (differs && this.#wasEqual(holding.id)) this.#changedByOthers = true;
     // A leaf alone must not replace a copy that has a chain, and only a full read tells whether it has one.
     if (differs && sound.content.chain.length > 0) return { differs };
     const reading = await this.#tryRead(holding);
@@ -621,6 +640,8 @@ class Attempt {
     }
     if (this.#isRewritten(reading)) return { differs: false, rewritten: true, full: reading };
     this.#noteHeld(holding.id, content, fingerprintOf(content));
+    // The same leaf in another shape may be the service's own doing.
+    if (!content.leaf.raw.equals(sound.content.leaf.raw) && this.#wasEqual(holding.id)) this.#changedByOthers = true;
     if (
       sound.content.chain.length === 0 &&
       content.chain.length > 0 &&
@@ -683,7 +704,9 @@ class Attempt {
 
   async #import(action: 'imported' | 'replaced', replaces?: string): Promise<void> {
     const { beganAt, doubt, mark, sound } = this.#task;
+    const { known, state } = this.#look;
     if (this.#look.markedError !== undefined) throw this.#look.markedError;
+    if (known?.state === 'absent' && this.#wasEqual(state.id ?? '')) this.#changedByOthers = true;
     if (doubt !== undefined && (doubt > beganAt || this.#look.marked === undefined)) throw new Waiting(doubt);
     const replacement = replaces === undefined ? '' : this.#replacementOf(replaces);
     const token = sha256(`${formatMark(mark)}${replacement}`);

@@ -80,6 +80,16 @@ export async function lookAtBackup(options: {
   return { store, state, ...(known === undefined ? {} : { known }), ...copies };
 }
 
+/**
+ * When what the known copy holds ends, as this look saw it, or one before: kept in the record where
+ * the copy stays as it is though the primary holds something else.
+ */
+export function endOfCopy({ known, state }: BackupLook): Pick<BackupState, 'notAfter'> {
+  const shown = known?.state === 'present' ? known.value.notAfter : undefined;
+  const notAfter = shown ?? state.notAfter;
+  return notAfter === undefined || Number.isNaN(notAfter) ? {} : { notAfter };
+}
+
 async function findCopies(
   runtime: Runtime,
   at: number,

@@ -3,7 +3,8 @@ import { chainRemarks } from '../certificate/remarks.ts';
 import { asCodedError, type ErrorCode } from '../errors.ts';
 import { type Aside, doubtOf, type ReplicationRecord } from '../records/replication-record.ts';
 import type { Mark } from '../store/mark.ts';
-import { bringEqual } from './bring-equal.ts';
+import { type BackupFindings, backupFindings } from './backup-findings.ts';
+import { type BackupOutcome, bringEqual } from './bring-equal.ts';
 import { judge, type Verdict } from './judge.ts';
 import { keysRead } from './keys-read.ts';
 import type { Link } from './link.ts';
@@ -22,6 +23,17 @@ export interface PlannedBackup {
   readonly adopts?: string;
   /** Why it would not be made equal. */
   readonly problem?: ErrorCode;
+  /**
+   * It is no failure but a finding, which rests: the backup does not take what the primary holds.
+   */
+  readonly refused?: {
+    readonly message: string;
+    /** Since when, and when it ends by itself, epoch milliseconds. */
+    readonly since: number;
+    readonly until?: number;
+    /** When the copy that stays there stops serving. */
+    readonly stops?: number;
+  };
 }
 
 /** What would happen to one certificate. */
@@ -49,6 +61,8 @@ export interface Plan {
   readonly comparison: Comparison;
   /** Certificates that a reconcile would look at in full because it is their turn. They are not part of the plan: a look may find anything. */
   readonly looks: number;
+  /** What the backups would not take after it, or somebody has to see to there, at rest or not. */
+  readonly findings: BackupFindings;
 }
 
 const concurrency = 16;
@@ -74,11 +88,14 @@ export async function planReconcile(
   const comparison =
     options.comparison ?? (await compare(worker, link, { signal: options.signal, full: options.full }));
   const digests: string[] = [];
+  const findings = backupFindings(worker.runtime.now());
   let looks = 0;
   let batch: (readonly [string, Reason])[] = [];
   const work = async () => {
     options.signal?.throwIfAborted();
-    const lines = await Promise.all(batch.map(([certificate, reason]) => lineOf(worker, link, certificate, reason)));
+    const lines = await Promise.all(
+      batch.map(([certificate, reason]) => lineOf(worker, link, { certificate, reason, findings })),
+    );
     for (const line of lines) {
       digests.push(digestOf(line));
       options.line?.(line);
@@ -96,14 +113,41 @@ export async function planReconcile(
     if (batch.length === concurrency) await work();
   }
   await work();
+  await addResting(worker, link, { comparison, full: options.full === true, findings });
   const digest = sha256([link.name, ...digests.toSorted()].join('\n')).slice(0, 16);
-  return { digest, comparison, looks };
+  return { digest, comparison, looks, findings: findings.result() };
+}
+
+type Findings = ReturnType<typeof backupFindings>;
+
+/** What is found of certificates that are no part of the plan, by their records. */
+async function addResting(
+  { records }: Worker,
+  { name, backups }: Link,
+  plan: { readonly comparison: Comparison; readonly full: boolean; readonly findings: Findings },
+): Promise<void> {
+  const { comparison, full, findings } = plan;
+  // Records that cannot be understood are told of by the comparison.
+  for await (const record of records.all(name, () => {})) {
+    const reason = comparison.asks.get(record.certificate);
+    const isPlanned = reason !== undefined && (full || reason !== 'due-for-a-full-look');
+    if (isPlanned || record.absentSince !== undefined) continue;
+    for (const state of record.backups) if (backups.some(({ id }) => id === state.store)) findings.add(record, state);
+  }
+}
+
+interface Planned {
+  readonly certificate: string;
+  readonly reason: Reason;
+  /** Gets what the backups would not take. */
+  readonly findings: Findings;
 }
 
 /** The line of one certificate. What goes wrong with it keeps no other from its line; a table that does not answer keeps all. */
-async function lineOf(worker: Worker, link: Link, certificate: string, reason: Reason): Promise<PlanLine> {
+async function lineOf(worker: Worker, link: Link, planned: Planned): Promise<PlanLine> {
+  const { certificate, reason } = planned;
   try {
-    return await planOne(worker, link, certificate, reason);
+    return await planOne(worker, link, planned);
   } catch (thrown) {
     const { code, message } = asCodedError(thrown);
     if (code === 'table_unavailable' || code === 'interrupted') throw thrown;
@@ -111,7 +155,7 @@ async function lineOf(worker: Worker, link: Link, certificate: string, reason: R
   }
 }
 
-async function planOne(worker: Worker, link: Link, certificate: string, reason: Reason): Promise<PlanLine> {
+async function planOne(worker: Worker, link: Link, { certificate, reason, findings }: Planned): Promise<PlanLine> {
   const record = (await worker.records.get(link.name, certificate)) ?? newRecord(link, certificate);
   const about = { certificate, name: record.primary?.name ?? certificate, reason };
   if (reason === 'removal-due') {
@@ -123,7 +167,7 @@ async function planOne(worker: Worker, link: Link, certificate: string, reason: 
   }
   const keys = keysRead();
   try {
-    return await rehearse(worker, link, record, { about, keys });
+    return await rehearse(worker, link, record, { about, keys, findings });
   } finally {
     keys.wipe();
   }
@@ -137,10 +181,11 @@ async function rehearse(
   pass: {
     readonly about: Pick<PlanLine, 'certificate' | 'name' | 'reason'>;
     readonly keys: ReturnType<typeof keysRead>;
+    readonly findings: Findings;
   },
 ): Promise<PlanLine> {
   const { runtime, timing, listings } = worker;
-  const { about, keys } = pass;
+  const { about, keys, findings } = pass;
   const { certificate, reason } = about;
   const beganAt = runtime.now();
   const at = beganAt + timing.lookMs;
@@ -175,17 +220,35 @@ async function rehearse(
         { ...look, store },
       );
       const { id } = outcome.state;
+      // What the service refused last time it will refuse again, though a rehearsal cannot show that.
+      const isRefusedStill = outcome.state.refusal === undefined && state.refusal?.facts.endsWith(verdict.fingerprint);
+      findings.add(record, isRefusedStill ? state : outcome.state, said.name);
       return {
         store: real.id,
         writes,
         ...(outcome.actions.includes('adopted') && id !== undefined ? { adopts: id } : {}),
         ...(outcome.error === undefined ? {} : { problem: outcome.error.code }),
+        ...refusedIn(outcome),
       };
     }),
   );
   const busy = backups.some(({ writes, adopts, problem }) => writes.length > 0 || adopts !== undefined || problem);
   const remarks = chainRemarks(verdict.content, beganAt).map(({ message }) => message);
   return { ...said, outcome: busy ? 'write' : 'nothing', ...(remarks.length > 0 && { remarks }), backups };
+}
+
+/** Why a backup would not take it, where that is a finding. */
+function refusedIn({ state, error, refused }: BackupOutcome): Pick<PlannedBackup, 'refused'> {
+  if (refused !== true || error === undefined || state.refusal === undefined) return {};
+  const { since, until } = state.refusal;
+  const { notAfter: stops } = state;
+  return {
+    refused: {
+      ...{ message: error.message, since },
+      ...(until !== undefined && { until }),
+      ...(stops !== undefined && { stops }),
+    },
+  };
 }
 
 function withoutCopying(
@@ -222,9 +285,10 @@ function newRecord({ name }: Link, certificate: string): ReplicationRecord {
   return { link: name, certificate, requested: 0, replicated: 0, leaseToken: 0, attempts: 0, backups: [] };
 }
 
-/** Of what a line does, not of the words in it. */
+/** Of what a line does, not of the words in it, or of moments. */
 function digestOf({ message: _message, remarks: _remarks, ...line }: PlanLine): string {
-  return sha256(JSON.stringify(line));
+  const backups = line.backups.map(({ refused: _refused, ...does }) => does);
+  return sha256(JSON.stringify({ ...line, backups }));
 }
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');

@@ -11,8 +11,9 @@ import { commitSurely } from './commit.ts';
 import { judge, type Verdict } from './judge.ts';
 import { type KeysRead, keysRead } from './keys-read.ts';
 import type { Link } from './link.ts';
-import { backupStates, lookAtBackup, lookAtPrimary } from './look.ts';
+import { backupStates, endOfCopy, lookAtBackup, lookAtPrimary } from './look.ts';
 import { overCopies } from './over-copy.ts';
+import { isOverwritten } from './overwritten.ts';
 import { leaseHolderFields, neverThereFrom, nextDoubts, nextLook, primaryState } from './pass-outcome.ts';
 import { isGone, mayRemove, retire } from './retire.ts';
 import { longestSettledMs } from './timing.ts';
@@ -185,7 +186,7 @@ async function lookAndWrite(
         });
       }
       // Nothing sound to compare with: nothing is written, and no surplus removed, because nobody can say which copy is right.
-      if (verdict.kind !== 'sound') return untouched(state);
+      if (verdict.kind !== 'sound') return untouched({ ...state, ...endOfCopy(look) });
       const mayReplace = link.policy.neverReplace !== true;
       over ??= overCopies({ links: worker.links, now: runtime.now }, link, record, verdict);
       const task = { runtime, timing, beganAt, writeBy, doubt, mark, sound: verdict, keys, mayReplace, over };
@@ -223,6 +224,8 @@ function logPass(log: Log, report: PassReport, answer: CommitAnswer, fields: Lea
     for (const { id, code, message } of state.unremovable ?? [])
       if (before?.unremovable?.some((copy) => copy.id === id) !== true)
         log('warn', 'copy_not_removable', { ...at, surplus: id, code, message });
+    if (isOverwritten(state.overwritten, report.committedAt) && !isOverwritten(before?.overwritten, report.committedAt))
+      log('warn', 'copy_overwritten', { ...at, code: 'store_copy_overwritten', times: state.overwritten.times });
     if (actions.length > 0) log('info', 'copy_written', { ...at, actions });
     if (error !== undefined && refused !== true)
       log('warn', 'backup_failed', { ...at, ...errorFields(asCodedError(error)) });

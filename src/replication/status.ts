@@ -1,9 +1,10 @@
 import type { ErrorCode } from '../errors.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { Brake, DrillSummary, ReconcileState, Vanished, VerifySummary } from '../records/reconcile-records.ts';
-import type { ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
+import type { RecordedError, ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
+import { type BackupFindings, backupFindings, type CopyEnd, sooner } from './backup-findings.ts';
 import { brakeTally, type HeldByBrake, heldSummary } from './brake-finding.ts';
 import type { Link } from './link.ts';
 import { type Standing, standingOf } from './standing.ts';
@@ -30,6 +31,23 @@ export interface Trouble {
   /** When it was last met, and when it is tried again at the earliest, epoch milliseconds. */
   readonly lastAt: number;
   readonly again?: number;
+  /**
+   * Where the primary holds what is not copied: how many of the copies that stay have expired, and
+   * the one that expires next.
+   */
+  readonly stopped?: number;
+  readonly stops?: CopyEnd;
+}
+
+/**
+ * A trouble of one certificate. `ends`: when what its copies hold ends, where they stay because of
+ * it.
+ */
+interface Met {
+  readonly store: string;
+  readonly error: RecordedError;
+  readonly again?: number;
+  readonly ends?: readonly number[];
 }
 
 /** From when a change is counted until it was in the slowest backup. */
@@ -50,7 +68,7 @@ export interface BackupStatus {
   readonly keysNotProven?: number;
 }
 
-export interface LinkStatus {
+export interface LinkStatus extends BackupFindings {
   readonly link: string;
   /** Epoch milliseconds, as all moments here. */
   readonly now: number;
@@ -64,6 +82,10 @@ export interface LinkStatus {
   /** The change that has waited longest. */
   readonly oldestUnreplicated?: { readonly certificate: string; readonly name: string; readonly since: number };
   readonly nextExpiry?: { readonly certificate: string; readonly name: string; readonly at: number };
+  /**
+   * What was tried and failed, and what of the primary is not copied anywhere. What one backup
+   * refuses stands in `refusals`.
+   */
   readonly stuck: readonly Trouble[];
   /** What is gone from the primary, more than is lost on an ordinary day, and nobody has said yet that it is meant. */
   readonly vanished?: Vanished;
@@ -164,19 +186,22 @@ function seenSoFar(
   const counts: Record<Standing['kind'], number> = { equal: 0, aside: 0, gone: 0, refused: 0, failing: 0, waiting: 0 };
   const backups = link.backups.map(({ id: store }): Counted<BackupStatus> => ({ store, equal: 0, behind: 0 }));
   const troubles = new Map<string, Trouble>();
+  const findings = backupFindings(now);
   const lags: number[] = [];
   let expired = 0;
   let unproven = 0;
   let oldest: LinkStatus['oldestUnreplicated'];
   let next: LinkStatus['nextExpiry'];
 
-  function addTrouble(name: string, standing: Standing): void {
-    if (standing.kind !== 'failing' && standing.kind !== 'refused') return;
-    const { code, message, at, reason, status } = standing.error;
-    const store = standing.kind === 'failing' ? standing.store : link.primary.id;
+  function addTrouble({ certificate, name }: Pick<CopyEnd, 'certificate' | 'name'>, found: Met): void {
+    const { store, ends = [] } = found;
+    const { code, message, at, reason, status } = found.error;
     const key = `${code} ${store}`;
     const before = troubles.get(key);
-    const again = standing.kind === 'failing' ? earliest(before?.again, standing.again) : undefined;
+    const again = earliest(before?.again, found.again);
+    const serving = ends.filter((end) => end >= now).map((end) => ({ certificate, name, at: end }));
+    const stops = serving.reduce(sooner, before?.stops);
+    const stopped = (before?.stopped ?? 0) + ends.length - serving.length;
     const names = before?.names ?? [];
     troubles.set(key, {
       code,
@@ -186,6 +211,8 @@ function seenSoFar(
       names: names.length < namesKept ? [...names, name] : names,
       lastAt: Math.max(before?.lastAt ?? 0, at),
       ...(again === undefined ? {} : { again }),
+      ...(stopped > 0 && { stopped }),
+      ...(stops !== undefined && { stops }),
     });
   }
 
@@ -194,7 +221,8 @@ function seenSoFar(
     addUnreadable({ certificate, error: { code, message } }: UnreadableRecord): void {
       counts.failing += 1;
       lost.present();
-      addTrouble(certificate, { kind: 'failing', store: link.primary.id, error: { code, message, at: now } });
+      const error = { code, message, at: now };
+      addTrouble({ certificate, name: certificate }, { store: link.primary.id, error });
     },
     add(record: ReplicationRecord): void {
       const { certificate, primary } = record;
@@ -204,8 +232,9 @@ function seenSoFar(
       if (record.absentSince !== undefined) lost.gone(record);
       else if (standing.kind !== 'aside') lost.present();
       const name = primary?.name ?? certificate;
-      addTrouble(name, standing);
+      for (const trouble of troublesOf(link, record, standing)) addTrouble({ certificate, name }, trouble);
       if (standing.kind === 'gone' || standing.kind === 'aside') return;
+      for (const state of statesOf(link, record)) findings.add(record, state);
       if (primary?.notAfter !== undefined) {
         if (primary.notAfter < now) expired += 1;
         else if (next === undefined || primary.notAfter < next.at) next = { certificate, name, at: primary.notAfter };
@@ -238,6 +267,7 @@ function seenSoFar(
         unproven,
         vanishedByRecords: lost.result(),
         backups,
+        ...findings.result(),
         stuck: [...troubles.values()].toSorted((a, b) => b.certificates - a.certificates),
         ...(lag === undefined ? {} : { lag }),
         ...(held === undefined ? {} : { held: heldSummary(held) }),
@@ -246,6 +276,33 @@ function seenSoFar(
       };
     },
   };
+}
+
+/**
+ * The states of the link's backups in a record. What it says of stores that are no longer backups
+ * is passed over.
+ */
+const statesOf = (link: Link, { backups }: ReplicationRecord) =>
+  backups.filter(({ store }) => link.backups.some(({ id }) => id === store));
+
+/** What fails, at each store where it does: a backup that is down hides no other. */
+function troublesOf(link: Link, record: ReplicationRecord, standing: Standing): readonly Met[] {
+  const states = statesOf(link, record);
+  if (standing.kind === 'refused') {
+    // What one backup refuses is told apart.
+    if (standing.store !== undefined) return [];
+    const ends = states.flatMap(({ id, notAfter }) => (id === undefined ? [] : (notAfter ?? [])));
+    return [{ store: link.primary.id, error: standing.error, ends }];
+  }
+  if (standing.kind !== 'failing') return [];
+  const { store, error, again } = standing;
+  const next = again === undefined ? {} : { again };
+  if (store === link.primary.id) return [{ store, error, ...next }];
+  return states.flatMap((state) =>
+    state.lastError === undefined || state.refusal !== undefined
+      ? []
+      : [{ store: state.store, error: state.lastError, ...next }],
+  );
 }
 
 /** From the change in the primary until the slowest backup had it; `undefined` if no write of ours brought it there. */

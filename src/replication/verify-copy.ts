@@ -12,8 +12,13 @@ export type CopyState = 'same' | 'older' | 'different' | 'missing' | 'extra' | '
 
 export interface CopyVerdict {
   readonly state: CopyState;
-  /** In words, what is wrong with it; empty if it is the same. */
+  /**
+   * In words, what is wrong with it; of one that is the same, in which shape its service keeps it,
+   * else empty.
+   */
   readonly how: string;
+  /** It is the same, as its service keeps it: what it gives back is not what it was given. */
+  readonly reshaped?: true;
   /** The service does not give its private key back: it was compared without, and nothing is proven of the key. */
   readonly keyNotProven?: true;
 }
@@ -42,7 +47,11 @@ function compareContent(
       const how = theirs.privateKey === undefined ? 'its private key is missing' : 'its private key is another one';
       return { state: 'would-not-serve', how };
     }
-    return { state: 'different', how: chainWords(mine, theirs) };
+    if (!holdsSame(at.store, mine, copy)) return { state: 'different', how: chainWords(mine, theirs) };
+    if (problem !== undefined) return { state: 'would-not-serve', how: problem.message };
+    const { state, how } = compareDescriptions(original, copy, at);
+    const shape = `as the service keeps it: ${shapeWords(mine, theirs)}`;
+    return { state, how: state === 'same' ? shape : how, reshaped: true };
   }
   const [was, is] = [factsOf(theirs), factsOf(mine)];
   if (problem !== undefined) return { state: 'would-not-serve', how: problem.message };
@@ -63,6 +72,17 @@ function compareContent(
 export function servingProblem(copy: StoredCertificate, nowMs: number): CodedError | undefined {
   const rules = { nowMs, requireChain: false };
   return keyAnswerOf(copy) === 'withheld' ? publicProblem(copy.content, rules) : contentProblem(copy.content, rules);
+}
+
+/** Whether a copy is what the store was given, or what the store says that it makes of that. */
+export function holdsSame(store: Store, given: CertificateContent, copy: StoredCertificate): boolean {
+  const key = keyAnswerOf(copy);
+  const withKey = key !== 'withheld';
+  if (contentOf(given, withKey) === contentOf(copy.content, withKey)) return true;
+  // What a store makes of chains says nothing about a key that it lost.
+  if (key === 'none') return false;
+  const { leaf, chain } = given;
+  return store.same?.(withKey ? given : { leaf, chain }, copy.content) === true;
 }
 
 function contentOf({ leaf, chain, privateKey }: CertificateContent, withKey: boolean): string {
@@ -90,6 +110,11 @@ function chainWords({ chain: mine }: CertificateContent, { chain: theirs }: Cert
   if (theirs.length === 0) return `its chain is missing (the primary has ${mine.length} above the leaf)`;
   if (theirs.length < mine.length) return `its chain is cut: ${theirs.length} of ${mine.length} above the leaf`;
   return `its chain is another one (${theirs.length} above the leaf, the primary has ${mine.length})`;
+}
+
+function shapeWords({ chain: mine }: CertificateContent, { chain: theirs }: CertificateContent): string {
+  if (theirs.length === mine.length) return 'its chain is in another order, or of other variants';
+  return `${theirs.length} above the leaf, where the primary has ${mine.length}`;
 }
 
 const day = (moment: number) => new Date(moment).toISOString().slice(0, 10);

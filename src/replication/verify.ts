@@ -1,9 +1,11 @@
+import type { CertificateContent } from '../certificate/certificate.ts';
+import { factsOf } from '../certificate/facts.ts';
 import { chainRemarks } from '../certificate/remarks.ts';
-import { asCodedError, type CodedError } from '../errors.ts';
+import { asCodedError, type CodedError, type ErrorCode, remedyOf } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { Vanished, VerifySummary } from '../records/reconcile-records.ts';
-import type { UnreadableRecord } from '../records/replication-record.ts';
+import type { BackupState, UnreadableRecord, Unremovable } from '../records/replication-record.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
 import { type Mark, sameMark } from '../store/mark.ts';
@@ -27,8 +29,24 @@ export interface Verifier {
 /** What is to be said about one certificate at one store. */
 export interface VerifyFinding {
   readonly state: CopyState;
-  /** In words; empty if it is the same. */
+  /** In words; of what is the same, in which shape its service keeps it, else empty. */
   readonly how: string;
+  /**
+   * It is the same, as its service keeps it: chains that it completes, or puts in another order.
+   */
+  readonly reshaped?: true;
+  /**
+   * Why the copy is as it is, as the record of it says: the backup does not take what the primary
+   * holds.
+   */
+  readonly refused?: RefusedCopy;
+  /**
+   * When the copy stops serving, epoch milliseconds, where it stays though the primary holds
+   * another certificate.
+   */
+  readonly stops?: number;
+  /** Why a second copy stays: the service does not let it go. */
+  readonly unremovable?: Pick<Unremovable, 'code' | 'message' | 'since'>;
   /** The certificate's id in the primary; absent for what is not ours. */
   readonly certificate?: string;
   readonly name: string;
@@ -44,6 +62,18 @@ export interface VerifyFinding {
   readonly remarks?: readonly string[];
   /** The service does not give the copy's private key back: nothing is proven of it. */
   readonly keyNotProven?: true;
+}
+
+/**
+ * A refusal of a backup, beside what a copy there was found to be. All moments are epoch
+ * milliseconds.
+ */
+export interface RefusedCopy {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly since: number;
+  /** When it ends by itself. */
+  readonly until?: number;
 }
 
 export interface VerifyReport extends VerifySummary {
@@ -85,7 +115,7 @@ export async function verify(verifier: Verifier, link: Link, options: VerifyOpti
   const one = (certificate: string, metadata?: CertificateMetadata) =>
     verifyOne(
       {
-        ...{ verifier, link, sides, signal, withoutKey: tally.withoutKey },
+        ...{ verifier, link, sides, signal, withoutKey: tally.withoutKey, reshaped: tally.reshaped },
         present: () => void (metadata ?? thereAfterAll.add(certificate)),
       },
       certificate,
@@ -224,6 +254,8 @@ interface Run {
   readonly signal: AbortSignal | undefined;
   /** Called for each copy that was compared without its key. */
   readonly withoutKey: () => void;
+  /** Called for each copy that is the same as its service keeps it. */
+  readonly reshaped: () => void;
   /** Called when the certificate was found in the primary by a direct read. */
   readonly present: () => void;
 }
@@ -245,8 +277,8 @@ async function verifyOne(
       const record = await readableRecord(verifier, link, certificate);
       const answers = await Promise.all(
         sides.map((side) => {
-          const known = record?.backups.find(({ store }) => store === side.store.id)?.id;
-          return verifySide(run, side, { certificate, name: listed?.name, reading, keys, known });
+          const recorded = record?.backups.find(({ store }) => store === side.store.id);
+          return verifySide(run, side, { certificate, name: listed?.name, reading, keys, recorded });
         }),
       );
       // What is wrong with the original is said once, however many backups there are.
@@ -289,13 +321,17 @@ async function verifySide(
     readonly name: string | undefined;
     readonly reading: Reading<StoredCertificate>;
     readonly keys: KeysRead;
-    /** Where the records say that the copy is. */
-    readonly known: string | undefined;
+    /**
+     * What the records say of the copy: where it is, and why it may be as it is. That it is equal
+     * is not believed.
+     */
+    readonly recorded: BackupState | undefined;
   },
 ): Promise<readonly VerifyFinding[]> {
   const { link, verifier } = run;
-  const { certificate, reading, keys, known } = of;
+  const { certificate, reading, keys, recorded } = of;
   const { store } = side;
+  const known = recorded?.id;
   const name = reading.state === 'present' ? reading.value.metadata.name : (of.name ?? certificate);
   const about = { certificate, name, store: store.id, problem: true };
   if (side.error !== undefined) return [{ ...about, state: 'unreadable', how: side.error.message }];
@@ -327,20 +363,54 @@ async function verifySide(
   }
   const remarks = chainRemarks(verdict.content, now).map(({ message }) => message);
   const remarked = remarks.length === 0 ? {} : { remarks };
-  if (copies.length === 0) return [{ ...about, state: 'missing', how: 'the backup holds no copy', ...remarked }];
+  if (copies.length === 0)
+    return [{ ...about, state: 'missing', how: 'the backup holds no copy', ...refusedBy(recorded), ...remarked }];
   const mark: Mark = { store: link.primary.id, certificate };
   const compared = copies.map(({ id, reading: copy }): VerifyFinding => {
-    if (copy.state !== 'present') return { ...about, copy: id, state: 'unreadable', how: wordsOf(copy) };
+    if (copy.state !== 'present')
+      return { ...about, copy: id, state: 'unreadable', how: wordsOf(copy), ...refusedBy(recorded) };
     const found = compareCopy(verdict, copy.value, { store, mark, now });
     if (found.keyNotProven === true) run.withoutKey();
-    return { ...about, copy: id, ...found, problem: found.state !== 'same' };
+    if (found.reshaped === true) run.reshaped();
+    if (found.state === 'same') return { ...about, copy: id, ...found, problem: false };
+    return { ...about, copy: id, ...found, ...refusedBy(recorded, verdict.content, copy.value.content) };
   });
   const best = compared.find(({ state }) => state === 'same') ?? compared[0];
   return compared.map((finding) =>
-    finding === best
-      ? { ...finding, ...remarked }
-      : { ...finding, state: 'extra', how: 'a second copy of the same certificate', problem: true },
+    finding === best ? { ...finding, ...remarked } : { ...finding, ...besideKept(finding, recorded) },
   );
+}
+
+/** Why the record says that what the primary holds is not there: nothing, if it does not. */
+function refusedBy(
+  recorded: BackupState | undefined,
+  original?: CertificateContent,
+  copy?: CertificateContent,
+): Pick<VerifyFinding, 'refused' | 'stops'> {
+  if (recorded?.refusal === undefined) return {};
+  const { code, since, until } = recorded.refusal;
+  const message = recorded.lastError?.message ?? remedyOf(code);
+  const isOther = original !== undefined && copy !== undefined && !original.leaf.raw.equals(copy.leaf.raw);
+  return {
+    refused: { code, message, since, ...(until !== undefined && { until }) },
+    ...(isOther && { stops: factsOf(copy).notAfter }),
+  };
+}
+
+/**
+ * A copy beside the kept one. One that is named as not removable, and has what the kept one has, is
+ * no problem.
+ */
+function besideKept(
+  { copy, state, how }: VerifyFinding,
+  recorded: BackupState | undefined,
+): Pick<VerifyFinding, 'state' | 'how' | 'problem' | 'unremovable'> {
+  const named = recorded?.unremovable?.find(({ id }) => id === copy);
+  if (named === undefined) return { state: 'extra', how: 'a second copy of the same certificate', problem: true };
+  const { code, message, since } = named;
+  const words = `a second copy, which the service does not let go: ${message} [${code}]`;
+  const unequal = state === 'same' ? '' : `; it is not equal either: ${how}`;
+  return { state: 'extra', how: words + unequal, problem: unequal !== '', unremovable: { code, message, since } };
 }
 
 interface ReadCopy {
@@ -375,11 +445,14 @@ function whyNotCopied(verdict: Extract<Verdict, { kind: 'refused' | 'aside' }>):
 }
 
 /** A copy beside an original that would not serve: the last good one stays. */
-function keptInstead({ reading }: ReadCopy, now: number): Pick<VerifyFinding, 'state' | 'how' | 'problem'> {
+function keptInstead({ reading }: ReadCopy, now: number): Pick<VerifyFinding, 'state' | 'how' | 'problem' | 'stops'> {
   if (reading.state !== 'present') return { state: 'unreadable', how: wordsOf(reading), problem: true };
   const problem = servingProblem(reading.value, now);
   return problem === undefined
-    ? { state: 'older', how: 'the last good copy; it would serve', problem: false }
+    ? {
+        ...{ state: 'older', how: 'the last good copy; it would serve', problem: false },
+        stops: factsOf(reading.value.content).notAfter,
+      }
     : { state: 'would-not-serve', how: problem.message, problem: true };
 }
 
@@ -422,6 +495,7 @@ function tallied(link: Link, options: VerifyOptions) {
   const counts: Record<string, number> = {};
   const examples: string[] = [];
   const result = { certificates: 0, withoutKeys: 0, problems: 0 };
+  let reshaped = 0;
   return {
     /** Takes all findings of one certificate. Those that only tell of what is kept, or not ours, are of none. */
     add(findings: readonly VerifyFinding[]): void {
@@ -440,6 +514,9 @@ function tallied(link: Link, options: VerifyOptions) {
     withoutKey: () => {
       result.withoutKeys += 1;
     },
-    result: () => ({ ...result, counts, examples }),
+    reshaped: () => {
+      reshaped += 1;
+    },
+    result: () => ({ ...result, counts, examples, ...(reshaped > 0 && { reshaped }) }),
   };
 }

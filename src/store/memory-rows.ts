@@ -38,6 +38,13 @@ export function memoryRows<Row>({ now }: Pick<Runtime, 'now'>, rememberMs: numbe
     get: (id, agoMs = 0) => rowAgo(versions.get(id) ?? [], agoMs),
     set: write,
     delete: (id) => write(id, undefined),
-    seen: (agoMs) => [...versions.values()].flatMap((all) => rowAgo(all, agoMs) ?? []),
+    seen(agoMs) {
+      const rows: Row[] = [];
+      for (const all of versions.values()) {
+        const row = rowAgo(all, agoMs);
+        if (row !== undefined) rows.push(row);
+      }
+      return rows;
+    },
   };
 }

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { linkFigures } from '../../src/monitor/figures.ts';
 import type { BackupState, PrimaryState, ReplicationRecord } from '../../src/records/replication-record.ts';
+import { backupFindings } from '../../src/replication/backup-findings.ts';
 import type { Link } from '../../src/replication/link.ts';
 import { vanishedTally } from '../../src/replication/vanished.ts';
 
@@ -108,4 +109,14 @@ test('what is gone is a figure where it is a finding: by the records, or as the 
   const standing = { id: 'x', at: 900, since: 900, gone: 3, of: 3, names: [] };
   const lost = vanishedTally(link, 1_000, standing);
   expect((await linkFigures(link, stream([record()]), { lost, standing })).vanished).toBe(3);
+});
+
+test('what the backups refuse is gathered only where somebody asks for it', async () => {
+  const refusal = { code: 'store_held', facts: 'f', since: 1, looks: 1 } as const;
+  const held = record({ backups: [copy('A', { refusal, lastError }), copy('B')] });
+  expect(await figuresOf(held)).not.toHaveProperty('findings');
+  const findings = backupFindings(1_000);
+  const lost = vanishedTally(link, 1_000, undefined);
+  const figures = await linkFigures(link, stream([held]), { lost, standing: undefined, findings });
+  expect(figures.findings).toMatchObject({ refusals: [{ store: 'A', code: 'store_held', certificates: 1 }] });
 });

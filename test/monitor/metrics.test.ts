@@ -53,6 +53,40 @@ test('gauges are what the records say at the moment they are asked for', async (
   ]);
 });
 
+test('what backups refuse, hold and have changed behind our back is counted by backup', async () => {
+  const about = { store: 'crn:backup', message: '', names: [], since: 0 };
+  const refusal = { ...about, withoutCopy: 0, stopped: 0 };
+  const findings = {
+    refusals: [
+      {
+        ...refusal,
+        code: 'store_content_refused',
+        certificates: 7,
+        withoutCopy: 2,
+        stops: { certificate: 'c', name: 'c', at: 500_000 },
+      },
+      {
+        ...refusal,
+        code: 'store_held',
+        certificates: 1,
+        stopped: 1,
+        stops: { certificate: 'd', name: 'd', at: 300_000 },
+      },
+    ],
+    keptBeside: [{ ...about, code: 'store_in_use', copies: 3, ids: [], again: 0 }],
+    overwritten: [{ ...about, certificates: 4, times: 12, lastAt: 0 }],
+  } as const;
+  const text = await metricsWith({ figures: async () => ({ ...figures, findings }) }).text();
+  expect(lines(text).filter((line) => /_(refused|copies)/.test(line))).toEqual([
+    'certstandby_refused{link="shop",backup="london",code="store_content_refused"} 7',
+    'certstandby_refused{link="shop",backup="london",code="store_held"} 1',
+    'certstandby_refused_stopped{link="shop",backup="london"} 3',
+    'certstandby_refused_stop_timestamp_seconds{link="shop",backup="london"} 300',
+    'certstandby_copies_not_removable{link="shop",backup="london"} 3',
+    'certstandby_copies_overwritten{link="shop",backup="london"} 4',
+  ]);
+});
+
 test('a reconcile that never was is infinitely old; records that cannot be read are said to be, and old figures go', async () => {
   expect(await metricsWith({ lastReconcileAt: async () => undefined }).text()).toContain(
     'certstandby_last_reconcile_age_seconds{link="shop"} +Inf',

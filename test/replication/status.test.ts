@@ -4,7 +4,7 @@ import { CodedError } from '../../src/errors.ts';
 import { acknowledgedEvents } from '../../src/replication/events.ts';
 import { fullCopyOf, statusOf } from '../../src/replication/status.ts';
 import { fill, reconcileAll, verified } from '../support/estate.ts';
-import { content, described, type Setup, setup, startMs } from '../support/replication.ts';
+import { content, described, type Setup, type SetupOptions, setup, startMs } from '../support/replication.ts';
 
 const minuteMs = 60_000;
 let contents: CertificateContent[];
@@ -165,6 +165,94 @@ describe('status', () => {
     const world = await estate();
     await world.table.tap.update({ partition: 'verify.1', sort: 'main' }, { set: { problems: 'none' } });
     await expect(status(world)).rejects.toMatchObject({ code: 'table_row_unreadable' });
+  });
+});
+
+describe('status of the backups', () => {
+  const older = { content: { notAfter: startMs + 20 * 24 * 60 * minuteMs } };
+  const oneRefusing = (held: () => CertificateContent): SetupOptions => ({
+    backups: [
+      { refuses: (given) => (given.leaf.raw.equals(held().leaf.raw) ? { why: 'it is too new' } : undefined) },
+      {},
+    ],
+  });
+
+  it('tells what one backup refuses, since when, and when the copy that stays stops serving; the other goes on', async () => {
+    const world = await setup({ reconciled: false, ...oneRefusing(() => fresh) });
+    fill(world, [await content(older.content)]);
+    await reconcileAll(world);
+    const began = world.time.now();
+    await changes(world, 'c1', fresh, 0);
+    const said = await status(world);
+    expect(said).toMatchObject({
+      counts: { refused: 1 },
+      stuck: [],
+      backups: [
+        { store: 'backup', equal: 0, behind: 1 },
+        { store: 'backup2', equal: 1, behind: 0 },
+      ],
+      refusals: [
+        {
+          store: 'backup',
+          code: 'store_content_refused',
+          message: 'store backup does not take this: it is too new',
+          certificates: 1,
+          names: ['name 1'],
+          since: began,
+          withoutCopy: 0,
+          stopped: 0,
+          stops: { certificate: 'c1', name: 'name 1', at: older.content.notAfter },
+        },
+      ],
+    });
+    await world.later(21 * 24 * 60 * minuteMs);
+    expect((await status(world)).refusals).toMatchObject([{ stopped: 1 }]);
+  });
+
+  it('tells a refusal beside a backup that is down: neither hides the other', async () => {
+    const world = await setup({ reconciled: false, ...oneRefusing(() => fresh) });
+    fill(world, [contents[0] as CertificateContent]);
+    await reconcileAll(world);
+    const down = () => Promise.reject(new CodedError('store_unavailable', 'backup2: connection refused'));
+    (world.backups[1] as Setup['backup']).hooks.reimport = down;
+    await changes(world, 'c1', fresh, 0);
+    expect(await status(world)).toMatchObject({
+      counts: { failing: 1 },
+      stuck: [{ store: 'backup2', code: 'store_unavailable' }],
+      refusals: [{ store: 'backup', code: 'store_content_refused' }],
+    });
+  });
+
+  it('tells when the last good copies of what the primary broke stop serving', async () => {
+    const world = await setup({ reconciled: false });
+    fill(world, [await content(older.content)]);
+    await reconcileAll(world);
+    await changes(world, 'c1', keyless, 0);
+    expect((await status(world)).stuck).toMatchObject([
+      { code: 'certificate_key_missing', stops: { name: 'name 1', at: older.content.notAfter } },
+    ]);
+  });
+
+  it('tells a copy that somebody else changes again and again, and not one edit', async () => {
+    const world = await estate();
+    const edit = async () => {
+      const { certificates } = await world.backup.store.list({});
+      const copy = certificates.find(({ mark }) => mark?.certificate === 'c1')?.id ?? '';
+      await world.backup.store.reimport(copy, fresh);
+      await reconcileAll(world);
+      await world.later(60 * minuteMs);
+    };
+    for (const times of [1, 2, 3]) {
+      expect((await status(world)).overwritten).toBeUndefined();
+      await edit();
+      expect(await status(world)).toMatchObject({ counts: { equal: 4 } });
+      expect((await world.record('c1')).backups[0]?.overwritten).toMatchObject({ times });
+    }
+    expect((await status(world)).overwritten).toMatchObject([{ store: 'backup', certificates: 1, times: 3 }]);
+    expect(world.lines.filter(({ event }) => event === 'copy_overwritten')).toHaveLength(1);
+    // The primary's own changes are none of that.
+    await changes(world, 'c2', fresh, 0);
+    expect((await world.record('c2')).backups[0]).not.toHaveProperty('overwritten');
   });
 });
 

@@ -205,6 +205,79 @@ describe('verify', () => {
     expect(world.time.now() - began).toBeGreaterThanOrEqual(100);
   });
 
+  it('calls a chain that the service completes the same, in words, and never a key that it lost', async () => {
+    const original = await content({ intermediates: 2 });
+    const world = await setup({ reconciled: false, backups: [{ reshapes: ({ chain }) => chain.toReversed() }] });
+    fill(world, [original]);
+    await reconcileAll(world);
+    const all: VerifyFinding[] = [];
+    const report = await verify(world.worker, world.link, { finding: (finding) => void all.push(finding) });
+    expect(report).toMatchObject({ counts: { same: 1 }, problems: 0, reshaped: 1 });
+    expect(all).toMatchObject([
+      {
+        state: 'same',
+        reshaped: true,
+        problem: false,
+        how: 'as the service keeps it: its chain is in another order, or of other variants',
+      },
+    ]);
+    expect(await world.links.lastVerify('main')).toMatchObject({ reshaped: 1 });
+    const copy = await copyOf(world, 'c1');
+    const { privateKey: _lost, ...keyless } = original;
+    world.backup.store.put({ content: keyless, metadata: described('name 1'), mark: markOf('c1') }, copy);
+    expect((await verified(world)).findings).toMatchObject([
+      { state: 'would-not-serve', how: 'its private key is missing' },
+    ]);
+    await reconcileAll(world);
+    expect(await verified(world)).toMatchObject({ problems: 0, reshaped: 1 });
+    expect(writesIn(world).length).toBeLessThan(5);
+  });
+
+  it('says of a copy that is as it is because the backup refuses the primary’s since when, and until when it serves', async () => {
+    const notAfter = Date.parse('2030-01-01T00:00:00Z');
+    const [older, newer, huge] = await Promise.all([
+      content({ notAfter, notBefore: Date.parse('2020-01-01T00:00:00Z') }),
+      content({ domains: ['host-1.example.test'], notBefore: Date.parse('2021-01-01T00:00:00Z') }),
+      content(),
+    ]);
+    const refuses = ({ leaf }: CertificateContent) =>
+      [newer, huge].some((held) => held.leaf.raw.equals(leaf.raw)) ? { why: 'not this' } : undefined;
+    const world = await setup({ reconciled: false, backups: [{ refuses }] });
+    fill(world, [older, huge]);
+    await reconcileAll(world);
+    await world.primary.store.reimport('c1', newer);
+    await reconcileAll(world);
+    const { findings } = await verified(world);
+    const refused = { code: 'store_content_refused', message: 'store backup does not take this: not this' };
+    expect(findings).toMatchObject([
+      { certificate: 'c1', state: 'older', stops: notAfter, refused, problem: true },
+      { certificate: 'c2', state: 'missing', refused, problem: true },
+    ]);
+    expect(findings[0]?.refused?.since).toBeGreaterThan(0);
+  });
+
+  it('names a second copy that the service does not let go, and calls it no problem while it is equal', async () => {
+    const world = await estate();
+    const { store } = world.backup;
+    const entry = { content: contents[0] as CertificateContent, metadata: described('name 1'), mark: markOf('c1') };
+    store.put(entry, 'zz-second');
+    store.hold('zz-second', 'store_in_use');
+    await reconcileAll(world, { full: true }).catch(() => {});
+    const { findings, problems } = await verified(world);
+    expect(problems).toBe(0);
+    expect(findings).toMatchObject([
+      {
+        copy: 'zz-second',
+        state: 'extra',
+        how: 'a second copy, which the service does not let go: certificate zz-second of store backup is in use [store_in_use]',
+        unremovable: { code: 'store_in_use' },
+        problem: false,
+      },
+    ]);
+    store.put({ ...entry, content: other }, 'zz-second');
+    expect(await verified(world)).toMatchObject({ problems: 1, findings: [{ state: 'extra', problem: true }] });
+  });
+
   it('that is stopped keeps nothing as proven', async () => {
     const world = await estate();
     const stopping = new AbortController();

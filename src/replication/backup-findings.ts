@@ -1,0 +1,215 @@
+import { type ErrorCode, remedyOf } from '../errors.ts';
+import type { BackupState, RecordedError, ReplicationRecord } from '../records/replication-record.ts';
+import { isOverwritten } from './overwritten.ts';
+
+/**
+ * What a backup does not take, or somebody has to see to there: the same cause of several
+ * certificates together, so that two hundred of one cause are one finding. All moments are epoch
+ * milliseconds.
+ */
+export interface BackupRefusal {
+  /** Id of the backup store. */
+  readonly store: string;
+  readonly code: ErrorCode;
+  /** As it was said of one of them. */
+  readonly message: string;
+  /** What tells the remedy: see `remedyOf`. */
+  readonly reason?: string | undefined;
+  readonly status?: number | undefined;
+  readonly certificates: number;
+  /** Names of the first of them. */
+  readonly names: readonly string[];
+  /** Since when the first of them is refused. */
+  readonly since: number;
+  /** When the first of them ends by itself; absent where none does. */
+  readonly until?: number;
+  /** When the first of them is looked at again; absent: when it changes. */
+  readonly again?: number;
+  /** Of how many the backup holds no copy at all. */
+  readonly withoutCopy: number;
+  /** How many of the copies that stay there have stopped serving: they have expired. */
+  readonly stopped: number;
+  /**
+   * Of the copies that stay and serve, the one that stops first; absent: it is not known of any.
+   */
+  readonly stops?: CopyEnd;
+}
+
+/** The day on which a copy that stays as it is stops serving. */
+export interface CopyEnd {
+  readonly certificate: string;
+  readonly name: string;
+  readonly at: number;
+}
+
+/** Copies of ours beside the kept ones, which their service does not let go. */
+export interface KeptBeside extends Pick<BackupRefusal, 'store' | 'code' | 'message' | 'names' | 'since'> {
+  readonly copies: number;
+  /** Ids of the first of them. */
+  readonly ids: readonly string[];
+  /** When the removal of the first of them is tried again. */
+  readonly again: number;
+}
+
+/** Copies that somebody else keeps changing. */
+export interface OverwrittenCopies extends Pick<BackupRefusal, 'store' | 'certificates' | 'names' | 'since'> {
+  /** How often, of all of them. */
+  readonly times: number;
+  readonly lastAt: number;
+}
+
+/**
+ * What the records say of the backups of a link, apart from what is stuck. Each list is the worst
+ * first; absent: nothing is to be said.
+ */
+export interface BackupFindings {
+  readonly refusals?: readonly BackupRefusal[];
+  readonly keptBeside?: readonly KeptBeside[];
+  readonly overwritten?: readonly OverwrittenCopies[];
+}
+
+const namesKept = 3;
+/**
+ * So many causes of one code at one store are told apart by their words; the rest is counted with
+ * the last of them.
+ */
+const causesKept = 4;
+
+/**
+ * Gathers the findings of one link. Memory grows with the number of causes, and not of
+ * certificates.
+ */
+export function backupFindings(now: number): {
+  /** `name`: what the certificate is called, where the record does not know that yet. */
+  readonly add: (record: ReplicationRecord, state: BackupState, name?: string) => void;
+  readonly result: () => BackupFindings;
+} {
+  const refusals = new Map<string, BackupRefusal>();
+  const beside = new Map<string, KeptBeside>();
+  const overwritten = new Map<string, OverwrittenCopies>();
+
+  /** The group of a refusal: its code, and its cause in words. */
+  function groupOf({ store }: BackupState, { code, message, status }: RecordedError, name: string): string {
+    const start = `${store} ${code} `;
+    const key = `${start}${status ?? ''} ${causeIn(message.replaceAll(name, '…'))}`;
+    const alike = [...refusals.keys()].filter((other) => other.startsWith(start));
+    return refusals.has(key) || alike.length < causesKept ? key : (alike.at(-1) as string);
+  }
+
+  function addRefusal(record: ReplicationRecord, state: BackupState, name: string): void {
+    if (state.refusal === undefined) return;
+    const { code, since, until } = state.refusal;
+    const { certificate, wakeAt } = record;
+    const said = state.lastError ?? { code, message: remedyOf(code), at: since };
+    const { message, reason, status } = said;
+    const key = groupOf(state, { ...said, code }, name);
+    const before = refusals.get(key);
+    const end = endOf(record, state);
+    const hasStopped = end !== undefined && end < now;
+    const stops =
+      end === undefined || hasStopped ? before?.stops : sooner(before?.stops, { certificate, name, at: end });
+    const ends = earliest(before?.until, until);
+    const again = earliest(before?.again, wakeAt);
+    refusals.set(key, {
+      store: state.store,
+      code,
+      ...(before === undefined ? { message, reason, status } : wordsOf(before)),
+      certificates: (before?.certificates ?? 0) + 1,
+      names: added(before?.names, name),
+      since: Math.min(before?.since ?? since, since),
+      withoutCopy: (before?.withoutCopy ?? 0) + (state.id === undefined ? 1 : 0),
+      stopped: (before?.stopped ?? 0) + (hasStopped ? 1 : 0),
+      ...(ends !== undefined && { until: ends }),
+      ...(again !== undefined && { again }),
+      ...(stops !== undefined && { stops }),
+    });
+  }
+
+  function addKeptBeside({ store, unremovable = [] }: BackupState, name: string): void {
+    for (const { id, code, message, since, again } of unremovable) {
+      const key = `${store} ${code}`;
+      const before = beside.get(key);
+      beside.set(key, {
+        store,
+        code,
+        message: before?.message ?? message,
+        copies: (before?.copies ?? 0) + 1,
+        names: added(before?.names, name),
+        ids: added(before?.ids, id),
+        since: Math.min(before?.since ?? since, since),
+        again: Math.min(before?.again ?? again, again),
+      });
+    }
+  }
+
+  function addOverwritten(state: BackupState, name: string): void {
+    if (!isOverwritten(state.overwritten, now)) return;
+    const { times, since, lastAt } = state.overwritten;
+    const before = overwritten.get(state.store);
+    overwritten.set(state.store, {
+      store: state.store,
+      certificates: (before?.certificates ?? 0) + 1,
+      names: added(before?.names, name),
+      times: (before?.times ?? 0) + times,
+      since: Math.min(before?.since ?? since, since),
+      lastAt: Math.max(before?.lastAt ?? lastAt, lastAt),
+    });
+  }
+
+  return {
+    add(record, state, name = record.primary?.name ?? record.certificate) {
+      addRefusal(record, state, name);
+      addKeptBeside(state, name);
+      addOverwritten(state, name);
+    },
+    result() {
+      const refused = [...refusals.values()].toSorted(worstFirst);
+      const kept = [...beside.values()].toSorted((a, b) => b.copies - a.copies);
+      const changed = [...overwritten.values()].toSorted((a, b) => b.certificates - a.certificates);
+      return {
+        ...(refused.length > 0 && { refusals: refused }),
+        ...(kept.length > 0 && { keptBeside: kept }),
+        ...(changed.length > 0 && { overwritten: changed }),
+      };
+    },
+  };
+}
+
+/**
+ * When the copy that stays stops serving. One that its service keeps in another shape serves as
+ * long as the primary's.
+ */
+function endOf(
+  { primary }: ReplicationRecord,
+  { id, notAfter, refusal, fingerprint }: BackupState,
+): number | undefined {
+  if (id === undefined) return undefined;
+  const isSameLeaf = refusal?.code === 'store_rewrites_content' || fingerprint === primary?.fingerprint;
+  return isSameLeaf ? primary?.notAfter : notAfter;
+}
+
+/** What a service says, without what it says of one certificate alone: names with dots, ids, numbers. */
+const causeIn = (message: string): string => message.replace(/[^\s"'(),:;]*[\d.][^\s"'(),:;]*/g, '…');
+
+/**
+ * What serves nobody comes first, then what stops serving soonest, then what is of the most
+ * certificates.
+ */
+function worstFirst(a: BackupRefusal, b: BackupRefusal): number {
+  const rank = ({ withoutCopy, stopped }: BackupRefusal) => withoutCopy + stopped;
+  const end = ({ stops }: BackupRefusal) => stops?.at ?? Number.POSITIVE_INFINITY;
+  if (rank(a) !== rank(b)) return rank(b) - rank(a);
+  return end(a) === end(b) ? b.certificates - a.certificates : end(a) - end(b);
+}
+
+const wordsOf = ({ message, reason, status }: BackupRefusal) => ({ message, reason, status });
+
+/** The one that stops serving first. */
+export const sooner = (a: CopyEnd | undefined, b: CopyEnd): CopyEnd => (a === undefined || b.at < a.at ? b : a);
+
+const earliest = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
+
+/** The first names, with this one if there is room and it is not among them. */
+const added = (names: readonly string[] = [], name: string): readonly string[] =>
+  names.length < namesKept && !names.includes(name) ? [...names, name] : names;
