@@ -25,7 +25,7 @@ const rooms = {
   // A key that verifies notifications is somebody else's, and read before the platform sees it.
   notification: [ground, log, '^src/certificate/(public-key|public-key-pem)\\.ts$'],
   // Calls of AWS services, for the kinds that make them in deployed functions.
-  aws: [ground],
+  aws: [ground, '^src/http/'],
   dispatch: [ground, log, '^src/aws/'],
   secrets: [ground],
   keys: [ground, log, tableContract, '^src/aws/credentials\\.ts$', '^src/http/', '^src/ibm-cloud/'],
@@ -73,20 +73,14 @@ const rooms = {
     '^src/store/(store|mark)\\.ts$',
     '^src/notification/',
   ],
-  // It plays a service of somebody else: if it shared the client's code, a wrong assumption would agree with itself.
-  instance: [
-    ground,
-    log,
-    tableContract,
-    '^src/certificate/',
-    '^src/keys/keyring\\.ts$',
-    '^src/http/(listen|tls-files)\\.ts$',
-  ],
+  // It plays a service of somebody else: if it shared more than HTTP with the client, a wrong assumption would agree with itself.
+  instance: [ground, log, tableContract, '^src/certificate/', '^src/keys/keyring\\.ts$', '^src/http/'],
   // Of the rooms it sees what things are (certificates, contracts, records); what acts, it gets from compose.
   cli: [
     ground,
     log,
     '^src/(config|compose|deployment|settings)\\.ts$',
+    '^src/http/loopback\\.ts$',
     '^src/certificate/',
     '^src/store/store\\.ts$',
     '^src/notification/event\\.ts$',
@@ -228,11 +222,11 @@ module.exports = {
     ),
     rule(
       'ground-stands-alone',
-      'The files directly in src/, compose apart, import no room.',
+      'The files directly in src/, compose apart, import no room, but what plain http is allowed for.',
       { path: '^src/[^/]+\\.ts$', pathNot: composition },
       {
         path: ['^(src/[^/]+/|test/|functions/|infra/)', composition],
-        pathNot: '^src/services/(service|registry)\\.ts$',
+        pathNot: ['^src/services/(service|registry)\\.ts$', '^src/http/loopback\\.ts$'],
       },
     ),
     rule(

@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { isLoopback } from './http/loopback.ts';
 
 /**
  * Settings of a configuration as entries: the schema of each, what it means in words, and its default stand in one place. What
@@ -162,8 +163,7 @@ export function durationText(ms: number): string {
 export function addressMistake(address: unknown): string | undefined {
   if (typeof address !== 'string' || !URL.canParse(address)) return undefined;
   const { protocol, hostname } = new URL(address);
-  const loopback = hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname);
-  if (protocol !== 'http:' || loopback) return undefined;
+  if (protocol !== 'http:' || isLoopback(hostname)) return undefined;
   return 'plain http:// is allowed on loopback only; keys would travel in the clear';
 }
 

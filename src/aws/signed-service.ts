@@ -1,8 +1,6 @@
-import { Agent as HttpAgent, request as sendHttp } from 'node:http';
-import { Agent as HttpsAgent, request as sendHttps } from 'node:https';
-import { buffer } from 'node:stream/consumers';
 import { sign } from 'aws4';
-import type { Runtime } from '../runtime.ts';
+import { connections, type HttpAnswer, type HttpOutcome, httpClient } from '../http/client.ts';
+import { type Runtime, systemRuntime } from '../runtime.ts';
 import { type AwsCredentials, revealed } from './credentials.ts';
 import { keptConnections } from './kept-connections.ts';
 
@@ -39,10 +37,24 @@ export class AwsServiceError extends Error {
   }
 }
 
+/** No whole answer came. `sent` false: nothing can have reached the service; true: nobody knows what it did. */
+class AwsUnansweredError extends Error {
+  readonly sent: boolean;
+  /** The system's word for it, where it has one. */
+  readonly code?: string;
+
+  constructor(found: string, sent: boolean, cause?: unknown) {
+    super(found, { cause });
+    this.sent = sent;
+    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+    if (typeof code === 'string') this.code = code;
+  }
+}
+
 export interface SignedService {
   /**
    * Sends one operation, again up to `attempts` times while nobody answers, or the answer says to come again later. Throws
-   * `AwsServiceError` for what the service refused, and the error of the network where it did not answer.
+   * `AwsServiceError` for what the service refused, and `AwsUnansweredError` where it did not answer.
    */
   call(
     operation: string,
@@ -61,9 +73,10 @@ const pauseMs = 100;
 export function signedService(options: SignedServiceOptions): SignedService {
   const { service, target, region, credentials, runtime, answerTimeoutMs } = options;
   const base = new URL(options.endpoint ?? `https://${service}.${region}.amazonaws.com${domainEnd(region)}`);
-  const isPlain = base.protocol === 'http:';
-  const agent = isPlain ? new HttpAgent(keptConnections) : new HttpsAgent(keptConnections);
-  const send = isPlain ? sendHttp : sendHttps;
+  const { send, close } = connections({ most: keptConnections.maxSockets });
+  // Until an answer it is always our own clock: that of callers may stand still.
+  const clock = { now: runtime.now, wait: systemRuntime.wait };
+  const client = httpClient({ runtime: clock, requestTimeoutMs: answerTimeoutMs, answerBytes, send });
 
   function signed(operation: string, body: string) {
     const headers = {
@@ -76,29 +89,22 @@ export function signedService(options: SignedServiceOptions): SignedService {
   }
 
   async function attempt(operation: string, body: string): Promise<Readonly<Record<string, unknown>>> {
-    const { path, headers = {} } = signed(operation, body);
-    const { status, text } = await new Promise<{ status: number; text: string }>((resolve, reject) => {
-      const { hostname, port } = base;
-      const request = send({ hostname, port, path, method: 'POST', headers, agent }, (response) => {
-        const { statusCode: status = 0 } = response;
-        buffer(response).then((bytes) => resolve({ status, text: bytes.toString('utf8') }), reject);
-        let received = 0;
-        response.on('data', (chunk: Buffer) => {
-          received += chunk.length;
-          if (received > answerBytes) response.destroy(new Error(`an answer of more than ${answerBytes} bytes`));
-        });
-      });
-      const timer = setTimeout(
-        () => request.destroy(new Error(`no answer within ${answerTimeoutMs} ms`)),
-        answerTimeoutMs,
-      );
-      request.once('close', () => clearTimeout(timer));
-      request.once('error', reject);
-      request.end(body);
-    });
+    const { path = '', headers = {} } = signed(operation, body);
+    const texts = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]));
+    const outcome = await client({ method: 'POST', url: new URL(path, base).href, headers: texts, body });
+    if ('failure' in outcome) throw unanswered(outcome);
+    const { status, text } = outcome.answer;
     const answer = asObject(text);
     if (status === 200 && answer !== undefined) return answer;
     throw new AwsServiceError(status, answer ?? {});
+  }
+
+  function unanswered(outcome: Exclude<HttpOutcome, { answer: HttpAnswer }>): AwsUnansweredError {
+    if (outcome.failure === 'oversized')
+      return new AwsUnansweredError(`an answer of more than ${answerBytes} bytes`, true);
+    const { failure, sent, cause } = outcome;
+    if (failure === 'timeout') return new AwsUnansweredError(`no answer within ${answerTimeoutMs} ms`, sent);
+    return new AwsUnansweredError(cause instanceof Error ? cause.message : failure, sent, cause);
   }
 
   return {
@@ -113,7 +119,7 @@ export function signedService(options: SignedServiceOptions): SignedService {
         }
       }
     },
-    close: () => agent.destroy(),
+    close,
   };
 }
 

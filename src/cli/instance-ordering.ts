@@ -5,6 +5,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { OrderingOptions } from '../compose.ts';
 import { CodedError } from '../errors.ts';
+import { isLoopback } from '../http/loopback.ts';
 import { limits } from '../limits.ts';
 import { readTextFileSync, whyUnreadable } from '../regular-file.ts';
 import { Secret } from '../secret.ts';
@@ -106,7 +107,7 @@ export function orderingOf(
 
 function checkedDirectory(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  const local = url !== undefined && /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
+  const local = url !== undefined && isLoopback(url.hostname);
   if (url?.protocol === 'https:' || (local && url.protocol === 'http:')) return text;
   throw invalid(`the ACME directory ${text} is not an https address`);
 }

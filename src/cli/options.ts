@@ -1,4 +1,5 @@
 import { CommanderError, Option } from 'commander';
+import { isLoopback } from '../http/loopback.ts';
 
 /** The exit code of a mistake in the command line itself. */
 export const usageExit = 2;
@@ -32,7 +33,7 @@ export function seconds(text: string): number {
 /** The address under which senders reach the receiver: `https://…`, or `http://` on this machine. Throws what the command line prints. */
 export function callbackBase(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  const local = url !== undefined && /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
+  const local = url !== undefined && isLoopback(url.hostname);
   const plain = url?.search === '' && url.hash === '' && url.username === '' && url.password === '';
   if (!plain || !(url.protocol === 'https:' || (local && url.protocol === 'http:')))
     throw usage(`${text} is not an address such as https://certstandby.example.com`);

@@ -1,8 +1,8 @@
-import { BlockList, isIP } from 'node:net';
 import { Command, Option } from 'commander';
 import type { Metrics, Program, TlsFiles } from '../compose.ts';
 import { type Config, defaultServe, loadConfig } from '../config.ts';
 import { asCodedError, CodedError } from '../errors.ts';
+import { isLoopback } from '../http/loopback.ts';
 import { errorFields, jsonLog, type Log } from '../log.ts';
 import { systemRuntime as runtime, unlessAborted } from '../runtime.ts';
 import { drillEvery } from './drill-schedule.ts';
@@ -208,14 +208,4 @@ export function checkTransport({ receiver, serve = defaultServe }: Config): void
   throw new CodedError('receiver_not_private', `the receiver would speak plain HTTP on ${receiver.host}`, {
     fields: { host: receiver.host, port: receiver.port },
   });
-}
-
-const loopback = new BlockList();
-loopback.addSubnet('127.0.0.0', 8, 'ipv4');
-loopback.addAddress('::1', 'ipv6');
-
-function isLoopback(host: string): boolean {
-  if (host === 'localhost') return true;
-  const family = isIP(host);
-  return family !== 0 && loopback.check(host, family === 6 ? 'ipv6' : 'ipv4');
 }

@@ -1,19 +1,30 @@
-import { Agent as HttpAgent, type IncomingMessage, request as sendHttp } from 'node:http';
-import { Agent as HttpsAgent, request as sendHttps } from 'node:https';
+import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
+import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
+import type { LookupFunction } from 'node:net';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Runtime } from '../runtime.ts';
+import { isLoopback } from './loopback.ts';
+import { parseRetryAfter } from './retry-after.ts';
 
 export interface HttpRequest {
-  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE';
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;
   readonly signal?: AbortSignal;
+  /** How long this one may take, if not as long as every other of its client. */
+  readonly timeoutMs?: number;
 }
 
-export interface HttpAnswer {
+/** What comes before the body of an answer. */
+export interface HttpHead {
   readonly status: number;
+  /** By lower-case name. */
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+}
+
+export interface HttpAnswer extends HttpHead {
   /** From `Retry-After`, as a wait from now by our clock; at most `limits.retryAfterMs`. */
   readonly retryAfterMs?: number;
   /** From `Date`: the other side's clock, epoch milliseconds. */
@@ -25,21 +36,23 @@ export interface HttpAnswer {
 
 /**
  * How a request ended: with a whole answer, or without one. `sent` false means that nothing can have reached the other side;
- * true means that nobody knows.
+ * true means that nobody knows. `head` is there if the answer had begun.
  */
 export type HttpOutcome =
   | { readonly answer: HttpAnswer }
-  | { readonly failure: 'network' | 'timeout' | 'ended'; readonly sent: boolean; readonly cause: unknown }
-  | { readonly failure: 'oversized' };
+  | {
+      readonly failure: 'network' | 'timeout' | 'ended';
+      readonly sent: boolean;
+      readonly cause: unknown;
+      readonly head?: HttpHead;
+    }
+  | { readonly failure: 'oversized'; readonly head: HttpHead };
 
 /** One request, one outcome; never throws for what the network or the other side did. */
 export type HttpClient = (request: HttpRequest) => Promise<HttpOutcome>;
 
 /** What an HTTP server answers, its body still to be read. */
-export interface HttpResponse {
-  readonly status: number;
-  /** By lower-case name. */
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+export interface HttpResponse extends HttpHead {
   readonly body: AsyncIterable<Uint8Array>;
 }
 
@@ -49,14 +62,17 @@ export type HttpSend = (
   options: { readonly signal: AbortSignal; readonly connected: () => void },
 ) => Promise<HttpResponse>;
 
-/** A client that never follows a redirect, gives up after `requestTimeoutMs`, and reads at most `limits.storeAnswerBytes`. */
+/** A client that never follows a redirect, gives up after `requestTimeoutMs`, and reads at most `answerBytes` of an answer. */
 export function httpClient(options: {
-  readonly runtime: Runtime;
+  readonly runtime: Pick<Runtime, 'now' | 'wait'>;
+  /** Until the last byte of the answer has come. */
   readonly requestTimeoutMs: number;
-  /** Default: over kept connections. */
+  /** Default: `limits.storeAnswerBytes`. */
+  readonly answerBytes?: number;
+  /** Default: over connections that all such clients of the process share. */
   readonly send?: HttpSend;
 }): HttpClient {
-  const { runtime, requestTimeoutMs, send = sendOverNetwork } = options;
+  const { runtime, requestTimeoutMs, answerBytes = limits.storeAnswerBytes, send = sendOverNetwork } = options;
   return async (request) => {
     const { signal } = request;
     if (signal?.aborted) return { failure: 'ended', sent: false, cause: signal.reason };
@@ -64,13 +80,14 @@ export function httpClient(options: {
     const settled = new AbortController();
     let ended: 'timeout' | 'ended' | undefined;
     let sent = false;
+    let head: HttpHead | undefined;
     const end = (why: 'timeout' | 'ended') => {
       ended ??= why;
       ender.abort();
     };
     const onAbort = () => end('ended');
     signal?.addEventListener('abort', onAbort, { once: true });
-    runtime.wait(requestTimeoutMs, settled.signal).then(
+    runtime.wait(request.timeoutMs ?? requestTimeoutMs, settled.signal).then(
       () => end('timeout'),
       () => {},
     );
@@ -79,22 +96,24 @@ export function httpClient(options: {
         sent = true;
       };
       const { status, headers, body } = await send(request, { signal: ender.signal, connected });
-      const text = await readText(body, limits.storeAnswerBytes);
-      if (text === undefined) return { failure: 'oversized' };
+      head = { status, headers };
+      const text = await readText(body, answerBytes);
+      if (text === undefined) return { failure: 'oversized', head };
       const retryAfterMs = parseRetryAfter(first(headers['retry-after']), runtime.now());
       const mediaType = first(headers['content-type']).split(';', 1).join('').trim().toLowerCase();
       const date = Date.parse(first(headers.date));
       return {
         answer: {
-          status,
+          ...head,
           mediaType,
           text,
-          ...(retryAfterMs !== undefined && { retryAfterMs }),
+          ...(retryAfterMs !== undefined && { retryAfterMs: Math.min(retryAfterMs, limits.retryAfterMs) }),
           ...(!Number.isNaN(date) && { date }),
         },
       };
     } catch (thrown) {
-      return { failure: ended ?? 'network', sent, cause: ended === 'ended' ? signal?.reason : thrown };
+      const cause = ended === 'ended' ? signal?.reason : thrown;
+      return { failure: ended ?? 'network', sent, cause, ...(head !== undefined && { head }) };
     } finally {
       signal?.removeEventListener('abort', onAbort);
       // With a reason: the default one is an error with a stack, made anew for each request and read by nobody.
@@ -103,37 +122,79 @@ export function httpClient(options: {
   };
 }
 
-// A kept connection is given up before the other side does so: servers keep one for five seconds and more.
-const keptConnections = { keepAlive: true, timeout: 4_000 } as const;
-const plain = { send: sendHttp, agent: new HttpAgent(keptConnections), ready: 'connect' } as const;
-const encrypted = { send: sendHttps, agent: new HttpsAgent(keptConnections), ready: 'secureConnect' } as const;
+export interface Connections {
+  readonly send: HttpSend;
+  /** Gives up those that wait for the next request. */
+  close(): void;
+}
 
-/** Over connections that are kept and shared by all clients of the process. */
-export const sendOverNetwork: HttpSend = ({ method, url, headers, body }, { signal, connected }) =>
-  new Promise((resolve, reject) => {
-    const { send, agent, ready } = url.startsWith('https:') ? encrypted : plain;
-    const bytes = body === undefined ? undefined : Buffer.from(body);
-    const length = bytes === undefined ? {} : { 'content-length': bytes.byteLength };
-    const request = send(url, {
-      method,
-      agent,
-      signal,
-      // An answer that is packed would have to be unpacked with a bound.
-      headers: { 'accept-encoding': 'identity', ...headers, ...length },
+/** Connections of one's own, kept for the next request and shared with nobody. */
+export function connections(
+  options: {
+    /** At once to one host; the others wait. Default: no bound. */
+    readonly most?: number;
+    /** PEM of the only authorities that a server's certificate is checked against. Default: those of the platform. */
+    readonly trust?: string | undefined;
+    /** What turns host names into addresses. Default: the platform. */
+    readonly lookup?: LookupFunction;
+    /**
+     * Whether a request is sent once more where the other side reset a kept connection, most likely before it saw the request. Only
+     * where it does no harm that it arrives twice.
+     */
+    readonly againOnReset?: boolean;
+  } = {},
+): Connections {
+  const { most, trust, lookup, againOnReset = false } = options;
+  // A kept connection is given up before the other side does so: servers keep one for five seconds and more. A function that its
+  // platform froze would find an old one dead, and a write that is sent into it, once, is lost.
+  const kept = { keepAlive: true, timeout: 4_000, ...(most !== undefined && { maxSockets: most }) };
+  const plain = { request: requestHttp, agent: new HttpAgent(kept), ready: 'connect' } as const;
+  const encrypted = { request: requestHttps, agent: new HttpsAgent(kept), ready: 'secureConnect' } as const;
+
+  const send: HttpSend = (wanted, { signal, connected }) =>
+    new Promise((resolve, reject) => {
+      const { method, url, headers, body } = wanted;
+      const { request: begin, agent, ready } = url.startsWith('https:') ? encrypted : plain;
+      const bytes = body === undefined ? undefined : Buffer.from(body);
+      const length = bytes === undefined ? {} : { 'content-length': bytes.byteLength };
+      const request = begin(url, {
+        method,
+        agent,
+        signal,
+        // An answer that is packed would have to be unpacked with a bound.
+        headers: { 'accept-encoding': 'identity', ...headers, ...length },
+        ...(trust !== undefined && { ca: trust }),
+        ...(lookup !== undefined && { lookup }),
+      });
+      request.once('socket', (socket) => {
+        if (request.reusedSocket) connected();
+        // The other side has then proven who it is; what is to be sent has waited for that.
+        else socket.once(ready, connected);
+      });
+      request.once('response', (message: IncomingMessage) => {
+        resolve({ status: message.statusCode ?? 0, headers: message.headers, body: message });
+      });
+      request.on('error', (error: NodeJS.ErrnoException) => {
+        const reset = againOnReset && request.reusedSocket && error.code === 'ECONNRESET';
+        if (reset) resolve(send(wanted, { signal, connected }));
+        else reject(error);
+      });
+      // Bodies may hold private keys, in both directions.
+      request.once('close', () => bytes?.fill(0));
+      request.end(bytes);
     });
-    request.once('socket', (socket) => {
-      if (request.reusedSocket) connected();
-      // The other side has then proven who it is; what is to be sent has waited for that.
-      else socket.once(ready, connected);
-    });
-    request.once('response', (message: IncomingMessage) => {
-      resolve({ status: message.statusCode ?? 0, headers: message.headers, body: message });
-    });
-    request.on('error', reject);
-    // Bodies may hold private keys, in both directions.
-    request.once('close', () => bytes?.fill(0));
-    request.end(bytes);
-  });
+
+  return {
+    send,
+    close() {
+      plain.agent.destroy();
+      encrypted.agent.destroy();
+    },
+  };
+}
+
+/** Over connections that are kept and shared by all clients of the process that have none of their own. */
+export const sendOverNetwork: HttpSend = connections().send;
 
 function first(header: string | string[] | undefined): string {
   return (Array.isArray(header) ? header[0] : header) ?? '';
@@ -156,10 +217,6 @@ export function serviceBase(text: string, what: string): string {
   return url.href.replace(/\/+$/, '');
 }
 
-function isLoopback(hostname: string): boolean {
-  return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);
-}
-
 /** The body as text, or `undefined` if it is longer than `maximumBytes`, */
 async function readText(body: AsyncIterable<Uint8Array>, maximumBytes: number): Promise<string | undefined> {
   const chunks: Uint8Array[] = [];
@@ -173,15 +230,4 @@ async function readText(body: AsyncIterable<Uint8Array>, maximumBytes: number): 
   const text = whole.toString('utf8');
   for (const read of [...chunks, whole]) read.fill(0);
   return text;
-}
-
-/** `Retry-After` (RFC 9110, 10.2.3: seconds or a date) as milliseconds from `now`; `undefined` if absent or neither. */
-function parseRetryAfter(header: string, now: number): number | undefined {
-  const text = header.trim();
-  const milliseconds = /^\d+$/.test(text)
-    ? Number(text) * 1000
-    : /^[a-z]{3,9},? .*gmt$/i.test(text)
-      ? Date.parse(text) - now
-      : NaN;
-  return Number.isNaN(milliseconds) ? undefined : Math.min(Math.max(0, milliseconds), limits.retryAfterMs);
 }

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
-import { isIPv4 } from 'node:net';
 import { asCodedError, CodedError } from '../../errors.ts';
 import { listen, requestBounds } from '../../http/listen.ts';
+import { isLoopback } from '../../http/loopback.ts';
 import type { TlsFiles } from '../../http/tls-files.ts';
 import { limits } from '../../limits.ts';
 import { errorFields, type Log } from '../../log.ts';
@@ -158,8 +158,7 @@ function serverFor(tls: TlsFiles | undefined, options: ServerOptions, listener: 
 
 /** Private keys and API keys must not travel in the clear by mistake. */
 function checkPrivate({ host, tls, behindProxy }: InstanceServerOptions): void {
-  const loopback = host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
-  if (loopback || tls !== undefined || behindProxy === true) return;
+  if (isLoopback(host) || tls !== undefined || behindProxy === true) return;
   throw new CodedError('instance_not_private', `the instance server would speak plain HTTP on ${host}`, {
     fields: { host },
   });

@@ -1,7 +1,8 @@
-import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
-import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import { isIP } from 'node:net';
 import { CodedError } from '../../errors.ts';
+import { connections, type HttpHead, httpClient } from '../../http/client.ts';
+import { parseRetryAfter } from '../../http/retry-after.ts';
+import { systemRuntime } from '../../runtime.ts';
 import { type AllowedAddresses, forbidden, guardedLookup, hostOf, isAllowed, type Resolve } from './endpoint.ts';
 
 /** How one attempt to deliver ended. `final`: the same attempt would end the same way. */
@@ -36,88 +37,40 @@ export function createPoster(options: {
   readonly resolve?: Resolve | undefined;
 }): Poster {
   const { allowed, now } = options;
-  const lookup = guardedLookup(allowed, options.resolve);
-  const agents = { 'http:': new HttpAgent({ keepAlive: true }), 'https:': new HttpsAgent({ keepAlive: true }) };
-
-  /** The status and headers of the answer, once its body has been passed over. */
-  function send(endpoint: string, body: string, signal: AbortSignal): Promise<IncomingMessage> {
-    const url = new URL(endpoint);
-    const host = hostOf(url);
-    // A name is looked at by the lookup; an address is never looked up.
-    if (isIP(host) !== 0 && !isAllowed(host, allowed)) throw forbidden();
-    const secure = url.protocol === 'https:';
-    return new Promise((resolve, reject) => {
-      const request = (secure ? requestHttps : requestHttp)(url, {
-        method: 'POST',
-        headers: {
-          'content-type': 'application/json',
-          'content-length': Buffer.byteLength(body),
-          'user-agent': 'certstandby',
-        },
-        agent: agents[secure ? 'https:' : 'http:'],
-        lookup,
-        signal,
-      });
-      request.on('error', (error) => {
-        // The other side gave up a connection that was kept, most likely before it saw the request: at once on a new one.
-        if (request.reusedSocket && (error as NodeJS.ErrnoException).code === 'ECONNRESET') {
-          resolve(send(endpoint, body, signal));
-        } else reject(error);
-      });
-      request.on('response', (response) => {
-        let bytes = 0;
-        response.on('data', (chunk: Buffer) => {
-          bytes += chunk.length;
-          if (bytes > answerBytes) response.destroy();
-        });
-        // The status counts, however the body ends.
-        response.on('error', () => {});
-        response.on('close', () => resolve(response));
-      });
-      request.end(body);
-    });
-  }
+  const { send, close } = connections({ lookup: guardedLookup(allowed, options.resolve), againOnReset: true });
+  // Until an answer it is always our own clock: that of callers may stand still.
+  const clock = { now, wait: systemRuntime.wait };
+  const client = httpClient({ runtime: clock, requestTimeoutMs: 0, answerBytes, send });
+  const headers = { 'content-type': 'application/json', 'user-agent': 'certstandby' };
 
   return {
     async post(endpoint, body, { timeoutMs, signal }) {
-      const ended = new AbortController();
-      const end = () => ended.abort();
-      const timer = setTimeout(end, timeoutMs);
-      signal.addEventListener('abort', end);
-      try {
-        signal.throwIfAborted();
-        return judge(await send(endpoint, body, ended.signal), now());
-      } catch (error) {
-        const final = error instanceof CodedError && error.code === 'instance_endpoint_forbidden';
-        const reason = final ? error.message : ended.signal.aborted ? 'no answer in time' : networkReason(error);
-        return { ok: false, final, reason };
-      } finally {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', end);
-      }
+      const url = new URL(endpoint);
+      const host = hostOf(url);
+      // A name is looked at by the lookup; an address is never looked up.
+      if (isIP(host) !== 0 && !isAllowed(host, allowed)) return failed(forbidden());
+      const outcome = await client({ method: 'POST', url: url.href, headers, body, timeoutMs, signal });
+      if ('answer' in outcome) return judge(outcome.answer, now());
+      // The status counts, however the body ends.
+      if (outcome.head !== undefined) return judge(outcome.head, now());
+      if (outcome.failure !== 'network') return { ok: false, final: false, reason: 'no answer in time' };
+      return failed(outcome.cause);
     },
 
-    close() {
-      agents['http:'].destroy();
-      agents['https:'].destroy();
-    },
+    close,
   };
 }
 
-function judge({ statusCode: status = 0, headers }: IncomingMessage, nowMs: number): Delivery {
+function judge({ status, headers }: HttpHead, nowMs: number): Delivery {
   if (status >= 200 && status < 300) return { ok: true };
   const passes = status >= 500 || status === 408 || status === 429;
-  const retryAfterMs = parseRetryAfter(headers['retry-after'] ?? null, nowMs);
+  const retryAfterMs = parseRetryAfter(headers['retry-after']?.toString(), nowMs);
   return { ok: false, final: !passes, reason: `HTTP ${status}`, retryAfterMs };
 }
 
-/** Milliseconds to wait by a `Retry-After` header: seconds or a date (RFC 9110, 10.2.3). Undefined if there is none that can be read. */
-export function parseRetryAfter(value: string | null, nowMs: number): number | undefined {
-  if (value === null) return undefined;
-  if (/^\d{1,9}$/.test(value.trim())) return Number(value) * 1000;
-  // `Date.parse` takes far more than a date of HTTP: `-1` is a year to it.
-  const moment = /^[A-Z][a-z]+, .* GMT$/.test(value) ? Date.parse(value) : Number.NaN;
-  return Number.isNaN(moment) ? undefined : Math.max(0, moment - nowMs);
+function failed(cause: unknown): Delivery {
+  const final = cause instanceof CodedError && cause.code === 'instance_endpoint_forbidden';
+  return { ok: false, final, reason: final ? cause.message : networkReason(cause) };
 }
 
 function networkReason(error: unknown): string {

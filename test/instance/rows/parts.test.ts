@@ -2,7 +2,6 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { CodedError } from '../../../src/errors.ts';
-import { parseRetryAfter } from '../../../src/instance/notifications/post.ts';
 import { certificateCrn, isInstanceCrn, parseCertificateCrn } from '../../../src/instance/rows/crn.ts';
 import { lanes } from '../../../src/instance/rows/lane.ts';
 import { rateLimit } from '../../../src/instance/rows/rate.ts';
@@ -70,21 +69,6 @@ describe('a rate', () => {
     expect(waits.every((wait) => wait === 0)).toBe(true);
     expect((await table.query({ partition: 'rates', limit: 1 })).rows).toEqual([]);
   });
-});
-
-test.each([
-  [null, undefined],
-  ['0', 0],
-  ['120', 120_000],
-  [' 7 ', 7_000],
-  ['-1', undefined],
-  ['1.5', undefined],
-  ['soon', undefined],
-  ['', undefined],
-  ['Thu, 01 Jan 1970 00:01:00 GMT', 59_000],
-  ['Thu, 01 Jan 1970 00:00:00 GMT', 0],
-])('Retry-After: %j means %j milliseconds', (value, milliseconds) => {
-  expect(parseRetryAfter(value, 1_000)).toBe(milliseconds);
 });
 
 test('a lane holds so many at once, in the order they came, and goes on after a failure', async () => {

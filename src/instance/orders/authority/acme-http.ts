@@ -1,15 +1,34 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { request as requestHttp } from 'node:http';
-import { request as requestHttps } from 'node:https';
 import { CodedError } from '../../../errors.ts';
+import { connections, type HttpClient, type HttpRequest, httpClient } from '../../../http/client.ts';
+import { parseRetryAfter } from '../../../http/retry-after.ts';
 import { limits } from '../../../limits.ts';
+import { systemRuntime } from '../../../runtime.ts';
 
 /** For whom requests are made. */
 export interface AcmeCaller {
-  /** PEM of the authorities that the directory's own certificate is checked against, beside no others; absent: those of the platform. */
-  readonly trust?: string | undefined;
+  readonly client: HttpClient;
+  /** What the client waits for an answer, for messages. */
   readonly timeoutMs: number;
   readonly now: () => number;
+}
+
+/**
+ * Whom requests are made for: `trust` is the PEM of the only authorities that the directory's own certificate is checked against
+ * (undefined: those of the platform), `timeoutMs` the time from the first byte of a request to the last of its answer, so that a
+ * server that trickles holds no order up.
+ */
+export function newAcmeCaller(options: {
+  readonly trust: string | undefined;
+  readonly timeoutMs: number;
+  readonly now: () => number;
+}): AcmeCaller {
+  const { trust, timeoutMs, now } = options;
+  const { send } = connections({ trust });
+  // Until an answer it is always our own clock: that of callers may stand still.
+  const clock = { now, wait: systemRuntime.wait };
+  const answerBytes = limits.acmeAnswerBytes;
+  return { client: httpClient({ runtime: clock, requestTimeoutMs: timeoutMs, answerBytes, send }), timeoutMs, now };
 }
 
 /** Whose requests the library makes: it keeps one HTTP client for everybody, and takes no options for one request. */
@@ -48,48 +67,27 @@ export async function sendAcmeRequest(wanted: Wanted): Promise<{
   return { data: body, status, statusText: '', headers };
 }
 
-function send(wanted: Wanted, { trust, timeoutMs }: AcmeCaller): Promise<Arrived> {
+async function send(wanted: Wanted, { client, timeoutMs }: AcmeCaller): Promise<Arrived> {
   const url = new URL(wanted.url ?? '');
-  const where = `${wanted.method?.toUpperCase() ?? 'GET'} ${url.origin}${url.pathname}`;
+  const method = (wanted.method?.toUpperCase() ?? 'GET') as HttpRequest['method'];
   const failed = (reason: string, cause?: unknown) =>
-    new CodedError('acme_unavailable', `${where}: ${reason}`, { ...(cause !== undefined && { cause }) });
-  return new Promise((resolve, reject) => {
-    const body = wanted.data === undefined ? undefined : String(wanted.data);
-    const request = (url.protocol === 'http:' ? requestHttp : requestHttps)(url, {
-      method: wanted.method?.toUpperCase() ?? 'GET',
-      headers: {
-        'user-agent': 'certstandby',
-        'content-type': 'application/jose+json',
-        ...(body !== undefined && { 'content-length': Buffer.byteLength(body) }),
-      },
-      // From the first to the last byte: a server that trickles must not hold an order up.
-      signal: AbortSignal.timeout(timeoutMs),
-      ...(trust !== undefined && { ca: trust }),
+    new CodedError('acme_unavailable', `${method} ${url.origin}${url.pathname}: ${reason}`, {
+      ...(cause !== undefined && { cause }),
     });
-    request.on('error', (cause: NodeJS.ErrnoException) => {
-      const late = cause.name === 'TimeoutError' || cause.name === 'AbortError';
-      reject(failed(late ? `no answer in ${timeoutMs} ms` : `no answer (${cause.code ?? cause.name})`, cause));
-    });
-    request.on('response', (response) => {
-      const chunks: Buffer[] = [];
-      let bytes = 0;
-      response.on('data', (chunk: Buffer) => {
-        bytes += chunk.length;
-        if (bytes > limits.acmeAnswerBytes) request.destroy(failed('an answer that is too long'));
-        else chunks.push(chunk);
-      });
-      response.on('error', (cause) => reject(failed('the answer was cut off', cause)));
-      response.on('end', () => {
-        const headers = Object.entries(response.headers).map(([name, value]) => [name, [value].flat().join(', ')]);
-        resolve({
-          status: response.statusCode ?? 0,
-          headers: Object.fromEntries(headers),
-          body: Buffer.concat(chunks).toString(),
-        });
-      });
-    });
-    request.end(body);
-  });
+  const headers = { 'user-agent': 'certstandby', 'content-type': 'application/jose+json' };
+  const body = wanted.data === undefined ? undefined : String(wanted.data);
+  const outcome = await client({ method, url: url.href, headers, ...(body !== undefined && { body }) });
+  if ('answer' in outcome) {
+    const { status, text } = outcome.answer;
+    const texts = Object.entries(outcome.answer.headers).map(([name, value]) => [name, [value].flat().join(', ')]);
+    return { status, headers: Object.fromEntries(texts), body: text };
+  }
+  if (outcome.failure === 'oversized') throw failed('an answer that is too long');
+  const { failure, head, cause } = outcome;
+  if (failure === 'timeout') throw failed(`no answer in ${timeoutMs} ms`, cause);
+  if (head !== undefined) throw failed('the answer was cut off', cause);
+  const { code, name } = cause as NodeJS.ErrnoException;
+  throw failed(`no answer (${code ?? name})`, cause);
 }
 
 const problemPrefix = 'urn:ietf:params:acme:error:';
@@ -115,17 +113,10 @@ function failureOf(wanted: Wanted, { status, headers, body }: Arrived, { now }: 
   const { type, detail } = problemOf(body);
   const { origin } = new URL(wanted.url ?? '');
   const message = `${origin} answered ${status}${type === '' ? '' : ` (${type})`}${detail === '' ? '' : `: ${detail}`}`;
-  const retryAfterMs = waitOf(headers['retry-after'], now());
+  const retryAfterMs = parseRetryAfter(headers['retry-after'], now());
   const fields = { status, type, ...(retryAfterMs !== undefined && { retryAfterMs }) };
   if (status === 429 || type === 'rateLimited') return new CodedError('acme_limited', message, { fields });
   // Nobody means to redirect an ACME request; something stands in between.
   if (status >= 500 || status < 400) return new CodedError('acme_unavailable', message, { fields });
   return new CodedError('acme_refused', message, { fields });
-}
-
-/** Milliseconds that a `Retry-After` asks for, in seconds or as a date. */
-function waitOf(retryAfter: string | undefined, nowMs: number): number | undefined {
-  if (retryAfter === undefined) return undefined;
-  const waitMs = /^\d{1,9}$/.test(retryAfter) ? Number(retryAfter) * 1000 : Date.parse(retryAfter) - nowMs;
-  return Number.isFinite(waitMs) ? Math.max(0, waitMs) : undefined;
 }

@@ -1,7 +1,7 @@
 import * as acme from 'acme-client';
 import { CodedError } from '../../../errors.ts';
 import type { Secret } from '../../../secret.ts';
-import { acmeCaller, readProblem, sendAcmeRequest } from './acme-http.ts';
+import { acmeCaller, newAcmeCaller, readProblem, sendAcmeRequest } from './acme-http.ts';
 import type { Authority, Challenge, OrderStanding } from './authority.ts';
 
 export interface AcmeOptions {
@@ -29,6 +29,7 @@ Object.assign(acme.axios.defaults, {
 /** An authority that speaks ACME (RFC 8555), by dns-01. Its account is made when it is first needed, and found again by its key. */
 export function acmeAuthority(options: AcmeOptions): Authority {
   const { directory, contact, trust, eab, accountKey, requestMs = 30_000, now } = options;
+  const caller = newAcmeCaller({ trust, timeoutMs: requestMs, now });
   let account: Promise<acme.Client> | undefined;
 
   async function openAccount(): Promise<acme.Client> {
@@ -45,7 +46,7 @@ export function acmeAuthority(options: AcmeOptions): Authority {
 
   /** One piece of work as our account. One that was forgotten by the authority is made anew, once. */
   async function asUs<T>(work: (client: acme.Client) => Promise<T>): Promise<T> {
-    return acmeCaller.run({ trust, timeoutMs: requestMs, now }, async () => {
+    return acmeCaller.run(caller, async () => {
       for (let attempt = 1; ; attempt++) {
         try {
           account ??= openAccount();
