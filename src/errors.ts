@@ -250,6 +250,13 @@ export const errorRegistry = {
     remedy:
       'The store lists a copy that a read of it does not find; nothing is imported or removed there until both agree.',
   },
+  store_copy_vacant: {
+    ...service,
+    retry: true,
+    applied: 'no',
+    remedy:
+      'Its place is occupied and holds no content. Where it carries our mark it is brought back and written over by itself; certstandby reconcile asks for that.',
+  },
   store_gone: {
     ...service,
     retry: true,
@@ -413,6 +420,11 @@ export const errorRegistry = {
   certificate_key_missing: {
     ...certificate,
     remedy: 'Without its private key it cannot serve: import the certificate together with its key.',
+  },
+  certificate_vacant: {
+    ...certificate,
+    remedy:
+      'The primary has a place for it and no content there. Put the certificate in again, or bring back what was deleted; its copies stay as they are.',
   },
   certificate_key_withheld: {
     ...certificate,

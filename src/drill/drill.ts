@@ -140,6 +140,7 @@ async function drillCopy(
     const reading = await read(run, store, id);
     if (reading.state === 'absent') return failed('missing', 'it was listed, and is not there');
     if (reading.state === 'unreadable') return failed('unreadable', reading.error.message);
+    if (reading.state === 'vacant') return failed('vacant', 'its place is there, and holds no content');
     content = reading.value.content;
     if (reading.value.keyWithheld === true)
       return failed('key-withheld', 'its service does not give its private key back');

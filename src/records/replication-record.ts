@@ -78,6 +78,8 @@ export interface BackupState {
   readonly unremovable?: readonly Unremovable[];
   /** The service does not give the copy's private key back: it was compared without, and is not proven. */
   readonly keyWithheld?: boolean;
+  /** A place of ours there that holds no content, and could not be brought back yet. */
+  readonly vacant?: VacantCopy;
   /** What the copy holds, as it was last written or read in full. See `heldNow`. */
   readonly held?: HeldContent;
   /** How often somebody else has changed the copy after it was equal. */
@@ -99,6 +101,13 @@ export interface Overwritten {
   readonly times: number;
   readonly since: number;
   readonly lastAt: number;
+}
+
+/** A place of ours that is occupied and holds no content. */
+export interface VacantCopy {
+  readonly id: string;
+  readonly why: 'empty' | 'deleted' | 'half-made';
+  readonly since: number;
 }
 
 /** A copy that stays because its service does not let it go. */
@@ -253,6 +262,7 @@ const backupFields = {
   keyWithheld: z.boolean(),
   held: z.object({ id: z.string(), fingerprint: z.string(), validFrom: z.number(), selfSigned: z.boolean() }),
   overwritten: z.object({ times: z.number(), since: z.number(), lastAt: z.number() }),
+  vacant: z.object({ id: z.string(), why: z.enum(['empty', 'deleted', 'half-made']), since: z.number() }),
 } as const;
 type BackupField = keyof typeof backupFields;
 const backupFieldNames = Object.keys(backupFields) as readonly BackupField[];

@@ -9,6 +9,7 @@ import type { Link } from './link.ts';
 import { copiesIn, listCopies } from './listed-copies.ts';
 import { backupStates } from './look.ts';
 import { listAll } from './shared-listing.ts';
+import { vacancyWords } from './vacancy.ts';
 import { compareCopy, holdsSame } from './verify-copy.ts';
 import type { Worker } from './worker.ts';
 
@@ -66,6 +67,7 @@ export async function adopt(
 async function present(keys: KeysRead, store: Store, id: string): Promise<StoredCertificate> {
   const reading: Reading<StoredCertificate> = keys.keep(await store.read(id));
   if (reading.state === 'unreadable') throw reading.error;
+  if (reading.state === 'vacant') throw refused(`${id} in ${store.id} holds nothing: ${vacancyWords(reading)}`);
   if (reading.state === 'absent') throw refused(`${store.id} holds no certificate ${id}`);
   return reading.value;
 }

@@ -1,24 +1,29 @@
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
 import { type Mark, sameMark } from '../store/mark.ts';
-import type { CertificateMetadata, Reading, Store, StoredCertificate } from '../store/store.ts';
+import type { CertificateMetadata, Reading, Store, StoredCertificate, Vacancy } from '../store/store.ts';
 import { withDeadline } from './deadline.ts';
 import type { KeysRead } from './keys-read.ts';
 import { readBy } from './look.ts';
+import { vacancyError } from './vacancy.ts';
 
 /** The calls of one pass to one backup: each ends before the lease does, and what was sent is remembered. */
 export interface BackupCalls {
-  /** A full read; `undefined` if nothing is there. Throws if it cannot be read. */
+  /** A full read; `undefined` if nothing is there. Throws if it cannot be read, and `store_copy_vacant`. */
   read(id: string): Promise<StoredCertificate | undefined>;
   /** The same, of metadata. */
   readMetadata(id: string): Promise<CertificateMetadata | undefined>;
+  /** What there is under an id that holds no content; `living` if it holds some, `undefined` if nothing is there. Throws if it cannot be read. */
+  vacancyOf(id: string): Promise<Vacancy | 'living' | undefined>;
   /** Sends a write. One that is not answered by the end is doubtful. */
   send<T>(write: (signal: AbortSignal) => Promise<T>): Promise<T>;
   /**
    * Removes these copies, each after a direct read has shown that it still carries our mark. Answers how many, and which the
    * service refuses to remove; throws what is no such refusal.
    */
-  removeMarked(copies: readonly CertificateMetadata[], mark: Mark): Promise<Removals>;
+  removeMarked(copies: readonly Pick<CertificateMetadata, 'id'>[], mark: Mark): Promise<Removals>;
+  /** The same of places that hold no content, each after a direct read has shown that it still holds none. What is deleted already is left. */
+  removeVacant(places: readonly Pick<CertificateMetadata, 'id'>[], mark: Mark): Promise<Removals>;
   /** Whether this was thrown by a write: what a service says of a read is not what it says of content. */
   answeredWrite(thrown: unknown): boolean;
   /** A write was sent (a delete is one), whatever came of it. */
@@ -58,33 +63,58 @@ export function backupCalls(runtime: Runtime, store: Store, writeBy: number, key
     }
   }
 
-  async function held<T>(read: (signal: AbortSignal) => Promise<Reading<T>>): Promise<T | undefined> {
+  async function held<T>(id: string, read: (signal: AbortSignal) => Promise<Reading<T>>): Promise<T | undefined> {
     const reading = await readBy(runtime, writeBy, store, read);
     if (reading.state === 'unreadable') throw reading.error;
+    if (reading.state === 'vacant') throw vacancyError(store.id, id, reading);
     return reading.state === 'present' ? reading.value : undefined;
   }
-  const readMetadata = (id: string) => held((signal) => store.readMetadata(id, { signal }));
+  const readMetadata = (id: string) => held(id, (signal) => store.readMetadata(id, { signal }));
+
+  async function vacancyOf(id: string): Promise<Vacancy | 'living' | undefined> {
+    const reading = await readBy(runtime, writeBy, store, (signal) => store.readMetadata(id, { signal }));
+    if (reading.state === 'unreadable') throw reading.error;
+    if (reading.state === 'vacant') return reading;
+    return reading.state === 'present' ? 'living' : undefined;
+  }
+
+  /** Removes what a direct read still finds to be so. */
+  async function remove(
+    copies: readonly Pick<CertificateMetadata, 'id'>[],
+    isStillSo: (id: string) => Promise<boolean>,
+  ): Promise<Removals> {
+    let removed = 0;
+    const refused: { readonly id: string; readonly error: CodedError }[] = [];
+    for (const { id } of copies) {
+      if (!(await isStillSo(id))) continue;
+      try {
+        await send((signal) => store.delete(id, { signal }));
+        removed += 1;
+      } catch (thrown) {
+        const error = asCodedError(thrown);
+        if (!refusesRemoval.has(error.code)) throw thrown;
+        refused.push({ id, error });
+      }
+    }
+    return { removed, refused };
+  }
 
   return {
     send,
-    read: (id) => held(async (signal) => keys.keep(await store.read(id, { signal }))),
+    read: (id) => held(id, async (signal) => keys.keep(await store.read(id, { signal }))),
     readMetadata,
-    async removeMarked(copies, mark) {
-      let removed = 0;
-      const refused: { readonly id: string; readonly error: CodedError }[] = [];
-      for (const { id } of copies) {
-        if (!sameMark((await readMetadata(id))?.mark, mark)) continue;
-        try {
-          await send((signal) => store.delete(id, { signal }));
-          removed += 1;
-        } catch (thrown) {
-          const error = asCodedError(thrown);
-          if (!refusesRemoval.has(error.code)) throw thrown;
-          refused.push({ id, error });
-        }
-      }
-      return { removed, refused };
-    },
+    vacancyOf,
+    removeMarked: (copies, mark) =>
+      remove(copies, async (id) => {
+        const reading = await readBy(runtime, writeBy, store, (signal) => store.readMetadata(id, { signal }));
+        if (reading.state === 'unreadable') throw reading.error;
+        return reading.state === 'present' && sameMark(reading.value.mark, mark);
+      }),
+    removeVacant: (places, mark) =>
+      remove(places, async (id) => {
+        const found = await vacancyOf(id);
+        return typeof found === 'object' && found.why !== 'deleted' && sameMark(found.mark, mark);
+      }),
     answeredWrite: (thrown) => typeof thrown === 'object' && thrown !== null && byWrites.has(thrown),
     get wrote() {
       return wrote;

@@ -10,6 +10,7 @@ import {
   type Refusal,
   recordedError,
   type Unremovable,
+  type VacantCopy,
 } from '../records/replication-record.ts';
 import type { Runtime } from '../runtime.ts';
 import { formatMark, type Mark, sameMark } from '../store/mark.ts';
@@ -20,6 +21,7 @@ import {
   keyAnswerOf,
   type Store,
   type StoredCertificate,
+  type VacantElement,
   type WriteAnswer,
 } from '../store/store.ts';
 import { type BackupCalls, backupCalls } from './backup-calls.ts';
@@ -35,6 +37,7 @@ import { backoffMs, settledMs, type Timing } from './timing.ts';
 export type BackupAction =
   | 'adopted'
   | 'imported'
+  | 'brought-back'
   | 'reimported'
   | 'replaced'
   | 'described'
@@ -277,6 +280,10 @@ class Attempt {
   held: HeldContent | undefined;
   /** When to look again, though all is equal. */
   again: number | undefined;
+  /** Places with our mark that hold no content: the recorded one first, the others by id. */
+  #vacant: readonly VacantElement[] = [];
+  /** The one of them that is to be brought back, as long as it has not been. */
+  #bringingBack: VacantElement | undefined;
   /** The kept copy has a key that its service does not give back, as far as a full read has shown. */
   #keyWithheld: boolean | undefined;
   /** The copy was equal, nobody here has written to it since, and now it is another. */
@@ -303,7 +310,7 @@ class Attempt {
   }
 
   /** What the record keeps for this backup in fields of its own, whatever came of the pass. */
-  kept(): Pick<BackupState, 'written' | 'unremovable' | 'keyWithheld' | 'held' | 'overwritten'> {
+  kept(): Pick<BackupState, 'written' | 'unremovable' | 'keyWithheld' | 'held' | 'overwritten' | 'vacant'> {
     const { written, unremovable, id } = this;
     const held = this.held?.id === id ? this.held : undefined;
     const overwritten = noteOverwritten(this.#look.state.overwritten, this.#changedByOthers, this.#task.runtime.now());
@@ -315,7 +322,13 @@ class Attempt {
       ...(keyWithheld && { keyWithheld }),
       ...(held && { held }),
       ...(overwritten && { overwritten }),
+      ...(this.#bringingBack && { vacant: this.#vacantCopy(this.#bringingBack) }),
     };
+  }
+
+  #vacantCopy({ id, why }: VacantElement): VacantCopy {
+    const before = this.#look.state.vacant;
+    return { id, why, since: before?.id === id && before.why === why ? before.since : this.#task.beganAt };
   }
 
   /**
@@ -342,13 +355,15 @@ class Attempt {
   async run(): Promise<void> {
     if (await this.#writtenOver()) return;
     const { order, unread } = await this.#choose();
-    if (order.length === 0) {
-      if (unread !== undefined) throw unread;
+    if (order.length === 0 && unread === undefined) {
+      const brought = await this.#bringBack();
+      if (brought !== undefined) return;
       this.id = undefined;
       this.#refuseUnfit();
       await this.#import('imported');
       return;
     }
+    if (order.length === 0) throw unread;
     const made = await this.#makeOneEqual(order);
     if (made === 'replaced') return;
     await this.#removeSurplus(made.holding.id, { ...made, unread });
@@ -371,7 +386,7 @@ class Attempt {
   stateAfterFailure(): BackupState {
     const { id: _id, notBefore: _not, lastError: _last, refusal: _refusal, notAfter: _end, ...rest } = this.#look.state;
     const { written: _written, unremovable: _unremovable, keyWithheld: _keyWithheld, ...others } = rest;
-    const { held: _held, overwritten: _overwritten, ...before } = others;
+    const { held: _held, overwritten: _overwritten, vacant: _vacant, ...before } = others;
     const copy = this.id === undefined ? {} : { id: this.id, ...endOfCopy(this.#look) };
     return { ...before, ...copy, ...this.kept() };
   }
@@ -447,7 +462,7 @@ class Attempt {
     const { over, sound } = this.#task;
     const read = async (id: string) => {
       const full = await this.#readOrUnreadable(id);
-      return full === 'unreadable' ? undefined : full;
+      return full === 'unreadable' || full === 'vacant' ? undefined : full;
     };
     const why = await problemOver(over, sound, copy, { held, read });
     if (why === undefined) return;
@@ -471,13 +486,13 @@ class Attempt {
     const candidates: Candidate[] = marked.filter(({ id }) => id !== state.id).map(({ id }) => ({ id }));
     if (known?.state === 'present') {
       const metadata = known.value;
-      if (metadata.mark !== undefined && !sameMark(metadata.mark, mark)) {
-        throw new CodedError('store_copy_not_ours', `the copy ${metadata.id} carries the mark of another certificate`, {
-          fields: { store: this.#store.id, copy: metadata.id, mark: formatMark(metadata.mark) },
-        });
-      }
+      if (metadata.mark !== undefined && !sameMark(metadata.mark, mark))
+        throw this.#notOurs(metadata.id, metadata.mark);
       candidates.push({ id: metadata.id, holding: { id: metadata.id, metadata } });
     }
+    if (known?.state === 'vacant' && known.mark !== undefined && !sameMark(known.mark, mark))
+      throw this.#notOurs(state.id ?? '', known.mark);
+    this.#vacant = this.#placesOfOurs();
     if (known?.state === 'unreadable') {
       if (known.error.code !== 'store_content_unreadable' || state.id === undefined) throw known.error;
       candidates.push({ id: state.id, holding: { id: state.id, unreadable: true } });
@@ -502,6 +517,47 @@ class Attempt {
     }
     const unclear = order.length === 0 && unread === undefined ? this.#ofUnclearMark() : undefined;
     return { order: unclear === undefined ? order : [{ id: unclear.id, holding: unclear }], unread };
+  }
+
+  #notOurs(copy: string, mark: Mark): CodedError {
+    return new CodedError('store_copy_not_ours', `the copy ${copy} carries the mark of another certificate`, {
+      fields: { store: this.#store.id, copy, mark: formatMark(mark) },
+    });
+  }
+
+  /** What is vacant and ours, by its mark: the recorded one first. */
+  #placesOfOurs(): readonly VacantElement[] {
+    const { known, state, vacant = [] } = this.#look;
+    const { mark } = this.#task;
+    const recorded =
+      known?.state === 'vacant' && state.id !== undefined && sameMark(known.mark, mark)
+        ? [{ id: state.id, ...known }]
+        : [];
+    const others = vacant.filter((place) => place.id !== state.id && sameMark(place.mark, mark));
+    return [...recorded, ...others.toSorted((a, b) => (a.id < b.id ? -1 : 1))];
+  }
+
+  /**
+   * Brings back a place of ours that holds no content, and writes over it, where no copy lives; by one import that may be repeated.
+   * Answers its id; `undefined` if there is none. A listing may be older than a read: one that lives by now is looked at once more.
+   */
+  async #bringBack(): Promise<string | undefined> {
+    const { state } = this.#look;
+    for (const place of this.#vacant) {
+      const now = place.id === state.id ? place : await this.#calls.vacancyOf(place.id);
+      if (now === 'living') throw this.#listedUnread(place.id);
+      if (now === undefined || !sameMark(now.mark, this.#task.mark)) continue;
+      this.id = place.id;
+      this.#bringingBack = { ...now, id: place.id };
+      this.#refuseUnfit();
+      // What was deleted could be had back as it was, and would be written over.
+      if (now.why === 'deleted' && this.held?.id === place.id)
+        await this.#refuseOver({ id: place.id, unreadable: true });
+      await this.#import('brought-back', undefined, place.id);
+      this.#bringingBack = undefined;
+      return place.id;
+    }
+    return undefined;
   }
 
   /**
@@ -581,6 +637,7 @@ class Attempt {
       if (full === undefined) throw this.#listedUnread(id);
       return sameMark(full.metadata.mark, mark) ? { id, metadata: full.metadata, full } : undefined;
     } catch (thrown) {
+      if (asCodedError(thrown).code === 'store_copy_vacant') return undefined;
       if (asCodedError(thrown).code !== 'store_content_unreadable') throw thrown;
     }
     const metadata = await this.#calls.readMetadata(id);
@@ -702,7 +759,7 @@ class Attempt {
     }
   }
 
-  async #import(action: 'imported' | 'replaced', replaces?: string): Promise<void> {
+  async #import(action: 'imported' | 'replaced' | 'brought-back', replaces?: string, into?: string): Promise<void> {
     const { beganAt, doubt, mark, sound } = this.#task;
     const { known, state } = this.#look;
     if (this.#look.markedError !== undefined) throw this.#look.markedError;
@@ -716,7 +773,10 @@ class Attempt {
         ? this.#given
         : { ...this.#given, name: `${this.#given.name}-${sha256(replacement).slice(0, 8)}` };
     const answer = await this.#calls.send((signal) =>
-      this.#store.import({ content: sound.content, metadata, mark, token }, { signal }),
+      this.#store.import(
+        { content: sound.content, metadata, mark, ...(into === undefined ? { token } : { into }) },
+        { signal },
+      ),
     );
     // Known from here on, whatever comes of the rest: a copy that nobody remembers would be made twice.
     this.id = answer.id;
@@ -766,16 +826,23 @@ class Attempt {
     const { beganAt, doubt, timing, mark, runtime } = this.#task;
     const listed = (this.#look.marked ?? []).filter(({ id }) => id > kept || found.replacedIds.includes(id));
     const surplus = listed.filter(({ id }) => id !== kept);
-    const others = new Set(this.#look.marked?.map(({ id }) => id));
+    const halfMade = this.#vacant.filter(({ id, why }) => id !== kept && why !== 'deleted');
+    const others = new Set([...(this.#look.marked ?? []), ...halfMade].map(({ id }) => id));
     if (this.#look.marked !== undefined) this.unremovable = this.unremovable.filter(({ id }) => others.has(id));
-    if (surplus.length === 0 || found.unread !== undefined || (doubt !== undefined && doubt > beganAt)) return;
+    if (
+      surplus.length + halfMade.length === 0 ||
+      found.unread !== undefined ||
+      (doubt !== undefined && doubt > beganAt)
+    )
+      return;
     if (!found.proven) await this.#prove(kept);
     const givesWay = await this.#givingWay(surplus);
     const stay = new Set(this.unremovable.filter(({ again }) => again > beganAt).map(({ id }) => id));
-    const { removed, refused } = await this.#calls.removeMarked(
-      givesWay.filter(({ id }) => !stay.has(id)),
-      mark,
-    );
+    const goes = ({ id }: { readonly id: string }) => !stay.has(id);
+    const copies = await this.#calls.removeMarked(givesWay.filter(goes), mark);
+    const places = await this.#calls.removeVacant(halfMade.filter(goes), mark);
+    const removed = copies.removed + places.removed;
+    const refused = [...copies.refused, ...places.refused];
     if (removed > 0) this.actions.push('surplus-removed');
     // A removal that was answered may still be heard of late, where others keep copies here too.
     if (removed > 0) this.#lookAgain(runtime.now() + settledMs(this.#store, timing));
@@ -825,7 +892,7 @@ class Attempt {
     if (!this.#store.abilities.reimportsInPlace) return;
     try {
       const full = await this.#readOrUnreadable(id);
-      if (full === undefined) return;
+      if (full === undefined || full === 'vacant') return;
       // The same leaf in another shape: what the service makes of content is counted at the kept copy.
       const isEqual = full !== 'unreadable' && (this.#equals(full) || this.#isSameLeafWithKey(full));
       if (isEqual) return;
@@ -837,10 +904,11 @@ class Attempt {
   }
 
   /** A full read; `unreadable` where something is there that is no certificate, and is written anew. */
-  async #readOrUnreadable(id: string): Promise<StoredCertificate | 'unreadable' | undefined> {
+  async #readOrUnreadable(id: string): Promise<StoredCertificate | 'unreadable' | 'vacant' | undefined> {
     try {
       return await this.#calls.read(id);
     } catch (thrown) {
+      if (asCodedError(thrown).code === 'store_copy_vacant') return 'vacant';
       if (asCodedError(thrown).code === 'store_content_unreadable') return 'unreadable';
       throw thrown;
     }

@@ -6,6 +6,7 @@ import { CodedError } from '../errors.ts';
 import type { Aside } from '../records/replication-record.ts';
 import { type CertificateMetadata, keyAnswerOf, type Reading, type StoredCertificate } from '../store/store.ts';
 import { includes, includesName, type Link } from './link.ts';
+import { vacancyWords } from './vacancy.ts';
 
 /** What the primary holds and may be copied, with its digests. */
 export interface Sound {
@@ -49,6 +50,14 @@ export function judge(
     return error.code === 'store_content_unreadable'
       ? { kind: 'refused', error, facts: error.message, ...(described && { metadata: described }) }
       : { kind: 'unreadable', error };
+  }
+  if (reading.state === 'vacant') {
+    const { name, why } = reading;
+    if (name !== undefined && !includesName(link.filter, name)) return { kind: 'aside', why: 'excluded' };
+    const error = new CodedError('certificate_vacant', `it holds nothing: ${vacancyWords(reading)}`, {
+      fields: { why },
+    });
+    return { kind: 'refused', error, facts: `${error.code} ${why}` };
   }
   const { metadata, content } = reading.value;
   const found: Sound = {

@@ -1,4 +1,4 @@
-import type { CertificateMetadata, Store, UnreadableElement } from '../store/store.ts';
+import type { CertificateMetadata, Store, UnreadableElement, VacantElement } from '../store/store.ts';
 import { type CompactMap, compactMap } from './compact-map.ts';
 import { listedFacts } from './link.ts';
 import { copyOf, type ListingOptions, listAll } from './shared-listing.ts';
@@ -15,6 +15,8 @@ export interface ListedCopies {
   readonly store: string;
   /** Certificates with a copy, by their id in the primary. Values are read with `copiesIn`. */
   readonly copies: CompactMap;
+  /** Certificates with a place of ours that holds no content, by their id in the primary. Values are read with `placesIn`. */
+  readonly vacant: CompactMap;
   /** Certificates without a mark. */
   readonly unmarked: number;
   /** Copies of which nobody can say whose they are. */
@@ -28,6 +30,7 @@ export async function listCopies(
   options: Omit<ListingOptions, 'unreadable'> & { readonly foreign?: (id: string, name: string) => void } = {},
 ): Promise<ListedCopies> {
   const copies = compactMap();
+  const vacant = compactMap();
   let unmarked = 0;
   const unreadable: UnreadableElement[] = [];
   const note = (metadata: CertificateMetadata) => {
@@ -50,8 +53,19 @@ export async function listCopies(
     // What others made and damaged is theirs.
     else unmarked += 1;
   };
-  for await (const metadata of listAll(store, { ...options, unreadable: notRead })) note(metadata);
-  return { store: store.id, copies, unmarked, unreadable };
+  const noteVacant = ({ id, why, mark }: VacantElement) => {
+    if (mark?.store !== primary) return;
+    const others = placesIn(vacant, mark.certificate).filter((place) => place.id !== id);
+    vacant.set(mark.certificate, JSON.stringify([...others, { id, why }]));
+  };
+  for await (const metadata of listAll(store, { ...options, unreadable: notRead, vacant: noteVacant })) note(metadata);
+  return { store: store.id, copies, vacant, unmarked, unreadable };
+}
+
+/** All places of a certificate that were listed and hold no content. */
+export function placesIn(vacant: CompactMap, certificate: string): readonly Pick<VacantElement, 'id' | 'why'>[] {
+  const listed = vacant.get(certificate);
+  return listed === undefined ? [] : (JSON.parse(listed) as readonly Pick<VacantElement, 'id' | 'why'>[]);
 }
 
 /** All copies of a certificate that were listed. */

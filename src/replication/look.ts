@@ -2,7 +2,14 @@ import { asCodedError, CodedError } from '../errors.ts';
 import { type BackupState, heldNow, type ReplicationRecord } from '../records/replication-record.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Mark } from '../store/mark.ts';
-import type { CertificateMetadata, Reading, Store, StoredCertificate, UnreadableElement } from '../store/store.ts';
+import type {
+  CertificateMetadata,
+  Reading,
+  Store,
+  StoredCertificate,
+  UnreadableElement,
+  VacantElement,
+} from '../store/store.ts';
 import { withDeadline } from './deadline.ts';
 import type { KeysRead } from './keys-read.ts';
 import type { SharedListings } from './shared-listing.ts';
@@ -15,6 +22,8 @@ export interface BackupLook {
   readonly known?: Reading<CertificateMetadata>;
   /** The copies found by our mark; absent if it was not looked for. */
   readonly marked?: readonly CertificateMetadata[];
+  /** Places with our mark that are occupied and hold no content, found along with them. */
+  readonly vacant?: readonly VacantElement[];
   /** Copies of which nobody can say whose they are, because their mark cannot be read. */
   readonly unreadable?: readonly UnreadableElement[];
   /** Why the copies could not be looked for. */
@@ -60,7 +69,8 @@ export async function lookAtPrimary(options: {
 
 /**
  * Looks at one backup: at the id that the record knows, and by our mark where there is doubt, where the service can be asked for a
- * mark directly, or where this backup has not completed its first reconcile. Answers instead of throwing.
+ * mark directly, where this backup has not completed its first reconcile, or where the known id turns out to be vacant: a copy that
+ * lives is adopted before that one is brought back. Answers instead of throwing.
  */
 export async function lookAtBackup(options: {
   readonly runtime: Runtime;
@@ -73,10 +83,12 @@ export async function lookAtBackup(options: {
 }): Promise<BackupLook> {
   const { runtime, at, store, state, mark } = options;
   const { id } = state;
-  const [known, copies] = await Promise.all([
+  const search = () => findCopies(runtime, at, store, mark, options.listings);
+  const [known, found] = await Promise.all([
     id === undefined ? undefined : readBy(runtime, at, store, (signal) => store.readMetadata(id, { signal })),
-    options.byMark || store.abilities.findsMarks ? findCopies(runtime, at, store, mark, options.listings) : undefined,
+    options.byMark || store.abilities.findsMarks ? search() : undefined,
   ]);
+  const copies = found ?? (known?.state === 'vacant' ? await search() : undefined);
   return { store, state, ...(known === undefined ? {} : { known }), ...copies };
 }
 
@@ -96,14 +108,19 @@ async function findCopies(
   store: Store,
   mark: Mark,
   listings: SharedListings,
-): Promise<Pick<BackupLook, 'marked' | 'unreadable' | 'markedError'>> {
+): Promise<Pick<BackupLook, 'marked' | 'vacant' | 'unreadable' | 'markedError'>> {
   const notRead: UnreadableElement[] = [];
-  const unreadable = (copy: UnreadableElement) => void notRead.push(copy);
+  const places: VacantElement[] = [];
+  const tell = {
+    unreadable: (copy: UnreadableElement) => void notRead.push(copy),
+    vacant: (element: VacantElement) => void places.push(element),
+  };
   const find = (signal: AbortSignal) =>
-    store.findByMark?.(mark, { signal, unreadable }) ?? listings.marked(store, mark, unreadable);
+    store.findByMark?.(mark, { signal, ...tell }) ?? listings.marked(store, mark, tell);
   try {
     return {
       unreadable: notRead,
+      vacant: places,
       marked: await withDeadline(runtime, at, find, () => {
         throw new CodedError('store_unavailable', `${store.id} could not be searched for copies in time`, {
           fields: { store: store.id },

@@ -6,12 +6,12 @@ import type { Vanished } from '../records/reconcile-records.ts';
 import type { Refusal, ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
-import type { CertificateMetadata, PassedOver, UnreadableElement } from '../store/store.ts';
+import type { CertificateMetadata, PassedOver, UnreadableElement, VacantElement } from '../store/store.ts';
 import { brakeTally, type HeldFound } from './brake-finding.ts';
 import { type CompactMap, compactMap } from './compact-map.ts';
 import { regionProblem } from './judge.ts';
 import { includes, includesName, type Link, listedFacts } from './link.ts';
-import { copiesIn, type ListedCopies, listCopies } from './listed-copies.ts';
+import { copiesIn, type ListedCopies, listCopies, placesIn } from './listed-copies.ts';
 import { listAll } from './shared-listing.ts';
 import type { Timing } from './timing.ts';
 import { isGoneAccepted, type VanishedFound, vanishedTally } from './vanished.ts';
@@ -187,6 +187,16 @@ export async function compare(
       lost.present();
     }
   }
+  // Neither is what holds no content. What was never copied from there is nobody's concern yet.
+  for (const batch of batchesOf(beside.vacantIds(), concurrency)) {
+    const known = await Promise.all(batch.map((id) => recordOf(id)));
+    for (const [index, id] of batch.entries()) {
+      const record = known[index];
+      if (!see(id) || record === undefined || damagedRows.has(id)) continue;
+      found.note(id, record, record.refusal?.code === 'certificate_vacant' ? undefined : 'unreadable');
+      lost.present();
+    }
+  }
   const damaged = damagedCopies(backups);
   const held = brakeTally();
   for await (const record of records.all(link.name, unreadableRow)) {
@@ -235,6 +245,7 @@ export async function compare(
 function elementsBeside({ records }: Comparer, { name, primary, filter }: Link) {
   const ids = compactMap();
   const excluded = compactMap();
+  const vacant = compactMap();
   const passed = compactMap();
   const notRead: NotRead[] = [];
   const first: PassedOver[] = [];
@@ -261,12 +272,17 @@ function elementsBeside({ records }: Comparer, { name, primary, filter }: Link) 
       } else if (id === undefined) add(element);
       else if (canBeKept(id)) ids.set(id, '');
     },
+    vacant({ id, name: named }: VacantElement): void {
+      if (named !== undefined && !includesName(filter, named)) excluded.set(id, '');
+      else if (records.canHold(name, id)) vacant.set(id, '');
+    },
     passedOver(element: PassedOver): void {
       count += 1;
       if (first.length < limits.elementsNamed) first.push(element);
       if (element.id !== undefined) passed.set(element.id, '');
     },
     unreadableIds: () => ids.keys(),
+    vacantIds: () => vacant.keys(),
     excludedIds: () => excluded.keys(),
     isPassedOver: (id: string) => passed.tick(id),
     result: () => ({ count, first }),
@@ -396,16 +412,19 @@ export function doubtedIn({ doubted }: Pick<Comparison, 'doubted'>, certificate:
   return JSON.parse(doubted.get(certificate) ?? '[]') as readonly string[];
 }
 
-/** The backups that list several copies of this certificate, or another one than the recorded. */
+/** The backups that list several copies of this certificate, another one than the recorded, or a place of ours that holds no content. */
 function suspectCopies(
   certificate: string,
   record: ReplicationRecord | undefined,
   backups: readonly ListedCopies[],
 ): readonly string[] {
-  const suspect = backups.filter(({ store, copies }) => {
+  const suspect = backups.filter(({ store, copies, vacant }) => {
     const [first, ...others] = copiesIn(copies, certificate);
-    if (first === undefined) return false;
-    return others.length > 0 || first.id !== record?.backups.find((state) => state.store === store)?.id;
+    const places = placesIn(vacant, certificate);
+    const recorded = record?.backups.find((state) => state.store === store)?.id;
+    // A place that holds nothing is brought back where no copy lives, and removed where one does; what is deleted goes by itself.
+    if (first === undefined) return places.length > 0 && !places.some(({ id }) => id === recorded);
+    return others.length > 0 || first.id !== recorded || places.some(({ why }) => why !== 'deleted');
   });
   return suspect.map(({ store }) => store);
 }

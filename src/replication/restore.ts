@@ -12,6 +12,7 @@ import {
   type Store,
   type StoredCertificate,
   type UnreadableElement,
+  type VacantElement,
 } from '../store/store.ts';
 import { givenName } from './bring-equal.ts';
 import { keysRead } from './keys-read.ts';
@@ -21,6 +22,7 @@ import { type ReconcileTurn, takeTurn } from './reconcile-turn.ts';
 import { withoutRetained } from './retire.ts';
 import { copyOf, listAll } from './shared-listing.ts';
 import { settledMs } from './timing.ts';
+import { vacancyError } from './vacancy.ts';
 import type { Worker } from './worker.ts';
 
 /**
@@ -49,6 +51,8 @@ export interface RestoreLine {
    * the same, or under its old id a newer version. `replace`: it holds another version, which gives way. `held`: it holds another one of this name, which stays.
    */
   readonly action: 'import' | 'finish' | 'present' | 'replace' | 'held';
+  /** With `import`: a place in the new primary that a run which was stopped, or a deletion, left without content, and that is written over. */
+  readonly into?: string;
   /** Said of one held by what was to be replaced, and serves no domain that this one does. */
   readonly otherDomains?: true;
   /** Said of one held by what was to be replaced: this one has expired, and that one has not. */
@@ -228,6 +232,7 @@ async function look(
   const { primary } = link;
   let listed = 0;
   const notRead: { store: string; place: string; error: CodedError }[] = [];
+  const places: VacantElement[] = [];
   const listOf = async (store: Store) => {
     const found: CertificateMetadata[] = [];
     const unreadable = (element: UnreadableElement) => {
@@ -236,7 +241,12 @@ async function look(
       if (copy !== undefined) found.push(copy);
       else if (element.ours || store.id === primary.id) notRead.push({ store: store.id, ...element });
     };
-    for await (const metadata of listAll(store, { runtime, signal, unreadable })) {
+    const vacant = (place: VacantElement) => {
+      if (store.id === primary.id) places.push(place);
+      else if (place.mark !== undefined && store.id === from.id)
+        notRead.push({ store: store.id, place: place.id, error: vacancyError(store.id, place.id, place) });
+    };
+    for await (const metadata of listAll(store, { runtime, signal, unreadable, vacant })) {
       found.push(metadata);
       listed += 1;
       if (listed % 100 === 0) await turn.keep('restoring', listed);
@@ -315,7 +325,14 @@ async function look(
     const action = marked !== undefined ? 'finish' : stays ? 'present' : 'replace';
     lines.push({ name: source.name, origin, source: source.id, target: known.id, action });
   }
-  lines.push(...linesFor(open, { ...options, primary, target, now: runtime.now() }));
+  const placeOf = ({ mark }: CertificateMetadata) => places.find((place) => sameMark(place.mark, mark));
+  for (const source of open) {
+    const into = placeOf(source)?.id;
+    const line = { name: source.name, origin: source.mark as Mark, source: source.id };
+    if (into !== undefined) lines.push({ ...line, action: 'import', into });
+  }
+  const rest = open.filter((source) => placeOf(source) === undefined);
+  lines.push(...linesFor(rest, { ...options, primary, target, now: runtime.now() }));
   return { lines, there, retained, copies, sources, held: target.byId, toldByMarks, notListed, notRead };
 }
 
@@ -528,6 +545,7 @@ async function moveOne(
       if (reading.state === 'absent')
         throw new CodedError('store_gone', `${line.name} was listed in ${from.id}, and is not there`);
       if (reading.state === 'unreadable') throw reading.error;
+      if (reading.state === 'vacant') throw vacancyError(from.id, line.source, reading);
       refuseWithoutKey(line.name, from, reading.value, options.kind);
       const { content } = reading.value;
       if (line.action === 'replace' && line.target !== undefined) {
@@ -537,7 +555,8 @@ async function moveOne(
       return await importOnce(
         restorer,
         primary,
-        () => polite(() => primary.import({ content, metadata, mark: origin }, call)),
+        (into = line.into) =>
+          polite(() => primary.import({ content, metadata, mark: origin, ...(into !== undefined && { into }) }, call)),
         origin,
       );
     } finally {
@@ -585,7 +604,7 @@ function saysOther(store: Store, wanted: DescriptiveMetadata, found: Certificate
 async function importOnce(
   { runtime, timing, listings }: Restorer,
   primary: Store,
-  send: () => Promise<{ readonly id: string }>,
+  send: (into?: string) => Promise<{ readonly id: string }>,
   mark: Mark,
 ): Promise<string> {
   try {
@@ -594,10 +613,15 @@ async function importOnce(
     const error = asCodedError(thrown);
     if (error.entry.applied !== 'unknown') throw thrown;
     await runtime.wait(settledMs(primary, timing));
-    const found = primary.findByMark ? await primary.findByMark(mark) : await listings.marked(primary, mark);
+    const places: VacantElement[] = [];
+    const tell = { vacant: (place: VacantElement) => void places.push(place) };
+    const found = (await primary.findByMark?.(mark, tell)) ?? (await listings.marked(primary, mark, tell));
     const [only] = found;
-    if (only === undefined) throw thrown;
-    return only.id;
+    if (only !== undefined) return only.id;
+    // Its creation was begun, and the content did not come.
+    const [place] = places;
+    if (place === undefined) throw thrown;
+    return (await send(place.id)).id;
   }
 }
 

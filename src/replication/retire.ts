@@ -41,7 +41,8 @@ export async function retire(
   gone: { readonly since: number; readonly remove: boolean },
 ): Promise<BackupOutcome> {
   const { runtime, timing, mark } = task;
-  const { store, state } = look;
+  const { store, state, known } = look;
+  const recorded = { id: state.id ?? '' };
   const calls = backupCalls(runtime, store, task.writeBy, task.keys);
   const actions: BackupAction[] = [];
   const summary = () => {
@@ -53,8 +54,12 @@ export async function retire(
     const copies = ours(task, look);
     if (gone.remove) {
       const { removed, refused } = await calls.removeMarked(copies, mark);
-      if (removed > 0) actions.push('removed');
-      const [stays] = refused;
+      const places = await calls.removeVacant(
+        [...(look.vacant ?? []), ...(known?.state === 'vacant' ? [recorded] : [])],
+        mark,
+      );
+      if (removed + places.removed > 0) actions.push('removed');
+      const [stays] = [...refused, ...places.refused];
       if (stays !== undefined) throw stays.error;
       return { ...summary(), state: { store: store.id, attempts: 0 } };
     }

@@ -2,11 +2,21 @@ import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Runtime } from '../runtime.ts';
 import { formatMark, type Mark } from '../store/mark.ts';
-import type { CertificateMetadata, ListPage, PassedOver, Store, UnreadableElement } from '../store/store.ts';
+import type {
+  CertificateMetadata,
+  FindOptions,
+  ListPage,
+  PassedOver,
+  Store,
+  UnreadableElement,
+  VacantElement,
+} from '../store/store.ts';
 
 export interface ListingOptions {
   /** Called for what is there and cannot be read. It has to be told of by somebody: it is not absent. */
   readonly unreadable: (element: UnreadableElement) => void;
+  /** Called for what is there and holds no content: no certificate, and not absent either. */
+  readonly vacant?: ((element: VacantElement) => void) | undefined;
   /** Called for what was looked at and is no certificate. */
   readonly passedOver?: ((element: PassedOver) => void) | undefined;
   /** For waits: a listing that the store limits is asked again when the store allows. Absent: it throws. */
@@ -27,6 +37,7 @@ export async function* listAll(store: Store, options: ListingOptions): AsyncGene
     const answer = await onePage(store, cursor, options);
     options.paged?.();
     for (const element of answer.unreadable ?? []) options.unreadable(element);
+    for (const element of answer.vacant ?? []) options.vacant?.(element);
     for (const element of answer.passedOver ?? []) options.passedOver?.(element);
     yield* answer.certificates;
     if (answer.cursor === undefined) return;
@@ -58,8 +69,8 @@ export function copyOf({ id, mark, name }: UnreadableElement): CertificateMetada
   return { id, name: name ?? id, description: '', tags: [], domains: [], mark };
 }
 
-/** The copies of each mark that somebody waits for: memory grows with those who wait, not with the estate. */
-type Wanted = Map<string, CertificateMetadata[]>;
+/** What is found of each mark that somebody waits for: memory grows with those who wait, not with the estate. */
+type Wanted = Map<string, { readonly copies: CertificateMetadata[]; readonly vacant: VacantElement[] }>;
 
 interface Listing {
   readonly wanted: Wanted;
@@ -79,16 +90,19 @@ export function sharedListings() {
   async function read(store: Store, { wanted, unreadable }: Omit<Listing, 'listed'>): Promise<void> {
     const found = (metadata: CertificateMetadata) => {
       if (metadata.mark === undefined) return;
-      const copies = wanted.get(formatMark(metadata.mark));
+      const copies = wanted.get(formatMark(metadata.mark))?.copies;
       // A listing that moves while it is paged may show one certificate twice.
       if (copies !== undefined && !copies.some(({ id }) => id === metadata.id)) copies.push(metadata);
+    };
+    const vacant = (element: VacantElement) => {
+      if (element.mark !== undefined) wanted.get(formatMark(element.mark))?.vacant.push(element);
     };
     const notRead = (element: UnreadableElement) => {
       const copy = copyOf(element);
       if (copy !== undefined) found(copy);
       else if (element.ours && unreadable.length < limits.elementsNamed) unreadable.push(element);
     };
-    for await (const metadata of listAll(store, { unreadable: notRead })) found(metadata);
+    for await (const metadata of listAll(store, { unreadable: notRead, vacant })) found(metadata);
   }
 
   function next(store: Store): Listing {
@@ -115,20 +129,21 @@ export function sharedListings() {
 
   return {
     /**
-     * The copies with this mark, by a listing that starts after this call. `tell` is called for each copy whose mark cannot be
-     * read. Throws what the listing throws.
+     * The copies with this mark, by a listing that starts after this call, as `Store.findByMark` has them. Throws what the
+     * listing throws.
      */
     async marked(
       store: Store,
       mark: Mark,
-      tell?: (copy: UnreadableElement) => void,
+      tell: Pick<FindOptions, 'unreadable' | 'vacant'> = {},
     ): Promise<readonly CertificateMetadata[]> {
       const { wanted, unreadable, listed } = next(store);
-      const copies = wanted.get(formatMark(mark)) ?? [];
-      wanted.set(formatMark(mark), copies);
+      const found = wanted.get(formatMark(mark)) ?? { copies: [], vacant: [] };
+      wanted.set(formatMark(mark), found);
       await listed;
-      if (tell !== undefined) for (const copy of unreadable) tell(copy);
-      return copies;
+      for (const copy of unreadable) tell.unreadable?.(copy);
+      for (const element of found.vacant) tell.vacant?.(element);
+      return found.copies;
     },
   };
 }

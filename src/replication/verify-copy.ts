@@ -8,7 +8,16 @@ import { type CertificateMetadata, keyAnswerOf, type Store, type StoredCertifica
 import { descriptive } from './bring-equal.ts';
 
 /** How a copy compares with the certificate that it is a copy of. */
-export type CopyState = 'same' | 'older' | 'different' | 'missing' | 'extra' | 'unreadable' | 'would-not-serve';
+export type CopyState =
+  | 'same'
+  | 'older'
+  | 'different'
+  | 'missing'
+  /** Its place is occupied, and holds no content. */
+  | 'vacant'
+  | 'extra'
+  | 'unreadable'
+  | 'would-not-serve';
 
 export interface CopyVerdict {
   readonly state: CopyState;

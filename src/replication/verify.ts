@@ -14,9 +14,10 @@ import { type CompactMap, compactMap } from './compact-map.ts';
 import { judge, type Verdict } from './judge.ts';
 import { type KeysRead, keysRead } from './keys-read.ts';
 import { includes, includesName, type Link } from './link.ts';
-import { copiesIn, listCopies } from './listed-copies.ts';
+import { copiesIn, listCopies, placesIn } from './listed-copies.ts';
 import { readInTime } from './read-in-time.ts';
 import { listAll } from './shared-listing.ts';
+import { vacancyWords } from './vacancy.ts';
 import { type VanishedTally, vanishedSummary, vanishedTally } from './vanished.ts';
 import { type CopyState, compareCopy, servingProblem } from './verify-copy.ts';
 
@@ -223,6 +224,7 @@ const inPrimary = 'primary';
 interface Side {
   readonly store: Store;
   readonly copies: CompactMap;
+  readonly vacant: CompactMap;
   /** Names of what carries no mark, by id. */
   readonly foreign: CompactMap;
   /** Copies whose mark cannot be read, by id or place, as far as no record knew them. */
@@ -239,11 +241,13 @@ async function listSide(
   const foreign = compactMap();
   try {
     const note = (id: string, name: string) => foreign.set(id, name);
-    const { copies, unreadable } = await listCopies(link.primary.id, store, { runtime, signal, foreign: note });
+    const listing = await listCopies(link.primary.id, store, { runtime, signal, foreign: note });
+    const { copies, vacant, unreadable } = listing;
     const damaged = new Map(unreadable.map((element) => [element.id ?? element.place, element]));
-    return { store, copies, foreign, damaged };
+    return { store, copies, vacant, foreign, damaged };
   } catch (thrown) {
-    return { store, copies: compactMap(), foreign: compactMap(), damaged: new Map(), error: asCodedError(thrown) };
+    const nothing = { copies: compactMap(), vacant: compactMap(), foreign: compactMap(), damaged: new Map() };
+    return { store, ...nothing, error: asCodedError(thrown) };
   }
 }
 
@@ -335,7 +339,7 @@ async function verifySide(
   const name = reading.state === 'present' ? reading.value.metadata.name : (of.name ?? certificate);
   const about = { certificate, name, store: store.id, problem: true };
   if (side.error !== undefined) return [{ ...about, state: 'unreadable', how: side.error.message }];
-  const listed = copiesIn(side.copies, certificate).map(({ id }) => id);
+  const listed = [...copiesIn(side.copies, certificate), ...placesIn(side.vacant, certificate)].map(({ id }) => id);
   const ids = known === undefined || listed.includes(known) ? listed : [known, ...listed];
   if (known !== undefined) side.damaged.delete(known);
   const copies = await readCopies(run, side, ids, { mark: { store: link.primary.id, certificate }, keys });
@@ -347,13 +351,12 @@ async function verifySide(
     return [{ ...about, store: link.primary.id, state: 'unreadable', how: `in the primary: ${verdict.error.message}` }];
   }
   if (verdict.kind === 'absent') {
-    return copies.map(({ id }) => ({
-      ...about,
-      copy: id,
-      state: 'extra',
-      how: 'its original is gone from the primary; the copy is kept',
-      problem: false,
-    }));
+    const how = 'its original is gone from the primary; the copy is kept';
+    return copies.map(({ id, reading: copy }) =>
+      copy.state === 'vacant'
+        ? { ...about, copy: id, state: 'vacant', how: vacancyWords(copy), problem: false }
+        : { ...about, copy: id, state: 'extra', how, problem: false },
+    );
   }
   if (verdict.kind !== 'sound') {
     return [
@@ -367,6 +370,7 @@ async function verifySide(
     return [{ ...about, state: 'missing', how: 'the backup holds no copy', ...refusedBy(recorded), ...remarked }];
   const mark: Mark = { store: link.primary.id, certificate };
   const compared = copies.map(({ id, reading: copy }): VerifyFinding => {
+    if (copy.state === 'vacant') return { ...about, copy: id, state: 'vacant', how: vacancyWords(copy) };
     if (copy.state !== 'present')
       return { ...about, copy: id, state: 'unreadable', how: wordsOf(copy), ...refusedBy(recorded) };
     const found = compareCopy(verdict, copy.value, { store, mark, now });
@@ -375,10 +379,15 @@ async function verifySide(
     if (found.state === 'same') return { ...about, copy: id, ...found, problem: false };
     return { ...about, copy: id, ...found, ...refusedBy(recorded, verdict.content, copy.value.content) };
   });
-  const best = compared.find(({ state }) => state === 'same') ?? compared[0];
-  return compared.map((finding) =>
-    finding === best ? { ...finding, ...remarked } : { ...finding, ...besideKept(finding, recorded) },
-  );
+  const best =
+    compared.find(({ state }) => state === 'same') ?? compared.find(({ state }) => state !== 'vacant') ?? compared[0];
+  return compared.map((finding, index) => {
+    if (finding === best) return { ...finding, ...remarked };
+    const { reading: copy } = copies[index] as ReadCopy;
+    // What was deleted beside a copy that lives goes by itself.
+    if (copy.state === 'vacant') return { ...finding, problem: copy.why !== 'deleted' };
+    return { ...finding, ...besideKept(finding, recorded) };
+  });
 }
 
 /** Why the record says that what the primary holds is not there: nothing, if it does not. */
@@ -431,6 +440,7 @@ async function readCopies(
   return read.filter(({ id, reading }) => {
     if (reading.state === 'absent') return false;
     if (reading.state === 'unreadable') return true;
+    if (reading.state === 'vacant') return sameMark(reading.mark, mark);
     const { mark: found } = reading.value.metadata;
     if (found !== undefined) return sameMark(found, mark);
     // The records name it, and its mark is gone: it is told as a copy without one, not as a stranger.
@@ -446,6 +456,7 @@ function whyNotCopied(verdict: Extract<Verdict, { kind: 'refused' | 'aside' }>):
 
 /** A copy beside an original that would not serve: the last good one stays. */
 function keptInstead({ reading }: ReadCopy, now: number): Pick<VerifyFinding, 'state' | 'how' | 'problem' | 'stops'> {
+  if (reading.state === 'vacant') return { state: 'vacant', how: vacancyWords(reading), problem: true };
   if (reading.state !== 'present') return { state: 'unreadable', how: wordsOf(reading), problem: true };
   const problem = servingProblem(reading.value, now);
   return problem === undefined

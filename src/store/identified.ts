@@ -13,6 +13,9 @@ export interface IdentityBook {
   bindIdentity(store: string, identity: string): Promise<string>;
 }
 
+/** Longer than this nobody waits for the proof; a container that goes and comes back meanwhile is not told. */
+const absenceProvenWithinMs = 30_000;
+
 export interface IdentifiedStoreOptions {
   readonly runtime: Runtime;
   readonly book: IdentityBook;
@@ -26,7 +29,9 @@ export interface IdentifiedStoreOptions {
  * A store that is asked nothing, and given nothing, while what stands behind its setting is not what stood there when it was first
  * used: an empty mount point in the place of a share, another cluster behind the same address. Reads are unreadable then, and
  * everything else throws, with `store_identity_changed` or `store_identity_shared`; a person binds the new one with
- * `certstandby store accept`. A store that can prove no identity is handed back as it is.
+ * `certstandby store accept`. What says that something is not there (a read, a listing, a search, `store_gone`, a removal) is believed
+ * only if the identity is proven after it, and within half a minute: a container that is away as a whole seems empty.
+ * A store that can prove no identity is handed back as it is.
  */
 export function identifiedStore(store: Store, options: IdentifiedStoreOptions): Store {
   const { identity: ask, giveIdentity, findByMark, notificationKey } = store;
@@ -61,15 +66,34 @@ export function identifiedStore(store: Store, options: IdentifiedStoreOptions): 
     if (await check(call, writes)) lastGood = runtime.now();
   }
 
+  /** Throws unless the container that said at `askedAt` or later what is not in it is the one that this store is bound to. */
+  async function proveAbsence(askedAt: number, call: CallOptions | undefined): Promise<void> {
+    lastGood = undefined;
+    await ensure(call, false);
+    if (runtime.now() - askedAt <= absenceProvenWithinMs) return;
+    throw new CodedError('store_unavailable', `${store.id} took too long to prove that it is the one that was asked`, {
+      fields: { store: store.id },
+    });
+  }
+
   const guarded =
     <A extends unknown[], R>(
       call: (...given: A) => Promise<R>,
       optionsOf: (given: A) => CallOptions | undefined,
-      writes: boolean,
+      { writes, tellsAbsence = () => false }: { writes: boolean; tellsAbsence?: (answer: R) => boolean },
     ) =>
     async (...given: A): Promise<R> => {
-      await ensure(optionsOf(given), writes);
-      return call(...given);
+      const options = optionsOf(given);
+      await ensure(options, writes);
+      const askedAt = runtime.now();
+      try {
+        const answer = await call(...given);
+        if (tellsAbsence(answer)) await proveAbsence(askedAt, options);
+        return answer;
+      } catch (thrown) {
+        if (asCodedError(thrown).code === 'store_gone') await proveAbsence(askedAt, options);
+        throw thrown;
+      }
     };
 
   const reading =
@@ -80,26 +104,37 @@ export function identifiedStore(store: Store, options: IdentifiedStoreOptions): 
       } catch (thrown) {
         return { state: 'unreadable', error: asCodedError(thrown) };
       }
-      return call(id, given);
+      const askedAt = runtime.now();
+      const answer = await call(id, given);
+      if (answer.state !== 'absent') return answer;
+      try {
+        await proveAbsence(askedAt, given);
+        return answer;
+      } catch (thrown) {
+        return { state: 'unreadable', error: asCodedError(thrown) };
+      }
     };
 
   return {
     ...store,
-    list: guarded(store.list, ([request]) => request, false),
+    list: guarded(store.list, ([request]) => request, {
+      writes: false,
+      tellsAbsence: ({ cursor }) => cursor === undefined,
+    }),
     readMetadata: reading(store.readMetadata),
     read: reading(store.read),
-    import: guarded(store.import, ([, call]) => call, true),
-    reimport: guarded(store.reimport, ([, , call]) => call, true),
-    updateMetadata: guarded(store.updateMetadata, ([, , , call]) => call, true),
-    delete: guarded(store.delete, ([, call]) => call, true),
+    import: guarded(store.import, ([, call]) => call, { writes: true }),
+    reimport: guarded(store.reimport, ([, , call]) => call, { writes: true }),
+    updateMetadata: guarded(store.updateMetadata, ([, , , call]) => call, { writes: true }),
+    delete: guarded(store.delete, ([, call]) => call, { writes: true, tellsAbsence: () => true }),
     ...(findByMark && {
       findByMark: guarded(
         (mark: Mark, call?: CallOptions) => findByMark(mark, call),
         ([, call]) => call,
-        false,
+        { writes: false, tellsAbsence: () => true },
       ),
     }),
-    ...(notificationKey && { notificationKey: guarded(notificationKey, ([call]) => call, false) }),
+    ...(notificationKey && { notificationKey: guarded(notificationKey, ([call]) => call, { writes: false }) }),
   };
 }
 

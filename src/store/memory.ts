@@ -12,9 +12,12 @@ import type {
   DescriptiveMetadata,
   FindOptions,
   NewCertificate,
+  Reading,
   Store,
   StoreAbilities,
   UnreadableElement,
+  Vacancy,
+  VacantElement,
   WriteAnswer,
 } from './store.ts';
 
@@ -52,6 +55,8 @@ export interface MemoryStoreOptions {
    * back like that.
    */
   readonly reshapes?: (content: CertificateContent) => CertificateContent['chain'];
+  /** What is deleted keeps its place, and its name, until it is purged. Default false. */
+  readonly deletesSoftly?: boolean;
   /** It can prove an identity, once it was given one. Default false. */
   readonly provesIdentity?: boolean;
 }
@@ -77,6 +82,10 @@ export interface MemoryStore extends Store {
    * there are.
    */
   allow(writes: number | undefined): void;
+  /** Takes the content out of this certificate and leaves its place. Throws `store_gone`. */
+  vacate(id: string, why: Vacancy['why']): void;
+  /** What is deleted, or vacant otherwise, loses its place. */
+  purge(id: string): void;
   /** How many certificates are there. */
   size(): number;
 }
@@ -92,6 +101,8 @@ interface Held {
   readonly corrupt: boolean;
   readonly obscured: boolean;
   readonly hold: Hold | undefined;
+  /** There is a place, and no content in it. */
+  readonly vacant: Vacancy['why'] | undefined;
   readonly revision: number;
   readonly lastModified: number;
 }
@@ -148,6 +159,7 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
       corrupt: false,
       obscured: false,
       hold: undefined,
+      vacant: undefined,
       revision: counter,
       lastModified: runtime.now(),
     });
@@ -191,14 +203,15 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
 
   function change(id: string, changes: Partial<Held>): WriteAnswer {
     counter += 1;
-    const row: Held = { ...existing(id), ...changes, revision: counter, lastModified: runtime.now() };
+    const row: Held = { ...(rows.get(id) ?? existing(id)), ...changes, revision: counter, lastModified: runtime.now() };
     rows.set(id, row);
     return answer(row);
   }
 
   function existing(id: string): Held {
     const row = rows.get(id);
-    if (row === undefined) throw new CodedError('store_gone', `store ${options.id} holds no certificate ${id}`);
+    if (row === undefined || row.vacant !== undefined)
+      throw new CodedError('store_gone', `store ${options.id} holds no certificate ${id}`);
     return row;
   }
 
@@ -210,6 +223,25 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
       ...row.facts,
       ...(options.givesRevisions !== false && { revision: String(row.revision), lastModified: row.lastModified }),
     };
+  }
+
+  /** What is said of a place without content. */
+  function vacancyOf({ id, vacant: why = 'empty', mark, metadata }: Held): VacantElement {
+    return { id, why, ...(mark && { mark }), name: metadata.name };
+  }
+
+  /** Brings back what has this mark and no content, and writes over it; and over what has content by now. */
+  function importInto(id: string, { content, metadata, mark }: NewCertificate): WriteAnswer {
+    const row = rows.get(id);
+    if (row === undefined) throw new CodedError('store_gone', `store ${options.id} has no place ${id}`);
+    if (mark === undefined || !sameMark(row.mark, mark))
+      throw new CodedError('store_conflict', `the place ${id} of store ${options.id} is not for this certificate`);
+    const kept = keep(metadata, mark);
+    refuseTakenName(kept.metadata.name, id);
+    refuseHeld(row, ['store_held']);
+    admit(content);
+    const written = { content: asStored(content), facts: facts(content), corrupt: false, obscured: false };
+    return change(id, { ...kept, ...written, vacant: undefined });
   }
 
   /** What a listing and a search by mark say of what nobody can read the description of. */
@@ -233,6 +265,18 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
         });
   }
 
+  function vacantReading(row: Held): Reading<never> {
+    const { id: _id, ...vacancy } = vacancyOf(row);
+    return { state: 'vacant', ...vacancy };
+  }
+
+  /** The vacant place of this mark under the name that an import would take. */
+  function ownPlace({ metadata, mark }: NewCertificate): string | undefined {
+    const { name } = keep(metadata, mark).metadata;
+    const taken = rows.seen(0).find((row) => row.vacant !== undefined && row.metadata.name === name);
+    return taken !== undefined && mark !== undefined && sameMark(taken.mark, mark) ? taken.id : undefined;
+  }
+
   return {
     id: options.id,
     kind: 'memory',
@@ -248,9 +292,12 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
         .sort((a, b) => a.order - b.order);
       const page = rest.slice(0, pageSize);
       const last = page.at(-1);
-      const obscured = page.filter((row) => row.obscured);
+      const living = page.filter((row) => row.vacant === undefined);
+      const obscured = living.filter((row) => row.obscured);
+      const vacant = page.filter((row) => row.vacant !== undefined);
       return {
-        certificates: page.filter((row) => !row.obscured).map(describe),
+        certificates: living.filter((row) => !row.obscured).map(describe),
+        ...(vacant.length > 0 && { vacant: vacant.map(vacancyOf) }),
         ...(obscured.length > 0 && { unreadable: obscured.map(obscuredElement) }),
         ...(last && rest.length > page.length && { cursor: String(last.order) }),
       };
@@ -259,6 +306,7 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
     async readMetadata(id, { signal } = {}) {
       if (signal?.aborted) return { state: 'unreadable', error: abortedError(signal) };
       const row = rows.get(id, readLagMs);
+      if (row?.vacant !== undefined) return vacantReading(row);
       if (row?.obscured) return { state: 'unreadable', error: obscuredError(id) };
       return row === undefined ? { state: 'absent' } : { state: 'present', value: describe(row) };
     },
@@ -267,6 +315,7 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
       if (signal?.aborted) return { state: 'unreadable', error: abortedError(signal) };
       const row = rows.get(id, readLagMs);
       if (row === undefined) return { state: 'absent' };
+      if (row.vacant !== undefined) return vacantReading(row);
       if (row.obscured) return { state: 'unreadable', error: obscuredError(id) };
       if (row.corrupt) {
         const message = `store ${options.id} holds something unreadable as certificate ${id}`;
@@ -279,9 +328,11 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
     },
 
     ...(abilities.findsMarks && {
-      async findByMark(mark: Mark, { signal, unreadable }: FindOptions = {}) {
+      async findByMark(mark: Mark, { signal, unreadable, vacant }: FindOptions = {}) {
         refuseAborted(signal);
-        const seen = rows.seen(listingLagMs);
+        const all = rows.seen(listingLagMs);
+        for (const row of all) if (row.vacant !== undefined && sameMark(row.mark, mark)) vacant?.(vacancyOf(row));
+        const seen = all.filter((row) => row.vacant === undefined);
         for (const row of seen) if (row.obscured) unreadable?.(obscuredElement(row));
         return seen.filter((row) => !row.obscured && sameMark(row.mark, mark)).map(describe);
       },
@@ -289,9 +340,12 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
 
     async import(entry, { signal } = {}) {
       refuseAborted(signal);
+      if (entry.into !== undefined) return importInto(entry.into, entry);
       const token = abilities.importIsIdempotent ? entry.token : undefined;
       const before = token === undefined ? undefined : rows.get(idsByToken.get(token) ?? '');
-      if (before !== undefined) return answer(before);
+      if (before !== undefined && before.vacant === undefined) return answer(before);
+      const place = abilities.uniqueNames ? ownPlace(entry) : undefined;
+      if (place !== undefined) return importInto(place, entry);
       refuseTakenName(keep(entry.metadata, entry.mark).metadata.name);
       admit(entry.content);
       const id = put(entry);
@@ -323,7 +377,8 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
       refuseAborted(signal);
       const row = rows.get(id);
       if (row !== undefined) refuseHeld(row, ['store_held', 'store_in_use']);
-      rows.delete(id);
+      if (options.deletesSoftly !== true) rows.delete(id);
+      else if (row !== undefined) rows.set(id, { ...row, vacant: 'deleted' });
     },
 
     asKept: (metadata, mark) => keep(metadata, mark).metadata,
@@ -352,13 +407,19 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
     obscure(id) {
       rows.set(id, { ...existing(id), obscured: true });
     },
+    vacate(id, why) {
+      rows.set(id, { ...existing(id), vacant: why });
+    },
+    purge(id) {
+      if (rows.get(id)?.vacant !== undefined) rows.delete(id);
+    },
     hold(id, why) {
       rows.set(id, { ...existing(id), hold: why });
     },
     allow(writes) {
       writesLeft = writes;
     },
-    size: () => rows.seen(0).length,
+    size: () => rows.seen(0).filter(({ vacant }) => vacant === undefined).length,
   };
 }
 

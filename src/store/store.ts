@@ -18,8 +18,8 @@ export interface Store {
   readonly abilities: StoreAbilities;
 
   /**
-   * One page of metadata, without content. Throws a coded error where the store as a whole cannot be asked. What stands there and
-   * cannot be read is on the page as that, by its name, and keeps no other from being listed.
+   * One page of metadata, without content. Throws a coded error where the store as a whole cannot be asked, or is not proven to be
+   * there. What stands there and cannot be read is on the page as that, by its name, and keeps no other from being listed.
    */
   list(request: { readonly cursor?: string; readonly signal?: AbortSignal }): Promise<ListPage>;
 
@@ -44,7 +44,16 @@ export interface Store {
    */
   same?(given: CertificateContent, back: CertificateContent): boolean;
 
-  /** Makes a new certificate. Repeating it makes another, unless `abilities.importIsIdempotent`. */
+  /**
+   * Makes a new certificate. Repeating it makes another, unless `abilities.importIsIdempotent`. It answers when the content is there. The
+   * mark goes with the creation or before the content, never after: a kind that cannot do that is no backup. One that needs several
+   * requests throws `store_unanswered` for whatever fails after the first: then half of it is there.
+   *
+   * With `into` it brings back what is vacant under that id and carries this mark, and writes over it; there content, name and mark are
+   * then as given, however often it is repeated, and whether or not it was brought back meanwhile. So does an import without it that meets
+   * its own mark in a place that it would take. What is vacant and carries another mark or none is `store_conflict`; where nothing is
+   * under that id any more, `store_gone`.
+   */
   import(entry: NewCertificate, options?: CallOptions): Promise<WriteAnswer>;
 
   /**
@@ -140,6 +149,8 @@ export interface CallOptions {
 export interface FindOptions extends CallOptions {
   /** Called for each copy of which nobody can say whose it is, because its mark cannot be read. */
   readonly unreadable?: (copy: UnreadableElement) => void;
+  /** Called for each place with this mark that is occupied and holds no content. */
+  readonly vacant?: (element: VacantElement) => void;
 }
 
 /** What a service can do, and its stated bounds. */
@@ -204,12 +215,34 @@ export interface SlotNames {
   readonly copy: string | undefined;
 }
 
-/** Three answers to a read, never confused. `unreadable` says why by its code: not reached, limited, or held but not to be read. */
+/**
+ * Four answers to a read, never confused. `absent`: the container (folder, namespace, mount, vault) is proven to be there and whole, and
+ * it is not in it. `vacant`: its place is occupied, and holds no content. `unreadable` says why by its code: not reached, limited, or held but
+ * not to be read.
+ */
 export type Reading<T> =
   | { readonly state: 'present'; readonly value: T }
   | { readonly state: 'absent' }
+  | ({ readonly state: 'vacant' } & Vacancy)
   /** `name` is there if it is known all the same, as it is where a folder's name is the certificate's. */
   | { readonly state: 'unreadable'; readonly error: CodedError; readonly name?: string };
+
+/** What is known of a place that is occupied and holds no content. */
+export interface Vacancy {
+  /**
+   * `deleted`: deleted or scheduled for it, and not gone yet. `half-made`: its creation was begun, and its content has not come.
+   * `empty`: its content was taken out.
+   */
+  readonly why: 'empty' | 'deleted' | 'half-made';
+  /** Whose it is, if that can be read. */
+  readonly mark?: Mark;
+  readonly name?: string;
+}
+
+/** A place in a listing that is occupied and holds no content. */
+export interface VacantElement extends Vacancy {
+  readonly id: string;
+}
 
 /** What people wrote on a certificate. It travels with it. */
 export interface DescriptiveMetadata {
@@ -261,6 +294,8 @@ export interface NewCertificate {
   readonly mark?: Mark;
   /** Makes the import idempotent where the service can do that. */
   readonly token?: string;
+  /** The id of a vacant place with this mark, which is brought back and written over. */
+  readonly into?: string;
 }
 
 /** What the service says it now holds; `metadata` is absent where its answer says nothing. */
@@ -298,6 +333,8 @@ export interface ListPage {
   readonly certificates: readonly CertificateMetadata[];
   /** Absent: none, or the service has no such thing. */
   readonly unreadable?: readonly UnreadableElement[];
+  /** Absent: none, or the service has no such thing, or shows it to direct reads alone. */
+  readonly vacant?: readonly VacantElement[];
   /** Absent: none, or the service has no such thing. */
   readonly passedOver?: readonly PassedOver[];
   /** Absent on the last page. */

@@ -2,7 +2,7 @@ import { CodedError } from '../../src/errors.ts';
 import type { Runtime } from '../../src/runtime.ts';
 import type { CallOptions, Reading, Store } from '../../src/store/store.ts';
 import type { Table } from '../../src/table/table.ts';
-import { ownContent } from './simulated-store.ts';
+import { ownContent, type SimulatedStore } from './simulated-store.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
 /** What can go wrong at a call, and how likely each is while faults are on. */
@@ -202,7 +202,12 @@ function pick(chance: number): keyof typeof faults | undefined {
 }
 
 /** A process's way to a store. */
-export function storeFrom(time: VirtualTime, process: Process, source: FaultSource, store: Store): Store {
+export function storeFrom(
+  time: VirtualTime,
+  process: Process,
+  source: FaultSource,
+  store: Store & Pick<Partial<SimulatedStore>, 'twoSteps'>,
+): Store {
   const failures = {
     unavailable: () => new CodedError('store_unavailable', `${store.id} is not reached`),
     unanswered: () => new CodedError('store_unanswered', `${store.id} does not answer`),
@@ -223,9 +228,11 @@ export function storeFrom(time: VirtualTime, process: Process, source: FaultSour
       return { state: 'unreadable', error: error as CodedError };
     }
   };
-  const { findByMark } = store;
+  const { findByMark, identity, giveIdentity, twoSteps } = store;
   return {
     ...store,
+    ...(identity && { identity: () => call('identity', false, () => identity()) }),
+    ...(giveIdentity && { giveIdentity: (given: string) => call('naming', true, () => giveIdentity(given)) }),
     list: (request) => call('list', false, () => store.list(request)),
     readMetadata: (id) => read(`metadata ${id}`, () => store.readMetadata(id)),
     read: (id) => read(`read ${id}`, () => store.read(id)),
@@ -233,9 +240,20 @@ export function storeFrom(time: VirtualTime, process: Process, source: FaultSour
       ? { findByMark: (mark, options?: CallOptions) => call('find', false, () => findByMark(mark, options)) }
       : {}),
     // A request that was sent holds what it holds, whatever becomes of the sender's key.
-    import(entry) {
+    async import(entry) {
       const sent = { ...entry, content: ownContent(entry.content) };
-      return call(`import of ${entry.mark?.certificate}`, true, () => store.import(sent));
+      const of = entry.mark?.certificate;
+      if (twoSteps === undefined) return call(`import of ${of}`, true, () => store.import(sent));
+      const { id } = await call(`creation of ${of}`, true, () => twoSteps.begin(sent));
+      try {
+        return await call(`content of ${of}`, true, () => twoSteps.fill(id, sent));
+      } catch (cause) {
+        // Half of it is there, whatever the service said. Into a place that was there before, nothing is half made.
+        if (entry.into !== undefined) throw cause;
+        const { retryAfterMs } = cause as CodedError;
+        const fields = retryAfterMs === undefined ? {} : { retryAfterMs };
+        throw new CodedError('store_unanswered', `${store.id} got no content for ${id}`, { cause, fields });
+      }
     },
     reimport(id, content) {
       const sent = ownContent(content);

@@ -102,7 +102,8 @@ function wasGoneLongEnough(
 /** How often one content may be written to one copy, while nothing else is: once, and twice where it is read back in another shape. */
 function allowedWrites(world: World, store: World['backups'][number]): number {
   const { switches, faults, deployments } = world;
-  if (!switches.has('laggard') && !switches.has('completes-chains')) return Number.POSITIVE_INFINITY;
+  const counted = ['laggard', 'completes-chains', 'withholds-keys'] as const;
+  if (!counted.some((name) => switches.has(name))) return Number.POSITIVE_INFINITY;
   const usual = switches.has('completes-chains') ? 2 : 1;
   // A write that nobody heard the end of, or whose record was lost, is one more.
   const lost = (faults.unheard.get(store.id) ?? 0) + faults.recordsAtRisk;
@@ -160,7 +161,7 @@ export function haste({ deployments, faults: { early } }: World): string[] {
 
 /** Checks the promises when all is quiet. Answers what was broken. */
 export function brokenPromises(world: World): string[] {
-  const { primary, backups, journal } = world;
+  const { primary, backups, journal, withReconcile } = world;
   const broken: string[] = [];
   for (const { certificate, at } of journal.acknowledged) {
     if (!isStillMeant(world, certificate, at)) continue;
@@ -171,12 +172,20 @@ export function brokenPromises(world: World): string[] {
   for (const original of primary.rows().values()) {
     // While the primary holds nothing sound, nothing is written and nothing removed.
     if (contentProblem(original.content, { nowMs: world.time.now(), requireChain: false }) !== undefined) continue;
+    if (original.withheld === true) continue;
     for (const store of backups) {
       const copies = [...store.rows().values()].filter(({ mark }) => mark?.certificate === original.id);
       if (copies.some((copy) => keepsItsChain(original, copy))) continue;
       // What the store does not take is not in it, or in an older version: that is told, and nothing can be done here. Nor is a
       // copy replaced where others refer to its id.
       if (store.refusesNow(original.content) !== undefined) continue;
+      // No room for another version: that is told, too, and the copy is not replaced by another one.
+      if (copies.some((copy) => !store.hasRoom(copy))) continue;
+      const halves = store
+        .vacant()
+        .filter(({ vacant, mark }) => vacant !== 'deleted' && mark?.certificate === original.id);
+      if (halves.length > 0 && withReconcile)
+        broken.push(`bound: ${store.id} holds ${halves.length} places of ${original.id} without content`);
       if (store.abilities.idsAreReferredTo && copies.some((copy) => !store.takes(copy, original.content))) continue;
       const isLocked = ({ lockedUntil = 0 }: Held) => lockedUntil > world.time.now();
       // Removal is tried hours apart: what was locked once may still be there.

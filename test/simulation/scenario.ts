@@ -12,6 +12,8 @@ export function scheduleChanges(world: World, durationMs: number, most = Number.
   if (random() < 0.3) scheduleOutage(world, durationMs);
   scheduleHolds(world, durationMs);
   scheduleFloods(world, durationMs);
+  scheduleAbsences(world, durationMs);
+  scheduleLostKeys(world, durationMs);
   const count = Math.min(most, 3 + Math.floor(random() * 12));
   for (let index = 0; index < count; index += 1) {
     time.at(time.now() + random() * durationMs, () =>
@@ -32,6 +34,60 @@ function scheduleOutage({ time, random, primary, backups, faults, trace }: World
   time.at(until, () => {
     faults.down.delete(id);
     trace(`${time.now()} ${id} is up again`);
+  });
+}
+
+/** The container of a whole store goes, and comes back some minutes later; until it answers again a while passes. */
+function scheduleAbsences(world: World, durationMs: number): void {
+  const { time, dice, switches, primary, backups, faults, trace } = world;
+  if (!switches.has('vanishing-container')) return;
+  for (let count = 0; count < 2; count += 1) {
+    const store = pick(dice, [primary, ...backups]);
+    const from = time.now() + dice() * durationMs;
+    const until = Math.min(from + (1 + dice() * 7) * 60_000, time.now() + durationMs);
+    time.at(from, () => {
+      trace(`${time.now()} the container of ${store.id} is away`);
+      store.leave(true);
+    });
+    time.at(until, () => {
+      faults.down.add(store.id);
+      store.leave(false);
+      trace(`${time.now()} the container of ${store.id} is back`);
+    });
+    time.at(until + 60_000, () => void faults.down.delete(store.id));
+  }
+}
+
+/** Copies lose their private keys, where a listing shows that something changed; and the primary begins to withhold one, and gives it again. */
+function scheduleLostKeys(world: World, durationMs: number): void {
+  const { time, dice, switches, primary, backups, trace, notifyOf } = world;
+  if (!switches.has('withholds-keys')) return;
+  const often = (act: () => void) => {
+    for (let count = 0; count < 3; count += 1) time.at(time.now() + dice() * durationMs, act);
+  };
+  const fresh = ({ revision }: Held) => ({ revision: revision + 1_000_000, lastModified: time.now() });
+  const lost = backups.filter(({ givesRevisions }) => givesRevisions);
+  if (world.withReconcile && lost.length > 0)
+    often(() => {
+      const store = pick(dice, lost);
+      const copies = [...store.rows().values()].filter(({ mark }) => mark !== undefined);
+      if (copies.length === 0) return;
+      const { id, mark } = pick(dice, copies);
+      trace(`${time.now()} ${store.id}: ${id} loses its key`);
+      world.noteMeddling(store.id, mark?.certificate ?? '');
+      store.tamper(id, (held) => {
+        if (held === undefined) return undefined;
+        const { privateKey: _key, ...keyless } = held.content;
+        return { ...held, content: keyless, ...fresh(held) };
+      });
+    });
+  often(() => {
+    const originals = [...primary.rows().values()];
+    if (originals.length === 0) return;
+    const { id, withheld = false } = pick(dice, originals);
+    trace(`${time.now()} primary: the key of ${id} is ${withheld ? 'given again' : 'withheld'}`);
+    primary.tamper(id, (held) => held && { ...held, withheld: !withheld, ...fresh(held) });
+    notifyOf({ ids: [id], name: primary.rows().get(id)?.metadata.name ?? '', digest: time.newId() });
   });
 }
 

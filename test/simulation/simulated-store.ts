@@ -8,10 +8,15 @@ import { type Mark, sameMark } from '../../src/store/mark.ts';
 import type {
   CertificateMetadata,
   DescriptiveMetadata,
+  FindOptions,
+  NewCertificate,
   Reading,
   Store,
   StoreAbilities,
   StoredCertificate,
+  Vacancy,
+  VacantElement,
+  WriteAnswer,
 } from '../../src/store/store.ts';
 
 /** One certificate in a simulated store. Never changed, only replaced: earlier states stay readable. */
@@ -27,6 +32,14 @@ export interface Held {
   readonly lockedUntil?: number;
   /** Something uses it: it cannot be removed. */
   readonly inUse?: boolean;
+  /** The service has its private key and does not give it back. */
+  readonly withheld?: boolean;
+  /** There is a place, and no content in it that anybody could read; `content` is what it was, or is to be. */
+  readonly vacant?: Vacancy['why'];
+  /** When a place that was deleted is gone for good. */
+  readonly purgedAt?: number;
+  /** Versions that it has had, where old ones stay. */
+  readonly versions?: number;
 }
 
 type Rows = ReadonlyMap<string, Held>;
@@ -42,6 +55,17 @@ export interface SimulatedStore extends Store {
   readonly asStored: (content: CertificateContent) => CertificateContent;
   /** Why this content is not taken now; `undefined` if it is. */
   readonly refusesNow: (content: CertificateContent) => CodedError | undefined;
+  /** Places that hold no content. */
+  readonly vacant: () => readonly Held[];
+  /** The two requests of an import, where it takes two; absent where it is one. */
+  readonly twoSteps?: {
+    readonly begin: (entry: NewCertificate) => Promise<{ readonly id: string }>;
+    readonly fill: (id: string, entry: NewCertificate) => Promise<WriteAnswer>;
+  };
+  /** Lets the whole container go, and come back. */
+  readonly leave: (away: boolean) => void;
+  /** Whether there is room for another version of this copy. */
+  readonly hasRoom: (held: Held) => boolean;
   /** Whether this copy could be given this content: false for other domains, where the store refuses that. */
   readonly takes: (held: Held, content: CertificateContent) => boolean;
   /** Called with everything that takes effect by a request of the program. */
@@ -70,6 +94,16 @@ export function simulatedStore(options: {
   readonly choosy?: (content: CertificateContent) => { readonly until: number } | undefined;
   /** It tells beforehand what it refuses. */
   readonly tellsBeforehand?: boolean;
+  /** Keys that it does not give back, by the copy's id; absent: none, or all, as its abilities say. */
+  readonly withholds?: (id: string) => boolean;
+  /** An import takes two requests. */
+  readonly inTwoSteps?: boolean;
+  /** What is deleted keeps its place for so long, in listings too if `lists`; absent: it is gone at once. */
+  readonly deletesSoftly?: { readonly keepMs: () => number; readonly lists: boolean };
+  /** Versions of one copy that fit; absent: as many as there are. */
+  readonly mostVersions?: number;
+  /** It proves an identity. */
+  readonly provesIdentity?: boolean;
   /** Ids of what is imported; absent: each is greater than the one before. */
   readonly newId?: () => string;
   /** How much older than now a read or a listing is, in milliseconds. */
@@ -80,23 +114,38 @@ export function simulatedStore(options: {
   const tokens = new Map<string, string>();
   let revision = 0;
 
-  const current = (): Rows => history.at(-1)?.rows ?? new Map();
+  let away = false;
+  let identity: string | undefined;
+  const isThere = ({ purgedAt = Number.POSITIVE_INFINITY }: Held) => purgedAt > time.now();
+  const everything = (): Rows => history.at(-1)?.rows ?? new Map();
+  const hasVacant = () => [...everything().values()].some(({ vacant }) => vacant !== undefined);
+  /** What lives. */
+  const current = (): Rows =>
+    hasVacant() ? new Map([...everything()].filter(([, held]) => held.vacant === undefined)) : everything();
   const seen = (kind: 'read' | 'list'): Rows => {
+    // Who asks a container that is away as if it were there finds nothing in it.
+    if (away) return new Map();
     const moment = time.now() - options.staleness(kind);
     return history.findLast(({ at }) => at <= moment)?.rows ?? new Map();
   };
 
   function replace(id: string, held: Held | undefined): void {
-    const rows = new Map(current());
+    const rows = new Map(everything());
     if (held === undefined) rows.delete(id);
     else rows.set(id, held);
     history.push({ at: time.now(), rows });
     if (history.length > 64) history.splice(1, 16);
   }
 
+  /** What is left of one that is deleted. */
+  function deleted(held: Held): Held | undefined {
+    if (options.deletesSoftly === undefined) return undefined;
+    return { ...held, vacant: 'deleted', purgedAt: time.now() + options.deletesSoftly.keepMs() };
+  }
+
   function write(operation: 'import' | 'reimport' | 'describe' | 'delete', id: string, after: Held | undefined): void {
     const before = current().get(id);
-    replace(id, after);
+    replace(id, after === undefined && before !== undefined ? deleted(before) : after);
     store.onWrite?.(operation, id, before, after);
   }
 
@@ -120,15 +169,57 @@ export function simulatedStore(options: {
   };
 
   function existing(id: string): Held {
-    const held = current().get(id);
+    const held = away ? undefined : current().get(id);
     if (held === undefined) throw new CodedError('store_gone', `${storeId} holds no ${id}`);
     return held;
   }
 
   function reading<T>(id: string, value: (held: Held) => T): Reading<T> {
     const held = seen('read').get(id);
-    return held === undefined ? { state: 'absent' } : { state: 'present', value: value(held) };
+    if (held === undefined || !isThere(held)) return { state: 'absent' };
+    if (held.vacant === undefined) return { state: 'present', value: value(held) };
+    const { id: _id, ...vacancy } = placeOf(held, held.vacant);
+    return { state: 'vacant', ...vacancy };
   }
+
+  function placeOf({ id, mark, metadata }: Held, why: Vacancy['why']): VacantElement {
+    return { id, why, name: metadata.name, ...(mark === undefined ? {} : { mark }) };
+  }
+
+  /** The places in these rows that a listing shows. */
+  function placesIn(rows: Rows): readonly VacantElement[] {
+    return [...rows.values()].flatMap((held) => {
+      const { vacant } = held;
+      const isShown = vacant !== undefined && (vacant !== 'deleted' || options.deletesSoftly?.lists === true);
+      return isShown && isThere(held) ? [placeOf(held, vacant)] : [];
+    });
+  }
+
+  function refuseAway(): void {
+    if (away) throw new CodedError('store_unavailable', `${storeId} is not there`);
+  }
+
+  /** The place that an import is to write into: the one that was named, or the one of the same mark that has its name. */
+  function placeFor({ into, metadata, mark }: NewCertificate): Held | undefined {
+    const named = (held: Held) =>
+      abilities.uniqueNames && held.vacant !== undefined && held.metadata.name === metadata.name;
+    const place = [...everything().values()].find(
+      (held) => isThere(held) && (into === undefined ? named(held) : held.id === into),
+    );
+    if (place === undefined) {
+      if (into !== undefined) throw new CodedError('store_gone', `${storeId} has no place ${into}`);
+      return undefined;
+    }
+    if (mark === undefined || !sameMark(place.mark, mark))
+      throw new CodedError('store_conflict', `${place.id} is not for this certificate`);
+    return place;
+  }
+
+  function refuseFull(held: Held): void {
+    if (!hasRoom(held)) throw new CodedError('store_quota_used_up', `${held.id} has as many versions as fit`);
+  }
+  const hasRoom = ({ versions = 1 }: Held) => versions < (options.mostVersions ?? Number.POSITIVE_INFINITY);
+  const oneMore = ({ versions = 1 }: Held) => (options.mostVersions === undefined ? {} : { versions: versions + 1 });
 
   function asStored(content: CertificateContent): CertificateContent {
     const whole = content.chain.length > 0 ? options.completed?.get(content.leaf) : undefined;
@@ -158,9 +249,43 @@ export function simulatedStore(options: {
 
   function refuseTakenName(name: string, except?: string): void {
     if (!abilities.uniqueNames) return;
-    for (const held of current().values()) {
-      if (held.metadata.name === name && held.id !== except) throw new CodedError('store_conflict', `${name} is taken`);
+    for (const held of everything().values()) {
+      if (isThere(held) && held.metadata.name === name && held.id !== except)
+        throw new CodedError('store_conflict', `${name} is taken`);
     }
+  }
+
+  /** The first request of an import: the place, with its mark. */
+  function begin(entry: NewCertificate): { readonly id: string } {
+    refuseAway();
+    const { content, metadata, mark } = entry;
+    refuse(content);
+    const place = placeFor(entry);
+    if (place !== undefined) {
+      const { purgedAt: _purgedAt, ...rest } = place;
+      if (place.vacant === 'deleted') replace(place.id, { ...rest, vacant: 'half-made', ...stamp() });
+      return { id: place.id };
+    }
+    refuseTakenName(metadata.name);
+    const id = options.newId?.() ?? time.newId();
+    replace(id, { id, content, metadata, vacant: 'half-made', ...stamp(), ...(mark === undefined ? {} : { mark }) });
+    return { id };
+  }
+
+  /** The second one, and the only one where there is one: the content, into a place that has the mark. */
+  function fill(id: string, { content, metadata, mark }: NewCertificate): WriteAnswer {
+    refuseAway();
+    const place = everything().get(id);
+    if (place === undefined || !isThere(place)) throw new CodedError('store_gone', `${storeId} has no place ${id}`);
+    if (mark === undefined || !sameMark(place.mark, mark))
+      throw new CodedError('store_conflict', `${id} is not for this certificate`);
+    refuseLocked(place);
+    refuse(content);
+    refuseTakenName(metadata.name, id);
+    const { vacant: _vacant, purgedAt: _purgedAt, unreadable: _unreadable, ...rest } = place;
+    const held: Held = { ...rest, metadata, content: asStored(content), ...stamp() };
+    write('import', id, held);
+    return { id, metadata: describe(held) };
   }
 
   const store: SimulatedStore = {
@@ -177,14 +302,40 @@ export function simulatedStore(options: {
     ...(options.saysWhatIsSame
       ? { same: (given, back) => fingerprintOf(asStored(given)) === fingerprintOf(back) }
       : {}),
-    tamper: (id, change) => replace(id, change(current().get(id))),
+    vacant: () => [...everything().values()].filter((held) => held.vacant !== undefined && isThere(held)),
+    ...(options.inTwoSteps && {
+      twoSteps: { begin: async (entry) => begin(entry), fill: async (id, entry) => fill(id, entry) },
+    }),
+    leave(isAway) {
+      away = isAway;
+    },
+    hasRoom,
+    tamper(id, change) {
+      const before = current().get(id);
+      const after = change(before);
+      replace(id, after === undefined && before !== undefined ? deleted(before) : after);
+    },
+    ...(options.provesIdentity && {
+      identity: async () => (away ? undefined : identity),
+      async giveIdentity(given: string) {
+        refuseAway();
+        identity ??= given;
+        return identity;
+      },
+    }),
 
     async list({ cursor }) {
-      const all = [...seen('list').values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+      const rows = seen('list');
+      const vacant = placesIn(rows);
+      const all = [...rows.values()].filter((held) => held.vacant === undefined).sort((a, b) => (a.id < b.id ? -1 : 1));
       const rest = cursor === undefined ? all : all.filter(({ id }) => id > cursor);
       const page = rest.slice(0, 3);
       const last = page.at(-1);
-      return { certificates: page.map(describe), ...(last && rest.length > page.length ? { cursor: last.id } : {}) };
+      return {
+        certificates: page.map(describe),
+        ...(cursor === undefined && vacant.length > 0 ? { vacant } : {}),
+        ...(last && rest.length > page.length ? { cursor: last.id } : {}),
+      };
     },
     readMetadata: async (id) => reading(id, describe),
     async read(id): Promise<Reading<StoredCertificate>> {
@@ -193,17 +344,28 @@ export function simulatedStore(options: {
       }
       return reading(id, (held) => {
         const { privateKey: _key, ...keyless } = held.content;
-        return { metadata: describe(held), content: abilities.givesKeys ? ownContent(held.content) : keyless };
+        const gives = abilities.givesKeys && held.withheld !== true && options.withholds?.(id) !== true;
+        if (gives) return { metadata: describe(held), content: ownContent(held.content) };
+        const hasKey = held.content.privateKey !== undefined;
+        return { metadata: describe(held), content: keyless, ...(hasKey ? { keyWithheld: true as const } : {}) };
       });
     },
     ...(abilities.findsMarks
       ? {
-          findByMark: async (mark: Mark) =>
-            [...current().values()].filter((held) => sameMark(held.mark, mark)).map(describe),
+          async findByMark(mark: Mark, { vacant: tell }: FindOptions = {}) {
+            const rows = away ? new Map<string, Held>() : everything();
+            for (const place of placesIn(rows)) if (sameMark(place.mark, mark)) tell?.(place);
+            const living = [...rows.values()].filter(({ vacant }) => vacant === undefined);
+            return living.filter((held) => sameMark(held.mark, mark)).map(describe);
+          },
         }
       : {}),
 
-    async import({ content, metadata, mark, token }) {
+    async import(entry) {
+      refuseAway();
+      const { content, metadata, mark, token } = entry;
+      const place = placeFor(entry);
+      if (place !== undefined) return fill(place.id, entry);
       const known =
         abilities.importIsIdempotent && token !== undefined ? current().get(tokens.get(token) ?? '') : undefined;
       if (known !== undefined) return { id: known.id, metadata: describe(known) };
@@ -228,7 +390,8 @@ export function simulatedStore(options: {
       if (!takes(held, content)) {
         throw new CodedError('store_content_refused', 'the domains differ');
       }
-      const after: Held = { ...held, content: asStored(content), unreadable: false, ...stamp() };
+      refuseFull(held);
+      const after: Held = { ...held, content: asStored(content), unreadable: false, ...oneMore(held), ...stamp() };
       write('reimport', id, after);
       return { id, metadata: describe(after) };
     },
@@ -241,8 +404,9 @@ export function simulatedStore(options: {
       return { id };
     },
     async delete(id) {
-      const held = current().get(id);
-      if (held === undefined) return;
+      const held = away ? undefined : everything().get(id);
+      if (held === undefined || held.vacant === 'deleted') return;
+      if (held.vacant !== undefined) return replace(id, undefined);
       refuseLocked(held);
       if (held.inUse === true) throw new CodedError('store_in_use', `${id} is in use`);
       write('delete', id, undefined);

@@ -20,6 +20,16 @@ export const switchNames = [
   'hints',
   /** Nobody signs what events say: floods of ids that nobody knows, with real ones among them. */
   'unsigned-sender',
+  /** A backup keeps private keys to itself, always or for some; now and then a copy loses its key, and the primary withholds one. */
+  'withholds-keys',
+  /** Creation takes two requests at a backup, the mark with the first and the content with the second, and a crash may lie between. */
+  'two-step',
+  /** What is deleted at a backup keeps its place, and its name, until it is purged. */
+  'soft-deletion',
+  /** The container of a whole store is away for minutes: reads say that nothing is there. */
+  'vanishing-container',
+  /** Old versions at a backup stay, and one day there is no room for another. */
+  'versions-stay',
 ] as const;
 
 export type Switch = (typeof switchNames)[number];

@@ -4,6 +4,7 @@ import { inProcessDispatch } from '../../src/dispatch/in-process.ts';
 import { silentLog } from '../../src/log.ts';
 import type { LifecycleEvent } from '../../src/notification/event.ts';
 import { idempotencyRecords } from '../../src/records/idempotency-records.ts';
+import { identityRecords } from '../../src/records/identity-records.ts';
 import { linkRecords } from '../../src/records/link-records.ts';
 import { replicationRecords } from '../../src/records/replication-records.ts';
 import { acknowledge } from '../../src/replication/acknowledge.ts';
@@ -15,6 +16,7 @@ import { resolveHints } from '../../src/replication/resolve-hints.ts';
 import { sharedListings } from '../../src/replication/shared-listing.ts';
 import { sweep } from '../../src/replication/sweep.ts';
 import { defaultTiming } from '../../src/replication/timing.ts';
+import { identifiedStore } from '../../src/store/identified.ts';
 import type { StoreAbilities } from '../../src/store/store.ts';
 import { memoryTable } from '../../src/table/memory.ts';
 import { type FaultSource, startProcess, storeFrom, tableFrom } from './faults.ts';
@@ -29,6 +31,8 @@ const startMs = Date.UTC(2026, 0, 1);
 const linkName = 'main';
 export const reconcileEveryMs = 3_600_000;
 const sweepEveryMs = 60_000;
+/** How long a proven identity is good for, where there is one. */
+const identityEveryMs = 60_000;
 /** From the reads of a pass to the effect of its last write: a lease, the longest stall, and what a store may take to settle. */
 const onItsWayMs = 10 * 60_000;
 
@@ -91,6 +95,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
     const isBackup = id !== 'primary';
     const completesChains = isBackup && sometimes('completes-chains', 0.8);
     const choosy = isBackup && sometimes('choosy', 0.8) ? choosiness() : undefined;
+    const unlike = unlikeOurs(id, isBackup);
     const store = simulatedStore({
       id,
       region: id,
@@ -104,11 +109,13 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
         findsMarks: false,
         ...bounds,
         ...abilities,
+        ...unlike.abilities,
       },
       givesRevisions: chance(0.7),
       refusesOtherDomains: id !== 'primary' && chance(0.6),
       ...(completesChains && { completed: pool.whole }),
       saysWhatIsSame: completesChains && dice() < 0.5,
+      ...unlike.options,
       ...(choosy && { choosy, tellsBeforehand: dice() < 0.5 }),
       // Ids of services say nothing of which is older.
       ...(isBackup && switches.size > 0 && { newId: () => `${Math.floor(dice() * 1e9).toString(36)}-${time.newId()}` }),
@@ -117,6 +124,29 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
     store.onWrite = (operation, copy, was, becomes) =>
       trace(`${time.now()} ${id} ${operation} ${copy} of ${(becomes ?? was)?.mark?.certificate}`);
     return store;
+  }
+
+  /** What switches make of a store beside what it lags in and refuses. */
+  function unlikeOurs(id: string, isBackup: boolean) {
+    const minute = 60_000;
+    const withholds = isBackup && sometimes('withholds-keys', 0.8);
+    const always = withholds && dice() < 0.4;
+    const inTwoSteps = isBackup && sometimes('two-step', 0.8);
+    const deletesSoftly = isBackup && sometimes('soft-deletion', 0.8);
+    const lists = deletesSoftly && dice() < 0.5;
+    const named = deletesSoftly && dice() < 0.6;
+    const versions = isBackup && sometimes('versions-stay', 0.8) ? 2 + Math.floor(dice() * 3) : undefined;
+    return {
+      abilities: { ...(always && { givesKeys: false }), ...(named && { uniqueNames: true }) },
+      options: {
+        ...(withholds && { withholds: (copy: string) => copy.length % 2 === 0 }),
+        ...(inTwoSteps && { inTwoSteps }),
+        ...(deletesSoftly && { deletesSoftly: { lists, keepMs: () => (1 + dice() * 200) * minute } }),
+        ...(versions !== undefined && { mostVersions: versions }),
+        ...(switches.has('vanishing-container') && { provesIdentity: true }),
+      },
+      id,
+    };
   }
 
   /** Refuses a third of all content for ever, and a third until some minutes from now. */
@@ -160,15 +190,19 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
       time.at(time.now() + random() * 60_000, () => start(deployment));
     });
     const { runtime } = process;
+    const noted = noting(kept, states, time.now);
+    const own = withoutTold(tableFrom(time, process, faults, noted), noted, switches);
+    const book = identityRecords(own);
+    const configured = new Set([primary, ...backups].map(({ id }) => id));
+    const identified = (store: SimulatedStore) =>
+      identifiedStore(storeFrom(time, process, faults, store), { runtime, book, configured, everyMs: identityEveryMs });
     const link: Link = {
       name: linkName,
-      primary: watched(storeFrom(time, process, faults, primary)),
-      backups: backups.map((store) => storeFrom(time, process, faults, store)),
+      primary: watched(identified(primary)),
+      backups: backups.map(identified),
       filter: { names: [], domains: [] },
       policy: { requireChain: false, onward: false, ...(removes && { removal: { afterMs: 5 * 60_000, maxShare: 1 } }) },
     };
-    const noted = noting(kept, states, time.now);
-    const own = withoutTold(tableFrom(time, process, faults, noted), noted, switches);
     const parts = {
       records: replicationRecords(own),
       links: linkRecords(own),

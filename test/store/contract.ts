@@ -14,6 +14,8 @@ import {
   type Store,
   type StoreAbilities,
   type UnreadableElement,
+  type Vacancy,
+  type VacantElement,
 } from '../../src/store/store.ts';
 import { type TestCertificateOptions, testCertificate } from '../support/certificates.ts';
 
@@ -44,6 +46,8 @@ export interface StoreUnderTest {
    * what ends it.
    */
   readonly refusing?: Partial<Record<Exclude<RefusalCode, 'store_content_refused'>, (id: string) => () => void>>;
+  /** Leaves the place of this certificate without content, in each way in which that happens here. */
+  readonly vacate?: Partial<Record<Vacancy['why'], (id: string) => void>>;
   close?(): Promise<void>;
 }
 
@@ -61,7 +65,7 @@ const stated = [
  * What a kind has or lacks beside that: members that may be absent, reads that may lag, refusals
  * that may never come.
  */
-type Yes = (typeof stated)[number] | 'refuses' | 'same' | 'identity' | 'lag' | RefusalCode;
+type Yes = (typeof stated)[number] | Vacancy['why'] | 'refuses' | 'same' | 'identity' | 'lag' | RefusalCode;
 
 export interface ContractOptions {
   /** What this kind does not have, each with the reason. It must have all others. */
@@ -572,6 +576,67 @@ export function storeContract(kind: string, make: () => Promise<StoreUnderTest>,
       expect((await listFully(store)).unreadable).toEqual([]);
     });
 
+    describe('a place without content', () => {
+      for (const why of ['deleted', 'half-made', 'empty'] as const) {
+        if (!has(why)) {
+          it(`is never ${why}: ${lacks[why]}`, () => {
+            expect(under.vacate?.[why]).toBeUndefined();
+          });
+          continue;
+        }
+        /** One that is, of this certificate. */
+        const vacated = async (of: string) => {
+          const metadata = fresh();
+          const id = await imported(metadata, markOf(of));
+          under.vacate?.[why]?.(id);
+          await under.settle?.();
+          return { id, metadata };
+        };
+
+        it(`that is ${why} is neither there nor absent, and says whose it is`, async () => {
+          const of = `vacant-${why}`;
+          const { id } = await vacated(of);
+          const vacant = { state: 'vacant', why, mark: markOf(of) };
+          expect(await store.read(id)).toMatchObject(vacant);
+          expect(await store.readMetadata(id)).toMatchObject(vacant);
+          const listing = await listFully(store);
+          expect(listing.certificates.map((listed) => listed.id)).not.toContain(id);
+          expect(listing.unreadable.map((listed) => listed.id)).not.toContain(id);
+          if (why !== 'deleted') expect(listing.vacant).toMatchObject([{ id, why, mark: markOf(of) }]);
+          if (has('findsMarks')) {
+            const told: VacantElement[] = [];
+            expect(await store.findByMark?.(markOf(of), { vacant: (place) => told.push(place) })).toEqual([]);
+            if (why !== 'deleted') expect(told).toMatchObject([{ id, why }]);
+          }
+          expect(await codeOf(store.reimport(id, renewed))).toBe('store_gone');
+          expect(await codeOf(store.updateMetadata(id, fresh(), markOf(of)))).toBe('store_gone');
+          await store.delete(id);
+          if (why !== 'deleted') expect(await store.read(id)).toEqual({ state: 'absent' });
+        });
+
+        it(`that is ${why} is brought back by an import of its own certificate, as often as you like, and by no other`, async () => {
+          const of = `back-${why}`;
+          const { id } = await vacated(of);
+          const [metadata, mark] = [fresh(), markOf(of)];
+          const other = { content: renewed, metadata, mark: markOf('another'), into: id };
+          expect(await codeOf(store.import(other))).toBe('store_conflict');
+          expect(await codeOf(store.import({ content: renewed, metadata, into: id }))).toBe('store_conflict');
+          for (const _time of ['once', 'twice']) {
+            expect((await store.import({ content: renewed, metadata, mark, into: id })).id).toBe(id);
+            const back = present(await store.read(id));
+            expect(fingerprintOf(back.content)).toBe(fingerprintOf(asGiven(renewed)));
+            expect(back.metadata).toMatchObject({ ...store.asKept(metadata, mark), mark });
+          }
+          const listing = await listFully(store);
+          expect(listing.certificates.filter((listed) => listed.mark?.certificate === of)).toHaveLength(1);
+          expect(listing.vacant.map((place) => place.id)).not.toContain(id);
+          expect(await codeOf(store.import({ content: renewed, metadata: fresh(), mark, into: under.unknownId }))).toBe(
+            'store_gone',
+          );
+        });
+      }
+    });
+
     it('does nothing in a call that was ended before it began', async () => {
       const id = await imported(fresh(), markOf('ended'));
       const signal = AbortSignal.abort();
@@ -637,14 +702,16 @@ async function listAll(store: Store, from?: string): Promise<readonly Certificat
 async function listFully(store: Store, from?: string) {
   const certificates: CertificateMetadata[] = [];
   const unreadable: UnreadableElement[] = [];
+  const vacant: VacantElement[] = [];
   let cursor = from;
   do {
     const page = await store.list(cursor === undefined ? {} : { cursor });
     certificates.push(...page.certificates);
     unreadable.push(...(page.unreadable ?? []));
+    vacant.push(...(page.vacant ?? []));
     cursor = page.cursor;
   } while (cursor !== undefined);
-  return { certificates, unreadable };
+  return { certificates, unreadable, vacant };
 }
 
 /** The code with which a call fails; `succeeded` if it does not. */

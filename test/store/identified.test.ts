@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { parseContent } from '../../src/certificate/pem.ts';
+import { CodedError } from '../../src/errors.ts';
 import { identityRecords } from '../../src/records/identity-records.ts';
 import { systemRuntime } from '../../src/runtime.ts';
 import { directoryStore } from '../../src/services/directory/store.ts';
@@ -134,14 +135,64 @@ test('a service is asked about its identity again only after a while, and every 
   };
   const book = identityRecords(memoryTable());
   const store = identifiedStore(service, { runtime: time, book, configured: new Set([inner.id]), everyMs: 10_000 });
-  await store.list({});
-  await store.list({});
+  const id = inner.put(await entry('shop'));
+  await store.readMetadata(id);
+  await store.readMetadata(id);
   expect(asked).toBe(1);
   identity = 'uid-2';
   await time.runUntil(time.now() + 10_000, 10);
   await expect(store.list({})).rejects.toMatchObject({ code: 'store_identity_changed' });
   await expect(store.list({})).rejects.toMatchObject({ code: 'store_identity_changed' });
   expect(asked).toBe(3);
+});
+
+test('what says that something is not there is believed only of the place that proves itself after it', async () => {
+  const time = virtualTime(Date.UTC(2026, 0, 1), seededRandom(1));
+  const inner = memoryStore({ id: 'memory:cluster', region: 'here', runtime: time, abilities: { findsMarks: true } });
+  const id = inner.put(await entry('shop'));
+  let away = false;
+  let slowMs = 0;
+  const gone = () => Promise.reject(new CodedError('store_gone', 'there is no such namespace'));
+  const service: Store = {
+    ...inner,
+    // Who asks a namespace that is away finds nothing in it.
+    list: async (request) => (away ? { certificates: [] } : inner.list(request)),
+    findByMark: async () => [],
+    readMetadata: async (asked) => (away ? { state: 'absent' } : inner.readMetadata(asked)),
+    reimport: (...given) => (away ? gone() : inner.reimport(...given)),
+    delete: (asked) => (away ? Promise.resolve() : inner.delete(asked)),
+    async identity() {
+      if (slowMs > 0) await time.wait(slowMs);
+      return away ? undefined : 'uid-1';
+    },
+  };
+  const book = identityRecords(memoryTable());
+  const store = identifiedStore(service, { runtime: time, book, configured: new Set([inner.id]), everyMs: 60_000 });
+  expect((await store.list({})).certificates).toHaveLength(1);
+  expect(await store.readMetadata('nowhere')).toEqual({ state: 'absent' });
+  away = true;
+  const changed = { code: 'store_identity_changed' };
+  expect(await store.readMetadata(id)).toMatchObject({ state: 'unreadable', error: changed });
+  away = false;
+  expect(await store.readMetadata(id)).toMatchObject({ state: 'present' });
+  const { content } = await entry('shop');
+  for (const call of [
+    () => store.list({}),
+    () => store.findByMark?.({ store: 'a', certificate: 'b' }),
+    () => store.reimport(id, content),
+    () => store.delete(id),
+  ]) {
+    // Proven a moment before, and away now.
+    await store.readMetadata(id);
+    away = true;
+    await expect(call()).rejects.toMatchObject(changed);
+    away = false;
+  }
+  // A place may go and come back while somebody waits for the proof.
+  slowMs = 31_000;
+  const late = store.readMetadata('nowhere');
+  await time.runUntil(time.now() + 200_000, 10_000);
+  expect(await late).toMatchObject({ state: 'unreadable', error: { code: 'store_unavailable' } });
 });
 
 test('a store that can prove no identity is handed back as it is', () => {

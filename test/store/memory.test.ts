@@ -15,7 +15,12 @@ const make = (options: Partial<MemoryStoreOptions> = {}) =>
   memoryStore({ id: 'memory-1', region: 'eu-de', runtime: systemRuntime, pageSize: 3, ...options });
 
 /** What people, and quotas, do to a memory store. */
-const handsOf = ({ hold, allow }: MemoryStore): Pick<StoreUnderTest, 'refusing'> => ({
+const handsOf = ({ hold, allow, vacate }: MemoryStore): Pick<StoreUnderTest, 'refusing' | 'vacate'> => ({
+  vacate: {
+    deleted: (id) => vacate(id, 'deleted'),
+    'half-made': (id) => vacate(id, 'half-made'),
+    empty: (id) => vacate(id, 'empty'),
+  },
   refusing: {
     store_quota_used_up: () => {
       allow(0);
@@ -109,6 +114,9 @@ storeContract(
       store_quota_used_up: off,
       store_held: off,
       store_in_use: off,
+      deleted: off,
+      'half-made': off,
+      empty: off,
     },
   },
 );

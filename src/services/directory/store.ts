@@ -17,17 +17,28 @@ import type {
   DescriptiveMetadata,
   FindOptions,
   ListPage,
+  NewCertificate,
   PassedOver,
   Reading,
   Store,
   StoredCertificate,
   UnreadableElement,
+  Vacancy,
+  VacantElement,
   WriteAnswer,
 } from '../../store/store.ts';
 import { flush, removeLeftovers, replaceDurably, writeVersion } from './files.ts';
 import { readIdentity, writeIdentity } from './identity.ts';
 import { isId, listElements, nameOfId, namesNow } from './listing.ts';
-import { type ElementFiles, type ElementReading, isOurs, proveFolder, readElement, sideFile } from './read.ts';
+import {
+  type ElementFiles,
+  type ElementReading,
+  isOurs,
+  proveFolder,
+  readElement,
+  sideFile,
+  versions,
+} from './read.ts';
 import { tryImport } from './trial.ts';
 import { watchDirectory } from './watch.ts';
 
@@ -187,13 +198,28 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
       );
       if (found.state === 'whole') return { state: 'present', value: await value(found.files) };
       if (found.state === 'changing') throw changing(id, found.waitMs);
-      if (found.state === 'none') throw unreadableAs(id, found.reason);
+      if (found.state === 'none') {
+        const vacancy = await vacancyAt(id);
+        if (vacancy !== undefined) return { state: 'vacant', ...vacancy };
+        throw unreadableAs(id, found.reason);
+      }
       await proveRoot();
       return { state: 'absent' };
     } catch (thrown) {
       const name = await nameOf(id);
       return { state: 'unreadable', error: asCodedError(thrown), ...(name !== undefined && { name }) };
     }
+  }
+
+  /**
+   * What is known of a folder in which nothing looks like a certificate, and which says all the same whose copy it is: one that was
+   * carried here and not to its end, or was emptied. `undefined` where nothing says so.
+   */
+  async function vacancyAt(id: string): Promise<Vacancy | undefined> {
+    const side = await readSide(id).catch(() => undefined);
+    if (side?.mark === undefined) return undefined;
+    const { mark, name } = side;
+    return { why: (await isThere(join(pathOf(id), versions))) ? 'empty' : 'half-made', mark, name };
   }
 
   /** Occupied, and no certificate: nobody said that one is gone. */
@@ -280,6 +306,7 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
   ): Promise<{
     readonly certificate?: CertificateMetadata;
     readonly unreadable?: UnreadableElement;
+    readonly vacant?: VacantElement;
     readonly passedOver?: PassedOver;
   }> {
     const place = pathOf(id);
@@ -287,7 +314,12 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
     try {
       const found = await element(id, { withKey: false, settleMs: 0, signal });
       if (found.state === 'absent') return {};
-      if (found.state === 'none') return { passedOver: { id, place, reason: found.reason } };
+      if (found.state === 'none') {
+        const vacancy = await vacancyAt(id);
+        return vacancy === undefined
+          ? { passedOver: { id, place, reason: found.reason } }
+          : { vacant: { id, ...vacancy } };
+      }
       if (found.state === 'changing') throw changing(id, 0);
       content = contentOf(id, found.files);
       return { certificate: await describe(id, found.files, content) };
@@ -321,8 +353,23 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
     const fields = { store: storeId, certificate: id };
     if (!isId(id) || !(await isThere(path))) throw new CodedError('store_gone', `there is no ${path}`, { fields });
     if (await isOurs(path).catch(() => false)) return;
+    if ((await listed(id)).vacant !== undefined)
+      throw new CodedError('store_gone', `there is no certificate in ${path}`, { fields });
     const message = `${path} was not made by certstandby, and is neither written to nor removed`;
     throw new CodedError('store_refused', message, { fields });
+  }
+
+  /** Writes over a vacant folder of ours, or over one that was vacant and is not any more. What says whose it is comes first. */
+  async function writeInto(id: string, { content, metadata, mark }: NewCertificate): Promise<WriteAnswer> {
+    const path = pathOf(id);
+    const fields = { store: storeId, certificate: id };
+    if (!isId(id) || !(await isThere(path))) throw new CodedError('store_gone', `there is no ${path}`, { fields });
+    const side = await readSide(id);
+    if (mark === undefined || !sameMark(side.mark, mark))
+      throw new CodedError('store_conflict', `${path} is not a place for this certificate`, { fields });
+    await replaceDurably(path, sideFile, sideText(metadata, mark));
+    await writeVersion(path, content, keepVersions);
+    return answer(id);
   }
 
   /** Whether anything has this name. Throws unless the folder of all is there to say so. */
@@ -383,15 +430,17 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
         // What can be asked for by no id is on the first page.
         const unreadable = cursor === undefined ? [...elements.unreadable] : [];
         const passedOver = cursor === undefined ? [...elements.passedOver] : [];
+        const vacant: VacantElement[] = [];
         for (const id of page) {
           signal?.throwIfAborted();
           const found = await listed(id, signal);
           if (found.certificate !== undefined) certificates.push(found.certificate);
           if (found.unreadable !== undefined) unreadable.push(found.unreadable);
+          if (found.vacant !== undefined) vacant.push(found.vacant);
           if (found.passedOver !== undefined) passedOver.push(found.passedOver);
         }
         const last = page.at(-1);
-        const answer: ListPage = { certificates, unreadable, passedOver };
+        const answer: ListPage = { certificates, unreadable, passedOver, ...(vacant.length > 0 && { vacant }) };
         return last !== undefined && rest.length > page.length ? { ...answer, cursor: last } : answer;
       }),
 
@@ -417,14 +466,15 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
         }
       }),
 
-    findByMark: (mark, { signal, unreadable: tell }: FindOptions = {}) =>
+    findByMark: (mark, { signal, unreadable: tell, vacant: tellVacant }: FindOptions = {}) =>
       attempt(`looking for copies in ${root}`, signal, async () => {
         const found: CertificateMetadata[] = [];
         for (const id of (await listElements(root)).ids) {
           signal?.throwIfAborted();
           const side = await readSide(id).catch(() => undefined);
           if (side !== undefined && !sameMark(side.mark, mark)) continue;
-          const { certificate, unreadable } = await listed(id, signal);
+          const { certificate, unreadable, vacant } = await listed(id, signal);
+          if (vacant !== undefined && sameMark(vacant.mark, mark)) tellVacant?.(vacant);
           if (side === undefined && unreadable?.ours) tell?.(unreadable);
           // One of ours whose content cannot be understood is a copy all the same, and is written anew.
           else if (unreadable?.mark !== undefined) found.push(bareOf(id, unreadable));
@@ -433,8 +483,10 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
         return found;
       }),
 
-    import: ({ content, metadata, mark }, { signal } = {}) =>
+    import: (entry, { signal } = {}) =>
       attemptWrite(`importing into ${root}`, signal, async () => {
+        if (entry.into !== undefined) return writeInto(entry.into, entry);
+        const { content, metadata, mark } = entry;
         const id = `${readable(metadata.name)}-${randomUUID().slice(0, 8)}`;
         // Once in the life of a process: an estate is large, and processes are seldom killed.
         if (!rootTidied) await tidy(root);
@@ -478,7 +530,7 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
     delete: (id, { signal } = {}) =>
       attemptWrite(`removing ${pathOf(id)}`, signal, async () => {
         if (!isId(id) || !(await isThere(pathOf(id)))) return;
-        await refuseForeign(id);
+        if ((await listed(id, signal)).vacant === undefined) await refuseForeign(id);
         // Gone at once, whatever becomes of the rest.
         const gone = join(root, `.gone-${randomUUID()}`);
         await rename(pathOf(id), gone);

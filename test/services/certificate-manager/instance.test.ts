@@ -38,6 +38,9 @@ storeContract(
   },
   {
     lacks: {
+      deleted: 'what is deleted is gone',
+      'half-made': 'a certificate is made with its content, or not',
+      empty: 'a certificate has content',
       importIsIdempotent: 'an import takes no token, and names are not unique',
       uniqueNames: 'the service allows a name twice',
       findsMarks: 'how its search is called is not documented',

@@ -34,6 +34,13 @@ storeContract(
       store: directoryStore({ id: 'contract', path, region: 'here', runtime: systemRuntime, pageSize: 3 }),
       unknownId: 'nowhere',
       damage: (id: string) => writeFileSync(join(path, id, 'certstandby.json'), ''),
+      vacate: {
+        // What a program leaves that carried half of the folder here.
+        'half-made': (id: string) => {
+          for (const name of ['current', 'versions']) rmSync(join(path, id, name), { recursive: true });
+        },
+        empty: (id: string) => rmSync(join(path, id, 'current')),
+      },
       close: async () => rmSync(path, { recursive: true, force: true }),
     };
   },
@@ -45,6 +52,7 @@ storeContract(
       refuses: 'it takes whatever certificate is given to it',
       same: 'files are as they were written',
       lag: 'a file is read as it was written',
+      deleted: 'a folder that is removed is gone',
       store_content_refused: 'a file holds anything',
       store_quota_used_up: 'a disk is full, and that is store_full',
       store_held: 'a file that may not be written is a matter of rights: store_not_writable, store_unauthorized',
