@@ -22,7 +22,7 @@ export const commandEntries: readonly CommandEntry[] = [
   {
     name: 'up',
     description: 'bring up receiver and worker; without --config also a primary and a backup to try it on',
-    load: async () => (await import('./up.ts')).upCommand,
+    load: async () => (await import('./up/up.ts')).upCommand,
   },
   {
     name: 'serve',
@@ -97,7 +97,7 @@ export const commandEntries: readonly CommandEntry[] = [
   {
     name: 'instance',
     description: 'instances of our own with the API of Certificate Manager: make them, run them, look after their keys',
-    load: async () => (await import('./instance.ts')).instanceCommand,
+    load: async () => (await import('./instance/instance.ts')).instanceCommand,
   },
   {
     name: 'config',

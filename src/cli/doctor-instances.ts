@@ -3,7 +3,7 @@ import type { ErrorCode } from '../errors.ts';
 import { silentLog } from '../log.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { type Finding, failed, good, problem, warning } from './doctor-checks.ts';
-import { openFolder } from './instance-folder.ts';
+import { openFolder } from './instance/folder.ts';
 import type { Host } from './output.ts';
 import { count, duration } from './text.ts';
 

@@ -12,14 +12,14 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { openFolder } from '../../src/cli/instance-folder.ts';
-import { awaitOrder } from '../../src/cli/instance-order.ts';
-import { steps } from '../../src/cli/instance-rewrap.ts';
-import { commandOutput } from '../../src/cli/output.ts';
-import type { CertificateRow } from '../../src/instance/certificates/certificate-row.ts';
-import { silentLog } from '../../src/log.ts';
-import { runCommand, testHost } from '../support/command.ts';
-import { exchangeToken } from '../support/instance.ts';
+import { openFolder } from '../../../src/cli/instance/folder.ts';
+import { awaitOrder } from '../../../src/cli/instance/order.ts';
+import { steps } from '../../../src/cli/instance/rewrap.ts';
+import { commandOutput } from '../../../src/cli/output.ts';
+import type { CertificateRow } from '../../../src/instance/certificates/certificate-row.ts';
+import { silentLog } from '../../../src/log.ts';
+import { runCommand, testHost } from '../../support/command.ts';
+import { exchangeToken } from '../../support/instance.ts';
 
 const acme = ['--acme-directory', 'https://acme.example.com/directory'];
 

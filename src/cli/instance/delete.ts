@@ -1,6 +1,6 @@
 import { Command } from 'commander';
-import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstance } from './instance-folder.ts';
-import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output.ts';
+import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstance } from './folder.ts';
 
 interface DeleteOptions extends OutputOptions, FolderOptions {
   readonly instance: string;

@@ -2,17 +2,17 @@ import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { Option } from 'commander';
 import * as z from 'zod/mini';
-import type { Instances, KeptInstance, RootKeyConfig } from '../compose.ts';
-import type { TableConfig } from '../config.ts';
-import { CodedError } from '../errors.ts';
-import { visible } from '../foreign-text.ts';
-import { limits } from '../limits.ts';
-import type { Log } from '../log.ts';
-import { readTextFileSync } from '../regular-file.ts';
-import { systemRuntime as runtime } from '../runtime.ts';
-import { Secret } from '../secret.ts';
-import { settingsMistakes } from './instance-settings-mistakes.ts';
-import type { Host } from './output.ts';
+import type { Instances, KeptInstance, RootKeyConfig } from '../../compose.ts';
+import type { TableConfig } from '../../config.ts';
+import { CodedError } from '../../errors.ts';
+import { visible } from '../../foreign-text.ts';
+import { limits } from '../../limits.ts';
+import type { Log } from '../../log.ts';
+import { readTextFileSync } from '../../regular-file.ts';
+import { systemRuntime as runtime } from '../../runtime.ts';
+import { Secret } from '../../secret.ts';
+import type { Host } from '../output.ts';
+import { settingsMistakes } from './settings-mistakes.ts';
 
 /**
  * What all commands about the instances of a folder have to know: `instances.json` in it, written by `instance create`. Paths are
@@ -125,7 +125,7 @@ export async function openFolder(
   if (settings === undefined) {
     throw new CodedError('instances_missing', `there are no instances in ${folder}`);
   }
-  const { openInstances } = await import('../compose.ts');
+  const { openInstances } = await import('../../compose.ts');
   return openInstances(
     {
       table: tableOf(folder, settings),

@@ -1,12 +1,12 @@
 import { Command, Option } from 'commander';
-import type { Instances } from '../compose.ts';
-import { orderedKeys } from '../compose.ts';
-import { CodedError, type ErrorCode, errorRegistry } from '../errors.ts';
-import { type Runtime, systemRuntime } from '../runtime.ts';
-import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstance } from './instance-folder.ts';
-import { interrupted } from './interrupt.ts';
-import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
-import { clean, count } from './text.ts';
+import type { Instances } from '../../compose.ts';
+import { orderedKeys } from '../../compose.ts';
+import { CodedError, type ErrorCode, errorRegistry } from '../../errors.ts';
+import { type Runtime, systemRuntime } from '../../runtime.ts';
+import { interrupted } from '../interrupt.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output.ts';
+import { clean, count } from '../text.ts';
+import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstance } from './folder.ts';
 
 interface OrderOptions extends OutputOptions, FolderOptions {
   readonly instance?: string;

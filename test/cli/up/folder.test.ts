@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, wri
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { takeFolder } from '../../src/cli/folder.ts';
+import { takeFolder } from '../../../src/cli/up/folder.ts';
 
 let base: string;
 let workingDirectory: string;

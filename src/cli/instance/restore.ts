@@ -1,7 +1,11 @@
 import { Command } from 'commander';
-import { CodedError } from '../errors.ts';
-import { systemRuntime as runtime } from '../runtime.ts';
-import { settingsOf } from './instance-create.ts';
+import { CodedError } from '../../errors.ts';
+import { systemRuntime as runtime } from '../../runtime.ts';
+import { interrupted } from '../interrupt.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output.ts';
+import type { Progress } from '../progress.ts';
+import { count } from '../text.ts';
+import { settingsOf } from './create.ts';
 import {
   type FolderOptions,
   folderOption,
@@ -10,11 +14,7 @@ import {
   readSettings,
   rootKeysOf,
   writeSettings,
-} from './instance-folder.ts';
-import { interrupted } from './interrupt.ts';
-import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
-import type { Progress } from './progress.ts';
-import { count } from './text.ts';
+} from './folder.ts';
 
 interface RestoreOptions extends OutputOptions, FolderOptions {
   readonly rootKey?: readonly string[];
@@ -54,7 +54,7 @@ async function restore(path: string, options: RestoreOptions, host: Host): Promi
     throw new CodedError('usage', `${folder} has its table and root keys already; give another --folder`);
   }
   const settings = there ?? settingsOf(options);
-  const { checkSnapshotFile } = await import('../compose.ts');
+  const { checkSnapshotFile } = await import('../../compose.ts');
   const needsRootKey = there === undefined && options.rootKey === undefined;
   // Without the table: a file that is refused, or only checked, leaves nothing in a new folder.
   const checked = await checkSnapshotFile(path, rootKeysOf(folder, settings, host), { runtime, log: output.log }).catch(

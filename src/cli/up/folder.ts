@@ -1,9 +1,9 @@
 import { closeSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { CodedError } from '../errors.ts';
-import { limits } from '../limits.ts';
-import { makePrivateFolder } from '../private-folder.ts';
-import { readTextFileSync } from '../regular-file.ts';
+import { CodedError } from '../../errors.ts';
+import { limits } from '../../limits.ts';
+import { makePrivateFolder } from '../../private-folder.ts';
+import { readTextFileSync } from '../../regular-file.ts';
 
 /** A folder that belongs to one running program. */
 export interface OwnFolder {

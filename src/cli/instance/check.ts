@@ -1,14 +1,14 @@
 import { Command } from 'commander';
-import type { Instances } from '../compose.ts';
-import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
-import { systemRuntime as runtime } from '../runtime.ts';
-import { Secret } from '../secret.ts';
-import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstances } from './instance-folder.ts';
-import { interrupted } from './interrupt.ts';
-import { readNamedFileOrInput } from './named-file.ts';
-import { oneByOne } from './one-by-one.ts';
-import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
-import { count } from './text.ts';
+import type { Instances } from '../../compose.ts';
+import { asCodedError, CodedError, type ErrorCode } from '../../errors.ts';
+import { systemRuntime as runtime } from '../../runtime.ts';
+import { Secret } from '../../secret.ts';
+import { interrupted } from '../interrupt.ts';
+import { readNamedFileOrInput } from '../named-file.ts';
+import { oneByOne } from '../one-by-one.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output.ts';
+import { count } from '../text.ts';
+import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstances } from './folder.ts';
 
 interface CheckOptions extends OutputOptions, FolderOptions {
   readonly instance?: string;
@@ -76,7 +76,7 @@ async function checkRecovery(
   instances: Instances,
   { output, signal }: { readonly output: Output; readonly signal: AbortSignal },
 ): Promise<void> {
-  const { rootKeyOfRecoveryText } = await import('../compose.ts');
+  const { rootKeyOfRecoveryText } = await import('../../compose.ts');
   const text = await readRecoveryText(file, signal);
   const id = await rootKeyOfRecoveryText(text);
   text.wipe();

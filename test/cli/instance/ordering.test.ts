@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { orderingOf } from '../../src/cli/instance-ordering.ts';
-import { testHost } from '../support/command.ts';
+import { orderingOf } from '../../../src/cli/instance/ordering.ts';
+import { testHost } from '../../support/command.ts';
 
 const host = {
   ...testHost(),

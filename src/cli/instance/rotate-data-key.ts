@@ -1,10 +1,10 @@
 import { Command } from 'commander';
-import { CodedError } from '../errors.ts';
-import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstances } from './instance-folder.ts';
-import { interrupted } from './interrupt.ts';
-import { oneByOne } from './one-by-one.ts';
-import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output.ts';
-import { count } from './text.ts';
+import { CodedError } from '../../errors.ts';
+import { interrupted } from '../interrupt.ts';
+import { oneByOne } from '../one-by-one.ts';
+import { commandOutput, type Host, type OutputOptions, withOutputOptions } from '../output.ts';
+import { count } from '../text.ts';
+import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstances } from './folder.ts';
 
 interface RotateOptions extends OutputOptions, FolderOptions {
   readonly instance?: string;

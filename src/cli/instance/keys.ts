@@ -1,10 +1,10 @@
 import { Command, Option } from 'commander';
-import type { Instances } from '../compose.ts';
-import { CodedError } from '../errors.ts';
-import { Secret } from '../secret.ts';
-import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstance } from './instance-folder.ts';
-import { readNamedFile } from './named-file.ts';
-import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
+import type { Instances } from '../../compose.ts';
+import { CodedError } from '../../errors.ts';
+import { Secret } from '../../secret.ts';
+import { readNamedFile } from '../named-file.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output.ts';
+import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstance } from './folder.ts';
 
 interface KeysOptions extends OutputOptions, FolderOptions {
   readonly instance?: string;

@@ -1,11 +1,11 @@
 import { Command } from 'commander';
-import { isIssued } from '../compose.ts';
-import { CodedError } from '../errors.ts';
-import { systemRuntime as runtime } from '../runtime.ts';
-import { type FolderOptions, folderOption, instanceOption } from './instance-folder.ts';
-import { type OrdersOfInstance, withOrders } from './instance-order.ts';
-import { type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
-import { clean } from './text.ts';
+import { isIssued } from '../../compose.ts';
+import { CodedError } from '../../errors.ts';
+import { systemRuntime as runtime } from '../../runtime.ts';
+import { type Host, type Output, type OutputOptions, withOutputOptions } from '../output.ts';
+import { clean } from '../text.ts';
+import { type FolderOptions, folderOption, instanceOption } from './folder.ts';
+import { type OrdersOfInstance, withOrders } from './order.ts';
 
 interface CertificatesOptions extends OutputOptions, FolderOptions {
   readonly instance?: string;

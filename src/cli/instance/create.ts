@@ -1,10 +1,11 @@
 import { join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import type { Instances } from '../compose.ts';
-import { CodedError } from '../errors.ts';
-import { jsonText } from '../foreign-text.ts';
-import { refuseExposedFolder } from '../private-folder.ts';
-import { systemRuntime as runtime } from '../runtime.ts';
+import type { Instances } from '../../compose.ts';
+import { CodedError } from '../../errors.ts';
+import { jsonText } from '../../foreign-text.ts';
+import { refuseExposedFolder } from '../../private-folder.ts';
+import { systemRuntime as runtime } from '../../runtime.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output.ts';
 import {
   defaultSettings,
   type FolderOptions,
@@ -13,8 +14,7 @@ import {
   openFolder,
   readSettings,
   writeSettings,
-} from './instance-folder.ts';
-import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
+} from './folder.ts';
 
 interface CreateOptions extends OutputOptions, FolderOptions {
   readonly region: string;
@@ -88,7 +88,7 @@ async function create(options: CreateOptions, host: Host): Promise<void> {
 
 /** The CRN of the new instance, known to be one before anything is made. Throws `usage`. */
 async function wantedCrn({ crn: given, region }: Pick<CreateOptions, 'crn' | 'region'>): Promise<string> {
-  const { instanceCrnOf, isInstanceCrn } = await import('../compose.ts');
+  const { instanceCrnOf, isInstanceCrn } = await import('../../compose.ts');
   const crn = given ?? instanceCrnOf(region, runtime.newId());
   if (isInstanceCrn(crn)) return crn;
   throw new CodedError(

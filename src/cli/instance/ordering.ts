@@ -3,14 +3,14 @@ import { statSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import type { OrderingOptions } from '../compose.ts';
-import { CodedError } from '../errors.ts';
-import { isLoopback } from '../http/loopback.ts';
-import { limits } from '../limits.ts';
-import { readTextFileSync, whyUnreadable } from '../regular-file.ts';
-import { Secret } from '../secret.ts';
-import type { InstanceSettings } from './instance-folder.ts';
-import type { Host } from './output.ts';
+import type { OrderingOptions } from '../../compose.ts';
+import { CodedError } from '../../errors.ts';
+import { isLoopback } from '../../http/loopback.ts';
+import { limits } from '../../limits.ts';
+import { readTextFileSync, whyUnreadable } from '../../regular-file.ts';
+import { Secret } from '../../secret.ts';
+import type { Host } from '../output.ts';
+import type { InstanceSettings } from './folder.ts';
 
 /** Options of `instance run` about orders; each can stand in `instances.json` too, below `ordering`. */
 export interface OrderingCommandOptions {

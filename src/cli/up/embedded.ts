@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { join, relative } from 'node:path';
-import { createDevelopmentCa, type DevelopmentCa, type Instances, openInstances } from '../compose.ts';
-import { type Config, loadConfig } from '../config.ts';
-import { limits } from '../limits.ts';
-import type { Log } from '../log.ts';
-import { readTextFileSync } from '../regular-file.ts';
-import type { Runtime } from '../runtime.ts';
-import { Secret } from '../secret.ts';
+import { createDevelopmentCa, type DevelopmentCa, type Instances, openInstances } from '../../compose.ts';
+import { type Config, loadConfig } from '../../config.ts';
+import { limits } from '../../limits.ts';
+import type { Log } from '../../log.ts';
+import { readTextFileSync } from '../../regular-file.ts';
+import type { Runtime } from '../../runtime.ts';
+import { Secret } from '../../secret.ts';
 import type { OwnFolder } from './folder.ts';
 
 /** A primary and a backup on this machine, and the configuration that links them. */

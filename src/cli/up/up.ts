@@ -1,22 +1,22 @@
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { fingerprintOf } from '../certificate/fingerprint.ts';
-import { compose, type Program, startReceiverServer } from '../compose.ts';
-import { asCodedError, CodedError } from '../errors.ts';
-import { limits } from '../limits.ts';
-import { errorFields, jsonLog, type Log } from '../log.ts';
-import { systemRuntime as runtime } from '../runtime.ts';
+import { fingerprintOf } from '../../certificate/fingerprint.ts';
+import { compose, type Program, startReceiverServer } from '../../compose.ts';
+import { asCodedError, CodedError } from '../../errors.ts';
+import { limits } from '../../limits.ts';
+import { errorFields, jsonLog, type Log } from '../../log.ts';
+import { systemRuntime as runtime } from '../../runtime.ts';
+import { drillEvery } from '../drill-schedule.ts';
+import { interrupted } from '../interrupt.ts';
+import { portNumber } from '../options.ts';
+import type { Host } from '../output.ts';
+import { every } from '../schedule.ts';
+import { serve } from '../serve.ts';
 import { demonstrate, demonstratedRows } from './demonstration.ts';
-import { drillEvery } from './drill-schedule.ts';
 import { type Embedded, startEmbedded } from './embedded.ts';
 import { type EventRow, type EventTable, eventTable } from './event-table.ts';
 import { takeFolder } from './folder.ts';
-import { interrupted } from './interrupt.ts';
-import { portNumber } from './options.ts';
-import type { Host } from './output.ts';
-import { every } from './schedule.ts';
-import { serve } from './serve.ts';
 
 interface UpOptions {
   readonly config?: string;

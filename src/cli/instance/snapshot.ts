@@ -1,6 +1,10 @@
 import { Command } from 'commander';
-import { CodedError } from '../errors.ts';
-import { systemRuntime as runtime } from '../runtime.ts';
+import { CodedError } from '../../errors.ts';
+import { systemRuntime as runtime } from '../../runtime.ts';
+import { interrupted } from '../interrupt.ts';
+import { oneByOne } from '../one-by-one.ts';
+import { commandOutput, type Host, type OutputOptions, withOutputOptions } from '../output.ts';
+import { count } from '../text.ts';
 import {
   type FolderOptions,
   folderOption,
@@ -8,11 +12,7 @@ import {
   openFolder,
   pickInstances,
   snapshotFolderOf,
-} from './instance-folder.ts';
-import { interrupted } from './interrupt.ts';
-import { oneByOne } from './one-by-one.ts';
-import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output.ts';
-import { count } from './text.ts';
+} from './folder.ts';
 
 interface SnapshotCommandOptions extends OutputOptions, FolderOptions {
   readonly instance?: string;
@@ -41,7 +41,7 @@ async function snapshot(options: SnapshotCommandOptions, host: Host): Promise<vo
   const signal = interrupted(host);
   const output = commandOutput(options, host);
   const { folder, to } = options;
-  const { snapshotPath } = await import('../compose.ts');
+  const { snapshotPath } = await import('../../compose.ts');
   const instances = await openFolder(folder, host, output.log);
   try {
     const picked = await pickInstances(await instances.registry.list(), options.instance);

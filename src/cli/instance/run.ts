@@ -1,15 +1,15 @@
 import { once } from 'node:events';
 import { Command, Option } from 'commander';
-import { asCodedError, CodedError } from '../errors.ts';
-import { limits } from '../limits.ts';
-import { errorFields, jsonLog } from '../log.ts';
-import { systemRuntime as runtime } from '../runtime.ts';
-import { type FolderOptions, folderOption, openFolder, readSettings, rootKeysOf } from './instance-folder.ts';
-import { type OrderingCommandOptions, orderingOf, withOrderingOptions } from './instance-ordering.ts';
-import { interrupted } from './interrupt.ts';
-import { portNumber } from './options.ts';
-import type { Host } from './output.ts';
-import { every } from './schedule.ts';
+import { asCodedError, CodedError } from '../../errors.ts';
+import { limits } from '../../limits.ts';
+import { errorFields, jsonLog } from '../../log.ts';
+import { systemRuntime as runtime } from '../../runtime.ts';
+import { interrupted } from '../interrupt.ts';
+import { portNumber } from '../options.ts';
+import type { Host } from '../output.ts';
+import { every } from '../schedule.ts';
+import { type FolderOptions, folderOption, openFolder, readSettings, rootKeysOf } from './folder.ts';
+import { type OrderingCommandOptions, orderingOf, withOrderingOptions } from './ordering.ts';
 
 interface RunOptions extends FolderOptions, OrderingCommandOptions {
   readonly host: string;
@@ -62,7 +62,7 @@ async function run(options: RunOptions, host: Host): Promise<void> {
   if ((certificate === undefined) !== (key === undefined)) {
     throw new CodedError('usage', '--tls-certificate and --tls-key go together');
   }
-  const { tlsFiles } = await import('../compose.ts');
+  const { tlsFiles } = await import('../../compose.ts');
   const tls = certificate !== undefined && key !== undefined ? tlsFiles({ certificate, key, log }) : undefined;
   const ordering = orderingOf(options, { folder, settings: readSettings(folder), host });
   const instances = await openFolder(folder, host, log);

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
-import { type FolderOptions, folderOption, openFolder } from './instance-folder.ts';
-import { oneByOne } from './one-by-one.ts';
-import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output.ts';
+import { oneByOne } from '../one-by-one.ts';
+import { commandOutput, type Host, type OutputOptions, withOutputOptions } from '../output.ts';
+import { type FolderOptions, folderOption, openFolder } from './folder.ts';
 
 /** `certstandby instance list`. */
 export function instanceListCommand(host: Host): Command {

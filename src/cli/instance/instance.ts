@@ -1,19 +1,19 @@
 import { Command } from 'commander';
-import { instanceCertificatesCommand } from './instance-certificates.ts';
-import { instanceCheckCommand } from './instance-check.ts';
-import { instanceCreateCommand } from './instance-create.ts';
-import { instanceDeleteCommand, instanceReclaimCommand } from './instance-delete.ts';
-import { instanceKeysCommand } from './instance-keys.ts';
-import { instanceListCommand } from './instance-list.ts';
-import { instanceOrderCommand } from './instance-order.ts';
-import { instanceRecoverRootKeyCommand } from './instance-recover-root-key.ts';
-import { instanceRenewCommand } from './instance-renew.ts';
-import { instanceRestoreCommand } from './instance-restore.ts';
-import { instanceRewrapCommand } from './instance-rewrap.ts';
-import { instanceRotateDataKeyCommand } from './instance-rotate-data-key.ts';
-import { instanceRunCommand } from './instance-run.ts';
-import { instanceSnapshotCommand } from './instance-snapshot.ts';
-import type { Host } from './output.ts';
+import type { Host } from '../output.ts';
+import { instanceCertificatesCommand } from './certificates.ts';
+import { instanceCheckCommand } from './check.ts';
+import { instanceCreateCommand } from './create.ts';
+import { instanceDeleteCommand, instanceReclaimCommand } from './delete.ts';
+import { instanceKeysCommand } from './keys.ts';
+import { instanceListCommand } from './list.ts';
+import { instanceOrderCommand } from './order.ts';
+import { instanceRecoverRootKeyCommand } from './recover-root-key.ts';
+import { instanceRenewCommand } from './renew.ts';
+import { instanceRestoreCommand } from './restore.ts';
+import { instanceRewrapCommand } from './rewrap.ts';
+import { instanceRotateDataKeyCommand } from './rotate-data-key.ts';
+import { instanceRunCommand } from './run.ts';
+import { instanceSnapshotCommand } from './snapshot.ts';
 
 /** `certstandby instance`. */
 export function instanceCommand(host: Host): Command {

@@ -1,7 +1,7 @@
-import type { PassReport } from '../compose.ts';
-import type { LifecycleEvent } from '../notification/event.ts';
-import { screenOf, type Terminal } from './screen.ts';
-import { clean, cut, widthOf } from './text.ts';
+import type { PassReport } from '../../compose.ts';
+import type { LifecycleEvent } from '../../notification/event.ts';
+import { screenOf, type Terminal } from '../screen.ts';
+import { clean, cut, widthOf } from '../text.ts';
 
 /** One event and what became of it. */
 export interface EventRow {

@@ -1,8 +1,11 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { Command } from 'commander';
-import type { Instances } from '../compose.ts';
-import { CodedError } from '../errors.ts';
-import { showRecoveryTexts, withoutFolder } from './instance-create.ts';
+import type { Instances } from '../../compose.ts';
+import { CodedError } from '../../errors.ts';
+import { oneByOne } from '../one-by-one.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output.ts';
+import { count } from '../text.ts';
+import { showRecoveryTexts, withoutFolder } from './create.ts';
 import {
   type FolderOptions,
   folderOption,
@@ -11,10 +14,7 @@ import {
   readSettings,
   rootKeysOf,
   writeSettings,
-} from './instance-folder.ts';
-import { oneByOne } from './one-by-one.ts';
-import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
-import { count } from './text.ts';
+} from './folder.ts';
 
 interface RewrapOptions extends OutputOptions, FolderOptions {
   readonly rootKey?: readonly string[];

@@ -1,9 +1,9 @@
 import { Command, Option } from 'commander';
-import { CodedError } from '../errors.ts';
-import { type FolderOptions, folderOption, instanceOption } from './instance-folder.ts';
-import { awaitOrder, type OrdersOfInstance, withOrders } from './instance-order.ts';
-import type { Host, OutputOptions } from './output.ts';
-import { withOutputOptions } from './output.ts';
+import { CodedError } from '../../errors.ts';
+import type { Host, OutputOptions } from '../output.ts';
+import { withOutputOptions } from '../output.ts';
+import { type FolderOptions, folderOption, instanceOption } from './folder.ts';
+import { awaitOrder, type OrdersOfInstance, withOrders } from './order.ts';
 
 interface RenewOptions extends OutputOptions, FolderOptions {
   readonly instance?: string;

@@ -1,11 +1,11 @@
 import { resolve } from 'node:path';
 import { Command } from 'commander';
-import { CodedError } from '../errors.ts';
-import { systemRuntime as runtime } from '../runtime.ts';
-import { readRecoveryText } from './instance-check.ts';
-import { type FolderOptions, folderOption, type InstanceSettings, readSettings, tableOf } from './instance-folder.ts';
-import { interrupted } from './interrupt.ts';
-import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output.ts';
+import { CodedError } from '../../errors.ts';
+import { systemRuntime as runtime } from '../../runtime.ts';
+import { interrupted } from '../interrupt.ts';
+import { commandOutput, type Host, type OutputOptions, withOutputOptions } from '../output.ts';
+import { readRecoveryText } from './check.ts';
+import { type FolderOptions, folderOption, type InstanceSettings, readSettings, tableOf } from './folder.ts';
 
 interface RecoverOptions extends OutputOptions, FolderOptions {
   readonly recovery: string;
@@ -32,7 +32,7 @@ async function recover(options: RecoverOptions, host: Host): Promise<void> {
   const output = commandOutput(options, host);
   const settings = readSettings(options.folder);
   const path = options.to ?? fileOf(options.folder, settings);
-  const { recoverRootKey, rootKeyOfRecoveryText, rootKeysThatOpen } = await import('../compose.ts');
+  const { recoverRootKey, rootKeyOfRecoveryText, rootKeysThatOpen } = await import('../../compose.ts');
   const text = await readRecoveryText(options.recovery, interrupted(host));
   try {
     const wanted = await rootKeyOfRecoveryText(text);
