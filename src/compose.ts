@@ -104,6 +104,7 @@ export type {
   Plan,
   PlanLine,
   ProveReport,
+  QuotaLeft,
   ReconcileReport,
   RestoreLine,
   RestorePlan,
@@ -343,7 +344,14 @@ export async function compose(config: Config, options: ComposeOptions) {
     /** The primary that the records of a link belong to. */
     boundTo: (link: Link): Promise<string | undefined> => linkRows.boundTo(link.name),
     /** How one link stands, from the table alone. */
-    status: (link: Link): Promise<LinkStatus> => statusOf(worker, link),
+    async status(link: Link): Promise<LinkStatus> {
+      const stores = [link.primary, ...link.backups];
+      const left = stores.map(async (store) =>
+        (await quotasLeft(store, quotas, runtime.now())).map((quota) => ({ store: store.id, ...quota })),
+      );
+      const [status, ...found] = await Promise.all([statusOf(worker, link), ...left]);
+      return found.flat().length === 0 ? status : { ...status, quotas: found.flat() };
+    },
     /** How one certificate stands, by its record. */
     standing: (link: Link, record: ReplicationRecord): Standing => standingOf(link, record),
     /** Takes a copy that somebody else made under management, and has it looked at. */

@@ -10,6 +10,7 @@ import { askYesNo } from './ask.ts';
 import { interrupted } from './interrupt.ts';
 import { commandOutput, type Host, type Output, type OutputOptions } from './output.ts';
 import { storeOf } from './program.ts';
+import { quotaWords } from './quota-words.ts';
 import { clean, count, duration } from './text.ts';
 
 interface ProveCommandOptions extends OutputOptions {
@@ -107,15 +108,8 @@ function announce(
     `This imports a certificate of its own into ${name} (${store.kind}${where}), reads it, replaces it, and deletes it at the end:`,
     `  ${sends.join(', ')}; some tens of reads and listings. What the service counts by month or year is used up by that much.`,
     '  It is for certstandby-prove.invalid, carries a mark that no link uses, and is copied nowhere.',
-    ...left.map((quota) => `  ${quotaWords(quota)}`),
+    ...left.map((quota) => `  The service counts: ${quotaWords(quota)}.`),
   );
-}
-
-/** A quota, and what is left of it. */
-function quotaWords({ operations, count: most, left, reserve, perMs, moreAt }: QuotaLeft): string {
-  const kept = reserve === 0 ? '' : `, ${reserve} of them kept for copies that are there`;
-  const more = moreAt === undefined ? '' : `; more at ${new Date(moreAt).toISOString()}`;
-  return `Of ${most} (${operations.join(', ')}) in ${duration(perMs)} there are ${left} left${kept}${more}.`;
 }
 
 /** The links in which an event of this store would show, if the store tells of changes. */

@@ -6,6 +6,7 @@ import { errorRegistry } from '../errors.ts';
 import { silentLog } from '../log.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import type { Store } from '../store/store.ts';
+import { backupExit } from './backup-words.ts';
 import {
   checkBackups,
   checkLink,
@@ -22,6 +23,7 @@ import { checkInstances } from './doctor-instances.ts';
 import { interrupted } from './interrupt.ts';
 import { callbackBase, configOption } from './options.ts';
 import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
+import { isUsedUp, quotaWords } from './quota-words.ts';
 import { checkTransport } from './serve.ts';
 import { clean, count, duration } from './text.ts';
 
@@ -105,6 +107,7 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
       return checked;
     });
     for (const checked of ofStores) found(...(await checked));
+    found(...(await checkQuotas(config, opened)));
     for (const link of links) {
       stopping.throwIfAborted();
       const primary = opened.get(link.primary) as Store;
@@ -194,6 +197,38 @@ async function readTable({ table, links }: Config) {
     return { states, finding: checkWritable(table) ?? good('table', `${where} can be read`) };
   } catch (thrown) {
     return { states, finding: failed('table', thrown) };
+  }
+}
+
+/**
+ * What is left of the quotas that stores state. They are counted on the table: where there is none,
+ * nothing was used.
+ */
+async function checkQuotas({ table }: Config, opened: ReadonlyMap<string, Store>): Promise<readonly Finding[]> {
+  const stating = [...opened].filter(([, { abilities }]) => (abilities.quotas ?? []).length > 0);
+  if (stating.length === 0 || (table.kind === 'lmdb' && !existsSync(table.path))) return [];
+  const { countedOn, openTable } = await import('../compose.ts');
+  const counting = await openTable(table).catch(() => undefined);
+  // That the table cannot be opened was told.
+  if (counting === undefined) return [];
+  try {
+    const of = stating.map(async ([name, store]) => {
+      const { left } = await countedOn(counting, store, runtime);
+      return left.map((quota) =>
+        isUsedUp(quota)
+          ? {
+              ...problem(name, 'store_quota_used_up', `nothing is left for new copies: ${quotaWords(quota)}`),
+              exit: backupExit,
+            }
+          : good(name, quotaWords(quota)),
+      );
+    });
+    const found = await Promise.all(
+      of.map((one, index) => one.catch((thrown: unknown) => [failed(stating[index]?.[0] ?? '', thrown)])),
+    );
+    return found.flat();
+  } finally {
+    await counting.close();
   }
 }
 

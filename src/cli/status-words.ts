@@ -2,6 +2,7 @@ import type { LinkStatus } from '../compose.ts';
 import { type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
 import { type BackupWords, backupExit, backupWords, isBraked, linesOf, servingWords } from './backup-words.ts';
 import { heldWords } from './held-words.ts';
+import { isUsedUp, quotaWords } from './quota-words.ts';
 import { clean, count, duration } from './text.ts';
 import { vanishedWords } from './vanished-words.ts';
 
@@ -28,6 +29,7 @@ export function judgeStatus(status: LinkStatus, reconcileEveryMs: number, nameOf
     ...backups.filter(({ urgent }) => urgent).map(asWrong),
     ...stuckWords(status, nameOf),
     ...backups.filter(({ urgent }) => !urgent).map(asWrong),
+    ...quotasUsedUp(status, nameOf),
     ...reconcileWords(status, reconcileEveryMs, nameOf),
     ...certificateWords(status),
     ...verifyWords(status),
@@ -63,6 +65,14 @@ function provenWords({ verify, counts, unproven, now }: LinkStatus): string {
 }
 
 export const ago = (now: number, moment: number): string => `${duration(now - moment)} ago`;
+
+/** What no new copy can be brought within. */
+function quotasUsedUp({ quotas = [] }: LinkStatus, nameOf: (store: string) => string): Judged['wrong'] {
+  return quotas.filter(isUsedUp).map((quota) => ({
+    words: `${nameOf(quota.store)} has no quota left for new copies: ${quotaWords(quota)} [store_quota_used_up]\n  ${remedyOf('store_quota_used_up')}`,
+    exit: exits.certificates,
+  }));
+}
 
 function heldBack({ link, held, refusals = [], now }: LinkStatus): Judged['wrong'] {
   if (held === undefined) return [];

@@ -5,6 +5,7 @@ import { systemRuntime as runtime } from '../runtime.ts';
 import { keptBesideWords, linesOf } from './backup-words.ts';
 import { commandOutput, type Host, type Output } from './output.ts';
 import { forLink, type LinkOptions, storeNames, withLinkOptions, withLinks } from './program.ts';
+import { quotaWords } from './quota-words.ts';
 import { ago, judgeStatus } from './status-words.ts';
 import { clean, count, duration } from './text.ts';
 
@@ -56,6 +57,7 @@ function figures(status: LinkStatus, nameOf: (store: string) => string): readonl
       keysNotProven === 0 ? '' : `; the private keys of ${keysNotProven} are not proven: the service keeps them`;
     return `${nameOf(store)}: ${equal} equal, ${behind} behind${keys}`;
   });
+  for (const quota of status.quotas ?? []) lines.push(`${nameOf(quota.store)}: ${quotaWords(quota)}`);
   for (const kept of status.keptBeside ?? []) {
     const [first, ...more] = linesOf(keptBesideWords(kept, now, nameOf));
     lines.push(first, ...more.map((line) => `  ${line}`));

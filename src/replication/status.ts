@@ -4,6 +4,7 @@ import type { Brake, DrillSummary, ReconcileState, Vanished, VerifySummary } fro
 import type { RecordedError, ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
+import type { Quota } from '../store/store.ts';
 import { type BackupFindings, backupFindings, type CopyEnd, sooner } from './backup-findings.ts';
 import { brakeTally, type HeldByBrake, heldSummary } from './brake-finding.ts';
 import type { Link } from './link.ts';
@@ -70,6 +71,17 @@ export interface BackupStatus {
   readonly keysNotProven?: number;
 }
 
+/** What is left of a quota of a store of the link. */
+interface StoreQuota extends Quota {
+  readonly store: string;
+  readonly left: number;
+  /**
+   * When there will be more, epoch milliseconds; absent if all of it is left, or there never will
+   * be.
+   */
+  readonly moreAt?: number;
+}
+
 export interface LinkStatus extends BackupFindings {
   readonly link: string;
   /** Epoch milliseconds, as all moments here. */
@@ -108,6 +120,8 @@ export interface LinkStatus extends BackupFindings {
   readonly verify?: VerifySummary;
   /** What the last drill came to. */
   readonly drill?: DrillSummary;
+  /** What is left of the quotas that its stores state; absent: they state none. */
+  readonly quotas?: readonly StoreQuota[];
   /** How long a copy of everything into an empty backup takes under the stated limits, and whose limit that is; absent: no store states one. */
   readonly fullCopy?: { readonly ms: number; readonly store: string };
 }

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { checkLink, checkStore, type Finding } from '../../src/cli/doctor-checks.ts';
+import { checkBackups, checkLink, checkStore, type Finding } from '../../src/cli/doctor-checks.ts';
 import type { LinkConfig } from '../../src/config.ts';
 import { CodedError, remedyOf } from '../../src/errors.ts';
 import { systemRuntime } from '../../src/runtime.ts';
@@ -169,4 +169,27 @@ test('the records of a link belong to one primary; a reconcile that is long past
   });
   const fine = await checkLink(link, primary, { ...state, lastReconcileAt: now - 7_200_000 }, more);
   expect(fine.every(({ outcome }) => outcome === 'good')).toBe(true);
+});
+
+test('what the records say of the backups is told of those that are configured', () => {
+  const about = { message: 'it is in use', names: ['a'], since: now - 3_600_000 };
+  const refusal = { ...about, code: 'store_held' as const, certificates: 1, withoutCopy: 0, stopped: 0 };
+  const found = {
+    refusals: ['crn:backup', 'crn:former'].map((store) => ({ ...refusal, store })),
+    keptBeside: [
+      { ...about, store: 'crn:backup', code: 'store_in_use' as const, copies: 2, ids: ['x', 'y'], again: now },
+    ],
+    keysNotProven: new Map([
+      ['crn:backup', 3],
+      ['crn:former', 4],
+    ]),
+  };
+  const findings = checkBackups(link, new Map([['crn:backup', 'london']]), found, now);
+  expect(told(findings)).toEqual([
+    'problem: london does not let us write to 1 certificate since 1 h ago (a): it is in use; it rests until they change',
+    'warning: london does not let go of 2 second copies since 1 h ago, of a (x, y): it is in use; removal is tried again now',
+    'good: london keeps private keys to itself: those of 3 copies are not proven',
+  ]);
+  expect(findings[0]).toMatchObject({ about: 'link shop', code: 'store_held', exit: 6 });
+  expect(checkBackups(link, new Map(), undefined, now)).toEqual([]);
 });

@@ -133,6 +133,49 @@ describe('a status', () => {
     ],
     [
       {
+        quotas: [
+          { store: 'b1', operations: ['import'], count: 500, perMs: 365 * 24 * hourMs, reserve: 50, left: 50 },
+          { store: 'b1', operations: ['reimport'], count: 500, perMs: 24 * hourMs, reserve: 0, left: 7 },
+        ],
+      },
+      6,
+      'the b1 has no quota left for new copies: of 500 (import) in 365 d there are 50 left, 50 of them kept for copies that are there [store_quota_used_up]\n' +
+        '  A quota of the store is used up. Have it raised, or wait until it begins anew.',
+    ],
+    [
+      {
+        refusals: [
+          {
+            store: 'b1',
+            code: 'store_content_refused',
+            message: 'it is too new',
+            certificates: 200,
+            names: ['a', 'b\u001b', 'c'],
+            since: now - hourMs,
+            until: now + 31 * 24 * hourMs,
+            withoutCopy: 4,
+            stopped: 1,
+            stops: { certificate: 'x', name: 'x', at: now + 12 * 24 * hourMs },
+          },
+        ],
+      },
+      6,
+      'the b1 does not take 200 certificates since 1 h ago (a, b\\u{1b}, c and 197 more): it is too new [store_content_refused]; it ends by itself in 31 d (2026-02-01)\n' +
+        '  no copy is there of 4; 1 copy that stays has expired; the copy of x stays, and is the first to stop serving, in 12 d (2026-01-13)\n' +
+        '  The store does not take this content; read its reason. The copy there stays as it is until the certificate changes.',
+    ],
+    [
+      {
+        overwritten: [
+          { store: 'b1', certificates: 2, names: ['a', 'b'], times: 7, since: now - 3 * hourMs, lastAt: now - 60_000 },
+        ],
+      },
+      6,
+      'somebody else keeps changing 2 copies in the b1 (a, b): 7 times since 3 h ago, each time after it was equal [store_copy_overwritten]; the last time 1 min ago\n' +
+        '  Somebody else changes copies there again and again: a second deployment on the same stores, a script, or the service. Look at its audit log, and have one of them stop.',
+    ],
+    [
+      {
         verify: {
           startedAt: now - 2_000,
           completedAt: now - 1_000,

@@ -1,0 +1,12 @@
+import type { QuotaLeft } from '../compose.ts';
+import { clean, duration } from './text.ts';
+
+/** A quota, and what is left of it. */
+export function quotaWords({ operations, count, left, reserve, perMs, moreAt }: QuotaLeft): string {
+  const kept = reserve === 0 ? '' : `, ${reserve} of them kept for copies that are there`;
+  const more = moreAt === undefined ? '' : `; more at ${new Date(moreAt).toISOString()}`;
+  return `of ${count} (${operations.map(clean).join(', ')}) in ${duration(perMs)} there are ${left} left${kept}${more}`;
+}
+
+/** Nothing is left for new copies: what is kept in reserve is for those that are there. */
+export const isUsedUp = ({ left, reserve }: QuotaLeft): boolean => left <= reserve;
