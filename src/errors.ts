@@ -473,6 +473,11 @@ export const errorRegistry = {
       'Many certificates changed, and no event and no listing told. Look whether they are right in the primary. If they are meant, certstandby status shows the command that says so.',
   },
   certificate_chain_missing: { ...certificate, remedy: 'Import the certificate together with its intermediates.' },
+  certificate_authority_key: {
+    ...certificate,
+    remedy:
+      'Whoever has the key of an authority can issue certificates in its name, so it is not copied. If it is meant to be, as with a server whose own certificate says that it is an authority, write its name, without *, into filter.names of the link. A copy that was made before stays: delete it where it is not wanted.',
+  },
   certificate_region_forbidden: {
     ...certificate,
     remedy: 'Add the region to policy.regions of the link, or move the store.',

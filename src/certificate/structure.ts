@@ -68,22 +68,42 @@ function readStructure(der: Uint8Array): CertificateStructure {
 }
 
 const subjectAlternativeName = '2.5.29.17';
+const keyUsage = '2.5.29.15';
 
 /**
  * The names of the subject alternative name extension, one element of DER each. Empty without that extension. Throws
  * `certificate_malformed`.
  */
-export function alternativeNamesOf({ extensions }: CertificateStructure): readonly DerElement[] {
-  if (extensions === undefined) return [];
+export function alternativeNamesOf(structure: CertificateStructure): readonly DerElement[] {
   return readingCertificate(() => {
-    for (const extension of elementsIn(readElement(extensions.content), derTag.sequence)) {
-      // extnID, then critical (left out if false), then extnValue.
-      const [id, ...rest] = elementsIn(extension, derTag.sequence);
-      if (oidIn(id) !== subjectAlternativeName) continue;
-      return elementsIn(readElement(contentOf(rest.at(-1), derTag.octetString)), derTag.sequence);
-    }
-    return [];
+    const names = extensionIn(structure, subjectAlternativeName);
+    return names === undefined ? [] : elementsIn(names, derTag.sequence);
   });
+}
+
+/**
+ * Whether the key usage extension (RFC 5280 section 4.2.1.3) is there and says that the key signs certificates. Throws
+ * `certificate_malformed`.
+ */
+export function saysItSignsCertificates(structure: CertificateStructure): boolean {
+  return readingCertificate(() => {
+    const usage = extensionIn(structure, keyUsage);
+    if (usage === undefined) return false;
+    // How many bits at the end are unused, then the bits: keyCertSign is the sixth.
+    const [, first = 0] = contentOf(usage, derTag.bitString);
+    return (first & 0b0000_0100) !== 0;
+  });
+}
+
+/** The value of an extension; `undefined` if it is not there. */
+function extensionIn({ extensions }: CertificateStructure, wanted: string): DerElement | undefined {
+  if (extensions === undefined) return undefined;
+  for (const extension of elementsIn(readElement(extensions.content), derTag.sequence)) {
+    // extnID, then critical (left out if false), then extnValue.
+    const [id, ...rest] = elementsIn(extension, derTag.sequence);
+    if (oidIn(id) === wanted) return readElement(contentOf(rest.at(-1), derTag.octetString));
+  }
+  return undefined;
 }
 
 /** Does a reading of a certificate's DER. Throws `certificate_malformed` where it throws something else than a coded error. */

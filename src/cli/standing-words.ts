@@ -7,7 +7,11 @@ export function standingWords(standing: Standing, storeName: (id: string) => str
     case 'equal':
       return ['equal in every backup'];
     case 'aside':
-      return ['not copied: not included, or itself a copy'];
+      return [
+        standing.authority === true
+          ? 'not copied: it is the certificate of an authority; name it exactly in filter.names to have it copied'
+          : 'not copied: not included, or itself a copy',
+      ];
     case 'gone':
       return [standing.copies === 0 ? 'gone from the primary' : 'gone from the primary; the copy is kept'];
     case 'refused':

@@ -37,19 +37,28 @@ export function judgeStatus(status: LinkStatus, reconcileEveryMs: number, nameOf
   ];
   const { counts, reconcile, now } = status;
   const { passedOver = 0 } = reconcile;
-  const besides =
+  const passed =
     passedOver === 0
       ? ''
       : `; ${count(passedOver, 'element')} of the primary passed over, as no certificates (certstandby reconcile names them)`;
+  const besides = `${passed}${authorityWords(status)}`;
   const compared = reconcile.completedAt === undefined ? '' : `, compared ${ago(now, reconcile.completedAt)}`;
   const good =
     counts.equal === 0
       ? `there is nothing to copy${compared}${besides}`
-      : `${count(counts.equal, 'certificate')} equal in every backup${compared}; ${provenWords(status)}`;
+      : `${count(counts.equal, 'certificate')} equal in every backup${compared}; ${provenWords(status)}${authorityWords(status)}`;
   return { wrong, good };
 }
 
 const asWrong = (found: BackupWords) => ({ words: linesOf(found).join('\n  '), exit: backupExit });
+
+/** What is not copied because its key could issue certificates; how to have it copied all the same is told too. */
+function authorityWords({ authorities: { count: number, names } }: LinkStatus): string {
+  if (number === 0) return '';
+  const first = names.map(clean).join(', ');
+  const more = number > names.length ? ` and ${number - names.length} more` : '';
+  return `; ${count(number, 'authority', 'authorities')} not copied (${first}${more}): filter.names has to name one exactly`;
+}
 
 /** A primary that lost what it had is no good primary, whatever the copies say. */
 function lostWords({ link, vanished, now }: LinkStatus): Judged['wrong'] {

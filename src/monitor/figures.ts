@@ -5,7 +5,16 @@ import type { Link } from '../replication/link.ts';
 import type { VanishedFound, VanishedTally } from '../replication/vanished.ts';
 
 /** Where a certificate of a link stands. Each is in exactly one state. */
-export type CertificateState = 'equal' | 'behind' | 'refused' | 'keyless' | 'withheld' | 'excluded' | 'marked' | 'gone';
+export type CertificateState =
+  | 'equal'
+  | 'behind'
+  | 'refused'
+  | 'keyless'
+  | 'withheld'
+  | 'excluded'
+  | 'marked'
+  | 'authority'
+  | 'gone';
 
 export const certificateStates: readonly CertificateState[] = [
   'equal',
@@ -15,6 +24,7 @@ export const certificateStates: readonly CertificateState[] = [
   'withheld',
   'excluded',
   'marked',
+  'authority',
   'gone',
 ];
 
@@ -64,7 +74,7 @@ export async function linkFigures(
 ): Promise<LinkFigures> {
   const failing = new Map<string, Failing>();
   const figures: LinkFigures = {
-    states: { equal: 0, behind: 0, refused: 0, keyless: 0, withheld: 0, excluded: 0, marked: 0, gone: 0 },
+    states: { equal: 0, behind: 0, refused: 0, keyless: 0, withheld: 0, excluded: 0, marked: 0, authority: 0, gone: 0 },
     pending: 0,
     pendingSince: undefined,
     failing,
@@ -79,7 +89,7 @@ export async function linkFigures(
   for await (const record of records) {
     const state = stateOf(link, record);
     if (state === 'gone') lost.gone(record);
-    else if (state !== 'excluded' && state !== 'marked') lost.present();
+    else if (state !== 'excluded' && state !== 'marked' && state !== 'authority') lost.present();
     figures.states[state] += 1;
     if (record.requested > record.replicated || state === 'behind') {
       figures.pending += 1;

@@ -158,9 +158,9 @@ export interface Refusal {
 
 /**
  * Why a certificate is at rest without being copied, other than by refusal: it has no private key, its service does not give the key
- * back, the filter does not include it, or it is a copy itself.
+ * back, the filter does not include it, it is a copy itself, or its key is that of an authority, which the filter does not name exactly.
  */
-export type Aside = 'keyless' | 'withheld' | 'excluded' | 'marked';
+export type Aside = 'keyless' | 'withheld' | 'excluded' | 'marked' | 'authority';
 
 /** The replication record: what was asked for, what has been done, who is working on it. All moments are epoch milliseconds. */
 export interface ReplicationRecord {
@@ -295,6 +295,7 @@ const rowSchema = z.object({
   absentSince: z.optional(z.number()),
   aside: z.optional(z.enum(['keyless', 'excluded', 'marked'])),
   primaryKeyWithheld: z.optional(z.boolean()),
+  primaryIsAuthority: z.optional(z.boolean()),
   refusal: z.optional(refusal),
   primary: z.optional(
     z.object({
@@ -350,25 +351,36 @@ export function parseReplicationRecord(link: string, certificate: string, row: R
       `the replication record of ${certificate} of link ${link} is damaged`,
       { fields: { link, certificate, damaged } },
     );
-  const { primaryKeyWithheld, ...own } = parsed.data as Omit<ReplicationRecord, 'link' | 'certificate'> & AsideFields;
+  const { primaryKeyWithheld, primaryIsAuthority, ...own } = parsed.data as Omit<
+    ReplicationRecord,
+    'link' | 'certificate'
+  > &
+    AsideFields;
   const withheld = own.aside === 'keyless' && primaryKeyWithheld === true;
+  const isAuthority = own.aside === 'excluded' && primaryIsAuthority === true;
   return {
     ...{ link, certificate, ...own, backups },
     ...(withheld && { aside: 'withheld' as const }),
+    ...(isAuthority && { aside: 'authority' as const }),
     ...(Object.keys(doubts).length > 0 && { doubts }),
   };
 }
 
 interface AsideFields {
-  readonly aside?: Exclude<Aside, 'withheld'> | undefined;
+  readonly aside?: Exclude<Aside, 'withheld' | 'authority'> | undefined;
   readonly primaryKeyWithheld?: boolean | undefined;
+  readonly primaryIsAuthority?: boolean | undefined;
 }
 
-/** Why a certificate rests, as a row keeps it: a worker of an older version knows a key that is withheld as one that is not there. */
+/**
+ * Why a certificate rests, as a row keeps it: a worker of an older version knows a key that is withheld as one that is not there, and an
+ * authority as excluded.
+ */
 export function rowOfAside(aside: Aside | undefined): AsideFields {
-  return aside === 'withheld'
-    ? { aside: 'keyless', primaryKeyWithheld: true }
-    : { aside, primaryKeyWithheld: undefined };
+  const none = { primaryKeyWithheld: undefined, primaryIsAuthority: undefined };
+  if (aside === 'withheld') return { ...none, aside: 'keyless', primaryKeyWithheld: true };
+  if (aside === 'authority') return { ...none, aside: 'excluded', primaryIsAuthority: true };
+  return { ...none, aside };
 }
 
 /** The fields `<name>/<store>` of a row, by store. */

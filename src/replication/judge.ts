@@ -1,3 +1,4 @@
+import { isAuthority } from '../certificate/authority.ts';
 import type { CertificateContent } from '../certificate/certificate.ts';
 import { fingerprintOf, metadataDigestOf } from '../certificate/fingerprint.ts';
 import { contentProblem } from '../certificate/judgement.ts';
@@ -5,7 +6,7 @@ import { isTemporary } from '../certificate/stand-in.ts';
 import { CodedError } from '../errors.ts';
 import type { Aside } from '../records/replication-record.ts';
 import { type CertificateMetadata, keyAnswerOf, type Reading, type StoredCertificate } from '../store/store.ts';
-import { includes, includesName, type Link } from './link.ts';
+import { includes, includesName, type Link, namesExactly } from './link.ts';
 import { vacancyWords } from './vacancy.ts';
 
 /** What the primary holds and may be copied, with its digests. */
@@ -70,6 +71,8 @@ export function judge(
   if (metadata.mark !== undefined && !link.policy.onward) return { kind: 'aside', why: 'marked', found };
   const key = keyAnswerOf(reading.value);
   if (key !== 'given') return { kind: 'aside', why: key === 'withheld' ? 'withheld' : 'keyless', found };
+  if (isAuthority(content.leaf) && !namesExactly(link.filter, metadata.name))
+    return { kind: 'aside', why: 'authority', found };
 
   const problem =
     contentProblem(content, { nowMs: now, requireChain: link.policy.requireChain }) ??

@@ -79,6 +79,11 @@ export function includesName({ names }: Filter, name: string): boolean {
   return names.length === 0 || names.some((pattern) => matches(pattern, name));
 }
 
+/** Whether the filter names a certificate to the letter: by a pattern without `*`. Case does not matter. */
+export function namesExactly({ names }: Filter, name: string): boolean {
+  return names.some((pattern) => !pattern.includes('*') && matches(pattern, name));
+}
+
 function matches(pattern: string, text: string): boolean {
   const parts = pattern.toLowerCase().split('*');
   const lower = text.toLowerCase();

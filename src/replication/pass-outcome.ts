@@ -78,7 +78,7 @@ export function leaseHolderFields(
   if (verdict.kind === 'absent') {
     // What was not to be copied when it was there is no loss now.
     const { aside } = record;
-    const kept = aside === 'excluded' || aside === 'marked' ? { aside } : {};
+    const kept = aside === 'excluded' || aside === 'marked' || aside === 'authority' ? { aside } : {};
     return { ...always, ...kept, absentSince: record.absentSince ?? now };
   }
   if (verdict.kind === 'aside') return { ...always, aside: verdict.why };

@@ -12,6 +12,7 @@ import { backupStates, lookAtBackup, lookAtPrimary } from './look.ts';
 import { overCopies } from './over-copy.ts';
 import { type Comparison, compare, type Reason } from './reconcile-compare.ts';
 import { type RehearsedWrite, rehearsal } from './rehearsal.ts';
+import { authorityWords } from './standing.ts';
 import type { Worker } from './worker.ts';
 
 /** What would happen at one backup. */
@@ -267,6 +268,7 @@ function withoutCopying(
 }
 
 const keyProblems: Readonly<Partial<Record<Aside, Pick<PlanLine, 'outcome' | 'problem' | 'message'>>>> = {
+  authority: { outcome: 'refuse', problem: 'certificate_authority_key', message: authorityWords },
   keyless: { outcome: 'refuse', problem: 'certificate_key_missing', message: 'it has no private key' },
   withheld: {
     outcome: 'refuse',

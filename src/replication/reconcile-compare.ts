@@ -10,7 +10,7 @@ import type { CertificateMetadata, PassedOver, UnreadableElement, VacantElement 
 import { brakeTally, type HeldFound } from './brake-finding.ts';
 import { type CompactMap, compactMap } from './compact-map.ts';
 import { regionProblem } from './judge.ts';
-import { includes, includesName, type Link, listedFacts } from './link.ts';
+import { includes, includesName, type Link, listedFacts, namesExactly } from './link.ts';
 import { copiesIn, type ListedCopies, listCopies, placesIn } from './listed-copies.ts';
 import { listAll } from './shared-listing.ts';
 import type { Timing } from './timing.ts';
@@ -504,7 +504,8 @@ function factsChangedHere(record: ReplicationRecord, listed: CertificateMetadata
 const lastSeen = ({ primary, refusal }: ReplicationRecord) => (refusal?.byPolicy === true ? refusal : primary);
 
 /** Whether a certificate rests for a reason that the configuration no longer gives. (Excluded ones are never asked about here.) */
-function restEnded({ policy, backups }: Link, { aside, refusal }: ReplicationRecord): boolean {
+function restEnded({ policy, backups, filter }: Link, { aside, refusal, primary }: ReplicationRecord): boolean {
+  if (aside === 'authority') return primary !== undefined && namesExactly(filter, primary.name);
   if (aside === 'excluded' || (aside === 'marked' && policy.onward)) return true;
   if (refusal?.code === 'certificate_region_forbidden') return regionProblem({ policy, backups }) === undefined;
   if (refusal?.code === 'certificate_temporary') return policy.standIns === true;

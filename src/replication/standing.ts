@@ -7,7 +7,7 @@ export type Standing =
   /** Equal in every backup, when last looked at. */
   | { readonly kind: 'equal' }
   /** Not copied, and not to be: the filter does not include it, or it is a copy itself. */
-  | { readonly kind: 'aside' }
+  | { readonly kind: 'aside'; readonly authority?: true }
   /** Gone from the primary; what copies there are stay. */
   | { readonly kind: 'gone'; readonly copies: number }
   /** What the primary holds is not copied: a person must mend it there, or in the one store that refuses it. */
@@ -16,6 +16,9 @@ export type Standing =
   | { readonly kind: 'failing'; readonly store: string; readonly error: RecordedError; readonly again?: number }
   /** Asked for, and not looked at yet, or not in every backup yet. */
   | { readonly kind: 'waiting'; readonly store?: string; readonly again?: number };
+
+/** Why the key of an authority is not copied. */
+export const authorityWords = 'it is the certificate of an authority, and its key could issue others';
 
 export function standingOf(link: Link, record: ReplicationRecord): Standing {
   const { primary, aside, refusal, lastError, absentSince, wakeAt } = record;
@@ -32,6 +35,12 @@ export function standingOf(link: Link, record: ReplicationRecord): Standing {
     return trouble ?? { kind: 'gone', copies: states.filter(({ id }) => id !== undefined).length };
   }
   if (aside === 'excluded' || aside === 'marked') return { kind: 'aside' };
+  if (aside === 'authority') {
+    // Where it was copied before it was set aside, a copy is left that nobody keeps equal: that is for a person.
+    if (states.every(({ id }) => id === undefined)) return { kind: 'aside', authority: true };
+    const error = { code: 'certificate_authority_key', message: authorityWords, at: primary?.lookedAt ?? 0 } as const;
+    return { kind: 'refused', error };
+  }
   if (aside === 'keyless') {
     const message = 'it has no private key';
     return { kind: 'refused', error: { code: 'certificate_key_missing', message, at: primary?.lookedAt ?? 0 } };

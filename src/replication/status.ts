@@ -87,6 +87,8 @@ export interface LinkStatus extends BackupFindings {
   /** Epoch milliseconds, as all moments here. */
   readonly now: number;
   readonly counts: Readonly<Record<Standing['kind'], number>>;
+  /** Certificates that are not copied because their keys are those of authorities: how many, and names of the first of them. */
+  readonly authorities: { readonly count: number; readonly names: readonly string[] };
   /** Certificates that expired in the primary, whether or not that was looked at. */
   readonly expired: number;
   /** Of those that are equal, how many were written to a backup after the last verify began; all of them if there was none. */
@@ -203,6 +205,7 @@ function seenSoFar(
   const backups = link.backups.map(({ id: store }): Counted<BackupStatus> => ({ store, equal: 0, behind: 0 }));
   const troubles = new Map<string, Trouble>();
   const findings = backupFindings(now);
+  const authorities = { count: 0, names: [] as string[] };
   const lags: number[] = [];
   let expired = 0;
   let unproven = 0;
@@ -249,6 +252,10 @@ function seenSoFar(
       else if (standing.kind !== 'aside') lost.present();
       const name = primary?.name ?? certificate;
       for (const trouble of troublesOf(link, record, standing)) addTrouble({ certificate, name }, trouble);
+      if (standing.kind === 'aside' && standing.authority === true) {
+        authorities.count += 1;
+        if (authorities.names.length < namesKept) authorities.names.push(name);
+      }
       if (standing.kind === 'gone' || standing.kind === 'aside') return;
       for (const state of statesOf(link, record)) findings.add(record, state);
       if (primary?.notAfter !== undefined) {
@@ -280,6 +287,7 @@ function seenSoFar(
       const held = braked.result();
       return {
         counts,
+        authorities,
         expired,
         unproven,
         vanishedByRecords: lost.result(),

@@ -17,6 +17,7 @@ import { includes, includesName, type Link } from './link.ts';
 import { copiesIn, listCopies, placesIn } from './listed-copies.ts';
 import { readInTime } from './read-in-time.ts';
 import { listAll } from './shared-listing.ts';
+import { authorityWords } from './standing.ts';
 import { vacancyWords } from './vacancy.ts';
 import { type VanishedTally, vanishedSummary, vanishedTally } from './vanished.ts';
 import { type CopyState, compareCopy, servingProblem } from './verify-copy.ts';
@@ -347,6 +348,8 @@ async function verifySide(
   const now = verifier.runtime.now();
   const verdict = judge(link, reading, now);
   if (verdict.kind === 'aside' && (verdict.why === 'excluded' || verdict.why === 'marked')) return [];
+  // An authority that was never copied is none of a verify's; the copy of one is told, because nobody keeps it equal.
+  if (verdict.kind === 'aside' && verdict.why === 'authority' && copies.length === 0) return [];
   if (verdict.kind === 'unreadable') {
     return [{ ...about, store: link.primary.id, state: 'unreadable', how: `in the primary: ${verdict.error.message}` }];
   }
@@ -451,6 +454,7 @@ async function readCopies(
 
 function whyNotCopied(verdict: Extract<Verdict, { kind: 'refused' | 'aside' }>): string {
   if (verdict.kind === 'refused') return verdict.error.message;
+  if (verdict.why === 'authority') return authorityWords;
   return verdict.why === 'withheld' ? 'its service does not give its private key back' : 'it has no private key';
 }
 

@@ -8,6 +8,7 @@ const good: LinkStatus = {
   link: 'shop',
   now,
   counts: { equal: 3, aside: 0, gone: 0, refused: 0, failing: 0, waiting: 0 },
+  authorities: { count: 0, names: [] },
   expired: 0,
   unproven: 0,
   backups: [],

@@ -52,7 +52,7 @@ const lastError = { code: 'store_unavailable', message: '', at: 800 } as const;
 test('a certificate that is equal in every backup is neither pending nor failing', async () => {
   const { failing, ...figures } = await figuresOf(record());
   expect(figures).toEqual({
-    states: { equal: 1, behind: 0, refused: 0, keyless: 0, withheld: 0, excluded: 0, marked: 0, gone: 0 },
+    states: { equal: 1, behind: 0, refused: 0, keyless: 0, withheld: 0, excluded: 0, marked: 0, authority: 0, gone: 0 },
     pending: 0,
     pendingSince: undefined,
     vanished: 0,
@@ -82,12 +82,23 @@ test('what is set aside, refused or gone waits for nobody', async () => {
   const { states, pending, earliestExpiry } = await figuresOf(
     record({ aside: 'keyless' }),
     record({ aside: 'withheld' }),
+    record({ aside: 'authority' }),
     record({ aside: 'excluded' }),
     record({ aside: 'marked' }),
     record({ refusal, backups: [] }),
     record({ absentSince: 5, primary: { ...primary, notAfter: 1 }, backups: [] }),
   );
-  expect(states).toEqual({ equal: 0, behind: 0, refused: 1, keyless: 1, withheld: 1, excluded: 1, marked: 1, gone: 1 });
+  expect(states).toEqual({
+    equal: 0,
+    behind: 0,
+    refused: 1,
+    keyless: 1,
+    withheld: 1,
+    excluded: 1,
+    marked: 1,
+    authority: 1,
+    gone: 1,
+  });
   expect(pending).toBe(0);
   expect(earliestExpiry).toBe(9_000);
 });

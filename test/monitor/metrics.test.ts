@@ -9,7 +9,7 @@ import type { PassReport } from '../../src/replication/replicate.ts';
 
 const link = { name: 'shop', primary: { id: 'crn:primary' }, backups: [{ id: 'crn:backup' }] } as unknown as Link;
 const figures: LinkFigures = {
-  states: { equal: 3, behind: 1, refused: 0, keyless: 0, withheld: 0, excluded: 0, marked: 0, gone: 0 },
+  states: { equal: 3, behind: 1, refused: 0, keyless: 0, withheld: 0, excluded: 0, marked: 0, authority: 0, gone: 0 },
   pending: 1,
   pendingSince: 40_000,
   failing: new Map([['', { store: 'crn:backup', code: 'store_limited', count: 1 }]]),
@@ -42,6 +42,7 @@ test('gauges are what the records say at the moment they are asked for', async (
     'certstandby_certificates{link="shop",state="withheld"} 0',
     'certstandby_certificates{link="shop",state="excluded"} 0',
     'certstandby_certificates{link="shop",state="marked"} 0',
+    'certstandby_certificates{link="shop",state="authority"} 0',
     'certstandby_certificates{link="shop",state="gone"} 0',
     'certstandby_pending{link="shop"} 1',
     'certstandby_oldest_pending_seconds{link="shop"} 60',

@@ -42,6 +42,7 @@ describe('status', () => {
     expect(await status(world)).toEqual({
       link: 'main',
       now: startMs,
+      authorities: { count: 0, names: [] },
       counts: { equal: 0, aside: 0, gone: 0, refused: 0, failing: 0, waiting: 0 },
       expired: 0,
       unproven: 0,

@@ -130,6 +130,7 @@ function describe({ verdict, backups }: PassReport): string {
       withheld: 'not copied: its private key is not given',
       excluded: 'not included',
       marked: 'is itself a copy',
+      authority: 'not copied: is an authority',
     }[verdict.why];
   return backups.find(({ error }) => error !== undefined)?.error?.code ?? 'waiting';
 }
