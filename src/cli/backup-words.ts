@@ -6,6 +6,8 @@ import { clean, count, duration } from './text.ts';
 export interface BackupWords {
   /** What was found, and when something is done about it. */
   readonly what: string;
+  /** What the service says, or what was seen. */
+  readonly why: string;
   readonly code: ErrorCode;
   readonly when: string;
   /** Lines that say more. */
@@ -16,8 +18,9 @@ export interface BackupWords {
 }
 
 /** All of it as lines: the first says what, the last what mends it. */
-export const linesOf = ({ what, code, when, more, remedy }: BackupWords): readonly [string, ...string[]] => [
-  `${what} [${code}]; ${when}`,
+export const linesOf = ({ what, why, code, when, more, remedy }: BackupWords): readonly [string, ...string[]] => [
+  what,
+  `${why} [${code}]; ${when}`,
   ...more,
   remedy,
 ];
@@ -50,7 +53,8 @@ function refusalWords(refusal: BackupRefusal, now: number, nameOf: NameOf): Back
   const { store, code, message, reason, status, certificates, names } = refusal;
   const who = `${count(certificates, 'certificate')}${since(refusal.since, now)} ${namesOf(names, certificates)}`;
   return {
-    what: `${nameOf(store)} ${verbOf(code)} ${who}: ${clean(message)}`,
+    what: `${nameOf(store)} ${verbOf(code)} ${who}`,
+    why: clean(message),
     code,
     when: whenWords(refusal, now),
     more: servingWords(refusal, now),
@@ -103,7 +107,8 @@ export function keptBesideWords(kept: KeptBeside, now: number, nameOf: NameOf): 
   return {
     what:
       `${nameOf(store)} does not let go of ${count(copies, 'second copy', 'second copies')}${since(kept.since, now)}, ` +
-      `of ${names.map(clean).join(', ')} (${which}): ${clean(message)}`,
+      `of ${names.map(clean).join(', ')} (${which})`,
+    why: clean(message),
     code,
     when: `removal is tried again ${next}`,
     more: [],
@@ -118,7 +123,8 @@ function overwrittenWords(found: OverwrittenCopies, now: number, nameOf: NameOf)
   const code = 'store_copy_overwritten';
   const what = `${count(certificates, 'copy', 'copies')} in ${nameOf(store)} ${namesOf(names, certificates)}`;
   return {
-    what: `somebody else keeps changing ${what}: ${times} times${since(found.since, now)}, each time after it was equal`,
+    what: `somebody else keeps changing ${what}`,
+    why: `${times} times${since(found.since, now)}, each time after it was equal`,
     code,
     when: `the last time ${duration(now - lastAt)} ago`,
     more: [],

@@ -213,7 +213,9 @@ export function checkBackups(
   const nameOf = (store: string) => names.get(store) ?? store;
   const configured = <T extends { readonly store: string }>(all: readonly T[] = []) =>
     all.filter(({ store }) => names.has(store));
-  const messageOf = ({ what, when, more }: BackupWords) => [`${what}; ${when}`, ...more].join('; ');
+  // What a service says names stores by their ids.
+  const named = (text: string) => [...names].reduce((words, [id, its]) => words.replaceAll(id, its), text);
+  const messageOf = ({ what, why, when, more }: BackupWords) => named([`${what}: ${why}; ${when}`, ...more].join('; '));
   const wrong = { refusals: configured(found.refusals), overwritten: configured(found.overwritten) };
   return [
     ...backupWords(wrong, now, nameOf).map((words) => ({

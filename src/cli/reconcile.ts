@@ -180,7 +180,12 @@ interface Problem {
   readonly name: string;
   readonly kind: string;
   readonly words: readonly string[];
+  /** Where one backup does not take it: the code of that, and the backup. Many have the same. */
+  readonly refused?: string;
 }
+
+/** So many that one backup refuses by one code are shown one by one; the rest is counted. */
+const shownOfCause = 5;
 
 /**
  * Works off what was asked for, and then waits, at most so long, while there is something that time alone may mend. Answers the
@@ -234,7 +239,12 @@ async function problemsOf({
     // A refusal is looked at again by and by, but only a person mends it.
     pending ||= kind !== 'refused';
     const { certificate, primary } = record;
-    problems.push({ certificate, name: primary?.name ?? certificate, kind, words: standingWords(standing, nameOf) });
+    const refused =
+      standing.kind === 'refused' && standing.store !== undefined
+        ? { refused: `${nameOf(standing.store)} [${standing.error.code}]` }
+        : {};
+    const words = standingWords(standing, nameOf);
+    problems.push({ certificate, name: primary?.name ?? certificate, kind, words, ...refused });
   }
   return { problems, pending };
 }
@@ -255,12 +265,23 @@ function conclude(
   end: { readonly problems: readonly Problem[]; readonly requests: number },
 ): number {
   const { problems, requests } = end;
-  for (const { name, certificate, words } of problems.slice(0, problemsShown)) {
+  const causes = new Map<string, number>();
+  const shown = problems.filter(({ refused }) => {
+    if (refused === undefined) return true;
+    const number = (causes.get(refused) ?? 0) + 1;
+    causes.set(refused, number);
+    return number <= shownOfCause;
+  });
+  for (const { name, certificate, words } of shown.slice(0, problemsShown)) {
     const [first = '', ...more] = words.map(clean);
     output.finding(`  ${clean(name)} (${certificate}): ${first}`, ...more.map((line) => `    ${line}`));
   }
-  if (problems.length > problemsShown)
-    output.finding(`  … and ${problems.length - problemsShown} more; --json has them all`);
+  for (const [cause, number] of causes)
+    if (number > shownOfCause)
+      output.finding(
+        `  … and ${number - shownOfCause} more that are refused by ${cause}; certstandby status says until when copies serve`,
+      );
+  if (shown.length > problemsShown) output.finding(`  … and ${shown.length - problemsShown} more; --json has them all`);
   const { included, pages, notListed, notRead, vanished, held } = report;
   for (const { error } of notRead.slice(0, problemsShown))
     output.finding(`  ${clean(error.message)} [${error.code}]`, `    ${error.remedy}`);

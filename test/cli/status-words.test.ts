@@ -161,7 +161,8 @@ describe('a status', () => {
         ],
       },
       6,
-      'the b1 does not take 200 certificates since 1 h ago (a, b\\u{1b}, c and 197 more): it is too new [store_content_refused]; it ends by itself in 31 d (2026-02-01)\n' +
+      'the b1 does not take 200 certificates since 1 h ago (a, b\\u{1b}, c and 197 more)\n' +
+        '  it is too new [store_content_refused]; it ends by itself in 31 d (2026-02-01)\n' +
         '  no copy is there of 4; 1 copy that stays has expired; the copy of x stays, and is the first to stop serving, in 12 d (2026-01-13)\n' +
         '  The store does not take this content; read its reason. The copy there stays as it is until the certificate changes.',
     ],
@@ -172,7 +173,8 @@ describe('a status', () => {
         ],
       },
       6,
-      'somebody else keeps changing 2 copies in the b1 (a, b): 7 times since 3 h ago, each time after it was equal [store_copy_overwritten]; the last time 1 min ago\n' +
+      'somebody else keeps changing 2 copies in the b1 (a, b)\n' +
+        '  7 times since 3 h ago, each time after it was equal [store_copy_overwritten]; the last time 1 min ago\n' +
         '  Somebody else changes copies there again and again: a second deployment on the same stores, a script, or the service. Look at its audit log, and have one of them stop.',
     ],
     [

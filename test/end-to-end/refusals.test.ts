@@ -64,7 +64,7 @@ test('status tells seven refusals of one cause once, with the day on which the f
   const { code, output } = await run(['status']);
   expect(code).toBe(6);
   expect(output).toMatch(
-    /^ {2}! london does not take 7 certificates(?: since .*)? ago \(host-1\.example\.test, host-2\.example\.test, host-3\.example\.test and 4 more\): .* \[store_content_refused\]; /m,
+    /^ {2}! london does not take 7 certificates(?: since .*)? ago \(host-1\.example\.test, host-2\.example\.test, host-3\.example\.test and 4 more\)\n {6}reimport at london: it answered 400: .* \[store_content_refused\]; /m,
   );
   expect(output).toMatch(
     new RegExp(
@@ -118,4 +118,11 @@ test('doctor tells it as a problem of certificates, with its remedy', async () =
     { about: 'link shop', outcome: 'problem', exit: 6, remedy: expect.stringContaining('does not take this content') },
   ]);
   expect(code).toBe(6);
+});
+
+test('reconcile names five of them and counts the rest', async () => {
+  const { code, output } = await run(['reconcile']);
+  expect(code).toBe(6);
+  expect(output.match(/: the certificate is for new\.host-/g)).toHaveLength(5);
+  expect(output).toMatch(/^ {2}… and 2 more that are refused by london \[store_content_refused\]; /m);
 });
