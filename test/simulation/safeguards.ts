@@ -315,14 +315,6 @@ export const safeguards: readonly Safeguard[] = [
     seeds: 1_000,
   },
   {
-    step: 'ids that nobody knows and nobody signed have a budget',
-    file: 'src/records/intake-records.ts',
-    find: "{ all: [isCurrent, { field: 'taken', is: '<', to: most }] }",
-    replace: '{ all: [isCurrent] }',
-    switches: ['unsigned-sender'],
-    seeds: 1_000,
-  },
-  {
     step: 'beyond the budget a reconcile is asked for before the acknowledgement',
     file: 'src/replication/acknowledge.ts',
     find: 'await links.askReconcile(link, runtime.now());',
