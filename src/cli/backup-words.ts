@@ -1,5 +1,5 @@
-import type { BackupFindings, BackupRefusal, KeptBeside, OverwrittenCopies } from '../compose.ts';
 import { type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
+import type { BackupFindings, BackupRefusal, KeptBeside, OverwrittenCopies } from '../replication/backup-findings.ts';
 import { clean, count, duration } from './text.ts';
 
 /** What is to be said of a backup. */

@@ -1,7 +1,7 @@
 import { readPublicKeyPem } from '../certificate/public-key-pem.ts';
-import type { BackupFindings } from '../compose.ts';
 import type { Config, LinkConfig } from '../config.ts';
 import { asCodedError, type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
+import type { BackupFindings } from '../replication/backup-findings.ts';
 import type { CertificateMetadata, PassedOver, Store, StoreRight, UnreadableElement } from '../store/store.ts';
 import { type BackupWords, backupExit, backupWords, keptBesideWords } from './backup-words.ts';
 import { clean, count, duration } from './text.ts';

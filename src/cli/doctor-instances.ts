@@ -1,5 +1,6 @@
-import type { Instances, KeptInstance } from '../compose.ts';
+import type { Instances } from '../compose/instances.ts';
 import type { ErrorCode } from '../errors.ts';
+import type { KeptInstance } from '../instance/tenants/registry.ts';
 import { silentLog } from '../log.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { type Finding, failed, good, problem, warning } from './doctor-checks.ts';

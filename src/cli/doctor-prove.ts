@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
-import type { ProveReport } from '../compose.ts';
 import { type Config, loadConfig } from '../config.ts';
 import { errorRegistry } from '../errors.ts';
+import type { ProveReport } from '../prove/prove.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import type { QuotaLeft } from '../store/quota.ts';
 import type { Store } from '../store/store.ts';
@@ -32,7 +32,7 @@ export async function prove(name: string, options: ProveCommandOptions, host: Ho
   const signal = interrupted(host);
   const output = commandOutput(options, host, runtime.now);
   const config = loadConfig(options.config, host.env);
-  const { countedOn, proveStore, costOfProof } = await import('../compose.ts');
+  const { countedOn, proveStore, costOfProof } = await import('../compose/prove.ts');
   const opened = await storeOf(config, name, options.config, runtime);
   const links = linksThatListen(config, name, opened);
   const table = await tableFor(config, opened, links);
@@ -57,7 +57,7 @@ async function measure(
     readonly store: Store;
     readonly listening: { readonly table: Table; readonly links: readonly string[] } | undefined;
     readonly signal: AbortSignal;
-    readonly proveStore: typeof import('../compose.ts')['proveStore'];
+    readonly proveStore: typeof import('../compose/prove.ts')['proveStore'];
   },
   output: Output,
   host: Host,
@@ -80,7 +80,7 @@ async function measure(
   }
 }
 
-type Cost = Awaited<ReturnType<typeof import('../compose.ts')['costOfProof']>>;
+type Cost = Awaited<ReturnType<typeof import('../compose/prove.ts')['costOfProof']>>;
 
 /** Says beforehand what is sent, and what it uses up. */
 function announce(
@@ -123,7 +123,7 @@ function linksThatListen(config: Config, name: string, store: Store): readonly s
 async function tableFor(config: Config, store: Store, links: readonly string[]): Promise<Table | undefined> {
   if (links.length === 0 && (store.abilities.quotas ?? []).length === 0) return undefined;
   if (config.table.kind === 'lmdb' && !existsSync(config.table.path)) return undefined;
-  const { openTable } = await import('../compose.ts');
+  const { openTable } = await import('../compose/tables.ts');
   return openTable(config.table);
 }
 

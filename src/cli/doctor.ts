@@ -86,7 +86,7 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
   found(finding);
   stopping.throwIfAborted();
 
-  const { openStores } = await import('../compose.ts');
+  const { openStores } = await import('../compose/stores.ts');
   const opened = await openStores(config, runtime);
   const context = {
     now: runtime.now,
@@ -152,7 +152,7 @@ async function checkServe(config: Config): Promise<Finding[]> {
     const files = config.serve?.tls;
     const why = config.serve?.behindProxy ? ', behind a proxy' : '';
     if (files === undefined) return [good('receiver', `plain HTTP on ${host}, port ${port}${why}`)];
-    const { tlsFiles } = await import('../compose.ts');
+    const { tlsFiles } = await import('../http/tls-files.ts');
     const leftMs = tlsFiles({ ...files, log: silentLog }).notAfter() - runtime.now();
     if (leftMs > soonMs)
       return [good('receiver', `TLS on ${host}, port ${port}; certificate valid ${duration(leftMs)}`)];
@@ -178,7 +178,9 @@ async function readTable({ table, links }: Config) {
     };
   }
   try {
-    const { linkRecords, openTable, recordedFindings } = await import('../compose.ts');
+    const { linkRecords } = await import('../records/link-records.ts');
+    const { openTable } = await import('../compose/tables.ts');
+    const { recordedFindings } = await import('../compose/program.ts');
     const opened = await openTable(table);
     try {
       const records = linkRecords(opened);
@@ -207,7 +209,8 @@ async function readTable({ table, links }: Config) {
 async function checkQuotas({ table }: Config, opened: ReadonlyMap<string, Store>): Promise<readonly Finding[]> {
   const stating = [...opened].filter(([, { abilities }]) => (abilities.quotas ?? []).length > 0);
   if (stating.length === 0 || (table.kind === 'lmdb' && !existsSync(table.path))) return [];
-  const { countedOn, openTable } = await import('../compose.ts');
+  const { countedOn } = await import('../compose/prove.ts');
+  const { openTable } = await import('../compose/tables.ts');
   const counting = await openTable(table).catch(() => undefined);
   // That the table cannot be opened was told.
   if (counting === undefined) return [];

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
-import { type ArchiveKind, archiveKinds, downloadTo } from '../compose.ts';
+import { type ArchiveKind, archiveKinds } from '../archive/archive.ts';
+import { downloadTo } from '../compose/archives.ts';
 import { errorRegistry } from '../errors.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { passphraseVariable, readAgeLines, readPassphrase } from './archive-secrets.ts';

@@ -1,4 +1,4 @@
-import type { Program } from '../compose.ts';
+import type { Program } from '../compose/program.ts';
 import { defaultDrill } from '../config.ts';
 import { asCodedError } from '../errors.ts';
 import { errorFields, type Log } from '../log.ts';

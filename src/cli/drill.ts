@@ -110,7 +110,7 @@ function exitOf({ failed, notDrilled }: Outcome): number {
 }
 
 async function check(file: string, key: string | undefined, output: Output, host: Host): Promise<void> {
-  const { checkDrillReport } = await import('../compose.ts');
+  const { checkReport: checkDrillReport } = await import('../drill/report.ts');
   const publicKey = readText(key ?? join(dirname(file), 'signing.pub'), 'the public key', limits.drillKeyBytes);
   const report = await checkDrillReport(readText(file, 'the report', limits.drillReportBytes), publicKey);
   const { link, startedAt, served, failed, kept } = report;

@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError } from 'commander';
-import type { Program } from '../compose.ts';
+import type { Program } from '../compose/program.ts';
 import type { Link } from '../replication/link.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { commandOutput, type Host, type Output } from './output.ts';

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { open, realpath, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type MappedId, publicIdOf } from '../compose.ts';
 import { CodedError } from '../errors.ts';
 import { csvLine } from '../foreign-text.ts';
+import { publicIdOf } from '../ibm-cloud/crn.ts';
 import { limits } from '../limits.ts';
 import { readRegularFile } from '../regular-file.ts';
+import type { MappedId } from '../replication/id-map.ts';
 
 const header = 'name,old store,old id,new store,new id\n';
 

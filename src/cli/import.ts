@@ -1,5 +1,7 @@
 import { Command } from 'commander';
-import { type ImportLine, importFrom, type RefusedEntry } from '../compose.ts';
+import type { RefusedEntry } from '../archive/archive.ts';
+import type { ImportLine } from '../archive/import.ts';
+import { importFrom } from '../compose/archives.ts';
 import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';

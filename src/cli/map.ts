@@ -1,6 +1,6 @@
 import { Command } from 'commander';
-import { publicIdOf } from '../compose.ts';
 import { errorRegistry } from '../errors.ts';
+import { publicIdOf } from '../ibm-cloud/crn.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { idMapLines, writeIdMap } from './id-map-file.ts';
 import { interrupted } from './interrupt.ts';

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import { type ComposeOptions, compose, openStores, type Program } from '../compose.ts';
+import { type ComposeOptions, compose, type Program } from '../compose/program.ts';
+import { openStores } from '../compose/stores.ts';
 import { type Config, loadConfig } from '../config.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { includes, type Link } from '../replication/link.ts';

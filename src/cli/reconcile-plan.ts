@@ -1,5 +1,6 @@
-import type { BackupFindings, Plan, PlanLine } from '../compose.ts';
 import { CodedError, errorRegistry } from '../errors.ts';
+import type { BackupFindings } from '../replication/backup-findings.ts';
+import type { Plan, PlanLine } from '../replication/plan.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { type BackupWords, backupWords, keptBesideWords, linesOf } from './backup-words.ts';
 import type { Output } from './output.ts';

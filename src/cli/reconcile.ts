@@ -1,7 +1,8 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import type { PassReport, ReconcileReport } from '../compose.ts';
 import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
 import type { Link } from '../replication/link.ts';
+import type { ReconcileReport } from '../replication/reconcile.ts';
+import type { PassReport } from '../replication/replicate.ts';
 import { systemRuntime as runtime, unlessAborted } from '../runtime.ts';
 import { heldLines } from './held-words.ts';
 import { interrupted } from './interrupt.ts';

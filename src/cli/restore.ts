@@ -1,6 +1,7 @@
 import { Command } from 'commander';
-import type { PassReport, RestoreLine, RestorePlan, RestoreResult } from '../compose.ts';
 import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
+import type { PassReport } from '../replication/replicate.ts';
+import type { RestoreLine, RestorePlan, RestoreResult } from '../replication/restore.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import type { Store } from '../store/store.ts';
 import { writeIdMap } from './id-map-file.ts';

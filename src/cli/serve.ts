@@ -1,9 +1,11 @@
 import { Command, Option } from 'commander';
-import type { Metrics, Program, TlsFiles } from '../compose.ts';
+import type { Program } from '../compose/program.ts';
 import { type Config, defaultServe, loadConfig } from '../config.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { isLoopback } from '../http/loopback.ts';
+import type { TlsFiles } from '../http/tls-files.ts';
 import { errorFields, jsonLog, type Log } from '../log.ts';
+import type { Metrics } from '../monitor/metrics.ts';
 import { systemRuntime as runtime, unlessAborted } from '../runtime.ts';
 import { drillEvery } from './drill-schedule.ts';
 import { interrupted } from './interrupt.ts';
@@ -58,7 +60,8 @@ async function serveUntil(stopping: AbortSignal, options: ServeOptions, host: Ho
   const settings = config.serve ?? defaultServe;
   const log = jsonLog({ least: options.log, now: runtime.now, write: (line) => void host.stderr.write(line) });
   checkTransport(config);
-  const { compose, tlsFiles } = await import('../compose.ts');
+  const { compose } = await import('../compose/program.ts');
+  const { tlsFiles } = await import('../http/tls-files.ts');
   const tls = settings.tls && tlsFiles({ ...settings.tls, log });
 
   // The program tells the metrics what happens, and the metrics ask the program.
@@ -87,7 +90,7 @@ async function serveUntil(stopping: AbortSignal, options: ServeOptions, host: Ho
 }
 
 async function metricsOf(program: Program): Promise<Metrics> {
-  const { createMetrics } = await import('../compose.ts');
+  const { createMetrics } = await import('../compose/program.ts');
   return createMetrics({
     version,
     now: runtime.now,
@@ -110,7 +113,8 @@ interface Parts {
 
 /** Starts both listeners; each is put in front of what is closed so far. */
 async function listen(config: Config, parts: Parts & { readonly closing: (() => Promise<unknown>)[] }) {
-  const { startMonitorServer, startReceiverServer } = await import('../compose.ts');
+  const { startMonitorServer } = await import('../monitor/server.ts');
+  const { startReceiverServer } = await import('../receiver/node-host.ts');
   const { program, metrics, tls, log, closing } = parts;
   const { metrics: at } = config.serve ?? defaultServe;
   const monitor = await startMonitorServer({ metrics, ready: program.notReady, ...at, log });

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
-import type { LinkStatus, Program } from '../compose.ts';
+import type { Program } from '../compose/program.ts';
 import type { Link } from '../replication/link.ts';
+import type { LinkStatus } from '../replication/status.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { keptBesideWords, linesOf } from './backup-words.ts';
 import { commandOutput, type Host, type Output } from './output.ts';

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { acceptStore } from '../compose.ts';
+import { acceptStore } from '../compose/stores.ts';
 import { loadConfig } from '../config.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { interrupted } from './interrupt.ts';

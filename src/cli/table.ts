@@ -33,7 +33,7 @@ async function create(options: TableOptions, host: Host): Promise<void> {
       'usage',
       `the records of ${options.config} are in ${table.kind}, for which nothing has to be made`,
     );
-  const { createTable } = await import('../compose.ts');
+  const { createTable } = await import('../compose/tables.ts');
   const isNew = await createTable(table);
   const { name, region } = table;
   output.item({ table: name, region, isNew });

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
-import type { VerifyFinding, VerifyReport } from '../compose.ts';
 import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
+import type { VerifyFinding, VerifyReport } from '../replication/verify.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { day } from './backup-words.ts';
 import { interrupted } from './interrupt.ts';

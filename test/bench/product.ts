@@ -1,8 +1,9 @@
 import { openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { compose, type Program, startReceiverServer } from '../../src/compose.ts';
+import { compose, type Program } from '../../src/compose/program.ts';
 import type { Config } from '../../src/config.ts';
 import { jsonLog } from '../../src/log.ts';
+import { startReceiverServer } from '../../src/receiver/node-host.ts';
 import type { PassReport } from '../../src/replication/replicate.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
-import { openInstances } from '../../src/compose.ts';
+import { openInstances } from '../../src/compose/instances.ts';
 import { silentLog } from '../../src/log.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';

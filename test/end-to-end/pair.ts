@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { CertificatePem } from '../../src/certificate/certificate.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
-import type { Program } from '../../src/compose.ts';
+import type { Program } from '../../src/compose/program.ts';
 import { systemRuntime } from '../../src/runtime.ts';
 import type { Store } from '../../src/store/store.ts';
 import type { FaultyProxy } from './faulty-proxy.ts';

@@ -1,6 +1,7 @@
-import { compose, type Observer, type Program, startReceiverServer } from '../../src/compose.ts';
+import { compose, type Observer, type Program } from '../../src/compose/program.ts';
 import type { Config } from '../../src/config.ts';
 import { type Log, silentLog } from '../../src/log.ts';
+import { startReceiverServer } from '../../src/receiver/node-host.ts';
 import type { Timing } from '../../src/replication/timing.ts';
 import { type Runtime, systemRuntime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';

@@ -1,6 +1,6 @@
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { openInstances } from '../../src/compose.ts';
+import { openInstances } from '../../src/compose/instances.ts';
 import type { InstanceKeyring } from '../../src/instance/api/served-instances.ts';
 import { type InstanceServer, startInstanceServer } from '../../src/instance/api/server.ts';
 import { jsonLog } from '../../src/log.ts';

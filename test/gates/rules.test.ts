@@ -54,7 +54,7 @@ const faults: readonly (readonly [string, string, ...string[]])[] = [
   ],
   [
     'src/replication/planted-compose.ts',
-    `import '../compose.ts';`,
+    `import '../compose/program.ts';`,
     'compose-only-from-entry-points',
     'replication-imports-only',
   ],
@@ -99,7 +99,8 @@ const faults: readonly (readonly [string, string, ...string[]])[] = [
     'instance-imports-only',
     'keys-kinds-only-in-compose',
   ],
-  ['src/cli/planted.ts', `import '../replication/acknowledge.ts';`, 'cli-imports-only'],
+  ['src/cli/planted.ts', `import '../aws/credentials.ts';`, 'cli-imports-only'],
+  ['src/cli/planted-kind.ts', `import '../store/limited.ts';`, 'store-kinds-only-in-compose'],
   ['src/cli/planted-test.ts', `import '../../test/planted.ts';`, 'cli-imports-only', 'nothing-imports-test'],
   ['src/elsewhere/planted.ts', `import '../errors.ts';`, 'room-is-listed'],
   ['src/planted.ts', `import './table/table.ts';`, 'ground-stands-alone'],
@@ -123,7 +124,7 @@ const faults: readonly (readonly [string, string, ...string[]])[] = [
     'cli-imports-only',
     'secrets-kinds-only-in-compose',
   ],
-  ['infra/planted.mjs', `import '../src/compose.ts';`, 'compose-only-from-entry-points'],
+  ['infra/planted.mjs', `import '../src/compose/program.ts';`, 'compose-only-from-entry-points'],
   ['src/planted-circle-a.ts', `import './planted-circle-b.ts';`, 'no-circle'],
   ['src/planted-circle-b.ts', `export type {} from './planted-circle-a.ts';`],
   ['src/planted-aws.ts', `import '@aws-sdk/client-dynamodb';`, 'package-aws-sdk-client-dynamodb'],
@@ -150,7 +151,7 @@ const faults: readonly (readonly [string, string, ...string[]])[] = [
   ['src/planted-development.ts', `import 'fast-check';`, 'package-is-listed', 'package-is-shipped'],
   ['src/planted-unlisted.ts', `import 'picomatch';`, 'package-is-listed', 'package-is-shipped'],
   ['src/planted-nowhere.ts', `import './nowhere.ts';`, 'resolves'],
-  ['test/planted.ts', `import '../src/compose.ts';`],
+  ['test/planted.ts', `import '../src/compose/program.ts';`],
 ];
 
 test('the tree as it is passes, and every source file is really read', () => {

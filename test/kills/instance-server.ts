@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { openInstances } from '../../src/compose.ts';
+import { openInstances } from '../../src/compose/instances.ts';
 import { silentLog } from '../../src/log.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';

@@ -1,8 +1,9 @@
 import { appendFileSync } from 'node:fs';
 import { every } from '../../src/cli/schedule.ts';
-import { compose, type Program, startReceiverServer } from '../../src/compose.ts';
+import { compose, type Program } from '../../src/compose/program.ts';
 import type { Config, TableConfig } from '../../src/config.ts';
 import { jsonLog } from '../../src/log.ts';
+import { startReceiverServer } from '../../src/receiver/node-host.ts';
 import type { ReconcileReport } from '../../src/replication/reconcile.ts';
 import type { Timing } from '../../src/replication/timing.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';

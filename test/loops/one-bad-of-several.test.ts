@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { openTable } from '../../src/compose.ts';
+import { openTable } from '../../src/compose/tables.ts';
 import { startInstanceServer } from '../../src/instance/api/server.ts';
 import { instanceRegistry } from '../../src/instance/tenants/registry.ts';
 import { dataKeyPartition } from '../../src/keys/data-key-rows.ts';

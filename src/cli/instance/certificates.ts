@@ -1,6 +1,6 @@
 import { Command } from 'commander';
-import { isIssued } from '../../compose.ts';
 import { CodedError } from '../../errors.ts';
+import { isIssued } from '../../instance/certificates/certificate-row.ts';
 import { systemRuntime as runtime } from '../../runtime.ts';
 import { type Host, type Output, type OutputOptions, withOutputOptions } from '../output.ts';
 import { clean } from '../text.ts';

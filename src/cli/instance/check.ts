@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import type { Instances } from '../../compose.ts';
+import type { Instances } from '../../compose/instances.ts';
 import { asCodedError, CodedError, type ErrorCode } from '../../errors.ts';
 import { systemRuntime as runtime } from '../../runtime.ts';
 import { Secret } from '../../secret.ts';
@@ -76,7 +76,7 @@ async function checkRecovery(
   instances: Instances,
   { output, signal }: { readonly output: Output; readonly signal: AbortSignal },
 ): Promise<void> {
-  const { rootKeyOfRecoveryText } = await import('../../compose.ts');
+  const { rootKeyOfRecoveryText } = await import('../../compose/root-keys.ts');
   const text = await readRecoveryText(file, signal);
   const id = await rootKeyOfRecoveryText(text);
   text.wipe();

@@ -1,6 +1,6 @@
 import { join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import type { Instances } from '../../compose.ts';
+import type { Instances } from '../../compose/instances.ts';
 import { CodedError } from '../../errors.ts';
 import { jsonText } from '../../foreign-text.ts';
 import { refuseExposedFolder } from '../../private-folder.ts';
@@ -88,7 +88,7 @@ async function create(options: CreateOptions, host: Host): Promise<void> {
 
 /** The CRN of the new instance, known to be one before anything is made. Throws `usage`. */
 async function wantedCrn({ crn: given, region }: Pick<CreateOptions, 'crn' | 'region'>): Promise<string> {
-  const { instanceCrnOf, isInstanceCrn } = await import('../../compose.ts');
+  const { instanceCrnOf, isInstanceCrn } = await import('../../instance/rows/crn.ts');
   const crn = given ?? instanceCrnOf(region, runtime.newId());
   if (isInstanceCrn(crn)) return crn;
   throw new CodedError(

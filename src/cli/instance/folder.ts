@@ -2,10 +2,12 @@ import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { Option } from 'commander';
 import * as z from 'zod/mini';
-import type { Instances, KeptInstance, RootKeyConfig } from '../../compose.ts';
+import type { Instances } from '../../compose/instances.ts';
+import type { RootKeyConfig } from '../../compose/root-keys.ts';
 import type { TableConfig } from '../../config.ts';
 import { CodedError } from '../../errors.ts';
 import { visible } from '../../foreign-text.ts';
+import type { KeptInstance } from '../../instance/tenants/registry.ts';
 import { limits } from '../../limits.ts';
 import type { Log } from '../../log.ts';
 import { readTextFileSync } from '../../regular-file.ts';
@@ -125,7 +127,7 @@ export async function openFolder(
   if (settings === undefined) {
     throw new CodedError('instances_missing', `there are no instances in ${folder}`);
   }
-  const { openInstances } = await import('../../compose.ts');
+  const { openInstances } = await import('../../compose/instances.ts');
   return openInstances(
     {
       table: tableOf(folder, settings),

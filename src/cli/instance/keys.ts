@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import type { Instances } from '../../compose.ts';
+import type { Instances } from '../../compose/instances.ts';
 import { CodedError } from '../../errors.ts';
 import { Secret } from '../../secret.ts';
 import { readNamedFile } from '../named-file.ts';

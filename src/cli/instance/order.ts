@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
-import type { Instances } from '../../compose.ts';
-import { orderedKeys } from '../../compose.ts';
+import type { Instances } from '../../compose/instances.ts';
 import { CodedError, type ErrorCode, errorRegistry } from '../../errors.ts';
+import { orderedKeys } from '../../instance/orders/order-request.ts';
 import { type Runtime, systemRuntime } from '../../runtime.ts';
 import { interrupted } from '../interrupt.ts';
 import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output.ts';

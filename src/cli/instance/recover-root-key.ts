@@ -32,7 +32,8 @@ async function recover(options: RecoverOptions, host: Host): Promise<void> {
   const output = commandOutput(options, host);
   const settings = readSettings(options.folder);
   const path = options.to ?? fileOf(options.folder, settings);
-  const { recoverRootKey, rootKeyOfRecoveryText, rootKeysThatOpen } = await import('../../compose.ts');
+  const { recoverRootKey, rootKeyOfRecoveryText } = await import('../../compose/root-keys.ts');
+  const { rootKeysThatOpen } = await import('../../compose/instances.ts');
   const text = await readRecoveryText(options.recovery, interrupted(host));
   try {
     const wanted = await rootKeyOfRecoveryText(text);

@@ -54,7 +54,7 @@ async function restore(path: string, options: RestoreOptions, host: Host): Promi
     throw new CodedError('usage', `${folder} has its table and root keys already; give another --folder`);
   }
   const settings = there ?? settingsOf(options);
-  const { checkSnapshotFile } = await import('../../compose.ts');
+  const { checkSnapshotFile } = await import('../../compose/instances.ts');
   const needsRootKey = there === undefined && options.rootKey === undefined;
   // Without the table: a file that is refused, or only checked, leaves nothing in a new folder.
   const checked = await checkSnapshotFile(path, rootKeysOf(folder, settings, host), { runtime, log: output.log }).catch(

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { Command } from 'commander';
-import type { Instances } from '../../compose.ts';
+import type { Instances } from '../../compose/instances.ts';
 import { CodedError } from '../../errors.ts';
 import { oneByOne } from '../one-by-one.ts';
 import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output.ts';

@@ -62,7 +62,7 @@ async function run(options: RunOptions, host: Host): Promise<void> {
   if ((certificate === undefined) !== (key === undefined)) {
     throw new CodedError('usage', '--tls-certificate and --tls-key go together');
   }
-  const { tlsFiles } = await import('../../compose.ts');
+  const { tlsFiles } = await import('../../http/tls-files.ts');
   const tls = certificate !== undefined && key !== undefined ? tlsFiles({ certificate, key, log }) : undefined;
   const ordering = orderingOf(options, { folder, settings: readSettings(folder), host });
   const instances = await openFolder(folder, host, log);

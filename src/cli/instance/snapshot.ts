@@ -41,7 +41,7 @@ async function snapshot(options: SnapshotCommandOptions, host: Host): Promise<vo
   const signal = interrupted(host);
   const output = commandOutput(options, host);
   const { folder, to } = options;
-  const { snapshotPath } = await import('../../compose.ts');
+  const { snapshotPath } = await import('../../instance/upkeep/snapshot-folder.ts');
   const instances = await openFolder(folder, host, output.log);
   try {
     const picked = await pickInstances(await instances.registry.list(), options.instance);

@@ -1,5 +1,5 @@
 import { parseContent } from '../../certificate/pem.ts';
-import { createDevelopmentCa } from '../../compose.ts';
+import { createDevelopmentCa } from '../../compose/instances.ts';
 import type { Store } from '../../store/store.ts';
 import type { Embedded } from './embedded.ts';
 import type { EventRow, EventTable } from './event-table.ts';

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { join, relative } from 'node:path';
-import { createDevelopmentCa, type DevelopmentCa, type Instances, openInstances } from '../../compose.ts';
+import { createDevelopmentCa, type Instances, openInstances } from '../../compose/instances.ts';
 import { type Config, loadConfig } from '../../config.ts';
+import type { DevelopmentCa } from '../../instance/orders/authority/development-ca.ts';
 import { limits } from '../../limits.ts';
 import type { Log } from '../../log.ts';
 import { readTextFileSync } from '../../regular-file.ts';

@@ -1,5 +1,5 @@
-import type { PassReport } from '../../compose.ts';
 import type { LifecycleEvent } from '../../notification/event.ts';
+import type { PassReport } from '../../replication/replicate.ts';
 import { screenOf, type Terminal } from '../screen.ts';
 import { clean, cut, widthOf } from '../text.ts';
 

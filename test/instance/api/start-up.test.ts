@@ -31,7 +31,7 @@ async function loadedWith(file: string): Promise<readonly string[]> {
   return [...packages];
 }
 
-test.each(['src/instance/api/server.ts', 'src/compose.ts', 'src/cli/main.ts'])(
+test.each(['src/instance/api/server.ts', 'src/compose/program.ts', 'src/compose/instances.ts', 'src/cli/main.ts'])(
   '%s loads nothing that only orders need',
   async (file) => {
     const loaded = await loadedWith(file);

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type Instances, openInstances } from '../../../src/compose.ts';
+import { type Instances, openInstances } from '../../../src/compose/instances.ts';
 import type { InstanceServer } from '../../../src/instance/api/server.ts';
 import { allPartitions } from '../../../src/instance/rows/partitions.ts';
 import { instanceRegistry } from '../../../src/instance/tenants/registry.ts';

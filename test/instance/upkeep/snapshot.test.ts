@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type Instances, openInstances } from '../../../src/compose.ts';
+import { type Instances, openInstances } from '../../../src/compose/instances.ts';
 import type { InstanceServer } from '../../../src/instance/api/server.ts';
 import { certificateRows } from '../../../src/instance/certificates/certificate-rows.ts';
 import { type Order, orderRows } from '../../../src/instance/orders/order-rows.ts';

@@ -1,0 +1,253 @@
+import { type Config, defaultDrill } from '../config.ts';
+import { inProcessDispatch } from '../dispatch/in-process.ts';
+import type { DrillOptions } from '../drill/drill.ts';
+import type { KeptDrill } from '../drill/keep.ts';
+import { asCodedError } from '../errors.ts';
+import { errorFields, type Log } from '../log.ts';
+import { linkFigures } from '../monitor/figures.ts';
+import type { Metrics, MetricsOptions } from '../monitor/metrics.ts';
+import { readiness } from '../monitor/readiness.ts';
+import type { LifecycleEvent } from '../notification/event.ts';
+import { processOwner } from '../process-owner.ts';
+import { createReceiver } from '../receiver/receiver.ts';
+import { idempotencyRecords } from '../records/idempotency-records.ts';
+import { identityRecords } from '../records/identity-records.ts';
+import { linkRecords } from '../records/link-records.ts';
+import { quotaRecords } from '../records/quota-records.ts';
+import type { ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
+import { replicationRecords } from '../records/replication-records.ts';
+import { type Adoption, adopt } from '../replication/adopt.ts';
+import { isAskedReconcileDue } from '../replication/asked-reconcile.ts';
+import { backupFindings } from '../replication/backup-findings.ts';
+import { type AcknowledgedEvent, acknowledgedEvents } from '../replication/events.ts';
+import type { IdMap } from '../replication/id-map.ts';
+import type { Link } from '../replication/link.ts';
+import { type Plan, planReconcile } from '../replication/plan.ts';
+import { brakeOf, type ReconcileOptions, type ReconcileReport, reconcile } from '../replication/reconcile.ts';
+import { type PassReport, replicate } from '../replication/replicate.ts';
+import { resolveHints } from '../replication/resolve-hints.ts';
+import type { RestoreOptions, RestoreResult } from '../replication/restore.ts';
+import { sharedListings } from '../replication/shared-listing.ts';
+import { type Standing, standingOf } from '../replication/standing.ts';
+import { type LinkStatus, statusOf } from '../replication/status.ts';
+import { sweep, wakeDue } from '../replication/sweep.ts';
+import { defaultTiming, type Timing } from '../replication/timing.ts';
+import { vanishedTally } from '../replication/vanished.ts';
+import { type VerifyOptions, type VerifyReport, verify } from '../replication/verify.ts';
+import { watchPrimaries } from '../replication/watch.ts';
+import type { Runtime } from '../runtime.ts';
+import { identifiedStore } from '../store/identified.ts';
+import { type QuotaLeft, quotasLeft } from '../store/quota.ts';
+import type { Store } from '../store/store.ts';
+import type { Table } from '../table/table.ts';
+import { callbackLinks } from './callback-links.ts';
+import { toLink } from './services.ts';
+import { openStores } from './stores.ts';
+import { openTable } from './tables.ts';
+
+/**
+ * What the records of a link say of its backups, those that are no longer configured too, and of
+ * how many copies nobody could prove the private key, by store id. Records that cannot be
+ * understood are passed over: status tells of them.
+ */
+export async function recordedFindings(table: Table, link: string, now: number) {
+  const findings = backupFindings(now);
+  const keysNotProven = new Map<string, number>();
+  for await (const record of replicationRecords(table).all(link, () => {})) {
+    if (record.absentSince !== undefined) continue;
+    for (const state of record.backups) {
+      findings.add(record, state);
+      if (state.keyWithheld === true) keysNotProven.set(state.store, (keysNotProven.get(state.store) ?? 0) + 1);
+    }
+  }
+  return { ...findings.result(), keysNotProven };
+}
+
+/** The metrics of a process. Loaded only where somebody watches. */
+export async function createMetrics(options: MetricsOptions): Promise<Metrics> {
+  return (await import('../monitor/metrics.ts')).createMetrics(options);
+}
+
+/** What a host may watch. Nothing rests on it. */
+export interface Observer {
+  readonly acknowledged?: (link: string, event: LifecycleEvent, answer: 'new' | 'repeat') => void;
+  readonly passed?: (report: PassReport) => void;
+}
+
+export interface ComposeOptions {
+  readonly runtime: Runtime;
+  readonly log: Log;
+  readonly timing?: Partial<Timing>;
+  readonly observer?: Observer;
+  /** Instead of the table that the configuration names. The program closes it. */
+  readonly table?: Table;
+  /** A link whose primary is another one than its records say: what moves it there is about to be called. */
+  readonly moving?: string;
+}
+
+/** The program for one machine: contracts met with kinds, nothing started yet. */
+export type Program = Awaited<ReturnType<typeof compose>>;
+
+/**
+ * Puts the program together for one machine: the configured table and stores, workers in this process.
+ * Throws `table_unavailable` if the table cannot be opened, `configuration_link_moved` if a link's records belong to another primary.
+ */
+export async function compose(config: Config, options: ComposeOptions) {
+  const { runtime, log, observer = {} } = options;
+  const timing: Timing = { ...defaultTiming, ...options.timing };
+  const table = options.table ?? (await openTable(config.table));
+  let requests = 0;
+  const sent = () => {
+    requests += 1;
+  };
+  const quotas = quotaRecords(table);
+  const opened = await openStores(config, runtime, { sent, quotas });
+  const book = identityRecords(table);
+  const configured = new Set([...opened.values()].map(({ id }) => id));
+  const stores = new Map(
+    [...opened].map(([name, store]) => {
+      // A folder is asked before each call: its answer costs nothing, and a share may go at any moment.
+      const everyMs = store.kind === 'directory' ? 0 : identityMs;
+      return [name, identifiedStore(store, { runtime, book, configured, everyMs })] as const;
+    }),
+  );
+  const links = config.links.map((link) => toLink(link, stores));
+  const linkByName = new Map(links.map((link) => [link.name, link]));
+
+  const records = replicationRecords(table);
+  const linkRows = linkRecords(table);
+  const owner = processOwner(runtime.newId);
+  const worker = { records, links: linkRows, listings: sharedListings(), runtime, timing, log, owner };
+  const dispatch = inProcessDispatch({
+    runtime,
+    concurrency: config.worker.concurrency,
+    most: 100_000,
+    async work({ link: name, certificate, about }) {
+      const link = linkByName.get(name);
+      if (link === undefined) return {};
+      if (about === 'hints') return resolveHints({ ...worker, dispatch }, link);
+      const { passes, again } = await replicate(worker, link, certificate);
+      for (const report of passes) observer.passed?.(report);
+      return again === undefined ? {} : { again };
+    },
+    failed: ({ link, certificate }, thrown) =>
+      log('error', 'pass_failed', { link, certificate, ...errorFields(asCodedError(thrown)) }),
+  });
+  const parts = { records, links: linkRows, dispatch, runtime, timing, log };
+  const intake = { ...parts, notifications: idempotencyRecords(table) };
+
+  /** Primaries of the other links. */
+  const primariesBeside = (link: Link) =>
+    new Set(links.filter((other) => other !== link).map(({ primary }) => primary.id));
+
+  const callbacks = callbackLinks(config, intake, observer.acknowledged);
+
+  for (const link of links) if (link.name !== options.moving) await linkRows.bind(link.name, link.primary.id);
+  return {
+    config,
+    links,
+    stores,
+    dispatch,
+    receiver: createReceiver({ links: callbacks, log }),
+    /** Names of the links that have a callback. */
+    callbacks: callbacks.map(({ name }) => name),
+    /** What is left of the quotas of a store. */
+    quotasLeft: (store: Store): Promise<readonly QuotaLeft[]> => quotasLeft(store, quotas, runtime.now()),
+    /** Watches the primaries that can be watched from here, until closed. */
+    watch: () => watchPrimaries(parts, links),
+    /** Wakes what is due on every link, and refreshes verification keys. */
+    sweep: () => sweep(parts, links),
+    /** Wakes what is due on one link, as much as a sweep does. Answers how many that were. */
+    wakeDue: (link: Link): Promise<number> => wakeDue(parts, link),
+    /** The links of which somebody asked for a reconcile that is due now: see `isAskedReconcileDue`. */
+    async reconcilesAsked(): Promise<readonly Link[]> {
+      const due = await Promise.all(
+        links.map(async (link) => ((await isAskedReconcileDue(worker, link)) ? [link] : [])),
+      );
+      return due.flat();
+    },
+    /** Reconciles one link. */
+    reconcile: (link: Link, given: ReconcileOptions = {}): Promise<ReconcileReport> =>
+      reconcile({ ...parts, owner }, link, given),
+    /** What a reconcile of one link would do. Changes nothing. */
+    plan: (link: Link, given: Parameters<typeof planReconcile>[2] = {}): Promise<Plan> =>
+      planReconcile(worker, link, given),
+    /** What would hold a reconcile back that finds what this plan found. */
+    brakeOf: (link: Link, { comparison }: Plan) => brakeOf(link, comparison, runtime.now()),
+    /** Proves one link by reading both sides. */
+    verify: (link: Link, given: VerifyOptions = {}): Promise<VerifyReport> => verify(worker, link, given),
+    /** Serves the copies of one link to a client, as `configuration.drill` says, signs and keeps what came of it. */
+    async drill(link: Link, given: Omit<DrillOptions, 'trust'> & { readonly trust?: string } = {}): Promise<KeptDrill> {
+      const { drillAndKeep } = await import('../drill/keep.ts');
+      const kept = await drillAndKeep(runtime, link, { ...(config.drill ?? defaultDrill), ...given });
+      await linkRows.saveDrill(link.name, kept.summary);
+      return kept;
+    },
+    /** Moves the certificates of one link into its primary, as it is configured now, and points the link there. */
+    async restore(link: Link, given: RestoreOptions): Promise<RestoreResult> {
+      const { restore } = await import('../replication/restore.ts');
+      return restore(worker, link, { others: primariesBeside(link), ...given });
+    },
+    /** Old and new ids of what was moved to the primary of a link. */
+    async idMap(link: Link, given: { readonly marks: boolean; readonly signal?: AbortSignal }): Promise<IdMap> {
+      const { idMap } = await import('../replication/id-map.ts');
+      return idMap(worker, link, { ...given, others: primariesBeside(link) });
+    },
+    /** The primary that the records of a link belong to. */
+    boundTo: (link: Link): Promise<string | undefined> => linkRows.boundTo(link.name),
+    /** How one link stands, from the table alone. */
+    async status(link: Link): Promise<LinkStatus> {
+      const stores = [link.primary, ...link.backups];
+      const left = stores.map(async (store) =>
+        (await quotasLeft(store, quotas, runtime.now())).map((quota) => ({ store: store.id, ...quota })),
+      );
+      const [status, ...found] = await Promise.all([statusOf(worker, link), ...left]);
+      return found.flat().length === 0 ? status : { ...status, quotas: found.flat() };
+    },
+    /** How one certificate stands, by its record. */
+    standing: (link: Link, record: ReplicationRecord): Standing => standingOf(link, record),
+    /** Takes a copy that somebody else made under management, and has it looked at. */
+    async adopt(link: Link, request: Parameters<typeof adopt>[2]): Promise<Adoption> {
+      const adoption = await adopt(worker, link, request);
+      await dispatch.dispatch([{ link: link.name, certificate: adoption.certificate }]);
+      return adoption;
+    },
+    /** The last acknowledged event of each certificate, the newest first. */
+    events: (link: Link, given: Parameters<typeof acknowledgedEvents>[2]): Promise<readonly AcknowledgedEvent[]> =>
+      acknowledgedEvents(records, link, given),
+    /** Requests that this process has sent to the stores so far. */
+    requests: (): number => requests,
+    /** Why a notification would not be acknowledged now; empty if it would. */
+    notReady: readiness({ table, links: callbacks, runtime }),
+    /** Where the certificates of a link stand, counted from its records. */
+    async figures(link: Link) {
+      const { vanished: standing } = await linkRows.reconcileState(link.name);
+      const unreadable: UnreadableRecord[] = [];
+      return linkFigures(
+        link,
+        records.all(link.name, (record) => unreadable.push(record)),
+        {
+          lost: vanishedTally(link, runtime.now(), standing),
+          standing,
+          unreadable,
+          findings: backupFindings(runtime.now()),
+        },
+      );
+    },
+    /** When the last successful reconcile of a link began, epoch milliseconds. */
+    lastReconcileAt: (link: Link): Promise<number | undefined> => linkRows.lastReconcileAt(link.name),
+    /** The replication record of one certificate. */
+    record: (link: Link, certificate: string): Promise<ReplicationRecord | undefined> =>
+      records.get(link.name, certificate),
+    /** All replication records of a link; what cannot be understood of them goes to `unreadable`. */
+    records: (link: Link, unreadable?: (record: UnreadableRecord) => void): AsyncGenerator<ReplicationRecord> =>
+      records.all(link.name, unreadable),
+    async close(): Promise<void> {
+      await dispatch.stop();
+      await table.close();
+    },
+  };
+}
+
+/** How long the answer of a service about its identity is good for, in milliseconds. */
+const identityMs = 10_000;

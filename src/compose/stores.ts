@@ -1,0 +1,55 @@
+import type { Config, TableConfig } from '../config.ts';
+import { identityRecords } from '../records/identity-records.ts';
+import type { Runtime } from '../runtime.ts';
+import { countedStore } from '../store/counted.ts';
+import type { QuotaBook } from '../store/quota.ts';
+import type { Store } from '../store/store.ts';
+import { awsSecretOf } from './aws-secrets.ts';
+import { isDirectory, openService } from './services.ts';
+import { openTable } from './tables.ts';
+
+/**
+ * The configured stores by their names in the configuration. Nothing is asked of them yet; `sent` is called for each request.
+ */
+export async function openStores(
+  config: Pick<Config, 'stores'>,
+  runtime: Runtime,
+  { sent = () => {}, quotas }: { readonly sent?: () => void; readonly quotas?: QuotaBook } = {},
+): Promise<ReadonlyMap<string, Store>> {
+  const opened = config.stores.map(async (store) => {
+    if (!isDirectory(store)) return [store.name, openService(store, runtime, awsSecretOf, { sent, quotas })] as const;
+    const { directoryStore } = await import('../services/directory/store.ts');
+    return [store.name, countedStore(directoryStore({ ...store, runtime }), sent)] as const;
+  });
+  return new Map(await Promise.all(opened));
+}
+
+/**
+ * Binds a store to the place that is behind its setting now, whatever it was bound to: a person said that it is meant. A place that
+ * has no identity yet gets one with its next write; one that another store is bound to gets one of its own. Answers what it was
+ * bound to, and what it is bound to now; both are absent for a store that can prove no identity.
+ */
+export async function acceptStore(
+  tableConfig: TableConfig,
+  store: Store,
+  { runtime, signal }: { readonly runtime: Runtime; readonly signal: AbortSignal },
+): Promise<{ readonly before?: string; readonly identity?: string }> {
+  if (store.identity === undefined) return {};
+  const found = await store.identity({ signal });
+  const table = await openTable(tableConfig);
+  try {
+    const records = identityRecords(table);
+    const before = await records.identityOf(store.id);
+    const was = before === undefined ? {} : { before };
+    if (found === undefined) {
+      await records.unbindIdentity(store.id);
+      return was;
+    }
+    const holder = await records.holderOf(found);
+    const another = holder !== undefined && holder !== store.id;
+    const own = another ? await store.giveIdentity?.(runtime.newId(), { signal, instead: true }) : found;
+    return { ...was, identity: await records.bindIdentity(store.id, own ?? found, { instead: true }) };
+  } finally {
+    await table.close();
+  }
+}
