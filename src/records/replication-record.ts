@@ -78,6 +78,8 @@ export interface BackupState {
   readonly unremovable?: readonly Unremovable[];
   /** The service does not give the copy's private key back: it was compared without, and is not proven. */
   readonly keyWithheld?: boolean;
+  /** An operation there that was begun, or was about to be, and of which no end has been seen. */
+  readonly operation?: Operation;
   /** A place of ours there that holds no content, and could not be brought back yet. */
   readonly vacant?: VacantCopy;
   /** What the copy holds, as it was last written or read in full. See `heldNow`. */
@@ -101,6 +103,22 @@ export interface Overwritten {
   readonly times: number;
   readonly since: number;
   readonly lastAt: number;
+}
+
+/** A write that its service goes on with after it has answered. Written down before it is started. */
+export interface Operation {
+  readonly kind: 'import' | 'reimport' | 'delete';
+  /** When it was about to be started. */
+  readonly at: number;
+  /** The copy, if its id is known. */
+  readonly id?: string;
+  /** What was given; absent for a removal. */
+  readonly fingerprint?: string;
+  readonly metadataDigest?: string;
+  /** By which it can be asked for, once the service has answered. */
+  readonly handle?: string;
+  /** Until when it may go on if nobody can be asked; absent while the pass that began it has not come to its end. */
+  readonly until?: number;
 }
 
 /** A place of ours that is occupied and holds no content. */
@@ -262,6 +280,15 @@ const backupFields = {
   keyWithheld: z.boolean(),
   held: z.object({ id: z.string(), fingerprint: z.string(), validFrom: z.number(), selfSigned: z.boolean() }),
   overwritten: z.object({ times: z.number(), since: z.number(), lastAt: z.number() }),
+  operation: z.object({
+    kind: z.enum(['import', 'reimport', 'delete']),
+    at: z.number(),
+    id: z.optional(z.string()),
+    fingerprint: z.optional(z.string()),
+    metadataDigest: z.optional(z.string()),
+    handle: z.optional(z.string()),
+    until: z.optional(z.number()),
+  }),
   vacant: z.object({ id: z.string(), why: z.enum(['empty', 'deleted', 'half-made']), since: z.number() }),
 } as const;
 type BackupField = keyof typeof backupFields;
@@ -344,7 +371,10 @@ export function parseReplicationRecord(link: string, certificate: string, row: R
   if (!parsed.success) damaged.push(...parsed.error.issues.map((issue) => issue.path.join('.')));
   const doubts = numbersOf('doubt', row, damaged);
   const states = (parsed.data?.backups ?? []) as readonly BackupState[];
-  const backups = states.map((state) => ({ ...state, ...backupFieldsOf(row, state.store, damaged) }));
+  const backups = [...states, ...begunWithoutState(row, states)].map((state) => ({
+    ...state,
+    ...backupFieldsOf(row, state.store, damaged),
+  }));
   if (!parsed.success || damaged.length > 0)
     throw new CodedError(
       'table_row_unreadable',
@@ -381,6 +411,16 @@ export function rowOfAside(aside: Aside | undefined): AsideFields {
   if (aside === 'withheld') return { ...none, aside: 'keyless', primaryKeyWithheld: true };
   if (aside === 'authority') return { ...none, aside: 'excluded', primaryIsAuthority: true };
   return { ...none, aside };
+}
+
+/** Backups of which no commit tells yet, and at which an operation was begun all the same: it is written down before it is started. */
+function begunWithoutState(row: Row, states: readonly BackupState[]): readonly BackupState[] {
+  const start = fieldOf('operation', '');
+  const begun = Object.keys(row).filter((field) => field.startsWith(start));
+  const stores = begun.map((field) => field.slice(start.length));
+  return stores
+    .filter((store) => !states.some((state) => state.store === store))
+    .map((store) => ({ store, attempts: 0 }));
 }
 
 /** The fields `<name>/<store>` of a row, by store. */

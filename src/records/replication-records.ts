@@ -4,6 +4,7 @@ import type { Change, Condition, Key, Row, Table, Value, WriteOutcome } from '..
 import {
   fieldOf,
   latest,
+  type Operation,
   parseReplicationRecord,
   type ReplicationRecord,
   rowOfAside,
@@ -313,6 +314,22 @@ export function replicationRecords(table: Table) {
     return moved.applied ? 'moved' : 'refused';
   }
 
+  /**
+   * Writes down an operation at a backup, under the lease of a pass: before it is started, and again with its handle. Answers whether the
+   * lease is still its own: if not, nothing may be started.
+   */
+  async function noteOperation(
+    link: string,
+    certificate: string,
+    noted: { readonly token: number; readonly store: string; readonly operation: Operation },
+  ): Promise<boolean> {
+    const { token, store, operation } = noted;
+    const field = fieldOf('operation', store);
+    const held: Condition = { all: [{ field: 'leaseToken', is: '=', to: token }, { exists: 'leaseUntil' }] };
+    const outcome = await table.update(keyOf(link, certificate), { set: defined({ [field]: operation }) }, held);
+    return outcome.applied;
+  }
+
   /** Wake-ups that are due, earliest first. May lag behind the writes by seconds. */
   async function due(link: string, until: number, limit: number): Promise<readonly string[]> {
     const page = await table.queryIndex({ partition: partitionOf(link), until, limit });
@@ -359,7 +376,22 @@ export function replicationRecords(table: Table) {
     await table.delete(keyOf(link, certificate));
   }
 
-  return { canHold, get, ask, tell, tellNew, forgetNeverThere, claim, commit, due, dueSince, all, acceptGone, forget };
+  return {
+    canHold,
+    get,
+    ask,
+    tell,
+    tellNew,
+    forgetNeverThere,
+    claim,
+    noteOperation,
+    commit,
+    due,
+    dueSince,
+    all,
+    acceptGone,
+    forget,
+  };
 }
 
 export type ReplicationRecords = ReturnType<typeof replicationRecords>;

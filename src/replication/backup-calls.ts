@@ -1,10 +1,12 @@
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
+import type { Operation } from '../records/replication-record.ts';
 import type { Runtime } from '../runtime.ts';
 import { type Mark, sameMark } from '../store/mark.ts';
 import type { CertificateMetadata, Reading, Store, StoredCertificate, Vacancy } from '../store/store.ts';
 import { withDeadline } from './deadline.ts';
 import type { KeysRead } from './keys-read.ts';
 import { readBy } from './look.ts';
+import { type NoteOperation, Running } from './operations.ts';
 import { vacancyError } from './vacancy.ts';
 
 /** The calls of one pass to one backup: each ends before the lease does, and what was sent is remembered. */
@@ -18,6 +20,11 @@ export interface BackupCalls {
   /** Sends a write. One that is not answered by the end is doubtful. */
   send<T>(write: (signal: AbortSignal) => Promise<T>): Promise<T>;
   /**
+   * Sends a write that the service may go on with. Then it is written down before it is started, and once more with its handle. Throws
+   * `Running` where the service goes on with it.
+   */
+  begin<T>(about: Omit<Operation, 'at' | 'handle' | 'until'>, write: (signal: AbortSignal) => Promise<T>): Promise<T>;
+  /**
    * Removes these copies, each after a direct read has shown that it still carries our mark. Answers how many, and which the
    * service refuses to remove; throws what is no such refusal.
    */
@@ -26,6 +33,8 @@ export interface BackupCalls {
   removeVacant(places: readonly Pick<CertificateMetadata, 'id'>[], mark: Mark): Promise<Removals>;
   /** Whether this was thrown by a write: what a service says of a read is not what it says of content. */
   answeredWrite(thrown: unknown): boolean;
+  /** An operation that was begun and may go on; the one that the record knew, until its end has been seen. */
+  operation: Operation | undefined;
   /** A write was sent (a delete is one), whatever came of it. */
   readonly wrote: boolean;
   /** A write got no answer that says what became of it. */
@@ -41,7 +50,18 @@ export interface Removals {
 const refusesRemoval: ReadonlySet<ErrorCode> = new Set(['store_in_use', 'store_held', 'store_refused']);
 
 /** `writeBy`: no call is sent or waited for after this moment. */
-export function backupCalls(runtime: Runtime, store: Store, writeBy: number, keys: KeysRead): BackupCalls {
+export function backupCalls(
+  runtime: Runtime,
+  store: Store,
+  task: {
+    readonly writeBy: number;
+    readonly keys: KeysRead;
+    readonly noteOperation: NoteOperation;
+    readonly operation: Operation | undefined;
+  },
+): BackupCalls {
+  const { writeBy, keys } = task;
+  let { operation } = task;
   const fields = { store: store.id };
   let wrote = false;
   let doubtful = false;
@@ -61,6 +81,34 @@ export function backupCalls(runtime: Runtime, store: Store, writeBy: number, key
       if (asCodedError(thrown).entry.applied === 'unknown') doubtful = true;
       throw thrown;
     }
+  }
+
+  async function begin<T>(
+    about: Omit<Operation, 'at' | 'handle' | 'until'>,
+    write: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    if (store.abilities.longWrites?.[about.kind] === undefined) return send(write);
+    const intent: Operation = { ...about, at: runtime.now() };
+    // Before it is started: whoever takes over then knows that it may go on.
+    await task.noteOperation(store.id, intent);
+    operation = intent;
+    let answer: T;
+    try {
+      answer = await send(write);
+    } catch (thrown) {
+      if (asCodedError(thrown).entry.applied !== 'unknown') operation = undefined;
+      throw thrown;
+    }
+    const begun = (answer ?? {}) as { readonly id?: string; readonly running?: string };
+    if (begun.running === undefined) {
+      operation = undefined;
+      return answer;
+    }
+    const { running: handle, id } = begun;
+    operation = { ...intent, ...(id !== undefined && { id }), handle };
+    // The commit writes it, too: this is for the case that there is none.
+    await task.noteOperation(store.id, operation).catch(() => undefined);
+    throw new Running(operation);
   }
 
   async function held<T>(id: string, read: (signal: AbortSignal) => Promise<Reading<T>>): Promise<T | undefined> {
@@ -88,9 +136,10 @@ export function backupCalls(runtime: Runtime, store: Store, writeBy: number, key
     for (const { id } of copies) {
       if (!(await isStillSo(id))) continue;
       try {
-        await send((signal) => store.delete(id, { signal }));
+        await begin({ kind: 'delete', id }, (signal) => store.delete(id, { signal }));
         removed += 1;
       } catch (thrown) {
+        if (thrown instanceof Running) throw thrown;
         const error = asCodedError(thrown);
         if (!refusesRemoval.has(error.code)) throw thrown;
         refused.push({ id, error });
@@ -101,6 +150,13 @@ export function backupCalls(runtime: Runtime, store: Store, writeBy: number, key
 
   return {
     send,
+    begin,
+    get operation() {
+      return operation;
+    },
+    set operation(seen) {
+      operation = seen;
+    },
     read: (id) => held(id, async (signal) => keys.keep(await store.read(id, { signal }))),
     readMetadata,
     vacancyOf,

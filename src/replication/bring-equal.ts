@@ -7,6 +7,7 @@ import {
   type AnsweredWrite,
   type BackupState,
   type HeldContent,
+  type Operation,
   type Refusal,
   recordedError,
   type Unremovable,
@@ -29,6 +30,7 @@ import type { Sound } from './judge.ts';
 import type { KeysRead } from './keys-read.ts';
 import { listedFacts } from './link.ts';
 import { type BackupLook, endOfCopy } from './look.ts';
+import { mayLastUntil, type NoteOperation, nextAsk, Running, seenOperation } from './operations.ts';
 import { type CopyInTheWay, isBrakeCode, type OverCopy, problemOver } from './over-copy.ts';
 import { noteOverwritten } from './overwritten.ts';
 import { backoffMs, settledMs, type Timing } from './timing.ts';
@@ -78,6 +80,7 @@ export interface BackupTask {
   readonly mark: Mark;
   readonly sound: Sound;
   readonly keys: KeysRead;
+  readonly noteOperation: NoteOperation;
   /** A copy whose service refuses the content may be replaced by a new one, if this store's ids are nobody's business: the link's word. */
   readonly mayReplace: boolean;
   /** What may take the place of what a copy holds. */
@@ -165,6 +168,8 @@ export async function bringEqual(task: BackupTask, look: BackupLook): Promise<Ba
     const state = attempt.stateAfterFailure();
     if (thrown instanceof Waiting) return { ...attempt.summary(), state, equal: false, again: thrown.until };
     const now = runtime.now();
+    if (thrown instanceof Running)
+      return { ...attempt.summary(), state, equal: false, again: nextAsk(thrown.operation, now) };
     const lastError = recordedError(error, now);
     if (attempt.isFinding(thrown)) {
       // The copy was read, and stays: reconcile asks again when it is no longer this one.
@@ -293,7 +298,7 @@ class Attempt {
     this.#task = task;
     this.#look = look;
     this.#store = look.store;
-    this.#calls = backupCalls(task.runtime, look.store, task.writeBy, task.keys);
+    this.#calls = backupCalls(task.runtime, look.store, { ...task, operation: look.state.operation });
     this.id = look.state.id;
     this.written = look.state.written;
     this.unremovable = look.state.unremovable ?? [];
@@ -310,7 +315,10 @@ class Attempt {
   }
 
   /** What the record keeps for this backup in fields of its own, whatever came of the pass. */
-  kept(): Pick<BackupState, 'written' | 'unremovable' | 'keyWithheld' | 'held' | 'overwritten' | 'vacant'> {
+  kept(): Pick<
+    BackupState,
+    'written' | 'unremovable' | 'keyWithheld' | 'held' | 'overwritten' | 'vacant' | 'operation'
+  > {
     const { written, unremovable, id } = this;
     const held = this.held?.id === id ? this.held : undefined;
     const overwritten = noteOverwritten(this.#look.state.overwritten, this.#changedByOthers, this.#task.runtime.now());
@@ -322,8 +330,17 @@ class Attempt {
       ...(keyWithheld && { keyWithheld }),
       ...(held && { held }),
       ...(overwritten && { overwritten }),
+      ...(this.#operation() && { operation: this.#operation() as Operation }),
       ...(this.#bringingBack && { vacant: this.#vacantCopy(this.#bringingBack) }),
     };
+  }
+
+  /** The operation that may go on, with the moment until when, if nobody can be asked, from the end of this pass. */
+  #operation(): Operation | undefined {
+    const { operation } = this.#calls;
+    if (operation === undefined || operation.until !== undefined) return operation;
+    const { runtime, timing } = this.#task;
+    return { ...operation, until: mayLastUntil(this.#store, operation, { from: runtime.now(), timing }) };
   }
 
   #vacantCopy({ id, why }: VacantElement): VacantCopy {
@@ -348,11 +365,13 @@ class Attempt {
    */
   isFinding(thrown: unknown): boolean {
     if (thrown instanceof Unfit) return true;
+    if (thrown instanceof Running || thrown instanceof Waiting) return false;
     const { code } = asCodedError(thrown);
     return this.#calls.answeredWrite(thrown) && (code === 'store_content_refused' || heldCodes.has(code));
   }
 
   async run(): Promise<void> {
+    await this.#awaitOperation();
     if (await this.#writtenOver()) return;
     const { order, unread } = await this.#choose();
     if (order.length === 0 && unread === undefined) {
@@ -382,11 +401,40 @@ class Attempt {
     });
   }
 
+  /**
+   * While an operation of ours goes on there, nothing else is written. Its end counts as an answered write of what was given, and
+   * is looked at anew: this look may have begun before it.
+   */
+  async #awaitOperation(): Promise<void> {
+    const { operation } = this.#calls;
+    if (operation === undefined) return;
+    const { runtime, timing } = this.#task;
+    const seen = await seenOperation(this.#task, this.#store, operation);
+    if (seen.state === 'running') {
+      this.#calls.operation = seen.operation;
+      throw new Waiting(seen.again);
+    }
+    this.#calls.operation = undefined;
+    if (seen.state === 'over') return;
+    const id = seen.id ?? operation.id;
+    const { fingerprint, metadataDigest = '' } = operation;
+    const now = runtime.now();
+    if (operation.kind !== 'delete' && id !== undefined && fingerprint !== undefined) {
+      this.id = id;
+      this.written = { id, at: now, fingerprint, metadataDigest };
+    }
+    // A copy that was made, and of which nobody knows the id, is found when listings show it.
+    if (operation.kind === 'import' && id === undefined) this.leftBehind = true;
+    const { listingLagMs, readSettlesMs } = this.#store.abilities;
+    const shownMs = Math.max(listingLagMs, readSettlesMs);
+    throw new Waiting(now + (shownMs === 0 ? 0 : shownMs + timing.skewMs));
+  }
+
   /** What is known of the backup after a failure: its copy's id as it is now, the rest as it was. */
   stateAfterFailure(): BackupState {
     const { id: _id, notBefore: _not, lastError: _last, refusal: _refusal, notAfter: _end, ...rest } = this.#look.state;
     const { written: _written, unremovable: _unremovable, keyWithheld: _keyWithheld, ...others } = rest;
-    const { held: _held, overwritten: _overwritten, vacant: _vacant, ...before } = others;
+    const { held: _held, overwritten: _overwritten, vacant: _vacant, operation: _operation, ...before } = others;
     const copy = this.id === undefined ? {} : { id: this.id, ...endOfCopy(this.#look) };
     return { ...before, ...copy, ...this.kept() };
   }
@@ -610,7 +658,7 @@ class Attempt {
         const replacedIds = refused.filter(({ error }) => this.#mayReplace(error)).map((copy) => copy.id);
         return { holding, ...content, refusedIds: refused.map((copy) => copy.id), replacedIds };
       } catch (thrown) {
-        if (!this.isFinding(thrown)) throw thrown;
+        if (thrown instanceof Running || !this.isFinding(thrown)) throw thrown;
         refused.push({ id, error: thrown as CodedError });
       }
     }
@@ -745,7 +793,8 @@ class Attempt {
     try {
       // From here on nobody knows what is there, until there is an answer.
       if (this.held?.id === id) this.held = undefined;
-      const answer = await this.#calls.send((signal) => this.#store.reimport(id, content, { signal }));
+      const about = { kind: 'reimport', id, ...this.#givenNow() } as const;
+      const answer = await this.#calls.begin(about, (signal) => this.#store.reimport(id, content, { signal }));
       this.#noteHeld(id, content, this.#task.sound.fingerprint);
       const described = answer.metadata ?? holding.metadata;
       const digest = described === undefined ? this.#look.state.metadataDigest : metadataDigestOf(described);
@@ -772,7 +821,8 @@ class Attempt {
       replacement === '' || !this.#store.abilities.uniqueNames
         ? this.#given
         : { ...this.#given, name: `${this.#given.name}-${sha256(replacement).slice(0, 8)}` };
-    const answer = await this.#calls.send((signal) =>
+    const about = { kind: 'import', ...(into !== undefined && { id: into }), ...this.#givenNow() } as const;
+    const answer = await this.#beginImport(about, (signal) =>
       this.#store.import(
         { content: sound.content, metadata, mark, ...(into === undefined ? { token } : { into }) },
         { signal },
@@ -786,6 +836,24 @@ class Attempt {
     if (replaces !== undefined) this.leftBehind = true;
     await this.#believe(answer);
     this.actions.push(action);
+  }
+
+  /** What a write gives, as an operation says it. */
+  #givenNow(): Pick<Operation, 'fingerprint' | 'metadataDigest'> {
+    return { fingerprint: this.#task.sound.fingerprint, metadataDigest: this.wantedDigest };
+  }
+
+  /** An import with which the service goes on has an id already, if it says one. */
+  async #beginImport(
+    about: Omit<Operation, 'at' | 'handle' | 'until'>,
+    write: (signal: AbortSignal) => Promise<WriteAnswer>,
+  ): Promise<WriteAnswer> {
+    try {
+      return await this.#calls.begin(about, write);
+    } catch (thrown) {
+      if (thrown instanceof Running) this.id = thrown.operation.id;
+      throw thrown;
+    }
   }
 
   /**
@@ -897,7 +965,8 @@ class Attempt {
       const isEqual = full !== 'unreadable' && (this.#equals(full) || this.#isSameLeafWithKey(full));
       if (isEqual) return;
       await this.#refuseOver(full === 'unreadable' ? { id, unreadable: true } : { id, full });
-      await this.#calls.send((signal) => this.#store.reimport(id, content, { signal }));
+      const about = { kind: 'reimport', id, ...this.#givenNow() } as const;
+      await this.#calls.begin(about, (signal) => this.#store.reimport(id, content, { signal }));
     } catch (thrown) {
       if (!this.isFinding(thrown)) throw thrown;
     }

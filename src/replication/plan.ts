@@ -215,6 +215,8 @@ async function rehearse(
           mark,
           sound: verdict,
           keys,
+          // Nothing is begun in a rehearsal.
+          noteOperation: () => Promise.resolve(),
           mayReplace: link.policy.neverReplace !== true,
           over,
         },

@@ -1,5 +1,5 @@
 import { chainRemarks } from '../certificate/remarks.ts';
-import { asCodedError } from '../errors.ts';
+import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { errorFields, type Log } from '../log.ts';
 import { moved } from '../records/link-records.ts';
@@ -12,6 +12,7 @@ import { judge, type Verdict } from './judge.ts';
 import { type KeysRead, keysRead } from './keys-read.ts';
 import type { Link } from './link.ts';
 import { backupStates, endOfCopy, lookAtBackup, lookAtPrimary } from './look.ts';
+import type { NoteOperation } from './operations.ts';
 import { overCopies } from './over-copy.ts';
 import { isOverwritten } from './overwritten.ts';
 import { leaseHolderFields, neverThereFrom, nextDoubts, nextLook, primaryState } from './pass-outcome.ts';
@@ -160,6 +161,13 @@ async function lookAndWrite(
     .then(({ reading, described }) => judge(link, reading, runtime.now(), described))
     .catch((thrown: unknown): Verdict => ({ kind: 'unreadable', error: asCodedError(thrown) }));
   let over: ReturnType<typeof overCopies> | undefined;
+  const noteOperation: NoteOperation = async (store, operation) => {
+    const { certificate, leaseToken: token } = record;
+    if (await worker.records.noteOperation(link.name, certificate, { token, store, operation })) return;
+    throw new CodedError('store_unavailable', 'nothing is begun under a lease that somebody else has taken over', {
+      fields: { store },
+    });
+  };
   const outcomes = await Promise.all(
     link.backups.map(async (store, index): Promise<BackupOutcome> => {
       const state = states[index] ?? { store: store.id, attempts: 0 };
@@ -172,7 +180,11 @@ async function lookAndWrite(
         if (turnAt > runtime.now()) return untouched({ ...state, notBefore: turnAt }, turnAt);
       }
       const doubt = doubtOf(record, store.id);
-      const byMark = doubt !== undefined || state.unremovable !== undefined || !pass.reconciled.has(store.id);
+      const byMark =
+        doubt !== undefined ||
+        state.unremovable !== undefined ||
+        state.operation !== undefined ||
+        !pass.reconciled.has(store.id);
       const [verdict, look] = await Promise.all([
         verdictSoon,
         lookAtBackup({ runtime, at, store, state, mark, byMark, listings }),
@@ -180,7 +192,7 @@ async function lookAndWrite(
       if (verdict.kind === 'absent' && isGone(link, record, beganAt, timing)) {
         const remove = mayRemove(link, record, runtime.now());
         if (state.retainedAt !== undefined && !remove) return untouched(state);
-        return retire({ runtime, timing, beganAt, writeBy, mark, keys }, look, {
+        return retire({ runtime, timing, beganAt, writeBy, mark, keys, noteOperation }, look, {
           since: record.absentSince ?? beganAt,
           remove,
         });
@@ -189,7 +201,19 @@ async function lookAndWrite(
       if (verdict.kind !== 'sound') return untouched({ ...state, ...endOfCopy(look) });
       const mayReplace = link.policy.neverReplace !== true;
       over ??= overCopies({ links: worker.links, now: runtime.now }, link, record, verdict);
-      const task = { runtime, timing, beganAt, writeBy, doubt, mark, sound: verdict, keys, mayReplace, over };
+      const task = {
+        runtime,
+        timing,
+        beganAt,
+        writeBy,
+        doubt,
+        mark,
+        sound: verdict,
+        keys,
+        noteOperation,
+        mayReplace,
+        over,
+      };
       const outcome = await bringEqual(task, look);
       if (!outcome.wrote) store.slots?.giveBack(names);
       return outcome;

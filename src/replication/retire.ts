@@ -6,7 +6,8 @@ import { type BackupCalls, backupCalls } from './backup-calls.ts';
 import type { BackupAction, BackupOutcome, BackupTask } from './bring-equal.ts';
 import type { Link } from './link.ts';
 import type { BackupLook } from './look.ts';
-import { backoffMs, type Timing } from './timing.ts';
+import { mayLastUntil, nextAsk, Running, seenOperation } from './operations.ts';
+import { backoffMs, settledMs, type Timing } from './timing.ts';
 
 /** Whether a look that began at this moment and found the certificate absent confirms that it is gone: a second look, a while after the first. */
 export function isGone(link: Link, record: ReplicationRecord, beganAt: number, timing: Timing): boolean {
@@ -43,14 +44,29 @@ export async function retire(
   const { runtime, timing, mark } = task;
   const { store, state, known } = look;
   const recorded = { id: state.id ?? '' };
-  const calls = backupCalls(runtime, store, task.writeBy, task.keys);
+  const calls = backupCalls(runtime, store, { ...task, operation: state.operation });
+  const { operation: _operation, ...others } = state;
+  /** What the record says of an operation that may go on. */
+  const going = () => {
+    const { operation } = calls;
+    if (operation === undefined) return {};
+    const until = operation.until ?? mayLastUntil(store, operation, { from: runtime.now(), timing });
+    return { operation: { ...operation, until } };
+  };
   const actions: BackupAction[] = [];
   const summary = () => {
     const { wrote, doubtful } = calls;
     return { actions, equal: false, searched: look.marked !== undefined, wrote, doubtful };
   };
-  const { id: _id, retainedAt: _retainedAt, notBefore: _notBefore, lastError: _lastError, ...kept } = state;
+  const { id: _id, retainedAt: _retainedAt, notBefore: _notBefore, lastError: _lastError, ...kept } = others;
   try {
+    if (calls.operation !== undefined) {
+      const seen = await seenOperation(task, store, calls.operation);
+      calls.operation = seen.state === 'running' ? seen.operation : undefined;
+      // What is there after its end the next look finds.
+      const again = seen.state === 'running' ? seen.again : runtime.now() + settledMs(store, timing);
+      if (seen.state !== 'over') return { ...summary(), state: { ...others, ...going() }, again };
+    }
     const copies = ours(task, look);
     if (gone.remove) {
       const { removed, refused } = await calls.removeMarked(copies, mark);
@@ -74,12 +90,15 @@ export async function retire(
     const retained: BackupState = { ...rest, id: copy.id, attempts: 0, retainedAt: runtime.now() };
     return { ...summary(), state: revision === undefined ? retained : { ...retained, revision } };
   } catch (thrown) {
-    const error = asCodedError(thrown);
     const now = runtime.now();
+    if (thrown instanceof Running)
+      return { ...summary(), state: { ...others, ...going() }, again: nextAsk(thrown.operation, now) };
+    const error = asCodedError(thrown);
     const attempts = state.attempts + 1;
     const notBefore = now + backoffMs(attempts, runtime.random, timing, error.retryAfterMs);
     const lastError = recordedError(error, now);
-    return { ...summary(), state: { ...state, attempts, notBefore, lastError }, again: notBefore, error };
+    const after = { ...others, ...going(), attempts, notBefore, lastError };
+    return { ...summary(), state: after, again: notBefore, error };
   }
 }
 

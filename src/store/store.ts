@@ -72,7 +72,15 @@ export interface Store {
   ): Promise<WriteAnswer>;
 
   /** Removes a certificate. Removing what is not there succeeds. Refused it throws `store_in_use`, `store_held` or `store_refused`. */
-  delete(id: string, options?: CallOptions): Promise<void>;
+  // biome-ignore lint/suspicious/noConfusingVoidType: where a removal is done when it is answered there is nothing to say
+  delete(id: string, options?: CallOptions): Promise<RemovalAnswer | void>;
+
+  /**
+   * How an operation stands that a write has begun (`abilities.longWrites`): by its handle, or where that was lost by what the service
+   * says of this copy or mark, or in its list of operations. Absent: nobody can be asked, and it may go on for as long as it may take.
+   * Throws a coded error if it cannot be asked now.
+   */
+  operation?(asked: OperationAsked, options?: CallOptions): Promise<OperationState>;
 
   /**
    * What this store would hold if it were given this metadata with this mark: names cut or rewritten to its rules, descriptions
@@ -153,6 +161,25 @@ export interface FindOptions extends CallOptions {
   readonly vacant?: (element: VacantElement) => void;
 }
 
+/** Writes that a service may go on with after it has answered them. An import into a vacant place is an import. */
+export type LongWrite = 'import' | 'reimport' | 'delete';
+
+/** An operation that somebody asks for. */
+export interface OperationAsked {
+  readonly kind: LongWrite;
+  /** Absent if the answer that had it was lost. */
+  readonly handle?: string;
+  /** The copy, if its id is known. */
+  readonly id?: string;
+  readonly mark: Mark;
+}
+
+/** `unknown`: the service cannot tell. `id` is the copy's. Whether what has ended did what it was to do, a read shows. */
+export type OperationState =
+  | { readonly state: 'running'; readonly handle?: string }
+  | { readonly state: 'ended'; readonly id?: string }
+  | { readonly state: 'unknown' };
+
 /** What a service can do, and its stated bounds. */
 export interface StoreAbilities {
   /** Reading in full gives the private key back: `false` if it gives none, whatever the certificate. See `StoredCertificate.keyWithheld`. */
@@ -173,6 +200,11 @@ export interface StoreAbilities {
   readonly listingLagMs: number;
   /** How long a direct read may lag behind writes, in milliseconds. */
   readonly readSettlesMs: number;
+  /**
+   * Writes that go on after they are answered, each with the longest time that it may take until it has taken effect, in milliseconds,
+   * whether or not it was answered; absent: every write is done when it is answered.
+   */
+  readonly longWrites?: Readonly<Partial<Record<LongWrite, number>>>;
   /** Writes of one certificate that the service takes in a minute; absent if it does not say. */
   readonly writesPerCertificatePerMinute?: number;
   /** Requests that the service takes in a second; absent if it does not say. */
@@ -302,6 +334,14 @@ export interface NewCertificate {
 export interface WriteAnswer {
   readonly id: string;
   readonly metadata?: CertificateMetadata;
+  /** The service goes on with it, under this handle: nothing of it may show yet. */
+  readonly running?: string;
+}
+
+/** What the service says of a removal; nothing: it is done. */
+export interface RemovalAnswer {
+  /** The service goes on with it, under this handle. */
+  readonly running?: string;
 }
 
 /** Something that is there, looks like a certificate, and cannot be read: it is neither absent nor nothing. */

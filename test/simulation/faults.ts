@@ -1,6 +1,6 @@
 import { CodedError } from '../../src/errors.ts';
 import type { Runtime } from '../../src/runtime.ts';
-import type { CallOptions, Reading, Store } from '../../src/store/store.ts';
+import type { CallOptions, OperationAsked, Reading, Store } from '../../src/store/store.ts';
 import type { Table } from '../../src/table/table.ts';
 import { ownContent, type SimulatedStore } from './simulated-store.ts';
 import type { VirtualTime } from './virtual-time.ts';
@@ -228,9 +228,12 @@ export function storeFrom(
       return { state: 'unreadable', error: error as CodedError };
     }
   };
-  const { findByMark, identity, giveIdentity, twoSteps } = store;
+  const { findByMark, identity, giveIdentity, operation, twoSteps } = store;
   return {
     ...store,
+    ...(operation && {
+      operation: (asked: OperationAsked) => call('operation', false, () => operation(asked)),
+    }),
     ...(identity && { identity: () => call('identity', false, () => identity()) }),
     ...(giveIdentity && { giveIdentity: (given: string) => call('naming', true, () => giveIdentity(given)) }),
     list: (request) => call('list', false, () => store.list(request)),

@@ -50,7 +50,9 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
     await world.time.runUntil(start + troubleMs, mostSteps);
     world.faults.on = false;
     // What two deployments import at the same moment each of them finds by its next reconcile.
-    const healingMs = withReconcile ? world.deployments * reconcileEveryMs + 20 * 60_000 : 45 * 60_000;
+    const usualMs = withReconcile ? world.deployments * reconcileEveryMs + 20 * 60_000 : 45 * 60_000;
+    // Where writes go on for long each of them waits for the end of the one before.
+    const healingMs = usualMs + (world.switches.has('long-operations') ? world.deployments * 6 * reconcileEveryMs : 0);
     await world.time.runUntil(start + troubleMs + healingMs, mostSteps);
     broken.push(
       ...watched.broken,

@@ -9,6 +9,7 @@ import type {
   CertificateMetadata,
   DescriptiveMetadata,
   FindOptions,
+  LongWrite,
   NewCertificate,
   Reading,
   Store,
@@ -104,6 +105,8 @@ export function simulatedStore(options: {
   readonly mostVersions?: number;
   /** It proves an identity. */
   readonly provesIdentity?: boolean;
+  /** It goes on with writes for so long after it has answered; whether it can be asked for one, and for one whose handle was lost. */
+  readonly goesOn?: { readonly forMs: () => number; readonly tells: 'nothing' | 'by-handle' | 'all' };
   /** Ids of what is imported; absent: each is greater than the one before. */
   readonly newId?: () => string;
   /** How much older than now a read or a listing is, in milliseconds. */
@@ -255,6 +258,26 @@ export function simulatedStore(options: {
     }
   }
 
+  /** What goes on, by its handle. */
+  const going = new Map<string, { readonly kind: LongWrite; readonly id: string; readonly mark: Mark | undefined }>();
+  const ended = new Map<string, string>();
+
+  /** Answers at once, and lets the write take effect when its time has come; it is what the service says of it until then. */
+  function goOn(kind: LongWrite, id: string, mark: Mark | undefined, land: () => unknown): string {
+    const handle = `operation-${time.newId()}`;
+    going.set(handle, { kind, id, mark });
+    void time.wait(options.goesOn?.forMs() ?? 0).then(() => {
+      going.delete(handle);
+      ended.set(handle, id);
+      try {
+        land();
+      } catch {
+        // What it was to write to is not there any more.
+      }
+    });
+    return handle;
+  }
+
   /** The first request of an import: the place, with its mark. */
   function begin(entry: NewCertificate): { readonly id: string } {
     refuseAway();
@@ -315,6 +338,21 @@ export function simulatedStore(options: {
       const after = change(before);
       replace(id, after === undefined && before !== undefined ? deleted(before) : after);
     },
+    ...(options.goesOn !== undefined &&
+      options.goesOn.tells !== 'nothing' && {
+        async operation({ kind, handle, id, mark }) {
+          const [found] = [...going].find(([one, what]) =>
+            handle === undefined
+              ? what.kind === kind &&
+                (id === undefined ? what.mark !== undefined && sameMark(what.mark, mark) : what.id === id)
+              : one === handle,
+          ) ?? [undefined];
+          if (handle === undefined && options.goesOn?.tells === 'by-handle') return { state: 'unknown' };
+          if (found !== undefined) return { state: 'running', handle: found };
+          const made = ended.get(handle ?? '');
+          return { state: 'ended', ...(made !== undefined && { id: made }) };
+        },
+      }),
     ...(options.provesIdentity && {
       identity: async () => (away ? undefined : identity),
       async giveIdentity(given: string) {
@@ -372,6 +410,14 @@ export function simulatedStore(options: {
       refuseTakenName(metadata.name);
       refuse(content);
       const id = options.newId?.() ?? time.newId();
+      if (options.goesOn !== undefined) {
+        const running = goOn('import', id, mark, () => {
+          refuseTakenName(metadata.name);
+          const made: Held = { id, content: asStored(content), metadata, ...stamp() };
+          write('import', id, mark === undefined ? made : { ...made, mark });
+        });
+        return { id, running };
+      }
       const held: Held = {
         id,
         content: asStored(content),
@@ -391,6 +437,19 @@ export function simulatedStore(options: {
         throw new CodedError('store_content_refused', 'the domains differ');
       }
       refuseFull(held);
+      if (options.goesOn !== undefined) {
+        const running = goOn('reimport', id, held.mark, () => {
+          const then = existing(id);
+          write('reimport', id, {
+            ...then,
+            content: asStored(content),
+            unreadable: false,
+            ...oneMore(then),
+            ...stamp(),
+          });
+        });
+        return { id, running };
+      }
       const after: Held = { ...held, content: asStored(content), unreadable: false, ...oneMore(held), ...stamp() };
       write('reimport', id, after);
       return { id, metadata: describe(after) };
@@ -409,7 +468,12 @@ export function simulatedStore(options: {
       if (held.vacant !== undefined) return replace(id, undefined);
       refuseLocked(held);
       if (held.inUse === true) throw new CodedError('store_in_use', `${id} is in use`);
-      write('delete', id, undefined);
+      if (options.goesOn === undefined) return write('delete', id, undefined);
+      const running = goOn('delete', id, held.mark, () => {
+        const then = current().get(id);
+        if (then !== undefined && then.inUse !== true) write('delete', id, undefined);
+      });
+      return { running };
     },
     asKept: ({ name, description, tags }) => ({ name, description, tags }),
   };

@@ -30,6 +30,8 @@ export const switchNames = [
   'vanishing-container',
   /** Old versions at a backup stay, and one day there is no room for another. */
   'versions-stay',
+  /** A backup goes on with imports, reimports and removals after it has answered, for minutes up to an hour. */
+  'long-operations',
 ] as const;
 
 export type Switch = (typeof switchNames)[number];

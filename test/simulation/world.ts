@@ -126,6 +126,11 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
     return store;
   }
 
+  /** One of these, by the dice of switches; the first, without a throw, if it does not matter. */
+  function pickFrom<T>(items: readonly T[], matters = true): T {
+    return items[matters ? Math.floor(dice() * items.length) : 0] as T;
+  }
+
   /** What switches make of a store beside what it lags in and refuses. */
   function unlikeOurs(id: string, isBackup: boolean) {
     const minute = 60_000;
@@ -136,13 +141,21 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
     const lists = deletesSoftly && dice() < 0.5;
     const named = deletesSoftly && dice() < 0.6;
     const versions = isBackup && sometimes('versions-stay', 0.8) ? 2 + Math.floor(dice() * 3) : undefined;
+    const longestMs = isBackup && sometimes('long-operations', 0.8) ? pickFrom([5, 20, 60]) * minute : undefined;
+    const tells = pickFrom(['nothing', 'by-handle', 'all'] as const, longestMs !== undefined);
+    const longWrites = longestMs !== undefined && { import: longestMs, reimport: longestMs, delete: longestMs };
     return {
-      abilities: { ...(always && { givesKeys: false }), ...(named && { uniqueNames: true }) },
+      abilities: {
+        ...(longWrites && { longWrites }),
+        ...(always && { givesKeys: false }),
+        ...(named && { uniqueNames: true }),
+      },
       options: {
         ...(withholds && { withholds: (copy: string) => copy.length % 2 === 0 }),
         ...(inTwoSteps && { inTwoSteps }),
         ...(deletesSoftly && { deletesSoftly: { lists, keepMs: () => (1 + dice() * 200) * minute } }),
         ...(versions !== undefined && { mostVersions: versions }),
+        ...(longestMs !== undefined && { goesOn: { tells, forMs: () => dice() * longestMs } }),
         ...(switches.has('vanishing-container') && { provesIdentity: true }),
       },
       id,

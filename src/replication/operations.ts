@@ -1,0 +1,81 @@
+import { CodedError } from '../errors.ts';
+import type { Operation } from '../records/replication-record.ts';
+import type { Runtime } from '../runtime.ts';
+import type { Mark } from '../store/mark.ts';
+import type { Store } from '../store/store.ts';
+import { withDeadline } from './deadline.ts';
+import { settledMs, type Timing } from './timing.ts';
+
+/** A write that its service goes on with: nothing failed, and nothing more may be written there until its end has been seen. */
+export class Running extends Error {
+  readonly operation: Operation;
+  constructor(operation: Operation) {
+    super('an operation goes on');
+    this.operation = operation;
+  }
+}
+
+/** Writes an operation down, under the lease of a pass. Throws if the lease is somebody else's by now. */
+export type NoteOperation = (store: string, operation: Operation) => Promise<void>;
+
+/** What became of an operation. `over`: nobody can be asked, and it may go on no longer. */
+export type OperationSeen =
+  | { readonly state: 'running'; readonly operation: Operation; readonly again: number }
+  | { readonly state: 'ended'; readonly id?: string }
+  | { readonly state: 'over' };
+
+/**
+ * Asks what became of an operation that the record tells of. Where nobody can be asked it may go on for its longest duration after what is
+ * settled: from the end of the pass that began it, or where that never came to its end, from when its lease was taken over,
+ * which is when this pass began at the earliest. Throws what the store throws.
+ */
+export async function seenOperation(
+  task: {
+    readonly runtime: Runtime;
+    readonly timing: Timing;
+    readonly beganAt: number;
+    readonly writeBy: number;
+    readonly mark: Mark;
+  },
+  store: Store,
+  operation: Operation,
+): Promise<OperationSeen> {
+  const { runtime, timing, beganAt, mark } = task;
+  const { kind, handle, id } = operation;
+  const until = operation.until ?? mayLastUntil(store, operation, { from: beganAt, timing });
+  const asked = { kind, mark, ...(handle !== undefined && { handle }), ...(id !== undefined && { id }) };
+  const found = await withDeadline(
+    runtime,
+    Math.min(beganAt + timing.lookMs, task.writeBy),
+    async (signal) => store.operation?.(asked, { signal }),
+    () => {
+      throw new CodedError('store_unavailable', `${store.id} did not say in time how an operation stands`, {
+        fields: { store: store.id },
+      });
+    },
+  );
+  if (found?.state === 'ended') return found;
+  if (found?.state === 'running') {
+    const known = { ...operation, ...(found.handle !== undefined && { handle: found.handle }), until };
+    return { state: 'running', operation: known, again: nextAsk(operation, runtime.now()) };
+  }
+  if (beganAt >= until) return { state: 'over' };
+  return { state: 'running', operation: { ...operation, until }, again: until };
+}
+
+/** Until when an operation may go on of which nobody can be asked. */
+export function mayLastUntil(
+  store: Store,
+  { kind }: Operation,
+  { from, timing }: { readonly from: number; readonly timing: Timing },
+): number {
+  return from + settledMs(store, timing) + (store.abilities.longWrites?.[kind] ?? 0);
+}
+
+/** When to ask again: the longer it has gone on, the later. */
+export function nextAsk({ at }: Operation, now: number): number {
+  return now + Math.min(mostBetweenAsksMs, Math.max(leastBetweenAsksMs, (now - at) / 2));
+}
+
+const leastBetweenAsksMs = 5_000;
+const mostBetweenAsksMs = 5 * 60_000;
