@@ -41,7 +41,7 @@ const mostSteps = 200_000;
 export async function simulate(seed: number, options: SimulationOptions = {}): Promise<SimulationResult> {
   const { withReconcile = true, keepTrace = false, troubleMs = defaultTroubleMs } = options;
   const switches = options.switches && new Set(options.switches);
-  const world = makeWorld({ seed, pool: await certificatePool(), withReconcile, keepTrace, switches });
+  const world = makeWorld({ seed, pool: await certificatePool(), withReconcile, keepTrace, troubleMs, switches });
   const watched = watchWrites(world);
   const broken: string[] = [];
   const start = world.time.now();

@@ -32,6 +32,8 @@ export const switchNames = [
   'versions-stay',
   /** A backup goes on with imports, reimports and removals after it has answered, for minutes up to an hour. */
   'long-operations',
+  /** Processes of the version before work on the table too: beside new ones, or a deployment goes to the other version and back. */
+  'version-before',
 ] as const;
 
 export type Switch = (typeof switchNames)[number];
@@ -43,5 +45,6 @@ export function switchesOf(seed: number): ReadonlySet<Switch> {
   const kind = random();
   if (kind < 0.5) return new Set();
   if (kind < 0.75) return new Set([switchNames[Math.floor(random() * switchNames.length)] as Switch]);
-  return new Set(switchNames.filter(() => random() < 0.3));
+  // The version before knew none of the others.
+  return new Set(switchNames.filter((name) => random() < 0.3 && name !== 'version-before'));
 }

@@ -3,18 +3,11 @@ import type { Dispatch } from '../../src/dispatch/dispatch.ts';
 import { inProcessDispatch } from '../../src/dispatch/in-process.ts';
 import { silentLog } from '../../src/log.ts';
 import type { LifecycleEvent } from '../../src/notification/event.ts';
-import { idempotencyRecords } from '../../src/records/idempotency-records.ts';
 import { identityRecords } from '../../src/records/identity-records.ts';
 import { linkRecords } from '../../src/records/link-records.ts';
-import { replicationRecords } from '../../src/records/replication-records.ts';
-import { acknowledge } from '../../src/replication/acknowledge.ts';
 import { isAskedReconcileDue } from '../../src/replication/asked-reconcile.ts';
 import type { Link } from '../../src/replication/link.ts';
-import { reconcile } from '../../src/replication/reconcile.ts';
-import { replicate } from '../../src/replication/replicate.ts';
 import { resolveHints } from '../../src/replication/resolve-hints.ts';
-import { sharedListings } from '../../src/replication/shared-listing.ts';
-import { sweep } from '../../src/replication/sweep.ts';
 import { defaultTiming } from '../../src/replication/timing.ts';
 import { identifiedStore } from '../../src/store/identified.ts';
 import type { StoreAbilities } from '../../src/store/store.ts';
@@ -25,6 +18,7 @@ import { noting } from './record-states.ts';
 import { eventOf, type Floods, meantBy, type Told, tellOtherwise, timingOf, withoutTold } from './senders.ts';
 import { type SimulatedStore, simulatedStore } from './simulated-store.ts';
 import { type Switch, switchesOf } from './switches.ts';
+import { now, rollout } from './versions.ts';
 import { seededRandom, virtualTime } from './virtual-time.ts';
 
 const startMs = Date.UTC(2026, 0, 1);
@@ -48,6 +42,8 @@ export interface WorldOptions {
   readonly pool: Pool;
   readonly withReconcile: boolean;
   readonly keepTrace: boolean;
+  /** For how long there are changes and faults, in milliseconds. */
+  readonly troubleMs: number;
   /** What the stores and their people are like; absent: as the seed says. */
   readonly switches?: ReadonlySet<Switch> | undefined;
 }
@@ -55,7 +51,7 @@ export interface WorldOptions {
 export type World = ReturnType<typeof makeWorld>;
 
 /** One link, its stores, a table, and processes that come and go: everything from one seed. */
-export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: WorldOptions) {
+export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...options }: WorldOptions) {
   const switches = options.switches ?? switchesOf(seed);
   const dice = seededRandom(seed ^ 0x2545f491);
   const sometimes = (name: Switch, share: number) => switches.has(name) && dice() < share;
@@ -63,6 +59,8 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
   const time = virtualTime(startMs, random);
   const journal: Journal = { acknowledged: [], looks: [], trace: [] };
   const trace = keepTrace ? (line: string) => void journal.trace.push(line) : () => {};
+  /** Which version of the program its processes are of; absent: all of the one that is tested. */
+  const versions = switches.has('version-before') ? rollout(dice, time, troubleMs) : undefined;
   /** The tables of the deployments that copy this pair of stores. */
   const tables = switches.has('second-deployment') ? [memoryTable(), memoryTable()] : [memoryTable()];
   const [table = memoryTable()] = tables;
@@ -197,6 +195,9 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
     const processes = hosts[deployment] ?? [];
     const kept = tables[deployment] ?? table;
     let stop = () => {};
+    const version = versions?.next() ?? now;
+    const { heart } = version;
+    if (versions !== undefined) trace(`${time.now()} a process of the version ${version.name} starts`);
     const process = startProcess(time, Math.floor((random() - 0.5) * clocksApartMs), () => {
       stop();
       trace(`${time.now()} a process died`);
@@ -204,32 +205,37 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
     });
     const { runtime } = process;
     const noted = noting(kept, states, time.now);
-    const own = withoutTold(tableFrom(time, process, faults, noted), noted, switches);
+    const own = version.table(withoutTold(tableFrom(time, process, faults, noted), noted, switches));
     const book = identityRecords(own);
     const configured = new Set([primary, ...backups].map(({ id }) => id));
     const identified = (store: SimulatedStore) =>
       identifiedStore(storeFrom(time, process, faults, store), { runtime, book, configured, everyMs: identityEveryMs });
+    // The version before asked no store for an identity.
+    const met = (store: SimulatedStore) =>
+      version === now ? identified(store) : version.store(storeFrom(time, process, faults, store));
     const link: Link = {
       name: linkName,
-      primary: watched(identified(primary)),
-      backups: backups.map(identified),
+      primary: watched(met(primary)),
+      backups: backups.map(met),
       filter: { names: [], domains: [] },
       policy: { requireChain: false, onward: false, ...(removes && { removal: { afterMs: 5 * 60_000, maxShare: 1 } }) },
     };
     const parts = {
-      records: replicationRecords(own),
-      links: linkRecords(own),
+      records: heart.replicationRecords(own),
+      links: heart.linkRecords(own),
       runtime,
       timing: timingOf(switches),
       log: silentLog,
     };
-    const worker = { ...parts, listings: sharedListings() };
+    const worker = { ...parts, listings: heart.sharedListings() };
     const dispatch = inProcessDispatch({
       runtime,
       concurrency: 4,
       most: 100,
       work: ({ certificate, about }) =>
-        about === 'hints' ? resolveHints({ ...worker, dispatch: unsure }, link) : replicate(worker, link, certificate),
+        about === 'hints'
+          ? resolveHints({ ...worker, dispatch: unsure }, link)
+          : heart.replicate(worker, link, certificate),
       failed: () => {},
     });
     const unsure: Dispatch = {
@@ -242,10 +248,16 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
     const running = { ...parts, dispatch: unsure };
     processes.push({
       isDead: () => process.dead,
-      acknowledge: (event) => acknowledge({ ...running, notifications: idempotencyRecords(own) }, [linkName], [event]),
-      sweep: () => sweep(running, [link]),
-      reconcile: () => reconcile(running, link),
-      reconcileIfAsked: async () => (await isAskedReconcileDue(running, link)) && reconcile(running, link),
+      acknowledge: (event) =>
+        heart.acknowledge({ ...running, notifications: heart.idempotencyRecords(own) }, [linkName], [event]),
+      sweep: () => heart.sweep(running, [link]),
+      reconcile: () => heart.reconcile(running, link),
+      reconcileIfAsked: async () =>
+        version === now && (await isAskedReconcileDue(running, link)) && heart.reconcile(running, link),
+      replace: () => {
+        faults.recordsAtRisk += 1;
+        process.crash();
+      },
     });
     stop = () => void dispatch.stop();
   }
@@ -266,6 +278,8 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
     readonly sweep: () => Promise<unknown>;
     readonly reconcile: () => Promise<unknown>;
     readonly reconcileIfAsked: () => Promise<unknown>;
+    /** Ends the process, so that one of another version may follow. */
+    readonly replace: () => void;
   }
   /** The processes of each deployment. */
   const hosts: Host[][] = tables.map(() => []);
@@ -326,6 +340,11 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, ...options }: 
   while (wanted > 0) {
     wanted -= 1;
     for (const deployment of tables.keys()) start(deployment);
+  }
+  for (const moment of versions?.replacedAt ?? []) {
+    time.at(moment, () => {
+      for (const host of hosts.flat()) if (!host.isDead()) time.at(time.now() + dice() * 30_000, host.replace);
+    });
   }
   periodically(sweepEveryMs, (host) => host.sweep());
   if (tellOtherwise(switches)) for (const deployment of tables.keys()) askedReconciles(deployment);
