@@ -2,10 +2,10 @@ import type { TableConfig } from '../config.ts';
 import { type InstanceServer, type InstanceServerOptions, startInstanceServer } from '../instance/api/server.ts';
 import { certificateRows } from '../instance/certificates/certificate-rows.ts';
 import type { DevelopmentCa, DevelopmentCaOptions } from '../instance/orders/authority/development-ca.ts';
-import { orderingElsewhere } from '../instance/orders/ordering.ts';
+import { type OrderingElsewhere, orderingElsewhere } from '../instance/orders/ordering.ts';
 import { instanceRates, resolveLimits } from '../instance/tenants/instance-limits.ts';
-import { instanceRegistry, reclaimMs } from '../instance/tenants/registry.ts';
-import { certificateUpkeep } from '../instance/upkeep/certificate-upkeep.ts';
+import { type InstanceRegistry, instanceRegistry, reclaimMs } from '../instance/tenants/registry.ts';
+import { type CertificateUpkeep, certificateUpkeep } from '../instance/upkeep/certificate-upkeep.ts';
 import { eraseWhatIsDue } from '../instance/upkeep/erasure.ts';
 import { type SnapshotReport, takeSnapshot } from '../instance/upkeep/snapshot.ts';
 import { newestSnapshot, type SnapshotOptions } from '../instance/upkeep/snapshot-folder.ts';
@@ -16,11 +16,11 @@ import {
   restoreSnapshot,
 } from '../instance/upkeep/snapshot-restore.ts';
 import { hasDataKeys, type Keyring, keyring, wrappingRootKeys } from '../keys/keyring.ts';
-import { recoveryProofs } from '../keys/recovery-proofs.ts';
+import { type RecoveryProofs, recoveryProofs } from '../keys/recovery-proofs.ts';
 import type { RootKey } from '../keys/root-key.ts';
+import type { Log } from '../log.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Secret } from '../secret.ts';
-import type { ComposeOptions } from './program.ts';
 import { openRootKey, type RootKeyConfig } from './root-keys.ts';
 import { openTable } from './tables.ts';
 
@@ -47,18 +47,56 @@ interface SnapshotFileOptions {
   readonly progress?: () => void;
 }
 
-/** Instances of our own on one table, as commands and servers use them. */
-export type Instances = Awaited<ReturnType<typeof openInstances>>;
+interface InstancesContext {
+  readonly runtime: Runtime;
+  readonly log: Log;
+}
+
+/** Instances of our own on one table, as commands and servers use them. Everything throws what the table and the root keys throw. */
+export interface Instances {
+  readonly registry: InstanceRegistry;
+  /** How long a deleted instance can be reclaimed, in milliseconds. */
+  readonly reclaimMs: number;
+  /** Root key files that were made here, with their recovery texts: who shows one takes it out of this list. */
+  readonly made: { readonly path: string; readonly recoveryText: Secret }[];
+  /** When recovery texts were shown to be right. */
+  readonly recoveryProofs: RecoveryProofs;
+
+  /** Takes a snapshot of an instance of the registry, beside running servers. */
+  snapshot(instanceCrn: string, options: SnapshotFileOptions): Promise<SnapshotReport>;
+  /** The day of the newest snapshot of an instance here, as `newestSnapshot` says. */
+  newestSnapshot(instanceCrn: string): Promise<number | undefined>;
+  /** Brings an instance back that is not here. */
+  restore(options: SnapshotFileOptions): Promise<CheckedSnapshot>;
+
+  /** Ids of the root keys in force. */
+  rootKeys(): readonly string[];
+  /** The keyring of a tenant, by whichever root keys are in force when it is used. */
+  keyringOf(tenant: string): Keyring;
+  /**
+   * Changes to these root keys; a file that is not there is made. What is under way goes on with those it began with: their data
+   * keys leave the memory at the end of their time, as always.
+   */
+  useRootKeys(configs: readonly RootKeyConfig[]): Promise<void>;
+
+  /** Work on all certificates of an instance. */
+  upkeepOf(instanceCrn: string): CertificateUpkeep;
+  /** Orders and renewals of an instance, as a command asks for them: a server of the same table carries them out. */
+  ordersOf(instanceCrn: string): Promise<OrderingElsewhere>;
+  /** Serves the instances of the registry, and others if asked. */
+  serve(
+    options: Omit<InstanceServerOptions, 'table' | 'registry' | 'keyringOf' | 'runtime' | 'log'>,
+  ): Promise<InstanceServer>;
+  /** Closes the root keys and the table, after what serves has been closed. */
+  close(): Promise<void>;
+}
 
 /**
  * Opens the table and the root keys of instances of our own. A root key file that is not there is made, as long as no data key
  * needs another one; its recovery text is in `made` then, for the only time.
  * Throws what the table and the root keys throw.
  */
-export async function openInstances(
-  config: InstancesConfig,
-  { runtime, log }: Pick<ComposeOptions, 'runtime' | 'log'>,
-) {
+export async function openInstances(config: InstancesConfig, { runtime, log }: InstancesContext): Promise<Instances> {
   const table = await openTable(config.table);
   const registry = instanceRegistry({ table, runtime });
   const keyrings = new Map<string, Keyring>();
@@ -124,54 +162,36 @@ export async function openInstances(
   await eraseWhatIsDue({ table, registry, keyringOf, log, snapshotFolder: config.snapshots?.folder });
   return {
     registry,
-    /** How long a deleted instance can be reclaimed, in milliseconds. */
     reclaimMs,
-    /** Takes a snapshot of an instance of the registry, beside running servers. */
-    snapshot: (instanceCrn: string, options: SnapshotFileOptions): Promise<SnapshotReport> =>
+    snapshot: (instanceCrn, options) =>
       takeSnapshot({ table, sealer: keyringOf(instanceCrn), runtime, instanceCrn, ...options }),
-    /** The day of the newest snapshot of an instance here, as `newestSnapshot` says. */
-    newestSnapshot: async (instanceCrn: string): Promise<number | undefined> =>
-      config.snapshots && newestSnapshot(config.snapshots.folder, instanceCrn),
-    /** Brings an instance back that is not here. */
-    restore: (options: SnapshotFileOptions): Promise<CheckedSnapshot> =>
-      restoreSnapshot({ table, registry, runtime, keyringOver, ...options }),
-    /** Ids of the root keys in force. */
-    rootKeys: (): readonly string[] => rootKeys.map(({ id }) => id),
+    newestSnapshot: async (instanceCrn) => config.snapshots && newestSnapshot(config.snapshots.folder, instanceCrn),
+    restore: (options) => restoreSnapshot({ table, registry, runtime, keyringOver, ...options }),
+    rootKeys: () => rootKeys.map(({ id }) => id),
     made,
-    /** When recovery texts were shown to be right. */
     recoveryProofs: recoveryProofs(table),
     keyringOf,
-    /**
-     * Changes to these root keys; a file that is not there is made. What is under way goes on with those it began with: their data
-     * keys leave the memory at the end of their time, as always.
-     */
-    async useRootKeys(configs: readonly RootKeyConfig[]): Promise<void> {
+    async useRootKeys(configs) {
       await openRootKeys(configs, true);
       everOpened.push(...keyrings.values());
       // Whoever is still at work on an instance that was erased must make no new data key: its keyring stays, closed.
       for (const tenant of keyrings.keys()) if (!destroyed.has(tenant)) keyrings.delete(tenant);
     },
-    /** Work on all certificates of an instance. */
-    upkeepOf(instanceCrn: string) {
+    upkeepOf(instanceCrn) {
       const its = { table, sealer: keyringOf(instanceCrn), runtime, log, instanceCrn };
       return certificateUpkeep({ ...its, rows: certificateRows(its) });
     },
-    /** Orders and renewals of an instance, as a command asks for them: a server of the same table carries them out. */
-    async ordersOf(instanceCrn: string) {
+    async ordersOf(instanceCrn) {
       const resolved = resolveLimits((await registry.get(instanceCrn)).limits);
       const its = { table, sealer: keyringOf(instanceCrn), runtime, log, instanceCrn };
       const rates = instanceRates({ limits: resolved, table, instanceCrn, now: runtime.now });
       const instance = { crn: instanceCrn, limits: resolved, rates };
       return orderingElsewhere({ ...its, instance, rows: certificateRows(its) });
     },
-    /** Serves the instances of the registry, and others if asked. */
-    serve: (
-      options: Omit<InstanceServerOptions, 'table' | 'registry' | 'keyringOf' | 'runtime' | 'log'>,
-    ): Promise<InstanceServer> => {
+    serve(options) {
       const snapshots = config.snapshots === undefined ? {} : { snapshots: config.snapshots };
       return startInstanceServer({ ...snapshots, ...options, table, registry, keyringOf, runtime, log });
     },
-    /** After what serves has been closed. */
     close,
   };
 }
@@ -180,7 +200,7 @@ export async function openInstances(
 async function keyringApart(
   tenant: string,
   rows: Parameters<KeyringOver>[1],
-  its: { readonly rootKeys: readonly RootKey[] } & Pick<ComposeOptions, 'runtime' | 'log'>,
+  its: { readonly rootKeys: readonly RootKey[] } & InstancesContext,
 ): Promise<Keyring> {
   const { memoryTable } = await import('../table/memory.ts');
   const apart = memoryTable();
@@ -195,7 +215,7 @@ async function keyringApart(
 export async function checkSnapshotFile(
   path: string,
   configs: readonly RootKeyConfig[],
-  { runtime, log }: Pick<ComposeOptions, 'runtime' | 'log'>,
+  { runtime, log }: InstancesContext,
 ): Promise<CheckedSnapshot> {
   const opened: { close(): Promise<void> }[] = [];
   try {

@@ -1,19 +1,20 @@
 import { type Config, defaultDrill } from '../config.ts';
-import { inProcessDispatch } from '../dispatch/in-process.ts';
+import { type InProcessDispatch, inProcessDispatch } from '../dispatch/in-process.ts';
 import type { DrillOptions } from '../drill/drill.ts';
 import type { KeptDrill } from '../drill/keep.ts';
 import { asCodedError } from '../errors.ts';
 import { errorFields, type Log } from '../log.ts';
-import { linkFigures } from '../monitor/figures.ts';
+import { type LinkFigures, linkFigures } from '../monitor/figures.ts';
 import type { Metrics, MetricsOptions } from '../monitor/metrics.ts';
-import { readiness } from '../monitor/readiness.ts';
+import { type NotReady, readiness } from '../monitor/readiness.ts';
 import type { LifecycleEvent } from '../notification/event.ts';
 import { processOwner } from '../process-owner.ts';
-import { createReceiver } from '../receiver/receiver.ts';
+import { type CallbackRequest, type CallbackResponse, createReceiver } from '../receiver/receiver.ts';
 import { idempotencyRecords } from '../records/idempotency-records.ts';
 import { identityRecords } from '../records/identity-records.ts';
 import { linkRecords } from '../records/link-records.ts';
 import { quotaRecords } from '../records/quota-records.ts';
+import type { Brake } from '../records/reconcile-records.ts';
 import type { ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
 import { replicationRecords } from '../records/replication-records.ts';
 import { type Adoption, adopt } from '../replication/adopt.ts';
@@ -85,14 +86,74 @@ export interface ComposeOptions {
   readonly moving?: string;
 }
 
-/** The program for one machine: contracts met with kinds, nothing started yet. */
-export type Program = Awaited<ReturnType<typeof compose>>;
+/** The program for one machine: contracts met with kinds, nothing started yet. What is asked of it about a link throws what the table and the stores throw. */
+export interface Program {
+  readonly config: Config;
+  readonly links: readonly Link[];
+  /** By their names in the configuration. */
+  readonly stores: ReadonlyMap<string, Store>;
+  readonly dispatch: InProcessDispatch;
+  /** The callback, as a function from request to response. */
+  readonly receiver: (request: CallbackRequest) => Promise<CallbackResponse>;
+  /** Names of the links that have a callback. */
+  readonly callbacks: readonly string[];
+
+  /** Watches the primaries that can be watched from here, until closed. */
+  watch(): { close(): void };
+  /** Wakes what is due on every link, and refreshes verification keys. Answers how many were woken, in all and by link. */
+  sweep(): Promise<{ readonly woken: number; readonly byLink: ReadonlyMap<string, number> }>;
+  /** Wakes what is due on one link, as much as a sweep does. Answers how many that were. */
+  wakeDue(link: Link): Promise<number>;
+  /** The links of which somebody asked for a reconcile that is due now: see `isAskedReconcileDue`. */
+  reconcilesAsked(): Promise<readonly Link[]>;
+  reconcile(link: Link, given?: ReconcileOptions): Promise<ReconcileReport>;
+  /** What a reconcile of one link would do. Changes nothing. */
+  plan(link: Link, given?: Parameters<typeof planReconcile>[2]): Promise<Plan>;
+  /** What would hold a reconcile back that finds what this plan found; undefined if nothing would. */
+  brakeOf(link: Link, plan: Plan): Brake | undefined;
+  /** Proves one link by reading both sides. */
+  verify(link: Link, given?: VerifyOptions): Promise<VerifyReport>;
+  /** Serves the copies of one link to a client, as `configuration.drill` says, signs and keeps what came of it. */
+  drill(link: Link, given?: Omit<DrillOptions, 'trust'> & { readonly trust?: string }): Promise<KeptDrill>;
+  /** Moves the certificates of one link into its primary, as it is configured now, and points the link there. */
+  restore(link: Link, given: RestoreOptions): Promise<RestoreResult>;
+  /** Takes a copy that somebody else made under management, and has it looked at. */
+  adopt(link: Link, request: Parameters<typeof adopt>[2]): Promise<Adoption>;
+
+  /** How one link stands, from the table alone. */
+  status(link: Link): Promise<LinkStatus>;
+  /** How one certificate stands, by its record. */
+  standing(link: Link, record: ReplicationRecord): Standing;
+  /** Where the certificates of a link stand, counted from its records. */
+  figures(link: Link): Promise<LinkFigures>;
+  /** Old and new ids of what was moved to the primary of a link. */
+  idMap(link: Link, given: { readonly marks: boolean; readonly signal?: AbortSignal }): Promise<IdMap>;
+  /** The primary that the records of a link belong to; undefined before its first pass. */
+  boundTo(link: Link): Promise<string | undefined>;
+  /** The last acknowledged event of each certificate, the newest first. */
+  events(link: Link, given: Parameters<typeof acknowledgedEvents>[2]): Promise<readonly AcknowledgedEvent[]>;
+  /** When the last successful reconcile of a link began, epoch milliseconds; undefined if there was none. */
+  lastReconcileAt(link: Link): Promise<number | undefined>;
+  /** The replication record of one certificate; undefined if there is none. */
+  record(link: Link, certificate: string): Promise<ReplicationRecord | undefined>;
+  /** All replication records of a link; what cannot be understood of them goes to `unreadable`. */
+  records(link: Link, unreadable?: (record: UnreadableRecord) => void): AsyncGenerator<ReplicationRecord>;
+
+  /** Requests that this process has sent to the stores so far. */
+  requests(): number;
+  /** What is left of the quotas of a store. */
+  quotasLeft(store: Store): Promise<readonly QuotaLeft[]>;
+  /** Why a notification would not be acknowledged now; empty if it would. */
+  notReady(): Promise<readonly NotReady[]>;
+  /** Ends what is under way in this process, and closes the table. */
+  close(): Promise<void>;
+}
 
 /**
  * Puts the program together for one machine: the configured table and stores, workers in this process.
  * Throws `table_unavailable` if the table cannot be opened, `configuration_link_moved` if a link's records belong to another primary.
  */
-export async function compose(config: Config, options: ComposeOptions) {
+export async function compose(config: Config, options: ComposeOptions): Promise<Program> {
   const { runtime, log, observer = {} } = options;
   const timing: Timing = { ...defaultTiming, ...options.timing };
   const table = options.table ?? (await openTable(config.table));
@@ -149,54 +210,37 @@ export async function compose(config: Config, options: ComposeOptions) {
     stores,
     dispatch,
     receiver: createReceiver({ links: callbacks, log }),
-    /** Names of the links that have a callback. */
     callbacks: callbacks.map(({ name }) => name),
-    /** What is left of the quotas of a store. */
-    quotasLeft: (store: Store): Promise<readonly QuotaLeft[]> => quotasLeft(store, quotas, runtime.now()),
-    /** Watches the primaries that can be watched from here, until closed. */
+    quotasLeft: (store) => quotasLeft(store, quotas, runtime.now()),
     watch: () => watchPrimaries(parts, links),
-    /** Wakes what is due on every link, and refreshes verification keys. */
     sweep: () => sweep(parts, links),
-    /** Wakes what is due on one link, as much as a sweep does. Answers how many that were. */
-    wakeDue: (link: Link): Promise<number> => wakeDue(parts, link),
-    /** The links of which somebody asked for a reconcile that is due now: see `isAskedReconcileDue`. */
-    async reconcilesAsked(): Promise<readonly Link[]> {
+    wakeDue: (link) => wakeDue(parts, link),
+    async reconcilesAsked() {
       const due = await Promise.all(
         links.map(async (link) => ((await isAskedReconcileDue(worker, link)) ? [link] : [])),
       );
       return due.flat();
     },
-    /** Reconciles one link. */
-    reconcile: (link: Link, given: ReconcileOptions = {}): Promise<ReconcileReport> =>
-      reconcile({ ...parts, owner }, link, given),
-    /** What a reconcile of one link would do. Changes nothing. */
-    plan: (link: Link, given: Parameters<typeof planReconcile>[2] = {}): Promise<Plan> =>
-      planReconcile(worker, link, given),
-    /** What would hold a reconcile back that finds what this plan found. */
-    brakeOf: (link: Link, { comparison }: Plan) => brakeOf(link, comparison, runtime.now()),
-    /** Proves one link by reading both sides. */
-    verify: (link: Link, given: VerifyOptions = {}): Promise<VerifyReport> => verify(worker, link, given),
-    /** Serves the copies of one link to a client, as `configuration.drill` says, signs and keeps what came of it. */
-    async drill(link: Link, given: Omit<DrillOptions, 'trust'> & { readonly trust?: string } = {}): Promise<KeptDrill> {
+    reconcile: (link, given = {}) => reconcile({ ...parts, owner }, link, given),
+    plan: (link, given = {}) => planReconcile(worker, link, given),
+    brakeOf: (link, { comparison }) => brakeOf(link, comparison, runtime.now()),
+    verify: (link, given = {}) => verify(worker, link, given),
+    async drill(link, given = {}) {
       const { drillAndKeep } = await import('../drill/keep.ts');
       const kept = await drillAndKeep(runtime, link, { ...(config.drill ?? defaultDrill), ...given });
       await linkRows.saveDrill(link.name, kept.summary);
       return kept;
     },
-    /** Moves the certificates of one link into its primary, as it is configured now, and points the link there. */
-    async restore(link: Link, given: RestoreOptions): Promise<RestoreResult> {
+    async restore(link, given) {
       const { restore } = await import('../replication/restore.ts');
       return restore(worker, link, { others: primariesBeside(link), ...given });
     },
-    /** Old and new ids of what was moved to the primary of a link. */
-    async idMap(link: Link, given: { readonly marks: boolean; readonly signal?: AbortSignal }): Promise<IdMap> {
+    async idMap(link, given) {
       const { idMap } = await import('../replication/id-map.ts');
       return idMap(worker, link, { ...given, others: primariesBeside(link) });
     },
-    /** The primary that the records of a link belong to. */
-    boundTo: (link: Link): Promise<string | undefined> => linkRows.boundTo(link.name),
-    /** How one link stands, from the table alone. */
-    async status(link: Link): Promise<LinkStatus> {
+    boundTo: (link) => linkRows.boundTo(link.name),
+    async status(link) {
       const stores = [link.primary, ...link.backups];
       const left = stores.map(async (store) =>
         (await quotasLeft(store, quotas, runtime.now())).map((quota) => ({ store: store.id, ...quota })),
@@ -204,23 +248,16 @@ export async function compose(config: Config, options: ComposeOptions) {
       const [status, ...found] = await Promise.all([statusOf(worker, link), ...left]);
       return found.flat().length === 0 ? status : { ...status, quotas: found.flat() };
     },
-    /** How one certificate stands, by its record. */
-    standing: (link: Link, record: ReplicationRecord): Standing => standingOf(link, record),
-    /** Takes a copy that somebody else made under management, and has it looked at. */
-    async adopt(link: Link, request: Parameters<typeof adopt>[2]): Promise<Adoption> {
+    standing: (link, record) => standingOf(link, record),
+    async adopt(link, request) {
       const adoption = await adopt(worker, link, request);
       await dispatch.dispatch([{ link: link.name, certificate: adoption.certificate }]);
       return adoption;
     },
-    /** The last acknowledged event of each certificate, the newest first. */
-    events: (link: Link, given: Parameters<typeof acknowledgedEvents>[2]): Promise<readonly AcknowledgedEvent[]> =>
-      acknowledgedEvents(records, link, given),
-    /** Requests that this process has sent to the stores so far. */
-    requests: (): number => requests,
-    /** Why a notification would not be acknowledged now; empty if it would. */
+    events: (link, given) => acknowledgedEvents(records, link, given),
+    requests: () => requests,
     notReady: readiness({ table, links: callbacks, runtime }),
-    /** Where the certificates of a link stand, counted from its records. */
-    async figures(link: Link) {
+    async figures(link) {
       const { vanished: standing } = await linkRows.reconcileState(link.name);
       const unreadable: UnreadableRecord[] = [];
       return linkFigures(
@@ -234,15 +271,10 @@ export async function compose(config: Config, options: ComposeOptions) {
         },
       );
     },
-    /** When the last successful reconcile of a link began, epoch milliseconds. */
-    lastReconcileAt: (link: Link): Promise<number | undefined> => linkRows.lastReconcileAt(link.name),
-    /** The replication record of one certificate. */
-    record: (link: Link, certificate: string): Promise<ReplicationRecord | undefined> =>
-      records.get(link.name, certificate),
-    /** All replication records of a link; what cannot be understood of them goes to `unreadable`. */
-    records: (link: Link, unreadable?: (record: UnreadableRecord) => void): AsyncGenerator<ReplicationRecord> =>
-      records.all(link.name, unreadable),
-    async close(): Promise<void> {
+    lastReconcileAt: (link) => linkRows.lastReconcileAt(link.name),
+    record: (link, certificate) => records.get(link.name, certificate),
+    records: (link, unreadable) => records.all(link.name, unreadable),
+    async close() {
       await dispatch.stop();
       await table.close();
     },

@@ -20,3 +20,5 @@ export function recoveryProofs(table: Table) {
     },
   };
 }
+
+export type RecoveryProofs = ReturnType<typeof recoveryProofs>;

@@ -110,6 +110,9 @@ export function orderingElsewhere(context: OrderingContext) {
   };
 }
 
+/** Orders as somebody asks for them who does not carry them out. */
+export type OrderingElsewhere = ReturnType<typeof orderingElsewhere>;
+
 /** Loaded only when something is ordered: what speaks ACME and what makes certificates are slow to load, and most servers never do. */
 async function openAuthority(
   its: { readonly table: Table; readonly sealer: Sealer; readonly runtime: Runtime; readonly instanceCrn: string },
