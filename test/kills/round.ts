@@ -29,6 +29,8 @@ export interface RoundOptions {
   /** Decides who is killed when, what is changed, and what the network does; not who of several processes is faster. */
   readonly seed: number;
   readonly estate: Estate;
+  /** The JavaScript file of the program in each life of a worker; absent: `program` in all of them. */
+  readonly programOf?: (worker: number, life: number) => string;
 }
 
 export interface RoundResult extends Findings {
@@ -84,7 +86,7 @@ export async function killRound(options: RoundOptions): Promise<RoundResult> {
 }
 
 function startWorkers(
-  { program, workers, kills, seed }: RoundOptions,
+  { program, workers, kills, seed, programOf = () => program }: RoundOptions,
   world: {
     readonly services: Services;
     readonly servers: RoleProcess<ReturnType<typeof serverHandlers>>;
@@ -98,7 +100,7 @@ function startWorkers(
   return world.ports.map((port, index) =>
     startWorker(
       {
-        program,
+        program: (life) => programOf(index, life),
         index,
         servers,
         relay,

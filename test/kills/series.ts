@@ -1,12 +1,14 @@
 import { makeEstate } from './estate.ts';
 import { fullDiskRound } from './full-disk.ts';
 import { killRound, type RoundOptions, type RoundResult } from './round.ts';
+import { versionsRound } from './versions.ts';
 
 /** What is killed, and its share of the kills. */
 const setups = [
   { name: 'lmdb-1', title: 'lmdb, one worker', table: 'lmdb', workers: 1, slowness: 1, share: 0.5 },
-  { name: 'lmdb-2', title: 'lmdb, two workers', table: 'lmdb', workers: 2, slowness: 1, share: 0.35 },
+  { name: 'lmdb-2', title: 'lmdb, two workers', table: 'lmdb', workers: 2, slowness: 1, share: 0.25 },
   { name: 'dynamodb-2', title: 'dynamodb, two workers', table: 'dynamodb', workers: 2, slowness: 2, share: 0.15 },
+  { name: 'version-before', title: 'lmdb, old and new', table: 'lmdb', workers: 2, slowness: 1, share: 0.1 },
   { name: 'full-disk', title: 'lmdb, full disk', table: 'lmdb', workers: 1, slowness: 0.3, share: 0 },
 ] as const;
 
@@ -48,7 +50,7 @@ export async function runSeries(options: {
         seed: roundSeed,
         estate,
       };
-      const result = await (name === 'full-disk' ? fullDiskRound(round, write) : killRound(round));
+      const result = await runRound(name, round, write);
       for (const column of counted) counts[column] += result[column];
       anyBroken ||= result.broken.length > 0;
       write(describe(name, round, result));
@@ -70,6 +72,15 @@ export async function runSeries(options: {
   );
   write(`\n${((performance.now() - started) / 1000).toFixed(0)} s in all\n`);
   return anyBroken;
+}
+
+async function runRound(
+  name: (typeof setups)[number]['name'],
+  round: RoundOptions,
+  write: (text: string) => void,
+): Promise<RoundResult> {
+  if (name === 'full-disk') return fullDiskRound(round, write);
+  return name === 'version-before' ? versionsRound(round) : killRound(round);
 }
 
 /** One line for a round, and one for each broken promise. */

@@ -10,8 +10,8 @@ type ProgramProcess = RoleProcess<ReturnType<typeof programHandlers>>;
 type Moment = 'starting' | 'working' | 'acknowledging' | 'at-a-write' | 'after-a-stall';
 
 export interface WorkerOptions {
-  /** The JavaScript file of this program. */
-  readonly program: string;
+  /** The JavaScript file of the program in each of its lives, the last one too. */
+  readonly program: (life: number) => string;
   /** Which network it has. */
   readonly index: number;
   readonly env?: Readonly<Record<string, string>>;
@@ -39,10 +39,10 @@ export function startWorker(options: WorkerOptions, kills: number): Worker {
   const deaths = new Map<Moment, number>();
   let startMs = 400;
 
-  async function liveAndDie(): Promise<void> {
+  async function liveAndDie(life: number): Promise<void> {
     const { random, stalls } = options;
     const moment = momentOf(random(), stalls);
-    const worker = born(options);
+    const worker = born(options, life);
     const started = performance.now();
     const running = worker.call('start', options.configuration).then(
       () => {
@@ -64,9 +64,9 @@ export function startWorker(options: WorkerOptions, kills: number): Worker {
   }
 
   async function live(): Promise<ProgramProcess> {
-    for (let life = 0; life < kills; life += 1) await liveAndDie();
+    for (let life = 0; life < kills; life += 1) await liveAndDie(life);
     for (let attempt = 1; ; attempt += 1) {
-      const survivor = born(options);
+      const survivor = born(options, kills);
       try {
         await survivor.call('start', options.configuration);
         return survivor;
@@ -80,8 +80,8 @@ export function startWorker(options: WorkerOptions, kills: number): Worker {
   return { survivor: live(), deaths };
 }
 
-function born({ program, env }: WorkerOptions): ProgramProcess {
-  return startRole({ program, role: 'program', ...(env === undefined ? {} : { env }) });
+function born({ program, env }: WorkerOptions, life: number): ProgramProcess {
+  return startRole({ program: program(life), role: 'program', ...(env === undefined ? {} : { env }) });
 }
 
 function momentOf(dice: number, stalls: boolean): Moment {
