@@ -47,7 +47,7 @@ const rooms = {
     log,
     tableContract,
     '^src/records/replication-record\\.ts$',
-    '^src/replication/(replicate|link|vanished)\\.ts$',
+    '^src/replication/(replicate|link|vanished|backup-findings)\\.ts$',
     '^src/notification/event\\.ts$',
     '^src/http/listen\\.ts$',
   ],
@@ -98,7 +98,7 @@ const floors = {
  */
 const sharedFiles = {
   table: ['table', 'check', 'condition', 'paging'],
-  store: ['store', 'mark'],
+  store: ['store', 'mark', 'own-limit'],
   dispatch: ['dispatch', 'batches', 'continuation', 'wake-message'],
   secrets: ['secret-source', 'aws-failure'],
   keys: [
