@@ -3,9 +3,9 @@
 
 const { existsSync, readdirSync } = require('node:fs');
 
-const pureGround = '^src/(errors|remedies|secret|limits|runtime|foreign-text)\\.ts$';
+const pureGround = '^src/(errors|remedies|secret|limits|runtime|foreign-text|defined)\\.ts$';
 /** With the one way to read files, for rooms that touch some. */
-const ground = '^src/(errors|remedies|secret|limits|runtime|foreign-text|regular-file|private-folder)\\.ts$';
+const ground = '^src/(errors|remedies|secret|limits|runtime|foreign-text|defined|regular-file|private-folder)\\.ts$';
 const log = '^src/log\\.ts$';
 /** What settings are made of, and the contract of a service. */
 const settings = '^src/(settings|services/service)\\.ts$';
@@ -232,6 +232,12 @@ module.exports = {
       'Of the ground only the configuration asks services: for their settings.',
       { path: '^src/[^/]+\\.ts$', pathNot: [composition, '^src/config\\.ts$'] },
       { path: '^src/services/' },
+    ),
+    rule(
+      'services-met-in-the-registry-alone',
+      'What a service is made of is known to its own folder and to the registry.',
+      { path: '^(src|functions|infra)/', pathNot: ['^src/services/[^/]+/', '^src/services/registry\\.ts$'] },
+      { path: '^src/services/[^/]+/' },
     ),
     rule(
       'services-apart',

@@ -2,19 +2,26 @@
 //   dist/aws/<function>/index.mjs, and what is loaded only when it is needed beside it
 //   dist/openwhisk/<function>.cjs, one file each
 // Prints what each weighs, and fails where one weighs more than it may. `--for aws` or `--for openwhisk` builds one platform alone,
-// `--out <folder>` somewhere else than in dist/.
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+// `--out <folder>` somewhere else than in dist/. `--configuration <file>` is what `config export` wrote: a function then has the
+// services of that configuration and no others; without it, all that functions can have.
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const { values: given } = parseArgs({ options: { for: { type: 'string' }, out: { type: 'string', default: 'dist' } } });
+const { values: given } = parseArgs({
+  options: {
+    for: { type: 'string' },
+    out: { type: 'string', default: 'dist' },
+    configuration: { type: 'string' },
+  },
+});
 const functionNames = ['callback', 'replicate', 'sweep', 'reconcile'];
 
 /** KiB of what each loads when cold. Raised only in the commit that needs it, which says why. */
-const mostKib = { aws: { callback: 144, replicate: 244, sweep: 244, reconcile: 244 }, openwhisk: { callback: 360 } };
+const mostKib = { aws: { callback: 144, replicate: 248, sweep: 248, reconcile: 248 }, openwhisk: { callback: 360 } };
 
 /** Deployed functions get their credentials from the platform: see environment-credentials.ts. */
 const credentials = {
@@ -27,6 +34,77 @@ const credentials = {
     }));
   },
 };
+
+/** The parts of a service that each function runs. The callback asks no store, and holds no code that could. */
+const partsRun = { callback: ['sender'], replicate: ['store'], sweep: ['store'], reconcile: ['store'] };
+
+/** @typedef {{ kind: string, settings: { onThisMachine?: true } } & Record<string, unknown>} Service */
+
+/**
+ * The services that the functions are built with. Throws where the configuration names one that functions do not have.
+ * @returns {Promise<Service[]>}
+ */
+async function servicesWanted() {
+  const { outputFiles } = await build({
+    absWorkingDir: root,
+    entryPoints: ['./src/services/registry.ts'],
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    write: false,
+    // What is loaded only when it is wanted is not wanted here: of services this reads which parts there are.
+    plugins: [
+      {
+        name: 'settings-alone',
+        setup: (setup) =>
+          setup.onResolve({ filter: /./ }, ({ kind, path }) =>
+            kind === 'dynamic-import' ? { path, external: true } : undefined,
+          ),
+      },
+    ],
+  });
+  const text = outputFiles[0]?.text ?? '';
+  /** @type {Record<string, Service>} */
+  const registry = await import(`data:text/javascript;base64,${Buffer.from(text).toString('base64')}`);
+  const possible = Object.values(registry).filter(({ settings }) => !settings.onThisMachine);
+  if (given.configuration === undefined) return possible;
+  /** @type {{ config: { stores: { kind: string }[] } }} */
+  const { config } = JSON.parse(readFileSync(resolve(root, given.configuration), 'utf8'));
+  const kinds = new Set(config.stores.map(({ kind }) => kind));
+  for (const kind of kinds)
+    if (!possible.some((service) => service.kind === kind))
+      throw new Error(`${given.configuration} names the service ${kind}, which functions do not have`);
+  return possible.filter(({ kind }) => kinds.has(kind));
+}
+
+/**
+ * Puts a registry of these services in the place of src/services/registry.ts, with the parts that this function runs. They are
+ * imported at once: all of them are wanted.
+ * @param {Service[]} services
+ * @param {string} name
+ * @returns {import('esbuild').Plugin}
+ */
+const registryOf = (services, name) => ({
+  name: 'registry',
+  setup(setup) {
+    const run = partsRun[/** @type {keyof typeof partsRun} */ (name)];
+    const lines = services.flatMap((service, index) => {
+      const parts = run.filter((part) => service[part] !== undefined);
+      const members = parts.map((part) => `, ${part}: async () => ${part}${index}`).join('');
+      return [
+        ...parts.map((part) => `import * as ${part}${index} from './${service.kind}/${part}.ts';`),
+        `export const service${index} = { kind: ${JSON.stringify(service.kind)}${members} };`,
+      ];
+    });
+    const contents = lines.length === 0 ? 'export {};' : lines.join('\n');
+    setup.onResolve({ filter: /services\/registry\.ts$/ }, () => ({ path: 'registry', namespace: 'registry' }));
+    setup.onLoad({ filter: /./, namespace: 'registry' }, () => ({
+      contents,
+      loader: 'js',
+      resolveDir: join(root, 'src/services'),
+    }));
+  },
+});
 
 /** @type {import('esbuild').BuildOptions} */
 const common = {
@@ -42,7 +120,6 @@ const common = {
   metafile: true,
   write: false,
   logLevel: 'warning',
-  plugins: [credentials],
   // The SDK would read the name of a browser with it.
   external: ['bowser'],
 };
@@ -78,9 +155,10 @@ const platforms = {
  * Builds one function. Answers how many KiB are loaded when it is cold: its entry and what that imports at once.
  * @param {keyof typeof platforms} platform
  * @param {string} name
+ * @param {Service[]} services
  */
-async function bundle(platform, name) {
-  const options = platforms[platform](name);
+async function bundle(platform, name, services) {
+  const options = { ...platforms[platform](name), plugins: [credentials, registryOf(services, name)] };
   const { outputFiles = [], metafile } = await build(options);
   if (platform === 'aws') rmSync(resolve(root, options.outdir), { recursive: true, force: true });
   for (const { path, contents } of outputFiles) {
@@ -104,11 +182,12 @@ async function bundle(platform, name) {
 
 const started = performance.now();
 try {
+  const services = await servicesWanted();
   for (const platform of /** @type {(keyof typeof platforms)[]} */ (Object.keys(platforms))) {
     if (given.for !== undefined && given.for !== platform) continue;
     const present = functionNames.filter((name) => existsSync(join(root, `functions/${platform}/${name}.ts`)));
     for (const name of present) {
-      const { file, kib } = await bundle(platform, name);
+      const { file, kib } = await bundle(platform, name, services);
       const most = /** @type {Record<string, number>} */ (mostKib[platform])[name];
       console.error(`${file}: ${kib.toFixed(0)} KiB when cold`);
       if (most === undefined || kib <= most) continue;

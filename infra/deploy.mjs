@@ -136,7 +136,7 @@ function deploy(options) {
   const everywhere = told(options, region);
   mkdirSync(dirname(configurationFile), { recursive: true });
   writeFileSync(configurationFile, exported);
-  run(['infra/build-functions.mjs', '--for', 'aws']);
+  run(['infra/build-functions.mjs', '--for', 'aws', '--configuration', configurationFile]);
   packFunctions();
   // What is left of mistakes is found here: nothing has been sent yet.
   run([osls, 'package', ...everywhere, '--package', packaged], { code: exitCodes.configuration });

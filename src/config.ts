@@ -1,12 +1,13 @@
 import { dirname, resolve } from 'node:path';
 import { type Document, isMap, isScalar, LineCounter, parseDocument, stringify } from 'yaml';
 import * as z from 'zod/mini';
+import { defined } from './defined.ts';
 import { CodedError } from './errors.ts';
 import { visible } from './foreign-text.ts';
 import { limits } from './limits.ts';
 import { fileError, readTextFileSync, whyUnreadable } from './regular-file.ts';
 import { Secret, type SecretReference } from './secret.ts';
-import { services } from './services/registry.ts';
+import * as registry from './services/registry.ts';
 import type { Service, StoreConfig } from './services/service.ts';
 import {
   byKind,
@@ -23,7 +24,6 @@ import {
   span,
   text,
   url,
-  withoutUndefined,
 } from './settings.ts';
 
 /**
@@ -35,6 +35,9 @@ import {
 const share = z.number().check(z.minimum(0), z.maximum(1));
 const port = z.int().check(z.minimum(0), z.maximum(65_535));
 const name = text(/^[a-z0-9][a-z0-9-]{0,62}$/, 'a name of lower-case letters, digits and dashes, at most 63');
+
+/** Every service, in the order in which people are told of them. */
+const services: readonly Service[] = Object.values(registry);
 
 /** What holds where the file says nothing. */
 const defaults = {
@@ -651,8 +654,8 @@ function toConfig(file: ConfigFile, references: ReadonlyMap<string, string | Sec
     table:
       table.kind === 'lmdb'
         ? { kind: 'lmdb', path: resolve(folder, table.path ?? defaults.table.path) }
-        : (withoutUndefined(table) as TableConfig),
-    receiver: { ...defaults.receiver, ...(withoutUndefined(file.receiver ?? {}) as Partial<Config['receiver']>) },
+        : (defined(table) as TableConfig),
+    receiver: { ...defaults.receiver, ...(defined(file.receiver ?? {}) as Partial<Config['receiver']>) },
     worker: {
       concurrency: file.worker?.concurrency ?? defaults.worker.concurrency,
       sweepEveryMs: milliseconds(file.worker?.sweepEvery) ?? defaults.worker.sweepEveryMs,
@@ -683,7 +686,7 @@ function toDrill(
   { folder: reports = defaultDrill.folder, trust, every, sample }: NonNullable<ConfigFile['drill']>,
   folder: string,
 ) {
-  return withoutUndefined({
+  return defined({
     folder: resolve(folder, reports),
     trust: trust === undefined ? undefined : resolve(folder, trust),
     everyMs: milliseconds(every),

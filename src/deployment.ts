@@ -1,8 +1,11 @@
 import type { Config, Platform, TableConfig } from './config.ts';
 import { CodedError } from './errors.ts';
+import type { SecretReference } from './secret.ts';
 
 /** What functions are told of a configuration: nothing of one machine. */
 export interface FunctionConfig extends Pick<Config, 'worker' | 'stores' | 'links'> {
+  /** Every secret that the stores refer to: what deploys them gives functions the right to read these, and knows no service. */
+  readonly secrets: readonly DeployedSecret[];
   /** Absent: the platform's own deployment says which. */
   readonly table?: Extract<TableConfig, { readonly kind: 'dynamodb' }>;
 }
@@ -19,10 +22,28 @@ export interface Deployment {
 
 const deploymentFormat = 1;
 
+/** Where a secret is, and which setting refers to it (`stores.london.apiKey`). */
+export interface DeployedSecret extends SecretReference {
+  readonly setting: string;
+}
+
 /** What is deployed of a configuration that was parsed for a platform. */
 export function deploymentOf({ worker, stores, links, table }: Config, platform: Platform): Deployment {
-  const config = { worker, stores, links, ...(table.kind === 'dynamodb' ? { table } : {}) };
+  const config = { worker, stores, links, secrets: secretsOf(stores), ...(table.kind === 'dynamodb' ? { table } : {}) };
   return { format: deploymentFormat, platform, config };
+}
+
+/** What services left as references: they read these themselves, when they want them. */
+function secretsOf(stores: Config['stores']): readonly DeployedSecret[] {
+  return stores.flatMap((store) =>
+    Object.entries(store).flatMap(([setting, value]) =>
+      isReference(value) ? [{ setting: `stores.${store.name}.${setting}`, from: value.from, name: value.name }] : [],
+    ),
+  );
+}
+
+function isReference(value: unknown): value is SecretReference {
+  return typeof value === 'object' && value !== null && 'from' in value && 'name' in value;
 }
 
 /**

@@ -166,8 +166,3 @@ export function addressMistake(address: unknown): string | undefined {
   if (protocol !== 'http:' || isLoopback(hostname)) return undefined;
   return 'plain http:// is allowed on loopback only; keys would travel in the clear';
 }
-
-/** A value without the members that are `undefined`. */
-export function withoutUndefined<T extends object>(value: T): Partial<T> {
-  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as Partial<T>;
-}

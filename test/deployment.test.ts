@@ -15,10 +15,22 @@ it('is read back, without what is of one machine alone', () => {
   expect(text).not.toContain('/var/lib/here');
   expect(readDeployment(text, 'aws')).toEqual({
     worker: { concurrency: 16, sweepEveryMs: 60_000, reconcileEveryMs: 3_600_000 },
+    secrets: [],
     stores: [],
     links: [],
   });
   expect(readDeployment(JSON.parse(text), 'aws')).toEqual(readDeployment(text, 'aws'));
+});
+
+it('names every secret that a store refers to, with the setting that does, and knows no service by name', () => {
+  const stores = [
+    { name: 'shelf', kind: 'shelf', region: 'here', pin: { from: 'ssm', name: '/shelf/pin' }, depth: 3 },
+    { name: 'bare', kind: 'bare', region: 'here' },
+  ];
+  const given = { ...(config as object), stores } as never;
+  expect(readDeployment(deploymentOf(given, 'aws'), 'aws').secrets).toEqual([
+    { setting: 'stores.shelf.pin', from: 'ssm', name: '/shelf/pin' },
+  ]);
 });
 
 it.each([

@@ -15,7 +15,7 @@ export async function handler(event: HttpEvent): Promise<HttpResult> {
 
 async function answerTo(event: HttpEvent): Promise<CallbackResponse> {
   try {
-    return await receiver()(requestOf(event));
+    return await (await receiver())(requestOf(event));
   } catch (thrown) {
     return refusedWithout(thrown, log);
   }

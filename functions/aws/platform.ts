@@ -27,11 +27,16 @@ export function metrics(): EmbeddedMetrics {
 export const endOf = (context: LambdaContext): number => runtime.now() + context.getRemainingTimeInMillis();
 
 /** Something that is made by the first invocation and kept for the next ones of a warm process. What could not be made is tried again by the next one. */
-export function kept<T>(make: () => T): () => T {
-  let made: { readonly value: T } | undefined;
-  return () => {
-    made ??= { value: make() };
-    return made.value;
+export function kept<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return async () => {
+    made ??= make();
+    try {
+      return await made;
+    } catch (thrown) {
+      made = undefined;
+      throw thrown;
+    }
   };
 }
 

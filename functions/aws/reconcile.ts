@@ -22,7 +22,7 @@ export async function handler(event: ReconcileEvent, context: LambdaContext): Pr
   const rest = Array.isArray(event?.links)
     ? { links: event.links, continuation: event.continuation ?? 0 }
     : { asked: event?.asked === true };
-  const summary = await workers().reconcile(rest, endOf(context) - closingMs);
+  const summary = await (await workers()).reconcile(rest, endOf(context) - closingMs);
   for (const { link, ...figures } of summary.figures) measured.counted(link, figures);
   return summary;
 }

@@ -31,7 +31,7 @@ export async function handler(event: SqsEvent, context: LambdaContext): Promise<
     event.Records.map(async ({ messageId, body }) => {
       try {
         const wake = readWake(body);
-        const passes = await workers().replicate(wake, beginBy);
+        const passes = await (await workers()).replicate(wake, beginBy);
         for (const report of passes) measured.passed(report);
         return [];
       } catch (thrown) {

@@ -17,7 +17,7 @@ export async function main(parameters: Parameters): Promise<WebActionResult> {
 
 async function answerTo(parameters: Parameters): Promise<CallbackResponse> {
   try {
-    return await receiver(parameters)(requestOf(parameters));
+    return await (await receiver(parameters))(requestOf(parameters));
   } catch (thrown) {
     return refusedWithout(thrown, log);
   }

@@ -17,12 +17,18 @@ export function deadline(): number {
  * Something that is made of the bound parameters by the first activation, and kept for the next ones of a warm process as long as what was
  * bound is the same. What could not be made is tried again by the next activation.
  */
-export function kept<T>(make: (options: OpenwhiskActionOptions) => T): (parameters: Parameters) => T {
-  let made: { readonly of: string; readonly value: T } | undefined;
-  return (parameters) => {
+export function kept<T>(make: (options: OpenwhiskActionOptions) => Promise<T>): (parameters: Parameters) => Promise<T> {
+  let made: { readonly of: string; readonly value: Promise<T> } | undefined;
+  return async (parameters) => {
     const of = digestOf(parameters);
     if (made?.of !== of) made = { of, value: make({ parameters, env: process.env, runtime, log }) };
-    return made.value;
+    const mine = made;
+    try {
+      return await mine.value;
+    } catch (thrown) {
+      if (made === mine) made = undefined;
+      throw thrown;
+    }
   };
 }
 

@@ -15,7 +15,7 @@ export async function main(parameters: Parameters): Promise<object> {
     const rest = Array.isArray(links)
       ? { links: links.map(String), continuation: Number(continuation ?? 0) }
       : { asked: parameters.asked === true };
-    const summary = await workers(parameters).reconcile(rest, deadline() - closingMs);
+    const summary = await (await workers(parameters)).reconcile(rest, deadline() - closingMs);
     for (const figures of summary.figures) log('info', 'reconciled', figures);
     return summary;
   } catch (thrown) {

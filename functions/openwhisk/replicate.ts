@@ -18,7 +18,7 @@ export async function main(parameters: Parameters): Promise<object> {
   const beginBy = deadline() - passMs;
   try {
     const waiting = [...asWakes(parameters.wakes)];
-    const { replicate, concurrency } = workers(parameters);
+    const { replicate, concurrency } = await workers(parameters);
     const total = waiting.length;
     const failures: unknown[] = [];
     const look = async () => {

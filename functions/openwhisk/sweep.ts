@@ -7,7 +7,7 @@ const workers = kept(openwhiskSweep);
 export async function main(parameters: Parameters): Promise<object> {
   await afterPause();
   try {
-    const links = await workers(parameters).sweep();
+    const links = await (await workers(parameters)).sweep();
     for (const seen of links) log('info', 'swept', { ...seen });
     return { links };
   } catch (thrown) {

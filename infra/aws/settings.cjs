@@ -83,7 +83,7 @@ function wholeNumber(name, given, least) {
 }
 
 const file = join(__dirname, '../../dist/aws/certstandby.json');
-const nothing = { worker: { sweepEveryMs: 60_000, reconcileEveryMs: 3_600_000 }, stores: [], links: [] };
+const nothing = { worker: { sweepEveryMs: 60_000, reconcileEveryMs: 3_600_000 }, secrets: [], links: [] };
 
 /** The checked configuration. What is removed is in AWS, and needs none. */
 function configuration() {
@@ -94,7 +94,7 @@ function configuration() {
 
 /** @param {{ resolveVariable: (variable: string) => Promise<string> }} framework */
 module.exports = async ({ resolveVariable }) => {
-  const { worker, stores, links, table } = configuration();
+  const { worker, secrets, links, table } = configuration();
   const key = await resolveVariable('param:secretsKey');
   const email = await resolveVariable('param:alarmEmail');
   const reserved = await resolveVariable('param:callbackReserved');
@@ -104,7 +104,6 @@ module.exports = async ({ resolveVariable }) => {
       wholeNumber(name, await resolveVariable(`param:${name}`), least),
     ]),
   );
-  const references = stores.map((/** @type {{ apiKey: Reference }} */ { apiKey }) => apiKey);
   const periodSeconds = Math.max(60, worker.reconcileEveryMs / 1_000);
   return {
     ...Object.fromEntries(given),
@@ -119,7 +118,7 @@ module.exports = async ({ resolveVariable }) => {
     callbackReserved: reserved === '' ? { Ref: 'AWS::NoValue' } : wholeNumber('callbackReserved', reserved, 1),
     secretsPolicy: {
       PolicyName: 'secrets',
-      PolicyDocument: { Version: '2012-10-17', Statement: statements(references, key) },
+      PolicyDocument: { Version: '2012-10-17', Statement: statements(secrets, key) },
     },
     dashboard: dashboard(
       await resolveVariable('sls:stage'),

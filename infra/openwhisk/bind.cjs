@@ -5,7 +5,7 @@ const { join } = require('node:path');
 
 /**
  * What each action is given, and nothing else: callback and sweep never hold the secrets of the stores.
- * @param {{ config: { stores: { apiKey?: { name: string } }[] } }} deployment
+ * @param {{ config: { secrets: { name: string }[] } }} deployment
  * @param {Record<string, string | undefined>} env
  * @returns {Record<string, { key: string, value: unknown }[]>}
  */
@@ -14,7 +14,7 @@ function parametersOf(deployment, env) {
     [...new Set(names)].filter((name) => env[name]).map((name) => ({ key: name, value: env[name] }));
   const aws = ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN'];
   const table = [{ key: 'config', value: deployment }, ...fromEnv(aws)];
-  const secrets = deployment.config.stores.flatMap(({ apiKey }) => (apiKey === undefined ? [] : [apiKey.name]));
+  const secrets = deployment.config.secrets.map(({ name }) => name);
   const worker = [{ key: 'config', value: deployment }, ...fromEnv([...aws, ...secrets])];
   return { callback: table, replicate: worker, sweep: table, reconcile: worker };
 }

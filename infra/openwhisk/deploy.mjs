@@ -77,16 +77,19 @@ function platformMistakes({ apiHost, auth }) {
 
 /**
  * What of the environment is missing that is bound to actions.
- * @param {readonly string[]} secrets names that the configuration refers to
+ * @param {readonly { setting: string, name: string }[]} secrets what the configuration refers to
  */
 function environmentMistakes(secrets) {
   const wanted = new Map([
     ['AWS_ACCESS_KEY_ID', 'the credentials with which actions use the table'],
     ['AWS_SECRET_ACCESS_KEY', 'the credentials with which actions use the table'],
-    ...secrets.map((name) => /** @type {const} */ ([name, 'the configuration refers to it as the API key of a store'])),
+    ...secrets.map(
+      ({ name, setting }) => /** @type {const} */ ([name, `the configuration refers to it as ${setting}`]),
+    ),
   ]);
   const missing = [...wanted].filter(([name]) => !process.env[name]).map(([name, why]) => `${name} is not set: ${why}`);
-  const reserved = secrets.filter((name) => name === 'config' || name.startsWith('__ow_'));
+  const names = [...new Set(secrets.map(({ name }) => name))];
+  const reserved = names.filter((name) => name === 'config' || name.startsWith('__ow_'));
   return [
     ...missing,
     ...reserved.map((name) => `env:${name} cannot be bound: the platform or the program uses that name`),
@@ -104,10 +107,7 @@ function check(config, settings) {
     errors: 'pipe',
   });
   const deployment = exported.status === 0 ? JSON.parse(exported.stdout) : undefined;
-  /** @type {{ apiKey?: { name: string } }[]} */
-  const stores = deployment?.config.stores ?? [];
-  const secrets = [...new Set(stores.flatMap(({ apiKey }) => (apiKey === undefined ? [] : [apiKey.name])))];
-  const mistakes = [...platformMistakes(settings), ...environmentMistakes(secrets)];
+  const mistakes = [...platformMistakes(settings), ...environmentMistakes(deployment?.config.secrets ?? [])];
   process.stderr.write(exported.stderr);
   if (deployment === undefined || mistakes.length > 0) throw new Stop(exitCodes.configuration, ...mistakes);
   return { text: exported.stdout, deployment };
@@ -115,7 +115,7 @@ function check(config, settings) {
 
 /** Builds the actions, and puts each where the plugin takes it from: in a zip that holds one file, under the name that the plugin gives it. */
 function buildActions() {
-  must(['infra/build-functions.mjs', '--for', 'openwhisk']);
+  must(['infra/build-functions.mjs', '--for', 'openwhisk', '--configuration', join(built, 'certstandby.json')]);
   const folder = join(built, 'package');
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });

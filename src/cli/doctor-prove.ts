@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { type Config, loadConfig } from '../config.ts';
+import { type Config, configSettings, loadConfig } from '../config.ts';
 import { errorRegistry } from '../errors.ts';
 import type { ProveReport } from '../prove/prove.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
@@ -183,7 +183,8 @@ function tell(name: string, store: Store, report: ProveReport, output: Output, h
 function remedyOf(name: string, store: Store, { about, stated = 0, measured = 0 }: Bound): string {
   const found = `${about} is stated as ${duration(stated)} and was ${duration(measured)}`;
   const setting = settings[about];
-  if (setting === undefined || store.kind === 'directory') return `${found}: ask whoever runs this file system why`;
+  const isThere = configSettings.some(({ path, of }) => path === `stores.*.${setting}` && of === store.kind);
+  if (!isThere) return `${found}: ask whoever runs ${store.diagnosis?.address ?? store.id} why`;
   const room = Math.ceil((2 * measured) / 1_000);
   return `${found}. Write: stores.${name}.${setting}: ${room}s [store_bound_exceeded]`;
 }

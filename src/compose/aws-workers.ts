@@ -6,7 +6,7 @@ export { readWake } from '../dispatch/wake-message.ts';
 export type { ReconcileSummary } from './function-workers.ts';
 
 /** The workers on AWS. Throws `configuration_invalid`. */
-export function awsWorkers(options: AwsOptions): FunctionWorkers {
+export async function awsWorkers(options: AwsOptions): Promise<FunctionWorkers> {
   const { functionName } = awsEnvironment(options.env);
   return composeWorkers({
     ...awsParts(options),

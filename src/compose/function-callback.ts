@@ -21,7 +21,9 @@ export interface FunctionParts {
 }
 
 /** The callback of functions. It knows no secret, asks no store, and loads nothing that could. */
-export function composeCallback(parts: FunctionParts): (request: CallbackRequest) => Promise<CallbackResponse> {
+export async function composeCallback(
+  parts: FunctionParts,
+): Promise<(request: CallbackRequest) => Promise<CallbackResponse>> {
   const { config, table, log } = parts;
   const timing: Timing = { ...defaultTiming, ...parts.timing };
   const intake = {
@@ -31,5 +33,5 @@ export function composeCallback(parts: FunctionParts): (request: CallbackRequest
     links: linkRecords(table),
     notifications: idempotencyRecords(table),
   };
-  return createReceiver({ links: callbackLinks(config, intake), log });
+  return createReceiver({ links: await callbackLinks(config, intake), log });
 }

@@ -56,19 +56,16 @@ export interface ReconcileSummary {
 const mostContinuations = 10;
 
 /** Nothing is asked of a store, or of where its API key is, before the work needs it. Throws `configuration_invalid`. */
-export function composeWorkers(
+export async function composeWorkers(
   parts: FunctionParts & { readonly secretOf: SecretOf; readonly continuation: Continuation },
-): FunctionWorkers {
+): Promise<FunctionWorkers> {
   const { config, table, runtime, log, secretOf, continuation } = parts;
   const timing: Timing = { ...defaultTiming, ...parts.timing };
   const quotas = quotaRecords(table);
-  const opened = config.stores.map((store) => {
-    if (store.kind !== 'directory') return [store.name, openService(store, runtime, secretOf, { quotas })] as const;
-    throw new CodedError(
-      'configuration_invalid',
-      `the store ${store.name} is a directory, which functions do not have`,
-    );
-  });
+  const context = { runtime, secretOf, quotas };
+  const opened = await Promise.all(
+    config.stores.map(async (store) => [store.name, await openService(store, context)] as const),
+  );
   const stores = new Map(opened);
   const links = config.links.map((link) => toLink(link, stores));
   const byName = new Map(links.map((link) => [link.name, link]));

@@ -5,4 +5,4 @@ export { type CallbackRequest, type CallbackResponse, refusedWithout } from '../
 export type { OpenwhiskActionOptions, Parameters } from './openwhisk.ts';
 
 /** The callback on OpenWhisk. Throws `configuration_invalid`. */
-export const openwhiskCallback = (options: OpenwhiskActionOptions) => composeCallback(openwhiskParts(options));
+export const openwhiskCallback = async (options: OpenwhiskActionOptions) => composeCallback(openwhiskParts(options));

@@ -43,7 +43,7 @@ import type { Store } from '../store/store.ts';
 import type { Table } from '../table/table.ts';
 import { callbackLinks } from './callback-links.ts';
 import { toLink } from './services.ts';
-import { openStores } from './stores.ts';
+import { isOnThisMachine, openStores } from './stores.ts';
 import { openTable } from './tables.ts';
 
 /**
@@ -167,8 +167,8 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
   const configured = new Set([...opened.values()].map(({ id }) => id));
   const stores = new Map(
     [...opened].map(([name, store]) => {
-      // A folder is asked before each call: its answer costs nothing, and a share may go at any moment.
-      const everyMs = store.kind === 'directory' ? 0 : identityMs;
+      // What lies on this machine is asked before each call: its answer costs nothing, and a share may go at any moment.
+      const everyMs = isOnThisMachine(store) ? 0 : identityMs;
       return [name, identifiedStore(store, { runtime, book, configured, everyMs })] as const;
     }),
   );
@@ -201,7 +201,7 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
   const primariesBeside = (link: Link) =>
     new Set(links.filter((other) => other !== link).map(({ primary }) => primary.id));
 
-  const callbacks = callbackLinks(config, intake, observer.acknowledged);
+  const callbacks = await callbackLinks(config, intake, observer.acknowledged);
 
   for (const link of links) if (link.name !== options.moving) await linkRows.bind(link.name, link.primary.id);
   return {

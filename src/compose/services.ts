@@ -1,55 +1,63 @@
 import type { LinkConfig, StoreConfig } from '../config.ts';
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { type Link, linkMistake } from '../replication/link.ts';
 import type { Runtime } from '../runtime.ts';
 import { Secret, type SecretReference } from '../secret.ts';
-import type { CertificateManagerConfig } from '../services/certificate-manager/settings.ts';
-import { certificateManagerStore } from '../services/certificate-manager/store.ts';
-import type { DirectoryConfig } from '../services/directory/settings.ts';
+import * as registry from '../services/registry.ts';
+import type { ServiceParts } from '../services/service.ts';
 import { countedStore } from '../store/counted.ts';
 import { limitedStore } from '../store/limited.ts';
 import { type QuotaBook, quotaStore } from '../store/quota.ts';
 import type { Store } from '../store/store.ts';
 
-export const isDirectory = (store: StoreConfig): store is DirectoryConfig => store.kind === 'directory';
+const services: readonly ServiceParts[] = Object.values(registry);
 
 /** Finds the secret that a reference leads to. Throws `secret_unreadable` and `secret_unavailable`. */
 export type SecretOf = (reference: SecretReference) => Promise<Secret>;
 
+/** What a store is opened with. */
+export interface ServiceContext {
+  readonly runtime: Runtime;
+  readonly secretOf: SecretOf;
+  /** Called for each request to the store. */
+  readonly sent?: () => void;
+  /** Without them no quotas are counted. */
+  readonly quotas?: QuotaBook | undefined;
+}
+
+/** The parts of the service that a store of the configuration is of. Throws `configuration_invalid` where this program has none of it. */
+export function partsOf({ name, kind }: Pick<StoreConfig, 'name' | 'kind'>): ServiceParts {
+  const found = services.find((service) => service.kind === kind);
+  if (found !== undefined) return found;
+  const there = services.map((service) => service.kind).join(', ') || 'none';
+  throw new CodedError(
+    'configuration_invalid',
+    `the store ${name} is a ${kind}, which is not here (there are: ${there})`,
+  );
+}
+
 /**
- * A store that is a service, within its limits. Nothing is asked of it yet, and an API key that is elsewhere is read only when the store is
- * asked something: one that cannot be read is a failure of that store, and of no other. Without `quotas` none are counted.
+ * A store of the configuration, within its limits. Nothing is asked of it yet, and a secret that is elsewhere is read only when the
+ * store is asked something. Throws `configuration_invalid` where this program has no such store.
  */
-export function openService(
-  config: StoreConfig,
-  runtime: Runtime,
-  secretOf: SecretOf,
-  { sent = () => {}, quotas }: { readonly sent?: () => void; readonly quotas?: QuotaBook | undefined } = {},
-): Store {
-  const {
-    name: _name,
-    kind: _kind,
-    region: _region,
-    apiKey: given,
-    iam,
-    writesPerCertificatePerMinute,
-    requestsPerSecond,
-    ...options
-  } = config as CertificateManagerConfig;
-  const apiKey = given instanceof Secret ? given : () => secretOf(given);
-  const store = certificateManagerStore({
-    ...options,
-    apiKey,
-    runtime,
-    ...(iam === undefined ? {} : { iamUrl: iam }),
-  });
-  const writes = writesPerCertificatePerMinute ?? store.abilities.writesPerCertificatePerMinute;
+export async function openService(config: StoreConfig, context: ServiceContext): Promise<Store> {
+  const { runtime, secretOf, sent = () => {}, quotas } = context;
+  const part = await partsOf(config).store?.();
+  if (part === undefined)
+    throw new CodedError(
+      'configuration_invalid',
+      `the store ${config.name} is a ${config.kind}, which keeps no certificates`,
+    );
+  const secret = (given: Secret | SecretReference) => (given instanceof Secret ? given : () => secretOf(given));
+  const store = part.openStore(config as never, { runtime, secret });
   const counted = countedStore(store, sent);
-  return limitedStore(quotas === undefined ? counted : quotaStore(counted, { runtime, book: quotas }), {
-    runtime,
-    ...(writes === undefined || writes === 'unlimited' ? {} : { writesPerCertificatePerMinute: writes }),
-    ...(requestsPerSecond === undefined ? {} : { requestsPerSecond }),
-  });
+  const withQuotas = quotas === undefined ? counted : quotaStore(counted, { runtime, book: quotas });
+  const { writesPerCertificatePerMinute: writes = store.abilities.writesPerCertificatePerMinute, requestsPerSecond } =
+    config;
+  if (writes === undefined && requestsPerSecond === undefined) return withQuotas;
+  const limits = { writesPerCertificatePerMinute: writes === 'unlimited' ? undefined : writes, requestsPerSecond };
+  return limitedStore(withQuotas, { runtime, ...defined(limits) });
 }
 
 /** A link of the configuration with its stores. Throws `configuration_invalid` if one is not there, or if they are not able to do what the link says. */

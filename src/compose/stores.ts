@@ -1,11 +1,12 @@
 import type { Config, TableConfig } from '../config.ts';
 import { identityRecords } from '../records/identity-records.ts';
 import type { Runtime } from '../runtime.ts';
-import { countedStore } from '../store/counted.ts';
+import * as registry from '../services/registry.ts';
+import type { Service } from '../services/service.ts';
 import type { QuotaBook } from '../store/quota.ts';
 import type { Store } from '../store/store.ts';
 import { awsSecretOf } from './aws-secrets.ts';
-import { isDirectory, openService } from './services.ts';
+import { openService } from './services.ts';
 import { openTable } from './tables.ts';
 
 /**
@@ -16,11 +17,8 @@ export async function openStores(
   runtime: Runtime,
   { sent = () => {}, quotas }: { readonly sent?: () => void; readonly quotas?: QuotaBook } = {},
 ): Promise<ReadonlyMap<string, Store>> {
-  const opened = config.stores.map(async (store) => {
-    if (!isDirectory(store)) return [store.name, openService(store, runtime, awsSecretOf, { sent, quotas })] as const;
-    const { directoryStore } = await import('../services/directory/store.ts');
-    return [store.name, countedStore(directoryStore({ ...store, runtime }), sent)] as const;
-  });
+  const context = { runtime, secretOf: awsSecretOf, sent, quotas };
+  const opened = config.stores.map(async (store) => [store.name, await openService(store, context)] as const);
   return new Map(await Promise.all(opened));
 }
 
@@ -52,4 +50,11 @@ export async function acceptStore(
   } finally {
     await table.close();
   }
+}
+
+const services: readonly Service[] = Object.values(registry);
+
+/** Whether a store is of a service that lies on this machine. */
+export function isOnThisMachine({ kind }: Pick<Store, 'kind'>): boolean {
+  return services.some((service) => service.kind === kind && service.settings.onThisMachine === true);
 }

@@ -1,9 +1,6 @@
-import { certificateManagerSettings } from './certificate-manager/settings.ts';
-import { directorySettings } from './directory/settings.ts';
-import type { Service } from './service.ts';
-
-/** Every service, in the order in which people are told of them. */
-export const services: readonly [Service, ...Service[]] = [
-  { kind: 'certificate-manager', settings: certificateManagerSettings },
-  { kind: 'directory', settings: directorySettings },
-];
+/**
+ * Every service, a line each: to add one takes its folder and a line here. Whoever wants all of them imports this file as a whole.
+ * `infra/build-functions.mjs` puts another one in its place, with what a deployed function has of them.
+ */
+export { certificateManager } from './certificate-manager/service.ts';
+export { directory } from './directory/service.ts';

@@ -1,14 +1,52 @@
 import type * as z from 'zod/mini';
+import type { LifecycleEvent, VerificationKeys } from '../notification/event.ts';
+import type { Runtime } from '../runtime.ts';
 import type { Secret, SecretReference } from '../secret.ts';
+import type { Store } from '../store/store.ts';
 
 /**
  * All that is known of one service, as a bundle: its folder beside this file holds the parts. Only the configuration, compose,
  * doctor and the deployment know of it; the rest of the program knows contracts.
  */
-export interface Service {
-  readonly kind: string;
+export interface Service extends ServiceParts {
   /** Loaded with the program: a configuration is parsed at once, and all its mistakes are named together. */
   readonly settings: ServiceSettings;
+}
+
+/**
+ * The parts of a service that run, each loaded only when it is wanted. A part lies in the file of its name in the folder of the
+ * service: `infra/build-functions.mjs` gives each deployed function the parts that it runs, of the services of its configuration.
+ */
+export interface ServiceParts {
+  /** Names the service in configurations, and its folder. */
+  readonly kind: string;
+  /** Absent: it keeps no certificates, and does nothing but tell of changes. */
+  readonly store?: () => Promise<StorePart>;
+  /** Absent: it sends nothing that could be proven genuine. */
+  readonly sender?: () => Promise<SenderPart>;
+}
+
+export interface StorePart {
+  /** Nothing is asked of the store yet, nor of where its secrets are. `config` is what the settings of the service made. */
+  openStore(config: never, context: StoreContext): Store;
+}
+
+export interface StoreContext {
+  readonly runtime: Runtime;
+  /** A secret, or the way to read it when it is wanted: one that cannot be read is a failure of this store, and of no other. */
+  secret(given: Secret | SecretReference): Secret | (() => Promise<Secret>);
+}
+
+export interface SenderPart {
+  senderOf(config: never): Sender;
+}
+
+/** Who signs the notifications of a primary. */
+export interface Sender {
+  /** Names the store that they are of: links with the same one as primary have the same sender. */
+  readonly store: string;
+  /** What a notification says: the body as it arrived. Throws `notification_malformed`, `_not_genuine` or `_foreign`. */
+  verify(body: Uint8Array, keys: VerificationKeys): readonly LifecycleEvent[];
 }
 
 /** What a store of the configuration is for everybody; its service knows what else it has. */

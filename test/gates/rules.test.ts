@@ -114,6 +114,11 @@ const faults: readonly (readonly [string, string, ...string[]])[] = [
     'services-apart',
   ],
   ['src/services/directory/settings.ts', `import '../../log.ts';`, 'service-settings-know-zod-alone'],
+  [
+    'src/compose/planted-service.ts',
+    `await import('../services/directory/store.ts');`,
+    'services-met-in-the-registry-alone',
+  ],
   ['src/planted-service.ts', `import './services/registry.ts';`, 'services-asked-by-configuration-alone'],
   ['src/aws/planted.ts', `import '../log.ts';`, 'aws-imports-only'],
   ['src/secrets/planted.ts', `import '../log.ts';`, 'secrets-imports-only'],

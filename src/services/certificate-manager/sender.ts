@@ -6,6 +6,9 @@ import { limits } from '../../limits.ts';
 import type { LifecycleEvent, LifecycleKind } from '../../notification/event.ts';
 import { isJsonObject, jsonMembers, parseJsonObject } from '../../notification/json.ts';
 import { verifyCompactJws } from '../../notification/jws.ts';
+import { withAnyKey } from '../../notification/verification-keys.ts';
+import type { Sender } from '../service.ts';
+import type { CertificateManagerConfig } from './settings.ts';
 
 /** Which instance a callback URL is bound to, and the key that proves it. Both come from configuration or the table, never from a token. */
 export interface PinnedInstance {
@@ -55,6 +58,14 @@ const usualEnd = '"}';
 
 /** Printable ASCII without the separators of CRNs and paths. */
 const certificateId = new RegExp(`^[!-.0-9;-~]{1,${limits.certificateIdCharacters}}$`);
+
+/** Who signs what comes to the callback of a primary that is this instance. */
+export function senderOf({ instance }: Pick<CertificateManagerConfig, 'instance'>): Sender {
+  return {
+    store: instance,
+    verify: (body, keys) => [withAnyKey(keys, (publicKey) => verifyCallback(body, { instance, publicKey }))],
+  };
+}
 
 /**
  * What a notification of Certificate Manager says: the body of the request, bytes as they arrived, checked against the pinned

@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { defined } from '../../defined.ts';
 import type { Secret, SecretReference } from '../../secret.ts';
 import {
   addressMistake,
@@ -11,7 +12,6 @@ import {
   secretReference,
   text,
   url,
-  withoutUndefined,
 } from '../../settings.ts';
 import type { Raw, ServiceSettings, SettingsContext, StoreConfig } from '../service.ts';
 import { certificateManagerDefaults as defaults } from './defaults.ts';
@@ -87,7 +87,7 @@ export const certificateManagerSettings: ServiceSettings = {
 
   toConfig(given: z.infer<typeof schema>, { name, secret }: SettingsContext): CertificateManagerConfig {
     const { settles, listingLag, readSettles, apiKey: _reference, ...plain } = given;
-    return withoutUndefined({
+    return defined({
       ...plain,
       name,
       region: regionOf(given) ?? '',
@@ -95,6 +95,6 @@ export const certificateManagerSettings: ServiceSettings = {
       settlesMs: milliseconds(settles),
       listingLagMs: milliseconds(listingLag),
       readSettlesMs: milliseconds(readSettles),
-    }) as CertificateManagerConfig;
+    });
   },
 };

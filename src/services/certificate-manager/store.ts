@@ -3,6 +3,7 @@ import { factsOf } from '../../certificate/facts.ts';
 import { apiPartNames, parseContent, toPem } from '../../certificate/pem.ts';
 import { formatBlock } from '../../certificate/pem-blocks.ts';
 import { readPublicKeyPem } from '../../certificate/public-key-pem.ts';
+import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import { type HttpAnswer, type HttpSend, serviceBase } from '../../http/client.ts';
 import { certificateCrn, type InstanceCrn, instanceCrn } from '../../ibm-cloud/crn.ts';
@@ -13,8 +14,11 @@ import { limits } from '../../limits.ts';
 import type { Runtime } from '../../runtime.ts';
 import { cutText, type Mark, readMarkedDescription, writeMarkedDescription } from '../../store/mark.ts';
 import type { CertificateMetadata, DescriptiveMetadata, Reading, Store, WriteAnswer } from '../../store/store.ts';
+import type { StoreContext } from '../service.ts';
 import { readCertificate, readContent, readCursor, readPage, readPublicKey } from './answers.ts';
+import { certificateManagerDefaults as defaults } from './defaults.ts';
 import { certificateManagerDiagnosis } from './diagnosis.ts';
+import type { CertificateManagerConfig } from './settings.ts';
 
 export interface CertificateManagerOptions {
   /** CRN of the instance: `crn:v1:bluemix:public:cloudcerts:<region>:a/<account>:<guid>::` */
@@ -28,7 +32,7 @@ export interface CertificateManagerOptions {
   readonly send?: HttpSend;
   /** How long one request may take. Default 30 s. */
   readonly requestTimeoutMs?: number;
-  /** The bounds that `abilities` states. Defaults 120,000, 10,000 and 0: the listing is an index beside the documents, a read asks the document. */
+  /** The bounds that `abilities` states. Defaults: `certificateManagerDefaults`. */
   readonly settlesMs?: number;
   readonly listingLagMs?: number;
   readonly readSettlesMs?: number;
@@ -41,13 +45,20 @@ const descriptionCharacters = 1024;
 const nameless = 'unnamed';
 const pageSize = 200;
 
+/** The store of the configuration. */
+export function openStore(config: CertificateManagerConfig, { runtime, secret }: StoreContext): Store {
+  const { apiKey, iam, instance, endpoint, settlesMs, listingLagMs, readSettlesMs } = config;
+  const given = defined({ endpoint, iamUrl: iam, settlesMs, listingLagMs, readSettlesMs });
+  return certificateManagerStore({ ...given, instance, apiKey: secret(apiKey), runtime });
+}
+
 /**
  * An instance of IBM Cloud Certificate Manager, or of a server that speaks its REST API. A certificate's id is the last segment of its
  * CRN, the mark is the last line of its description. Paths and bodies: IBM-Cloud/bluemix-go, `api/certificatemanager`.
  * Throws `configuration_invalid` if an option is wrong.
  */
 export function certificateManagerStore(options: CertificateManagerOptions): Store {
-  const { settlesMs = 120_000, listingLagMs = 10_000, readSettlesMs = 0 } = options;
+  const { settlesMs, listingLagMs, readSettlesMs } = { ...defaults, ...defined(options) };
   const instance = instanceCrn(options.instance);
   const host = options.endpoint ?? `https://${instance.region}.certificate-manager.cloud.ibm.com`;
   const send = iamService({ ...options, base: `${serviceBase(host, 'endpoint')}/api` });
@@ -78,7 +89,7 @@ export function certificateManagerStore(options: CertificateManagerOptions): Sto
       settlesMs,
       listingLagMs,
       readSettlesMs,
-      writesPerCertificatePerMinute: 5,
+      writesPerCertificatePerMinute: defaults.writesPerCertificatePerMinute,
     },
 
     async list({ cursor, signal }) {

@@ -1,14 +1,6 @@
 import * as z from 'zod/mini';
-import {
-  duration,
-  durationText,
-  milliseconds,
-  ofKind,
-  optional,
-  required,
-  text,
-  withoutUndefined,
-} from '../../settings.ts';
+import { defined } from '../../defined.ts';
+import { duration, durationText, milliseconds, ofKind, optional, required, text } from '../../settings.ts';
 import type { ServiceSettings, SettingsContext, StoreConfig } from '../service.ts';
 import { directoryDefaults as defaults } from './defaults.ts';
 
@@ -52,12 +44,12 @@ export const directorySettings: ServiceSettings = {
 
   toConfig(given: z.infer<typeof schema>, { name, path }: SettingsContext): DirectoryConfig {
     const { quiet, path: folder, region = defaults.region, ...plain } = given;
-    return withoutUndefined({
+    return defined({
       ...plain,
       name,
       region,
       path: path(folder),
       quietMs: milliseconds(quiet),
-    }) as DirectoryConfig;
+    });
   },
 };

@@ -5,6 +5,7 @@ import * as z from 'zod/mini';
 import type { CertificateContent } from '../../certificate/certificate.ts';
 import { factsOf } from '../../certificate/facts.ts';
 import { companionsOf } from '../../certificate/file-layout.ts';
+import { defined } from '../../defined.ts';
 import { asCodedError, CodedError, type ErrorCode } from '../../errors.ts';
 import { fileName } from '../../foreign-text.ts';
 import { limits } from '../../limits.ts';
@@ -27,6 +28,8 @@ import type {
   VacantElement,
   WriteAnswer,
 } from '../../store/store.ts';
+import type { StoreContext } from '../service.ts';
+import { directoryDefaults as defaults } from './defaults.ts';
 import { flush, removeLeftovers, replaceDurably, writeVersion } from './files.ts';
 import { readIdentity, writeIdentity } from './identity.ts';
 import { isId, listElements, nameOfId, namesNow } from './listing.ts';
@@ -39,6 +42,7 @@ import {
   sideFile,
   versions,
 } from './read.ts';
+import type { DirectoryConfig } from './settings.ts';
 import { tryImport } from './trial.ts';
 import { watchDirectory } from './watch.ts';
 
@@ -48,9 +52,9 @@ export interface DirectoryStoreOptions {
   readonly path: string;
   readonly region: string;
   readonly runtime: Runtime;
-  /** For how long after a change by others the next one is waited for, in milliseconds. Default 2 s. */
+  /** For how long after a change by others the next one is waited for, in milliseconds. Default: `directoryDefaults`. */
   readonly quietMs?: number;
-  /** Versions that stay beside the one in force. Default 3. */
+  /** Versions that stay beside the one in force. Default: `directoryDefaults`. */
   readonly keepVersions?: number;
   /** Certificates on a page of a listing. Default 200. */
   readonly pageSize?: number;
@@ -98,6 +102,14 @@ const mendedByWriting: ReadonlySet<ErrorCode> = new Set([
   'store_form_unknown',
 ]);
 
+/** The store of the configuration. */
+export function openStore(
+  { id, path, region, quietMs, keepVersions }: DirectoryConfig,
+  { runtime }: StoreContext,
+): Store {
+  return directoryStore({ id, path, region, runtime, ...defined({ quietMs, keepVersions }) });
+}
+
 /**
  * A folder with one folder for each certificate, as certbot keeps them under `live`, or with the files of many, as lego and HAProxy
  * have them (`file-layout.ts` names the tools). As a primary it is read as it is, through symbolic links: what stands there
@@ -110,7 +122,8 @@ const mendedByWriting: ReadonlySet<ErrorCode> = new Set([
  * and what is being written has such a name.
  */
 export function directoryStore(options: DirectoryStoreOptions): Store {
-  const { path: root, runtime, quietMs = 2_000, keepVersions = 3, pageSize = 200 } = options;
+  const { path: root, runtime, pageSize = 200 } = options;
+  const { quietMs = defaults.quietMs, keepVersions = defaults.keepVersions } = options;
   const storeId = `directory:${options.id}`;
   const pathOf = (id: string) => join(root, id);
 

@@ -1,0 +1,48 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { bundleFunctions } from './bundles.ts';
+
+/** What stands in the code of one part of a service and nowhere else. */
+const marks = {
+  'the store of Certificate Manager': '/certificates/import',
+  'the sender of Certificate Manager': 'cert_about_to_expire_reimport_required',
+  'the settings of Certificate Manager': 'where API keys are exchanged for tokens',
+  'a folder': '.certstandby-store',
+};
+
+/** What of them is in the code of a function, of all its files. */
+function found(folder: string, platform: 'aws' | 'openwhisk', name: string): readonly string[] {
+  const chunks = join(folder, platform, name);
+  const files = existsSync(chunks)
+    ? readdirSync(chunks).flatMap((file) => (file.endsWith('.mjs') ? [join(chunks, file)] : []))
+    : [`${chunks}.cjs`];
+  const code = files.map((file) => readFileSync(file, 'utf8')).join('\n');
+  expect(code.length).toBeGreaterThan(10_000);
+  return Object.entries(marks).flatMap(([what, mark]) => (code.includes(mark) ? [what] : []));
+}
+
+test.each(['aws', 'openwhisk'] as const)(
+  'a function on %s holds the parts that it runs, of the services of its configuration, and nothing of others',
+  async (platform) => {
+    const bundles = await bundleFunctions(platform, ['certificate-manager']);
+    const none = await bundleFunctions(platform, []);
+    try {
+      expect(found(bundles.folder, platform, 'callback')).toEqual(['the sender of Certificate Manager']);
+      for (const name of ['replicate', 'sweep', 'reconcile'])
+        expect(found(bundles.folder, platform, name), name).toEqual(['the store of Certificate Manager']);
+      for (const name of ['callback', 'replicate', 'sweep', 'reconcile'])
+        expect(found(none.folder, platform, name), name).toEqual([]);
+    } finally {
+      await bundles.dispose();
+      await none.dispose();
+    }
+  },
+  120_000,
+);
+
+test('functions are not built for a service that lies on a machine', async () => {
+  await expect(bundleFunctions('aws', ['directory'])).rejects.toThrow(
+    'names the service directory, which functions do not have',
+  );
+});
