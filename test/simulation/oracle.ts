@@ -1,6 +1,7 @@
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { contentProblem } from '../../src/certificate/judgement.ts';
 import { defaultTiming } from '../../src/replication/timing.ts';
+import { mayDiffer, watchBrake } from './brake-trouble.ts';
 import { madeUpLooks, tellOtherwise } from './senders.ts';
 import type { Held } from './simulated-store.ts';
 import type { World } from './world.ts';
@@ -82,6 +83,7 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
       }
     };
   }
+  watchBrake(world, seen.broken);
   return seen;
 }
 
@@ -176,6 +178,7 @@ export function brokenPromises(world: World): string[] {
     for (const store of backups) {
       const copies = [...store.rows().values()].filter(({ mark }) => mark?.certificate === original.id);
       if (copies.some((copy) => keepsItsChain(original, copy))) continue;
+      if (mayDiffer(world, store, original, copies)) continue;
       // What the store does not take is not in it, or in an older version: that is told, and nothing can be done here. Nor is a
       // copy replaced where others refer to its id.
       if (store.refusesNow(original.content) !== undefined) continue;

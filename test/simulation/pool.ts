@@ -1,6 +1,7 @@
 import type { X509Certificate } from 'node:crypto';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
+import { certifyLeaf, newSigner, type Signer } from '../support/bundles.ts';
 import { mismatchedKey, testCertificate } from '../support/certificates.ts';
 
 /** Certificates that every seed uses: making them is slow, and what they say does not matter to the protocol. */
@@ -9,6 +10,12 @@ export interface Pool {
   readonly good: readonly (readonly CertificateContent[])[];
   /** The chains of the good ones up to the root, by leaf: what a service makes of them that completes chains. */
   readonly whole: ReadonlyMap<X509Certificate, readonly X509Certificate[]>;
+  /** Good ones that are each valid from a month later than the one before: by certificate, then by version. */
+  readonly dated: readonly (readonly CertificateContent[])[];
+  /** Signed by themselves: by certificate, then by version. */
+  readonly selfSigned: readonly (readonly CertificateContent[])[];
+  /** As cert-manager makes them until the real one is issued. */
+  readonly temporary: CertificateContent;
   /** With a key that does not belong to it. */
   readonly wrongKey: CertificateContent;
   readonly keyless: CertificateContent;
@@ -28,8 +35,8 @@ export function certificatePool(): Promise<Pool> {
 
 async function makePool(): Promise<Pool> {
   const whole = new Map<X509Certificate, readonly X509Certificate[]>();
-  const one = async (domains: readonly string[]) => {
-    const made = remembering(parseContent(await testCertificate({ domains, includeRoot: true })));
+  const one = async (domains: readonly string[], validity: { readonly notBefore?: number } = {}) => {
+    const made = remembering(parseContent(await testCertificate({ domains, includeRoot: true, ...validity })));
     whole.set(made.leaf, made.chain);
     return { ...made, chain: made.chain.slice(0, -1) };
   };
@@ -43,10 +50,24 @@ async function makePool(): Promise<Pool> {
       ]),
     ),
   );
+  const names = ['a', 'b', 'c'].map((name) => `${name}.example.test`);
+  const dated = await Promise.all(
+    names.map((name) =>
+      Promise.all([0, 1, 2, 3, 4].map((month) => one([name], { notBefore: Date.UTC(2020, month, 1) }))),
+    ),
+  );
+  const unsigned = async (name: string, by?: Signer) => {
+    const of = await newSigner(`CN=${name}`);
+    return remembering(parseContent(await certifyLeaf(by, { of, names: [{ type: 'dns', value: name }] })));
+  };
+  const selfSigned = await Promise.all(names.map((name) => Promise.all([unsigned(name), unsigned(name)])));
   const { privateKey: _key, ...keyless } = await one(['keyless.example.test']);
   return {
     good,
     whole,
+    dated,
+    selfSigned,
+    temporary: await unsigned('a.example.test', await newSigner('CN=cert-manager.local')),
     wrongKey: remembering(parseContent(await mismatchedKey())),
     keyless,
     chainless: { ...(await one(['a.example.test'])), chain: [] },

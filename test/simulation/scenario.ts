@@ -1,4 +1,5 @@
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
+import { datedContent, scheduleBrakeTrouble } from './brake-trouble.ts';
 import { scheduleFloods } from './senders.ts';
 import type { Held } from './simulated-store.ts';
 import type { World } from './world.ts';
@@ -11,6 +12,7 @@ export function scheduleChanges(world: World, durationMs: number, most = Number.
   const { time, random, pool } = world;
   if (random() < 0.3) scheduleOutage(world, durationMs);
   scheduleHolds(world, durationMs);
+  scheduleBrakeTrouble(world, durationMs);
   scheduleFloods(world, durationMs);
   scheduleAbsences(world, durationMs);
   scheduleLostKeys(world, durationMs);
@@ -164,6 +166,7 @@ function changePrimary(world: World, certificates: number, again = false): void 
     keyless: pool.keyless,
     cut: pool.chainless,
   };
+  const dated = action === 'create' || action === 'renew' ? datedContent(world, which) : undefined;
   const fresh = { revision: Math.floor(random() * 1e9), lastModified: time.now() };
   primary.tamper(id, (held): Held | undefined => {
     if (action === 'delete') return undefined;
@@ -171,7 +174,7 @@ function changePrimary(world: World, certificates: number, again = false): void 
     if (action === 'rename')
       return held && { ...held, metadata: { ...metadata, name: `name ${which} ${time.newId()}` }, ...fresh };
     const named = renamed === undefined ? metadata : { ...metadata, name: renamed };
-    return { id, metadata: named, content: content[action] ?? pick(random, versions), ...fresh };
+    return { id, metadata: named, content: dated ?? content[action] ?? pick(random, versions), ...fresh };
   });
   const { name = '' } = primary.rows().get(id)?.metadata ?? existing?.metadata ?? {};
   sendNotifications(world, { certificate: id, name }, action === 'rename');

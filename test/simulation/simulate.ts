@@ -1,3 +1,4 @@
+import { needlessBrake } from './brake-trouble.ts';
 import type { Fault } from './faults.ts';
 import { brokenPromises, excess, haste, restlessness, watchWrites } from './oracle.ts';
 import { certificatePool } from './pool.ts';
@@ -59,6 +60,7 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
       ...brokenPromises(world),
       ...restlessness(world, world.time.now() - restMs),
       ...haste(world),
+      ...needlessBrake(world),
       ...excess(world, watched.writes),
       ...floodExcess(world),
       ...(await leftBehind(world)),

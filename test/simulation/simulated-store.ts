@@ -107,6 +107,8 @@ export function simulatedStore(options: {
   readonly provesIdentity?: boolean;
   /** It goes on with writes for so long after it has answered; whether it can be asked for one, and for one whose handle was lost. */
   readonly goesOn?: { readonly forMs: () => number; readonly tells: 'nothing' | 'by-handle' | 'all' };
+  /** Listings tell nothing of content, and revisions move without a change. */
+  readonly restless?: boolean;
   /** Ids of what is imported; absent: each is greater than the one before. */
   readonly newId?: () => string;
   /** How much older than now a read or a listing is, in milliseconds. */
@@ -162,8 +164,21 @@ export function simulatedStore(options: {
       notBefore,
       notAfter,
       ...(held.mark === undefined ? {} : { mark: held.mark }),
-      ...(options.givesRevisions ? { revision: String(held.revision), lastModified: held.lastModified } : {}),
+      ...(options.givesRevisions ? { revision: revisionOf(held), lastModified: held.lastModified } : {}),
     };
+  }
+
+  /** A restless one moves every ten minutes, whether anything has changed or not. */
+  function revisionOf({ revision: own }: Held): string {
+    return options.restless === true ? `${own}.${Math.floor(time.now() / 600_000)}` : String(own);
+  }
+
+  /** What a listing says of it. */
+  function listed(held: Held): CertificateMetadata {
+    const whole = describe(held);
+    if (options.restless !== true) return whole;
+    const { serial: _serial, notBefore: _from, notAfter: _until, ...rest } = whole;
+    return rest;
   }
 
   const stamp = () => {
@@ -370,7 +385,7 @@ export function simulatedStore(options: {
       const page = rest.slice(0, 3);
       const last = page.at(-1);
       return {
-        certificates: page.map(describe),
+        certificates: page.map(listed),
         ...(cursor === undefined && vacant.length > 0 ? { vacant } : {}),
         ...(last && rest.length > page.length ? { cursor: last.id } : {}),
       };

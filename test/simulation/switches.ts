@@ -34,6 +34,16 @@ export const switchNames = [
   'long-operations',
   /** Processes of the version before work on the table too: beside new ones, or a deployment goes to the other version and back. */
   'version-before',
+  /** The primary is restored from an old state: everything in it is older at once. */
+  'restored-primary',
+  /** Self-signed and temporary certificates take the place of issued ones in the primary. */
+  'stand-ins',
+  /** Listings tell nothing of content, and revisions move without a change. */
+  'restless-listing',
+  /** The primary gives other content the revision that it gave before, as after a restore. */
+  'repeated-revisions',
+  /** A backup takes few writes in a minute, and few in what stands for its year. */
+  'scarce-writes',
 ] as const;
 
 export type Switch = (typeof switchNames)[number];

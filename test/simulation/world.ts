@@ -1,17 +1,25 @@
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import type { Dispatch } from '../../src/dispatch/dispatch.ts';
 import { inProcessDispatch } from '../../src/dispatch/in-process.ts';
+import { asCodedError } from '../../src/errors.ts';
 import { silentLog } from '../../src/log.ts';
 import type { LifecycleEvent } from '../../src/notification/event.ts';
 import { identityRecords } from '../../src/records/identity-records.ts';
 import { linkRecords } from '../../src/records/link-records.ts';
+import { quotaRecords } from '../../src/records/quota-records.ts';
 import { isAskedReconcileDue } from '../../src/replication/asked-reconcile.ts';
 import type { Link } from '../../src/replication/link.ts';
 import { resolveHints } from '../../src/replication/resolve-hints.ts';
+import { statusOf } from '../../src/replication/status.ts';
 import { defaultTiming } from '../../src/replication/timing.ts';
+import type { Runtime } from '../../src/runtime.ts';
 import { identifiedStore } from '../../src/store/identified.ts';
-import type { StoreAbilities } from '../../src/store/store.ts';
+import { limitedStore } from '../../src/store/limited.ts';
+import { quotaStore } from '../../src/store/quota.ts';
+import type { Store, StoreAbilities } from '../../src/store/store.ts';
 import { memoryTable } from '../../src/table/memory.ts';
+import type { Table } from '../../src/table/table.ts';
+import { allowedAtOnce, differing, scarce } from './brake-trouble.ts';
 import { type FaultSource, startProcess, storeFrom, tableFrom } from './faults.ts';
 import type { Pool } from './pool.ts';
 import { noting } from './record-states.ts';
@@ -71,6 +79,8 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
   const clocksApartMs = wildClocks ? defaultTiming.leaseMs : defaultTiming.skewMs;
   /** Copies of what is gone are removed, by policy. */
   const removes = withReconcile && chance(0.3);
+  /** Switches for which few changes are many. */
+  const brakes = switches.has('restored-primary') || switches.has('restless-listing');
   const faults: FaultSource = {
     on: true,
     counts: new Map(),
@@ -108,13 +118,15 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
         ...bounds,
         ...abilities,
         ...unlike.abilities,
+        ...(isBackup && switches.has('scarce-writes') && { quotas: [scarce.quota], rates: [scarce.rate] }),
       },
-      givesRevisions: chance(0.7),
+      givesRevisions: chance(0.7) || switches.has('restless-listing'),
       refusesOtherDomains: id !== 'primary' && chance(0.6),
       ...(completesChains && { completed: pool.whole }),
       saysWhatIsSame: completesChains && dice() < 0.5,
       ...unlike.options,
       ...(choosy && { choosy, tellsBeforehand: dice() < 0.5 }),
+      ...(switches.has('restless-listing') && { restless: true }),
       // Ids of services say nothing of which is older.
       ...(isBackup && switches.size > 0 && { newId: () => `${Math.floor(dice() * 1e9).toString(36)}-${time.newId()}` }),
       staleness: (kind) => random() * (kind === 'read' ? bounds.readSettlesMs : bounds.listingLagMs),
@@ -188,6 +200,33 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     return { reimportsInPlace: inPlace || idsAreReferredTo, idsAreReferredTo };
   }
 
+  /** A person says in the end that what the brake keeps is meant. */
+  const accepts = withReconcile && brakes && dice() < 0.5;
+  let accepted = false;
+  let needless = 0;
+  const usedUp = new Set<string>();
+  /** How few may change so that a person should have a look first: few, as there are few certificates. */
+  const brakeLeast = {
+    ...(switches.has('restored-primary') && { 'going-back': allowedAtOnce }),
+    ...(switches.has('restless-listing') && { listed: allowedAtOnce }),
+    ...(switches.has('restless-listing') && switches.size === 1 && { unannounced: allowedAtOnce }),
+  };
+
+  /** A store whose quotas and rates are counted, as the program counts them. */
+  function counted(runtime: Runtime, store: Store, own: Table): Store {
+    if (store.abilities.quotas === undefined) return store;
+    const book = quotaRecords(own);
+    const noted = {
+      ...book,
+      async useQuota(...given: Parameters<typeof book.useQuota>) {
+        const use = await book.useQuota(...given);
+        if (!use.used) usedUp.add(store.id);
+        return use;
+      },
+    };
+    return limitedStore(quotaStore(store, { runtime, book: noted }), { runtime });
+  }
+
   let wanted = 2 + Math.floor(random() * 2);
 
   /** A process that receives, works, sweeps and reconciles. When it dies another one starts a while later. */
@@ -216,9 +255,14 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     const link: Link = {
       name: linkName,
       primary: watched(met(primary)),
-      backups: backups.map(met),
+      backups: backups.map((store) => counted(runtime, met(store), own)),
       filter: { names: [], domains: [] },
-      policy: { requireChain: false, onward: false, ...(removes && { removal: { afterMs: 5 * 60_000, maxShare: 1 } }) },
+      policy: {
+        requireChain: false,
+        onward: false,
+        ...(removes && { removal: { afterMs: 5 * 60_000, maxShare: 1 } }),
+        ...(brakes && { brakeShare: 0, brakeLeast }),
+      },
     };
     const parts = {
       records: heart.replicationRecords(own),
@@ -251,15 +295,33 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
       acknowledge: (event) =>
         heart.acknowledge({ ...running, notifications: heart.idempotencyRecords(own) }, [linkName], [event]),
       sweep: () => heart.sweep(running, [link]),
-      reconcile: () => heart.reconcile(running, link),
+      reconcile: () => reconcileOrLetGo((options) => heart.reconcile(running, link, options)),
       reconcileIfAsked: async () =>
         version === now && (await isAskedReconcileDue(running, link)) && heart.reconcile(running, link),
+      async accept() {
+        const { held } = await statusOf(running, link);
+        if (held !== undefined) await heart.reconcile(running, link, { acceptChanges: held.id });
+      },
       replace: () => {
         faults.recordsAtRisk += 1;
         process.crash();
       },
     });
     stop = () => void dispatch.stop();
+  }
+
+  /** Where the brake holds a reconcile, that is right only if more than are allowed differ; then a person lets it go on. */
+  async function reconcileOrLetGo(
+    run: (options?: { readonly allowChanges: number }) => Promise<unknown>,
+  ): Promise<unknown> {
+    const before = differing({ primary, backups });
+    try {
+      return await run();
+    } catch (thrown) {
+      if (!brakes || asCodedError(thrown).code !== 'reconcile_brake') throw thrown;
+      if (Math.max(before, differing({ primary, backups })) <= allowedAtOnce) needless += 1;
+      return run({ allowChanges: 99 });
+    }
   }
 
   function watched<S extends SimulatedStore | Link['primary']>(store: S): S {
@@ -280,6 +342,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     readonly reconcileIfAsked: () => Promise<unknown>;
     /** Ends the process, so that one of another version may follow. */
     readonly replace: () => void;
+    readonly accept: () => Promise<unknown>;
   }
   /** The processes of each deployment. */
   const hosts: Host[][] = tables.map(() => []);
@@ -381,6 +444,23 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     /** Copies that somebody doubled by hand: store, and certificate in the mark. */
     doubled,
     switches,
+    /** The version that each certificate has come to, where time matters. */
+    ages: new Map<number, number>(),
+    /** When certificates changed without a word. */
+    silently: new Map<string, number>(),
+    /** Backups of which a quota was used up at some time. */
+    usedUp,
+    accepts,
+    async accept(deployment: number) {
+      accepted = true;
+      await someProcess(deployment)?.accept();
+    },
+    get accepted() {
+      return accepted;
+    },
+    get needless() {
+      return needless;
+    },
     /** Dice for what switches bring about, apart from those of everything else. */
     dice,
     deployments: tables.length,

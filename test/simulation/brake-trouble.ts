@@ -1,0 +1,208 @@
+import type { X509Certificate } from 'node:crypto';
+import type { CertificateContent } from '../../src/certificate/certificate.ts';
+import { factsOf } from '../../src/certificate/facts.ts';
+import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
+import type { Quota, Rate } from '../../src/store/store.ts';
+import type { Held, SimulatedStore } from './simulated-store.ts';
+import type { World } from './world.ts';
+
+/** So many certificates may go back in time, or change without a word, within an hour. */
+export const allowedAtOnce = 1;
+const dayMs = 24 * 3_600_000;
+/** A write that was on its way for so long may land on what has changed meanwhile. */
+const onItsWayMs = 10 * 60_000;
+
+/** The year of a yearly quota, and the minute of a rate, of a store whose writes are scarce. */
+export const scarce: { readonly quota: Quota; readonly rate: Rate } = {
+  quota: { operations: ['import', 'reimport'], count: 8, perMs: 3_600_000, reserve: 3 },
+  rate: { operations: ['import', 'reimport'], count: 1, perMs: 20_000 },
+};
+
+/** The next version of a certificate where time matters: each is valid from a month later than the one before. */
+export function datedContent(world: World, which: number): CertificateContent | undefined {
+  if (!world.switches.has('restored-primary')) return undefined;
+  const versions = world.pool.dated[which] ?? [];
+  const next = Math.min((world.ages.get(which) ?? -1) + 1, versions.length - 1);
+  world.ages.set(which, next);
+  return versions[next];
+}
+
+/** What the switches of the brake bring about in the primary, for `durationMs` of virtual time; some of it when all else is quiet. */
+export function scheduleBrakeTrouble(world: World, durationMs: number): void {
+  const { time, dice, switches, primary, pool, trace } = world;
+  const which = ({ id }: Held) => Number(/^p(\d+)-/.exec(id)?.[1]);
+  const put = (held: Held, content: CertificateContent, revision?: number) => {
+    const fresh = { revision: revision ?? Math.floor(dice() * 1e9), lastModified: time.now() };
+    primary.tamper(held.id, (now) => now && { ...now, content, ...fresh });
+  };
+  const tell = (held: Held) =>
+    time.at(time.now() + dice() * 2_000, () =>
+      world.notifyOf({ ids: [held.id], name: held.metadata.name, digest: `${held.id} ${time.newId()}` }),
+    );
+  const often = (count: number, act: () => void) => {
+    for (let index = 0; index < count; index += 1) time.at(time.now() + dice() * durationMs, act);
+  };
+
+  if (switches.has('stand-ins'))
+    often(6, () => {
+      const all = [...primary.rows().values()];
+      const held = all[Math.floor(dice() * all.length)];
+      if (held === undefined) return;
+      const own = pool.selfSigned[which(held)] ?? [];
+      const content = dice() < 0.3 ? pool.temporary : (own[Math.floor(dice() * own.length)] ?? pool.temporary);
+      trace(`${time.now()} primary: ${held.id} is ${content === pool.temporary ? 'temporary' : 'self-signed'}`);
+      put(held, content);
+      tell(held);
+    });
+
+  if (switches.has('restored-primary'))
+    often(2, () => {
+      trace(`${time.now()} primary: restored from an old state`);
+      for (const held of primary.rows().values()) {
+        const [oldest] = pool.dated[which(held)] ?? [];
+        if (oldest === undefined || !isDated(world, held.content)) continue;
+        world.ages.set(which(held), 0);
+        put(held, oldest);
+        if (dice() < 0.7 || !world.withReconcile) tell(held);
+      }
+    });
+
+  // Listings show nothing of it, no event tells, and nothing else happens: only the look of a reconcile finds it.
+  if (switches.has('restless-listing') && world.withReconcile)
+    time.at(time.now() + durationMs + 25 * 60_000, () => {
+      trace(`${time.now()} primary: everything changes without a word`);
+      for (const held of primary.rows().values()) {
+        const versions = pool.good[which(held)] ?? [];
+        // What would not serve is looked at again as soon as anything moves, and that is counted by the reconcile.
+        if (!versions.includes(held.content)) continue;
+        const other = versions.find((version) => version.leaf !== held.content.leaf) ?? held.content;
+        world.silently.set(held.id, time.now());
+        put(held, other);
+      }
+    });
+
+  if (switches.has('repeated-revisions') && world.withReconcile)
+    often(3, () => {
+      const all = [...primary.rows().values()];
+      const held = all[Math.floor(dice() * all.length)];
+      const versions = held === undefined ? [] : (pool.good[which(held)] ?? []);
+      const other = versions.find((version) => version.leaf !== held?.content.leaf);
+      if (held === undefined || other === undefined) return;
+      trace(`${time.now()} primary: ${held.id} has other content under the same revision`);
+      primary.tamper(held.id, (now) => now && { ...now, content: other });
+    });
+
+  if (world.accepts) acceptWhenQuiet(world, time.now() + durationMs + 65 * 60_000);
+}
+
+/** A person sees what the brake keeps, and says that it is meant: tried again as long as it does not come to pass. */
+function acceptWhenQuiet(world: World, from: number): void {
+  for (let minute = 0; minute < 8; minute += 1)
+    world.time.at(from + minute * 60_000, () => {
+      for (let deployment = 0; deployment < world.deployments; deployment += 1)
+        world.accept(deployment).catch(() => undefined);
+    });
+}
+
+const isDated = ({ pool }: World, { leaf }: CertificateContent) =>
+  pool.dated.some((versions) => versions.some((version) => version.leaf === leaf));
+const validFrom = ({ content }: Pick<Held, 'content'>) => factsOf(content).notBefore;
+
+/** Watches every write for what the brake and the rule of stand-ins promise. */
+export function watchBrake(world: World, broken: string[]): void {
+  for (const store of world.backups) {
+    const before = store.onWrite;
+    const back: { readonly certificate: string; readonly at: number }[] = [];
+    const silent = new Set<string>();
+    const writes: number[] = [];
+    store.onWrite = (operation, id, was, becomes) => {
+      before?.(operation, id, was, becomes);
+      const now = world.time.now();
+      const certificate = (was ?? becomes)?.mark?.certificate ?? '';
+      if (world.switches.has('scarce-writes') && (operation === 'import' || operation === 'reimport')) {
+        writes.push(now);
+        const { quota } = scarce;
+        // What was counted may land minutes later.
+        const lately = writes.filter((at) => at > now - (quota.perMs - onItsWayMs)).length;
+        if (lately > quota.count)
+          broken.push(`bound: ${lately} writes to ${store.id} within its hour, ${quota.count} allowed`);
+      }
+      if (
+        becomes?.content.leaf === world.pool.temporary.leaf &&
+        operation !== 'describe' &&
+        !world.switches.has('version-before')
+      )
+        broken.push(`promise 4: ${operation} of ${id} with a temporary certificate`);
+      if (operation === 'describe' || mayBeOld(world, store, was) || world.meddledWith(store.id, certificate)) return;
+      const others = [...store.rows().values()].filter(
+        (copy) => copy.id !== id && copy.mark?.certificate === certificate,
+      );
+      const left = becomes === undefined ? others : [becomes];
+      if (was === undefined || left.length === 0) return;
+      if (!isStandIn(world, was.content.leaf) && left.every((copy) => isStandIn(world, copy.content.leaf)))
+        broken.push(`promise 4: a self-signed certificate took the place of ${id}, which an authority issued`);
+      if (left.every((copy) => validFrom(copy) < validFrom(was) - dayMs)) {
+        back.push({ certificate, at: now });
+        const lately = new Set(back.filter(({ at }) => at > now - 50 * 60_000).map((one) => one.certificate));
+        if (
+          world.switches.has('restored-primary') &&
+          lately.size > allowedAtOnce * world.deployments &&
+          !world.accepted
+        )
+          broken.push(`bound: ${lately.size} certificates went back in time within an hour, ${allowedAtOnce} allowed`);
+      }
+      const changedAt = world.silently.get(certificate);
+      const isNew = becomes !== undefined && fingerprintOf(becomes.content) !== fingerprintOf(was.content);
+      if (changedAt !== undefined && now > changedAt && isNew && world.switches.size === 1 && !world.accepted) {
+        silent.add(certificate);
+        if (silent.size > allowedAtOnce)
+          broken.push(`bound: ${silent.size} copies replaced by what changed without a word, ${allowedAtOnce} allowed`);
+      }
+    };
+  }
+}
+
+/** Whether a copy has changed so lately that a write that was on its way, or was sent by a late worker, meets another one than it was meant for. */
+function mayBeOld(world: World, store: SimulatedStore, was: Held | undefined): boolean {
+  // Workers of the version before know nothing of all this.
+  if (world.wildClocks || was?.unreadable === true || world.switches.has('version-before')) return true;
+  const isLate = (world.faults.unheard.get(store.id) ?? 0) + world.faults.recordsAtRisk > 0;
+  return was !== undefined && isLate && world.time.now() - was.lastModified <= onItsWayMs;
+}
+
+export const isStandIn = ({ pool }: World, leaf: X509Certificate): boolean =>
+  leaf === pool.temporary.leaf || pool.selfSigned.some((versions) => versions.some((version) => version.leaf === leaf));
+
+/** Why a copy may be another one than its original when all is quiet: a finding of the brake, or of stand-ins. */
+export function mayDiffer(world: World, store: SimulatedStore, original: Held, copies: readonly Held[]): boolean {
+  const { switches, pool, accepted } = world;
+  if (switches.has('stand-ins')) {
+    if (original.content.leaf === pool.temporary.leaf) return true;
+    if (isStandIn(world, original.content.leaf))
+      if (copies.some((copy) => copy.unreadable === true || !isStandIn(world, copy.content.leaf))) return true;
+  }
+  if (switches.has('restored-primary') && !accepted)
+    if (copies.some((copy) => validFrom(copy) > validFrom(original) + dayMs)) return true;
+  if (switches.has('restless-listing') && !accepted && world.silently.has(original.id)) return true;
+  return switches.has('scarce-writes') && store.abilities.quotas !== undefined && world.usedUp.has(store.id);
+}
+
+/** That the brake held a reconcile though nothing had changed. */
+export function needlessBrake(world: World): string[] {
+  return world.needless > 0 && !world.switches.has('version-before')
+    ? [`bound: the brake held ${world.needless} reconciles, and too little differed`]
+    : [];
+}
+
+/** How many certificates a backup really holds otherwise than the primary. */
+export function differing(world: Pick<World, 'primary' | 'backups'>): number {
+  return [...world.primary.rows().values()].filter((original) =>
+    world.backups.some((store) => {
+      const copies = [...store.rows().values()].filter(({ mark }) => mark?.certificate === original.id);
+      const wanted = fingerprintOf(store.asStored(original.content));
+      return (
+        copies.length !== 1 || copies.some((copy) => copy.unreadable === true || fingerprintOf(copy.content) !== wanted)
+      );
+    }),
+  ).length;
+}
