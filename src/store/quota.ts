@@ -1,6 +1,5 @@
 import { asCodedError, CodedError } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
-import { isOwnLimit } from './own-limit.ts';
 import type { Quota, Store, WriteOperation } from './store.ts';
 
 /** A quota of a store, as it is counted. */
@@ -67,8 +66,9 @@ export function quotaStore(
     try {
       return await write();
     } catch (thrown) {
-      // What a limit of ours has kept back was never sent.
-      if (isOwnLimit(asCodedError(thrown))) await giveBack();
+      // What a limit of ours has kept back was never sent, and what the service refused had no effect: content that it will never take would
+      // else use up what others need, attempt by attempt.
+      if (asCodedError(thrown).entry.applied === 'no') await giveBack();
       throw thrown;
     }
   }

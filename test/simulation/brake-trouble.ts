@@ -14,7 +14,7 @@ const onItsWayMs = 10 * 60_000;
 
 /** The year of a yearly quota, and the minute of a rate, of a store whose writes are scarce. */
 export const scarce: { readonly quota: Quota; readonly rate: Rate } = {
-  quota: { operations: ['import', 'reimport'], count: 8, perMs: 3_600_000, reserve: 3 },
+  quota: { operations: ['import', 'reimport'], count: 5, perMs: 3_600_000, reserve: 2 },
   rate: { operations: ['import', 'reimport'], count: 1, perMs: 20_000 },
 };
 
@@ -73,8 +73,8 @@ export function scheduleBrakeTrouble(world: World, durationMs: number): void {
       trace(`${time.now()} primary: everything changes without a word`);
       for (const held of primary.rows().values()) {
         const versions = pool.good[which(held)] ?? [];
-        // What would not serve is looked at again as soon as anything moves, and that is counted by the reconcile.
-        if (!versions.includes(held.content)) continue;
+        // What differs already, or would not serve, is looked at again as soon as anything moves: the reconcile counts that.
+        if (!versions.includes(held.content) || differs(world, held)) continue;
         const other = versions.find((version) => version.leaf !== held.content.leaf) ?? held.content;
         world.silently.set(held.id, time.now());
         put(held, other);
@@ -127,6 +127,14 @@ export function watchBrake(world: World, broken: string[]): void {
         if (lately > quota.count)
           broken.push(`bound: ${lately} writes to ${store.id} within its hour, ${quota.count} allowed`);
       }
+      if (operation === 'import' && becomes !== undefined) {
+        const locked = [...store.rows().values()].find(
+          (copy) => copy.id !== id && copy.mark?.certificate === certificate && (copy.lockedUntil ?? 0) > now,
+        );
+        const isExplained = world.deployments > 1 || world.doubled.has(`${store.id} ${certificate}`);
+        if (locked !== undefined && !isExplained && !mayBeOld(world, store, locked) && store.takes(locked, becomes.content))
+          broken.push(`promise 3: ${id} was imported in the place of ${locked.id}, which somebody has locked`);
+      }
       if (
         becomes?.content.leaf === world.pool.temporary.leaf &&
         operation !== 'describe' &&
@@ -153,7 +161,7 @@ export function watchBrake(world: World, broken: string[]): void {
       }
       const changedAt = world.silently.get(certificate);
       const isNew = becomes !== undefined && fingerprintOf(becomes.content) !== fingerprintOf(was.content);
-      if (changedAt !== undefined && now > changedAt && isNew && world.switches.size === 1 && !world.accepted) {
+      if (changedAt !== undefined && now > changedAt + onItsWayMs && isNew && world.switches.size === 1 && !world.accepted) {
         silent.add(certificate);
         if (silent.size > allowedAtOnce)
           broken.push(`bound: ${silent.size} copies replaced by what changed without a word, ${allowedAtOnce} allowed`);
@@ -196,13 +204,15 @@ export function needlessBrake(world: World): string[] {
 
 /** How many certificates a backup really holds otherwise than the primary. */
 export function differing(world: Pick<World, 'primary' | 'backups'>): number {
-  return [...world.primary.rows().values()].filter((original) =>
-    world.backups.some((store) => {
-      const copies = [...store.rows().values()].filter(({ mark }) => mark?.certificate === original.id);
-      const wanted = fingerprintOf(store.asStored(original.content));
-      return (
-        copies.length !== 1 || copies.some((copy) => copy.unreadable === true || fingerprintOf(copy.content) !== wanted)
-      );
-    }),
-  ).length;
+  return [...world.primary.rows().values()].filter((original) => differs(world, original)).length;
+}
+
+function differs({ backups }: Pick<World, 'backups'>, original: Held): boolean {
+  return backups.some((store) => {
+    const copies = [...store.rows().values()].filter(({ mark }) => mark?.certificate === original.id);
+    const wanted = fingerprintOf(store.asStored(original.content));
+    return (
+      copies.length !== 1 || copies.some((copy) => copy.unreadable === true || fingerprintOf(copy.content) !== wanted)
+    );
+  });
 }

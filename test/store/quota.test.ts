@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
+import { CodedError } from '../../src/errors.ts';
 import { quotaRecords } from '../../src/records/quota-records.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { ownLimit } from '../../src/store/own-limit.ts';
@@ -113,7 +114,7 @@ describe('a quota', () => {
     await expect(world.add()).rejects.toMatchObject({ code: 'store_quota_used_up' });
   });
 
-  it('gets back what a limit of ours kept from being sent, and nothing else', async () => {
+  it('gets back what a limit of ours kept from being sent, or the service refused, and nothing else', async () => {
     const world = setup({ reserve: 0, count: 2 });
     const own = ownLimit('no room', { retryAfterMs: 1_000 });
     const limited = quotaStore(
@@ -122,6 +123,13 @@ describe('a quota', () => {
     );
     await expect(world.add(limited)).rejects.toBe(own);
     expect(await world.left()).toMatchObject([{ left: 2 }]);
+    const lost = new CodedError('store_unanswered', 'no answer');
+    const unheard = quotaStore(
+      { ...world.plain, import: () => Promise.reject(lost) },
+      { runtime: { ...virtualTime(startMs, () => 0), now: () => startMs }, book: world.book },
+    );
+    await expect(world.add(unheard)).rejects.toBe(lost);
+    expect(await world.left()).toMatchObject([{ left: 1 }]);
   });
 
   it('is shown with what is left and when there will be more', async () => {
