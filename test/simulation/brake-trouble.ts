@@ -191,7 +191,8 @@ export function mayDiffer(world: World, store: SimulatedStore, original: Held, c
   }
   if (switches.has('restored-primary') && !accepted)
     if (copies.some((copy) => validFrom(copy) > validFrom(original) + dayMs)) return true;
-  if (switches.has('restless-listing') && !accepted && world.silently.has(original.id)) return true;
+  // What an event would have told, had it not been lost, counts as well.
+  if (switches.has('restless-listing') && switches.size === 1 && !accepted && world.silently.size > 0) return true;
   return switches.has('scarce-writes') && store.abilities.quotas !== undefined && world.usedUp.has(store.id);
 }
 
