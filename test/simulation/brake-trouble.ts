@@ -132,7 +132,12 @@ export function watchBrake(world: World, broken: string[]): void {
           (copy) => copy.id !== id && copy.mark?.certificate === certificate && (copy.lockedUntil ?? 0) > now,
         );
         const isExplained = world.deployments > 1 || world.doubled.has(`${store.id} ${certificate}`);
-        if (locked !== undefined && !isExplained && !mayBeOld(world, store, locked) && store.takes(locked, becomes.content))
+        if (
+          locked !== undefined &&
+          !isExplained &&
+          !mayBeOld(world, store, locked) &&
+          store.takes(locked, becomes.content)
+        )
           broken.push(`promise 3: ${id} was imported in the place of ${locked.id}, which somebody has locked`);
       }
       if (
@@ -161,7 +166,13 @@ export function watchBrake(world: World, broken: string[]): void {
       }
       const changedAt = world.silently.get(certificate);
       const isNew = becomes !== undefined && fingerprintOf(becomes.content) !== fingerprintOf(was.content);
-      if (changedAt !== undefined && now > changedAt + onItsWayMs && isNew && world.switches.size === 1 && !world.accepted) {
+      if (
+        changedAt !== undefined &&
+        now > changedAt + onItsWayMs &&
+        isNew &&
+        world.switches.size === 1 &&
+        !world.accepted
+      ) {
         silent.add(certificate);
         if (silent.size > allowedAtOnce)
           broken.push(`bound: ${silent.size} copies replaced by what changed without a word, ${allowedAtOnce} allowed`);

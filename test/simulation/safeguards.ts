@@ -28,8 +28,8 @@ export const safeguards: readonly Safeguard[] = [
   {
     step: 'a commit needs the token of its claim',
     file: 'src/records/replication-records.ts',
-    find: "const held: Condition = { all: [{ field: 'leaseToken', is: '=', to: token }, { exists: 'leaseUntil' }] };",
-    replace: 'const held: Condition = { all: [] };',
+    find: "const held: Condition = { all: [{ field: 'leaseToken', is: '=', to: token }, { exists: 'leaseUntil' }] };\n    const { backups,",
+    replace: 'const held: Condition = { all: [] };\n    const { backups,',
     eventsOnly: true,
     seeds: 10_000,
   },
@@ -122,8 +122,8 @@ export const safeguards: readonly Safeguard[] = [
   {
     step: 'surplus copies stay while there is doubt',
     file: 'src/replication/bring-equal.ts',
-    find: 'found.unread !== undefined || (doubt !== undefined && doubt > beganAt)) return;',
-    replace: 'found.unread !== undefined) return;',
+    find: '(doubt !== undefined && doubt > beganAt)\n    )',
+    replace: 'Date.now() < 0)',
     from: 63_383,
     seeds: 1,
   },
@@ -146,7 +146,7 @@ export const safeguards: readonly Safeguard[] = [
   {
     step: 'each pass reads both sides anew',
     file: 'src/replication/replicate.ts',
-    find: "if (verdict.kind !== 'sound') return untouched(state);",
+    find: "if (verdict.kind !== 'sound') return untouched({ ...state, ...endOfCopy(look) });",
     replace:
       "if (verdict.kind !== 'sound') return untouched(state); if (state.fingerprint === verdict.fingerprint) return { ...untouched(state), equal: true, searched: true };",
     seeds: 1_000,
