@@ -189,7 +189,7 @@ function mayBeOld(world: World, store: SimulatedStore, was: Held | undefined): b
   return was !== undefined && isLate && world.time.now() - was.lastModified <= onItsWayMs;
 }
 
-export const isStandIn = ({ pool }: World, leaf: X509Certificate): boolean =>
+const isStandIn = ({ pool }: World, leaf: X509Certificate): boolean =>
   leaf === pool.temporary.leaf || pool.selfSigned.some((versions) => versions.some((version) => version.leaf === leaf));
 
 /** Why a copy may be another one than its original when all is quiet: a finding of the brake, or of stand-ins. */
