@@ -477,4 +477,22 @@ export const safeguards: readonly Safeguard[] = [
     switches: ['long-operations'],
     seeds: 3_000,
   },
+  {
+    step: 'what a worker of the version before doubts counts for every backup',
+    file: 'src/records/replication-record.ts',
+    find: '(doubt > known || doubtToken !== lastHolder)',
+    replace: 'doubt > known && doubtToken > lastHolder',
+    switches: ['version-before'],
+    eventsOnly: true,
+    seeds: 1_000,
+  },
+  {
+    step: 'the doubt that a worker of the version before knows is the latest of all',
+    file: 'src/records/replication-records.ts',
+    find: 'doubt: latest(Object.values(doubts)),',
+    replace: '',
+    switches: ['version-before'],
+    eventsOnly: true,
+    seeds: 1_000,
+  },
 ];
