@@ -1,4 +1,4 @@
-import { dirname, resolve } from 'node:path';
+import { dirname, resolve, sep } from 'node:path';
 import { type Document, isMap, isScalar, LineCounter, parseDocument, stringify } from 'yaml';
 import * as z from 'zod/mini';
 import { defined } from './defined.ts';
@@ -69,6 +69,11 @@ const link = z.strictObject({
         otherwise: 'all domains',
       }),
     }),
+  ),
+  naming: optional(
+    z.enum(['derived', 'exact']),
+    'what copies are called where names are unique or make an id: derived from their mark, or exact, as the original',
+    { default: 'derived' },
   ),
   policy: z.optional(
     z.strictObject({
@@ -250,6 +255,8 @@ export interface LinkConfig {
     /** Self-signed and temporary certificates are copied like any other. */
     readonly standIns?: boolean;
   };
+  /** Absent: names that are ours to choose are derived from the mark. */
+  readonly naming?: 'exact';
   /** PEM; absent: fetched from the primary by the sweep. */
   readonly verificationKey?: string;
 }
@@ -356,7 +363,7 @@ export function parseConfig(text: string, sources: ConfigSources & { readonly pa
     mistakes.push(`${path.map(String).join('.') || 'the file'}${lineAt(path)}: ${describeIssue(issue, raw)}`);
   }
   const references = readReferences(raw, sources, mistakes);
-  mistakes.push(...crossMistakes(raw));
+  mistakes.push(...crossMistakes(raw, dirname(sources.path)));
   if (sources.platform !== undefined) mistakes.push(...platformMistakes(raw, sources.platform));
   if (!parsed.success || mistakes.length > 0) throw invalid(sources.path, [...new Set(mistakes)]);
   return toConfig(parsed.data, references, dirname(sources.path));
@@ -545,7 +552,7 @@ function platformMistakes(raw: unknown, platform: Platform): string[] {
 }
 
 /** Mistakes between parts of the file. Works on whatever is there, so that they are named together with all others. */
-function crossMistakes(raw: unknown): string[] {
+function crossMistakes(raw: unknown, folder: string): string[] {
   const stores = tree(tree(raw).stores);
   const links = tree(tree(raw).links);
   const mistakes: string[] = [];
@@ -555,6 +562,7 @@ function crossMistakes(raw: unknown): string[] {
   const known = (store: string) => Object.hasOwn(stores, store);
 
   const owners = new Map<string, string>();
+  const folders = new Map<string, string>();
   for (const [store, value] of Object.entries(stores)) {
     for (const { is, same } of identitiesOf(store)) {
       if (is === undefined) continue;
@@ -564,10 +572,13 @@ function crossMistakes(raw: unknown): string[] {
       if (owner !== undefined) mistakes.push(`stores.${store}: ${same} as stores.${owner}`);
       else owners.set(identity, store);
     }
+    const place = serviceOf(value)?.settings.folder?.(tree(value));
+    if (place !== undefined) folders.set(store, resolve(folder, place));
     for (const { setting, what } of serviceOf(value)?.settings.mistakes?.(tree(value)) ?? [])
       mistakes.push(`stores.${store}.${setting}: ${what}`);
   }
 
+  mistakes.push(...overlapMistakes(folders));
   const serve = tree(tree(raw).serve);
   if (serve.tls !== undefined && serve.behindProxy === true) {
     mistakes.push('serve: tls and behindProxy: true exclude each other: either it ends TLS here, or in front');
@@ -612,11 +623,68 @@ function crossMistakes(raw: unknown): string[] {
       pairs.set(pair, link);
     }
   }
+  mistakes.push(...circleMistakes(links, (store) => identityOf(store) ?? store));
   return mistakes;
 }
 
 /** Where a store lies; `undefined` if the file does not say it. */
 const regionOf = (store: unknown): string | undefined => serviceOf(store)?.settings.region(tree(store));
+
+/** Stores that are one folder, or lie in one another, by the paths of their folders. */
+function overlapMistakes(folders: ReadonlyMap<string, string>): string[] {
+  const mistakes: string[] = [];
+  for (const [store, path] of folders)
+    for (const [other, otherPath] of folders) {
+      if (other === store) break;
+      if (path === otherPath) mistakes.push(`stores.${store}: is the same folder as stores.${other}`);
+      else if (path.startsWith(below(otherPath))) mistakes.push(liesIn(store, other));
+      else if (otherPath.startsWith(below(path))) mistakes.push(liesIn(other, store));
+    }
+  return mistakes;
+}
+
+const liesIn = (inner: string, outer: string) =>
+  `stores.${inner}: lies in the folder of stores.${outer}; one would take the other for copies`;
+
+/** Everything in a folder. */
+const below = (path: string) => (path.endsWith(sep) ? path : `${path}${sep}`);
+
+/** Links that all copy onward, and lead back to where the first of them begins. One that leads to its own primary has been told of. */
+function circleMistakes(links: Tree, placeOf: (store: string) => unknown): string[] {
+  const onward = Object.entries(links).flatMap(([link, value]) => {
+    const { primary, backups, policy } = tree(value);
+    if (typeof primary !== 'string' || tree(policy).onward !== true) return [];
+    const from = placeOf(primary);
+    const to = strings(backups)
+      .map(placeOf)
+      .filter((place) => place !== from);
+    return [{ link, from, to }];
+  });
+  const circles = new Map<string, string>();
+  for (const start of onward) {
+    // The shortest way back.
+    const ways = [[start]];
+    const visited = new Set([start]);
+    for (let way = ways.shift(); way !== undefined; way = ways.shift()) {
+      const { to } = way.at(-1) ?? start;
+      if (to.includes(start.from)) {
+        const names = way.map(({ link }) => `links.${link}`);
+        const key = names.toSorted().join();
+        if (!circles.has(key)) circles.set(key, names.join(', '));
+        break;
+      }
+      for (const next of onward) {
+        if (visited.has(next) || !to.includes(next.from)) continue;
+        visited.add(next);
+        ways.push([...way, next]);
+      }
+    }
+  }
+  return [...circles.values()].map(
+    (names) =>
+      `${names}: copy onward in a circle, so that each copies what it has written; take onward off one of them`,
+  );
+}
 
 function toConfig(file: ConfigFile, references: ReadonlyMap<string, string | SecretReference>, folder: string): Config {
   const stores = Object.entries(file.stores).map(([name, store]): StoreConfig => {
@@ -628,7 +696,7 @@ function toConfig(file: ConfigFile, references: ReadonlyMap<string, string | Sec
       secret: (setting) => asSecret(references.get(`stores.${name}.${setting}`)),
     });
   });
-  const links = Object.entries(file.links).map(([name, { primary, backups, filter, policy }]): LinkConfig => {
+  const links = Object.entries(file.links).map(([name, { primary, backups, filter, policy, naming }]): LinkConfig => {
     const pem = references.get(`links.${name}.verificationKey`);
     const verificationKey = typeof pem === 'string' ? pem : undefined;
     return {
@@ -646,6 +714,7 @@ function toConfig(file: ConfigFile, references: ReadonlyMap<string, string | Sec
         ...(policy?.brakeShare === undefined ? {} : { brakeShare: policy.brakeShare }),
         ...(policy?.standIns === undefined ? {} : { standIns: policy.standIns }),
       },
+      ...(naming === 'exact' ? { naming } : {}),
       ...(verificationKey === undefined ? {} : { verificationKey }),
     };
   });

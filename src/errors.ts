@@ -257,6 +257,34 @@ export const errorRegistry = {
     remedy:
       'Its place is occupied and holds no content. Where it carries our mark it is brought back and written over by itself; certstandby reconcile asks for that.',
   },
+  store_search_running: {
+    ...service,
+    retry: true,
+    applied: 'no',
+    remedy:
+      'The store lists too much to be searched within one look; the search goes on, and what it finds is used by a later look.',
+  },
+  store_name_taken: {
+    ...service,
+    retry: false,
+    applied: 'no',
+    remedy:
+      'The link names copies exactly (naming: exact), and something else has this name in the backup: rename or remove it there, or take naming: exact off the link. Where another link or another deployment keeps it, only one of the two may copy into this backup.',
+  },
+  store_name_unfit: {
+    ...service,
+    retry: false,
+    applied: 'no',
+    remedy:
+      'The link names copies exactly (naming: exact), and the backup cannot hold this name: rename the original, or take naming: exact off the link.',
+  },
+  store_mark_unknown: {
+    ...service,
+    retry: false,
+    applied: 'no',
+    remedy:
+      'The store keeps no more than a digest of the mark, and no record here tells which certificate it is of: use the table of the deployment that made the copy.',
+  },
   store_gone: {
     ...service,
     retry: true,

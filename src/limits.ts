@@ -131,6 +131,8 @@ export const limits = {
   idMapBytes: 256 * 1024 * 1024,
   /** Certificates that one request of a search looks at. */
   searchedCertificates: 1_000,
+  /** Name of a file or folder, in bytes: what file systems take (NAME_MAX). */
+  fileNameBytes: 255,
   /** Characters of a search term. */
   searchCharacters: 256,
   /** Certificates counted by expiry beyond which the counts of an instance may be some seconds old. */

@@ -402,6 +402,18 @@ links: { web: { primary: live, backups: [copies]${policy} } }
       ['stores.copies: has the same id as stores.live', 'links.web: the primary copies is also a backup of this link'],
     ],
     [', path: /etc/letsencrypt/live, id: b', '', ['stores.copies: is the same folder as stores.live']],
+    [', path: /etc/letsencrypt/live/, id: b', '', ['stores.copies: is the same folder as stores.live']],
+    [
+      ', path: /etc/letsencrypt/live/copies, id: b',
+      '',
+      ['stores.copies: lies in the folder of stores.live; one would take the other for copies'],
+    ],
+    [
+      ', path: /etc/letsencrypt, id: b',
+      '',
+      ['stores.live: lies in the folder of stores.copies; one would take the other for copies'],
+    ],
+    [', path: /etc/letsencrypt/live-copies, id: b', '', []],
     [
       ', path: a, id: "a b"',
       '',
@@ -522,6 +534,58 @@ describe('what becomes of copies', () => {
     ['{ removeAfter: 30d }', 'links.shop: policy.removeAfter and removeShare say nothing without onDelete: remove'],
   ])('mistakes are named: %s', (policy, mistake) => {
     expect(mistakesIn(changed('backups: [london] }', `backups: [london], policy: ${policy} }`))).toEqual([mistake]);
+  });
+});
+
+describe('what copies are called, and whether they give way', () => {
+  const linkOf = (more: string) =>
+    parseConfig(changed('backups: [london] }', `backups: [london]${more} }`), sources).links[0];
+
+  it('is as the link says', () => {
+    expect(linkOf(', naming: exact')).toMatchObject({ naming: 'exact' });
+    expect(linkOf(', naming: derived')).not.toHaveProperty('naming');
+    expect(linkOf(', policy: { replace: never }')?.policy).toMatchObject({ neverReplace: true });
+    expect(linkOf(', policy: { replace: refused }')?.policy).not.toHaveProperty('neverReplace');
+  });
+
+  it.each([
+    [', naming: mine', 'links.shop.naming (line 6): must be derived or exact'],
+    [', policy: { replace: always }', 'links.shop.policy.replace (line 6): must be refused or never'],
+  ])('mistakes are named: %s', (more, mistake) => {
+    expect(mistakesIn(changed('backups: [london] }', `backups: [london]${more} }`))).toEqual([mistake]);
+  });
+});
+
+describe('links in a circle', () => {
+  /** Links among folders `a`, `b`, `c` and `d`, each as `primary>backup`, and `!` behind it where it copies onward. */
+  const withLinks = (...links: readonly string[]) => {
+    const stores = ['a', 'b', 'c', 'd'].map(
+      (name) => `  ${name}: { kind: directory, path: /srv/${name}, id: ${name} }`,
+    );
+    const lines = links.map((link, index) => {
+      const [, primary, backups, onward] = /^(\w)>([\w,]+)(!?)$/.exec(link) ?? [];
+      return `  l${index + 1}: { primary: ${primary}, backups: [${backups}], policy: { onward: ${onward === '!'} } }`;
+    });
+    return ['version: 1', 'stores:', ...stores, 'links:', ...lines, ''].join('\n');
+  };
+  const words = 'copy onward in a circle, so that each copies what it has written; take onward off one of them';
+
+  it.each([
+    [['a>b!', 'b>a!'], ['links.l1, links.l2']],
+    [['a>b!', 'b>c!', 'c>a!'], ['links.l1, links.l2, links.l3']],
+    [
+      ['a>b,c!', 'c>d!', 'd>a!', 'b>a!'],
+      ['links.l1, links.l4', 'links.l2, links.l3, links.l1'],
+    ],
+    [['a>b!', 'b>a'], []],
+    [['a>b!', 'b>c!', 'c>a'], []],
+    [['a>b!', 'b>c!', 'a>c!'], []],
+    [['a>b,c!', 'b>d!', 'c>d!'], []],
+  ])('%j', (links, circles) => {
+    const text = withLinks(...links);
+    const expected = circles.map((names) => `${names}: ${words}`);
+    if (expected.length === 0) expect(parseConfig(text, sources).links).toHaveLength(links.length);
+    else expect(mistakesIn(text)).toEqual(expected);
   });
 });
 

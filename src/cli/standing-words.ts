@@ -7,11 +7,7 @@ export function standingWords(standing: Standing, storeName: (id: string) => str
     case 'equal':
       return ['equal in every backup'];
     case 'aside':
-      return [
-        standing.authority === true
-          ? 'not copied: it is the certificate of an authority; name it exactly in filter.names to have it copied'
-          : 'not copied: not included, or itself a copy',
-      ];
+      return [asideWords[standing.why]];
     case 'gone':
       return [standing.copies === 0 ? 'gone from the primary' : 'gone from the primary; the copy is kept'];
     case 'refused':
@@ -27,6 +23,13 @@ export function standingWords(standing: Standing, storeName: (id: string) => str
     }
   }
 }
+
+const asideWords = {
+  excluded: 'not copied: not included',
+  marked: 'not copied: itself a copy',
+  authority: 'not copied: it is the certificate of an authority; name it exactly in filter.names to have it copied',
+  circle: 'not copied: it came from the backup, and a copy there would be a copy of itself',
+} as const;
 
 const againAt = (moment: number | undefined) =>
   moment === undefined ? '' : `; looked at again at ${new Date(moment).toISOString()}`;

@@ -52,7 +52,8 @@ async function showLink(program: Program, link: Link, output: Output): Promise<n
 
 /** The figures, a line each, whether they are good or not. */
 function figures(status: LinkStatus, nameOf: (store: string) => string): readonly string[] {
-  const { backups, lag, reconcile, nextExpiry, verify, drill, fullCopy, counts, vanishedAccepted, now } = status;
+  const { backups, lag, reconcile, nextExpiry, verify, drill, fullCopy, counts, circles, vanishedAccepted, now } =
+    status;
   const lines = backups.map(({ store, equal, behind, keysNotProven = 0 }) => {
     const keys =
       keysNotProven === 0 ? '' : `; the private keys of ${keysNotProven} are not proven: the service keeps them`;
@@ -91,6 +92,10 @@ function figures(status: LinkStatus, nameOf: (store: string) => string): readonl
       `accepted ${ago(now, vanishedAccepted.at)}: ${vanishedAccepted.gone} of ${count(vanishedAccepted.of, 'certificate')} gone from the primary`,
     );
   if (counts.gone > 0) lines.push(`${count(counts.gone, 'certificate')} gone from the primary; their copies are kept`);
+  if (circles > 0)
+    lines.push(
+      `links in a circle: ${count(circles, 'certificate')} came from a backup of this link, and get no copy there`,
+    );
   if (unmarked > 0) lines.push(`not ours in the backups: ${count(unmarked, 'certificate')}`);
   if (passedOver > 0)
     lines.push(`passed over in the primary: ${count(passedOver, 'element')} that are no certificates`);

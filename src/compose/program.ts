@@ -178,7 +178,7 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
   const records = replicationRecords(table);
   const linkRows = linkRecords(table);
   const owner = processOwner(runtime.newId);
-  const worker = { records, links: linkRows, listings: sharedListings(), runtime, timing, log, owner };
+  const worker = { records, links: linkRows, listings: sharedListings(runtime), runtime, timing, log, owner };
   const dispatch = inProcessDispatch({
     runtime,
     concurrency: config.worker.concurrency,

@@ -62,7 +62,7 @@ export async function openService(config: StoreConfig, context: ServiceContext):
 
 /** A link of the configuration with its stores. Throws `configuration_invalid` if one is not there, or if they are not able to do what the link says. */
 export function toLink(
-  { name, primary, backups, filter, policy }: LinkConfig,
+  { name, primary, backups, filter, policy, naming }: LinkConfig,
   stores: ReadonlyMap<string, Store>,
 ): Link {
   const link: Link = {
@@ -71,6 +71,7 @@ export function toLink(
     backups: backups.map((backup) => storeOf(stores, backup)),
     filter,
     policy,
+    ...(naming && { naming }),
   };
   const mistake = linkMistake(link);
   if (mistake !== undefined) throw mistake;

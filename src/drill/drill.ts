@@ -7,6 +7,7 @@ import { limits } from '../limits.ts';
 import { withDeadline } from '../replication/deadline.ts';
 import { listAll } from '../replication/shared-listing.ts';
 import type { Runtime } from '../runtime.ts';
+import { isOfStore, wholeMark } from '../store/mark.ts';
 import type { CertificateMetadata, Reading, Store, StoredCertificate, UnreadableElement } from '../store/store.ts';
 import { proveByHandshake } from './handshake.ts';
 import type { DrilledCopy, DrillReport, NotDrilled } from './report.ts';
@@ -109,8 +110,9 @@ async function listed(
   const found: CertificateMetadata[] = [];
   const unreadable: DrilledCopy[] = [];
   const note = ({ id, name, place, mark, ours, error }: UnreadableElement) => {
-    if (mark === undefined ? !ours : mark.store !== primary) return;
-    const about = { store: store.id, copy: id ?? place, name: name ?? place, certificate: mark?.certificate ?? '' };
+    if (mark === undefined ? !ours : !isOfStore(mark, primary)) return;
+    const certificate = wholeMark(mark)?.certificate ?? '';
+    const about = { store: store.id, copy: id ?? place, name: name ?? place, certificate };
     unreadable.push({ ...about, served: false, failure: 'unreadable', message: error.message });
   };
   const listing = listAll(store, { ...run, unreadable: note });
@@ -118,7 +120,8 @@ async function listed(
     for (;;) {
       const next = await inTime(run, listingMs, `the listing of ${store.id} does not answer`, () => listing.next());
       if (next.done) return { found, unreadable };
-      if (next.value.mark?.store === primary) found.push(next.value);
+      const { mark } = next.value;
+      if (mark !== undefined && isOfStore(mark, primary)) found.push(next.value);
     }
   } catch (thrown) {
     return { found, unreadable, error: asCodedError(thrown) };
@@ -132,7 +135,7 @@ async function drillCopy(
   { id, name, mark }: CertificateMetadata,
   trust: readonly string[] | undefined,
 ): Promise<DrilledCopy> {
-  const about = { store: store.id, copy: id, name, certificate: mark?.certificate ?? '' };
+  const about = { store: store.id, copy: id, name, certificate: wholeMark(mark)?.certificate ?? '' };
   const failed = (failure: string, message: string) => ({ ...about, served: false, failure, message });
   let facts = {};
   let content: CertificateContent | undefined;

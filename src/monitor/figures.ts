@@ -115,12 +115,14 @@ export async function linkFigures(
 function stateOf(link: Link, record: ReplicationRecord): CertificateState {
   const { primary, aside, refusal, absentSince } = record;
   if (absentSince !== undefined) return 'gone';
+  // A copy, whether or not the link copies those onward.
+  if (aside === 'circle') return 'marked';
   if (aside !== undefined) return aside;
   if (refusal !== undefined) return 'refused';
   const states = link.backups.map(({ id }) => record.backups.find(({ store }) => store === id));
   const refusing = states.some((state) => state?.refusal !== undefined);
   const settled = states.every((state) => {
-    if (state?.refusal !== undefined) return true;
+    if (state?.refusal !== undefined || state?.aside !== undefined) return true;
     return state?.id !== undefined && state.lastError === undefined && state.fingerprint === primary?.fingerprint;
   });
   if (primary === undefined || !settled || record.lastError !== undefined) return 'behind';

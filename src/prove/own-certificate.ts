@@ -1,6 +1,6 @@
 import type { CertificatePem } from '../certificate/certificate.ts';
 import type { Runtime } from '../runtime.ts';
-import { type Mark, sameMark } from '../store/mark.ts';
+import { type FoundMark, isOfStore, type Mark, sameMark } from '../store/mark.ts';
 import type { PatientCalls } from './patient-calls.ts';
 
 /** Makes a certificate for these names. */
@@ -25,8 +25,9 @@ export function testMark(runtime: Runtime): Mark {
  */
 export async function removeLeftovers(calls: PatientCalls): Promise<number> {
   const { store } = calls;
-  const left: { readonly id: string; readonly mark: Mark }[] = [];
-  for await (const { id, mark } of calls.list()) if (mark?.store === markStore) left.push({ id, mark });
+  const left: { readonly id: string; readonly mark: FoundMark }[] = [];
+  for await (const { id, mark } of calls.list())
+    if (mark !== undefined && isOfStore(mark, markStore)) left.push({ id, mark });
   let removed = 0;
   for (const { id, mark } of left) {
     const held = await calls.read((call) => store.readMetadata(id, call));

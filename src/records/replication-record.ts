@@ -63,6 +63,8 @@ export interface BackupState {
   readonly replicatedAt?: number;
   /** Since when the copy says that its original is gone. */
   readonly retainedAt?: number;
+  /** Why it is given no copy: it has the original, which came from it. */
+  readonly aside?: 'circle';
   /** Failed attempts since the last success. */
   readonly attempts: number;
   /** No attempt before this moment. */
@@ -176,9 +178,15 @@ export interface Refusal {
 
 /**
  * Why a certificate is at rest without being copied, other than by refusal: it has no private key, its service does not give the key
- * back, the filter does not include it, it is a copy itself, or its key is that of an authority, which the filter does not name exactly.
+ * back, the filter does not include it, it is a copy itself, its key is that of an authority, which the filter does not name exactly, or
+ * (`circle`) it is a copy, the link copies those onward, and every backup is a store that it came from or through.
  */
-export type Aside = 'keyless' | 'withheld' | 'excluded' | 'marked' | 'authority';
+export type Aside = 'keyless' | 'withheld' | 'excluded' | 'marked' | 'authority' | 'circle';
+
+/** Whether a certificate that is not copied is none that anybody misses in a backup: nothing is wrong with it. */
+export function isLeftAside(aside: Aside | undefined): aside is Exclude<Aside, 'keyless' | 'withheld'> {
+  return aside !== undefined && aside !== 'keyless' && aside !== 'withheld';
+}
 
 /** The replication record: what was asked for, what has been done, who is working on it. All moments are epoch milliseconds. */
 export interface ReplicationRecord {
@@ -323,6 +331,7 @@ const rowSchema = z.object({
   aside: z.optional(z.enum(['keyless', 'excluded', 'marked'])),
   primaryKeyWithheld: z.optional(z.boolean()),
   primaryIsAuthority: z.optional(z.boolean()),
+  circle: z.optional(z.boolean()),
   refusal: z.optional(refusal),
   primary: z.optional(
     z.object({
@@ -348,6 +357,7 @@ const rowSchema = z.object({
         notAfter: z.optional(z.number()),
         replicatedAt: z.optional(z.number()),
         retainedAt: z.optional(z.number()),
+        aside: z.catch(z.optional(z.literal('circle')), undefined),
         attempts: z.number(),
         notBefore: z.optional(z.number()),
         lastError: z.optional(recordedErrorSchema),
@@ -381,35 +391,39 @@ export function parseReplicationRecord(link: string, certificate: string, row: R
       `the replication record of ${certificate} of link ${link} is damaged`,
       { fields: { link, certificate, damaged } },
     );
-  const { primaryKeyWithheld, primaryIsAuthority, ...own } = parsed.data as Omit<
+  const { primaryKeyWithheld, primaryIsAuthority, circle, ...own } = parsed.data as Omit<
     ReplicationRecord,
     'link' | 'certificate'
   > &
     AsideFields;
   const withheld = own.aside === 'keyless' && primaryKeyWithheld === true;
   const isAuthority = own.aside === 'excluded' && primaryIsAuthority === true;
+  const isCircle = own.aside === 'marked' && circle === true;
   return {
     ...{ link, certificate, ...own, backups },
     ...(withheld && { aside: 'withheld' as const }),
     ...(isAuthority && { aside: 'authority' as const }),
+    ...(isCircle && { aside: 'circle' as const }),
     ...(Object.keys(doubts).length > 0 && { doubts }),
   };
 }
 
 interface AsideFields {
-  readonly aside?: Exclude<Aside, 'withheld' | 'authority'> | undefined;
+  readonly aside?: Exclude<Aside, 'withheld' | 'authority' | 'circle'> | undefined;
   readonly primaryKeyWithheld?: boolean | undefined;
   readonly primaryIsAuthority?: boolean | undefined;
+  readonly circle?: boolean | undefined;
 }
 
 /**
- * Why a certificate rests, as a row keeps it: a worker of an older version knows a key that is withheld as one that is not there, and an
- * authority as excluded.
+ * Why a certificate rests, as a row keeps it: a worker of an older version knows a key that is withheld as one that is not there, an
+ * authority as excluded, and what is in a circle as a copy like others.
  */
 export function rowOfAside(aside: Aside | undefined): AsideFields {
-  const none = { primaryKeyWithheld: undefined, primaryIsAuthority: undefined };
+  const none = { primaryKeyWithheld: undefined, primaryIsAuthority: undefined, circle: undefined };
   if (aside === 'withheld') return { ...none, aside: 'keyless', primaryKeyWithheld: true };
   if (aside === 'authority') return { ...none, aside: 'excluded', primaryIsAuthority: true };
+  if (aside === 'circle') return { ...none, aside: 'marked', circle: true };
   return { ...none, aside };
 }
 

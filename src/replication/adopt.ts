@@ -50,7 +50,7 @@ export async function adopt(
 
     const now = worker.runtime.now();
     const asOurs = { ...copy, metadata: { ...copy.metadata, mark } };
-    const { state, how } = compareCopy(original, asOurs, { store, mark, now });
+    const { state, how } = compareCopy(original, asOurs, { store, mark, now, naming: link.naming });
     const sameContent = holdsSame(store, original.content, copy);
     if (state !== 'same' && !sameContent && !request.replace) {
       throw refused(
@@ -113,7 +113,7 @@ async function refuseSecondCopy(
   link: Link,
   { store, certificate }: { readonly store: Store; readonly certificate: string },
 ): Promise<void> {
-  const { copies } = await listCopies(link.primary.id, store, { runtime });
+  const copies = await listCopies(link.primary.id, store, { runtime });
   const listed = copiesIn(copies, certificate)[0]?.id;
   const known = (await records.get(link.name, certificate))?.backups.find((state) => state.store === store.id)?.id;
   const recorded = known !== undefined && (await store.readMetadata(known)).state === 'present' ? known : undefined;

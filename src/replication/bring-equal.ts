@@ -14,7 +14,7 @@ import {
   type VacantCopy,
 } from '../records/replication-record.ts';
 import type { Runtime } from '../runtime.ts';
-import { formatMark, type Mark, sameMark } from '../store/mark.ts';
+import { type FoundMark, formatMark, isWhole, type Mark, sameMark, sameOrigins } from '../store/mark.ts';
 import { isOwnLimit } from '../store/own-limit.ts';
 import {
   type CertificateMetadata,
@@ -26,9 +26,10 @@ import {
   type WriteAnswer,
 } from '../store/store.ts';
 import { type BackupCalls, backupCalls } from './backup-calls.ts';
+import { descriptive, descriptiveBefore, descriptiveReplacement } from './copy-name.ts';
 import type { Sound } from './judge.ts';
 import type { KeysRead } from './keys-read.ts';
-import { listedFacts } from './link.ts';
+import { listedFacts, type Naming } from './link.ts';
 import { type BackupLook, endOfCopy } from './look.ts';
 import { mayLastUntil, type NoteOperation, nextAsk, Running, seenOperation } from './operations.ts';
 import { type CopyInTheWay, isBrakeCode, type OverCopy, problemOver } from './over-copy.ts';
@@ -53,8 +54,8 @@ export interface BackupOutcome {
   readonly actions: readonly BackupAction[];
   /** Found or made equal to the primary. */
   readonly equal: boolean;
-  /** All copies with our mark were looked for, and found. */
-  readonly searched: boolean;
+  /** All copies with our mark were looked for, and found, as they were at this moment. Absent: they were not. */
+  readonly searchedAt?: number;
   /** A write was sent (a delete is one), whatever came of it. */
   readonly wrote: boolean;
   /** A write got no answer, or left an old copy behind: look again by mark when it is settled. */
@@ -85,6 +86,8 @@ export interface BackupTask {
   readonly mayReplace: boolean;
   /** What may take the place of what a copy holds. */
   readonly over: OverCopy;
+  /** Absent: `derived`. */
+  readonly naming?: Naming | undefined;
 }
 
 /** The copy that a backup holds, as far as this pass has seen it. */
@@ -170,6 +173,12 @@ export async function bringEqual(task: BackupTask, look: BackupLook): Promise<Ba
     const now = runtime.now();
     if (thrown instanceof Running)
       return { ...attempt.summary(), state, equal: false, again: nextAsk(thrown.operation, now) };
+    // Nothing failed either: the search goes on without this look, and what was found before stands until it ends.
+    if (error.code === 'store_search_running') {
+      const { refusal, lastError } = look.state;
+      const found = { ...state, ...(refusal && { refusal, ...(lastError && { lastError }) }) };
+      return { ...attempt.summary(), state: found, equal: false, again: now + (error.retryAfterMs ?? timing.lookMs) };
+    }
     const lastError = recordedError(error, now);
     if (attempt.isFinding(thrown)) {
       // The copy was read, and stays: reconcile asks again when it is no longer this one.
@@ -208,6 +217,8 @@ const heldCodes: ReadonlySet<ErrorCode> = new Set([
   'store_held',
   'store_in_use',
   'store_refused',
+  'store_name_taken',
+  'store_name_unfit',
 ]);
 
 /** The finding as the record keeps it, counted on if it is the same as before. */
@@ -264,8 +275,10 @@ class Unfit extends CodedError {}
 /** One attempt at one backup: what has been learnt and sent so far, so that a failure in the middle loses none of it. */
 class Attempt {
   readonly actions: BackupAction[] = [];
-  readonly wantedDigest: string;
-  readonly #wanted: DescriptiveMetadata;
+  /** Of the name and description that the copy is to have, or keeps until it is next written. */
+  wantedDigest: string;
+  /** Of those that a version before gave it. */
+  readonly #formerDigest: string | undefined;
   readonly #given: DescriptiveMetadata;
   readonly #task: BackupTask;
   readonly #look: BackupLook;
@@ -303,15 +316,22 @@ class Attempt {
     this.written = look.state.written;
     this.unremovable = look.state.unremovable ?? [];
     this.held = look.state.held;
-    this.#given = descriptive(task.sound.metadata, task.mark, look.store);
-    this.#wanted = look.store.asKept(this.#given, task.mark);
-    this.wantedDigest = metadataDigestOf(this.#wanted);
+    const { mark, naming, sound } = task;
+    this.#given = descriptive(sound.metadata, mark, look.store, naming);
+    this.wantedDigest = metadataDigestOf(look.store.asKept(this.#given, mark));
+    const before = descriptiveBefore(sound.metadata, mark, look.store, naming);
+    this.#formerDigest = before && metadataDigestOf(look.store.asKept(before, mark));
   }
 
-  summary(): Pick<BackupOutcome, 'actions' | 'searched' | 'wrote' | 'doubtful'> {
+  /** When the search for copies began, which may be before this look did. */
+  get #searchedAt(): number {
+    return Math.min(this.#look.searchedAt ?? this.#task.beganAt, this.#task.beganAt);
+  }
+
+  summary(): Pick<BackupOutcome, 'actions' | 'searchedAt' | 'wrote' | 'doubtful'> {
     const { wrote, doubtful } = this.#calls;
-    const searched = this.#look.marked !== undefined;
-    return { actions: this.actions, wrote, doubtful: doubtful || this.leftBehind, searched };
+    const searched = this.#look.marked === undefined ? {} : { searchedAt: this.#searchedAt };
+    return { actions: this.actions, wrote, doubtful: doubtful || this.leftBehind, ...searched };
   }
 
   /** What the record keeps for this backup in fields of its own, whatever came of the pass. */
@@ -432,7 +452,8 @@ class Attempt {
 
   /** What is known of the backup after a failure: its copy's id as it is now, the rest as it was. */
   stateAfterFailure(): BackupState {
-    const { id: _id, notBefore: _not, lastError: _last, refusal: _refusal, notAfter: _end, ...rest } = this.#look.state;
+    const { id: _id, notBefore: _not, lastError: _last, refusal: _refusal, aside: _aside, ...known } = this.#look.state;
+    const { notAfter: _end, ...rest } = known;
     const { written: _written, unremovable: _unremovable, keyWithheld: _keyWithheld, ...others } = rest;
     const { held: _held, overwritten: _overwritten, vacant: _vacant, operation: _operation, ...before } = others;
     const copy = this.id === undefined ? {} : { id: this.id, ...endOfCopy(this.#look) };
@@ -463,7 +484,8 @@ class Attempt {
       await this.#describe(metadata, written.id);
       return true;
     }
-    if (written.fingerprint === sound.fingerprint && written.metadataDigest !== this.wantedDigest) {
+    const isDescribed = [this.wantedDigest, this.#formerDigest].includes(written.metadataDigest);
+    if (written.fingerprint === sound.fingerprint && !isDescribed) {
       await this.#sendDescription(written.id);
       return true;
     }
@@ -567,7 +589,7 @@ class Attempt {
     return { order: unclear === undefined ? order : [{ id: unclear.id, holding: unclear }], unread };
   }
 
-  #notOurs(copy: string, mark: Mark): CodedError {
+  #notOurs(copy: string, mark: FoundMark): CodedError {
     return new CodedError('store_copy_not_ours', `the copy ${copy} carries the mark of another certificate`, {
       fields: { store: this.#store.id, copy, mark: formatMark(mark) },
     });
@@ -710,17 +732,32 @@ class Attempt {
     return { proven: seen.full !== undefined, metadata, ...(seen.rewritten && { rewritten: true }) };
   }
 
-  /** Writes name, description, tags and mark if they differ. */
+  /**
+   * Writes name, description, tags and mark if they differ. A name or a mark as versions before wrote them is renewed when the copy is
+   * written anyway, and not for itself: else an estate would be written to as a whole. But where a mark lacks what the original
+   * came through, that is added: circles are known by it.
+   */
   async #describe(described: CertificateMetadata | undefined, id: string): Promise<void> {
     if (described === undefined) return;
-    if (metadataDigestOf(described) === this.wantedDigest && sameMark(described.mark, this.#task.mark)) return;
+    const { mark } = this.#task;
+    const digest = metadataDigestOf(described);
+    const isMarked = sameMark(described.mark, mark) && sameOrigins(described.mark, mark);
+    const isWritten = this.actions.includes('reimported');
+    const isOutdated = described.mark !== undefined && 'outdated' in described.mark;
+    if (isMarked && digest === this.wantedDigest && !(isWritten && isOutdated)) return;
+    if (isMarked && digest === this.#formerDigest && !isWritten) {
+      this.wantedDigest = digest;
+      return;
+    }
     await this.#sendDescription(id);
     if (this.#wasEqual(id) && this.#look.state.metadataDigest === this.wantedDigest) this.#changedByOthers = true;
   }
 
   async #sendDescription(id: string): Promise<void> {
     const { sound, mark } = this.#task;
-    const answer = await this.#calls.send((signal) => this.#store.updateMetadata(id, this.#given, mark, { signal }));
+    const answer = await this.#orNameTaken(() =>
+      this.#calls.send((signal) => this.#store.updateMetadata(id, this.#given, mark, { signal })),
+    );
     this.revision = answer.metadata?.revision;
     this.#noteWritten(id, answer.metadata, this.wantedDigest);
     this.actions.push('described');
@@ -812,24 +849,23 @@ class Attempt {
   }
 
   async #import(action: 'imported' | 'replaced' | 'brought-back', replaces?: string, into?: string): Promise<void> {
-    const { beganAt, doubt, mark, sound } = this.#task;
+    const { doubt, mark, naming, sound } = this.#task;
     const { known, state } = this.#look;
     if (this.#look.markedError !== undefined) throw this.#look.markedError;
     if (known?.state === 'absent' && this.#wasEqual(state.id ?? '')) this.#changedByOthers = true;
-    if (doubt !== undefined && (doubt > beganAt || this.#look.marked === undefined)) throw new Waiting(doubt);
+    if (doubt !== undefined && (doubt > this.#searchedAt || this.#look.marked === undefined)) throw new Waiting(doubt);
     const replacement = replaces === undefined ? '' : this.#replacementOf(replaces);
-    const token = sha256(`${formatMark(mark)}${replacement}`);
+    const { store, certificate } = mark;
+    const token = sha256(`${formatMark({ store, certificate })}${replacement}`);
     // Where names are unique the copy to be replaced still has this one; a later look gives the name over.
     const metadata =
-      replacement === '' || !this.#store.abilities.uniqueNames
-        ? this.#given
-        : { ...this.#given, name: `${this.#given.name}-${sha256(replacement).slice(0, 8)}` };
+      replacement === '' ? this.#given : descriptiveReplacement(this.#given, replacement, mark, this.#store);
+    const exactName = naming === 'exact' && replacement === '';
+    const place = into === undefined ? { token, ...(exactName && { exactName }) } : { into };
+    const entry = { content: sound.content, metadata, mark, ...place };
     const about = { kind: 'import', ...(into !== undefined && { id: into }), ...this.#givenNow() } as const;
-    const answer = await this.#beginImport(about, (signal) =>
-      this.#store.import(
-        { content: sound.content, metadata, mark, ...(into === undefined ? { token } : { into }) },
-        { signal },
-      ),
+    const answer = await this.#orNameTaken(() =>
+      this.#beginImport(about, (signal) => this.#store.import(entry, { signal })),
     );
     // Known from here on, whatever comes of the rest: a copy that nobody remembers would be made twice.
     this.id = answer.id;
@@ -856,6 +892,31 @@ class Attempt {
     } catch (thrown) {
       if (thrown instanceof Running) this.id = thrown.operation.id;
       throw thrown;
+    }
+  }
+
+  /**
+   * Sends a write that gives a copy its name. Where readers look for that name (`exact`) and something else has it, that is a finding
+   * for a person, and never a reason to take the name: what has it is not ours, or is kept by another link or another deployment.
+   */
+  async #orNameTaken<T>(write: () => Promise<T>): Promise<T> {
+    try {
+      return await write();
+    } catch (thrown) {
+      const error = asCodedError(thrown);
+      if (this.#task.naming !== 'exact' || error.code !== 'store_conflict') throw thrown;
+      const { certificate } = error.fields;
+      const holder = typeof certificate === 'string' ? await this.#calls.readMetadata(certificate) : undefined;
+      // One of ours from a write that nobody heard the end of is adopted by the look that doubt brings.
+      const isClear = holder !== undefined || this.#look.marked !== undefined;
+      if (!isClear || sameMark(holder?.mark, this.#task.mark)) throw thrown;
+      const { name } = this.#given;
+      const whose = holder === undefined ? 'something else' : wordsOfHolder(holder);
+      const fields = { store: this.#store.id, name, ...(holder && { holder: holder.id }) };
+      throw new Unfit('store_name_taken', `the name ${name} is taken in ${this.#store.id}, by ${whose}`, {
+        cause: thrown,
+        fields,
+      });
     }
   }
 
@@ -903,7 +964,7 @@ class Attempt {
     if (
       surplus.length + halfMade.length === 0 ||
       found.unread !== undefined ||
-      (doubt !== undefined && doubt > beganAt)
+      (doubt !== undefined && doubt > this.#searchedAt)
     )
       return;
     if (!found.proven) await this.#prove(kept);
@@ -1058,6 +1119,13 @@ class Attempt {
 
 const publicPartsOf = ({ leaf, chain }: Sound['content']): Sound['content'] => ({ leaf, chain });
 
+/** Who keeps a certificate that has a name which a copy is to have. */
+function wordsOfHolder({ id, mark }: CertificateMetadata): string {
+  if (mark === undefined) return `${id}, which is not ours`;
+  const of = isWhole(mark) ? `${mark.certificate} of ${mark.store}` : 'another certificate';
+  return `${id}, the copy of ${of}: another link, or another deployment, copies into it too`;
+}
+
 /** Whether a store's metadata contradicts the primary's content. What the store does not say does not differ. */
 function factsDiffer(metadata: CertificateMetadata, sound: Sound): boolean {
   const facts = factsOf(sound.content);
@@ -1068,21 +1136,4 @@ function factsDiffer(metadata: CertificateMetadata, sound: Sound): boolean {
   );
 }
 
-/** The name and description for a copy. Where names are unique, eight hex digits of the primary's id keep copies apart, however short a name must be. */
-export function descriptive(metadata: DescriptiveMetadata, mark: Mark, store: Store): DescriptiveMetadata {
-  const { name, description, tags } = metadata;
-  if (!store.abilities.uniqueNames) return { name, description, tags };
-  const suffix = suffixOf(mark);
-  const kept = store.asKept({ name: `${name}${suffix}`, description, tags }, mark).name;
-  const room = kept.endsWith(suffix) ? name.length : Math.max(0, kept.length - suffix.length);
-  return { name: `${name.slice(0, room)}${suffix}`, description, tags };
-}
-
-/** The name of the original, as far as a copy's name tells: without what `descriptive` put behind it. */
-export function givenName(name: string, mark: Mark | undefined, store: Store): string {
-  const suffix = mark === undefined || !store.abilities.uniqueNames ? '' : suffixOf(mark);
-  return suffix !== '' && name.endsWith(suffix) ? name.slice(0, -suffix.length) : name;
-}
-
-const suffixOf = (mark: Mark): string => `-${sha256(mark.certificate).slice(0, 8)}`;
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');

@@ -2,9 +2,9 @@ import { asCodedError, type CodedError } from '../errors.ts';
 import type { LinkRecords, Place } from '../records/link-records.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
-import { formatMark } from '../store/mark.ts';
+import { formatMark, wholeMark } from '../store/mark.ts';
 import type { CertificateMetadata, Store, UnreadableElement } from '../store/store.ts';
-import { givenName } from './bring-equal.ts';
+import { givenName } from './copy-name.ts';
 import { type Link, listedFacts } from './link.ts';
 import { copyOf, listAll } from './shared-listing.ts';
 
@@ -107,9 +107,11 @@ async function listings(
 /** What the marks tell: one in the primary names where it came from; one in a backup names an original that the primary holds again. */
 function* byMarks({ primary }: Link, listed: Listings, others: ReadonlySet<string>): Generator<MappedId> {
   const isElsewhere = (store: string) => store !== primary.id && !others.has(store);
-  for (const { id, mark, name } of listed.primary)
+  for (const { id, mark: found, name } of listed.primary) {
+    const mark = wholeMark(found);
     if (mark !== undefined && isElsewhere(mark.store))
       yield { name: givenName(name, mark, primary), before: mark, now: { store: primary.id, certificate: id } };
+  }
   const sameThere = new Map<string, CertificateMetadata | 'several'>();
   for (const metadata of listed.primary) {
     const key = contentKey(metadata);
@@ -118,7 +120,7 @@ function* byMarks({ primary }: Link, listed: Listings, others: ReadonlySet<strin
   const told = new Set<string>();
   for (const { copies } of listed.backups)
     for (const copy of copies) {
-      const { mark } = copy;
+      const mark = wholeMark(copy.mark);
       if (mark === undefined || !isElsewhere(mark.store) || told.has(formatMark(mark))) continue;
       const same = sameThere.get(contentKey(copy) ?? '');
       if (same === undefined || same === 'several') continue;

@@ -5,7 +5,14 @@ import { contentProblem } from '../certificate/judgement.ts';
 import { isTemporary } from '../certificate/stand-in.ts';
 import { CodedError } from '../errors.ts';
 import type { Aside } from '../records/replication-record.ts';
-import { type CertificateMetadata, keyAnswerOf, type Reading, type StoredCertificate } from '../store/store.ts';
+import { cameThrough, type FoundMark, mostOrigins } from '../store/mark.ts';
+import {
+  type CertificateMetadata,
+  keyAnswerOf,
+  type Reading,
+  type Store,
+  type StoredCertificate,
+} from '../store/store.ts';
 import { includes, includesName, type Link, namesExactly } from './link.ts';
 import { vacancyWords } from './vacancy.ts';
 
@@ -69,6 +76,7 @@ export function judge(
   };
   if (!includes(link.filter, metadata)) return { kind: 'aside', why: 'excluded', found };
   if (metadata.mark !== undefined && !link.policy.onward) return { kind: 'aside', why: 'marked', found };
+  if (link.backups.every((store) => isCircle(metadata.mark, store))) return { kind: 'aside', why: 'circle', found };
   const key = keyAnswerOf(reading.value);
   if (key !== 'given') return { kind: 'aside', why: key === 'withheld' ? 'withheld' : 'keyless', found };
   if (isAuthority(content.leaf) && !namesExactly(link.filter, metadata.name))
@@ -88,6 +96,14 @@ function temporaryProblem({ policy }: Pick<Link, 'policy'>, { leaf }: Certificat
   if (policy.standIns === true || !isTemporary(leaf)) return undefined;
   const message = 'it is the temporary certificate that cert-manager puts there until the real one is issued';
   return new CodedError('certificate_temporary', message);
+}
+
+/**
+ * Whether a copy in this store of a certificate with this mark would be a copy of itself, because it came from there or through it: two
+ * links that both copy onward would write to each other for ever. So would a longer way than a mark tells of.
+ */
+export function isCircle(mark: FoundMark | undefined, store: Pick<Store, 'id'>): boolean {
+  return mark !== undefined && (cameThrough(mark, store.id) || (mark.origins?.length ?? 0) >= mostOrigins);
 }
 
 /** The first backup whose region the policy forbids, as a coded problem. */

@@ -40,6 +40,12 @@ export interface Removal {
 /** Without a word in the policy: a fifth of the copies. */
 export const defaultBrakeShare = 0.2;
 
+/**
+ * What copies are called where a name or an id is ours to choose: `derived` from their mark, so that no two copies meet, or `exact`, as
+ * the original is called, where readers look for the name. A name that something else has is then left to it, and told.
+ */
+export type Naming = 'derived' | 'exact';
+
 /** One primary and its backups. */
 export interface Link {
   readonly name: string;
@@ -47,6 +53,8 @@ export interface Link {
   readonly backups: readonly Store[];
   readonly filter: Filter;
   readonly policy: Policy;
+  /** Absent: `derived`. */
+  readonly naming?: Naming;
 }
 
 /**

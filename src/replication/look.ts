@@ -24,6 +24,8 @@ export interface BackupLook {
   readonly marked?: readonly CertificateMetadata[];
   /** Places with our mark that are occupied and hold no content, found along with them. */
   readonly vacant?: readonly VacantElement[];
+  /** When the search for them began: it may have begun before this look. Absent: with this look. */
+  readonly searchedAt?: number;
   /** Copies of which nobody can say whose they are, because their mark cannot be read. */
   readonly unreadable?: readonly UnreadableElement[];
   /** Why the copies could not be looked for. */
@@ -79,16 +81,17 @@ export async function lookAtBackup(options: {
   readonly state: BackupState;
   readonly mark: Mark;
   readonly byMark: boolean;
+  /** A search that began before this moment tells nothing; absent: any does. */
+  readonly since?: number | undefined;
   readonly listings: SharedListings;
 }): Promise<BackupLook> {
-  const { runtime, at, store, state, mark } = options;
+  const { runtime, at, store, state } = options;
   const { id } = state;
-  const search = () => findCopies(runtime, at, store, mark, options.listings);
   const [known, found] = await Promise.all([
     id === undefined ? undefined : readBy(runtime, at, store, (signal) => store.readMetadata(id, { signal })),
-    options.byMark || store.abilities.findsMarks ? search() : undefined,
+    options.byMark || store.abilities.findsMarks ? findCopies(options) : undefined,
   ]);
-  const copies = found ?? (known?.state === 'vacant' ? await search() : undefined);
+  const copies = found ?? (known?.state === 'vacant' ? await findCopies(options) : undefined);
   return { store, state, ...(known === undefined ? {} : { known }), ...copies };
 }
 
@@ -102,30 +105,36 @@ export function endOfCopy({ known, state }: BackupLook): Pick<BackupState, 'notA
   return notAfter === undefined || Number.isNaN(notAfter) ? {} : { notAfter };
 }
 
-async function findCopies(
-  runtime: Runtime,
-  at: number,
-  store: Store,
-  mark: Mark,
-  listings: SharedListings,
-): Promise<Pick<BackupLook, 'marked' | 'vacant' | 'unreadable' | 'markedError'>> {
+async function findCopies(search: {
+  readonly runtime: Runtime;
+  readonly at: number;
+  readonly store: Store;
+  readonly mark: Mark;
+  readonly listings: SharedListings;
+  readonly since?: number | undefined;
+}): Promise<Pick<BackupLook, 'marked' | 'searchedAt' | 'vacant' | 'unreadable' | 'markedError'>> {
+  const { runtime, at, store, mark, listings, since } = search;
   const notRead: UnreadableElement[] = [];
   const places: VacantElement[] = [];
   const tell = {
     unreadable: (copy: UnreadableElement) => void notRead.push(copy),
     vacant: (element: VacantElement) => void places.push(element),
   };
-  const find = (signal: AbortSignal) =>
-    store.findByMark?.(mark, { signal, ...tell }) ?? listings.marked(store, mark, tell);
+  const find = async (signal: AbortSignal): Promise<Pick<BackupLook, 'marked' | 'searchedAt'>> => {
+    if (store.findByMark !== undefined) return { marked: await store.findByMark(mark, { signal, ...tell }) };
+    const patienceMs = at - runtime.now();
+    const { copies, beganAt } = await listings.marked(store, mark, { patienceMs, since, ...tell });
+    return { marked: copies, searchedAt: beganAt };
+  };
   try {
     return {
       unreadable: notRead,
       vacant: places,
-      marked: await withDeadline(runtime, at, find, () => {
+      ...(await withDeadline(runtime, at, find, () => {
         throw new CodedError('store_unavailable', `${store.id} could not be searched for copies in time`, {
           fields: { store: store.id },
         });
-      }),
+      })),
     };
   } catch (thrown) {
     return { markedError: asCodedError(thrown) };

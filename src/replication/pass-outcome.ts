@@ -2,6 +2,7 @@ import type { CodedError } from '../errors.ts';
 import {
   type BackupState,
   doubtOf,
+  isLeftAside,
   type PrimaryState,
   type ReplicationRecord,
   recordedError,
@@ -78,7 +79,7 @@ export function leaseHolderFields(
   if (verdict.kind === 'absent') {
     // What was not to be copied when it was there is no loss now.
     const { aside } = record;
-    const kept = aside === 'excluded' || aside === 'marked' || aside === 'authority' ? { aside } : {};
+    const kept = isLeftAside(aside) ? { aside } : {};
     return { ...always, ...kept, absentSince: record.absentSince ?? now };
   }
   if (verdict.kind === 'aside') return { ...always, aside: verdict.why };
@@ -125,7 +126,7 @@ function refusalOf(
 
 /**
  * The doubt of each backup after a pass, by store id. It is set anew after a write that nobody heard the end of, and cleared only by a
- * pass that began after it and found this backup equal, having searched it.
+ * pass whose search of this backup began after it, and which found it equal.
  */
 export function nextDoubts(
   record: ReplicationRecord,
@@ -139,9 +140,9 @@ export function nextDoubts(
 ): Readonly<Record<string, number>> {
   const doubts: Record<string, number> = {};
   for (const [index, store] of pass.backups.entries()) {
-    const { doubtful, searched, equal } = pass.outcomes[index] as BackupOutcome;
+    const { doubtful, searchedAt, equal } = pass.outcomes[index] as BackupOutcome;
     const doubt = doubtOf(record, store.id);
-    const isSettled = doubt === undefined || (doubt <= pass.beganAt && searched && equal);
+    const isSettled = doubt === undefined || (searchedAt !== undefined && doubt <= searchedAt && equal);
     if (doubtful) doubts[store.id] = Math.max(doubt ?? 0, pass.now + settledMs(store, pass.timing));
     else if (!isSettled) doubts[store.id] = doubt;
   }

@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto';
 import { chainRemarks } from '../certificate/remarks.ts';
 import { asCodedError, type ErrorCode } from '../errors.ts';
 import { type Aside, doubtOf, type ReplicationRecord } from '../records/replication-record.ts';
-import type { Mark } from '../store/mark.ts';
+import { type Mark, markOfCopy } from '../store/mark.ts';
 import { type BackupFindings, backupFindings } from './backup-findings.ts';
 import { type BackupOutcome, bringEqual } from './bring-equal.ts';
-import { judge, type Verdict } from './judge.ts';
+import { isCircle, judge, type Verdict } from './judge.ts';
 import { keysRead } from './keys-read.ts';
 import type { Link } from './link.ts';
 import { backupStates, lookAtBackup, lookAtPrimary } from './look.ts';
@@ -202,6 +202,7 @@ async function rehearse(
   const backups = await Promise.all(
     link.backups.map(async (real, index): Promise<PlannedBackup> => {
       const state = states[index] ?? { store: real.id, attempts: 0 };
+      if (isCircle(verdict.metadata.mark, real)) return { store: real.id, writes: [] };
       const { store, writes } = rehearsal(real);
       const byMark = suspect || doubtOf(record, real.id) !== undefined;
       const look = await lookAtBackup({ runtime, at, store: real, state, mark, byMark, listings });
@@ -212,13 +213,14 @@ async function rehearse(
           beganAt,
           writeBy: beganAt + timing.leaseMs,
           doubt: undefined,
-          mark,
+          mark: markOfCopy(mark, verdict.metadata.mark),
           sound: verdict,
           keys,
           // Nothing is begun in a rehearsal.
           noteOperation: () => Promise.resolve(),
           mayReplace: link.policy.neverReplace !== true,
           over,
+          naming: link.naming,
         },
         { ...look, store },
       );

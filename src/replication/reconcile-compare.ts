@@ -11,7 +11,7 @@ import { brakeTally, type HeldFound } from './brake-finding.ts';
 import { type CompactMap, compactMap } from './compact-map.ts';
 import { regionProblem } from './judge.ts';
 import { includes, includesName, type Link, listedFacts, namesExactly } from './link.ts';
-import { copiesIn, type ListedCopies, listCopies, placesIn } from './listed-copies.ts';
+import { copiesIn, type ListedCopies, listCopies, ofUnknownMark, placesIn, tickCopies } from './listed-copies.ts';
 import { listAll } from './shared-listing.ts';
 import type { Timing } from './timing.ts';
 import { isGoneAccepted, type VanishedFound, vanishedTally } from './vanished.ts';
@@ -133,7 +133,7 @@ export async function compare(
   const beside = elementsBeside(comparer, link);
   // What the primary lists is ticked where a backup has a copy of it; only what no backup has is written down.
   const uncopied = compactMap();
-  const tick = (id: string) => backups.filter(({ copies }) => copies.tick(id)).length > 0;
+  const tick = (id: string) => backups.filter((side) => tickCopies(side, id)).length > 0;
   const wasSeen = (id: string) => uncopied.tick(id) || backups.some(({ copies }) => copies.isTicked(id));
 
   /** Answers whether it is the first time. */
@@ -224,6 +224,9 @@ export async function compare(
       orphans.add(certificate);
     }
   }
+  const unknown = backups.flatMap((side) =>
+    ofUnknownMark(side).map(({ id, place, error }) => ({ store: side.store, id, place, error })),
+  );
   const vanished = lost.result();
   const braked = held.result();
   return {
@@ -236,7 +239,10 @@ export async function compare(
     unmarked: backups.reduce((sum, { unmarked }) => sum + unmarked, 0),
     compared: backups.map(({ store }) => store),
     notListed,
-    notRead: [...damagedRows.values(), ...beside.notRead, ...damaged.unknown()].slice(0, limits.elementsNamed),
+    notRead: [...damagedRows.values(), ...beside.notRead, ...damaged.unknown(), ...unknown].slice(
+      0,
+      limits.elementsNamed,
+    ),
     passedOver: beside.result(),
   };
 }
@@ -418,10 +424,10 @@ function suspectCopies(
   record: ReplicationRecord | undefined,
   backups: readonly ListedCopies[],
 ): readonly string[] {
-  const suspect = backups.filter(({ store, copies, vacant }) => {
-    const [first, ...others] = copiesIn(copies, certificate);
-    const places = placesIn(vacant, certificate);
-    const recorded = record?.backups.find((state) => state.store === store)?.id;
+  const suspect = backups.filter((side) => {
+    const [first, ...others] = copiesIn(side, certificate);
+    const places = placesIn(side, certificate);
+    const recorded = record?.backups.find((state) => state.store === side.store)?.id;
     // A place that holds nothing is brought back where no copy lives, and removed where one does; what is deleted goes by itself.
     if (first === undefined) return places.length > 0 && !places.some(({ id }) => id === recorded);
     return others.length > 0 || first.id !== recorded || places.some(({ why }) => why !== 'deleted');
@@ -441,8 +447,9 @@ function reasonToAsk(
   // What rests by judgement of the primary alone, and has not changed, is not asked for again: nothing would be done.
   if (record !== undefined && rests(link, record, listed))
     return isDueForFullLook(listed.id, record, now, timing) ? 'due-for-a-full-look' : undefined;
-  const sides = backups.map(({ store, copies }) => {
-    const all = copiesIn(copies, listed.id);
+  const sides = backups.map((side) => {
+    const { store } = side;
+    const all = copiesIn(side, listed.id);
     const recorded = record?.backups.find((state) => state.store === store);
     return { all, listed: all[0], recorded };
   });
@@ -504,7 +511,11 @@ function factsChangedHere(record: ReplicationRecord, listed: CertificateMetadata
 const lastSeen = ({ primary, refusal }: ReplicationRecord) => (refusal?.byPolicy === true ? refusal : primary);
 
 /** Whether a certificate rests for a reason that the configuration no longer gives. (Excluded ones are never asked about here.) */
-function restEnded({ policy, backups, filter }: Link, { aside, refusal, primary }: ReplicationRecord): boolean {
+function restEnded({ policy, backups, filter }: Link, record: ReplicationRecord): boolean {
+  const { aside, refusal, primary } = record;
+  // Another backup may be none that it came through.
+  if (aside === 'circle')
+    return !policy.onward || backups.some(({ id }) => !record.backups.some(({ store }) => store === id));
   if (aside === 'authority') return primary !== undefined && namesExactly(filter, primary.name);
   if (aside === 'excluded' || (aside === 'marked' && policy.onward)) return true;
   if (refusal?.code === 'certificate_region_forbidden') return regionProblem({ policy, backups }) === undefined;

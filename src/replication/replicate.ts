@@ -5,10 +5,10 @@ import { errorFields, type Log } from '../log.ts';
 import { moved } from '../records/link-records.ts';
 import { doubtOf, type PrimaryState, type ReplicationRecord } from '../records/replication-record.ts';
 import type { CommitAnswer, LeaseHolderFields } from '../records/replication-records.ts';
-import type { Mark } from '../store/mark.ts';
+import { type Mark, markOfCopy } from '../store/mark.ts';
 import { type BackupOutcome, bringEqual } from './bring-equal.ts';
 import { commitSurely } from './commit.ts';
-import { judge, type Verdict } from './judge.ts';
+import { isCircle, judge, type Verdict } from './judge.ts';
 import { type KeysRead, keysRead } from './keys-read.ts';
 import type { Link } from './link.ts';
 import { backupStates, endOfCopy, lookAtBackup, lookAtPrimary } from './look.ts';
@@ -180,14 +180,14 @@ async function lookAndWrite(
         if (turnAt > runtime.now()) return untouched({ ...state, notBefore: turnAt }, turnAt);
       }
       const doubt = doubtOf(record, store.id);
-      const byMark =
-        doubt !== undefined ||
-        state.unremovable !== undefined ||
-        state.operation !== undefined ||
-        !pass.reconciled.has(store.id);
+      // Where names are unique, one of ours that nobody remembers may have been named by a version before.
+      const maybeNamed = state.id === undefined && store.abilities.uniqueNames;
+      const isKnown = pass.reconciled.has(store.id) && !maybeNamed;
+      const isUnsure = doubt !== undefined || state.unremovable !== undefined || state.operation !== undefined;
+      const byMark = isUnsure || !isKnown;
       const [verdict, look] = await Promise.all([
         verdictSoon,
-        lookAtBackup({ runtime, at, store, state, mark, byMark, listings }),
+        lookAtBackup({ runtime, at, store, state, mark, byMark, since: passedBy(doubt, beganAt), listings }),
       ]);
       if (verdict.kind === 'absent' && isGone(link, record, beganAt, timing)) {
         const remove = mayRemove(link, record, runtime.now());
@@ -199,22 +199,18 @@ async function lookAndWrite(
       }
       // Nothing sound to compare with: nothing is written, and no surplus removed, because nobody can say which copy is right.
       if (verdict.kind !== 'sound') return untouched({ ...state, ...endOfCopy(look) });
-      const mayReplace = link.policy.neverReplace !== true;
+      if (isCircle(verdict.metadata.mark, store)) {
+        store.slots?.giveBack(names);
+        return itself(state, beganAt);
+      }
+      const { naming, policy } = link;
+      const mayReplace = policy.neverReplace !== true;
       over ??= overCopies({ links: worker.links, now: runtime.now }, link, record, verdict);
-      const task = {
-        runtime,
-        timing,
-        beganAt,
-        writeBy,
-        doubt,
-        mark,
-        sound: verdict,
-        keys,
-        noteOperation,
-        mayReplace,
-        over,
-      };
-      const outcome = await bringEqual(task, look);
+      const task = { runtime, timing, beganAt, writeBy, doubt, keys, noteOperation, mayReplace, over, naming };
+      const outcome = await bringEqual(
+        { ...task, sound: verdict, mark: markOfCopy(mark, verdict.metadata.mark) },
+        look,
+      );
       if (!outcome.wrote) store.slots?.giveBack(names);
       return outcome;
     }),
@@ -222,9 +218,20 @@ async function lookAndWrite(
   return { verdict: await verdictSoon, outcomes };
 }
 
+/** A backup that the certificate came from, or through: it has the original, and is given no copy of it. */
+function itself(state: BackupOutcome['state'], beganAt: number): BackupOutcome {
+  const { notBefore: _not, lastError: _last, refusal: _refusal, ...rest } = state;
+  const kept: BackupOutcome['state'] = { ...rest, attempts: 0, aside: 'circle' };
+  return { state: kept, actions: [], equal: true, searchedAt: beganAt, wrote: false, doubtful: false };
+}
+
+/** A doubt that had passed when a look began: what was found before it does not settle it. */
+const passedBy = (doubt: number | undefined, beganAt: number) =>
+  doubt !== undefined && doubt <= beganAt ? doubt : undefined;
+
 /** A backup to which nothing was done in this pass. */
 function untouched(state: BackupOutcome['state'], again?: number): BackupOutcome {
-  const nothing = { state, actions: [], equal: false, searched: false, wrote: false, doubtful: false };
+  const nothing = { state, actions: [], equal: false, wrote: false, doubtful: false };
   return again === undefined ? nothing : { ...nothing, again };
 }
 

@@ -4,7 +4,7 @@ import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Binding } from '../records/link-records.ts';
 import type { UnreadableRecord } from '../records/replication-record.ts';
-import { formatMark, type Mark, sameMark } from '../store/mark.ts';
+import { isWhole, type Mark, markDigest, sameMark } from '../store/mark.ts';
 import {
   type CertificateMetadata,
   type DescriptiveMetadata,
@@ -14,7 +14,7 @@ import {
   type UnreadableElement,
   type VacantElement,
 } from '../store/store.ts';
-import { givenName } from './bring-equal.ts';
+import { givenName } from './copy-name.ts';
 import { keysRead } from './keys-read.ts';
 import { includes, type Link, listedFacts } from './link.ts';
 import { readInTime } from './read-in-time.ts';
@@ -110,16 +110,19 @@ const atOnce = 16;
 /** One after the other, whatever the certificate: then it is the store that takes no more. */
 const failuresInARow = 20;
 
+/** What a store lists, with a mark of which all is known. */
+type Listed = Omit<CertificateMetadata, 'mark'> & { readonly mark?: Mark };
+
 /** What was read of the stores before anything is written. */
 interface Survey {
   readonly lines: readonly RestoreLine[];
   readonly there: number;
   readonly retained: number;
   /** Copies in the backups by the mark that they carry. */
-  readonly copies: ReadonlyMap<string, readonly { readonly store: Store; readonly copy: CertificateMetadata }[]>;
-  readonly sources: ReadonlyMap<string, CertificateMetadata>;
+  readonly copies: ReadonlyMap<string, readonly { readonly store: Store; readonly copy: Listed }[]>;
+  readonly sources: ReadonlyMap<string, Listed>;
   /** What the new primary lists, by id. */
-  readonly held: ReadonlyMap<string, CertificateMetadata>;
+  readonly held: ReadonlyMap<string, Listed>;
   /** The lost primary, where the table does not know it and marks had to tell. */
   readonly toldByMarks: readonly string[];
   readonly notListed: RestorePlan['notListed'];
@@ -221,7 +224,7 @@ async function forgetOldDirection({ records, links }: Restorer, link: Link, turn
 }
 
 async function look(
-  { links, runtime }: Restorer,
+  { links, records, runtime }: Restorer,
   link: Link,
   options: RestoreOptions & {
     readonly binding: Binding;
@@ -233,7 +236,8 @@ async function look(
   let listed = 0;
   const notRead: { store: string; place: string; error: CodedError }[] = [];
   const places: VacantElement[] = [];
-  const listOf = async (store: Store) => {
+  const marks = knownMarks({ links, records }, link, binding);
+  const listOf = async (store: Store): Promise<readonly Listed[]> => {
     const found: CertificateMetadata[] = [];
     const unreadable = (element: UnreadableElement) => {
       const copy = copyOf(element);
@@ -251,21 +255,28 @@ async function look(
       listed += 1;
       if (listed % 100 === 0) await turn.keep('restoring', listed);
     }
-    return found;
+    const whole: Listed[] = [];
+    for (const metadata of found) {
+      const { mark, ...rest } = metadata;
+      const known = mark === undefined || isWhole(mark) ? mark : (await marks()).get(mark.digest);
+      if (mark === undefined || known !== undefined) whole.push({ ...rest, ...(known && { mark: known }) });
+      else notRead.push({ store: store.id, place: metadata.id, error: unknownMark(store, metadata.id) });
+    }
+    return whole;
   };
 
   const held = await listOf(primary);
   const target = targetOf(held);
-  const copies = new Map<string, { store: Store; copy: CertificateMetadata }[]>();
+  const copies = new Map<string, { store: Store; copy: Listed }[]>();
   const notListed: { store: string; error: CodedError }[] = [];
-  const listings = new Map<string, readonly CertificateMetadata[]>([[primary.id, held]]);
+  const listings = new Map<string, readonly Listed[]>([[primary.id, held]]);
   for (const store of new Set([from, ...link.backups])) {
     try {
       const all = listings.get(store.id) ?? (await listOf(store));
       listings.set(store.id, all);
       for (const copy of all) {
         if (copy.mark === undefined || store.id === primary.id) continue;
-        const key = formatMark(copy.mark);
+        const key = markDigest(copy.mark);
         copies.set(key, [...(copies.get(key) ?? []), { store, copy }]);
       }
     } catch (thrown) {
@@ -278,7 +289,7 @@ async function look(
   const origins = new Set([...binding.former, ...(binding.primary === undefined ? [] : [binding.primary]), primary.id]);
   const toldByMarks = isFailback ? [] : originsByMarks(link, options, listings.get(from.id) ?? []);
   for (const store of toldByMarks) origins.add(store);
-  const sources = new Map<string, CertificateMetadata>();
+  const sources = new Map<string, Listed>();
   let there = 0;
   let retained = 0;
   for (const metadata of listings.get(from.id) ?? []) {
@@ -294,7 +305,7 @@ async function look(
       target.claim(known.id);
       // Its last step is to lose the mark with which it was imported.
       if (known.mark === undefined || !origins.has(known.mark.store)) there += 1;
-      else sources.set(formatMark(known.mark), { ...metadata, mark: known.mark });
+      else sources.set(markDigest(known.mark), { ...metadata, mark: known.mark });
       continue;
     }
     // What is a copy in a primary that stood in is not its truth.
@@ -304,14 +315,14 @@ async function look(
       continue;
     }
     // Two copies of one certificate are one.
-    if (!sources.has(formatMark(origin))) sources.set(formatMark(origin), { ...metadata, mark: origin });
+    if (!sources.has(markDigest(origin))) sources.set(markDigest(origin), { ...metadata, mark: origin });
   }
 
   const lines: RestoreLine[] = [];
-  const open: CertificateMetadata[] = [];
+  const open: Listed[] = [];
   for (const source of sources.values()) {
     const origin = source.mark as Mark;
-    const marked = target.byMark.get(formatMark(origin));
+    const marked = target.byMark.get(markDigest(origin));
     const home = await links.homeOf(link.name, origin);
     const known = marked ?? (home?.store === primary.id ? target.byId.get(home.certificate) : undefined);
     if (known === undefined) {
@@ -337,13 +348,46 @@ async function look(
 }
 
 /**
+ * The marks that copies of this link may carry, by their digest: where a store keeps no more of them, the records tell which
+ * certificates there were. Read when the first is asked for.
+ */
+function knownMarks(
+  { links, records }: Pick<Restorer, 'links' | 'records'>,
+  link: Link,
+  { primary: bound, former }: Binding,
+): () => Promise<ReadonlyMap<string, Mark>> {
+  let known: Promise<ReadonlyMap<string, Mark>> | undefined;
+  const stores = new Set([link.primary.id, ...(bound === undefined ? [] : [bound]), ...former]);
+  async function read(): Promise<ReadonlyMap<string, Mark>> {
+    const marks = new Map<string, Mark>();
+    const add = (mark: Mark) => void marks.set(markDigest(mark), mark);
+    const addAll = (certificate: string) => {
+      for (const store of stores) add({ store, certificate });
+    };
+    for await (const { certificate } of records.all(link.name, (record) => addAll(record.certificate)))
+      addAll(certificate);
+    for await (const { now, before } of links.homes(link.name)) for (const place of [now, before]) add(place);
+    return marks;
+  }
+  return () => {
+    known ??= read();
+    return known;
+  };
+}
+
+function unknownMark({ id: store }: Store, certificate: string): CodedError {
+  const message = `the mark of ${certificate} is kept by its digest, and no record tells which certificate it is of`;
+  return new CodedError('store_mark_unknown', message, { fields: { store, certificate } });
+}
+
+/**
  * Which primary was lost, where this table does not know it, as on another machine when the one with the table is lost too: the one that
  * the marks name. Throws `restore_refused` where they name several.
  */
 function originsByMarks(
   { name, primary }: Link,
   { binding, from, others = new Set() }: { readonly binding: Binding } & Pick<RestoreOptions, 'from' | 'others'>,
-  listed: readonly CertificateMetadata[],
+  listed: readonly Listed[],
 ): readonly string[] {
   const { primary: bound, former, reconciled } = binding;
   const isKnown = former.length > 0 || (bound !== undefined && (bound !== primary.id || reconciled.size > 0));
@@ -360,14 +404,14 @@ function originsByMarks(
 }
 
 /** What the new primary holds, by what it may be known by. What is claimed belongs to one certificate already. */
-function targetOf(held: readonly CertificateMetadata[]) {
-  const byMark = new Map<string, CertificateMetadata>();
-  const byId = new Map<string, CertificateMetadata>();
-  const byName = new Map<string, CertificateMetadata[]>();
+function targetOf(held: readonly Listed[]) {
+  const byMark = new Map<string, Listed>();
+  const byId = new Map<string, Listed>();
+  const byName = new Map<string, Listed[]>();
   const claimed = new Set<string>();
   for (const metadata of held) {
     byId.set(metadata.id, metadata);
-    if (metadata.mark !== undefined) byMark.set(formatMark(metadata.mark), metadata);
+    if (metadata.mark !== undefined) byMark.set(markDigest(metadata.mark), metadata);
     else byName.set(metadata.name, [...(byName.get(metadata.name) ?? []), metadata]);
   }
   return {
@@ -455,7 +499,7 @@ function planOf(link: Link, from: Store, { lines, there, retained, notListed, no
     if (action === 'held') continue;
     if (action === 'import' || action === 'replace') ask(from, 1);
     ask(link.primary, action === 'present' ? 0 : action === 'finish' ? 1 : 2);
-    for (const { store } of copies.get(formatMark(origin)) ?? []) ask(store, 1);
+    for (const { store } of copies.get(markDigest(origin)) ?? []) ask(store, 1);
   }
   const stores = new Map([from, link.primary, ...link.backups].map((store) => [store.id, store]));
   const seconds = [...requests].map(([store, number]) => {
@@ -532,7 +576,7 @@ async function moveOne(
   const { origin } = line;
   const call = { ...(signal && { signal }) };
   const polite = <T>(send: () => Promise<T>) => whenAllowed(restorer, signal, send);
-  const listed = sources.get(formatMark(origin)) as CertificateMetadata;
+  const listed = sources.get(markDigest(origin)) as Listed;
   const metadata = describedAs(listed, from);
 
   const id = await (async () => {
@@ -568,7 +612,7 @@ async function moveOne(
   const mark: Mark = { store: primary.id, certificate: id };
   const standIn = link.backups.find((store) => store.id === from.id && origin.store === from.id);
   const those = [
-    ...(copies.get(formatMark(origin)) ?? []),
+    ...(copies.get(markDigest(origin)) ?? []),
     ...(standIn === undefined ? [] : [{ store: standIn, copy: listed }]),
   ];
   for (const { store, copy } of those) {
@@ -615,7 +659,10 @@ async function importOnce(
     await runtime.wait(settledMs(primary, timing));
     const places: VacantElement[] = [];
     const tell = { vacant: (place: VacantElement) => void places.push(place) };
-    const found = (await primary.findByMark?.(mark, tell)) ?? (await listings.marked(primary, mark, tell));
+    const patience = { patienceMs: Number.POSITIVE_INFINITY };
+    const found =
+      (await primary.findByMark?.(mark, tell)) ??
+      (await listings.marked(primary, mark, { ...patience, ...tell })).copies;
     const [only] = found;
     if (only !== undefined) return only.id;
     // Its creation was begun, and the content did not come.

@@ -56,7 +56,8 @@ export async function retire(
   const actions: BackupAction[] = [];
   const summary = () => {
     const { wrote, doubtful } = calls;
-    return { actions, equal: false, searched: look.marked !== undefined, wrote, doubtful };
+    const searchedAt = Math.min(look.searchedAt ?? task.beganAt, task.beganAt);
+    return { actions, equal: false, ...(look.marked && { searchedAt }), wrote, doubtful };
   };
   const { id: _id, retainedAt: _retainedAt, notBefore: _notBefore, lastError: _lastError, ...kept } = others;
   try {
@@ -94,6 +95,8 @@ export async function retire(
     if (thrown instanceof Running)
       return { ...summary(), state: { ...others, ...going() }, again: nextAsk(thrown.operation, now) };
     const error = asCodedError(thrown);
+    if (error.code === 'store_search_running')
+      return { ...summary(), state: { ...others, ...going() }, again: now + (error.retryAfterMs ?? timing.lookMs) };
     const attempts = state.attempts + 1;
     const notBefore = now + backoffMs(attempts, runtime.random, timing, error.retryAfterMs);
     const lastError = recordedError(error, now);
@@ -124,6 +127,8 @@ async function sayRetained(
   const day = new Date(since).toISOString().slice(0, 10);
   const line = `Retained since ${day}: the original is gone from the primary.`;
   const description = copy.description === '' ? line : `${line}\n${copy.description}`;
-  const answer = await calls.send((signal) => store.updateMetadata(id, { name, description, tags }, mark, { signal }));
+  const { origins } = copy.mark ?? {};
+  const kept = { ...mark, ...(origins && { origins }) };
+  const answer = await calls.send((signal) => store.updateMetadata(id, { name, description, tags }, kept, { signal }));
   return answer.metadata?.revision;
 }

@@ -1,7 +1,7 @@
 import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Runtime } from '../runtime.ts';
-import { formatMark, type Mark } from '../store/mark.ts';
+import { type FoundMark, markDigest } from '../store/mark.ts';
 import type {
   CertificateMetadata,
   FindOptions,
@@ -69,7 +69,7 @@ export function copyOf({ id, mark, name }: UnreadableElement): CertificateMetada
   return { id, name: name ?? id, description: '', tags: [], domains: [], mark };
 }
 
-/** What is found of each mark that somebody waits for: memory grows with those who wait, not with the estate. */
+/** What is found of each mark that somebody waits for, by its digest: memory grows with those who wait, not with the estate. */
 type Wanted = Map<string, { readonly copies: CertificateMetadata[]; readonly vacant: VacantElement[] }>;
 
 interface Listing {
@@ -77,75 +77,165 @@ interface Listing {
   /** Copies of which nobody can say whose they are. */
   readonly unreadable: UnreadableElement[];
   readonly listed: Promise<void>;
+  /** When it began; absent: it has not. */
+  beganAt?: number;
+}
+
+/** What a search found, as it was when the search began. */
+export interface Search {
+  readonly copies: readonly CertificateMetadata[];
+  readonly beganAt: number;
+}
+
+interface KeptSearch extends Search {
+  readonly vacant: readonly VacantElement[];
+  readonly unreadable: readonly UnreadableElement[];
+  readonly endedAt: number;
+}
+
+/** What is known of the listings of one store. */
+interface Listings {
+  running?: Listing | undefined;
+  waiting?: Listing | undefined;
+  /** How long the last one took, in milliseconds. */
+  lastMs?: number;
+  /** What was found for those who could not wait for it, by the digest of the mark. */
+  readonly kept: Map<string, KeptSearch>;
 }
 
 /**
  * Finds copies by their mark in stores that cannot be asked for one, by listing. Listings are shared: one that starts after a
  * look began serves every look that waits for one, so a thousand looks in doubt cost two listings, not a thousand.
+ *
+ * A listing that takes longer than a look can wait goes on without it, once for all who asked: a later look gets what it found, with
+ * the moment at which it began, and none of them begins another one that nobody will wait for.
  */
-export function sharedListings() {
-  const running = new Map<Store, Promise<unknown>>();
-  const waiting = new Map<Store, Listing>();
+export function sharedListings(runtime: Runtime) {
+  const stores = new Map<Store, Listings>();
 
-  async function read(store: Store, { wanted, unreadable }: Omit<Listing, 'listed'>): Promise<void> {
+  async function read(store: Store, { wanted, unreadable }: Pick<Listing, 'wanted' | 'unreadable'>): Promise<void> {
     const found = (metadata: CertificateMetadata) => {
       if (metadata.mark === undefined) return;
-      const copies = wanted.get(formatMark(metadata.mark))?.copies;
+      const copies = wanted.get(markDigest(metadata.mark))?.copies;
       // A listing that moves while it is paged may show one certificate twice.
       if (copies !== undefined && !copies.some(({ id }) => id === metadata.id)) copies.push(metadata);
     };
     const vacant = (element: VacantElement) => {
-      if (element.mark !== undefined) wanted.get(formatMark(element.mark))?.vacant.push(element);
+      if (element.mark !== undefined) wanted.get(markDigest(element.mark))?.vacant.push(element);
     };
     const notRead = (element: UnreadableElement) => {
       const copy = copyOf(element);
       if (copy !== undefined) found(copy);
       else if (element.ours && unreadable.length < limits.elementsNamed) unreadable.push(element);
     };
-    for await (const metadata of listAll(store, { unreadable: notRead, vacant })) found(metadata);
+    for await (const metadata of listAll(store, { unreadable: notRead, vacant, runtime })) found(metadata);
   }
 
+  function of(store: Store): Listings {
+    const known = stores.get(store) ?? { kept: new Map() };
+    stores.set(store, known);
+    return known;
+  }
+
+  /** The listing that begins next. */
   function next(store: Store): Listing {
-    const queued = waiting.get(store);
-    if (queued) return queued;
-    const wanted: Wanted = new Map();
-    const unreadable: UnreadableElement[] = [];
-    const before = running.get(store) ?? Promise.resolve();
-    const listed = before.then(() => {
-      waiting.delete(store);
-      const result = read(store, { wanted, unreadable });
-      const ended = result.then(
-        () => undefined,
-        () => undefined,
-      );
-      running.set(store, ended);
-      void ended.then(() => running.get(store) === ended && running.delete(store));
-      return result;
-    });
-    const listing = { wanted, unreadable, listed };
-    waiting.set(store, listing);
+    const own = of(store);
+    if (own.waiting !== undefined) return own.waiting;
+    const before = own.running?.listed ?? Promise.resolve();
+    const listed = before
+      .catch(() => undefined)
+      .then(() => {
+        own.waiting = undefined;
+        own.running = listing;
+        listing.beganAt = runtime.now();
+        return read(store, listing);
+      })
+      .then(() => ended(own, listing))
+      .finally(() => {
+        if (own.running === listing) own.running = undefined;
+      });
+    const listing: Listing = { wanted: new Map(), unreadable: [], listed };
+    own.waiting = listing;
+    // Who waits hears of a failure; where nobody does any more, the next one to ask begins anew.
+    listed.catch(() => undefined);
     return listing;
+  }
+
+  /** Keeps what was found for those who could not wait for it, and forgets what nobody came for. */
+  function ended(own: Listings, { wanted, unreadable, beganAt = runtime.now() }: Listing): void {
+    const endedAt = runtime.now();
+    own.lastMs = endedAt - beganAt;
+    for (const [digest, search] of own.kept) if (endedAt - search.endedAt > keptMs) own.kept.delete(digest);
+    for (const [digest, found] of wanted) own.kept.set(digest, { ...found, unreadable, beganAt, endedAt });
   }
 
   return {
     /**
-     * The copies with this mark, by a listing that starts after this call, as `Store.findByMark` has them. Throws what the
-     * listing throws.
+     * The copies with this mark, by a listing that starts after this call, or by one that an earlier look asked for and could not
+     * wait for, if it began at `since` or later. `patienceMs`: how long the caller can wait; what else is found is told as
+     * `Store.findByMark` does. Throws what the listing throws, and `store_search_running` where it is known to take longer than that.
      */
     async marked(
       store: Store,
-      mark: Mark,
-      tell: Pick<FindOptions, 'unreadable' | 'vacant'> = {},
-    ): Promise<readonly CertificateMetadata[]> {
-      const { wanted, unreadable, listed } = next(store);
-      const found = wanted.get(formatMark(mark)) ?? { copies: [], vacant: [] };
-      wanted.set(formatMark(mark), found);
-      await listed;
-      for (const copy of unreadable) tell.unreadable?.(copy);
-      for (const element of found.vacant) tell.vacant?.(element);
-      return found.copies;
+      mark: FoundMark,
+      options: { readonly patienceMs: number; readonly since?: number | undefined } & Pick<
+        FindOptions,
+        'unreadable' | 'vacant'
+      >,
+    ): Promise<Search> {
+      const { patienceMs, since = Number.NEGATIVE_INFINITY } = options;
+      const own = of(store);
+      const digest = markDigest(mark);
+      const now = runtime.now();
+      const runningMs = now - (own.running?.beganAt ?? now);
+      const isSlow = runningMs > patienceMs || (own.lastMs ?? 0) > patienceMs;
+      const kept = own.kept.get(digest);
+      // Told once: whoever asks again has a reason to doubt it.
+      own.kept.delete(digest);
+      if (isSlow && kept !== undefined && kept.beganAt >= since) {
+        tell(kept, options);
+        return kept;
+      }
+      const isSearched = isSlow && own.running?.wanted.has(digest) === true && (own.running.beganAt ?? now) >= since;
+      if (isSearched) throw running(store, own, { runningMs, patienceMs, isSearched });
+      const listing = next(store);
+      const found = listing.wanted.get(digest) ?? { copies: [], vacant: [] };
+      listing.wanted.set(digest, found);
+      if (isSlow) throw running(store, own, { runningMs, patienceMs, isSearched });
+      await listing.listed;
+      // Who could not wait so long is not there any more: it is kept for a later look.
+      if (runtime.now() - now <= patienceMs) own.kept.delete(digest);
+      tell({ ...found, unreadable: listing.unreadable }, options);
+      return { copies: found.copies, beganAt: listing.beganAt ?? now };
     },
   };
+}
+
+/** Tells what was found beside copies. */
+function tell(
+  found: Pick<KeptSearch, 'vacant' | 'unreadable'>,
+  { unreadable, vacant }: Pick<FindOptions, 'unreadable' | 'vacant'>,
+): void {
+  for (const copy of found.unreadable) unreadable?.(copy);
+  for (const element of found.vacant) vacant?.(element);
+}
+
+/** How long what was found is kept for those who asked for it. */
+const keptMs = 3_600_000;
+/** A search is asked after again at least this often: how long it takes is a guess. */
+const longestGuessMs = 15 * 60_000;
+
+function running(
+  store: Store,
+  { lastMs }: Listings,
+  search: { readonly runningMs: number; readonly patienceMs: number; readonly isSearched: boolean },
+): CodedError {
+  const { runningMs, patienceMs, isSearched } = search;
+  const expectedMs = lastMs ?? 2 * runningMs;
+  const remainingMs = (isSearched ? 0 : expectedMs) + Math.max(0, expectedMs - runningMs);
+  const retryAfterMs = Math.ceil(Math.min(longestGuessMs, Math.max(patienceMs, remainingMs)));
+  const message = `${store.id} is being searched for copies, which takes longer than a look`;
+  return new CodedError('store_search_running', message, { fields: { store: store.id, retryAfterMs } });
 }
 
 export type SharedListings = ReturnType<typeof sharedListings>;

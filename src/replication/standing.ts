@@ -1,5 +1,11 @@
 import { remedyOf } from '../errors.ts';
-import type { BackupState, RecordedError, ReplicationRecord } from '../records/replication-record.ts';
+import {
+  type Aside,
+  type BackupState,
+  isLeftAside,
+  type RecordedError,
+  type ReplicationRecord,
+} from '../records/replication-record.ts';
 import type { Link } from './link.ts';
 
 /** How a certificate stands, by its record. */
@@ -7,7 +13,7 @@ export type Standing =
   /** Equal in every backup, when last looked at. */
   | { readonly kind: 'equal' }
   /** Not copied, and not to be: the filter does not include it, or it is a copy itself. */
-  | { readonly kind: 'aside'; readonly authority?: true }
+  | { readonly kind: 'aside'; readonly why: Exclude<Aside, 'keyless' | 'withheld'> }
   /** Gone from the primary; what copies there are stay. */
   | { readonly kind: 'gone'; readonly copies: number }
   /** What the primary holds is not copied: a person must mend it there, or in the one store that refuses it. */
@@ -34,13 +40,13 @@ export function standingOf(link: Link, record: ReplicationRecord): Standing {
   if (absentSince !== undefined) {
     return trouble ?? { kind: 'gone', copies: states.filter(({ id }) => id !== undefined).length };
   }
-  if (aside === 'excluded' || aside === 'marked') return { kind: 'aside' };
   if (aside === 'authority') {
     // Where it was copied before it was set aside, a copy is left that nobody keeps equal: that is for a person.
-    if (states.every(({ id }) => id === undefined)) return { kind: 'aside', authority: true };
+    if (states.every(({ id }) => id === undefined)) return { kind: 'aside', why: 'authority' };
     const error = { code: 'certificate_authority_key', message: authorityWords, at: primary?.lookedAt ?? 0 } as const;
     return { kind: 'refused', error };
   }
+  if (isLeftAside(aside)) return { kind: 'aside', why: aside };
   if (aside === 'keyless') {
     const message = 'it has no private key';
     return { kind: 'refused', error: { code: 'certificate_key_missing', message, at: primary?.lookedAt ?? 0 } };
@@ -58,8 +64,8 @@ export function standingOf(link: Link, record: ReplicationRecord): Standing {
   if (primary === undefined || record.requested > record.replicated) return { kind: 'waiting', ...again };
   const refusing = states.find((state) => state.refusal !== undefined);
   const behind = states.find(
-    ({ id, fingerprint, refusal: held }) =>
-      held === undefined && (id === undefined || fingerprint !== primary.fingerprint),
+    ({ id, fingerprint, refusal: held, aside: itself }) =>
+      held === undefined && itself === undefined && (id === undefined || fingerprint !== primary.fingerprint),
   );
   if (behind !== undefined) return { kind: 'waiting', store: behind.store, ...again };
   if (refusing?.refusal === undefined) return { kind: 'equal' };

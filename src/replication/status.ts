@@ -93,6 +93,8 @@ export interface LinkStatus extends BackupFindings {
   readonly expired: number;
   /** Of those that are equal, how many were written to a backup after the last verify began; all of them if there was none. */
   readonly unproven: number;
+  /** Certificates that came from a backup of the link, or through it, and get no copy there. */
+  readonly circles: number;
   readonly backups: readonly BackupStatus[];
   readonly lag?: Lag;
   /** The change that has waited longest. */
@@ -209,6 +211,7 @@ function seenSoFar(
   const lags: number[] = [];
   let expired = 0;
   let unproven = 0;
+  let circles = 0;
   let oldest: LinkStatus['oldestUnreplicated'];
   let next: LinkStatus['nextExpiry'];
 
@@ -250,9 +253,10 @@ function seenSoFar(
       counts[standing.kind] += 1;
       if (record.absentSince !== undefined) lost.gone(record);
       else if (standing.kind !== 'aside') lost.present();
+      if (record.aside === 'circle' || record.backups.some((state) => state.aside === 'circle')) circles += 1;
       const name = primary?.name ?? certificate;
       for (const trouble of troublesOf(link, record, standing)) addTrouble({ certificate, name }, trouble);
-      if (standing.kind === 'aside' && standing.authority === true) {
+      if (standing.kind === 'aside' && standing.why === 'authority') {
         authorities.count += 1;
         if (authorities.names.length < namesKept) authorities.names.push(name);
       }
@@ -290,6 +294,7 @@ function seenSoFar(
         authorities,
         expired,
         unproven,
+        circles,
         vanishedByRecords: lost.result(),
         backups,
         ...findings.result(),

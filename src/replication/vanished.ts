@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { limits } from '../limits.ts';
 import type { Vanished } from '../records/reconcile-records.ts';
-import type { ReplicationRecord } from '../records/replication-record.ts';
+import { isLeftAside, type ReplicationRecord } from '../records/replication-record.ts';
 import { defaultBrakeShare, includes, type Link } from './link.ts';
 
 /** Losses of so long count together: what a disk, a folder or an account loses may be noticed bit by bit. */
@@ -21,7 +21,7 @@ export function isGoneAccepted({ goneAcceptedAt, primary }: ReplicationRecord): 
 /** Whether this link copies a certificate that is gone from the primary now, as far as its record tells. */
 function wasCopied({ filter }: Pick<Link, 'filter'>, record: ReplicationRecord): boolean {
   const { aside, primary, backups } = record;
-  if (aside === 'excluded' || aside === 'marked' || aside === 'authority') return false;
+  if (isLeftAside(aside)) return false;
   // The filter may have changed since. Domains are not in a record: then it counts.
   if (primary !== undefined && !includes({ ...filter, domains: [] }, { name: primary.name, domains: [] })) return false;
   // A copy that was removed by policy leaves nothing; one that is gone itself leaves what it was.

@@ -5,7 +5,8 @@ import { contentProblem, keyProblem, publicProblem } from '../certificate/judgem
 import type { CodedError } from '../errors.ts';
 import { type Mark, sameMark } from '../store/mark.ts';
 import { type CertificateMetadata, keyAnswerOf, type Store, type StoredCertificate } from '../store/store.ts';
-import { descriptive } from './bring-equal.ts';
+import { descriptive, descriptiveBefore } from './copy-name.ts';
+import type { Naming } from './link.ts';
 
 /** How a copy compares with the certificate that it is a copy of. */
 export type CopyState =
@@ -36,7 +37,12 @@ export interface CopyVerdict {
 export function compareCopy(
   original: StoredCertificate,
   copy: StoredCertificate,
-  at: { readonly store: Store; readonly mark: Mark; readonly now: number },
+  at: {
+    readonly store: Store;
+    readonly mark: Mark;
+    readonly now: number;
+    readonly naming?: Naming | undefined;
+  },
 ): CopyVerdict {
   const verdict = compareContent(original, copy, at);
   return keyAnswerOf(copy) === 'withheld' ? { ...verdict, keyNotProven: true } : verdict;
@@ -101,13 +107,17 @@ function contentOf({ leaf, chain, privateKey }: CertificateContent, withKey: boo
 function compareDescriptions(
   original: StoredCertificate,
   { metadata }: StoredCertificate,
-  { store, mark }: { readonly store: Store; readonly mark: Mark },
+  { store, mark, naming }: { readonly store: Store; readonly mark: Mark; readonly naming?: Naming | undefined },
 ): CopyVerdict {
-  const wanted = store.asKept(descriptive(original.metadata, mark, store), mark);
+  const wanted = store.asKept(descriptive(original.metadata, mark, store, naming), mark);
+  const before = descriptiveBefore(original.metadata, mark, store, naming);
+  // Named by a version before: it is renamed when it is next written, and is as good till then.
+  const formerName = before && store.asKept(before, mark).name;
   const differs: string[] = [];
   if (metadata.mark === undefined) differs.push('our mark was removed from it');
   else if (!sameMark(metadata.mark, mark)) differs.push('it carries the mark of another certificate');
-  if (metadata.name !== wanted.name) differs.push(`it is named ${metadata.name} instead of ${wanted.name}`);
+  if (metadata.name !== wanted.name && metadata.name !== formerName)
+    differs.push(`it is named ${metadata.name} instead of ${wanted.name}`);
   if (metadata.description !== wanted.description) differs.push('its description is another one');
   if (tagsOf(metadata) !== tagsOf(wanted)) differs.push('its tags are other ones');
   return differs.length === 0 ? { state: 'same', how: '' } : { state: 'different', how: differs.join('; ') };

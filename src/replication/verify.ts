@@ -5,16 +5,29 @@ import { asCodedError, type CodedError, type ErrorCode, remedyOf } from '../erro
 import { limits } from '../limits.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { Vanished, VerifySummary } from '../records/reconcile-records.ts';
-import type { BackupState, UnreadableRecord, Unremovable } from '../records/replication-record.ts';
+import {
+  type BackupState,
+  isLeftAside,
+  type UnreadableRecord,
+  type Unremovable,
+} from '../records/replication-record.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
 import { type Mark, sameMark } from '../store/mark.ts';
 import type { CertificateMetadata, Reading, Store, StoredCertificate, UnreadableElement } from '../store/store.ts';
 import { type CompactMap, compactMap } from './compact-map.ts';
-import { judge, type Verdict } from './judge.ts';
+import { isCircle, judge, type Verdict } from './judge.ts';
 import { type KeysRead, keysRead } from './keys-read.ts';
 import { includes, includesName, type Link } from './link.ts';
-import { copiesIn, listCopies, placesIn } from './listed-copies.ts';
+import {
+  copiesIn,
+  type ListedCopies,
+  listCopies,
+  noListedCopies,
+  ofUnknownMark,
+  placesIn,
+  tickCopies,
+} from './listed-copies.ts';
 import { readInTime } from './read-in-time.ts';
 import { listAll } from './shared-listing.ts';
 import { authorityWords } from './standing.ts';
@@ -142,7 +155,7 @@ export async function verify(verifier: Verifier, link: Link, options: VerifyOpti
   for await (const metadata of listAll(link.primary, { runtime, signal, ...beside })) {
     if (listed.tick(metadata.id)) continue;
     listed.set(metadata.id, inPrimary);
-    for (const { copies } of sides) copies.tick(metadata.id);
+    for (const side of sides) tickCopies(side.listed, metadata.id);
     const included = includes(link.filter, metadata);
     if (included) lost.present();
     batch.push(included ? one(metadata.id, metadata) : Promise.resolve(excluded(sides, metadata)));
@@ -153,7 +166,7 @@ export async function verify(verifier: Verifier, link: Link, options: VerifyOpti
   for (const { id, name, place, error } of notRead) {
     if (id !== undefined && (listed.tick(id) || !verifier.records.canHold(link.name, id))) continue;
     if (id !== undefined) listed.set(id, inPrimary);
-    for (const { copies } of sides) if (id !== undefined) copies.tick(id);
+    for (const side of sides) if (id !== undefined) tickCopies(side.listed, id);
     if (name !== undefined && !includesName(link.filter, name)) continue;
     // It is there.
     lost.present();
@@ -162,9 +175,10 @@ export async function verify(verifier: Verifier, link: Link, options: VerifyOpti
     if (batch.length >= concurrency) await done();
   }
   await done();
+  await nameDigested(verifier, link, sides);
   // Copies of what the listing did not show: gone, or moved while it was paged. A direct read tells.
-  for (const { copies } of sides) {
-    for (const certificate of copies.unticked()) {
+  for (const side of sides) {
+    for (const certificate of side.listed.copies.unticked()) {
       if (listed.tick(certificate)) continue;
       listed.set(certificate, '');
       batch.push(one(certificate));
@@ -224,8 +238,7 @@ const inPrimary = 'primary';
 /** One backup, as its listing shows it. */
 interface Side {
   readonly store: Store;
-  readonly copies: CompactMap;
-  readonly vacant: CompactMap;
+  readonly listed: ListedCopies;
   /** Names of what carries no mark, by id. */
   readonly foreign: CompactMap;
   /** Copies whose mark cannot be read, by id or place, as far as no record knew them. */
@@ -242,14 +255,23 @@ async function listSide(
   const foreign = compactMap();
   try {
     const note = (id: string, name: string) => foreign.set(id, name);
-    const listing = await listCopies(link.primary.id, store, { runtime, signal, foreign: note });
-    const { copies, vacant, unreadable } = listing;
-    const damaged = new Map(unreadable.map((element) => [element.id ?? element.place, element]));
-    return { store, copies, vacant, foreign, damaged };
+    const listed = await listCopies(link.primary.id, store, { runtime, signal, foreign: note });
+    const damaged = new Map(listed.unreadable.map((element) => [element.id ?? element.place, element]));
+    return { store, listed, foreign, damaged };
   } catch (thrown) {
-    const nothing = { copies: compactMap(), vacant: compactMap(), foreign: compactMap(), damaged: new Map() };
-    return { store, ...nothing, error: asCodedError(thrown) };
+    const listed = noListedCopies(link.primary.id, store.id);
+    return { store, listed, foreign: compactMap(), damaged: new Map(), error: asCodedError(thrown) };
   }
+}
+
+/** Where a backup keeps digests of marks, the records tell which certificates they may be of; what stays unknown is told. */
+async function nameDigested({ records }: Verifier, link: Link, sides: readonly Side[]): Promise<void> {
+  const digested = sides.filter(({ listed }) => listed.digested.size > 0);
+  if (digested.length === 0) return;
+  for await (const { certificate } of records.all(link.name, () => undefined))
+    for (const { listed } of digested) copiesIn(listed, certificate);
+  for (const { listed, damaged } of digested)
+    for (const element of ofUnknownMark(listed)) damaged.set(element.id, element);
 }
 
 interface Run {
@@ -340,16 +362,16 @@ async function verifySide(
   const name = reading.state === 'present' ? reading.value.metadata.name : (of.name ?? certificate);
   const about = { certificate, name, store: store.id, problem: true };
   if (side.error !== undefined) return [{ ...about, state: 'unreadable', how: side.error.message }];
-  const listed = [...copiesIn(side.copies, certificate), ...placesIn(side.vacant, certificate)].map(({ id }) => id);
+  const listed = [...copiesIn(side.listed, certificate), ...placesIn(side.listed, certificate)].map(({ id }) => id);
   const ids = known === undefined || listed.includes(known) ? listed : [known, ...listed];
   if (known !== undefined) side.damaged.delete(known);
   const copies = await readCopies(run, side, ids, { mark: { store: link.primary.id, certificate }, keys });
 
   const now = verifier.runtime.now();
   const verdict = judge(link, reading, now);
-  if (verdict.kind === 'aside' && (verdict.why === 'excluded' || verdict.why === 'marked')) return [];
   // An authority that was never copied is none of a verify's; the copy of one is told, because nobody keeps it equal.
-  if (verdict.kind === 'aside' && verdict.why === 'authority' && copies.length === 0) return [];
+  const isTold = verdict.kind === 'aside' && verdict.why === 'authority' && copies.length > 0;
+  if (verdict.kind === 'aside' && isLeftAside(verdict.why) && !isTold) return [];
   if (verdict.kind === 'unreadable') {
     return [{ ...about, store: link.primary.id, state: 'unreadable', how: `in the primary: ${verdict.error.message}` }];
   }
@@ -367,6 +389,7 @@ async function verifySide(
       ...copies.map((copy) => ({ ...about, copy: copy.id, ...keptInstead(copy, now) })),
     ];
   }
+  if (isCircle(verdict.metadata.mark, store)) return [];
   const remarks = chainRemarks(verdict.content, now).map(({ message }) => message);
   const remarked = remarks.length === 0 ? {} : { remarks };
   if (copies.length === 0)
@@ -376,7 +399,7 @@ async function verifySide(
     if (copy.state === 'vacant') return { ...about, copy: id, state: 'vacant', how: vacancyWords(copy) };
     if (copy.state !== 'present')
       return { ...about, copy: id, state: 'unreadable', how: wordsOf(copy), ...refusedBy(recorded) };
-    const found = compareCopy(verdict, copy.value, { store, mark, now });
+    const found = compareCopy(verdict, copy.value, { store, mark, now, naming: link.naming });
     if (found.keyNotProven === true) run.withoutKey();
     if (found.reshaped === true) run.reshaped();
     if (found.state === 'same') return { ...about, copy: id, ...found, problem: false };
@@ -473,8 +496,8 @@ function keptInstead({ reading }: ReadCopy, now: number): Pick<VerifyFinding, 's
 
 function excluded(sides: readonly Side[], { id: certificate, name }: CertificateMetadata): readonly VerifyFinding[] {
   const how = 'the filter of the link does not include it any more; the copy is kept';
-  return sides.flatMap(({ store, copies }) =>
-    copiesIn(copies, certificate).map(
+  return sides.flatMap(({ store, listed }) =>
+    copiesIn(listed, certificate).map(
       ({ id }): VerifyFinding => ({
         state: 'extra',
         how,

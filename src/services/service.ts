@@ -73,6 +73,8 @@ export interface ServiceSettings {
    * so that all mistakes are named together.
    */
   identities(raw: Raw): readonly Identity[];
+  /** The folder on this machine that it is, as the file says it: no other store may be the same one, or lie in it. Absent: it is none. */
+  folder?(raw: Raw): string | undefined;
   /** Where it lies, as `policy.regions` names regions; `undefined` if the file does not say it. */
   region(raw: Raw): string | undefined;
   /** Mistakes that no schema can see, by the setting that has each. */

@@ -4,7 +4,16 @@ import { fingerprintOf } from '../certificate/fingerprint.ts';
 import { ownKey } from '../certificate/private-key.ts';
 import { CodedError } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
-import { cutText, type Mark, readMarkedDescription, sameMark, writeMarkedDescription } from './mark.ts';
+import {
+  cutText,
+  type FoundMark,
+  formatMarkWithin,
+  type Mark,
+  parseMark,
+  readMarkedDescription,
+  sameMark,
+  writeMarkedDescription,
+} from './mark.ts';
 import { memoryRows } from './memory-rows.ts';
 import type {
   CallOptions,
@@ -33,6 +42,8 @@ export interface MemoryStoreOptions {
   readonly writesAnswerMetadata?: boolean;
   /** Where marks are kept: apart, beside tags, or as the last line of the description, as a service without tags does. Default `apart`. */
   readonly marks?: 'apart' | 'description';
+  /** Longest mark that is kept apart, in characters: of a longer one its digest is kept. Default 1024. */
+  readonly markCharacters?: number;
   /** Longest name and description, in characters. Default 256 and 1024. */
   readonly nameCharacters?: number;
   readonly descriptionCharacters?: number;
@@ -97,7 +108,7 @@ interface Held {
   readonly content: CertificateContent;
   readonly facts: Pick<CertificateFacts, 'domains' | 'issuer' | 'serial' | 'notBefore' | 'notAfter'>;
   readonly metadata: DescriptiveMetadata;
-  readonly mark: Mark | undefined;
+  readonly mark: FoundMark | undefined;
   readonly corrupt: boolean;
   readonly obscured: boolean;
   readonly hold: Hold | undefined;
@@ -127,7 +138,8 @@ const defaultAbilities: StoreAbilities = {
  * nothing.
  */
 export function memoryStore(options: MemoryStoreOptions): MemoryStore {
-  const { runtime, marks = 'apart', nameCharacters = 256, descriptionCharacters = 1024, pageSize = 200 } = options;
+  const { runtime, marks = 'apart', pageSize = 200 } = options;
+  const { nameCharacters = 256, descriptionCharacters = 1024, markCharacters = 1024 } = options;
   const abilities: StoreAbilities = { ...defaultAbilities, ...options.abilities };
   const { lags = false, refuses, reshapes } = options;
   const rows = memoryRows<Held>(runtime, lags ? Math.max(abilities.readSettlesMs, abilities.listingLagMs) : 0);
@@ -138,14 +150,16 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
   let writesLeft: number | undefined;
   let identity: string | undefined;
 
-  function keep(metadata: DescriptiveMetadata, mark: Mark | undefined): Pick<Held, 'metadata' | 'mark'> {
+  function keep(metadata: DescriptiveMetadata, mark: FoundMark | undefined): Pick<Held, 'metadata' | 'mark'> {
     const name = cutText(metadata.name, nameCharacters);
     if (marks === 'description') {
       const text = writeMarkedDescription(metadata.description, mark, descriptionCharacters);
-      return { metadata: { name, description: readMarkedDescription(text).description, tags: [] }, mark };
+      const read = readMarkedDescription(text);
+      return { metadata: { name, description: read.description, tags: [] }, mark: read.mark };
     }
     const description = cutText(metadata.description, descriptionCharacters);
-    return { metadata: { name, description, tags: [...metadata.tags] }, mark };
+    const kept = mark && parseMark(formatMarkWithin(mark, markCharacters));
+    return { metadata: { name, description, tags: [...metadata.tags] }, mark: kept };
   }
 
   function put(entry: NewCertificate, id = runtime.newId()): string {

@@ -1,6 +1,6 @@
 import type { CertificateContent } from '../certificate/certificate.ts';
 import type { CodedError } from '../errors.ts';
-import type { Mark } from './mark.ts';
+import type { FoundMark, Mark } from './mark.ts';
 
 /**
  * The contract of a store: a service that keeps certificates. It says what it can do and how long it may take to be consistent;
@@ -29,7 +29,7 @@ export interface Store {
   /** The certificate in full, private key included where the service gives it. Never throws for what the service did. */
   read(id: string, options?: CallOptions): Promise<Reading<StoredCertificate>>;
 
-  /** All certificates here with exactly this mark; only where the service can be asked directly (`abilities.findsMarks`). */
+  /** All certificates here with this mark, however it is written; only where the service can be asked directly (`abilities.findsMarks`). */
   findByMark?(mark: Mark, options?: FindOptions): Promise<readonly CertificateMetadata[]>;
 
   /**
@@ -267,7 +267,7 @@ export interface Vacancy {
    */
   readonly why: 'empty' | 'deleted' | 'half-made';
   /** Whose it is, if that can be read. */
-  readonly mark?: Mark;
+  readonly mark?: FoundMark;
   readonly name?: string;
 }
 
@@ -286,7 +286,8 @@ export interface DescriptiveMetadata {
 
 export interface CertificateMetadata extends DescriptiveMetadata {
   readonly id: string;
-  readonly mark?: Mark;
+  /** By its digest where the store has no room for all of it. */
+  readonly mark?: FoundMark;
   readonly domains: readonly string[];
   readonly issuer?: string;
   /** Lower-case hex without separators or leading zero bytes, if the service says it. */
@@ -328,6 +329,11 @@ export interface NewCertificate {
   readonly token?: string;
   /** The id of a vacant place with this mark, which is brought back and written over. */
   readonly into?: string;
+  /**
+   * Readers look for the name: where an id is made of names, it is the name, and neither cut nor changed. Throws `store_conflict`
+   * where something else has it, with that id as `certificate` among its fields, and `store_name_unfit` where it cannot be had at all.
+   */
+  readonly exactName?: boolean;
 }
 
 /** What the service says it now holds; `metadata` is absent where its answer says nothing. */
@@ -354,7 +360,7 @@ export interface UnreadableElement {
   readonly error: CodedError;
   /** What is known of it all the same. */
   readonly name?: string;
-  readonly mark?: Mark;
+  readonly mark?: FoundMark;
   readonly facts?: Pick<CertificateMetadata, 'domains' | 'issuer' | 'serial' | 'notBefore' | 'notAfter'>;
   /** Whether this program made it, so that it is a copy, whatever it is a copy of. */
   readonly ours?: boolean;

@@ -1,4 +1,4 @@
-import { readMarkedDescription } from '../../src/store/mark.ts';
+import { readMarkedDescription, wholeMark } from '../../src/store/mark.ts';
 import { type Bench, eventBody, holds, inParallel, makeSubjects, plainCopy, post, type Subject } from './bench.ts';
 import { clockMs, seededRandom, shuffled } from './statistics.ts';
 
@@ -97,7 +97,7 @@ async function check({ report, backup }: Bench, subjects: readonly Subject[], ve
   const copies = new Map<string, string>();
   const doubled: string[] = [];
   for (const { id, description } of await backup.list()) {
-    const certificate = readMarkedDescription(description).mark?.certificate;
+    const certificate = wholeMark(readMarkedDescription(description).mark)?.certificate;
     if (certificate === undefined) continue;
     if (copies.has(certificate)) doubled.push(certificate);
     copies.set(certificate, id);

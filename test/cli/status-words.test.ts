@@ -11,6 +11,7 @@ const good: LinkStatus = {
   authorities: { count: 0, names: [] },
   expired: 0,
   unproven: 0,
+  circles: 0,
   backups: [],
   stuck: [],
   reconcile: { notListed: [], notRead: 0, notReadFirst: [], completedAt: now - hourMs },

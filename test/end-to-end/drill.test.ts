@@ -76,7 +76,7 @@ test('a wrong key, a cut chain and an expired copy are three named failures; a c
   const drilled = await run('drill', '--quiet');
   expect(drilled.code).toBe(6);
   expect(drilled.output).toMatch(
-    /^ {2}wrong-key {5}key \(copies key-[0-9a-f]{8}\): the private key is not that of the certificate/m,
+    /^ {2}wrong-key {5}key \(copies key-[0-9a-f]{16}\): the private key is not that of the certificate/m,
   );
   expect(drilled.output).toMatch(/^ {2}cut-chain {5}chain \(copies /m);
   expect(drilled.output).toMatch(/^ {2}expired {7}expired \(copies /m);

@@ -8,6 +8,7 @@ import { parseContent } from '../../src/certificate/pem.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
 import { certificateManagerStore } from '../../src/services/certificate-manager/store.ts';
+import { wholeMark } from '../../src/store/mark.ts';
 import type { Store } from '../../src/store/store.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { type CommandEnd, runCommand, type TestHost, testHost } from '../support/command.ts';
@@ -107,7 +108,7 @@ async function put(into: Name, name: string): Promise<string> {
 /** The ids of the originals, by name, as the marks of their copies tell. */
 async function oldIds(): Promise<ReadonlyMap<string, string>> {
   const { certificates } = await store('london').list({});
-  return new Map(certificates.map(({ name, mark }) => [name, mark?.certificate ?? '']));
+  return new Map(certificates.map(({ name, mark }) => [name, wholeMark(mark)?.certificate ?? '']));
 }
 async function idOf(name: string, where: Name): Promise<string> {
   return (await store(where).list({})).certificates.find((one) => one.name === name)?.id ?? '';

@@ -5,7 +5,7 @@ import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { asCodedError } from '../../src/errors.ts';
 import type { ReplicationRecord } from '../../src/records/replication-record.ts';
 import { replicationRecords } from '../../src/records/replication-records.ts';
-import { sameMark } from '../../src/store/mark.ts';
+import { sameMark, wholeMark } from '../../src/store/mark.ts';
 import type { CertificateMetadata, Store, StoredCertificate } from '../../src/store/store.ts';
 import type { Table } from '../../src/table/table.ts';
 import { forgedId } from './load.ts';
@@ -58,7 +58,7 @@ export async function checkCopies(
 ): Promise<Pick<Findings, 'doubled' | 'broken'>> {
   const broken: string[] = [];
   let doubled = 0;
-  const copies = (await listed(backup)).filter(({ mark }) => mark?.store === primary.id);
+  const copies = (await listed(backup)).filter(({ mark }) => wholeMark(mark)?.store === primary.id);
   const originals = await listed(primary);
   for (const { id } of originals) {
     const mark = { store: primary.id, certificate: id };
@@ -80,14 +80,16 @@ export async function checkCopies(
     if (record?.backups[0]?.id !== copy.id) broken.push(`the record of ${id} knows another copy`);
   }
   const known = new Set(originals.map(({ id }) => id));
-  for (const { mark } of copies)
+  for (const { mark: found } of copies) {
+    const mark = wholeMark(found);
     if (mark !== undefined && !known.has(mark.certificate)) broken.push(`a copy of nothing: ${mark.certificate}`);
+  }
   return { doubled, broken };
 }
 
 /** All that a store holds and did not come from a primary, as text to compare. */
 export async function strangersIn(backup: Store, primary: Store): Promise<string> {
-  const others = (await listed(backup)).filter(({ mark }) => mark?.store !== primary.id);
+  const others = (await listed(backup)).filter(({ mark }) => wholeMark(mark)?.store !== primary.id);
   const full = await Promise.all(others.map(({ id }) => inFull(backup, id)));
   return JSON.stringify(full.map(({ metadata, content }) => ({ metadata, fingerprint: fingerprintOf(content) })));
 }

@@ -7,6 +7,7 @@ import { parseContent } from '../../src/certificate/pem.ts';
 import { findRoutes } from '../../src/instance/api/routes.ts';
 import { Secret } from '../../src/secret.ts';
 import { certificateManagerStore } from '../../src/services/certificate-manager/store.ts';
+import { wholeMark } from '../../src/store/mark.ts';
 import type { Store } from '../../src/store/store.ts';
 import { backupCrn, primaryCrn } from '../end-to-end/program.ts';
 import { testCertificate } from '../support/certificates.ts';
@@ -86,8 +87,10 @@ export function serverHandlers() {
       const copies = new Map<string, string[]>();
       for (let cursor: string | undefined, more = true; more; ) {
         const page = await backupStore.list(cursor === undefined ? {} : { cursor });
-        for (const { id, mark } of page.certificates)
+        for (const { id, mark: found } of page.certificates) {
+          const mark = wholeMark(found);
           if (mark) copies.set(mark.certificate, [...(copies.get(mark.certificate) ?? []), id]);
+        }
         cursor = page.cursor;
         more = cursor !== undefined;
       }

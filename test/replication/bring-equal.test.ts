@@ -291,28 +291,43 @@ it('a copy that is renamed while it is written gets its name back in the same pa
 describe('a store with unique names', () => {
   const unique = { backups: [{ abilities: { uniqueNames: true } }] };
 
-  it('gets the name with eight hex digits of the id', async () => {
+  it('gets the name with sixteen hex digits of the mark', async () => {
     const world = await replicated(first, unique);
-    expect((await held(world.backup.store, 'backup-1')).metadata.name).toBe('shop-d0f631ca');
+    expect((await held(world.backup.store, 'backup-1')).metadata.name).toBe('shop-507c4282c15f5a6d');
     await askAndPass(world, 'c1');
     expect(writesIn(world)).toEqual([]);
   });
 
   it('cuts a long name, not the digits that keep copies apart', async () => {
-    const world = await setup({ backups: [{ abilities: { uniqueNames: true }, nameCharacters: 12 }] });
+    const world = await setup({ backups: [{ abilities: { uniqueNames: true }, nameCharacters: 20 }] });
     world.primary.store.put({ content: first, metadata: described('a name that is long') }, 'c1');
     await askAndPass(world, 'c1');
-    expect((await held(world.backup.store, 'backup-1')).metadata.name).toBe('a n-d0f631ca');
+    expect((await held(world.backup.store, 'backup-1')).metadata.name).toBe('a n-507c4282c15f5a6d');
+  });
+
+  it('is looked at by mark before an import, and what carries our mark is adopted, whatever it is called', async () => {
+    const world = await setup(unique);
+    world.primary.store.put({ content: first, metadata: described('shop') }, 'c1');
+    world.backup.store.put(
+      { content: first, metadata: described('shop-d0f631ca'), mark: markOf('c1') },
+      'from-a-version-before',
+    );
+    await askAndPass(world, 'c1');
+    expect(writesIn(world)).toEqual([]);
+    expect((await world.record('c1')).backups[0]).toMatchObject({ id: 'from-a-version-before', attempts: 0 });
   });
 
   it('is looked at by mark after a conflict, and what carries our mark is adopted', async () => {
     const world = await setup(unique);
     world.primary.store.put({ content: first, metadata: described('shop') }, 'c1');
     world.backup.store.put(
-      { content: first, metadata: described('shop-d0f631ca'), mark: markOf('c1') },
+      { content: first, metadata: described('shop-507c4282c15f5a6d'), mark: markOf('c1') },
       'from-an-earlier-life',
     );
+    // A listing that does not show it yet.
+    world.backup.hooks.list = async () => ({ certificates: [] });
     await askAndPass(world, 'c1');
+    delete world.backup.hooks.list;
     expect(await world.record('c1')).toMatchObject({
       doubt: startMs + 5_000,
       backups: [{ attempts: 1, lastError: { code: 'store_conflict' } }],
@@ -346,14 +361,14 @@ describe('a store with unique names', () => {
     expect(await world.record('c1')).toMatchObject({ backups: [{ id: 'backup-3', attempts: 0 }] });
     expect(store.size()).toBe(1);
     const { content, metadata } = await held(store, 'backup-3');
-    expect(metadata.name).toBe('shop-d0f631ca');
+    expect(metadata.name).toBe('shop-507c4282c15f5a6d');
     expect(fingerprintOf(content)).toBe(fingerprintOf(second));
   });
 
   it('leaves a certificate that is not ours and has the name', async () => {
     const world = await setup(unique);
     world.primary.store.put({ content: first, metadata: described('shop') }, 'c1');
-    world.backup.store.put({ content: second, metadata: described('shop-d0f631ca') }, 'foreign');
+    world.backup.store.put({ content: second, metadata: described('shop-507c4282c15f5a6d') }, 'foreign');
     await askAndPass(world, 'c1');
     await world.later(5_000);
     await world.pass('c1');

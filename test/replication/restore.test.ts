@@ -14,7 +14,7 @@ import { type RestoreOptions, restore } from '../../src/replication/restore.ts';
 import { sharedListings } from '../../src/replication/shared-listing.ts';
 import { defaultTiming } from '../../src/replication/timing.ts';
 import type { Runtime } from '../../src/runtime.ts';
-import type { Mark } from '../../src/store/mark.ts';
+import { type Mark, wholeMark } from '../../src/store/mark.ts';
 import { type MemoryStore, type MemoryStoreOptions, memoryStore } from '../../src/store/memory.ts';
 import type { DescriptiveMetadata, Store } from '../../src/store/store.ts';
 import { memoryTable } from '../../src/table/memory.ts';
@@ -89,7 +89,7 @@ async function world({ milan = false, london = {} as Partial<MemoryStoreOptions>
   const worker = {
     records: replicationRecords(table),
     links: linkRecords(table),
-    listings: sharedListings(),
+    listings: sharedListings(runtime),
     runtime,
     timing: defaultTiming,
     log: silentLog,
@@ -138,7 +138,7 @@ async function holdings(store: MemoryStore) {
     description,
     tags,
     fingerprint: fingerprintOf((await held(store, id)).content),
-    mark: mark && `${mark.store} ${mark.certificate}`,
+    mark: mark && `${wholeMark(mark)?.store} ${wholeMark(mark)?.certificate}`,
   }));
   return (await Promise.all(all)).sort((a, b) => (a.name < b.name ? -1 : 1));
 }
@@ -306,7 +306,7 @@ describe('restore', () => {
     const [copy] = (await of.stores.london.list({})).certificates;
     const { id = '', name = '', mark } = copy ?? {};
     const description = `Retained since 2026-01-01: the original is gone from the primary.\nnumber ${name.slice(1)}`;
-    await of.stores.london.updateMetadata(id, { name, description, tags: ['shop'] }, mark);
+    await of.stores.london.updateMetadata(id, { name, description, tags: ['shop'] }, wholeMark(mark));
     const link = of.linkTo('paris', 'london');
     expect(await run(of, link, { from: of.tapped.london })).toMatchObject({ retained: 1, moved: [{}, {}] });
     expect(await run(of, link, { from: of.tapped.london, retained: true })).toMatchObject({
@@ -319,7 +319,7 @@ describe('restore', () => {
 
   it('gives certificates their own names back where the backup knows no two of one name', async () => {
     const of = await world({ london: { abilities: { uniqueNames: true } } });
-    expect((await holdings(of.stores.london))[0]?.name).toMatch(/^n0-[0-9a-f]{8}$/);
+    expect((await holdings(of.stores.london))[0]?.name).toMatch(/^n0-[0-9a-f]{16}$/);
     const link = of.linkTo('paris', 'london');
     await run(of, link, { from: of.tapped.london, wanted: (name) => name === 'n0' });
     await run(of, link, { from: of.tapped.london });

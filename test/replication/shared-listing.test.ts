@@ -4,7 +4,7 @@ import { listAll, sharedListings } from '../../src/replication/shared-listing.ts
 import type { Mark } from '../../src/store/mark.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import type { CertificateMetadata, ListPage, Store } from '../../src/store/store.ts';
-import { virtualTime } from '../simulation/virtual-time.ts';
+import { type VirtualTime, virtualTime } from '../simulation/virtual-time.ts';
 
 const markOf = (certificate: string): Mark => ({ store: 'primary', certificate });
 const copy = (id: string, certificate?: string): CertificateMetadata => ({
@@ -31,6 +31,14 @@ function listed(answer: (cursor: string | undefined, listing: number) => ListPag
     },
   };
   return { time, counts, store };
+}
+
+/** Searches as looks make them, which wait for twenty seconds. */
+function searching(time: VirtualTime) {
+  const listings = sharedListings(time);
+  return {
+    marked: async (store: Store, mark: Mark) => (await listings.marked(store, mark, { patienceMs: 20_000 })).copies,
+  };
 }
 
 async function idsOf(store: Store): Promise<string[]> {
@@ -72,7 +80,7 @@ describe('shared listings', () => {
         ? { certificates: [copy('x1', 'c1'), copy('foreign'), copy('x2', 'c2')], cursor: '2' }
         : { certificates: [copy('x1', 'c1'), copy('x3', 'c1')] },
     );
-    const { marked } = sharedListings();
+    const { marked } = searching(time);
     const found = Promise.all([marked(store, markOf('c1')), marked(store, markOf('c9'))]);
     await time.runUntil(1_000, 100);
     expect((await found).map((copies) => copies.map(({ id }) => id))).toEqual([['x1', 'x3'], []]);
@@ -80,7 +88,7 @@ describe('shared listings', () => {
 
   it('serve a thousand looks by two listings', async () => {
     const { store, time, counts } = listed(() => ({ certificates: [copy('x1', 'c1')] }));
-    const { marked } = sharedListings();
+    const { marked } = searching(time);
     const looks = [marked(store, markOf('c1'))];
     await time.runUntil(50, 10);
     for (let count = 1; count < 1_000; count += 1) looks.push(marked(store, markOf('c1')));
@@ -94,7 +102,7 @@ describe('shared listings', () => {
     const { store, time } = listed((_cursor, listing) => ({
       certificates: listing === 1 ? [] : [copy('x1', 'c1')],
     }));
-    const { marked } = sharedListings();
+    const { marked } = searching(time);
     const early = marked(store, markOf('c1'));
     await time.runUntil(50, 10);
     const later = marked(store, markOf('c1'));
@@ -105,7 +113,7 @@ describe('shared listings', () => {
 
   it('are not two of one store at one time', async () => {
     const { store, time, counts } = listed(() => ({ certificates: [] }));
-    const { marked } = sharedListings();
+    const { marked } = searching(time);
     const looks = [marked(store, markOf('c1'))];
     await time.runUntil(50, 10);
     looks.push(marked(store, markOf('c1')));
@@ -117,7 +125,7 @@ describe('shared listings', () => {
 
   it('are apart for each store', async () => {
     const [one, other] = [listed(() => ({ certificates: [copy('x1', 'c1')] })), listed(() => ({ certificates: [] }))];
-    const { marked } = sharedListings();
+    const { marked } = searching(one.time);
     const looks = Promise.all([marked(one.store, markOf('c1')), marked(other.store, markOf('c1'))]);
     await one.time.runUntil(1_000, 100);
     await other.time.runUntil(1_000, 100);
@@ -129,7 +137,7 @@ describe('shared listings', () => {
       if (listing === 1) throw new CodedError('store_unavailable', 'not reached');
       return { certificates: [copy('x1', 'c1')] };
     });
-    const { marked } = sharedListings();
+    const { marked } = searching(time);
     const first = Promise.allSettled([marked(store, markOf('c1')), marked(store, markOf('c2'))]);
     await time.runUntil(50, 10);
     const next = marked(store, markOf('c1'));
@@ -139,5 +147,90 @@ describe('shared listings', () => {
     const after = marked(store, markOf('c1'));
     await time.runUntil(2_000, 100);
     expect(await after).toHaveLength(1);
+  });
+});
+
+describe('a listing that takes longer than a look waits', () => {
+  const minute = 60_000;
+  const patience = { patienceMs: 20_000 };
+  /** Each listing takes a minute; the number of the listing stands in the ids. */
+  function slow() {
+    const time = virtualTime(0, () => 0);
+    const began: number[] = [];
+    const store: Store = {
+      ...memoryStore({ id: 'backup', region: 'r', runtime: time }),
+      async list() {
+        began.push(time.now());
+        const number = began.length;
+        await time.wait(minute);
+        return { certificates: [copy(`x${number}`, 'c1')] };
+      },
+    };
+    return { time, began, store, listings: sharedListings(time) };
+  }
+  const outcome = (
+    search: Promise<{ readonly copies: readonly { readonly id: string }[]; readonly beganAt: number }>,
+  ) =>
+    search.then(
+      ({ copies, beganAt }) => ({ ids: copies.map(({ id }) => id), beganAt }),
+      (thrown: CodedError) => ({ code: thrown.code, retryAfterMs: thrown.retryAfterMs }),
+    );
+
+  it('goes on without it, and a later look gets what it found, with the moment at which it began', async () => {
+    const { time, began, store, listings } = slow();
+    const first = outcome(listings.marked(store, markOf('c1'), patience));
+    await time.runUntil(30_000, 100);
+    // The first look has given up by now. Whoever asks meanwhile is told, and begins nothing.
+    expect(await outcome(listings.marked(store, markOf('c1'), patience))).toEqual({
+      code: 'store_search_running',
+      retryAfterMs: 30_000,
+    });
+    await time.runUntil(70_000, 100);
+    expect(await outcome(listings.marked(store, markOf('c1'), patience))).toEqual({ ids: ['x1'], beganAt: 0 });
+    expect(began).toEqual([0]);
+    await first;
+  });
+
+  it('is not begun anew by each look, however many there are and however often they ask', async () => {
+    const { time, began, store, listings } = slow();
+    const answers = new Map<string, unknown>();
+    // A hundred certificates that ask every five seconds until they have an answer.
+    for (let at = 0; at < 10 * minute; at += 5_000) {
+      for (let number = 0; number < 100; number += 1) {
+        const certificate = number === 0 ? 'c1' : `other ${number}`;
+        if (answers.has(certificate)) continue;
+        void outcome(listings.marked(store, markOf(certificate), patience)).then((found) => {
+          if ('ids' in found) answers.set(certificate, found);
+        });
+      }
+      await time.runUntil(at + 5_000, 1_000);
+    }
+    expect(answers.size).toBe(100);
+    expect(began.length).toBeLessThanOrEqual(2);
+  });
+
+  it('tells nothing to who needs one that began later', async () => {
+    const { time, began, store, listings } = slow();
+    void outcome(listings.marked(store, markOf('c1'), patience));
+    await time.runUntil(70_000, 100);
+    const since = 65_000;
+    const early = await outcome(listings.marked(store, markOf('c1'), { ...patience, since }));
+    expect(early).toEqual({ code: 'store_search_running', retryAfterMs: 120_000 });
+    await time.runUntil(200_000, 100);
+    expect(await outcome(listings.marked(store, markOf('c1'), { ...patience, since }))).toEqual({
+      ids: ['x2'],
+      beganAt: began[1],
+    });
+    expect(began[1]).toBeGreaterThanOrEqual(since);
+  });
+
+  it('is told once: who asks again has a reason to doubt it', async () => {
+    const { time, store, listings } = slow();
+    void outcome(listings.marked(store, markOf('c1'), patience));
+    await time.runUntil(70_000, 100);
+    expect(await outcome(listings.marked(store, markOf('c1'), patience))).toMatchObject({ ids: ['x1'] });
+    expect(await outcome(listings.marked(store, markOf('c1'), patience))).toMatchObject({
+      code: 'store_search_running',
+    });
   });
 });

@@ -3,8 +3,9 @@ import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { CodedError } from '../../src/errors.ts';
 import { acknowledgedEvents } from '../../src/replication/events.ts';
 import { fullCopyOf, statusOf } from '../../src/replication/status.ts';
+import { sameMark } from '../../src/store/mark.ts';
 import { fill, reconcileAll, verified } from '../support/estate.ts';
-import { content, described, type Setup, type SetupOptions, setup, startMs } from '../support/replication.ts';
+import { content, described, markOf, type Setup, type SetupOptions, setup, startMs } from '../support/replication.ts';
 
 const minuteMs = 60_000;
 let contents: CertificateContent[];
@@ -46,6 +47,7 @@ describe('status', () => {
       counts: { equal: 0, aside: 0, gone: 0, refused: 0, failing: 0, waiting: 0 },
       expired: 0,
       unproven: 0,
+      circles: 0,
       backups: [{ store: 'backup', equal: 0, behind: 0 }],
       stuck: [],
       reconcile: { notListed: [], notRead: 0, notReadFirst: [] },
@@ -80,6 +82,7 @@ describe('status', () => {
     expect(await status(world)).toMatchObject({
       counts: { equal: 4, waiting: 0 },
       unproven: 0,
+      circles: 0,
       backups: [{ store: 'backup', equal: 4, behind: 0 }],
       reconcile: { completedAt: startMs + minuteMs, listed: 4, unmarked: 0, notListed: [] },
       verify: { certificates: 4, counts: { same: 4 }, problems: 0 },
@@ -238,7 +241,7 @@ describe('status of the backups', () => {
     const world = await estate();
     const edit = async () => {
       const { certificates } = await world.backup.store.list({});
-      const copy = certificates.find(({ mark }) => mark?.certificate === 'c1')?.id ?? '';
+      const copy = certificates.find(({ mark }) => sameMark(mark, markOf('c1')))?.id ?? '';
       await world.backup.store.reimport(copy, fresh);
       await reconcileAll(world);
       await world.later(60 * minuteMs);

@@ -2,6 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { factsOf } from '../../src/certificate/facts.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
+import { wholeMark } from '../../src/store/mark.ts';
 import type { Quota, Rate } from '../../src/store/store.ts';
 import type { Held, SimulatedStore } from './simulated-store.ts';
 import type { World } from './world.ts';
@@ -118,7 +119,7 @@ export function watchBrake(world: World, broken: string[]): void {
     store.onWrite = (operation, id, was, becomes) => {
       before?.(operation, id, was, becomes);
       const now = world.time.now();
-      const certificate = (was ?? becomes)?.mark?.certificate ?? '';
+      const certificate = wholeMark((was ?? becomes)?.mark)?.certificate ?? '';
       if (world.switches.has('scarce-writes') && (operation === 'import' || operation === 'reimport')) {
         writes.push(now);
         const { quota } = scarce;
@@ -129,7 +130,8 @@ export function watchBrake(world: World, broken: string[]): void {
       }
       if (operation === 'import' && becomes !== undefined) {
         const locked = [...store.rows().values()].find(
-          (copy) => copy.id !== id && copy.mark?.certificate === certificate && (copy.lockedUntil ?? 0) > now,
+          (copy) =>
+            copy.id !== id && wholeMark(copy.mark)?.certificate === certificate && (copy.lockedUntil ?? 0) > now,
         );
         const isExplained = world.deployments > 1 || world.doubled.has(`${store.id} ${certificate}`);
         if (
@@ -148,7 +150,7 @@ export function watchBrake(world: World, broken: string[]): void {
         broken.push(`promise 4: ${operation} of ${id} with a temporary certificate`);
       if (operation === 'describe' || mayBeOld(world, store, was) || world.meddledWith(store.id, certificate)) return;
       const others = [...store.rows().values()].filter(
-        (copy) => copy.id !== id && copy.mark?.certificate === certificate,
+        (copy) => copy.id !== id && wholeMark(copy.mark)?.certificate === certificate,
       );
       const left = becomes === undefined ? others : [becomes];
       if (was === undefined || left.length === 0) return;
@@ -221,7 +223,7 @@ export function differing(world: Pick<World, 'primary' | 'backups'>): number {
 
 function differs({ backups }: Pick<World, 'backups'>, original: Held): boolean {
   return backups.some((store) => {
-    const copies = [...store.rows().values()].filter(({ mark }) => mark?.certificate === original.id);
+    const copies = [...store.rows().values()].filter(({ mark }) => wholeMark(mark)?.certificate === original.id);
     const wanted = fingerprintOf(store.asStored(original.content));
     return (
       copies.length !== 1 || copies.some((copy) => copy.unreadable === true || fingerprintOf(copy.content) !== wanted)

@@ -1,5 +1,6 @@
 import { CodedError } from '../../src/errors.ts';
 import type { Runtime } from '../../src/runtime.ts';
+import type { Mark } from '../../src/store/mark.ts';
 import type { CallOptions, OperationAsked, Reading, Store } from '../../src/store/store.ts';
 import type { Table } from '../../src/table/table.ts';
 import { ownContent, type SimulatedStore } from './simulated-store.ts';
@@ -201,6 +202,10 @@ function pick(chance: number): keyof typeof faults | undefined {
   return undefined;
 }
 
+/** Of another primary than the first one its store is named too: its certificates may have equal ids. */
+const named = (mark: Mark | undefined) =>
+  mark === undefined || mark.store === 'primary' ? mark?.certificate : `${mark.store} ${mark.certificate}`;
+
 /** A process's way to a store. */
 export function storeFrom(
   time: VirtualTime,
@@ -245,7 +250,7 @@ export function storeFrom(
     // A request that was sent holds what it holds, whatever becomes of the sender's key.
     async import(entry) {
       const sent = { ...entry, content: ownContent(entry.content) };
-      const of = entry.mark?.certificate;
+      const of = named(entry.mark);
       if (twoSteps === undefined) return call(`import of ${of}`, true, () => store.import(sent));
       const { id } = await call(`creation of ${of}`, true, () => twoSteps.begin(sent));
       try {

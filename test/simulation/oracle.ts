@@ -1,7 +1,9 @@
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { contentProblem } from '../../src/certificate/judgement.ts';
 import { defaultTiming } from '../../src/replication/timing.ts';
+import { markDigest, sameMark } from '../../src/store/mark.ts';
 import { mayDiffer, watchBrake } from './brake-trouble.ts';
+import { originalOf } from './routes.ts';
 import { madeUpLooks, tellOtherwise } from './senders.ts';
 import type { Held } from './simulated-store.ts';
 import type { World } from './world.ts';
@@ -23,16 +25,16 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
       before?.(operation, id, was, becomes);
       seen.writes += 1;
       if (operation === 'delete') {
-        count(removals, `${store.id} ${was?.mark?.certificate}`);
-        const original = was?.mark?.certificate ?? '';
-        const left = [...store.rows().values()].some(({ mark }) => mark?.certificate === original);
+        const original = originalOf(was?.mark);
+        count(removals, `${store.id} ${original}`);
+        const left = [...store.rows().values()].some(({ mark }) => originalOf(mark) === original);
         // Where somebody takes away the copy that was proven, the removal of the other one may be on its way already.
-        if (!left && world.primary.rows().has(original) && !world.meddledWith(store.id, original))
+        if (!left && isHeld(world, original) && !world.meddledWith(store.id, original))
           seen.broken.push(`promise 3: ${store.id} lost its last copy of ${original}, which is still in the primary`);
       }
       // Once it is replaced by another content, in place or by another copy, it may come back.
       if (becomes !== undefined && (operation === 'import' || operation === 'reimport')) {
-        const certificate = `${store.id} ${becomes.mark?.certificate}`;
+        const certificate = `${store.id} ${originalOf(becomes.mark)}`;
         const content = `${certificate} ${fingerprintOf(becomes.content)}`;
         for (const other of imports.keys())
           if (other.startsWith(`${certificate} `) && other !== content) imports.delete(other);
@@ -51,7 +53,7 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
         if (isReplacement(world, store, becomes))
           seen.broken.push(`promise 3: ${store.id}, where others refer to ids, got a second copy`);
         // One import for each content, and one more for each copy that went away or each write that nobody heard the end of.
-        const certificate = `${store.id} ${becomes.mark?.certificate}`;
+        const certificate = `${store.id} ${originalOf(becomes.mark)}`;
         const done = count(imports, `${certificate} ${fingerprintOf(becomes.content)}`);
         const gone = (removals.get(certificate) ?? 0) + world.removedByOthers(store.id);
         const excused = world.deployments + gone + (world.faults.unheard.get(store.id) ?? 0);
@@ -77,7 +79,7 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
           was.content.chain.length > 0 &&
           becomes.content.chain.length === 0;
         // What somebody damaged is worth less than a leaf alone, which may be on its way when it has been mended already.
-        const damaged = world.meddledWith(store.id, was?.mark?.certificate ?? '');
+        const damaged = world.meddledWith(store.id, originalOf(was?.mark));
         if (cut && was.content.leaf.issuer === becomes.content.leaf.issuer && !damaged)
           seen.broken.push(`promise 4: ${id} lost its chain`);
       }
@@ -92,13 +94,14 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
  * look before it was made finds it absent too, and where the record of the looks between is lost, that is the first one.
  */
 function wasGoneLongEnough(
-  { deletions, creations, faults, primary, time, wildClocks }: World,
+  { deletions, creations, faults, primaries, time, wildClocks }: World,
   { mark }: Held,
 ): boolean {
   const { absenceMs, skewMs } = defaultTiming;
-  const by = time.now() - (absenceMs - skewMs - primary.abilities.readSettlesMs);
+  const readSettlesMs = Math.max(...primaries.map(({ abilities }) => abilities.readSettlesMs));
+  const by = time.now() - (absenceMs - skewMs - readSettlesMs);
   const absences = faults.recordsAtRisk > 0 ? [...deletions, ...creations] : deletions;
-  return wildClocks || absences.some(({ certificate, at }) => certificate === mark?.certificate && at <= by);
+  return wildClocks || absences.some(({ at, ...original }) => sameMark(mark, original) && at <= by);
 }
 
 /** How often one content may be written to one copy, while nothing else is: once, and twice where it is read back in another shape. */
@@ -113,18 +116,30 @@ function allowedWrites(world: World, store: World['backups'][number]): number {
 }
 
 /** Whether a copy was imported beside another one in a store where others refer to ids, and nothing that happened explains it. */
+/** Whether one of the primaries holds this certificate. */
+function isHeld({ primaries }: World, original: string): boolean {
+  return primaries.some((primary) =>
+    [...primary.rows().keys()].some((certificate) => names(primary, certificate, original)),
+  );
+}
+
+function names(primary: World['primary'], certificate: string, original: string): boolean {
+  const mark = { store: primary.id, certificate };
+  return original === originalOf(mark) || original === markDigest(mark);
+}
+
 function isReplacement(world: World, store: World['backups'][number], copy: Held): boolean {
   if (!store.abilities.idsAreReferredTo || world.deployments > 1 || world.wildClocks) return false;
   const explained = (world.faults.unheard.get(store.id) ?? 0) + world.removedByOthers(store.id);
-  if (explained > 0 || world.doubled.has(`${store.id} ${copy.mark?.certificate}`)) return false;
+  if (explained > 0 || world.doubled.has(`${store.id} ${originalOf(copy.mark)}`)) return false;
   return [...store.rows().values()].some(({ id, mark }) => {
-    return id !== copy.id && mark !== undefined && mark.certificate === copy.mark?.certificate;
+    return id !== copy.id && mark !== undefined && originalOf(mark) === originalOf(copy.mark);
   });
 }
 
 function hasEqualCopy(store: World['backups'][number], copy: Held): boolean {
   const others = [...store.rows().values()].filter(({ id, mark }) => {
-    return id !== copy.id && mark !== undefined && mark.certificate === copy.mark?.certificate;
+    return id !== copy.id && mark !== undefined && originalOf(mark) === originalOf(copy.mark);
   });
   const wanted = fingerprintOf(copy.content);
   return others.some(({ content, unreadable }) => unreadable !== true && fingerprintOf(content) === wanted);
@@ -135,7 +150,8 @@ export function restlessness(world: World, quietSince: number): string[] {
   const late = world.journal.looks.filter(({ at }) => at >= quietSince);
   // What is held by somebody is tried again, the more seldom the longer it is.
   const held = world.switches.has('locked') || world.switches.has('in-use') ? 2 : 1;
-  const allowed = 2 * world.primary.rows().size * world.deployments * held;
+  const certificates = world.primaries.reduce((sum, primary) => sum + primary.rows().size, 0);
+  const allowed = 2 * certificates * world.deployments * held;
   return late.length > allowed ? [`bound: ${late.length} looks after everything was quiet, ${allowed} allowed`] : [];
 }
 
@@ -149,7 +165,7 @@ export function excess(world: World, writes: number): string[] {
     journal.acknowledged.length + [...faults.counts.values()].reduce((sum, times) => sum + times, 0) + 10;
   const done = { looks: journal.looks.length - madeUpLooks(world), writes };
   // Others beside us, and services that refuse, lag or rewrite, are each a reason to look and to write once more.
-  const more = world.deployments * (world.switches.size > 0 ? 2 : 1);
+  const more = world.deployments * world.routes.length * (world.switches.size > 0 ? 2 : 1);
   return (['looks', 'writes'] as const)
     .filter((kind) => done[kind] > work[kind] * happened * more)
     .map((kind) => `bound: ${done[kind]} ${kind} for ${happened} notifications and faults`);
@@ -163,7 +179,7 @@ export function haste({ deployments, faults: { early } }: World): string[] {
 
 /** Checks the promises when all is quiet. Answers what was broken. */
 export function brokenPromises(world: World): string[] {
-  const { primary, backups, journal, withReconcile } = world;
+  const { backups, journal, withReconcile } = world;
   const broken: string[] = [];
   for (const { certificate, at } of journal.acknowledged) {
     if (!isStillMeant(world, certificate, at)) continue;
@@ -171,12 +187,19 @@ export function brokenPromises(world: World): string[] {
       broken.push(`promise 1: ${certificate}, acknowledged at ${at}, was not looked at after that`);
     }
   }
-  for (const original of primary.rows().values()) {
+  for (const original of world.primaries.flatMap((primary) =>
+    [...primary.rows().values()].map((row) => ({ ...row, primary })),
+  )) {
+    // What came here by a circle is a copy of something else.
+    if (original.mark !== undefined) continue;
+    const { primary } = original;
     // While the primary holds nothing sound, nothing is written and nothing removed.
     if (contentProblem(original.content, { nowMs: world.time.now(), requireChain: false }) !== undefined) continue;
     if (original.withheld === true) continue;
     for (const store of backups) {
-      const copies = [...store.rows().values()].filter(({ mark }) => mark?.certificate === original.id);
+      const copies = [...store.rows().values()].filter(({ mark }) =>
+        sameMark(mark, { store: primary.id, certificate: original.id }),
+      );
       if (copies.some((copy) => keepsItsChain(original, copy))) continue;
       if (mayDiffer(world, store, original, copies)) continue;
       // What the store does not take is not in it, or in an older version: that is told, and nothing can be done here. Nor is a
@@ -186,7 +209,9 @@ export function brokenPromises(world: World): string[] {
       if (copies.some((copy) => !store.hasRoom(copy))) continue;
       const halves = store
         .vacant()
-        .filter(({ vacant, mark }) => vacant !== 'deleted' && mark?.certificate === original.id);
+        .filter(
+          ({ vacant, mark }) => vacant !== 'deleted' && sameMark(mark, { store: primary.id, certificate: original.id }),
+        );
       if (halves.length > 0 && withReconcile)
         broken.push(`bound: ${store.id} holds ${halves.length} places of ${original.id} without content`);
       if (store.abilities.idsAreReferredTo && copies.some((copy) => !store.takes(copy, original.content))) continue;

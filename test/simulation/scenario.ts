@@ -1,5 +1,6 @@
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { datedContent, scheduleBrakeTrouble } from './brake-trouble.ts';
+import { originalOf } from './routes.ts';
 import { scheduleFloods } from './senders.ts';
 import type { Held } from './simulated-store.ts';
 import type { World } from './world.ts';
@@ -76,7 +77,7 @@ function scheduleLostKeys(world: World, durationMs: number): void {
       if (copies.length === 0) return;
       const { id, mark } = pick(dice, copies);
       trace(`${time.now()} ${store.id}: ${id} loses its key`);
-      world.noteMeddling(store.id, mark?.certificate ?? '');
+      world.noteMeddling(store.id, originalOf(mark));
       store.tamper(id, (held) => {
         if (held === undefined) return undefined;
         const { privateKey: _key, ...keyless } = held.content;
@@ -129,7 +130,9 @@ const pick = <T>(random: () => number, items: readonly T[]): T => items[Math.flo
 
 /** Changes some certificate of so many; `again`: the one of this number. */
 function changePrimary(world: World, certificates: number, again = false): void {
-  const { primary, random, pool, time, trace, deleted } = world;
+  const { random, pool, time, trace, deleted } = world;
+  // Where there are two primaries with certificates of equal ids, either.
+  const primary = world.primaries.length > 1 ? pick(world.dice, world.primaries) : world.primary;
   const which = again ? certificates : Math.floor(random() * certificates);
   // Changes come in bursts: what is asked for while a pass runs is where the races are.
   if (random() < 0.35) time.at(time.now() + random() * 90_000, () => changePrimary(world, which, true));
@@ -149,16 +152,19 @@ function changePrimary(world: World, certificates: number, again = false): void 
           primary.givesRevisions && world.withReconcile ? 'rename' : 'renew',
         ]);
   // What was deleted may come back as it was: a folder is put in its place again.
-  const former = random() < 0.5 ? deleted.get(which) : undefined;
+  const elsewhere = world.primaries
+    .flatMap((other) => [...other.rows().keys()])
+    .find((id) => id.startsWith(`p${which}-`));
+  const former = (random() < 0.5 ? deleted.get(which) : undefined) ?? elsewhere;
   const id = existing?.id ?? former ?? `p${which}-${time.newId()}`;
   if (action === 'delete') {
     deleted.set(which, id);
-    world.deletions.push({ certificate: id, at: time.now() });
+    world.deletions.push({ store: primary.id, certificate: id, at: time.now() });
   }
-  if (action === 'create') world.creations.push({ certificate: id, at: time.now() });
+  if (action === 'create') world.creations.push({ store: primary.id, certificate: id, at: time.now() });
   const renamed = action !== 'rename' && existing !== undefined ? nameFor(world, which) : undefined;
   if (renamed !== undefined || action === 'rename') world.renamings.push({ certificate: id, at: time.now() });
-  trace(`${time.now()} primary: ${action} ${id}${renamed === undefined ? '' : ` as ${renamed}`}`);
+  trace(`${time.now()} ${primary.id}: ${action} ${id}${renamed === undefined ? '' : ` as ${renamed}`}`);
   const content: Readonly<Record<string, CertificateContent>> = {
     create: pick(random, versions),
     renew: pick(random, versions),
@@ -177,7 +183,8 @@ function changePrimary(world: World, certificates: number, again = false): void 
     return { id, metadata: named, content: dated ?? content[action] ?? pick(random, versions), ...fresh };
   });
   const { name = '' } = primary.rows().get(id)?.metadata ?? existing?.metadata ?? {};
-  sendNotifications(world, { certificate: id, name }, action === 'rename');
+  const link = primary === world.primary ? 'main' : 'other';
+  sendNotifications(world, { certificate: id, name }, { silent: action === 'rename', link });
 }
 
 /** Where events name names, some certificates get another one with their content, which may be that of another certificate. */
@@ -190,13 +197,13 @@ function nameFor({ switches, dice, time }: World, which: number): string | undef
 function sendNotifications(
   world: World,
   { certificate, name }: { readonly certificate: string; readonly name: string },
-  silent: boolean,
+  { silent, link }: { readonly silent: boolean; readonly link: string },
 ): void {
   const { time, random } = world;
   if (silent || (world.withReconcile && random() < 0.15)) return;
   const digest = random() < 0.2 ? `same ${certificate}` : time.newId();
   const deliver = (delayMs: number) =>
-    time.at(time.now() + delayMs, () => world.notifyOf({ ids: [certificate], name, digest }));
+    time.at(time.now() + delayMs, () => world.notifyOf({ ids: [certificate], name, digest }, { link }));
   deliver(random() * 2_000);
   if (random() < 0.2) deliver(random() * 120_000);
 }
@@ -228,12 +235,12 @@ function meddle(world: World, what?: 'double', random = world.random): void {
   if (action === 'double') {
     // Before the copy in the order of ids, or after it.
     const id = random === world.dice && random() < 0.5 ? `!double-${time.newId()}` : `double-${time.newId()}`;
-    world.doubled.add(`${store.id} ${copy.mark.certificate}`);
+    world.doubled.add(`${store.id} ${originalOf(copy.mark)}`);
     const metadata = { ...copy.metadata, name: `${copy.metadata.name} ${id}` };
     store.tamper(id, () => ({ ...copy, id, metadata, lastModified: time.now() }));
     return;
   }
-  if (action !== 'rename') world.noteMeddling(store.id, copy.mark.certificate);
+  if (action !== 'rename') world.noteMeddling(store.id, originalOf(copy.mark));
   store.tamper(copy.id, (held) => {
     if (held === undefined || action === 'delete') return undefined;
     const fresh = { revision: held.revision + 1_000_000, lastModified: time.now() };

@@ -92,7 +92,7 @@ export function scheduleFloods(world: World, durationMs: number): void {
 
   function tell(): void {
     const ids = Array.from({ length: 1 + Math.floor(dice() * 2) }, one);
-    world.notifyOf({ ids, name: nameOf(ids[0] ?? ''), digest: time.newId() }, floodTries);
+    world.notifyOf({ ids, name: nameOf(ids[0] ?? ''), digest: time.newId() }, { tries: floodTries });
   }
 
   function one(): string {

@@ -2,6 +2,7 @@ import { needlessBrake } from './brake-trouble.ts';
 import type { Fault } from './faults.ts';
 import { brokenPromises, excess, haste, restlessness, watchWrites } from './oracle.ts';
 import { certificatePool } from './pool.ts';
+import { watchCircle } from './routes.ts';
 import { scheduleChanges } from './scenario.ts';
 import { floodExcess, leftBehind } from './senders.ts';
 import type { Switch } from './switches.ts';
@@ -44,6 +45,8 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
   const switches = options.switches && new Set(options.switches);
   const world = makeWorld({ seed, pool: await certificatePool(), withReconcile, keepTrace, troubleMs, switches });
   const watched = watchWrites(world);
+  if (world.switches.has('circle'))
+    watchCircle([...new Set(world.routes.flatMap((route) => [route.primary, ...route.backups]))], watched.broken);
   const broken: string[] = [];
   const start = world.time.now();
   try {

@@ -4,7 +4,7 @@ import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { ownKey } from '../../src/certificate/private-key.ts';
 import { CodedError } from '../../src/errors.ts';
 import type { Runtime } from '../../src/runtime.ts';
-import { type Mark, sameMark } from '../../src/store/mark.ts';
+import { type FoundMark, formatMarkWithin, type Mark, parseMark, sameMark } from '../../src/store/mark.ts';
 import type {
   CertificateMetadata,
   DescriptiveMetadata,
@@ -25,7 +25,7 @@ export interface Held {
   readonly id: string;
   readonly content: CertificateContent;
   readonly metadata: DescriptiveMetadata;
-  readonly mark?: Mark;
+  readonly mark?: FoundMark;
   readonly revision: number;
   readonly lastModified: number;
   readonly unreadable?: boolean;
@@ -111,6 +111,10 @@ export function simulatedStore(options: {
   readonly restless?: boolean;
   /** Ids of what is imported; absent: each is greater than the one before. */
   readonly newId?: () => string;
+  /** How long each page of a listing takes, in milliseconds; absent: no longer than any request. */
+  readonly listingPageMs?: number;
+  /** How many characters of a mark are kept; absent: all. */
+  readonly markCharacters?: number;
   /** How much older than now a read or a listing is, in milliseconds. */
   readonly staleness: (kind: 'read' | 'list') => number;
 }): SimulatedStore {
@@ -179,6 +183,12 @@ export function simulatedStore(options: {
     if (options.restless !== true) return whole;
     const { serial: _serial, notBefore: _from, notAfter: _until, ...rest } = whole;
     return rest;
+  }
+
+  function kept(mark: FoundMark | undefined): Pick<Held, 'mark'> {
+    const { markCharacters } = options;
+    const found = mark && markCharacters !== undefined ? parseMark(formatMarkWithin(mark, markCharacters)) : mark;
+    return found === undefined ? {} : { mark: found };
   }
 
   const stamp = () => {
@@ -274,11 +284,14 @@ export function simulatedStore(options: {
   }
 
   /** What goes on, by its handle. */
-  const going = new Map<string, { readonly kind: LongWrite; readonly id: string; readonly mark: Mark | undefined }>();
+  const going = new Map<
+    string,
+    { readonly kind: LongWrite; readonly id: string; readonly mark: FoundMark | undefined }
+  >();
   const ended = new Map<string, string>();
 
   /** Answers at once, and lets the write take effect when its time has come; it is what the service says of it until then. */
-  function goOn(kind: LongWrite, id: string, mark: Mark | undefined, land: () => unknown): string {
+  function goOn(kind: LongWrite, id: string, mark: FoundMark | undefined, land: () => unknown): string {
     const handle = `operation-${time.newId()}`;
     going.set(handle, { kind, id, mark });
     void time.wait(options.goesOn?.forMs() ?? 0).then(() => {
@@ -306,7 +319,7 @@ export function simulatedStore(options: {
     }
     refuseTakenName(metadata.name);
     const id = options.newId?.() ?? time.newId();
-    replace(id, { id, content, metadata, vacant: 'half-made', ...stamp(), ...(mark === undefined ? {} : { mark }) });
+    replace(id, { id, content, metadata, vacant: 'half-made', ...stamp(), ...kept(mark) });
     return { id };
   }
 
@@ -378,6 +391,7 @@ export function simulatedStore(options: {
     }),
 
     async list({ cursor }) {
+      if (options.listingPageMs !== undefined) await time.wait(options.listingPageMs);
       const rows = seen('list');
       const vacant = placesIn(rows);
       const all = [...rows.values()].filter((held) => held.vacant === undefined).sort((a, b) => (a.id < b.id ? -1 : 1));
@@ -438,7 +452,7 @@ export function simulatedStore(options: {
         content: asStored(content),
         metadata,
         ...stamp(),
-        ...(mark === undefined ? {} : { mark }),
+        ...kept(mark),
       };
       if (token !== undefined) tokens.set(token, id);
       write('import', id, held);
@@ -473,7 +487,7 @@ export function simulatedStore(options: {
       const { mark: _mark, ...held } = existing(id);
       refuseLocked(held);
       refuseTakenName(metadata.name, id);
-      const after: Held = { ...held, metadata, ...stamp(), ...(mark === undefined ? {} : { mark }) };
+      const after: Held = { ...held, metadata, ...stamp(), ...kept(mark) };
       write('describe', id, after);
       return { id };
     },

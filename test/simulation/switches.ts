@@ -44,6 +44,14 @@ export const switchNames = [
   'repeated-revisions',
   /** A backup takes few writes in a minute, and few in what stands for its year. */
   'scarce-writes',
+  /** Two primaries whose certificates have equal ids and names are copied into one backup, in which names are unique. */
+  'names-collide',
+  /** Links that all copy onward lead back to the primary. */
+  'circle',
+  /** The listing of a backup takes longer than a look waits for it. */
+  'slow-listing',
+  /** A backup keeps no more than the digest of a mark. */
+  'little-room',
 ] as const;
 
 export type Switch = (typeof switchNames)[number];

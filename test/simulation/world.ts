@@ -15,6 +15,7 @@ import { defaultTiming } from '../../src/replication/timing.ts';
 import type { Runtime } from '../../src/runtime.ts';
 import { identifiedStore } from '../../src/store/identified.ts';
 import { limitedStore } from '../../src/store/limited.ts';
+import { wholeMark } from '../../src/store/mark.ts';
 import { quotaStore } from '../../src/store/quota.ts';
 import type { Store, StoreAbilities } from '../../src/store/store.ts';
 import { memoryTable } from '../../src/table/memory.ts';
@@ -23,11 +24,15 @@ import { allowedAtOnce, differing, scarce } from './brake-trouble.ts';
 import { type FaultSource, startProcess, storeFrom, tableFrom } from './faults.ts';
 import type { Pool } from './pool.ts';
 import { noting } from './record-states.ts';
+import { type Route, wayBack } from './routes.ts';
 import { eventOf, type Floods, meantBy, type Told, tellOtherwise, timingOf, withoutTold } from './senders.ts';
 import { type SimulatedStore, simulatedStore } from './simulated-store.ts';
 import { type Switch, switchesOf } from './switches.ts';
 import { now, rollout } from './versions.ts';
 import { seededRandom, virtualTime } from './virtual-time.ts';
+
+/** A certificate as the journal has it: another primary may have one of the same id. */
+const inJournal = (link: string, certificate: string) => (link === linkName ? certificate : `${link} ${certificate}`);
 
 const startMs = Date.UTC(2026, 0, 1);
 const linkName = 'main';
@@ -63,6 +68,8 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
   const switches = options.switches ?? switchesOf(seed);
   const dice = seededRandom(seed ^ 0x2545f491);
   const sometimes = (name: Switch, share: number) => switches.has(name) && dice() < share;
+  /** What the version before did not know, and fares badly with, is not met by its workers. */
+  const isNew = (name: Switch) => switches.has(name) && !switches.has('version-before');
   const random = seededRandom(seed);
   const time = virtualTime(startMs, random);
   const journal: Journal = { acknowledged: [], looks: [], trace: [] };
@@ -100,7 +107,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
       listingLagMs: chance(0.5) ? 0 : 4_000,
       readSettlesMs: id === 'primary' ? (chance(0.5) ? 3_000 : 0) : sometimes('laggard', 0.8) ? 30_000 : 0,
     };
-    const isBackup = id !== 'primary';
+    const isBackup = id.startsWith('backup');
     const completesChains = isBackup && sometimes('completes-chains', 0.8);
     const choosy = isBackup && sometimes('choosy', 0.8) ? choosiness() : undefined;
     const unlike = unlikeOurs(id, isBackup);
@@ -122,6 +129,8 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
       },
       givesRevisions: chance(0.7) || switches.has('restless-listing'),
       refusesOtherDomains: id !== 'primary' && chance(0.6),
+      ...(isBackup && isNew('slow-listing') && dice() < 0.8 && { listingPageMs: 15_000 + dice() * 20_000 }),
+      ...(isBackup && isNew('little-room') && dice() < 0.8 && { markCharacters: 20 }),
       ...(completesChains && { completed: pool.whole }),
       saysWhatIsSame: completesChains && dice() < 0.5,
       ...unlike.options,
@@ -132,7 +141,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
       staleness: (kind) => random() * (kind === 'read' ? bounds.readSettlesMs : bounds.listingLagMs),
     });
     store.onWrite = (operation, copy, was, becomes) =>
-      trace(`${time.now()} ${id} ${operation} ${copy} of ${(becomes ?? was)?.mark?.certificate}`);
+      trace(`${time.now()} ${id} ${operation} ${copy} of ${wholeMark((becomes ?? was)?.mark)?.certificate}`);
     return store;
   }
 
@@ -187,7 +196,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
   const backups = Array.from({ length: chance(0.4) ? 2 : 1 }, (_, index) =>
     makeStore(`backup-${index + 1}`, {
       importIsIdempotent: chance(0.2),
-      uniqueNames: chance(0.2),
+      uniqueNames: chance(0.2) || (isNew('names-collide') && dice() < 0.8),
       findsMarks: chance(0.25),
       givesKeys: chance(0.85),
       ...reimporting(chance(0.85)),
@@ -227,6 +236,16 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     return limitedStore(quotaStore(store, { runtime, book: noted }), { runtime });
   }
 
+  /** Another primary, whose certificates have the ids and names of the first. */
+  const twin = isNew('names-collide') ? makeStore('twin', {}) : undefined;
+  const between = isNew('circle') && dice() < 0.5 ? makeStore('between', {}) : undefined;
+  const isCircle = isNew('circle');
+  const routes: readonly Route[] = [
+    { link: linkName, primary, backups, onward: isCircle },
+    ...(twin === undefined ? [] : [{ link: 'other', primary: twin, backups, onward: false }]),
+    ...(isCircle ? wayBack(primary, backups, between) : []),
+  ];
+
   let wanted = 2 + Math.floor(random() * 2);
 
   /** A process that receives, works, sweeps and reconciles. When it dies another one starts a while later. */
@@ -246,24 +265,29 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     const noted = noting(kept, states, time.now);
     const own = version.table(withoutTold(tableFrom(time, process, faults, noted), noted, switches));
     const book = identityRecords(own);
-    const configured = new Set([primary, ...backups].map(({ id }) => id));
+    const configured = new Set(routes.flatMap((route) => [route.primary, ...route.backups]).map(({ id }) => id));
     const identified = (store: SimulatedStore) =>
       identifiedStore(storeFrom(time, process, faults, store), { runtime, book, configured, everyMs: identityEveryMs });
     // The version before asked no store for an identity.
     const met = (store: SimulatedStore) =>
       version === now ? identified(store) : version.store(storeFrom(time, process, faults, store));
-    const link: Link = {
-      name: linkName,
-      primary: watched(met(primary)),
-      backups: backups.map((store) => counted(runtime, met(store), own)),
-      filter: { names: [], domains: [] },
-      policy: {
-        requireChain: false,
-        onward: false,
-        ...(removes && { removal: { afterMs: 5 * 60_000, maxShare: 1 } }),
-        ...(brakes && { brakeShare: 0, brakeLeast }),
-      },
-    };
+    const links = routes.map((route): Link => {
+      const removal = removes && !isCircle && { removal: { afterMs: 5 * 60_000, maxShare: 1 } };
+      return {
+        name: route.link,
+        primary: watched(met(route.primary), route),
+        backups: route.backups.map((store) => counted(runtime, met(store), own)),
+        filter: { names: [], domains: [] },
+        policy: {
+          requireChain: false,
+          onward: route.onward,
+          ...removal,
+          ...(brakes && route.link === linkName && { brakeShare: 0, brakeLeast }),
+        },
+      };
+    });
+    const [mainLink] = links as [Link];
+    const linkOf = (name: string) => links.find((link) => link.name === name) as Link;
     const parts = {
       records: heart.replicationRecords(own),
       links: heart.linkRecords(own),
@@ -271,15 +295,15 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
       timing: timingOf(switches),
       log: silentLog,
     };
-    const worker = { ...parts, listings: heart.sharedListings() };
+    const worker = { ...parts, listings: heart.sharedListings(runtime) };
     const dispatch = inProcessDispatch({
       runtime,
       concurrency: 4,
       most: 100,
-      work: ({ certificate, about }) =>
+      work: ({ link, certificate, about }) =>
         about === 'hints'
-          ? resolveHints({ ...worker, dispatch: unsure }, link)
-          : heart.replicate(worker, link, certificate),
+          ? resolveHints({ ...worker, dispatch: unsure }, linkOf(link))
+          : heart.replicate(worker, linkOf(link), certificate),
       failed: () => {},
     });
     const unsure: Dispatch = {
@@ -292,15 +316,27 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     const running = { ...parts, dispatch: unsure };
     processes.push({
       isDead: () => process.dead,
-      acknowledge: (event) =>
-        heart.acknowledge({ ...running, notifications: heart.idempotencyRecords(own) }, [linkName], [event]),
-      sweep: () => heart.sweep(running, [link]),
-      reconcile: () => reconcileOrLetGo((options) => heart.reconcile(running, link, options)),
-      reconcileIfAsked: async () =>
-        version === now && (await isAskedReconcileDue(running, link)) && heart.reconcile(running, link),
+      acknowledge: (link, event) =>
+        heart.acknowledge({ ...running, notifications: heart.idempotencyRecords(own) }, [link], [event]),
+      sweep: () => heart.sweep(running, links),
+      reconcile: () =>
+        Promise.all(
+          links.map((link) =>
+            link === mainLink
+              ? reconcileOrLetGo((options) => heart.reconcile(running, link, options))
+              : heart.reconcile(running, link),
+          ),
+        ),
+      reconcileIfAsked: () =>
+        Promise.all(
+          links.map(
+            async (link) =>
+              version === now && (await isAskedReconcileDue(running, link)) && heart.reconcile(running, link),
+          ),
+        ),
       async accept() {
-        const { held } = await statusOf(running, link);
-        if (held !== undefined) await heart.reconcile(running, link, { acceptChanges: held.id });
+        const { held } = await statusOf(running, mainLink);
+        if (held !== undefined) await heart.reconcile(running, mainLink, { acceptChanges: held.id });
       },
       replace: () => {
         faults.recordsAtRisk += 1;
@@ -324,11 +360,13 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     }
   }
 
-  function watched<S extends SimulatedStore | Link['primary']>(store: S): S {
+  /** Of a primary that people change: what a link copies onward, copies of copies, is a reason for looks of its own. */
+  function watched(store: Link['primary'], { link }: Route): Link['primary'] {
+    if (link !== linkName && link !== 'other') return store;
     return {
       ...store,
       read: (id: string) => {
-        journal.looks.push({ certificate: id, at: time.now() });
+        journal.looks.push({ certificate: inJournal(link, id), at: time.now() });
         return store.read(id);
       },
     };
@@ -336,7 +374,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
 
   interface Host {
     readonly isDead: () => boolean;
-    readonly acknowledge: (event: LifecycleEvent) => Promise<unknown>;
+    readonly acknowledge: (link: string, event: LifecycleEvent) => Promise<unknown>;
     readonly sweep: () => Promise<unknown>;
     readonly reconcile: () => Promise<unknown>;
     readonly reconcileIfAsked: () => Promise<unknown>;
@@ -372,15 +410,21 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
   }
 
   /** Delivers a notification to some process, as often as the sender cares to try. */
-  function notifyOf(told: Told, tries = withReconcile ? 4 : 100): void {
+  function notifyOf(told: Told, { link = linkName, tries = withReconcile ? 4 : 100 } = {}): void {
     const event = eventOf(told, { switches, dice });
-    for (const deployment of tables.keys()) void notifyOne(deployment, event, tries);
+    for (const deployment of tables.keys()) void notifyOne(deployment, { link, event, tries });
   }
 
-  async function notifyOne(deployment: number, event: LifecycleEvent, tries: number): Promise<void> {
-    const answer = someProcess(deployment)?.acknowledge(event);
+  async function notifyOne(
+    deployment: number,
+    told: { readonly link: string; readonly event: LifecycleEvent; readonly tries: number },
+  ): Promise<void> {
+    const { link, event, tries } = told;
+    const answer = someProcess(deployment)?.acknowledge(link, event);
     const at = time.now();
-    const meant = tellOtherwise(switches) ? meantBy(event, primary) : event.certificates.map(({ id }) => id);
+    const meant = tellOtherwise(switches)
+      ? meantBy(event, link === linkName ? primary : (twin ?? primary))
+      : event.certificates.map(({ id }) => id);
     const acknowledged = await Promise.race([
       answer?.then(
         () => true,
@@ -388,8 +432,9 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
       ) ?? false,
       time.wait(10_000).then(() => false),
     ]);
-    if (acknowledged) journal.acknowledged.push(...meant.map((certificate) => ({ certificate, at })));
-    else if (tries > 1) time.at(time.now() + 5_000, () => void notifyOne(deployment, event, tries - 1));
+    if (acknowledged)
+      journal.acknowledged.push(...meant.map((certificate) => ({ certificate: inJournal(link, certificate), at })));
+    else if (tries > 1) time.at(time.now() + 5_000, () => void notifyOne(deployment, { ...told, tries: tries - 1 }));
   }
 
   /** Each minute somebody looks whether a reconcile was asked for. */
@@ -415,14 +460,14 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
   // Without it the link has had its first one: else every look would search by mark, and hide what is to be found.
   else {
     const ids = backups.map(({ id }) => id);
-    for (const kept of tables) void linkRecords(kept).noteReconciled(linkName, ids, startMs);
+    for (const kept of tables) for (const { link } of routes) void linkRecords(kept).noteReconciled(link, ids, startMs);
   }
   const floods: Floods = [];
   const renamings: { readonly certificate: string; readonly at: number }[] = [];
   const deleted = new Map<number, string>();
   const doubled = new Set<string>();
-  const deletions: { readonly certificate: string; readonly at: number }[] = [];
-  const creations: { readonly certificate: string; readonly at: number }[] = [];
+  const deletions: { readonly store: string; readonly certificate: string; readonly at: number }[] = [];
+  const creations: { readonly store: string; readonly certificate: string; readonly at: number }[] = [];
   const meddled: { readonly store: string; readonly certificate: string; readonly at: number }[] = [];
   return {
     /** Copies that others removed from a backup, or made worthless. */
@@ -464,6 +509,9 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     /** Dice for what switches bring about, apart from those of everything else. */
     dice,
     deployments: tables.length,
+    routes,
+    /** Those that people change. */
+    primaries: twin === undefined ? [primary] : [primary, twin],
     withReconcile,
     wildClocks,
     states,

@@ -1,11 +1,18 @@
+import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  cameThrough,
   cutText,
   formatMark,
+  formatMarkWithin,
+  markDigest,
+  mostOrigins,
   parseMark,
   readMarkedDescription,
   sameMark,
+  sameOrigins,
+  storeDigest,
   writeMarkedDescription,
 } from '../../src/store/mark.ts';
 
@@ -166,7 +173,7 @@ describe('ids that no mark holds as they are', () => {
 
   it('of the first kind are never decoded, as they were never encoded', () => {
     expect(parseMark('certstandby:1 s a%20b')).toEqual({ store: 's', certificate: 'a%20b' });
-    expect(parseMark('certstandby:1 s münchen')).toEqual({ store: 's', certificate: 'münchen' });
+    expect(parseMark('certstandby:1 s münchen')).toEqual({ store: 's', certificate: 'münchen', outdated: true });
   });
 
   it.each([
@@ -193,6 +200,113 @@ describe('ids that no mark holds as they are', () => {
         expect(parseMark(formatMark(mark))).toEqual(mark);
         expect(formatMark(mark)).toMatch(/^[ -~]*$/);
         expect(readMarkedDescription(writeMarkedDescription(description, mark, 10_000)).mark).toEqual(mark);
+      }),
+    );
+  });
+});
+
+describe('the digest of a mark', () => {
+  const mark = { store: 'vault:1', certificate: 'web/shop-tls' };
+
+  it('is of its parts, each with its length: no other mark has it', () => {
+    // printf '\0\0\0\x07vault:1\0\0\0\x0cweb/shop-tls' | sha256sum
+    const bytes = Buffer.concat([
+      Buffer.from([0, 0, 0, 7]),
+      Buffer.from('vault:1'),
+      Buffer.from([0, 0, 0, 12]),
+      Buffer.from('web/shop-tls'),
+    ]);
+    expect(markDigest(mark)).toBe(createHash('sha256').update(bytes).digest('hex').slice(0, 32));
+    expect(markDigest({ store: 'vault:1w', certificate: 'eb/shop-tls' })).not.toBe(markDigest(mark));
+    expect(markDigest({ store: 'vault:2', certificate: 'web/shop-tls' })).not.toBe(markDigest(mark));
+  });
+
+  it('is the same however the mark is written, and whatever it came through', () => {
+    const origins = [storeDigest('upstream')];
+    expect(markDigest({ ...mark, origins })).toBe(markDigest(mark));
+    const text = formatMarkWithin({ ...mark, origins }, 10);
+    expect(text).toBe(`certstandby:3 ${markDigest(mark)} ${storeDigest('vault:1')} ${origins[0]}`);
+    const found = parseMark(text);
+    expect(sameMark(found, mark)).toBe(true);
+    expect(sameMark(found, { ...mark, certificate: 'other' })).toBe(false);
+    expect(sameMark(found, found)).toBe(true);
+    expect(found !== undefined && cameThrough(found, 'upstream') && cameThrough(found, 'vault:1')).toBe(true);
+    expect(found !== undefined && cameThrough(found, 'elsewhere')).toBe(false);
+  });
+
+  it('fits a label', () => {
+    expect(formatMarkWithin(mark, 0)).toHaveLength(63);
+  });
+
+  it('is written where the mark is one character too long, and not where it fits', () => {
+    const whole = formatMark(mark);
+    expect(formatMarkWithin(mark, whole.length)).toBe(whole);
+    expect(formatMarkWithin(mark, whole.length - 1)).toMatch(/^certstandby:3 /);
+  });
+});
+
+describe('what a copy came through', () => {
+  it('stands after both ids, which are encoded then', () => {
+    const [a, b] = [storeDigest('a'), storeDigest('b')];
+    const mark = { store: 's%1', certificate: 'c', origins: [a, b] };
+    expect(formatMark(mark)).toBe(`certstandby:2 s%251 c ${a} ${b}`);
+    expect(parseMark(formatMark(mark))).toEqual(mark);
+  });
+
+  it.each([
+    ['a short digest', 'certstandby:2 s c 0123456789abcde'],
+    ['a long digest', 'certstandby:2 s c 0123456789abcdef0'],
+    ['an upper-case digest', 'certstandby:2 s c 0123456789ABCDEF'],
+    ['two spaces', 'certstandby:2 s c  0123456789abcdef'],
+    ['a space at its end', 'certstandby:2 s c 0123456789abcdef '],
+    ['an id after it', 'certstandby:2 s c 0123456789abcdef d'],
+    ['more digests than a mark has', `certstandby:2 s c${' 0123456789abcdef'.repeat(mostOrigins + 1)}`],
+    ['a mark of the first kind before it', 'certstandby:1 s c 0123456789abcdef'],
+    ['a digest of the mark that is short', 'certstandby:3 0123456789abcdef 0123456789abcdef'],
+    ['no digest of the store', `certstandby:3 ${'0'.repeat(32)}`],
+  ])('is in no mark with %s', (_, text) => {
+    expect(parseMark(text)).toBeUndefined();
+  });
+});
+
+describe('texts of others that nearly are marks', () => {
+  const ids = fc.string({ unit: 'binary', minLength: 1 }).filter((id) => !/\p{Surrogate}/u.test(id));
+  const origin = fc.stringMatching(/^[0-9a-f]{16}$/);
+  const marks = fc
+    .record({ store: ids, certificate: ids, origins: fc.array(origin, { minLength: 1, maxLength: mostOrigins }) })
+    .chain((mark) => fc.constantFrom(mark, { store: mark.store, certificate: mark.certificate }));
+
+  it('are read as what they would be written as again, or as none', () => {
+    const edits = fc.record({
+      at: fc.double({ min: 0, max: 1, noNaN: true }),
+      remove: fc.nat(3),
+      insert: fc.oneof(fc.constantFrom(' ', '%', '%2', '\n', '0', 'a', 'A', '\u00a0', '\u2028'), fc.string()),
+    });
+    fc.assert(
+      fc.property(marks, fc.boolean(), edits, (mark, isShort, { at, remove, insert }) => {
+        const text = formatMarkWithin(mark, isShort ? 0 : Number.POSITIVE_INFINITY);
+        const place = Math.floor(at * text.length);
+        const edited = text.slice(0, place) + insert + text.slice(place + remove);
+        const found = parseMark(edited);
+        if (found === undefined) return;
+        const isOutdated = 'outdated' in found;
+        // Of the first kind everything is as it stands there, and the other kinds have one spelling.
+        if (isOutdated) expect(edited).toBe(`certstandby:1 ${found.store} ${found.certificate}`);
+        else expect(formatMark(found)).toBe(edited);
+        expect(parseMark(formatMark(found))).toEqual({ ...found, ...(isOutdated && { outdated: undefined }) });
+      }),
+    );
+  });
+
+  it('come back whatever they name and came through, whole or by digest, in as little room as there is', () => {
+    fc.assert(
+      fc.property(marks, fc.string(), fc.integer({ min: 0, max: 2_000 }), (mark, description, maximum) => {
+        const written = writeMarkedDescription(description, mark, maximum);
+        const read = readMarkedDescription(written).mark;
+        expect(sameMark(read, mark)).toBe(true);
+        expect(sameOrigins(read, mark)).toBe(true);
+        const least = formatMarkWithin(mark, 0).length;
+        if (maximum >= least) expect(written.length).toBeLessThanOrEqual(maximum);
       }),
     );
   });

@@ -120,6 +120,15 @@ storeContract(
     },
   },
 );
+storeContract('memory, with little room beside its tags', underTest({ markCharacters: 256 }), {
+  lacks,
+  roomForMarks: 256,
+});
+storeContract(
+  'memory, with little room in its descriptions',
+  underTest({ marks: 'description', descriptionCharacters: 100 }),
+  { lacks, roomForMarks: 100 },
+);
 storeContract('limited and identified, around memory with every ability', () =>
   unlikeOurs((store, runtime) =>
     limitedStore(identifiedStore(store, { runtime, book: bookInMemory(), configured: new Set(), everyMs: 60_000 }), {

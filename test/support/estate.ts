@@ -5,6 +5,7 @@ import { type PlanLine, planReconcile } from '../../src/replication/plan.ts';
 import { type ReconcileOptions, type ReconcileReport, reconcile } from '../../src/replication/reconcile.ts';
 import { replicate } from '../../src/replication/replicate.ts';
 import { type VerifyFinding, type VerifyReport, verify } from '../../src/replication/verify.ts';
+import { wholeMark } from '../../src/store/mark.ts';
 import { described, markOf, type Setup } from './replication.ts';
 
 /** Puts certificates into the primary of a world: `c1`, `c2`, … named `name 1`, `name 2`, … */
@@ -65,7 +66,7 @@ export async function verified(world: Setup): Promise<VerifyReport & { readonly 
 /** The id of the copy of a certificate, by its mark. */
 export async function copyOf(world: Setup, certificate: string): Promise<string> {
   const { certificates } = await world.backup.store.list({});
-  const copy = certificates.find(({ mark }) => mark?.certificate === certificate);
+  const copy = certificates.find(({ mark }) => wholeMark(mark)?.certificate === certificate);
   if (copy === undefined) throw new Error(`there is no copy of ${certificate}`);
   return copy.id;
 }

@@ -131,7 +131,7 @@ export async function setup(options: SetupOptions = {}) {
   const newWorker = (): Worker => ({
     records,
     links,
-    listings: sharedListings(),
+    listings: sharedListings(time),
     runtime: time,
     timing,
     log,

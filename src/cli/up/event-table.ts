@@ -131,6 +131,7 @@ function describe({ verdict, backups }: PassReport): string {
       excluded: 'not included',
       marked: 'is itself a copy',
       authority: 'not copied: is an authority',
+      circle: 'came from the backup',
     }[verdict.why];
   return backups.find(({ error }) => error !== undefined)?.error?.code ?? 'waiting';
 }

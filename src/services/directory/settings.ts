@@ -35,10 +35,9 @@ export const directorySettings: ServiceSettings = {
   schema,
   onThisMachine: true,
 
-  identities: ({ id, path }) => [
-    { is: typeof id === 'string' ? `directory:${id}` : undefined, same: 'has the same id' },
-    { is: typeof path === 'string' ? path : undefined, same: 'is the same folder' },
-  ],
+  identities: ({ id }) => [{ is: typeof id === 'string' ? `directory:${id}` : undefined, same: 'has the same id' }],
+
+  folder: ({ path }) => (typeof path === 'string' ? path : undefined),
 
   region: ({ region = defaults.region }) => (typeof region === 'string' ? region : undefined),
 

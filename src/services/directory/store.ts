@@ -11,7 +11,7 @@ import { fileName } from '../../foreign-text.ts';
 import { limits } from '../../limits.ts';
 import { endedBy, fileError, ifThere, readRegularFile } from '../../regular-file.ts';
 import type { Runtime } from '../../runtime.ts';
-import { formatMark, type Mark, parseMark, sameMark } from '../../store/mark.ts';
+import { type FoundMark, formatMark, type Mark, markDigest, parseMark, sameMark } from '../../store/mark.ts';
 import type {
   CallOptions,
   CertificateMetadata,
@@ -76,7 +76,7 @@ const settlesMs = 30_000;
 
 /** What stands beside the files of one certificate; the mark is absent where there is none. */
 interface Side extends DescriptiveMetadata {
-  readonly mark?: Mark;
+  readonly mark?: FoundMark;
 }
 
 /** What the file system answers to a write. */
@@ -360,6 +360,24 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
     };
   }
 
+  function taken(id: string, cause?: unknown): CodedError {
+    const fields = { store: storeId, certificate: id, path: pathOf(id) };
+    return new CodedError('store_conflict', `${pathOf(id)} is there already`, { cause, fields });
+  }
+
+  async function carries(id: string, mark: Mark): Promise<boolean> {
+    const side = await readSide(id).catch(() => undefined);
+    return sameMark(side?.mark, mark) && (await isOurs(pathOf(id)));
+  }
+
+  /** The folder of a copy whose readers look for its name. Throws where none can have it. */
+  function exactId(name: string): string {
+    if (isId(name) && Buffer.byteLength(name) <= limits.fileNameBytes) return name;
+    throw new CodedError('store_name_unfit', `no folder can have the name ${name}`, {
+      fields: { store: storeId, name },
+    });
+  }
+
   /** Throws unless the folder is one that we have made. */
   async function refuseForeign(id: string): Promise<void> {
     const path = pathOf(id);
@@ -425,7 +443,7 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
     abilities: {
       givesKeys: true,
       reimportsInPlace: true,
-      importIsIdempotent: false,
+      importIsIdempotent: true,
       uniqueNames: false,
       idsAreReferredTo: false,
       findsMarks: true,
@@ -499,8 +517,16 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
     import: (entry, { signal } = {}) =>
       attemptWrite(`importing into ${root}`, signal, async () => {
         if (entry.into !== undefined) return writeInto(entry.into, entry);
-        const { content, metadata, mark } = entry;
-        const id = `${readable(metadata.name)}-${randomUUID().slice(0, 8)}`;
+        const { content, metadata, mark, token, exactName } = entry;
+        const wanted = exactName === true ? exactId(metadata.name) : derivedId(metadata.name, mark);
+        let id = wanted;
+        if (await isThere(pathOf(wanted))) {
+          // What was imported once is not imported again: a look mends it if it is something else.
+          if (token !== undefined && mark !== undefined && (await carries(wanted, mark))) return answer(wanted);
+          if (exactName === true) throw taken(wanted);
+          // A copy that a restore gave another mark keeps its folder.
+          id = `${wanted}-${randomUUID().slice(0, 8)}`;
+        }
         // Once in the life of a process: an estate is large, and processes are seldom killed.
         if (!rootTidied) await tidy(root);
         rootTidied = true;
@@ -512,7 +538,8 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
           await rename(fresh, pathOf(id));
         } catch (thrown) {
           await rm(fresh, { recursive: true, force: true });
-          throw thrown;
+          // Somebody else was faster by a moment: the next look finds what he made.
+          throw isTaken(thrown) ? taken(id, thrown) : thrown;
         }
         await flush(root);
         return answer(id);
@@ -594,6 +621,20 @@ function factsIn(content: CertificateContent) {
 /** A copy of which only what stands beside its files can be read. */
 function bareOf(id: string, { mark, name = id }: UnreadableElement): CertificateMetadata {
   return { id, name, description: '', tags: [], domains: [], ...(mark && { mark }) };
+}
+
+/**
+ * The folder of a copy: of its mark alone, so that it is the same whoever imports it and whatever it is called meanwhile, and another
+ * one for each certificate of each primary. What is imported without a mark gets one that nothing else has.
+ */
+function derivedId(name: string, mark: Mark | undefined): string {
+  if (mark === undefined) return `${readable(name)}-${randomUUID().slice(0, 8)}`;
+  return `${readable(mark.certificate)}-${markDigest(mark).slice(0, 16)}`;
+}
+
+/** Whether a rename found its new name taken. */
+function isTaken(thrown: unknown): boolean {
+  return ['ENOTEMPTY', 'EEXIST', 'ENOTDIR'].includes((thrown as NodeJS.ErrnoException | undefined)?.code ?? '');
 }
 
 /** A name as a folder's name may be, for people who look there. */

@@ -34,7 +34,7 @@ const shop = { id: 'c1', name: 'shop' };
 
 function backupOf(store: string, more: Partial<BackupOutcome> = {}): BackupOutcome {
   const state = { store, attempts: 0, replicatedAt: changedAt + 420 };
-  return { state, actions: [], equal: true, searched: false, wrote: true, doubtful: false, ...more };
+  return { state, actions: [], equal: true, wrote: true, doubtful: false, ...more };
 }
 
 function reportOf(verdict: Verdict, backups: readonly BackupOutcome[] = [backupOf('b')], name = 'shop'): PassReport {

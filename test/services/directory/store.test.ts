@@ -22,6 +22,7 @@ import { parseContent } from '../../../src/certificate/pem.ts';
 import { limits } from '../../../src/limits.ts';
 import { systemRuntime } from '../../../src/runtime.ts';
 import { type DirectoryStoreOptions, directoryStore } from '../../../src/services/directory/store.ts';
+import { markDigest } from '../../../src/store/mark.ts';
 import { storeContract } from '../../store/contract.ts';
 import { testCertificate } from '../../support/certificates.ts';
 import { liveFolder } from '../../support/live-folder.ts';
@@ -46,7 +47,6 @@ storeContract(
   },
   {
     lacks: {
-      importIsIdempotent: 'another import is another folder',
       uniqueNames: 'a folder has a name of its own',
       idsAreReferredTo: 'who reads a folder is told where, and may be told anew',
       refuses: 'it takes whatever certificate is given to it',
@@ -179,15 +179,93 @@ describe('a folder as a backup', () => {
     ['a\u001b[31m\u202eb', /^a-31m-b-/],
   ])('gives a copy of %j a folder that every file system takes', async (name, near) => {
     const content = parseContent(await testCertificate());
-    const { id } = await make(folder).import({ content, metadata: { ...described, name }, mark });
+    const { id } = await make(folder).import({
+      content,
+      metadata: { ...described, name },
+      mark: { ...mark, certificate: name },
+    });
     expect(id).toMatch(near);
     expect(await make(folder).readMetadata(id)).toMatchObject({ state: 'present', value: { name } });
   });
 
+  it('holds a copy of each of two primaries with equal ids and names, whoever comes first', async () => {
+    const store = make(folder);
+    const contents = [parseContent(await testCertificate()), parseContent(await testCertificate())] as const;
+    const marks = [mark, { ...mark, store: 'directory:web-2' }] as const;
+    const ids: string[] = [];
+    for (const [index, content] of contents.entries()) {
+      const { id } = await store.import({
+        content,
+        metadata: described,
+        mark: marks[index] ?? mark,
+        token: `${index}`,
+      });
+      ids.push(id);
+    }
+    expect(new Set(ids).size).toBe(2);
+    for (const [index, id] of ids.entries()) {
+      const found = await store.read(id);
+      expect(found).toMatchObject({ state: 'present', value: { metadata: { mark: marks[index] } } });
+      if (found.state === 'present')
+        expect(fingerprintOf(found.value.content)).toBe(fingerprintOf(contents[index] ?? contents[0]));
+    }
+  });
+
+  it('imports anew beside a copy of its own place that a restore gave another mark', async () => {
+    const store = make(folder);
+    const content = parseContent(await testCertificate());
+    const { id } = await store.import({ content, metadata: described, mark, token: 'one' });
+    const other = { store: 'directory:home', certificate: 'shop' };
+    await store.updateMetadata(id, described, other);
+    const again = await store.import({ content, metadata: described, mark, token: 'one' });
+    expect(again.id).not.toBe(id);
+    expect(again.id.startsWith(`${id}-`)).toBe(true);
+    expect(await store.findByMark?.(mark)).toMatchObject([{ id: again.id }]);
+    expect(await store.findByMark?.(other)).toMatchObject([{ id }]);
+  });
+
+  it('gives two who import at the same moment one copy, or tells one of them to look again', async () => {
+    const stores = [make(folder), make(folder)];
+    const content = parseContent(await testCertificate());
+    const entry = { content, metadata: described, mark, token: 'one' };
+    const outcomes = await Promise.allSettled(stores.map((store) => store.import(entry)));
+    for (const outcome of outcomes)
+      if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'store_conflict' });
+    expect(await make(folder).findByMark?.(mark)).toHaveLength(1);
+  });
+
+  it('gives a copy whose readers look for its name that folder, and no other where it is taken', async () => {
+    const store = make(folder);
+    const content = parseContent(await testCertificate());
+    const entry = { content, metadata: { ...described, name: 'Shop & Co' }, mark, token: 'one', exactName: true };
+    expect((await store.import(entry)).id).toBe('Shop & Co');
+    expect((await store.import(entry)).id).toBe('Shop & Co');
+    const theirs = { ...entry, mark: { ...mark, certificate: 'other' } };
+    await expect(store.import(theirs)).rejects.toMatchObject({
+      code: 'store_conflict',
+      fields: { certificate: 'Shop & Co' },
+    });
+    mkdirSync(join(folder, 'foreign'));
+    const foreign = { ...entry, metadata: { ...described, name: 'foreign' } };
+    await expect(store.import(foreign)).rejects.toMatchObject({ code: 'store_conflict' });
+    expect(readdirSync(join(folder, 'foreign'))).toEqual([]);
+    expect(readdirSync(folder).sort()).toEqual(['Shop & Co', 'foreign']);
+  });
+
+  it.each(['a/b', '.hidden', '..', '', 'x'.repeat(256)])(
+    'has no folder of the exact name %j, and says so',
+    async (name) => {
+      const content = parseContent(await testCertificate());
+      const entry = { content, metadata: { ...described, name }, mark, token: 'one', exactName: true };
+      await expect(make(folder).import(entry)).rejects.toMatchObject({ code: 'store_name_unfit' });
+      expect(readdirSync(folder)).toEqual([]);
+    },
+  );
+
   it('holds each copy as certbot lays it out, keys for their owner alone, behind one link', async () => {
     const pem = await testCertificate();
     const { id } = await make(folder).import({ content: parseContent(pem), metadata: described, mark });
-    expect(id).toMatch(/^shop-the-.one-[0-9a-f]{8}$/);
+    expect(id).toBe(`shop-${markDigest(mark).slice(0, 16)}`);
     const at = (name: string) => join(folder, id, 'current', name);
     expect(readlinkSync(join(folder, id, 'current'))).toBe('versions/1');
     expect(readFileSync(at('cert.pem'), 'utf8')).toBe(pem.certificate);
