@@ -38,8 +38,8 @@ import { type VerifyOptions, type VerifyReport, verify } from '../replication/ve
 import { watchPrimaries } from '../replication/watch.ts';
 import type { Runtime } from '../runtime.ts';
 import { identifiedStore } from '../store/identified.ts';
-import { type QuotaLeft, quotasLeft } from '../store/quota.ts';
-import type { Store } from '../store/store.ts';
+import { quotasLeft } from '../store/quota.ts';
+import type { QuotaLeft, Store } from '../store/store.ts';
 import type { Table } from '../table/table.ts';
 import { callbackLinks } from './callback-links.ts';
 import { toLink } from './services.ts';

@@ -2,8 +2,8 @@ import type { ProveCost, ProveReport } from '../prove/prove.ts';
 import { quotaRecords } from '../records/quota-records.ts';
 import { replicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
-import { type QuotaLeft, quotaStore, quotasLeft } from '../store/quota.ts';
-import type { Store } from '../store/store.ts';
+import { quotaStore, quotasLeft } from '../store/quota.ts';
+import type { QuotaLeft, Store } from '../store/store.ts';
 import type { Table } from '../table/table.ts';
 
 /**

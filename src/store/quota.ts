@@ -1,6 +1,6 @@
 import { asCodedError, CodedError } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
-import type { Quota, Store, WriteOperation } from './store.ts';
+import type { Quota, QuotaLeft, Store, WriteOperation } from './store.ts';
 
 /** A quota of a store, as it is counted. */
 export interface CountedQuota {
@@ -25,13 +25,6 @@ export interface QuotaBook {
   giveBackQuota(quota: CountedQuota, now: number): Promise<void>;
   /** How many uses lie in the period before a moment, and when the first of them no longer will. */
   quotaUsed(quota: CountedQuota, now: number): Promise<{ readonly count: number; readonly nextAt?: number }>;
-}
-
-/** What is left of a quota. */
-export interface QuotaLeft extends Quota {
-  readonly left: number;
-  /** When there will be more; absent if all of it is left, or there never will be. */
-  readonly moreAt?: number;
 }
 
 /**

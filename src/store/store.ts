@@ -229,6 +229,13 @@ export interface Quota extends Rate {
   readonly reserve: number;
 }
 
+/** What is left of a quota. */
+export interface QuotaLeft extends Quota {
+  readonly left: number;
+  /** When there will be more; absent if all of it is left, or there never will be. */
+  readonly moreAt?: number;
+}
+
 /** Turns for writes that are scarce: see `Store.slots`. */
 export interface WriteSlots {
   /**
