@@ -64,22 +64,32 @@ const link = z.strictObject({
   ),
   filter: z.optional(
     z.strictObject({
-      names: optional(z.array(z.string()), 'copy only these names; * for any characters', { otherwise: 'all names' }),
-      domains: optional(z.array(z.string()), 'copy only these domains; * for any characters', {
+      names: optional(
+        z.array(z.string()),
+        'copy only these names; * for any characters. An authority is copied only where a name without * names it',
+        { otherwise: 'all names' },
+      ),
+      domains: optional(z.array(z.string()), 'copy only these domains, where the names fit too; * for any characters', {
         otherwise: 'all domains',
       }),
     }),
   ),
   naming: optional(
     z.enum(['derived', 'exact']),
-    'what copies are called where names are unique or make an id: derived from their mark, or exact, as the original',
+    'what copies are called where names are unique, or make a folder: derived from their mark (shop-507c4282c15f5a6d), or exact, as the original, where readers look for the name. What else has that name keeps it, and status says so',
     { default: 'derived' },
   ),
   policy: z.optional(
     z.strictObject({
-      regions: optional(z.array(z.string()), 'regions in which copies may lie', { otherwise: 'any region' }),
+      regions: optional(z.array(z.string()), 'regions in which copies may lie; a backup elsewhere is a mistake', {
+        otherwise: 'any region',
+      }),
       requireChain: optional(z.boolean(), 'refuse a leaf without its chain', { default: false }),
-      onward: optional(z.boolean(), 'copy certificates that are copies themselves', { default: false }),
+      onward: optional(
+        z.boolean(),
+        'copy certificates that are copies themselves; nothing is copied into a store that it came from or through, and links that all copy onward may not lead in a circle',
+        { default: false },
+      ),
       replace: optional(
         z.enum(['refused', 'never']),
         'a copy whose service refuses new content: replaced by one of a new id (refused), or left as it is (never)',
@@ -87,7 +97,7 @@ const link = z.strictObject({
       ),
       restorable: optional(
         z.boolean(),
-        'whether a backup must give private keys back, so that the link can be restored from it',
+        'whether a backup must give private keys back, so that the link can be restored from it; false says that it is meant that none does',
         { default: true },
       ),
       onDelete: optional(z.enum(['retain', 'remove']), 'copies of deleted certificates: retain or remove', {
