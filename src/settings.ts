@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { defined } from './defined.ts';
 import { isLoopback } from './http/loopback.ts';
 
 /**
@@ -78,7 +79,7 @@ export function byKind<const Kinds extends readonly [Kind, ...Kind[]]>(
 export function settingsIn(schema: Schema, at = '', of?: string): readonly Setting[] {
   const below = (key: string) => (at === '' ? key : `${at}.${key}`);
   const found = words.get(schema);
-  const own = (path: string) => (found === undefined ? [] : [{ path, ...found, ...(of !== undefined && { of }) }]);
+  const own = (path: string) => (found === undefined ? [] : [{ path, ...found, ...defined({ of }) }]);
   const { def } = (schema as z.core.$ZodTypes)._zod;
   if (def.type === 'union' && kindOf(def.options[0]) !== undefined) {
     return [

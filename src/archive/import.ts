@@ -3,6 +3,7 @@ import { factsOf } from '../certificate/facts.ts';
 import { fingerprintOf } from '../certificate/fingerprint.ts';
 import { publicProblem } from '../certificate/judgement.ts';
 import { serveInCommon } from '../certificate/serving.ts';
+import { defined } from '../defined.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { readInTime } from '../replication/read-in-time.ts';
 import { listAll } from '../replication/shared-listing.ts';
@@ -258,7 +259,7 @@ const lineOf = ({ entry, name, fingerprint }: Archived, action: ImportLine['acti
   name,
   fingerprint,
   action,
-  ...(id !== undefined && { id }),
+  ...defined({ id }),
 });
 
 async function applyOne(
@@ -268,7 +269,7 @@ async function applyOne(
   signal: AbortSignal | undefined,
 ): Promise<ImportLine> {
   const { name, description, tags, content } = each;
-  const options = { ...(signal && { signal }) };
+  const options = defined({ signal });
   try {
     if (line.action === 'import') {
       const { id } = await store.import({ content, metadata: { name, description, tags } }, options);

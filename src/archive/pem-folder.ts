@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { fileError, readRegularFile } from '../regular-file.ts';
@@ -113,7 +114,7 @@ async function namesIn(path: string): Promise<readonly string[]> {
 
 async function fileAt(root: string, path: string, signal: AbortSignal | undefined): Promise<FoundFile> {
   try {
-    const bounds = { maxBytes: limits.archiveFileBytes, ...(signal && { signal }) };
+    const bounds = { maxBytes: limits.archiveFileBytes, ...defined({ signal }) };
     return { path, bytes: await readRegularFile(join(root, path), bounds) };
   } catch (thrown) {
     signal?.throwIfAborted();

@@ -3,6 +3,7 @@ import { basename } from 'node:path';
 import type { CertificateContent } from '../certificate/certificate.ts';
 import { derTag } from '../certificate/der.ts';
 import { readBlocks } from '../certificate/pem-blocks.ts';
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { readRegularFile } from '../regular-file.ts';
@@ -105,10 +106,10 @@ export function pkcs12Reader({ passphrase, acceptNoMac = false }: ArchiveUnlock,
   return {
     async *read(path) {
       const entry = basename(path);
-      const bytes = await readRegularFile(path, { maxBytes: limits.pkcs12FileBytes, ...(signal && { signal }) });
+      const bytes = await readRegularFile(path, { maxBytes: limits.pkcs12FileBytes, ...defined({ signal }) });
       opener ??= (await import('./pkcs12-thread.ts')).pkcs12Opener(signal);
       try {
-        const bags = await opener.open(unarmoured(entry, bytes), { ...(passphrase && { passphrase }), acceptNoMac });
+        const bags = await opener.open(unarmoured(entry, bytes), { ...defined({ passphrase }), acceptNoMac });
         yield* entriesOf(entry, bags);
       } catch (thrown) {
         signal?.throwIfAborted();

@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import type { Secret } from '../secret.ts';
 import { ageWriter } from './age.ts';
@@ -29,7 +30,7 @@ export function createArchive(wanted: WantedArchive): Promise<ArchiveWriter> {
   if (kind === 'age') {
     if (locks !== 1)
       throw usage('an age archive wants either a passphrase or recipients: --passphrase-file or --recipient');
-    return ageWriter(path, { ...(passphrase && { passphrase }), recipients });
+    return ageWriter(path, { ...defined({ passphrase }), recipients });
   }
   if (kind === 'pkcs12') {
     if (passphrase === undefined) throw usage('PKCS#12 wants a passphrase: --passphrase-file');

@@ -5,6 +5,7 @@ import { buffer } from 'node:stream/consumers';
 import { crc32 } from 'node:zlib';
 import { Zip, ZipDeflate } from 'fflate';
 import { type Entry, fromBufferPromise, getFileNameLowLevel, type ZipFile } from 'yauzl';
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { readRegularFile } from '../regular-file.ts';
@@ -90,7 +91,7 @@ export async function zipWriter(path: string): Promise<ArchiveWriter> {
  */
 export async function* readZip(path: string, signal?: AbortSignal): AsyncGenerator<ArchiveItem> {
   const maxBytes = limits.zipCertificates * 64 * 1024;
-  const bytes = await readRegularFile(path, { maxBytes, ...(signal && { signal }) });
+  const bytes = await readRegularFile(path, { maxBytes, ...defined({ signal }) });
   try {
     yield* certificatesIn(path, filesIn(path, bytes));
   } finally {

@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto';
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import type { CertificateContent, CertificateFacts } from './certificate.ts';
 import { contentOf, type DerElement, derTag, elementsIn } from './der.ts';
@@ -46,7 +47,7 @@ function readFacts(structure: CertificateStructure): CertificateFacts {
     const commonName = commonNameOf(subject);
     return {
       subject: distinguishedName(subject),
-      ...(commonName === undefined ? {} : { commonName }),
+      ...defined({ commonName }),
       domains: eachOnce([...(commonName ? [commonName] : []), ...domainsOf(alternativeNamesOf(structure))]),
       issuer: commonNameOf(issuer) || distinguishedName(issuer),
       serial: serialText(structure.serial),

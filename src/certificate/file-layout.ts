@@ -1,3 +1,5 @@
+import { defined } from '../defined.ts';
+
 /** Which files make one certificate. Names are relative to the folder that they lie in. */
 export interface Layout {
   /** The leaf, alone or with its chain, and perhaps with its key: PEM. */
@@ -76,7 +78,7 @@ function layoutOfGroup({ full, certificate, pem, chain, key }: Group): Layout | 
   const file = full ?? certificate ?? pem;
   if (file === undefined) return undefined;
   const withChain = full === undefined && chain !== undefined;
-  return { certificate: file, ...(withChain && { chain }), ...(key !== undefined && { key }) };
+  return { certificate: file, ...(withChain && { chain }), ...defined({ key }) };
 }
 
 /** What the names of the files in a folder of one certificate come to: its layout, none, or more than one. */
@@ -97,7 +99,7 @@ export function layoutOfFolder(
   const keys = [...groups.values()].flatMap(({ key }) => (key === undefined ? [] : [key]));
   const own = meant.length === 1 ? meant[0]?.[1] : undefined;
   const key = shared.key ?? own?.key ?? (keys.length === 1 ? keys[0] : undefined);
-  const layout = layoutOfGroup({ ...own, ...shared, ...(key !== undefined && { key }) });
+  const layout = layoutOfGroup({ ...own, ...shared, ...defined({ key }) });
   return layout?.key === undefined && known !== undefined ? { layout: known } : layout && { layout };
 }
 
@@ -125,7 +127,7 @@ export function layoutsOfFlat(names: Iterable<string>): FlatFiles {
     else
       incomplete.push(...others.map((name) => ({ name, lacks: layout ? ('key' as const) : ('certificate' as const) })));
   }
-  return { certificates, incomplete, ...(nameless !== undefined && { nameless }) };
+  return { certificates, incomplete, ...defined({ nameless }) };
 }
 
 /** Names that may belong to a certificate whose file has this name; `undefined` if no certificate's file has it. */
@@ -160,7 +162,7 @@ export function layoutOfFlat(name: string, there: readonly string[]): Layout {
   return {
     certificate: name,
     ...(withChain && { chain: group.chain ?? '' }),
-    ...(group.key !== undefined && { key: group.key }),
+    ...defined({ key: group.key }),
   };
 }
 

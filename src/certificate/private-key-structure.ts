@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import { limits } from '../limits.ts';
 import { type Curve, isScalar, readCurve } from './curves.ts';
 import {
@@ -114,7 +115,7 @@ function readRsa(key: DerElement, pss?: { readonly parameters: DerElement | unde
   if (bits > limits.rsaUncheckedBits) checkRemainders({ e, p, q, dp: number(5), dq: number(6), qInverse: number(7) });
   if (pss === undefined) return { kind: 'rsa', publicKeyDer: rsaPublicKeyDer(n, e) };
   const digest = readPssParameters(pss.parameters, bits);
-  return { kind: 'rsa-pss', ...(digest !== undefined && { digest }) };
+  return { kind: 'rsa-pss', ...defined({ digest }) };
 }
 
 /**

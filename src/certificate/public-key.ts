@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { type Curve, checkPointForm, readCurve, readPoint } from './curves.ts';
@@ -226,7 +227,7 @@ function readEc(encoded: Encoded): PublicKey {
   if (encoded.parameters?.tag !== derTag.oid) throw unsupportedKey(name, `a public key is of the kind ${name}`);
   // Whether the point is on a curve that is not taken is for the platform to say; infinity is a point of none.
   checkPointForm(encoded.key, bytes ?? Math.floor((encoded.key.length - 1) / ((encoded.key[0] ?? 0) < 4 ? 1 : 2)));
-  return { ...other(encoded), ...(bits !== undefined && { bits }) };
+  return { ...other(encoded), ...defined({ bits }) };
 }
 
 /** The public key that is this point of a curve. Throws RangeError if it is none. */

@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import { type ArchiveKind, archiveKinds } from '../archive/archive.ts';
 import { downloadTo } from '../compose/archives.ts';
+import { defined } from '../defined.ts';
 import { errorRegistry } from '../errors.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { passphraseVariable, readAgeLines, readPassphrase } from './archive-secrets.ts';
@@ -68,7 +69,7 @@ async function downloadNamed(names: readonly string[], options: DownloadCommandO
   const store = await storeNamed(options.from, options.config, host, runtime);
   const bar = output.progress('downloading');
   try {
-    const given = { path, kind, recipients, legacy, unencryptedKeys, ...(passphrase && { passphrase }) };
+    const given = { path, kind, recipients, legacy, unencryptedKeys, ...defined({ passphrase }) };
     const { downloaded, missing, suspect } = await downloadTo(runtime, store, given, {
       wanted: namesFit(names),
       signal,

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import type { RefusedEntry } from '../archive/archive.ts';
 import type { ImportLine } from '../archive/import.ts';
 import { importFrom } from '../compose/archives.ts';
+import { defined } from '../defined.ts';
 import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
@@ -74,7 +75,7 @@ async function importArchive(
   const passphrase = await readPassphrase(options.passphraseFile, host.env, { fresh: false, signal });
   const identities = options.identity === undefined ? [] : await readAgeLines(options.identity, 'identities', signal);
   const unlock = {
-    ...(passphrase && { passphrase }),
+    ...defined({ passphrase }),
     identities: identities.map((each) => new Secret(each)),
     acceptNoMac,
   };

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { type ComposeOptions, compose, type Program } from '../compose/program.ts';
 import { openStores } from '../compose/stores.ts';
 import { type Config, loadConfig } from '../config.ts';
+import { defined } from '../defined.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { includes, type Link } from '../replication/link.ts';
 import { type Runtime, systemRuntime as runtime } from '../runtime.ts';
@@ -47,8 +48,7 @@ export async function withLinks<T>(
   const program = await compose(config, {
     runtime,
     log: output.log,
-    ...(observer === undefined ? {} : { observer }),
-    ...(moving === undefined ? {} : { moving }),
+    ...defined({ observer, moving }),
   });
   const wording = storesByName(program);
   output.reword(wording);

@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import type { Program } from '../compose/program.ts';
 import { type Config, defaultServe, loadConfig } from '../config.ts';
+import { defined } from '../defined.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { isLoopback } from '../http/loopback.ts';
 import type { TlsFiles } from '../http/tls-files.ts';
@@ -127,7 +128,7 @@ async function listen(config: Config, parts: Parts & { readonly closing: (() => 
     },
     ready: async () => (await program.notReady()).length === 0,
     ...config.receiver,
-    ...(tls && { tls }),
+    ...defined({ tls }),
     log,
   });
   closing.unshift(() => server.close());

@@ -1,4 +1,5 @@
 import type { TableConfig } from '../config.ts';
+import { defined } from '../defined.ts';
 import type { Table } from '../table/table.ts';
 
 /** Opens the configured table. Each kind is loaded only when it is the configured one: a cold start pays for one engine. */
@@ -9,12 +10,12 @@ export async function openTable(config: TableConfig): Promise<Table> {
   }
   const { dynamodbTable } = await import('../table/dynamodb.ts');
   const { name: tableName, region, endpoint } = config;
-  return dynamodbTable({ tableName, region, ...(endpoint === undefined ? {} : { endpoint }) });
+  return dynamodbTable({ tableName, region, ...defined({ endpoint }) });
 }
 
 /** Makes the configured table in DynamoDB, if it is not there. Answers whether it was made. Throws `table_unavailable`. */
 export async function createTable(config: Extract<TableConfig, { readonly kind: 'dynamodb' }>): Promise<boolean> {
   const { createDynamodbTable } = await import('../table/dynamodb-create.ts');
   const { name: tableName, region, endpoint } = config;
-  return createDynamodbTable({ tableName, region, ...(endpoint === undefined ? {} : { endpoint }) });
+  return createDynamodbTable({ tableName, region, ...defined({ endpoint }) });
 }

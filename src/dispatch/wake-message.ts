@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Wake } from './dispatch.ts';
@@ -9,7 +10,7 @@ export const wakeMessage = (wake: Wake): string => JSON.stringify(plainWake(wake
 export const plainWake = ({ link, certificate, about }: Wake): Wake => ({
   link,
   certificate,
-  ...(about === undefined ? {} : { about }),
+  ...defined({ about }),
 });
 
 /** The wake-up in a message. Throws `dispatch_malformed` if it is none. */

@@ -2,6 +2,7 @@ import { isIP, type Socket } from 'node:net';
 import { checkServerIdentity, connect, createServer, type TLSSocket } from 'node:tls';
 import type { CertificateContent } from '../certificate/certificate.ts';
 import { toPem } from '../certificate/pem.ts';
+import { defined } from '../defined.ts';
 import { clientNamesOf } from './host-names.ts';
 
 /** So many names are asked for: each is compared with all, and a certificate may hold ten thousand. */
@@ -133,7 +134,7 @@ function connectTo(
     const socket = connect({
       host: '127.0.0.1',
       port,
-      ...(servername !== undefined && { servername }),
+      ...defined({ servername }),
       ...(trust && { ca: [...trust] }),
       checkServerIdentity: (_host, presented) =>
         names.map((name) => checkServerIdentity(name, presented)).find((error) => error !== undefined),

@@ -1,6 +1,7 @@
 import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import type { LookupFunction } from 'node:net';
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Runtime } from '../runtime.ts';
@@ -113,7 +114,7 @@ export function httpClient(options: {
       };
     } catch (thrown) {
       const cause = ended === 'ended' ? signal?.reason : thrown;
-      return { failure: ended ?? 'network', sent, cause, ...(head !== undefined && { head }) };
+      return { failure: ended ?? 'network', sent, cause, ...defined({ head }) };
     } finally {
       signal?.removeEventListener('abort', onAbort);
       // With a reason: the default one is an error with a stack, made anew for each request and read by nobody.
@@ -147,7 +148,7 @@ export function connections(
   const { most, trust, lookup, againOnReset = false } = options;
   // A kept connection is given up before the other side does so: servers keep one for five seconds and more. A function that its
   // platform froze would find an old one dead, and a write that is sent into it, once, is lost.
-  const kept = { keepAlive: true, timeout: 4_000, ...(most !== undefined && { maxSockets: most }) };
+  const kept = { keepAlive: true, timeout: 4_000, ...defined({ maxSockets: most }) };
   const plain = { request: requestHttp, agent: new HttpAgent(kept), ready: 'connect' } as const;
   const encrypted = { request: requestHttps, agent: new HttpsAgent(kept), ready: 'secureConnect' } as const;
 
@@ -163,8 +164,7 @@ export function connections(
         signal,
         // An answer that is packed would have to be unpacked with a bound.
         headers: { 'accept-encoding': 'identity', ...headers, ...length },
-        ...(trust !== undefined && { ca: trust }),
-        ...(lookup !== undefined && { lookup }),
+        ...defined({ ca: trust, lookup }),
       });
       request.once('socket', (socket) => {
         if (request.reusedSocket) connected();

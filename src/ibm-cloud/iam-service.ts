@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import { type HttpAnswer, type HttpRequest, type HttpSend, httpClient } from '../http/client.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Secret } from '../secret.ts';
@@ -33,8 +34,8 @@ export type SendToService = (call: ServiceCall, request: ServiceRequest) => Prom
 /** A JSON service of IBM Cloud behind IAM tokens. 401 and 403 get one new token and one more try, as in IBM-Cloud/bluemix-go. */
 export function iamService(options: IamServiceOptions): SendToService {
   const { base, runtime, send, requestTimeoutMs = 30_000, iamUrl = iamOf(base), apiKey } = options;
-  const client = httpClient({ runtime, requestTimeoutMs, ...(send && { send }) });
-  const tokens = iamTokens({ url: iamUrl, apiKey, runtime, ...(send && { send }) });
+  const client = httpClient({ runtime, requestTimeoutMs, ...defined({ send }) });
+  const tokens = iamTokens({ url: iamUrl, apiKey, runtime, ...defined({ send }) });
 
   async function once(call: ServiceCall, request: ServiceRequest, token: Secret | undefined): Promise<HttpAnswer> {
     const { method, path, body, signal } = request;
@@ -44,7 +45,7 @@ export function iamService(options: IamServiceOptions): SendToService {
       ...(token && { authorization: `Bearer ${token.reveal()}` }),
     };
     const text = body && { body: JSON.stringify(body()) };
-    const outcome = await client({ method, url: base + path, headers, ...text, ...(signal && { signal }) });
+    const outcome = await client({ method, url: base + path, headers, ...text, ...defined({ signal }) });
     if ('failure' in outcome) throw unansweredError(call, outcome);
     return outcome.answer;
   }

@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { defined } from '../defined.ts';
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import { type HttpAnswer, type HttpClient, type HttpSend, httpClient, serviceBase } from '../http/client.ts';
 import type { Runtime } from '../runtime.ts';
@@ -173,7 +174,7 @@ function failed(
 ): CodedError {
   return new CodedError(code, `exchange of the API key for a token at IAM: ${found}`, {
     fields,
-    ...(cause !== undefined && { cause }),
+    ...defined({ cause }),
   });
 }
 

@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { defined } from '../defined.ts';
 import { CodedError, type ErrorCode } from '../errors.ts';
 import { visibleWithin } from '../foreign-text.ts';
 import type { HttpAnswer, HttpOutcome } from '../http/client.ts';
@@ -149,7 +150,7 @@ function failed(
 ): CodedError {
   const { store, operation, certificate } = call;
   return new CodedError(call.writes ? row.writes : row.reads, `${operation} at ${store}: ${found}`, {
-    ...(cause !== undefined && { cause }),
+    ...defined({ cause }),
     fields: { store, operation, certificate, ...fields },
   });
 }

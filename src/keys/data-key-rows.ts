@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import type { Condition, Row, Table } from '../table/table.ts';
 
@@ -33,7 +34,7 @@ export function dataKeyRows(table: Table, tenant: string) {
   async function* pages(): AsyncGenerator<readonly Row[]> {
     let cursor: string | undefined;
     do {
-      const page = await table.query({ partition, limit: pageRows, ...(cursor !== undefined && { cursor }) });
+      const page = await table.query({ partition, limit: pageRows, ...defined({ cursor }) });
       yield page.rows;
       cursor = page.cursor;
     } while (cursor !== undefined);

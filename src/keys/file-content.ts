@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, link, mkdir, open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { defined } from '../defined.ts';
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import { limits } from '../limits.ts';
 
@@ -166,6 +167,6 @@ function systemFailure(path: string, tried: string, thrown: unknown): CodedError
 function failed(code: ErrorCode, path: string, found: string, cause?: unknown): CodedError {
   return new CodedError(code, `root key file ${path}: ${found}`, {
     fields: { path },
-    ...(cause !== undefined && { cause }),
+    ...defined({ cause }),
   });
 }

@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { defined } from '../defined.ts';
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import { type HttpAnswer, type HttpSend, httpClient, serviceBase } from '../http/client.ts';
 import { iamOf, iamTokens } from '../ibm-cloud/iam.ts';
@@ -68,7 +69,7 @@ export function keyProtectRootKey(options: KeyProtectOptions): RootKey {
   const { region, instance, key, keyRing, apiKey, runtime, send, requestTimeoutMs = 5_000 } = options;
   checkOptions(options);
   const base = serviceBase(options.endpoint ?? `https://${region}.kms.cloud.ibm.com`, 'endpoint of the root key');
-  const shared = { runtime, requestTimeoutMs, ...(send && { send }) };
+  const shared = { runtime, requestTimeoutMs, ...defined({ send }) };
   const client = httpClient(shared);
   const tokens = iamTokens({ ...shared, url: options.iamUrl ?? iamOf(base), apiKey });
   const id = `key-protect:${region}/${instance}/${key}`;
@@ -82,7 +83,7 @@ export function keyProtectRootKey(options: KeyProtectOptions): RootKey {
         'bluemix-instance': instance,
         'content-type': mediaType,
         accept: mediaType,
-        ...(keyRing !== undefined && { 'x-kms-key-ring': keyRing }),
+        ...defined({ 'x-kms-key-ring': keyRing }),
       },
       body,
     });
@@ -213,6 +214,6 @@ function failed(
 ): CodedError {
   return new CodedError(code, `asking Key Protect to ${action} with ${id}: ${found}`, {
     fields: { rootKey: id, ...fields },
-    ...(cause !== undefined && { cause }),
+    ...defined({ cause }),
   });
 }

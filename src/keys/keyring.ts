@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Log } from '../log.ts';
@@ -142,7 +143,7 @@ export function keyring(options: KeyringOptions): Keyring {
         state: failed ? (servesUntil === undefined ? 'failed' : 'outage') : troubled ? 'degraded' : 'ready',
         rootKeys: roots.states(),
         dataKeysInMemory: cache.size(),
-        ...(servesUntil !== undefined && { servesUntil }),
+        ...defined({ servesUntil }),
         calls: roots.calls(),
       };
     },

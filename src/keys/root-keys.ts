@@ -1,4 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
+import { defined } from '../defined.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { errorFields, type Log } from '../log.ts';
 import type { Runtime } from '../runtime.ts';
@@ -78,7 +79,7 @@ export function rootKeySet(options: {
   async function unwrap(rootKey: RootKey, wrapped: string, context: KeyContext): Promise<Opened> {
     return ask(rootKey, 'unwrap', async () => {
       const { dataKey, renewed } = await rootKey.unwrap(wrapped, context);
-      if (dataKey.length === dataKeyBytes) return { rootKey, dataKey, ...(renewed !== undefined && { renewed }) };
+      if (dataKey.length === dataKeyBytes) return { rootKey, dataKey, ...defined({ renewed }) };
       dataKey.fill(0);
       throw new CodedError('keys_unreadable', `what ${rootKey.id} opened is no key of ${dataKeyBytes} bytes`);
     });

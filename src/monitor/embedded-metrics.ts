@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import type { PassReport } from '../replication/replicate.ts';
 import { lagOf } from './lag.ts';
 
@@ -43,7 +44,7 @@ export function embeddedMetrics(options: {
     const line = {
       _aws: { Timestamp: now(), CloudWatchMetrics: [{ Namespace: namespace, Dimensions, Metrics }] },
       Stage: stage,
-      ...(link !== undefined && { Link: link }),
+      ...defined({ Link: link }),
       ...Object.fromEntries(Object.entries(values).map(([name, [value]]) => [name, value])),
     };
     write(`${JSON.stringify(line)}\n`);

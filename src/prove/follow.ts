@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import type { Runtime } from '../runtime.ts';
 import type { CertificateMetadata } from '../store/store.ts';
 import type { PatientCalls } from './patient-calls.ts';
@@ -54,7 +55,7 @@ export async function follow(options: {
   ]);
   const { firstShownMs, ...answers } = reads;
   const { firstShownMs: _listed, ...listed } = listings;
-  return { reads: answers, listings: listed, ...(firstShownMs === undefined ? {} : { landedMs: firstShownMs }) };
+  return { reads: answers, listings: listed, ...defined({ landedMs: firstShownMs }) };
 }
 
 const nothingAsked: Answers & { readonly firstShownMs?: number } = { asked: 0, old: 0, shown: true };
@@ -98,7 +99,6 @@ async function watchUntilShown(options: {
     asked,
     old,
     shown: row >= wanted,
-    ...(lastOldMs === undefined ? {} : { lastOldMs }),
-    ...(firstShownMs === undefined ? {} : { firstShownMs }),
+    ...defined({ lastOldMs, firstShownMs }),
   };
 }

@@ -2,6 +2,7 @@ import type { CertificateContent } from '../certificate/certificate.ts';
 import { factsOf } from '../certificate/facts.ts';
 import { fingerprintOf, metadataDigestOf } from '../certificate/fingerprint.ts';
 import { parseContent } from '../certificate/pem.ts';
+import { defined } from '../defined.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
 import { type Mark, sameMark } from '../store/mark.ts';
@@ -200,7 +201,7 @@ class Proof {
     const rate: BoundFinding = {
       about: 'rate',
       outcome: requestsPerSecond === undefined ? 'not-seen' : 'holds',
-      ...(requestsPerSecond === undefined ? {} : { stated: requestsPerSecond }),
+      ...defined({ stated: requestsPerSecond }),
       measured: Math.round((sent / Math.max(tookMs, 1)) * 10_000) / 10,
       message: `${sent} requests; ${limited === 0 ? 'no limit was met' : `a limit put off ${limited} of them`}`,
     };

@@ -1,4 +1,5 @@
 import { GetParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { Secret } from '../secret.ts';
 import { awsSecretError, regionOfArn, requireRegion } from './aws-failure.ts';
@@ -14,7 +15,7 @@ export function awsParameterStore(): SecretSource {
   return {
     async read(name) {
       const region = regionOfArn(name);
-      const client = new SSMClient({ maxAttempts: 3, ...(region === undefined ? {} : { region }) });
+      const client = new SSMClient({ maxAttempts: 3, ...defined({ region }) });
       try {
         await requireRegion(client, name);
         const { Parameter } = await client.send(new GetParameterCommand({ Name: name, WithDecryption: true }));

@@ -1,4 +1,5 @@
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { Secret } from '../secret.ts';
 import { awsSecretError, regionOfArn, requireRegion } from './aws-failure.ts';
@@ -15,7 +16,7 @@ export function awsSecretsManager(): SecretSource {
     async read(name) {
       const [id = '', key] = name.split('#');
       const region = regionOfArn(id);
-      const client = new SecretsManagerClient({ maxAttempts: 3, ...(region === undefined ? {} : { region }) });
+      const client = new SecretsManagerClient({ maxAttempts: 3, ...defined({ region }) });
       try {
         await requireRegion(client, id);
         const { SecretString } = await client.send(new GetSecretValueCommand({ SecretId: id }));

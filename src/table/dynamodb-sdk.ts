@@ -8,6 +8,7 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import { type AwsCredentials, revealed } from '../aws/credentials.ts';
 import { keptConnections } from '../aws/kept-connections.ts';
+import { defined } from '../defined.ts';
 import type { DynamodbApi } from './dynamodb-api.ts';
 
 export interface DynamodbOptions {
@@ -45,7 +46,7 @@ export function dynamodbClients(options: DynamodbOptions): Clients {
       httpAgent: keptConnections,
       httpsAgent: keptConnections,
     },
-    ...(endpoint !== undefined && { endpoint }),
+    ...defined({ endpoint }),
     ...(credentials && { credentials: async () => revealed(credentials) }),
   };
   const reads = new DynamoDBClient({ ...common, maxAttempts: 3 });

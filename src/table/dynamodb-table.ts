@@ -1,4 +1,5 @@
 import type { QueryCommandInput } from '@aws-sdk/client-dynamodb';
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { checkedChange, checkedCondition, checkKey } from './check.ts';
 import { asRow, compareText } from './condition.ts';
@@ -73,7 +74,7 @@ export function dynamodbTableOn(api: DynamodbApi, tableName: string): Table {
     const input = {
       TableName: tableName,
       Key: keyItem(at),
-      ...(expression !== undefined && { UpdateExpression: expression }),
+      ...defined({ UpdateExpression: expression }),
       ...conditional(using, condition && checkedCondition(condition)),
       ...using.attributes(),
       ReturnValues: 'ALL_NEW' as const,

@@ -5,6 +5,7 @@ import * as z from 'zod/mini';
 import type { Instances } from '../../compose/instances.ts';
 import type { RootKeyConfig } from '../../compose/root-keys.ts';
 import type { TableConfig } from '../../config.ts';
+import { defined } from '../../defined.ts';
 import { CodedError } from '../../errors.ts';
 import { visible } from '../../foreign-text.ts';
 import type { KeptInstance } from '../../instance/tenants/registry.ts';
@@ -208,7 +209,7 @@ export async function pickInstances(
 export function tableOf(folder: string, { table }: InstanceSettings): TableConfig {
   if (table.kind === 'lmdb') return { kind: 'lmdb', path: resolve(folder, table.path) };
   const { endpoint, ...rest } = table;
-  return { ...rest, ...(endpoint !== undefined && { endpoint }) };
+  return { ...rest, ...defined({ endpoint }) };
 }
 
 function isInside(folder: string, path: string): boolean {

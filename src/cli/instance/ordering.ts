@@ -3,6 +3,7 @@ import { statSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
+import { defined } from '../../defined.ts';
 import { CodedError } from '../../errors.ts';
 import { isLoopback } from '../../http/loopback.ts';
 import type { OrderingOptions } from '../../instance/orders/ordering.ts';
@@ -101,7 +102,7 @@ export function orderingOf(
       },
     }),
     ...(hook !== undefined && { dnsHook: { command: checkedHook(hook), env: hookEnvironment(host, hookNames) } }),
-    ...(dnsServer !== undefined && { dnsServer }),
+    ...defined({ dnsServer }),
   };
 }
 
@@ -167,5 +168,5 @@ function hookEnvironment(
 }
 
 function invalid(message: string, cause?: unknown): CodedError {
-  return new CodedError('instances_settings_invalid', message, { ...(cause !== undefined && { cause }) });
+  return new CodedError('instances_settings_invalid', message, defined({ cause }));
 }

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { Command, Option } from 'commander';
+import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { errorFields, jsonLog } from '../../log.ts';
@@ -75,7 +76,7 @@ async function run(options: RunOptions, host: Host): Promise<void> {
       behindProxy,
       instances: [],
       ordering,
-      ...(tls !== undefined && { tls }),
+      ...defined({ tls }),
     });
     const following = every({ name: 'settings', periodMs: settingsMs, runtime, log }, async () => {
       const settings = readSettings(folder);

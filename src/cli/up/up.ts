@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { fingerprintOf } from '../../certificate/fingerprint.ts';
 import { compose, type Program } from '../../compose/program.ts';
+import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { errorFields, jsonLog, type Log } from '../../log.ts';
@@ -62,7 +63,7 @@ async function up(options: UpOptions, host: Host): Promise<void> {
       folder,
       runtime,
       log,
-      ...(options.port === undefined ? {} : { port: options.port }),
+      ...defined({ port: options.port }),
     });
     try {
       await upEmbedded(embedded, { options, host, log, stopped });

@@ -1,5 +1,6 @@
 import { expiryProblem, keyProblem } from '../../certificate/judgement.ts';
 import { apiPartNames, parseContent } from '../../certificate/pem.ts';
+import { defined } from '../../defined.ts';
 import { CodedError, type ErrorCode } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { Secret } from '../../secret.ts';
@@ -168,7 +169,7 @@ export function certificates(context: {
       if (name === undefined && description === undefined) throw invalid('neither name nor description is given');
       await found(rows.get(id), id);
       await instance.rates.update(id);
-      const texts = { ...(name !== undefined && { name }), ...(description !== undefined && { description }) };
+      const texts = defined({ name, description });
       return objectFor(await found(rows.describe(id, texts), id));
     },
 
@@ -252,7 +253,7 @@ function accept(fields: Fields, nowMs: number): { readonly pem: ContentPem; read
 
 /** What a kept content says of itself. */
 function factsIn({ content, intermediate }: ContentPem): KeptFacts {
-  return keptFacts(parseContent({ certificate: content, ...(intermediate !== undefined && { intermediate }) }));
+  return keptFacts(parseContent({ certificate: content, ...defined({ intermediate }) }));
 }
 
 /** What a reimport changes of an ordered certificate beside its content. */

@@ -1,3 +1,4 @@
+import { defined } from '../../defined.ts';
 import { CodedError } from '../../errors.ts';
 import type { Key, Table } from '../../table/table.ts';
 
@@ -27,7 +28,7 @@ export function certificatePlaces(context: {
     let found = 0;
     let cursor: string | undefined;
     do {
-      const page = await table.query({ partition: certificates, limit: 1000, ...(cursor !== undefined && { cursor }) });
+      const page = await table.query({ partition: certificates, limit: 1000, ...defined({ cursor }) });
       found += page.rows.filter((row) => row.state === 'live').length;
       cursor = page.cursor;
     } while (cursor !== undefined);

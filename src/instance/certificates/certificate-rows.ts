@@ -1,3 +1,4 @@
+import { defined } from '../../defined.ts';
 import { CodedError } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import type { Runtime } from '../../runtime.ts';
@@ -355,8 +356,7 @@ export function certificateRows(context: {
       const page = await table.query({
         partition: keys.partition('expiry'),
         limit: request.limit,
-        ...(request.from !== undefined && { after: request.from }),
-        ...(request.cursor !== undefined && { cursor: request.cursor }),
+        ...defined({ after: request.from, cursor: request.cursor }),
       });
       const entries = page.rows.map(decodeEntry);
       return { entries, cursor: page.cursor };

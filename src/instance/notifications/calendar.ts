@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { errorFields, type Log } from '../../log.ts';
@@ -140,7 +141,7 @@ export function calendar(context: {
     const stepWith = (next: Step['next']): Step => ({
       at: runtime.now(),
       groups: [...groups.values()].map((group) => ({ id: runtime.newId(), ...group })),
-      ...(next !== undefined && { next }),
+      ...defined({ next }),
     });
     for await (const entry of entriesFrom(position)) {
       if (entry.expiresOn >= pass.before) break;

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import { errorFields } from '../../log.ts';
 import type { Along } from '../certificates/certificate-rows.ts';
@@ -68,7 +69,7 @@ export function delivery(
       type: channel.type,
       version: channel.version,
       event,
-      ...(change !== undefined && { change }),
+      ...defined({ change }),
       attempts: 0,
       wakeAt: runtime.now() + leaseMs,
     };

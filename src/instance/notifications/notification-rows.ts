@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import * as z from 'zod/mini';
+import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import type { Runtime } from '../../runtime.ts';
@@ -142,7 +143,7 @@ export function notificationRows(context: {
         partition: waiting,
         until,
         limit: limits.tablePageRows,
-        ...(cursor !== undefined && { cursor }),
+        ...defined({ cursor }),
       });
       const read = page.rows.map(readPending);
       return {
@@ -167,7 +168,7 @@ export function notificationRows(context: {
       const page = await table.query({
         partition: dead,
         limit: request.size,
-        ...(request.after !== undefined && { after: request.after }),
+        ...defined({ after: request.after }),
       });
       const letters = page.rows.map(decodeLetter).filter(({ expiresAt }) => expiresAt * 1000 > request.now);
       return { letters, last: page.cursor === undefined ? undefined : page.rows.at(-1)?.sort };

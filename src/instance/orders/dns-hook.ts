@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { defined } from '../../defined.ts';
 import { CodedError } from '../../errors.ts';
 import { visible } from '../../foreign-text.ts';
 import type { Log } from '../../log.ts';
@@ -78,5 +79,5 @@ function lastWords(said: string): string {
 }
 
 function failed(message: string, cause?: unknown): CodedError {
-  return new CodedError('acme_hook_failed', message, { ...(cause !== undefined && { cause }) });
+  return new CodedError('acme_hook_failed', message, defined({ cause }));
 }

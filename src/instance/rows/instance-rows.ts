@@ -1,3 +1,4 @@
+import { defined } from '../../defined.ts';
 import { limits } from '../../limits.ts';
 import type { FrozenTable, Row, Table } from '../../table/table.ts';
 
@@ -10,7 +11,7 @@ export async function* rowsIn(
   let cursor: string | undefined;
   do {
     signal?.throwIfAborted();
-    const page = await table.query({ partition, limit: limits.tablePageRows, ...(cursor !== undefined && { cursor }) });
+    const page = await table.query({ partition, limit: limits.tablePageRows, ...defined({ cursor }) });
     yield* page.rows;
     cursor = page.cursor;
     await new Promise(setImmediate);

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { defined } from '../../defined.ts';
 import { CodedError } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import type { Runtime } from '../../runtime.ts';
@@ -63,7 +64,7 @@ export function dailySnapshots(context: {
       const name = nameOf(instanceCrn, new Date(runtime.now()).toISOString().slice(0, 10));
       if ((await filesOf(folder, instanceCrn)).includes(name)) return undefined;
       try {
-        const report = await takeSnapshot({ ...context, path: join(folder, name), ...(signal && { signal }) });
+        const report = await takeSnapshot({ ...context, path: join(folder, name), ...defined({ signal }) });
         const { certificates, sha256, path, broken } = report;
         const level = broken.length > 0 ? 'error' : 'info';
         log(level, 'instance_snapshot_taken', { instance: instanceCrn, path, certificates, sha256, broken });

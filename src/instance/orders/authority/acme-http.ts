@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { defined } from '../../../defined.ts';
 import { CodedError } from '../../../errors.ts';
 import { connections, type HttpClient, type HttpRequest, httpClient } from '../../../http/client.ts';
 import { parseRetryAfter } from '../../../http/retry-after.ts';
@@ -72,11 +73,11 @@ async function send(wanted: Wanted, { client, timeoutMs }: AcmeCaller): Promise<
   const method = (wanted.method?.toUpperCase() ?? 'GET') as HttpRequest['method'];
   const failed = (reason: string, cause?: unknown) =>
     new CodedError('acme_unavailable', `${method} ${url.origin}${url.pathname}: ${reason}`, {
-      ...(cause !== undefined && { cause }),
+      ...defined({ cause }),
     });
   const headers = { 'user-agent': 'certstandby', 'content-type': 'application/jose+json' };
   const body = wanted.data === undefined ? undefined : String(wanted.data);
-  const outcome = await client({ method, url: url.href, headers, ...(body !== undefined && { body }) });
+  const outcome = await client({ method, url: url.href, headers, ...defined({ body }) });
   if ('answer' in outcome) {
     const { status, text } = outcome.answer;
     const texts = Object.entries(outcome.answer.headers).map(([name, value]) => [name, [value].flat().join(', ')]);
@@ -114,7 +115,7 @@ function failureOf(wanted: Wanted, { status, headers, body }: Arrived, { now }: 
   const { origin } = new URL(wanted.url ?? '');
   const message = `${origin} answered ${status}${type === '' ? '' : ` (${type})`}${detail === '' ? '' : `: ${detail}`}`;
   const retryAfterMs = parseRetryAfter(headers['retry-after'], now());
-  const fields = { status, type, ...(retryAfterMs !== undefined && { retryAfterMs }) };
+  const fields = { status, type, ...defined({ retryAfterMs }) };
   if (status === 429 || type === 'rateLimited') return new CodedError('acme_limited', message, { fields });
   // Nobody means to redirect an ACME request; something stands in between.
   if (status >= 500 || status < 400) return new CodedError('acme_unavailable', message, { fields });

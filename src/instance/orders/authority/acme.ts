@@ -1,4 +1,5 @@
 import * as acme from 'acme-client';
+import { defined } from '../../../defined.ts';
 import { CodedError } from '../../../errors.ts';
 import type { Secret } from '../../../secret.ts';
 import { acmeCaller, newAcmeCaller, readProblem, sendAcmeRequest } from './acme-http.ts';
@@ -116,10 +117,7 @@ export function acmeAuthority(options: AcmeOptions): Authority {
         const [commonName] = domains;
         const key = privateKey.revealBytes();
         try {
-          const [, csr] = await acme.crypto.createCsr(
-            { ...(commonName !== undefined && { commonName }), altNames: [...domains] },
-            key,
-          );
+          const [, csr] = await acme.crypto.createCsr({ ...defined({ commonName }), altNames: [...domains] }, key);
           await client.finalizeOrder(await orderAt(client, url), csr);
         } catch (thrown) {
           // One of its servers is behind another, or a request whose answer was lost has finalized it.
