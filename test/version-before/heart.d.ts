@@ -1,16 +1,16 @@
 // What is used of the version before has the types that it has now, as far as the tests use it.
-export const CodedError: typeof import('../../src/errors.ts').CodedError;
-export const errorRegistry: Readonly<Record<string, unknown>>;
-export const idempotencyRecords: typeof import('../../src/records/idempotency-records.ts').idempotencyRecords;
-export const linkRecords: typeof import('../../src/records/link-records.ts').linkRecords;
-export const replicationRecords: typeof import('../../src/records/replication-records.ts').replicationRecords;
+export declare const CodedError: typeof import('../../src/errors.ts').CodedError;
+export declare const errorRegistry: Readonly<Record<string, unknown>>;
+export declare const idempotencyRecords: typeof import('../../src/records/idempotency-records.ts').idempotencyRecords;
+export declare const linkRecords: typeof import('../../src/records/link-records.ts').linkRecords;
+export declare const replicationRecords: typeof import('../../src/records/replication-records.ts').replicationRecords;
 type AcknowledgeNow = typeof import('../../src/replication/acknowledge.ts').acknowledge;
-export const acknowledge: (
+export declare const acknowledge: (
   parts: Parameters<AcknowledgeNow>[0],
   link: string,
   event: Parameters<AcknowledgeNow>[2][number],
 ) => ReturnType<AcknowledgeNow>;
-export const reconcile: typeof import('../../src/replication/reconcile.ts').reconcile;
-export const replicate: typeof import('../../src/replication/replicate.ts').replicate;
-export const sharedListings: typeof import('../../src/replication/shared-listing.ts').sharedListings;
-export const sweep: typeof import('../../src/replication/sweep.ts').sweep;
+export declare const reconcile: typeof import('../../src/replication/reconcile.ts').reconcile;
+export declare const replicate: typeof import('../../src/replication/replicate.ts').replicate;
+export declare const sharedListings: typeof import('../../src/replication/shared-listing.ts').sharedListings;
+export declare const sweep: typeof import('../../src/replication/sweep.ts').sweep;
