@@ -52,7 +52,12 @@ const rooms = {
     '^src/http/listen\\.ts$',
   ],
   // It stands in for the servers that would use the copies, and asks nothing but the backups.
-  drill: [ground, '^src/certificate/', '^src/store/store\\.ts$', '^src/replication/(shared-listing|deadline)\\.ts$'],
+  drill: [
+    ground,
+    '^src/certificate/',
+    '^src/store/(store|mark)\\.ts$',
+    '^src/replication/(shared-listing|deadline)\\.ts$',
+  ],
   // It looks at one store from outside, with a certificate of its own, and knows nothing of links.
   prove: [ground, '^src/certificate/', '^src/store/(store|mark)\\.ts$', '^src/replication/shared-listing\\.ts$'],
   // It takes certificates out of stores and puts them in, whatever the link is up to.

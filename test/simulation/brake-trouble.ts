@@ -3,21 +3,13 @@ import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { factsOf } from '../../src/certificate/facts.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { wholeMark } from '../../src/store/mark.ts';
-import type { Quota, Rate } from '../../src/store/store.ts';
+import { allowedAtOnce, differs, scarce } from './brake-bounds.ts';
 import type { Held, SimulatedStore } from './simulated-store.ts';
 import type { World } from './world.ts';
 
-/** So many certificates may go back in time, or change without a word, within an hour. */
-export const allowedAtOnce = 1;
 const dayMs = 24 * 3_600_000;
 /** A write that was on its way for so long may land on what has changed meanwhile. */
 const onItsWayMs = 10 * 60_000;
-
-/** The year of a yearly quota, and the minute of a rate, of a store whose writes are scarce. */
-export const scarce: { readonly quota: Quota; readonly rate: Rate } = {
-  quota: { operations: ['import', 'reimport'], count: 5, perMs: 3_600_000, reserve: 2 },
-  rate: { operations: ['import', 'reimport'], count: 1, perMs: 20_000 },
-};
 
 /** The next version of a certificate where time matters: each is valid from a month later than the one before. */
 export function datedContent(world: World, which: number): CertificateContent | undefined {
@@ -214,19 +206,4 @@ export function needlessBrake(world: World): string[] {
   return world.needless > 0 && !world.switches.has('version-before')
     ? [`bound: the brake held ${world.needless} reconciles, and too little differed`]
     : [];
-}
-
-/** How many certificates a backup really holds otherwise than the primary. */
-export function differing(world: Pick<World, 'primary' | 'backups'>): number {
-  return [...world.primary.rows().values()].filter((original) => differs(world, original)).length;
-}
-
-function differs({ backups }: Pick<World, 'backups'>, original: Held): boolean {
-  return backups.some((store) => {
-    const copies = [...store.rows().values()].filter(({ mark }) => wholeMark(mark)?.certificate === original.id);
-    const wanted = fingerprintOf(store.asStored(original.content));
-    return (
-      copies.length !== 1 || copies.some((copy) => copy.unreadable === true || fingerprintOf(copy.content) !== wanted)
-    );
-  });
 }

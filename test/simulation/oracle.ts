@@ -3,8 +3,9 @@ import { contentProblem } from '../../src/certificate/judgement.ts';
 import { defaultTiming } from '../../src/replication/timing.ts';
 import { markDigest, sameMark } from '../../src/store/mark.ts';
 import { mayDiffer, watchBrake } from './brake-trouble.ts';
+import { madeUpLooks } from './floods.ts';
 import { originalOf } from './routes.ts';
-import { madeUpLooks, tellOtherwise } from './senders.ts';
+import { tellOtherwise } from './senders.ts';
 import type { Held } from './simulated-store.ts';
 import type { World } from './world.ts';
 

@@ -1,7 +1,7 @@
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { datedContent, scheduleBrakeTrouble } from './brake-trouble.ts';
+import { scheduleFloods } from './floods.ts';
 import { originalOf } from './routes.ts';
-import { scheduleFloods } from './senders.ts';
 import type { Held } from './simulated-store.ts';
 import type { World } from './world.ts';
 

@@ -1,10 +1,10 @@
 import { needlessBrake } from './brake-trouble.ts';
 import type { Fault } from './faults.ts';
+import { floodExcess, leftBehind } from './floods.ts';
 import { brokenPromises, excess, haste, restlessness, watchWrites } from './oracle.ts';
 import { certificatePool } from './pool.ts';
 import { watchCircle } from './routes.ts';
 import { scheduleChanges } from './scenario.ts';
-import { floodExcess, leftBehind } from './senders.ts';
 import type { Switch } from './switches.ts';
 import { makeWorld, reconcileEveryMs, type World } from './world.ts';
 

@@ -20,7 +20,7 @@ import { quotaStore } from '../../src/store/quota.ts';
 import type { Store, StoreAbilities } from '../../src/store/store.ts';
 import { memoryTable } from '../../src/table/memory.ts';
 import type { Table } from '../../src/table/table.ts';
-import { allowedAtOnce, differing, scarce } from './brake-trouble.ts';
+import { allowedAtOnce, differing, scarce } from './brake-bounds.ts';
 import { type FaultSource, startProcess, storeFrom, tableFrom } from './faults.ts';
 import type { Pool } from './pool.ts';
 import { noting } from './record-states.ts';

@@ -1,0 +1,36 @@
+import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
+import { wholeMark } from '../../src/store/mark.ts';
+import type { Quota, Rate } from '../../src/store/store.ts';
+import type { Held, SimulatedStore } from './simulated-store.ts';
+
+/** What the brake and scarce writes are measured by. */
+
+interface Stores {
+  readonly primary: SimulatedStore;
+  readonly backups: readonly SimulatedStore[];
+}
+
+/** So many certificates may go back in time, or change without a word, within an hour. */
+export const allowedAtOnce = 1;
+
+/** The year of a yearly quota, and the minute of a rate, of a store whose writes are scarce. */
+export const scarce: { readonly quota: Quota; readonly rate: Rate } = {
+  quota: { operations: ['import', 'reimport'], count: 5, perMs: 3_600_000, reserve: 2 },
+  rate: { operations: ['import', 'reimport'], count: 1, perMs: 20_000 },
+};
+
+/** How many certificates a backup really holds otherwise than the primary. */
+export function differing(stores: Stores): number {
+  return [...stores.primary.rows().values()].filter((original) => differs(stores, original)).length;
+}
+
+/** Whether a backup holds this one otherwise. */
+export function differs({ backups }: Pick<Stores, 'backups'>, original: Held): boolean {
+  return backups.some((store) => {
+    const copies = [...store.rows().values()].filter(({ mark }) => wholeMark(mark)?.certificate === original.id);
+    const wanted = fingerprintOf(store.asStored(original.content));
+    return (
+      copies.length !== 1 || copies.some((copy) => copy.unreadable === true || fingerprintOf(copy.content) !== wanted)
+    );
+  });
+}

@@ -1,0 +1,89 @@
+import { floodTiming, tellOtherwise } from './senders.ts';
+import type { World } from './world.ts';
+
+/** Floods of events that nobody signed, what they may cost, and what they may leave behind. */
+
+const floodMs = 8_000;
+const floodRequests = 24;
+/** How often a sender tries to bring one event of a flood. */
+const floodTries = 2;
+
+/** How the ids begin that a flood makes up. */
+const madeUp = 'made-up-';
+
+const faultsOf = ({ faults }: World): number => [...faults.counts.values()].reduce((sum, times) => sum + times, 0);
+
+/** Floods of ids that nobody knows, some of them again and again, with real ones among them. */
+export function scheduleFloods(world: World, durationMs: number): void {
+  const { time, dice, switches, primary, floods, trace } = world;
+  if (!switches.has('unsigned-sender')) return;
+  const count = 1 + Math.floor(dice() * 2);
+  for (let index = 0; index < count; index += 1) time.at(time.now() + dice() * durationMs, begin);
+
+  function begin(): void {
+    trace(`${time.now()} a flood begins`);
+    floods.push({ from: time.now(), until: time.now() + floodMs, faultsBefore: faultsOf(world) });
+    for (let request = 0; request < floodRequests; request += 1) time.at(time.now() + dice() * floodMs, tell);
+  }
+
+  function tell(): void {
+    const ids = Array.from({ length: 1 + Math.floor(dice() * 2) }, one);
+    world.notifyOf({ ids, name: nameOf(ids[0] ?? ''), digest: time.newId() }, { tries: floodTries });
+  }
+
+  function one(): string {
+    const real = [...primary.rows().keys()];
+    const kind = dice();
+    if (kind < 0.5 || real.length === 0) return `${madeUp}${time.newId()}`;
+    return kind < 0.6 ? `${madeUp}often` : (real[Math.floor(dice() * real.length)] as string);
+  }
+
+  const nameOf = (id: string): string => primary.rows().get(id)?.metadata.name ?? id;
+}
+
+/** How often one certificate may be looked at while a flood names it, but for faults: once in ten seconds, and each time until reads have settled. */
+const looksInFlood = 12;
+const lookedAfterMs = 20_000;
+
+/** What a flood costs is bounded: looks at what it makes up, and looks at what there is. */
+export function floodExcess(world: World): string[] {
+  const { floods, journal, deployments } = world;
+  if (floods.length === 0) return [];
+  const broken: string[] = [];
+  const faultsNow = faultsOf(world);
+  // By clocks that differ a flood lies in three minutes at the most. Whatever goes wrong, what is beyond the budget has no row.
+  const allowed = (floodTiming.unknownPerMinute ?? 0) * 3 * floods.length * deployments;
+  const invented = new Set(journal.looks.map(({ certificate }) => certificate).filter((id) => id.startsWith(madeUp)))
+    .size;
+  if (invented > allowed) broken.push(`bound: ${invented} made up ids were looked at, ${allowed} are allowed`);
+  for (const { from, until, faultsBefore } of floods) {
+    const during = journal.looks.filter(({ at }) => at >= from && at <= until + lookedAfterMs);
+    const most = deployments * looksInFlood + 2 * (faultsNow - faultsBefore);
+    for (const id of new Set(during.map(({ certificate }) => certificate))) {
+      const looks = during.filter(({ certificate }) => certificate === id).length;
+      if (looks > most) broken.push(`bound: ${looks} looks at ${id} during a flood, ${most} allowed`);
+    }
+  }
+  return broken;
+}
+
+/** Looks that nobody asked for but a flood. */
+export const madeUpLooks = ({ journal }: World): number =>
+  journal.looks.filter(({ certificate }) => certificate.startsWith(madeUp)).length;
+
+/** When all is quiet nothing is left of what was told: no hint, no asked reconcile, no record of what never was. */
+export async function leftBehind({ tables, switches }: World): Promise<string[]> {
+  if (!tellOtherwise(switches)) return [];
+  const broken: string[] = [];
+  for (const table of tables) {
+    const { rows: hints } = await table.query({ partition: 'hint.1/main', limit: 1_000 });
+    if (hints.length > 0) broken.push(`bound: ${hints.length} hints are left when all is quiet`);
+    const asked = await table.get({ partition: 'intake.1/main', sort: 'reconcile' });
+    if (asked !== undefined) broken.push('promise 1: a reconcile that was asked for has not been');
+    const { rows } = await table.query({ partition: 'replication.1/main', beginsWith: madeUp, limit: 1_000 });
+    // A worker that died left doubt, and nobody can say then that nothing was ever written.
+    const undoubted = rows.filter(({ doubt }) => doubt === undefined);
+    if (undoubted.length > 0) broken.push(`bound: ${undoubted.length} records of what never was are left`);
+  }
+  return broken;
+}
