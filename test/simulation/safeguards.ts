@@ -488,7 +488,7 @@ export const safeguards: readonly Safeguard[] = [
   {
     step: 'a place of ours that is half made is found with the copies',
     file: 'src/replication/shared-listing.ts',
-    find: 'if (element.mark !== undefined) wanted.get(formatMark(element.mark))?.vacant.push(element);',
+    find: 'if (element.mark !== undefined) wanted.get(markDigest(element.mark))?.vacant.push(element);',
     replace: '',
     switches: ['two-step'],
     seeds: 3_000,
