@@ -1,5 +1,13 @@
 import { type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
-import type { BackupFindings, BackupRefusal, KeptBeside, OverwrittenCopies } from '../replication/backup-findings.ts';
+import type {
+  BackupFindings,
+  BackupRefusal,
+  KeptBeside,
+  KeysNotProven,
+  OverwrittenCopies,
+  VacantPlaces,
+} from '../replication/backup-findings.ts';
+import { vacancyWords } from '../replication/vacancy.ts';
 import { clean, count, duration } from './text.ts';
 
 /** What is to be said of a backup. */
@@ -133,10 +141,37 @@ function overwrittenWords(found: OverwrittenCopies, now: number, nameOf: NameOf)
   };
 }
 
+/** Places of ours without content. They serve nobody, so they are told with what has no copy. */
+function vacantWords(found: VacantPlaces, now: number, nameOf: NameOf): BackupWords {
+  const { store, places, names, ids, again } = found;
+  const code = 'store_copy_vacant';
+  const which = `${ids.map(clean).join(', ')}${ids.length < places ? ', …' : ''}`;
+  const who = `${count(places, 'certificate')}${since(found.since, now)} ${namesOf(names, places)}`;
+  const later = again === undefined ? 'when it is next looked at' : `in ${duration(again - now)}`;
+  return {
+    what: `${nameOf(store)} has a place without content instead of a copy of ${who}`,
+    why: `of ${which}: ${vacancyWords(found)}`,
+    code,
+    when: `bringing it back is tried again ${again !== undefined && again <= now ? 'now' : later}`,
+    more: [],
+    remedy: remedyOf(code),
+    urgent: true,
+  };
+}
+
+/** Copies of which nobody can read the private key. It is no fault: the service is made so. */
+export function keysNotProvenWords({ store, copies }: KeysNotProven, nameOf: NameOf): string {
+  return (
+    `${nameOf(store)}: the private keys of ${count(copies, 'copy', 'copies')} are not proven, ` +
+    'as the service keeps them to itself: all else of them is compared'
+  );
+}
+
 /** All that is wrong in the backups, as words, the worst first. */
 export function backupWords(found: BackupFindings, now: number, nameOf: NameOf): readonly BackupWords[] {
-  const { refusals = [], overwritten = [] } = found;
+  const { refusals = [], overwritten = [], vacantPlaces = [] } = found;
   return [
+    ...vacantPlaces.map((each) => vacantWords(each, now, nameOf)),
     ...refusals.map((each) => refusalWords(each, now, nameOf)),
     ...overwritten.map((each) => overwrittenWords(each, now, nameOf)),
   ];

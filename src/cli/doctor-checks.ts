@@ -3,7 +3,7 @@ import type { Config, LinkConfig } from '../config.ts';
 import { asCodedError, type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
 import type { BackupFindings } from '../replication/backup-findings.ts';
 import type { CertificateMetadata, PassedOver, Store, StoreRight, UnreadableElement } from '../store/store.ts';
-import { type BackupWords, backupExit, backupWords, keptBesideWords } from './backup-words.ts';
+import { type BackupWords, backupExit, backupWords, keptBesideWords, keysNotProvenWords } from './backup-words.ts';
 import { clean, count, duration } from './text.ts';
 
 /** What one check came to. A problem carries a code, which decides the exit code; `remedy` is the line that mends it. */
@@ -188,24 +188,19 @@ export interface LinkState {
   readonly boundTo: string | undefined;
   readonly verificationKey: string | undefined;
   readonly lastReconcileAt: number | undefined;
-  /**
-   * What its records say of the backups, and of how many copies nobody could prove the private key,
-   * by store id.
-   */
-  readonly backups?: RecordedFindings | undefined;
+  /** What its records say of the backups, by store id. */
+  readonly backups?: BackupFindings | undefined;
 }
-
-type RecordedFindings = BackupFindings & { readonly keysNotProven: ReadonlyMap<string, number> };
 
 /**
  * What the records of a link say of its backups: what they refuse, copies that somebody else
- * changes, copies that are not let go, and keys that nobody could prove. `names`: of the backups
+ * changes, copies that are not let go, places without content, and keys that nobody could prove. `names`: of the backups
  * that are configured, by store id; what is said of others is passed over.
  */
 export function checkBackups(
   { name }: Pick<LinkConfig, 'name'>,
   names: ReadonlyMap<string, string>,
-  found: RecordedFindings | undefined,
+  found: BackupFindings | undefined,
   now: number,
 ): readonly Finding[] {
   if (found === undefined) return [];
@@ -216,7 +211,12 @@ export function checkBackups(
   // What a service says names stores by their ids.
   const named = (text: string) => [...names].reduce((words, [id, its]) => words.replaceAll(id, its), text);
   const messageOf = ({ what, why, when, more }: BackupWords) => named([`${what}: ${why}; ${when}`, ...more].join('; '));
-  const wrong = { refusals: configured(found.refusals), overwritten: configured(found.overwritten) };
+  const { refusals, overwritten, vacantPlaces } = found;
+  const wrong = {
+    refusals: configured(refusals),
+    overwritten: configured(overwritten),
+    vacantPlaces: configured(vacantPlaces),
+  };
   return [
     ...backupWords(wrong, now, nameOf).map((words) => ({
       ...problem(about, words.code, messageOf(words), words.remedy),
@@ -226,14 +226,7 @@ export function checkBackups(
       const words = keptBesideWords(kept, now, nameOf);
       return warning(about, messageOf(words), words.remedy);
     }),
-    ...[...found.keysNotProven]
-      .filter(([store]) => names.has(store))
-      .map(([store, copies]) =>
-        good(
-          about,
-          `${nameOf(store)} keeps private keys to itself: those of ${count(copies, 'copy', 'copies')} are not proven`,
-        ),
-      ),
+    ...configured(found.keysNotProven).map((keys) => good(about, keysNotProvenWords(keys, nameOf))),
   ];
 }
 

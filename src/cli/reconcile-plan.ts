@@ -2,7 +2,7 @@ import { CodedError, errorRegistry } from '../errors.ts';
 import type { BackupFindings } from '../replication/backup-findings.ts';
 import type { Plan, PlanLine } from '../replication/plan.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
-import { type BackupWords, backupWords, keptBesideWords, linesOf } from './backup-words.ts';
+import { type BackupWords, backupWords, keptBesideWords, keysNotProvenWords, linesOf } from './backup-words.ts';
 import type { Output } from './output.ts';
 import { printPassedOver } from './passed-over.ts';
 import { type LinkRun, storeNames } from './program.ts';
@@ -109,6 +109,7 @@ function printBackups(output: Output, findings: BackupFindings, nameOf: (store: 
   const indented = (found: BackupWords) => linesOf(found).map((line, index) => `${index === 0 ? '  ' : '    '}${line}`);
   for (const found of backupWords(findings, now, nameOf)) output.finding(...indented(found));
   for (const kept of findings.keptBeside ?? []) output.line(...indented(keptBesideWords(kept, now, nameOf)));
+  for (const keys of findings.keysNotProven ?? []) output.line(`  ${keysNotProvenWords(keys, nameOf)}`);
 }
 
 /** The certificates of the plan with this digest, if that is still what would be done. Throws `reconcile_plan_changed`. */

@@ -3,7 +3,7 @@ import type { Program } from '../compose/program.ts';
 import type { Link } from '../replication/link.ts';
 import type { LinkStatus } from '../replication/status.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
-import { keptBesideWords, linesOf } from './backup-words.ts';
+import { keptBesideWords, keysNotProvenWords, linesOf } from './backup-words.ts';
 import { commandOutput, type Host, type Output } from './output.ts';
 import { forLink, type LinkOptions, storeNames, withLinkOptions, withLinks } from './program.ts';
 import { quotaWords } from './quota-words.ts';
@@ -54,11 +54,8 @@ async function showLink(program: Program, link: Link, output: Output): Promise<n
 function figures(status: LinkStatus, nameOf: (store: string) => string): readonly string[] {
   const { backups, lag, reconcile, nextExpiry, verify, drill, fullCopy, counts, circles, vanishedAccepted, now } =
     status;
-  const lines = backups.map(({ store, equal, behind, keysNotProven = 0 }) => {
-    const keys =
-      keysNotProven === 0 ? '' : `; the private keys of ${keysNotProven} are not proven: the service keeps them`;
-    return `${nameOf(store)}: ${equal} equal, ${behind} behind${keys}`;
-  });
+  const lines = backups.map(({ store, equal, behind }) => `${nameOf(store)}: ${equal} equal, ${behind} behind`);
+  for (const keys of status.keysNotProven ?? []) lines.push(keysNotProvenWords(keys, nameOf));
   for (const quota of status.quotas ?? []) lines.push(`${nameOf(quota.store)}: ${quotaWords(quota)}`);
   for (const kept of status.keptBeside ?? []) {
     const [first, ...more] = linesOf(keptBesideWords(kept, now, nameOf));

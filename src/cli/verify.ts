@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
+import { asCodedError, CodedError, errorRegistry, remedyOf } from '../errors.ts';
 import type { VerifyFinding, VerifyReport } from '../replication/verify.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { day } from './backup-words.ts';
@@ -17,7 +17,7 @@ export function verifyCommand(host: Host): Command {
       'after',
       '\nExamples:\n  certstandby verify --config certstandby.yaml\n  certstandby verify --quiet || alert' +
         '\n  certstandby verify --json | jq \'select(.state != "same")\'' +
-        '\n\nSays of each copy: same, older, different, missing, extra, unreadable, would-not-serve. Changes nothing.' +
+        '\n\nSays of each copy: same, older, different, missing, extra, unreadable, vacant, would-not-serve. Changes nothing.' +
         '\nA remark tells of a chain that serves and holds more than clients need, such as an expired cross certificate.' +
         '\nExits 0 if every copy is the same, 6 if not, or if the primary lost what it had, 4 if a backup could not be listed.',
     )
@@ -134,6 +134,12 @@ function conclude({ program, link, output }: LinkRun, report: VerifyReport): num
   if (reshaped > 0)
     output.line(
       `  ${count(reshaped, 'copy is', 'copies are')} the same as the service keeps it: it completes chains, or puts them in another order`,
+    );
+  const { vacant = 0 } = counts;
+  if (vacant > 0)
+    say(
+      `  ${count(vacant, 'place')} of ours without content [store_copy_vacant]`,
+      `    ${remedyOf('store_copy_vacant')}`,
     );
   for (const { store, error } of notListed)
     output.finding(

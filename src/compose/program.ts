@@ -47,21 +47,16 @@ import { isOnThisMachine, openStores } from './stores.ts';
 import { openTable } from './tables.ts';
 
 /**
- * What the records of a link say of its backups, those that are no longer configured too, and of
- * how many copies nobody could prove the private key, by store id. Records that cannot be
- * understood are passed over: status tells of them.
+ * What the records of a link say of its backups, those that are no longer configured too.
+ * Records that cannot be understood are passed over: status tells of them.
  */
 export async function recordedFindings(table: Table, link: string, now: number) {
   const findings = backupFindings(now);
-  const keysNotProven = new Map<string, number>();
   for await (const record of replicationRecords(table).all(link, () => {})) {
     if (record.absentSince !== undefined) continue;
-    for (const state of record.backups) {
-      findings.add(record, state);
-      if (state.keyWithheld === true) keysNotProven.set(state.store, (keysNotProven.get(state.store) ?? 0) + 1);
-    }
+    for (const state of record.backups) findings.add(record, state);
   }
-  return { ...findings.result(), keysNotProven };
+  return findings.result();
 }
 
 /** The metrics of a process. Loaded only where somebody watches. */

@@ -1,5 +1,5 @@
 import { type ErrorCode, remedyOf } from '../errors.ts';
-import type { BackupState, RecordedError, ReplicationRecord } from '../records/replication-record.ts';
+import type { BackupState, RecordedError, ReplicationRecord, VacantCopy } from '../records/replication-record.ts';
 import { isOverwritten } from './overwritten.ts';
 
 /**
@@ -58,6 +58,19 @@ export interface OverwrittenCopies extends Pick<BackupRefusal, 'store' | 'certif
   readonly lastAt: number;
 }
 
+/** Places of ours that hold no content, and could not be brought back yet. */
+export interface VacantPlaces extends Pick<BackupRefusal, 'store' | 'names' | 'since' | 'again'> {
+  readonly why: VacantCopy['why'];
+  readonly places: number;
+  /** Ids of the first of them. */
+  readonly ids: readonly string[];
+}
+
+/** Copies whose private key their service does not give back: compared without, and not proven. */
+export interface KeysNotProven extends Pick<BackupRefusal, 'store'> {
+  readonly copies: number;
+}
+
 /**
  * What the records say of the backups of a link, apart from what is stuck. Each list is the worst
  * first; absent: nothing is to be said.
@@ -66,6 +79,8 @@ export interface BackupFindings {
   readonly refusals?: readonly BackupRefusal[];
   readonly keptBeside?: readonly KeptBeside[];
   readonly overwritten?: readonly OverwrittenCopies[];
+  readonly vacantPlaces?: readonly VacantPlaces[];
+  readonly keysNotProven?: readonly KeysNotProven[];
 }
 
 const namesKept = 3;
@@ -87,6 +102,8 @@ export function backupFindings(now: number): {
   const refusals = new Map<string, BackupRefusal>();
   const beside = new Map<string, KeptBeside>();
   const overwritten = new Map<string, OverwrittenCopies>();
+  const vacant = new Map<string, VacantPlaces>();
+  const keysNotProven = new Map<string, KeysNotProven>();
 
   /** The group of a refusal: its code, and its cause in words. */
   function groupOf({ store }: BackupState, { code, message, status }: RecordedError, name: string): string {
@@ -117,7 +134,7 @@ export function backupFindings(now: number): {
       certificates: (before?.certificates ?? 0) + 1,
       names: added(before?.names, name),
       since: Math.min(before?.since ?? since, since),
-      withoutCopy: (before?.withoutCopy ?? 0) + (state.id === undefined ? 1 : 0),
+      withoutCopy: (before?.withoutCopy ?? 0) + (holdsCopy(state) ? 0 : 1),
       stopped: (before?.stopped ?? 0) + (hasStopped ? 1 : 0),
       ...(ends !== undefined && { until: ends }),
       ...(again !== undefined && { again }),
@@ -156,34 +173,62 @@ export function backupFindings(now: number): {
     });
   }
 
+  function addVacant({ wakeAt }: ReplicationRecord, { store, vacant: place }: BackupState, name: string): void {
+    if (place === undefined) return;
+    const key = `${store} ${place.why}`;
+    const before = vacant.get(key);
+    const again = earliest(before?.again, wakeAt);
+    vacant.set(key, {
+      store,
+      why: place.why,
+      places: (before?.places ?? 0) + 1,
+      names: added(before?.names, name),
+      ids: added(before?.ids, place.id),
+      since: Math.min(before?.since ?? place.since, place.since),
+      ...(again !== undefined && { again }),
+    });
+  }
+
+  function addKey({ store, keyWithheld }: BackupState): void {
+    if (keyWithheld !== true) return;
+    keysNotProven.set(store, { store, copies: (keysNotProven.get(store)?.copies ?? 0) + 1 });
+  }
+
   return {
     add(record, state, name = record.primary?.name ?? record.certificate) {
       addRefusal(record, state, name);
       addKeptBeside(state, name);
       addOverwritten(state, name);
+      addVacant(record, state, name);
+      addKey(state);
     },
     result() {
       const refused = [...refusals.values()].toSorted(worstFirst);
       const kept = [...beside.values()].toSorted((a, b) => b.copies - a.copies);
       const changed = [...overwritten.values()].toSorted((a, b) => b.certificates - a.certificates);
+      const places = [...vacant.values()].toSorted((a, b) => b.places - a.places);
+      const keys = [...keysNotProven.values()].toSorted((a, b) => b.copies - a.copies);
       return {
         ...(refused.length > 0 && { refusals: refused }),
         ...(kept.length > 0 && { keptBeside: kept }),
         ...(changed.length > 0 && { overwritten: changed }),
+        ...(places.length > 0 && { vacantPlaces: places }),
+        ...(keys.length > 0 && { keysNotProven: keys }),
       };
     },
   };
 }
 
+/** Whether a copy is there that could serve: a place without content serves nobody. */
+const holdsCopy = ({ id, vacant }: BackupState): boolean => id !== undefined && vacant?.id !== id;
+
 /**
  * When the copy that stays stops serving. One that its service keeps in another shape serves as
  * long as the primary's.
  */
-function endOf(
-  { primary }: ReplicationRecord,
-  { id, notAfter, refusal, fingerprint }: BackupState,
-): number | undefined {
-  if (id === undefined) return undefined;
+function endOf({ primary }: ReplicationRecord, state: BackupState): number | undefined {
+  if (!holdsCopy(state)) return undefined;
+  const { notAfter, refusal, fingerprint } = state;
   const isSameLeaf = refusal?.code === 'store_rewrites_content' || fingerprint === primary?.fingerprint;
   return isSameLeaf ? primary?.notAfter : notAfter;
 }

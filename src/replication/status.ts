@@ -65,10 +65,6 @@ export interface BackupStatus {
   readonly store: string;
   readonly equal: number;
   readonly behind: number;
-  /** Places of ours that hold no content and could not be brought back yet. Absent: none. */
-  readonly vacant?: number;
-  /** Copies whose private key the service does not give back: compared without, and not proven. Absent: none. */
-  readonly keysNotProven?: number;
 }
 
 /** What is left of a quota of a store of the link. */
@@ -268,8 +264,6 @@ function seenSoFar(
       }
       for (const side of backups) {
         const held = record.backups.find(({ store }) => store === side.store);
-        if (held?.vacant !== undefined) side.vacant = (side.vacant ?? 0) + 1;
-        if (held?.keyWithheld === true) side.keysNotProven = (side.keysNotProven ?? 0) + 1;
         const equal =
           held?.id !== undefined && held.lastError === undefined && held.fingerprint === primary?.fingerprint;
         if (standing.kind === 'equal' || equal) side.equal += 1;

@@ -49,6 +49,31 @@ describe('a status', () => {
     expect(goodIn({ counts: { ...good.counts, equal: 0 } })).toBe('there is nothing to copy, compared 1 h ago');
   });
 
+  it('is not good where a place of ours holds nothing, and says why and what mends it', () => {
+    const place = {
+      store: 'nas',
+      why: 'half-made' as const,
+      places: 1,
+      names: ['web'],
+      ids: ['x'],
+      since: now - hourMs,
+    };
+    expect(wrongIn({ vacantPlaces: [place] })).toEqual([
+      [
+        6,
+        'the nas has a place without content instead of a copy of 1 certificate since 1 h ago (web)\n' +
+          '  of x: its creation was begun, and its content never came [store_copy_vacant]; ' +
+          'bringing it back is tried again when it is next looked at\n' +
+          '  Its place is occupied and holds no content. Where it carries our mark it is brought back and written over ' +
+          'by itself; certstandby reconcile asks for that.',
+      ],
+    ]);
+  });
+
+  it('is good where a service keeps private keys to itself', () => {
+    expect(wrongIn({ keysNotProven: [{ store: 'nas', copies: 2 }] })).toEqual([]);
+  });
+
   it.each<[Partial<LinkStatus>, number, string]>([
     [reconcile({ completedAt: undefined }), 6, 'nothing has ever been compared: certstandby reconcile does that'],
     [reconcile({ completedAt: now - 2 * hourMs - 60_000 }), 6, 'nothing has been compared since 2 h 1 min ago'],

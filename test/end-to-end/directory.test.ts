@@ -100,3 +100,16 @@ test('status, verify and doctor tell the truth of folders', async () => {
   await run('reconcile');
   expect((await run('verify')).output).toContain('1 same');
 });
+
+test('verify says of a place that was emptied what it is and what mends it, and a reconcile does', async () => {
+  const [id = ''] = readdirSync(join(folder, 'copies')).filter((name) => name.startsWith('shop-'));
+  rmSync(join(folder, 'copies', id, 'current'), { recursive: true });
+  const { code, output, errors } = await run('verify');
+  expect(code).toBe(6);
+  expect(output + errors).toMatch(/vacant +shop \(copies shop-.*\): its place is there, and its content was taken out/);
+  expect(output + errors).toMatch(
+    /^ {2}1 place of ours without content \[store_copy_vacant\]\n {4}Its place is occupied/m,
+  );
+  await run('reconcile');
+  expect((await run('verify')).output).toContain('1 same');
+});

@@ -153,6 +153,49 @@ describe('what the backups do not take', () => {
   });
 });
 
+describe('places without content', () => {
+  const vacant = (id: string, more: object = {}): BackupState => ({
+    ...{ store: 'A', id, fingerprint: 'new', attempts: 1 },
+    vacant: { id, why: 'empty', since: now - 7, ...more },
+  });
+
+  it('are one finding for a store and a cause, with when they are tried again', () => {
+    expect(
+      found(
+        [record('c1', { wakeAt: now + 9 }), vacant('x')],
+        [record('c2', { wakeAt: now + 5 }), vacant('y', { since: now - 9 })],
+        [record('c3'), vacant('z', { why: 'deleted' })],
+      ),
+    ).toEqual({
+      vacantPlaces: [
+        {
+          ...{ store: 'A', why: 'empty', places: 2, names: ['name c1', 'name c2'], ids: ['x', 'y'] },
+          ...{ since: now - 9, again: now + 5 },
+        },
+        { store: 'A', why: 'deleted', places: 1, names: ['name c3'], ids: ['z'], since: now - 7 },
+      ],
+    });
+  });
+
+  it('are no copy that stays and serves', () => {
+    const { refusals } = found([record('c1'), { ...vacant('x'), refusal: refusal(), notAfter: now + 9 * dayMs }]);
+    expect(refusals).toMatchObject([{ withoutCopy: 1, stopped: 0 }]);
+    expect(refusals?.[0]).not.toHaveProperty('stops');
+  });
+});
+
+describe('keys that nobody can prove', () => {
+  it('are counted for each store', () => {
+    const of = (store: string): BackupState => ({ store, id: 'x', attempts: 0, keyWithheld: true });
+    expect(found([record('c1'), of('A')], [record('c2'), of('B')], [record('c3'), of('B')])).toEqual({
+      keysNotProven: [
+        { store: 'B', copies: 2 },
+        { store: 'A', copies: 1 },
+      ],
+    });
+  });
+});
+
 describe('copies that somebody else keeps changing', () => {
   it('are told after the third time within a week of each other, and never after one edit', () => {
     let overwritten = noteOverwritten(undefined, true, now);

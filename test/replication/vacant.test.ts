@@ -31,7 +31,11 @@ describe('the place of a copy that is occupied and holds no content', () => {
     const world = await replicated(first);
     world.backup.store.vacate('backup-1', why);
     const { passes } = await askAndPass(world, 'c1');
-    expect(passes[0]?.backups[0]).toMatchObject({ equal: true, actions: ['brought-back'], searched: true });
+    expect(passes[0]?.backups[0]).toMatchObject({
+      equal: true,
+      actions: ['brought-back'],
+      searchedAt: expect.any(Number),
+    });
     expect(writesIn(world)).toEqual(['backup import']);
     expect(await copyIn(world, 'backup-1')).toBe(fingerprintOf(first));
     expect((await world.record('c1')).backups[0]).toMatchObject({ id: 'backup-1', fingerprint: fingerprintOf(first) });
@@ -103,7 +107,9 @@ describe('the place of a copy that is occupied and holds no content', () => {
     await world.pass('c1');
     expect(writesIn(world)).toEqual([]);
     expect((await world.record('c1')).backups[0]).toMatchObject({ id: 'backup-1', vacant: { why: 'deleted' } });
-    expect((await statusOf(world.worker, world.link)).backups).toMatchObject([{ store: 'backup', vacant: 1 }]);
+    expect(await statusOf(world.worker, world.link)).toMatchObject({
+      vacantPlaces: [{ store: 'backup', why: 'deleted', places: 1, names: ['shop'], ids: ['backup-1'] }],
+    });
     expect(await verified(world)).toMatchObject({
       counts: { vacant: 1 },
       problems: 1,
