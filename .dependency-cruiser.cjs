@@ -23,7 +23,7 @@ const rooms = {
   'ibm-cloud': [ground, '^src/http/'],
   store: [ground, log, '^src/certificate/'],
   // A key that verifies notifications is somebody else's, and read before the platform sees it.
-  notification: [ground, log, '^src/certificate/(public-key|public-key-pem)\\.ts$'],
+  sender: [ground, log, '^src/certificate/(public-key|public-key-pem)\\.ts$'],
   // Calls of AWS services, for the kinds that make them in deployed functions.
   aws: [ground, '^src/http/'],
   dispatch: [ground, log, '^src/aws/'],
@@ -38,9 +38,9 @@ const rooms = {
     '^src/records/',
     '^src/store/(store|mark|own-limit)\\.ts$',
     '^src/dispatch/dispatch\\.ts$',
-    '^src/notification/event\\.ts$',
+    '^src/sender/event\\.ts$',
   ],
-  receiver: [ground, log, '^src/http/', '^src/notification/event\\.ts$'],
+  receiver: [ground, log, '^src/http/', '^src/sender/event\\.ts$'],
   // It watches: what passes report, what records say, whether the table takes writes. Nothing rests on it.
   monitor: [
     ground,
@@ -48,7 +48,7 @@ const rooms = {
     tableContract,
     '^src/records/replication-record\\.ts$',
     '^src/replication/(replicate|link|vanished|backup-findings)\\.ts$',
-    '^src/notification/event\\.ts$',
+    '^src/sender/event\\.ts$',
     '^src/http/listen\\.ts$',
   ],
   // It stands in for the servers that would use the copies, and asks nothing but the backups.
@@ -76,7 +76,7 @@ const rooms = {
     '^src/http/',
     '^src/ibm-cloud/',
     '^src/store/(store|mark)\\.ts$',
-    '^src/notification/',
+    '^src/sender/',
   ],
   // It plays a service of somebody else: if it shared more than HTTP with the client, a wrong assumption would agree with itself.
   instance: [ground, log, tableContract, '^src/certificate/', '^src/keys/keyring\\.ts$', '^src/http/'],
@@ -87,7 +87,7 @@ const rooms = {
     '^src/(config|deployment|settings)\\.ts$',
     composition,
     tableContract,
-    '^src/(http|certificate|store|notification|records|replication|archive|drill|prove|monitor|receiver|instance)/',
+    '^src/(http|certificate|store|sender|records|replication|archive|drill|prove|monitor|receiver|instance)/',
     '^src/ibm-cloud/crn\\.ts$',
   ],
 };

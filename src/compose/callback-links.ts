@@ -1,10 +1,10 @@
 import type { Config, StoreConfig } from '../config.ts';
-import type { LifecycleEvent } from '../notification/event.ts';
-import { verificationKeyCache } from '../notification/verification-keys.ts';
 import type { CallbackLink } from '../receiver/receiver.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import { isUsable } from '../records/verification-key-records.ts';
 import { acknowledge, type Intake } from '../replication/acknowledge.ts';
+import type { LifecycleEvent } from '../sender/event.ts';
+import { verificationKeyCache } from '../sender/verification-keys.ts';
 import type { Sender } from '../services/service.ts';
 import { partsOf } from './services.ts';
 

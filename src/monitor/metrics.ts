@@ -1,9 +1,9 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { ErrorCode } from '../errors.ts';
-import type { LifecycleEvent } from '../notification/event.ts';
 import type { BackupFindings } from '../replication/backup-findings.ts';
 import type { Link } from '../replication/link.ts';
 import type { PassReport } from '../replication/replicate.ts';
+import type { LifecycleEvent } from '../sender/event.ts';
 import { certificateStates, type LinkFigures } from './figures.ts';
 import { lagOf } from './lag.ts';
 

@@ -1,7 +1,7 @@
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { errorFields, type Log, type LogFields } from '../log.ts';
-import type { LifecycleEvent, VerificationKeys } from '../notification/event.ts';
+import type { LifecycleEvent, VerificationKeys } from '../sender/event.ts';
 import { acceptsEncoding, acceptsMediaType } from './media-type.ts';
 
 /** A request to the callback, as any host can give it. */

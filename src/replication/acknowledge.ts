@@ -2,11 +2,11 @@ import { type Dispatch, hintsWake, type Wake, wakeKey } from '../dispatch/dispat
 import { asCodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { errorFields, type Log } from '../log.ts';
-import type { Hint, LifecycleEvent } from '../notification/event.ts';
 import type { IdempotencyRecords } from '../records/idempotency-records.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
+import type { Hint, LifecycleEvent } from '../sender/event.ts';
 import type { Timing } from './timing.ts';
 
 export interface Intake {

@@ -1,7 +1,7 @@
 import type * as z from 'zod/mini';
-import type { LifecycleEvent, VerificationKeys } from '../notification/event.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Secret, SecretReference } from '../secret.ts';
+import type { LifecycleEvent, VerificationKeys } from '../sender/event.ts';
 import type { Store } from '../store/store.ts';
 
 /**

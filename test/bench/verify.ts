@@ -1,6 +1,6 @@
 import { verify } from 'node:crypto';
+import { pinVerificationKey } from '../../src/sender/jws.ts';
 import { verifyCallback } from '../../src/services/certificate-manager/sender.ts';
-import { pinVerificationKey } from '../../src/notification/jws.ts';
 import { certificateId, instanceCrn, payloadV4, type Signer } from '../support/notifications.ts';
 import type { Report } from './report.ts';
 import { quantile } from './statistics.ts';

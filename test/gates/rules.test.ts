@@ -23,7 +23,7 @@ const faults: readonly (readonly [string, string, ...string[]])[] = [
   ['src/table/kind.ts', `import './memory.ts';`, 'table-kinds-apart'],
   ['src/store/planted.ts', `import '../records/link-records.ts';`, 'store-imports-only'],
   ['src/store/kind.ts', `export type {} from './memory.ts';`, 'store-kinds-apart'],
-  ['src/notification/planted.ts', `import '../store/mark.ts';`, 'notification-imports-only'],
+  ['src/sender/planted.ts', `import '../store/mark.ts';`, 'sender-imports-only'],
   ['src/http/planted.ts', `import '../store/store.ts';`, 'http-imports-only'],
   ['src/ibm-cloud/planted.ts', `import '../store/store.ts';`, 'ibm-cloud-imports-only'],
   ['src/dispatch/planted.ts', `import '../records/link-records.ts';`, 'dispatch-imports-only'],

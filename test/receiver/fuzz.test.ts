@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { silentLog } from '../../src/log.ts';
-import { pinVerificationKey } from '../../src/notification/jws.ts';
 import { createReceiver } from '../../src/receiver/receiver.ts';
+import { pinVerificationKey } from '../../src/sender/jws.ts';
 import {
   certificateCrn,
   instanceCrn,

@@ -1,9 +1,9 @@
 import type { KeyObject } from 'node:crypto';
 import type { LogFields } from '../../src/log.ts';
-import { verifyCallback } from '../../src/services/certificate-manager/sender.ts';
-import type { LifecycleEvent } from '../../src/notification/event.ts';
-import { withAnyKey } from '../../src/notification/verification-keys.ts';
 import type { CallbackLink } from '../../src/receiver/receiver.ts';
+import type { LifecycleEvent } from '../../src/sender/event.ts';
+import { withAnyKey } from '../../src/sender/verification-keys.ts';
+import { verifyCallback } from '../../src/services/certificate-manager/sender.ts';
 import { instanceCrn } from '../support/notifications.ts';
 
 /** A link that writes down what it was asked. */

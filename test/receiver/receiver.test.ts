@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { CodedError } from '../../src/errors.ts';
-import { pinVerificationKey } from '../../src/notification/jws.ts';
 import { type CallbackRequest, createReceiver } from '../../src/receiver/receiver.ts';
+import { pinVerificationKey } from '../../src/sender/jws.ts';
 import {
   certificateId,
   instanceCrn,

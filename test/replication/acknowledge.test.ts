@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { Wake } from '../../src/dispatch/dispatch.ts';
 import { CodedError } from '../../src/errors.ts';
-import type { LifecycleEvent } from '../../src/notification/event.ts';
 import { acknowledge } from '../../src/replication/acknowledge.ts';
+import type { LifecycleEvent } from '../../src/sender/event.ts';
 import { type Setup, setup, startMs } from '../support/replication.ts';
 
 function eventOf(certificates: readonly string[], more: Partial<LifecycleEvent> = {}): LifecycleEvent {

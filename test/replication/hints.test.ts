@@ -2,9 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { hintsWake, type Wake } from '../../src/dispatch/dispatch.ts';
 import { CodedError } from '../../src/errors.ts';
 import { limits } from '../../src/limits.ts';
-import type { Hint, LifecycleEvent } from '../../src/notification/event.ts';
 import { acknowledge } from '../../src/replication/acknowledge.ts';
 import { resolveHints } from '../../src/replication/resolve-hints.ts';
+import type { Hint, LifecycleEvent } from '../../src/sender/event.ts';
 import type { StoreAbilities } from '../../src/store/store.ts';
 import { content, described, setup, startMs } from '../support/replication.ts';
 

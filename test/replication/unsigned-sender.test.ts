@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import type { Wake } from '../../src/dispatch/dispatch.ts';
-import type { LifecycleEvent } from '../../src/notification/event.ts';
 import { acknowledge } from '../../src/replication/acknowledge.ts';
 import { isAskedReconcileDue } from '../../src/replication/asked-reconcile.ts';
 import { acknowledgedEvents } from '../../src/replication/events.ts';
 import { reconcile } from '../../src/replication/reconcile.ts';
 import { resolveHints } from '../../src/replication/resolve-hints.ts';
 import { statusOf } from '../../src/replication/status.ts';
+import type { LifecycleEvent } from '../../src/sender/event.ts';
 import type { StoreAbilities } from '../../src/store/store.ts';
 import { content, described, setup, startMs } from '../support/replication.ts';
 

@@ -1,5 +1,5 @@
-import type { Hint, LifecycleEvent } from '../../src/notification/event.ts';
 import { defaultTiming, type Timing } from '../../src/replication/timing.ts';
+import type { Hint, LifecycleEvent } from '../../src/sender/event.ts';
 import type { Table } from '../../src/table/table.ts';
 import type { SimulatedStore } from './simulated-store.ts';
 import type { Switch } from './switches.ts';

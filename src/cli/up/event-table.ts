@@ -1,5 +1,5 @@
-import type { LifecycleEvent } from '../../notification/event.ts';
 import type { PassReport } from '../../replication/replicate.ts';
+import type { LifecycleEvent } from '../../sender/event.ts';
 import { screenOf, type Terminal } from '../screen.ts';
 import { clean, cut, widthOf } from '../text.ts';
 

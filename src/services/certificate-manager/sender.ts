@@ -3,10 +3,10 @@ import { hash, type KeyObject } from 'node:crypto';
 import { CodedError } from '../../errors.ts';
 import { visibleWithin } from '../../foreign-text.ts';
 import { limits } from '../../limits.ts';
-import type { LifecycleEvent, LifecycleKind } from '../../notification/event.ts';
-import { isJsonObject, jsonMembers, parseJsonObject } from '../../notification/json.ts';
-import { verifyCompactJws } from '../../notification/jws.ts';
-import { withAnyKey } from '../../notification/verification-keys.ts';
+import type { LifecycleEvent, LifecycleKind } from '../../sender/event.ts';
+import { isJsonObject, jsonMembers, parseJsonObject } from '../../sender/json.ts';
+import { verifyCompactJws } from '../../sender/jws.ts';
+import { withAnyKey } from '../../sender/verification-keys.ts';
 import type { Sender } from '../service.ts';
 import type { CertificateManagerConfig } from './settings.ts';
 

@@ -2,10 +2,10 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { CertificateContent } from '../../../src/certificate/certificate.ts';
 import { type EventRow, eventTable, type ReadBack } from '../../../src/cli/up/event-table.ts';
 import { CodedError } from '../../../src/errors.ts';
-import type { LifecycleEvent } from '../../../src/notification/event.ts';
 import type { BackupOutcome } from '../../../src/replication/bring-equal.ts';
 import type { Verdict } from '../../../src/replication/judge.ts';
 import type { PassReport } from '../../../src/replication/replicate.ts';
+import type { LifecycleEvent } from '../../../src/sender/event.ts';
 import { content, described } from '../../support/replication.ts';
 
 let sound: Verdict;

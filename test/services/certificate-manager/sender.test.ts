@@ -1,13 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { CodedError } from '../../../src/errors.ts';
-import { pinVerificationKey } from '../../../src/notification/jws.ts';
+import { pinVerificationKey } from '../../../src/sender/jws.ts';
 import { verifyCallback } from '../../../src/services/certificate-manager/sender.ts';
-import {
-  domainValidationV4,
-  domainValidationV4Digest,
-  reimportedV4,
-  reimportedV4Digest,
-} from '../../notification/golden.ts';
 import {
   bodyOf,
   certificateCrn,
@@ -25,6 +19,7 @@ import {
   payloadV5,
   respellings,
 } from '../../support/notifications.ts';
+import { domainValidationV4, domainValidationV4Digest, reimportedV4, reimportedV4Digest } from './golden.ts';
 
 const signer = makeSigner();
 const pinned = { instance: instanceCrn, publicKey: pinVerificationKey(signer.publicKeyPem) };

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { jsonMembers, parseJsonObject } from '../../src/notification/json.ts';
+import { jsonMembers, parseJsonObject } from '../../src/sender/json.ts';
 
 describe('parseJsonObject', () => {
   it('gives objects, and nothing for anything else', () => {

@@ -9,7 +9,7 @@ import {
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CodedError } from '../../src/errors.ts';
-import { pinVerificationKey, verifyCompactJws } from '../../src/notification/jws.ts';
+import { pinVerificationKey, verifyCompactJws } from '../../src/sender/jws.ts';
 import { base64url, makeSigner, respellings } from '../support/notifications.ts';
 
 const signer = makeSigner();
