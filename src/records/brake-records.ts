@@ -92,6 +92,8 @@ export function brakeRecords(table: Table) {
 
     /** Lets go of the brake, if it has held since before this moment: nothing that it caught is left, or a person has spoken. */
     async releaseBrake(link: string, kind: BrakeKind, before: number): Promise<void> {
+      // Each reconcile asks for this, and hardly ever is there anything: a read costs less than a removal.
+      if ((await table.get(holdKeyOf(kind, link))) === undefined) return;
       await table.delete(holdKeyOf(kind, link), { field: 'since', is: '<', to: before });
     },
   };

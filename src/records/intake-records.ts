@@ -87,6 +87,8 @@ export function intakeRecords(table: Table) {
     /** Notes that a reconcile has been which answers everything that was asked for until a moment; what came later stays asked for. */
     async answerAskedReconcile(link: string, until: number): Promise<void> {
       const key = keyOf(link, 'reconcile');
+      // Hardly ever is one asked for: a read costs less than a removal.
+      if ((await table.get(key)) === undefined) return;
       const answered = await table.delete(key, { field: 'lastAt', is: '<=', to: until });
       if (answered.applied || answered.row === undefined) return;
       await table.update(key, { set: { since: until } }, { field: 'lastAt', is: '>', to: until });

@@ -90,7 +90,8 @@ it('a sweep of one link, with nothing to do', async () => {
   await stack.functions.sweep.invoke({});
   await stack.drain();
   expect(await counted(() => stack.functions.sweep.invoke({}))).toEqual({
-    table: { Query: 2, GetItem: 2 },
+    // One of the queries is for names that came in the place of ids.
+    table: { Query: 3, GetItem: 2 },
     primary: 1,
     backup: 0,
   });
@@ -98,7 +99,8 @@ it('a sweep of one link, with nothing to do', async () => {
 
 it('a reconcile of one link with one certificate, with nothing to do', async () => {
   expect(await counted(() => stack.functions.reconcile.invoke({}))).toEqual({
-    table: { UpdateItem: 5, GetItem: 3, Query: 2 },
+    // Three of the reads are for the two brakes and for a reconcile that was asked for.
+    table: { UpdateItem: 5, GetItem: 6, Query: 2 },
     primary: 1,
     backup: 1,
   });
