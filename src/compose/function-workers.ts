@@ -1,6 +1,7 @@
 import type { Continuation, Rest } from '../dispatch/continuation.ts';
 import type { Wake } from '../dispatch/dispatch.ts';
-import { CodedError } from '../errors.ts';
+import { asCodedError, CodedError } from '../errors.ts';
+import { errorFields } from '../log.ts';
 import { linkFigures } from '../monitor/figures.ts';
 import { linkRecords } from '../records/link-records.ts';
 import { quotaRecords } from '../records/quota-records.ts';
@@ -34,7 +35,10 @@ export interface FunctionWorkers {
    * longer has is nothing. Throws when the table cannot be asked.
    */
   replicate(wake: Wake, beginBy: number): Promise<readonly PassReport[]>;
-  /** Wakes what is due on every link, refreshes verification keys, and answers what it saw. Throws when the table cannot be asked. */
+  /**
+   * Wakes what is due on every link, refreshes verification keys, has a reconcile that somebody asked for begun when it is due, and answers
+   * what it saw. Throws when the table cannot be asked.
+   */
   sweep(): Promise<readonly LinkSeen[]>;
   /**
    * Reconciles the links of `rest`, all, or only those of which somebody `asked` for it and that are due, until `stopAt` (epoch
@@ -109,7 +113,7 @@ export async function composeWorkers(
 
     async sweep() {
       const now = runtime.now();
-      const { byLink } = await sweep(worker, links);
+      const [{ byLink }] = await Promise.all([sweep(worker, links), beginAsked()]);
       return Promise.all(
         links.map(async ({ name }) => ({
           link: name,
@@ -137,6 +141,22 @@ export async function composeWorkers(
       };
     },
   };
+
+  /** Has the function that may ask the stores reconcile what is due. Never throws: what fails here is tried again by the next sweep. */
+  async function beginAsked(): Promise<void> {
+    const due = await Promise.all(
+      links.map((link) =>
+        isAskedReconcileDue(worker, link).catch((thrown: unknown) => {
+          log('error', 'asked_reconcile_failed', { link: link.name, ...errorFields(asCodedError(thrown)) });
+          return false;
+        }),
+      ),
+    );
+    if (!due.includes(true)) return;
+    await continuation
+      .beginAsked()
+      .catch((thrown: unknown) => log('error', 'asked_reconcile_failed', errorFields(asCodedError(thrown))));
+  }
 
   /** A link that took all the time of an invocation that began with it would take all of the next one too. */
   async function goOn(remaining: readonly string[], count: number, first: string | undefined): Promise<void> {

@@ -39,10 +39,13 @@ export function openwhiskDispatch(options: OpenwhiskOptions): Dispatch {
   };
 }
 
-/** Goes on in a new invocation of the same action, which nobody waits for. */
+/** Invokes an action that reconciles, and does not wait for it. */
 export function openwhiskContinuation(options: OpenwhiskOptions): Continuation {
   const invoke = invoker(options);
-  return { goOn: (rest) => invoke({ links: rest.links, continuation: rest.continuation }) };
+  return {
+    goOn: (rest) => invoke({ links: rest.links, continuation: rest.continuation }),
+    beginAsked: () => invoke({ asked: true }),
+  };
 }
 
 function invoker(options: OpenwhiskOptions): (params: object) => Promise<void> {

@@ -6,7 +6,7 @@ afterEach(() => {
   vi.unstubAllEnvs();
 });
 
-it('invokes the function anew with what is left, and says when it could not', async () => {
+it('invokes the function anew with what is left or for what was asked, and says when it could not', async () => {
   const aws = await startFakeAws({});
   vi.stubEnv('AWS_ENDPOINT_URL', aws.endpoint);
   vi.stubEnv('AWS_REGION', 'eu-west-1');
@@ -15,7 +15,8 @@ it('invokes the function anew with what is left, and says when it could not', as
   const continuation = lambdaContinuation({ functionName: 'certstandby-dev-reconcile' });
   const rest = { links: ['shop'], continuation: 2 };
   await continuation.goOn(rest);
-  expect(aws.invoked).toEqual([rest]);
+  await continuation.beginAsked();
+  expect(aws.invoked).toEqual([rest, { asked: true }]);
   aws.down = true;
   await expect(continuation.goOn(rest)).rejects.toMatchObject({
     code: 'dispatch_unavailable',

@@ -67,11 +67,13 @@ it.each([
   expect(shown).not.toContain(Buffer.from('user-1:very-secret').toString('base64'));
 });
 
-it('goes on in a new invocation, with what is left', async () => {
-  await openwhiskContinuation({ ...options(), action: '/guest/certstandby/reconcile' }).goOn({
-    links: ['shop'],
-    continuation: 3,
-  });
-  expect(api.invocations).toMatchObject([{ params: { links: ['shop'], continuation: 3 } }]);
+it('goes on in a new invocation, with what is left, or begins what was asked for', async () => {
+  const continuation = openwhiskContinuation({ ...options(), action: '/guest/certstandby/reconcile' });
+  await continuation.goOn({ links: ['shop'], continuation: 3 });
+  await continuation.beginAsked();
+  expect(api.invocations).toMatchObject([
+    { params: { links: ['shop'], continuation: 3 } },
+    { params: { asked: true } },
+  ]);
   expect(api.invocations[0]?.url).toContain('/namespaces/guest/actions/certstandby/reconcile');
 });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
+import { linkRecords } from '../../src/records/link-records.ts';
 import { replicationRecords } from '../../src/records/replication-records.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { type AwsStack, startAwsStack } from './aws-stack.ts';
@@ -245,5 +246,28 @@ describe('what goes wrong', () => {
     const sweep = lambdaProcess({ file, env: { ...env, AWS_ENDPOINT_URL: other.endpoint } });
     expect(await sweep.invoke({})).toMatchObject({ woken: expect.any(Number) });
     await Promise.all([sweep.close(), other.close()]);
+  });
+
+  it('a reconcile that somebody asked for is begun by the sweep once it is due, is done once, and is asked for no more', async () => {
+    const { reconcile, sweep } = stack.functions;
+    const links = linkRecords(stack.table);
+    stack.aws.invoked.length = 0;
+    stack.aws.invokedFunctions.length = 0;
+    await links.askReconcile('main', Date.now());
+    await sweep.invoke({});
+    expect(stack.aws.invoked).toEqual([]);
+    await Promise.all([sweep.setClock(3_600_000), reconcile.setClock(3_600_000)]);
+    // A platform that does not take it loses nothing, and holds up nothing else.
+    stack.aws.down = true;
+    expect(await sweep.invoke({})).toMatchObject({ woken: expect.any(Number) });
+    expect(sweep.lines).toContainEqual(expect.objectContaining({ event: 'asked_reconcile_failed' }));
+    stack.aws.down = false;
+    await sweep.invoke({});
+    expect(stack.aws.invoked).toContainEqual({ asked: true });
+    expect(stack.aws.invokedFunctions.at(-1)).toBe('certstandby-test-reconcile');
+    expect(await reconcile.invoke(stack.aws.invoked.at(-1))).toMatchObject({ reconciled: ['main'], failed: [] });
+    expect(await links.askedReconcile('main')).toBeUndefined();
+    expect(await reconcile.invoke({ asked: true })).toMatchObject({ reconciled: [], failed: [], goesOn: [] });
+    await Promise.all([sweep.setClock(0), reconcile.setClock(0)]);
   });
 });

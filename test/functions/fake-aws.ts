@@ -20,8 +20,9 @@ export interface FakeAws {
   readonly endpoint: string;
   readonly queueUrl: string;
   readonly messages: QueuedMessage[];
-  /** Payloads of asynchronous invocations. */
+  /** Payloads of asynchronous invocations, and the functions that they were for. */
   readonly invoked: unknown[];
+  readonly invokedFunctions: string[];
   /** By `ssm:<name>` and `secretsmanager:<name>`. */
   readonly secrets: Record<string, string>;
   /** Refuses every request from now on, or no longer. */
@@ -39,6 +40,7 @@ export async function startFakeAws(given: Readonly<Record<string, string>>): Pro
   const secrets: Record<string, string> = { ...given };
   const messages: QueuedMessage[] = [];
   const invoked: unknown[] = [];
+  const invokedFunctions: string[] = [];
   const seen = new Set<string>();
   const notFound = (type: string) => ({ status: 400, body: { __type: type, message: 'no such thing' } });
   const operations: Readonly<Record<string, (body: Body) => { status: number; body: unknown }>> = {
@@ -76,9 +78,13 @@ export async function startFakeAws(given: Readonly<Record<string, string>>): Pro
   const fake: Pick<FakeAws, 'down' | 'refuses'> = { down: false, refuses: undefined };
   const server = createServer(async (request, response) => {
     const body = (await json(request).catch(() => ({}))) as Body;
-    const isInvoke = /^\/2015-03-31\/functions\/[^/]+\/invocations$/.test(request.url ?? '');
+    const [, wanted] = /^\/2015-03-31\/functions\/([^/]+)\/invocations$/.exec(request.url ?? '') ?? [];
+    const isInvoke = wanted !== undefined;
     const operation = operations[String(request.headers['x-amz-target'])];
-    if (isInvoke) invoked.push(body);
+    if (isInvoke) {
+      invoked.push(body);
+      invokedFunctions.push(wanted);
+    }
     const answer = fake.down
       ? { status: 503, body: { __type: 'ServiceUnavailable' } }
       : isInvoke
@@ -96,6 +102,7 @@ export async function startFakeAws(given: Readonly<Record<string, string>>): Pro
     queueUrl: `${endpoint}/000000000000/wakes.fifo`,
     messages,
     invoked,
+    invokedFunctions,
     secrets,
     take: () => ({ Records: messages.splice(0, 10).map(({ messageId, body }) => ({ messageId, body })) }),
     close: () =>

@@ -4,6 +4,7 @@ import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
 import { silentLog } from '../../src/log.ts';
 import { createReceiver } from '../../src/receiver/receiver.ts';
+import { linkRecords } from '../../src/records/link-records.ts';
 import { replicationRecords } from '../../src/records/replication-records.ts';
 import { pinVerificationKey } from '../../src/sender/jws.ts';
 import { watchedLink } from '../receiver/links.ts';
@@ -177,6 +178,24 @@ describe('the package', () => {
     expect(stack.api.invocations).toMatchObject([{ params: { links: ['main'], continuation: 1 } }]);
     proxy.behave = () => 'pass';
     expect(await stack.drain()).toMatchObject([{ reconciled: ['main'], goesOn: [] }]);
+  });
+
+  it('a reconcile that somebody asked for is begun by the sweep once it is due, is done once, and is asked for no more', async () => {
+    const { reconcile, sweep } = stack.actions;
+    const links = linkRecords(stack.table);
+    await links.askReconcile('main', Date.now());
+    await stack.activate('sweep');
+    expect(stack.api.invocations).toEqual([]);
+    await Promise.all([sweep.setClock(3_600_000), reconcile.setClock(3_600_000)]);
+    await stack.activate('sweep');
+    const asked = stack.api.invocations.filter(({ params }) => params.asked === true);
+    expect(asked).toMatchObject([{ url: expect.stringContaining('/actions/certstandby/reconcile') }]);
+    stack.api.invocations.splice(0);
+    expect(await stack.activate('reconcile', { asked: true })).toMatchObject({ reconciled: ['main'], failed: [] });
+    expect(await links.askedReconcile('main')).toBeUndefined();
+    expect(await stack.activate('reconcile', { asked: true })).toMatchObject({ reconciled: [], failed: [] });
+    stack.api.invocations.splice(0);
+    await Promise.all([sweep.setClock(0), reconcile.setClock(0)]);
   });
 
   it.each([[undefined], ['x'], [[{ link: 'main' }]], [[7]], [Array(41).fill({ link: 'main', certificate: 'a' })]])(
