@@ -150,6 +150,9 @@ test('every request that functions send to the table is allowed, and every right
   await Promise.allSettled([functions.reconcile.invoke({}), functions.reconcile.invoke({})]);
   // A reconcile that is asked for: one that began too early to answer that leaves it asked for.
   await linkRecords(stack.table).askReconcile('main', Date.now());
+  // The brake held something, which nobody wants to write any more.
+  const counted = { link: 'main', kind: 'going-back', certificate: 'gone', fingerprint: 'f' } as const;
+  await linkRecords(stack.table).countChange({ ...counted, now: Date.now() - 7_200_000, allowed: 0 });
   await functions.reconcile.invoke({ asked: true });
   await functions.reconcile.invoke({});
 
