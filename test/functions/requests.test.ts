@@ -91,7 +91,7 @@ it('a sweep of one link, with nothing to do', async () => {
   await stack.drain();
   expect(await counted(() => stack.functions.sweep.invoke({}))).toEqual({
     // One of the queries is for names that came in the place of ids.
-    table: { Query: 3, GetItem: 2 },
+    table: { Query: 3, GetItem: 3 },
     primary: 1,
     backup: 0,
   });
