@@ -72,20 +72,27 @@ export function brakeRecords(table: Table) {
 
     /**
      * Counts a change, each certificate once within the hour. Answers whether it may be written: not while the brake holds, and not if
-     * it is one more than are allowed, which makes the brake hold.
+     * it is one more than are allowed, which makes the brake hold. Content that was let through before within the hour goes on, also
+     * where the brake holds by now: a copy that it has replaced is removed by a later pass.
      */
     async countChange(change: CountedChange): Promise<boolean> {
       const { link, kind, certificate, fingerprint, now, allowed } = change;
-      if ((await brakeHeldSince(link, kind)) !== undefined) return false;
       const key: Key = { partition: partitionOf(kind, link), sort: certificate };
+      const before = await table.get(key);
+      const isOfThisHour = typeof before?.at === 'number' && before.at > now - windowMs;
+      if (isOfThisHour && before?.letThrough === fingerprint) return true;
+      if ((await brakeHeldSince(link, kind)) !== undefined) return false;
       // The time to live is in seconds, and leaves room for clocks that differ.
       const expiresAt = Math.ceil((now + 2 * windowMs) / 1_000);
       await table.update(
         key,
-        { set: { at: now, fingerprint, expiresAt } },
+        { set: { at: now, fingerprint, expiresAt }, remove: ['letThrough'] },
         { any: [{ absent: 'at' }, { field: 'at', is: '<=', to: now - windowMs }] },
       );
-      if ((await countUpTo(allowed + 1, change)) <= allowed) return true;
+      if ((await countUpTo(allowed + 1, change)) <= allowed) {
+        await table.update(key, { set: { letThrough: fingerprint } }, { exists: 'at' });
+        return true;
+      }
       await table.update(holdKeyOf(kind, link), { set: { since: now } }, { absent: 'since' });
       return false;
     },

@@ -131,6 +131,8 @@ interface MadeEqual extends ContentMadeEqual {
   readonly refusedIds: readonly string[];
   /** Of these the ones whose content it refuses, and whose place this one takes. */
   readonly replacedIds: readonly string[];
+  /** Why the brake keeps one of them as it is. */
+  readonly braked: CodedError | undefined;
 }
 
 /** So many answered writes of one content, each read back in another shape, and no more are sent. */
@@ -415,6 +417,8 @@ class Attempt {
     // The copy is equal, but whether it is the only one was to be found out and could not be.
     if (this.#look.markedError !== undefined) throw this.#look.markedError;
     if (unread !== undefined) throw unread;
+    // Another copy has the content, but the one that everyone keeps does not: a person has to know of it.
+    if (made.braked !== undefined) throw made.braked;
     if (made.rewritten !== true) return;
     throw new Unfit('store_rewrites_content', `${made.holding.id} does not give back what was written to it, twice`, {
       fields: { store: this.#store.id, copy: made.holding.id },
@@ -678,7 +682,8 @@ class Attempt {
         if (id !== this.#look.state.id) this.actions.unshift('adopted');
         this.id = id;
         const replacedIds = refused.filter(({ error }) => this.#mayReplace(error)).map((copy) => copy.id);
-        return { holding, ...content, refusedIds: refused.map((copy) => copy.id), replacedIds };
+        const braked = refused.find(({ error }) => isBrakeCode(error.code))?.error;
+        return { holding, ...content, refusedIds: refused.map((copy) => copy.id), replacedIds, braked };
       } catch (thrown) {
         if (thrown instanceof Running || !this.isFinding(thrown)) throw thrown;
         refused.push({ id, error: thrown as CodedError });

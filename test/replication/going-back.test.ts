@@ -6,7 +6,7 @@ import { replicate } from '../../src/replication/replicate.ts';
 import { statusOf } from '../../src/replication/status.ts';
 import type { ListPage } from '../../src/store/store.ts';
 import { fill, reconcileAll } from '../support/estate.ts';
-import { askAndPass, content, described, setup, startMs, told, writesIn } from '../support/replication.ts';
+import { askAndPass, content, described, markOf, setup, startMs, told, writesIn } from '../support/replication.ts';
 
 const dayMs = 86_400_000;
 const hourMs = 3_600_000;
@@ -15,13 +15,15 @@ let newer: CertificateContent;
 let older: CertificateContent;
 let aDayOlder: CertificateContent;
 let newest: CertificateContent;
+let oldest: CertificateContent;
 
 beforeAll(async () => {
-  [newer, older, aDayOlder, newest] = await Promise.all([
+  [newer, older, aDayOlder, newest, oldest] = await Promise.all([
     content({ notBefore: since }),
     content({ notBefore: since - dayMs - 1_000 }),
     content({ notBefore: since - dayMs }),
     content({ notBefore: since + dayMs }),
+    content({ notBefore: since - 3 * dayMs }),
   ]);
 });
 
@@ -99,6 +101,43 @@ describe('going back in time', () => {
     expect(await goesBack(world, 'c2')).toBe(true);
     await world.later(hourMs + 1);
     expect(await goesBack(world, 'c3')).toBe(true);
+  });
+
+  it('goes on where it was let through before the brake held: what it replaced is removed', async () => {
+    const brakeLeast = { 'going-back': 1 };
+    const abilities = { reimportsInPlace: false, settlesMs: 120_000, listingLagMs: 0 };
+    const world = await setup({ policy: { brakeShare: 0, brakeLeast }, backups: [{ abilities }] });
+    fill(world, [newer, newer]);
+    await reconcileAll(world);
+    expect(await goesBack(world, 'c1')).toBe(true);
+    expect(world.backup.store.size()).toBe(3);
+    expect(await goesBack(world, 'c2')).toBe(false);
+    await world.later(130_000);
+    await world.pass('c1');
+    expect(world.backup.store.size()).toBe(2);
+    expect(await stateOf(world, 'c1')).not.toHaveProperty('refusal');
+    // Other content of the same certificate was not let through.
+    inPrimary(world, 'c1', newer);
+    await event(world, 'c1');
+    expect(await goesBack(world, 'c1')).toBe(true);
+    inPrimary(world, 'c1', oldest);
+    await event(world, 'c1');
+    expect(await stateOf(world, 'c1')).toMatchObject({ refusal: { code: 'certificate_going_back' } });
+  });
+
+  it('is told where another copy has the content already, and the one that everyone keeps has not', async () => {
+    const world = await estate();
+    for (const certificate of ['c1', 'c2', 'c3']) await goesBack(world, certificate);
+    const copy = { metadata: described('name 4'), mark: markOf('c4') };
+    const { id = '' } = (await stateOf(world, 'c4')) ?? {};
+    world.backup.store.put({ ...copy, content: older }, id);
+    world.backup.store.put({ ...copy, content: newer }, '!first');
+    inPrimary(world, 'c4', older);
+    await world.ask('c4', { doubt: startMs });
+    await world.later(1_000);
+    await world.pass('c4');
+    expect(world.backup.store.size()).toBe(5);
+    expect(await stateOf(world, 'c4')).toMatchObject({ refusal: { code: 'certificate_going_back' } });
   });
 
   it('counts on when the clock is set back', async () => {
