@@ -789,19 +789,25 @@ class Attempt {
     this.#noteHeld(holding.id, content, fingerprintOf(content));
     // The same leaf in another shape may be the service's own doing.
     if (!content.leaf.raw.equals(sound.content.leaf.raw) && this.#wasEqual(holding.id)) this.#changedByOthers = true;
-    if (
-      sound.content.chain.length === 0 &&
-      content.chain.length > 0 &&
-      content.leaf.issuer === sound.content.leaf.issuer
-    ) {
+    if (this.#losesChain(content)) {
       this.revision = reading.metadata.revision;
-      throw new Unfit(
-        'certificate_chain_missing',
-        'the primary holds a leaf without its chain, and the copy of the same issuer has one: the copy stays as it is',
-        { fields: { store: this.#store.id, copy: holding.id } },
-      );
+      throw this.#chainMissing(holding.id);
     }
     return { differs: true, full: reading };
+  }
+
+  /** Whether this content has a chain, and would give way to a leaf alone of the same issuer. */
+  #losesChain(there: StoredCertificate['content']): boolean {
+    const { chain, leaf } = this.#task.sound.content;
+    return chain.length === 0 && there.chain.length > 0 && there.leaf.issuer === leaf.issuer;
+  }
+
+  #chainMissing(copy: string): Unfit {
+    return new Unfit(
+      'certificate_chain_missing',
+      'the primary holds a leaf without its chain, and the copy of the same issuer has one: the copy stays as it is',
+      { fields: { store: this.#store.id, copy } },
+    );
   }
 
   /**
@@ -1009,7 +1015,11 @@ class Attempt {
     const givesWay: CertificateMetadata[] = [];
     for (const metadata of surplus) {
       try {
-        await this.#refuseOver({ id: metadata.id, metadata, removed: true });
+        const { id } = metadata;
+        // Only a full read tells whether it has a chain.
+        const full = this.#task.sound.content.chain.length === 0 ? await this.#readOrUnreadable(id) : undefined;
+        if (typeof full === 'object' && this.#losesChain(full.content)) throw this.#chainMissing(id);
+        await this.#refuseOver({ id, metadata, removed: true });
         givesWay.push(metadata);
       } catch (thrown) {
         if (!(thrown instanceof Unfit)) throw thrown;
@@ -1033,6 +1043,8 @@ class Attempt {
       // The same leaf in another shape: what the service makes of content is counted at the kept copy.
       const isEqual = full !== 'unreadable' && (this.#equals(full) || this.#isSameLeafWithKey(full));
       if (isEqual) return;
+      // The kept copy may have a leaf alone, where somebody had damaged it: this one serves with its chain.
+      if (full !== 'unreadable' && this.#losesChain(full.content)) return;
       await this.#refuseOver(full === 'unreadable' ? { id, unreadable: true } : { id, full });
       const about = { kind: 'reimport', id, ...this.#givenNow() } as const;
       await this.#calls.begin(about, (signal) => this.#store.reimport(id, content, { signal }));

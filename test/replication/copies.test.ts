@@ -282,6 +282,33 @@ describe('several copies with our mark', () => {
   });
 });
 
+describe('a second copy that has a chain, beside a damaged one that was written anew by a leaf alone', () => {
+  async function besides(hold: boolean): Promise<Setup> {
+    const world = await replicated(first);
+    const { store } = world.backup;
+    store.put(copyOf(first), 'zz-second');
+    if (hold) store.hold('zz-second', 'store_in_use');
+    world.primary.store.put({ content: { ...second, chain: [] }, metadata: described('shop') }, 'c1');
+    return world;
+  }
+
+  it.each([
+    ['in use, keeps it', true],
+    ['that nobody uses, is not removed', false],
+  ])('%s', async (_, hold) => {
+    const world = await besides(hold);
+    // The kept copy has a leaf alone already.
+    world.backup.store.put(copyOf({ ...second, chain: [] }), 'backup-1');
+    await world.ask('c1', { doubt: startMs });
+    await world.later(1_000);
+    await world.pass('c1');
+    expect(writesIn(world)).toEqual([]);
+    const { chain } = (await held(world.backup.store, 'zz-second')).content;
+    expect(chain).toHaveLength(1);
+    expect(await stateOf(world)).toMatchObject({ id: 'backup-1' });
+  });
+});
+
 describe('a service that refuses a reimport because of the content', () => {
   const refusing: SetupOptions = {
     backups: [{ abilities: { reimportsInPlace: false, settlesMs: 120_000, listingLagMs: 10_000 } }],
