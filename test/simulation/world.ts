@@ -38,6 +38,8 @@ const startMs = Date.UTC(2026, 0, 1);
 const linkName = 'main';
 export const reconcileEveryMs = 3_600_000;
 const sweepEveryMs = 60_000;
+/** How long a page of a slow listing takes: one request, and nobody waits for one longer than half a minute. */
+const pageMs = (share: number) => Math.min(28_000, 15_000 + share * 20_000);
 /** How long a proven identity is good for, where there is one. */
 const identityEveryMs = 60_000;
 /** From the reads of a pass to the effect of its last write: a lease, the longest stall, and what a store may take to settle. */
@@ -129,7 +131,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
       },
       givesRevisions: chance(0.7) || switches.has('restless-listing'),
       refusesOtherDomains: id !== 'primary' && chance(0.6),
-      ...(isBackup && isNew('slow-listing') && dice() < 0.8 && { listingPageMs: 15_000 + dice() * 20_000 }),
+      ...(isBackup && isNew('slow-listing') && dice() < 0.8 && { listingPageMs: pageMs(dice()) }),
       ...(isBackup && isNew('little-room') && dice() < 0.8 && { markCharacters: 20 }),
       ...(completesChains && { completed: pool.whole }),
       saysWhatIsSame: completesChains && dice() < 0.5,
