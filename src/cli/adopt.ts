@@ -1,10 +1,10 @@
 import { Argument, Command } from 'commander';
 import { CodedError, errorRegistry } from '../errors.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
-import { commandOutput, type Host } from './output.ts';
+import { commandOutput, type Host } from './output/output.ts';
+import { standingWords } from './output/standing-words.ts';
+import { clean } from './output/text.ts';
 import { type LinkOptions, onlyLink, storeNames, withLinkOptions, withLinks } from './program.ts';
-import { standingWords } from './standing-words.ts';
-import { clean } from './text.ts';
 
 interface AdoptOptions extends LinkOptions {
   readonly backup?: string;

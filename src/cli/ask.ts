@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline/promises';
 import { CodedError } from '../errors.ts';
-import type { Host } from './output.ts';
+import type { Host } from './output/output.ts';
 
 /**
  * Asks a person a question that is answered with y or n; anything but y or yes is a no. Throws `usage`, with the option that

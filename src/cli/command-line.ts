@@ -3,8 +3,8 @@ import { asCodedError, CodedError } from '../errors.ts';
 import { exitTable } from './exit-codes.ts';
 import { untilInterrupted } from './interrupt.ts';
 import { usageExit } from './options.ts';
-import { type Host, type OutputOptions, onScreens, problemLines } from './output.ts';
-import { paintFor } from './screen.ts';
+import { type Host, type OutputOptions, onScreens, problemLines } from './output/output.ts';
+import { paintFor } from './output/screen.ts';
 import { version } from './version.ts';
 
 interface CommandEntry {

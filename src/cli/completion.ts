@@ -1,5 +1,5 @@
 import { Argument, Command, type Option } from 'commander';
-import type { Host } from './output.ts';
+import type { Host } from './output/output.ts';
 
 const shells = { bash, zsh, fish } as const;
 

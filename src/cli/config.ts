@@ -13,8 +13,8 @@ import { CodedError } from '../errors.ts';
 import { jsonText } from '../foreign-text.ts';
 import { effectiveSettings, settingsOf, type Written } from './config-options.ts';
 import { configOption } from './options.ts';
-import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
-import { clean, count } from './text.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output/output.ts';
+import { clean, count } from './output/text.ts';
 
 interface ConfigOptions extends OutputOptions {
   readonly config: string;

@@ -5,8 +5,8 @@ import { silentLog } from '../log.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { type Finding, failed, good, problem, warning } from './doctor-checks.ts';
 import { openFolder } from './instance/folder.ts';
-import type { Host } from './output.ts';
-import { count, duration } from './text.ts';
+import type { Host } from './output/output.ts';
+import { count, duration } from './output/text.ts';
 
 /** A recovery text that nobody has seen for longer is to be looked for, in milliseconds. */
 const provenForMs = 180 * 86_400_000;

@@ -7,10 +7,10 @@ import type { QuotaLeft, Store } from '../store/store.ts';
 import type { Table } from '../table/table.ts';
 import { askYesNo } from './ask.ts';
 import { interrupted } from './interrupt.ts';
-import { commandOutput, type Host, type Output, type OutputOptions } from './output.ts';
+import { commandOutput, type Host, type Output, type OutputOptions } from './output/output.ts';
+import { quotaWords } from './output/quota-words.ts';
+import { clean, count, duration } from './output/text.ts';
 import { storeOf } from './program.ts';
-import { quotaWords } from './quota-words.ts';
-import { clean, count, duration } from './text.ts';
 
 interface ProveCommandOptions extends OutputOptions {
   readonly config: string;

@@ -6,7 +6,6 @@ import { errorRegistry } from '../errors.ts';
 import { silentLog } from '../log.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import type { Store } from '../store/store.ts';
-import { backupExit } from './backup-words.ts';
 import {
   checkBackups,
   checkLink,
@@ -22,10 +21,11 @@ import {
 import { checkInstances } from './doctor-instances.ts';
 import { interrupted } from './interrupt.ts';
 import { callbackBase, configOption } from './options.ts';
-import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
-import { isUsedUp, quotaWords } from './quota-words.ts';
+import { backupExit } from './output/backup-words.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output/output.ts';
+import { isUsedUp, quotaWords } from './output/quota-words.ts';
+import { clean, count, duration } from './output/text.ts';
 import { checkTransport } from './serve.ts';
-import { clean, count, duration } from './text.ts';
 
 interface DoctorOptions extends OutputOptions {
   readonly config: string;

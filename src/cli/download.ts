@@ -7,9 +7,9 @@ import { systemRuntime as runtime } from '../runtime.ts';
 import { passphraseVariable, readAgeLines, readPassphrase } from './archive-secrets.ts';
 import { interrupted } from './interrupt.ts';
 import { configOption } from './options.ts';
-import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output.ts';
+import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output/output.ts';
+import { clean, count } from './output/text.ts';
 import { namesFit, storeNamed } from './program.ts';
-import { clean, count } from './text.ts';
 
 interface DownloadCommandOptions extends OutputOptions {
   readonly config: string;

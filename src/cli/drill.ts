@@ -6,9 +6,9 @@ import { readRegularFileSync } from '../regular-file.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { interrupted } from './interrupt.ts';
 import { wholeNumber } from './options.ts';
-import { commandOutput, type Host, type Output } from './output.ts';
+import { commandOutput, type Host, type Output } from './output/output.ts';
+import { clean, count, duration } from './output/text.ts';
 import { type LinkOptions, type LinkRun, storeNames, withLinkOptions, withLinks } from './program.ts';
-import { clean, count, duration } from './text.ts';
 
 interface DrillCommandOptions extends LinkOptions {
   readonly sample?: number;

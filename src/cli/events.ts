@@ -2,10 +2,10 @@ import { Command, InvalidArgumentError } from 'commander';
 import type { Program } from '../compose/program.ts';
 import type { Link } from '../replication/link.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
-import { commandOutput, type Host, type Output } from './output.ts';
+import { commandOutput, type Host, type Output } from './output/output.ts';
+import { standingWords } from './output/standing-words.ts';
+import { duration } from './output/text.ts';
 import { forLink, type LinkOptions, storeNames, withLinkOptions, withLinks } from './program.ts';
-import { standingWords } from './standing-words.ts';
-import { duration } from './text.ts';
 
 interface EventsOptions extends LinkOptions {
   readonly last: number;

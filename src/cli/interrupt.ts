@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
-import type { Host, StopSignal } from './output.ts';
+import type { Host, StopSignal } from './output/output.ts';
 
 /** How long a command that was asked to stop may take to do so cleanly, unless it asks for longer, in milliseconds. */
 const stopMs = 5_000;

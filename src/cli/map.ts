@@ -4,9 +4,9 @@ import { publicIdOf } from '../ibm-cloud/crn.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { idMapLines, writeIdMap } from './id-map-file.ts';
 import { interrupted } from './interrupt.ts';
-import { commandOutput, type Host } from './output.ts';
+import { commandOutput, type Host } from './output/output.ts';
+import { count } from './output/text.ts';
 import { type LinkOptions, withLinkOptions, withLinks } from './program.ts';
-import { count } from './text.ts';
 
 interface MapOptions extends LinkOptions {
   readonly to?: string;

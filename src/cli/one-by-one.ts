@@ -1,5 +1,5 @@
 import { asCodedError } from '../errors.ts';
-import type { Output } from './output.ts';
+import type { Output } from './output/output.ts';
 
 /**
  * Does the same for each of several, one after the other. One that fails is told of by its name, and keeps no other from its turn.

@@ -1,5 +1,5 @@
 import { systemRuntime } from '../runtime.ts';
-import type { Host, StopSignal } from './output.ts';
+import type { Host, StopSignal } from './output/output.ts';
 
 /** This process as commands meet it. */
 export interface ProcessHost extends Host {

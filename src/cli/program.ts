@@ -8,7 +8,7 @@ import { includes, type Link } from '../replication/link.ts';
 import { type Runtime, systemRuntime as runtime } from '../runtime.ts';
 import type { Store } from '../store/store.ts';
 import { configOption } from './options.ts';
-import { type Host, type Output, type OutputOptions, withOutputOptions } from './output.ts';
+import { type Host, type Output, type OutputOptions, withOutputOptions } from './output/output.ts';
 
 /** What every command that looks at links takes. */
 export interface LinkOptions extends OutputOptions {

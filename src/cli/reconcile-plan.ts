@@ -2,12 +2,12 @@ import { CodedError, errorRegistry } from '../errors.ts';
 import type { BackupFindings } from '../replication/backup-findings.ts';
 import type { Plan, PlanLine } from '../replication/plan.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
-import { type BackupWords, backupWords, keptBesideWords, keysNotProvenWords, linesOf } from './backup-words.ts';
-import type { Output } from './output.ts';
-import { printPassedOver } from './passed-over.ts';
+import { type BackupWords, backupWords, keptBesideWords, keysNotProvenWords, linesOf } from './output/backup-words.ts';
+import type { Output } from './output/output.ts';
+import { printPassedOver } from './output/passed-over.ts';
+import { clean, count } from './output/text.ts';
+import { vanishedLines } from './output/vanished-words.ts';
 import { type LinkRun, storeNames } from './program.ts';
-import { clean, count } from './text.ts';
-import { vanishedLines } from './vanished-words.ts';
 
 /** Prints the plan of one link. Answers the exit code: 0 if nothing would be done. */
 export async function printPlan(run: LinkRun, full = false): Promise<number> {

@@ -4,18 +4,18 @@ import type { Link } from '../replication/link.ts';
 import type { ReconcileReport } from '../replication/reconcile.ts';
 import type { PassReport } from '../replication/replicate.ts';
 import { systemRuntime as runtime, unlessAborted } from '../runtime.ts';
-import { heldLines } from './held-words.ts';
 import { interrupted } from './interrupt.ts';
 import { oneByOne } from './one-by-one.ts';
 import { seconds } from './options.ts';
-import { commandOutput, type Host } from './output.ts';
-import { printPassedOver } from './passed-over.ts';
+import { heldLines } from './output/held-words.ts';
+import { commandOutput, type Host } from './output/output.ts';
+import { printPassedOver } from './output/passed-over.ts';
+import type { Progress } from './output/progress.ts';
+import { standingWords } from './output/standing-words.ts';
+import { clean, count } from './output/text.ts';
+import { vanishedLines } from './output/vanished-words.ts';
 import { type LinkOptions, type LinkRun, onlyLink, storeNames, withLinkOptions, withLinks } from './program.ts';
-import type { Progress } from './progress.ts';
 import { confirmPlan, printPlan } from './reconcile-plan.ts';
-import { standingWords } from './standing-words.ts';
-import { clean, count } from './text.ts';
-import { vanishedLines } from './vanished-words.ts';
 
 interface ReconcileOptions extends LinkOptions {
   readonly plan?: boolean;

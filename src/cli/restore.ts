@@ -7,10 +7,10 @@ import type { Store } from '../store/store.ts';
 import { writeIdMap } from './id-map-file.ts';
 import { interrupted } from './interrupt.ts';
 import { seconds } from './options.ts';
-import { commandOutput, type Host } from './output.ts';
+import { commandOutput, type Host } from './output/output.ts';
+import { clean, count, duration } from './output/text.ts';
 import { type LinkOptions, namesFit, storeNames, withLinkOptions, withLinks } from './program.ts';
 import { type Run, reconcileLink, type Watch } from './reconcile.ts';
-import { clean, count, duration } from './text.ts';
 
 interface RestoreCommandOptions extends LinkOptions {
   readonly from?: string;

@@ -11,7 +11,7 @@ import { systemRuntime as runtime, unlessAborted } from '../runtime.ts';
 import { drillEvery } from './drill-schedule.ts';
 import { interrupted } from './interrupt.ts';
 import { configOption } from './options.ts';
-import type { Host } from './output.ts';
+import type { Host } from './output/output.ts';
 import { every } from './schedule.ts';
 import { version } from './version.ts';
 

@@ -3,12 +3,12 @@ import type { Program } from '../compose/program.ts';
 import type { Link } from '../replication/link.ts';
 import type { LinkStatus } from '../replication/status.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
-import { keptBesideWords, keysNotProvenWords, linesOf } from './backup-words.ts';
-import { commandOutput, type Host, type Output } from './output.ts';
+import { keptBesideWords, keysNotProvenWords, linesOf } from './output/backup-words.ts';
+import { commandOutput, type Host, type Output } from './output/output.ts';
+import { quotaWords } from './output/quota-words.ts';
+import { ago, judgeStatus } from './output/status-words.ts';
+import { clean, count, duration } from './output/text.ts';
 import { forLink, type LinkOptions, storeNames, withLinkOptions, withLinks } from './program.ts';
-import { quotaWords } from './quota-words.ts';
-import { ago, judgeStatus } from './status-words.ts';
-import { clean, count, duration } from './text.ts';
 
 /** `certstandby status`. */
 export function statusCommand(host: Host): Command {

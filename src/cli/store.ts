@@ -4,7 +4,7 @@ import { loadConfig } from '../config.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { interrupted } from './interrupt.ts';
 import { configOption } from './options.ts';
-import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output.ts';
+import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output/output.ts';
 import { storeOf } from './program.ts';
 
 interface StoreOptions extends OutputOptions {

@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { loadConfig } from '../config.ts';
 import { CodedError } from '../errors.ts';
 import { configOption } from './options.ts';
-import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output.ts';
+import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output/output.ts';
 
 interface TableOptions extends OutputOptions {
   readonly config: string;

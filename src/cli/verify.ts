@@ -2,12 +2,12 @@ import { Command } from 'commander';
 import { asCodedError, CodedError, errorRegistry, remedyOf } from '../errors.ts';
 import type { VerifyFinding, VerifyReport } from '../replication/verify.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
-import { day } from './backup-words.ts';
 import { interrupted } from './interrupt.ts';
-import { commandOutput, type Host } from './output.ts';
+import { day } from './output/backup-words.ts';
+import { commandOutput, type Host } from './output/output.ts';
+import { clean, count, duration } from './output/text.ts';
+import { vanishedLines } from './output/vanished-words.ts';
 import { type LinkOptions, type LinkRun, storeNames, withLinkOptions, withLinks } from './program.ts';
-import { clean, count, duration } from './text.ts';
-import { vanishedLines } from './vanished-words.ts';
 
 /** `certstandby verify`. */
 export function verifyCommand(host: Host): Command {

@@ -1,13 +1,13 @@
 import { parseSync } from '@swc/core';
 
 /**
- * What goes past the ways out for foreign text (src/foreign-text.ts, and src/cli/screen.ts for terminals). It reads the syntax tree, so
+ * What goes past the ways out for foreign text (src/foreign-text.ts, and src/cli/output/screen.ts for terminals). It reads the syntax tree, so
  * that comments and texts are no code.
  */
 
 /** Where the process's own streams may be named: they are handed on from there. */
 const streams = /^(src\/cli\/(main|process-host)\.ts|functions\/(aws|openwhisk)\/platform\.ts)$/;
-const screen = 'src/cli/screen.ts';
+const screen = 'src/cli/output/screen.ts';
 const ways = 'src/foreign-text.ts';
 /** It spells names of certificates as RFC 4514 says, for whoever compares them: that is no way out. */
 const spells = 'src/certificate/names.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { judgeStatus } from '../../src/cli/status-words.ts';
+import { judgeStatus } from '../../src/cli/output/status-words.ts';
 import { CodedError } from '../../src/errors.ts';
 import { reconcile } from '../../src/replication/reconcile.ts';
 import { replicate } from '../../src/replication/replicate.ts';

@@ -1,5 +1,5 @@
 import { runCommandLine } from '../../src/cli/command-line.ts';
-import type { Host } from '../../src/cli/output.ts';
+import type { Host } from '../../src/cli/output/output.ts';
 
 /** What a command left behind. */
 export interface CommandEnd {

@@ -2,8 +2,8 @@ import { Command } from 'commander';
 import { CodedError } from '../../errors.ts';
 import { isIssued } from '../../instance/certificates/certificate-row.ts';
 import { systemRuntime as runtime } from '../../runtime.ts';
-import { type Host, type Output, type OutputOptions, withOutputOptions } from '../output.ts';
-import { clean } from '../text.ts';
+import { type Host, type Output, type OutputOptions, withOutputOptions } from '../output/output.ts';
+import { clean } from '../output/text.ts';
 import { type FolderOptions, folderOption, instanceOption } from './folder.ts';
 import { type OrdersOfInstance, withOrders } from './order.ts';
 

@@ -6,8 +6,8 @@ import { Secret } from '../../secret.ts';
 import { interrupted } from '../interrupt.ts';
 import { readNamedFileOrInput } from '../named-file.ts';
 import { oneByOne } from '../one-by-one.ts';
-import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output.ts';
-import { count } from '../text.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output/output.ts';
+import { count } from '../output/text.ts';
 import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstances } from './folder.ts';
 
 interface CheckOptions extends OutputOptions, FolderOptions {

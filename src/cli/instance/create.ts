@@ -5,7 +5,7 @@ import { CodedError } from '../../errors.ts';
 import { jsonText } from '../../foreign-text.ts';
 import { refuseExposedFolder } from '../../private-folder.ts';
 import { systemRuntime as runtime } from '../../runtime.ts';
-import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output/output.ts';
 import {
   defaultSettings,
   type FolderOptions,

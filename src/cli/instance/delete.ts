@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output/output.ts';
 import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstance } from './folder.ts';
 
 interface DeleteOptions extends OutputOptions, FolderOptions {

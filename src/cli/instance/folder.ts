@@ -14,7 +14,7 @@ import type { Log } from '../../log.ts';
 import { readTextFileSync } from '../../regular-file.ts';
 import { systemRuntime as runtime } from '../../runtime.ts';
 import { Secret } from '../../secret.ts';
-import type { Host } from '../output.ts';
+import type { Host } from '../output/output.ts';
 import { settingsMistakes } from './settings-mistakes.ts';
 
 /**

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import type { Host } from '../output.ts';
+import type { Host } from '../output/output.ts';
 import { instanceCertificatesCommand } from './certificates.ts';
 import { instanceCheckCommand } from './check.ts';
 import { instanceCreateCommand } from './create.ts';

@@ -3,7 +3,7 @@ import type { Instances } from '../../compose/instances.ts';
 import { CodedError } from '../../errors.ts';
 import { Secret } from '../../secret.ts';
 import { readNamedFile } from '../named-file.ts';
-import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output/output.ts';
 import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstance } from './folder.ts';
 
 interface KeysOptions extends OutputOptions, FolderOptions {

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { oneByOne } from '../one-by-one.ts';
-import { commandOutput, type Host, type OutputOptions, withOutputOptions } from '../output.ts';
+import { commandOutput, type Host, type OutputOptions, withOutputOptions } from '../output/output.ts';
 import { type FolderOptions, folderOption, openFolder } from './folder.ts';
 
 /** `certstandby instance list`. */

@@ -4,8 +4,8 @@ import { CodedError, type ErrorCode, errorRegistry } from '../../errors.ts';
 import { orderedKeys } from '../../instance/orders/order-request.ts';
 import { type Runtime, systemRuntime } from '../../runtime.ts';
 import { interrupted } from '../interrupt.ts';
-import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output.ts';
-import { clean, count } from '../text.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output/output.ts';
+import { clean, count } from '../output/text.ts';
 import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstance } from './folder.ts';
 
 interface OrderOptions extends OutputOptions, FolderOptions {

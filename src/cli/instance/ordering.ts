@@ -10,7 +10,7 @@ import type { OrderingOptions } from '../../instance/orders/ordering.ts';
 import { limits } from '../../limits.ts';
 import { readTextFileSync, whyUnreadable } from '../../regular-file.ts';
 import { Secret } from '../../secret.ts';
-import type { Host } from '../output.ts';
+import type { Host } from '../output/output.ts';
 import type { InstanceSettings } from './folder.ts';
 
 /** Options of `instance run` about orders; each can stand in `instances.json` too, below `ordering`. */

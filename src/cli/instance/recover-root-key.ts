@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { CodedError } from '../../errors.ts';
 import { systemRuntime as runtime } from '../../runtime.ts';
 import { interrupted } from '../interrupt.ts';
-import { commandOutput, type Host, type OutputOptions, withOutputOptions } from '../output.ts';
+import { commandOutput, type Host, type OutputOptions, withOutputOptions } from '../output/output.ts';
 import { readRecoveryText } from './check.ts';
 import { type FolderOptions, folderOption, type InstanceSettings, readSettings, tableOf } from './folder.ts';
 

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { CodedError } from '../../errors.ts';
-import type { Host, OutputOptions } from '../output.ts';
-import { withOutputOptions } from '../output.ts';
+import type { Host, OutputOptions } from '../output/output.ts';
+import { withOutputOptions } from '../output/output.ts';
 import { type FolderOptions, folderOption, instanceOption } from './folder.ts';
 import { awaitOrder, type OrdersOfInstance, withOrders } from './order.ts';
 

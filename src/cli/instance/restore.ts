@@ -2,9 +2,9 @@ import { Command } from 'commander';
 import { CodedError } from '../../errors.ts';
 import { systemRuntime as runtime } from '../../runtime.ts';
 import { interrupted } from '../interrupt.ts';
-import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output.ts';
-import type { Progress } from '../progress.ts';
-import { count } from '../text.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output/output.ts';
+import type { Progress } from '../output/progress.ts';
+import { count } from '../output/text.ts';
 import { settingsOf } from './create.ts';
 import {
   type FolderOptions,

@@ -3,8 +3,8 @@ import { Command } from 'commander';
 import type { Instances } from '../../compose/instances.ts';
 import { CodedError } from '../../errors.ts';
 import { oneByOne } from '../one-by-one.ts';
-import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output.ts';
-import { count } from '../text.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output/output.ts';
+import { count } from '../output/text.ts';
 import { showRecoveryTexts, withoutFolder } from './create.ts';
 import {
   type FolderOptions,

@@ -2,8 +2,8 @@ import { Command } from 'commander';
 import { CodedError } from '../../errors.ts';
 import { interrupted } from '../interrupt.ts';
 import { oneByOne } from '../one-by-one.ts';
-import { commandOutput, type Host, type OutputOptions, withOutputOptions } from '../output.ts';
-import { count } from '../text.ts';
+import { commandOutput, type Host, type OutputOptions, withOutputOptions } from '../output/output.ts';
+import { count } from '../output/text.ts';
 import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstances } from './folder.ts';
 
 interface RotateOptions extends OutputOptions, FolderOptions {

@@ -7,7 +7,7 @@ import { errorFields, jsonLog } from '../../log.ts';
 import { systemRuntime as runtime } from '../../runtime.ts';
 import { interrupted } from '../interrupt.ts';
 import { portNumber } from '../options.ts';
-import type { Host } from '../output.ts';
+import type { Host } from '../output/output.ts';
 import { every } from '../schedule.ts';
 import { type FolderOptions, folderOption, openFolder, readSettings, rootKeysOf } from './folder.ts';
 import { type OrderingCommandOptions, orderingOf, withOrderingOptions } from './ordering.ts';

@@ -3,8 +3,8 @@ import { CodedError } from '../../errors.ts';
 import { systemRuntime as runtime } from '../../runtime.ts';
 import { interrupted } from '../interrupt.ts';
 import { oneByOne } from '../one-by-one.ts';
-import { commandOutput, type Host, type OutputOptions, withOutputOptions } from '../output.ts';
-import { count } from '../text.ts';
+import { commandOutput, type Host, type OutputOptions, withOutputOptions } from '../output/output.ts';
+import { count } from '../output/text.ts';
 import {
   type FolderOptions,
   folderOption,

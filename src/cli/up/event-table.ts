@@ -1,7 +1,7 @@
 import type { PassReport } from '../../replication/replicate.ts';
 import type { LifecycleEvent } from '../../sender/event.ts';
-import { screenOf, type Terminal } from '../screen.ts';
-import { clean, cut, widthOf } from '../text.ts';
+import { screenOf, type Terminal } from '../output/screen.ts';
+import { clean, cut, widthOf } from '../output/text.ts';
 
 /** One event and what became of it. */
 export interface EventRow {

@@ -12,7 +12,7 @@ import { systemRuntime as runtime } from '../../runtime.ts';
 import { drillEvery } from '../drill-schedule.ts';
 import { interrupted } from '../interrupt.ts';
 import { portNumber } from '../options.ts';
-import type { Host } from '../output.ts';
+import type { Host } from '../output/output.ts';
 import { every } from '../schedule.ts';
 import { serve } from '../serve.ts';
 import { demonstrate, demonstratedRows } from './demonstration.ts';

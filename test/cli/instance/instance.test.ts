@@ -15,7 +15,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { openFolder } from '../../../src/cli/instance/folder.ts';
 import { awaitOrder } from '../../../src/cli/instance/order.ts';
 import { steps } from '../../../src/cli/instance/rewrap.ts';
-import { commandOutput } from '../../../src/cli/output.ts';
+import { commandOutput } from '../../../src/cli/output/output.ts';
 import type { CertificateRow } from '../../../src/instance/certificates/certificate-row.ts';
 import { silentLog } from '../../../src/log.ts';
 import { runCommand, testHost } from '../../support/command.ts';

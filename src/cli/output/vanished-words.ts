@@ -1,4 +1,4 @@
-import type { LinkStatus } from '../replication/status.ts';
+import type { LinkStatus } from '../../replication/status.ts';
 import { clean, count, duration } from './text.ts';
 
 /** What is gone from the primary, and what to do about it, in words: the first line says what, the others what to do. */

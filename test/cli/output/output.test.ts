@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { commandOutput } from '../../src/cli/output.ts';
-import { CodedError } from '../../src/errors.ts';
-import { testHost } from '../support/command.ts';
+import { commandOutput } from '../../../src/cli/output/output.ts';
+import { CodedError } from '../../../src/errors.ts';
+import { testHost } from '../../support/command.ts';
 
 const error = new CodedError('store_limited', 'list at london: it answered 429', { fields: { retryAfterMs: 1_000 } });
 

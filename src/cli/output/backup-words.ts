@@ -1,4 +1,4 @@
-import { type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
+import { type ErrorCode, errorRegistry, remedyOf } from '../../errors.ts';
 import type {
   BackupFindings,
   BackupRefusal,
@@ -6,8 +6,8 @@ import type {
   KeysNotProven,
   OverwrittenCopies,
   VacantPlaces,
-} from '../replication/backup-findings.ts';
-import { vacancyWords } from '../replication/vacancy.ts';
+} from '../../replication/backup-findings.ts';
+import { vacancyWords } from '../../replication/vacancy.ts';
 import { clean, count, duration } from './text.ts';
 
 /** What is to be said of a backup. */

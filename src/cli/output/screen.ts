@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { styleText } from 'node:util';
-import { visible } from '../foreign-text.ts';
+import { visible } from '../../foreign-text.ts';
 
 /**
  * The one way from commands to a terminal. What is written through it reaches the terminal as text: every character that is not shown as

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { commandOutput } from '../../src/cli/output.ts';
-import { paintFor, screenOf } from '../../src/cli/screen.ts';
-import { CodedError } from '../../src/errors.ts';
-import { testHost } from '../support/command.ts';
+import { commandOutput } from '../../../src/cli/output/output.ts';
+import { paintFor, screenOf } from '../../../src/cli/output/screen.ts';
+import { CodedError } from '../../../src/errors.ts';
+import { testHost } from '../../support/command.ts';
 
 test("text reaches the screen as text, in lines; movements of the cursor are this program's alone", () => {
   const host = testHost({ columns: 80 });

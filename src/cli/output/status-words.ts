@@ -1,5 +1,5 @@
-import { type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
-import type { LinkStatus } from '../replication/status.ts';
+import { type ErrorCode, errorRegistry, remedyOf } from '../../errors.ts';
+import type { LinkStatus } from '../../replication/status.ts';
 import { type BackupWords, backupExit, backupWords, isBraked, linesOf, servingWords } from './backup-words.ts';
 import { heldWords } from './held-words.ts';
 import { isUsedUp, quotaWords } from './quota-words.ts';

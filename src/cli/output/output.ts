@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
-import type { CodedError } from '../errors.ts';
-import { jsonText, visible } from '../foreign-text.ts';
-import { errorFields, jsonLog, type Log } from '../log.ts';
+import type { CodedError } from '../../errors.ts';
+import { jsonText, visible } from '../../foreign-text.ts';
+import { errorFields, jsonLog, type Log } from '../../log.ts';
 import { drawnProgress, type Progress } from './progress.ts';
 import { type Paint, paintFor, screenOf, type Terminal } from './screen.ts';
 import { type Cell, type Column, clean, tableLines } from './text.ts';

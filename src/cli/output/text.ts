@@ -1,4 +1,4 @@
-import { visibleWithin } from '../foreign-text.ts';
+import { visibleWithin } from '../../foreign-text.ts';
 
 /** Text for terminals: foreign text made harmless, widths as a terminal shows them, tables. */
 

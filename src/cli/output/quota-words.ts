@@ -1,4 +1,4 @@
-import type { QuotaLeft } from '../store/store.ts';
+import type { QuotaLeft } from '../../store/store.ts';
 import { clean, duration } from './text.ts';
 
 /** A quota, and what is left of it. */

@@ -1,5 +1,5 @@
-import { remedyOfRecorded } from '../records/replication-record.ts';
-import type { Standing } from '../replication/standing.ts';
+import { remedyOfRecorded } from '../../records/replication-record.ts';
+import type { Standing } from '../../replication/standing.ts';
 
 /** How a certificate stands, in one line and, if something has to be done, another. */
 export function standingWords(standing: Standing, storeName: (id: string) => string): readonly string[] {
