@@ -25,7 +25,7 @@ import { backupExit } from './output/backup-words.ts';
 import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output/output.ts';
 import { isUsedUp, quotaWords } from './output/quota-words.ts';
 import { clean, count, duration } from './output/text.ts';
-import { checkTransport } from './serve.ts';
+import { checkTransport } from './transport.ts';
 
 interface DoctorOptions extends OutputOptions {
   readonly config: string;

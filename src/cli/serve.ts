@@ -2,8 +2,7 @@ import { Command, Option } from 'commander';
 import type { Program } from '../compose/program.ts';
 import { type Config, defaultServe, loadConfig } from '../config.ts';
 import { defined } from '../defined.ts';
-import { asCodedError, CodedError } from '../errors.ts';
-import { isLoopback } from '../http/loopback.ts';
+import { asCodedError } from '../errors.ts';
 import type { TlsFiles } from '../http/tls-files.ts';
 import { errorFields, jsonLog, type Log } from '../log.ts';
 import type { Metrics } from '../monitor/metrics.ts';
@@ -13,6 +12,7 @@ import { interrupted } from './interrupt.ts';
 import { configOption } from './options.ts';
 import type { Host } from './output/output.ts';
 import { every } from './schedule.ts';
+import { checkTransport } from './transport.ts';
 import { version } from './version.ts';
 
 export interface ServeOptions {
@@ -201,16 +201,5 @@ function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();
     signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-}
-
-/**
- * Notifications are signed, not secret; but plain HTTP off loopback lets anybody on the way drop or hold them back, and is hardly
- * ever meant. Throws `receiver_not_private` unless TLS ends here or, as the configuration says, in front.
- */
-export function checkTransport({ receiver, serve = defaultServe }: Config): void {
-  if (serve.tls !== undefined || serve.behindProxy || isLoopback(receiver.host)) return;
-  throw new CodedError('receiver_not_private', `the receiver would speak plain HTTP on ${receiver.host}`, {
-    fields: { host: receiver.host, port: receiver.port },
   });
 }

@@ -2,8 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { checkTransport, stopWithin } from '../../src/cli/serve.ts';
-import type { Config } from '../../src/config.ts';
+import { stopWithin } from '../../src/cli/serve.ts';
 import { systemRuntime } from '../../src/runtime.ts';
 import { runCommand, testHost } from '../support/command.ts';
 
@@ -12,27 +11,6 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'certstandby-serve-'));
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-const metrics = { host: '127.0.0.1', port: 0 };
-const configFor = (host: string, serve?: Partial<NonNullable<Config['serve']>>) =>
-  ({
-    receiver: { host, port: 1 },
-    ...(serve && { serve: { behindProxy: false, metrics, stopWithinMs: 1, ...serve } }),
-  }) as Config;
-
-test.each(['127.0.0.1', '127.9.9.9', '::1', 'localhost'])('plain HTTP is right on %s', (host) => {
-  expect(() => checkTransport(configFor(host))).not.toThrow();
-});
-
-test.each(['0.0.0.0', '::', '10.0.0.1', '::ffff:10.0.0.1', 'localhost.example.com', ''])(
-  'plain HTTP on "%s" takes a word that something in front ends TLS',
-  (host) => {
-    expect(() => checkTransport(configFor(host))).toThrow(`the receiver would speak plain HTTP on ${host}`);
-    expect(() => checkTransport(configFor(host, {}))).toThrow('plain HTTP');
-    expect(() => checkTransport(configFor(host, { behindProxy: true }))).not.toThrow();
-    expect(() => checkTransport(configFor(host, { tls: { certificate: 'c', key: 'k' } }))).not.toThrow();
-  },
-);
 
 /** Runs `serve` on a configuration that it refuses, and says what a person then reads. */
 async function refused(more: string): Promise<{ readonly code: number; readonly errors: string }> {
