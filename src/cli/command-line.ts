@@ -92,7 +92,7 @@ export const commandEntries: readonly CommandEntry[] = [
   {
     name: 'doctor',
     description: 'check configuration, credentials, rights, channels, keys and clocks; say what mends each problem',
-    load: async () => (await import('./doctor.ts')).doctorCommand,
+    load: async () => (await import('./doctor/doctor.ts')).doctorCommand,
   },
   {
     name: 'instance',

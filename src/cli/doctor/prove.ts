@@ -1,16 +1,16 @@
 import { existsSync } from 'node:fs';
-import { type Config, configSettings, loadConfig } from '../config.ts';
-import { errorRegistry } from '../errors.ts';
-import type { ProveReport } from '../prove/prove.ts';
-import { systemRuntime as runtime } from '../runtime.ts';
-import type { QuotaLeft, Store } from '../store/store.ts';
-import type { Table } from '../table/table.ts';
-import { askYesNo } from './ask.ts';
-import { interrupted } from './interrupt.ts';
-import { commandOutput, type Host, type Output, type OutputOptions } from './output/output.ts';
-import { quotaWords } from './output/quota-words.ts';
-import { clean, count, duration } from './output/text.ts';
-import { storeOf } from './program.ts';
+import { type Config, configSettings, loadConfig } from '../../config.ts';
+import { errorRegistry } from '../../errors.ts';
+import type { ProveReport } from '../../prove/prove.ts';
+import { systemRuntime as runtime } from '../../runtime.ts';
+import type { QuotaLeft, Store } from '../../store/store.ts';
+import type { Table } from '../../table/table.ts';
+import { askYesNo } from '../ask.ts';
+import { interrupted } from '../interrupt.ts';
+import { commandOutput, type Host, type Output, type OutputOptions } from '../output/output.ts';
+import { quotaWords } from '../output/quota-words.ts';
+import { clean, count, duration } from '../output/text.ts';
+import { storeOf } from '../program.ts';
 
 interface ProveCommandOptions extends OutputOptions {
   readonly config: string;
@@ -31,7 +31,7 @@ export async function prove(name: string, options: ProveCommandOptions, host: Ho
   const signal = interrupted(host);
   const output = commandOutput(options, host, runtime.now);
   const config = loadConfig(options.config, host.env);
-  const { countedOn, proveStore, costOfProof } = await import('../compose/prove.ts');
+  const { countedOn, proveStore, costOfProof } = await import('../../compose/prove.ts');
   const opened = await storeOf(config, name, options.config, runtime);
   const links = linksThatListen(config, name, opened);
   const table = await tableFor(config, opened, links);
@@ -56,7 +56,7 @@ async function measure(
     readonly store: Store;
     readonly listening: { readonly table: Table; readonly links: readonly string[] } | undefined;
     readonly signal: AbortSignal;
-    readonly proveStore: typeof import('../compose/prove.ts')['proveStore'];
+    readonly proveStore: typeof import('../../compose/prove.ts')['proveStore'];
   },
   output: Output,
   host: Host,
@@ -79,7 +79,7 @@ async function measure(
   }
 }
 
-type Cost = Awaited<ReturnType<typeof import('../compose/prove.ts')['costOfProof']>>;
+type Cost = Awaited<ReturnType<typeof import('../../compose/prove.ts')['costOfProof']>>;
 
 /** Says beforehand what is sent, and what it uses up. */
 function announce(
@@ -122,7 +122,7 @@ function linksThatListen(config: Config, name: string, store: Store): readonly s
 async function tableFor(config: Config, store: Store, links: readonly string[]): Promise<Table | undefined> {
   if (links.length === 0 && (store.abilities.quotas ?? []).length === 0) return undefined;
   if (config.table.kind === 'lmdb' && !existsSync(config.table.path)) return undefined;
-  const { openTable } = await import('../compose/tables.ts');
+  const { openTable } = await import('../../compose/tables.ts');
   return openTable(config.table);
 }
 

@@ -1,16 +1,16 @@
-import { readPublicKeyPem } from '../certificate/public-key-pem.ts';
-import type { Config, LinkConfig } from '../config.ts';
-import { asCodedError, type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
-import type { BackupFindings } from '../replication/backup-findings.ts';
-import type { CertificateMetadata, PassedOver, Store, StoreRight, UnreadableElement } from '../store/store.ts';
+import { readPublicKeyPem } from '../../certificate/public-key-pem.ts';
+import type { Config, LinkConfig } from '../../config.ts';
+import { asCodedError, type ErrorCode, errorRegistry, remedyOf } from '../../errors.ts';
+import type { BackupFindings } from '../../replication/backup-findings.ts';
+import type { CertificateMetadata, PassedOver, Store, StoreRight, UnreadableElement } from '../../store/store.ts';
 import {
   type BackupWords,
   backupExit,
   backupWords,
   keptBesideWords,
   keysNotProvenWords,
-} from './output/backup-words.ts';
-import { clean, count, duration } from './output/text.ts';
+} from '../output/backup-words.ts';
+import { clean, count, duration } from '../output/text.ts';
 
 /** What one check came to. A problem carries a code, which decides the exit code; `remedy` is the line that mends it. */
 export interface Finding {

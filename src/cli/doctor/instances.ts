@@ -1,12 +1,12 @@
-import type { Instances } from '../compose/instances.ts';
-import type { ErrorCode } from '../errors.ts';
-import type { KeptInstance } from '../instance/tenants/registry.ts';
-import { silentLog } from '../log.ts';
-import { systemRuntime as runtime } from '../runtime.ts';
-import { type Finding, failed, good, problem, warning } from './doctor-checks.ts';
-import { openFolder } from './instance/folder.ts';
-import type { Host } from './output/output.ts';
-import { count, duration } from './output/text.ts';
+import type { Instances } from '../../compose/instances.ts';
+import type { ErrorCode } from '../../errors.ts';
+import type { KeptInstance } from '../../instance/tenants/registry.ts';
+import { silentLog } from '../../log.ts';
+import { systemRuntime as runtime } from '../../runtime.ts';
+import { openFolder } from '../instance/folder.ts';
+import type { Host } from '../output/output.ts';
+import { count, duration } from '../output/text.ts';
+import { type Finding, failed, good, problem, warning } from './checks.ts';
 
 /** A recovery text that nobody has seen for longer is to be looked for, in milliseconds. */
 const provenForMs = 180 * 86_400_000;

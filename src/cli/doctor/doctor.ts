@@ -1,11 +1,18 @@
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { Command } from 'commander';
-import { type Config, isSecret, loadConfig, readConfigFile, writtenSettings } from '../config.ts';
-import { errorRegistry } from '../errors.ts';
-import { silentLog } from '../log.ts';
-import { systemRuntime as runtime } from '../runtime.ts';
-import type { Store } from '../store/store.ts';
+import { type Config, isSecret, loadConfig, readConfigFile, writtenSettings } from '../../config.ts';
+import { errorRegistry } from '../../errors.ts';
+import { silentLog } from '../../log.ts';
+import { systemRuntime as runtime } from '../../runtime.ts';
+import type { Store } from '../../store/store.ts';
+import { interrupted } from '../interrupt.ts';
+import { callbackBase, configOption } from '../options.ts';
+import { backupExit } from '../output/backup-words.ts';
+import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output/output.ts';
+import { isUsedUp, quotaWords } from '../output/quota-words.ts';
+import { clean, count, duration } from '../output/text.ts';
+import { checkTransport } from '../transport.ts';
 import {
   checkBackups,
   checkLink,
@@ -17,15 +24,8 @@ import {
   partOf,
   problem,
   warning,
-} from './doctor-checks.ts';
-import { checkInstances } from './doctor-instances.ts';
-import { interrupted } from './interrupt.ts';
-import { callbackBase, configOption } from './options.ts';
-import { backupExit } from './output/backup-words.ts';
-import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output/output.ts';
-import { isUsedUp, quotaWords } from './output/quota-words.ts';
-import { clean, count, duration } from './output/text.ts';
-import { checkTransport } from './transport.ts';
+} from './checks.ts';
+import { checkInstances } from './instances.ts';
 
 interface DoctorOptions extends OutputOptions {
   readonly config: string;
@@ -65,7 +65,7 @@ export function doctorCommand(host: Host): Command {
 }
 
 async function doctor(options: DoctorOptions, host: Host): Promise<void> {
-  if (options.prove !== undefined) return (await import('./doctor-prove.ts')).prove(options.prove, options, host);
+  if (options.prove !== undefined) return (await import('./prove.ts')).prove(options.prove, options, host);
   const stopping = interrupted(host);
   const output = commandOutput(options, host);
   const findings: Finding[] = [];
@@ -86,7 +86,7 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
   found(finding);
   stopping.throwIfAborted();
 
-  const { openStores } = await import('../compose/stores.ts');
+  const { openStores } = await import('../../compose/stores.ts');
   const opened = await openStores(config, runtime);
   const context = {
     now: runtime.now,
@@ -152,7 +152,7 @@ async function checkServe(config: Config): Promise<Finding[]> {
     const files = config.serve?.tls;
     const why = config.serve?.behindProxy ? ', behind a proxy' : '';
     if (files === undefined) return [good('receiver', `plain HTTP on ${host}, port ${port}${why}`)];
-    const { tlsFiles } = await import('../http/tls-files.ts');
+    const { tlsFiles } = await import('../../http/tls-files.ts');
     const leftMs = tlsFiles({ ...files, log: silentLog }).notAfter() - runtime.now();
     if (leftMs > soonMs)
       return [good('receiver', `TLS on ${host}, port ${port}; certificate valid ${duration(leftMs)}`)];
@@ -178,9 +178,9 @@ async function readTable({ table, links }: Config) {
     };
   }
   try {
-    const { linkRecords } = await import('../records/link-records.ts');
-    const { openTable } = await import('../compose/tables.ts');
-    const { recordedFindings } = await import('../compose/program.ts');
+    const { linkRecords } = await import('../../records/link-records.ts');
+    const { openTable } = await import('../../compose/tables.ts');
+    const { recordedFindings } = await import('../../compose/program.ts');
     const opened = await openTable(table);
     try {
       const records = linkRecords(opened);
@@ -209,8 +209,8 @@ async function readTable({ table, links }: Config) {
 async function checkQuotas({ table }: Config, opened: ReadonlyMap<string, Store>): Promise<readonly Finding[]> {
   const stating = [...opened].filter(([, { abilities }]) => (abilities.quotas ?? []).length > 0);
   if (stating.length === 0 || (table.kind === 'lmdb' && !existsSync(table.path))) return [];
-  const { countedOn } = await import('../compose/prove.ts');
-  const { openTable } = await import('../compose/tables.ts');
+  const { countedOn } = await import('../../compose/prove.ts');
+  const { openTable } = await import('../../compose/tables.ts');
   const counting = await openTable(table).catch(() => undefined);
   // That the table cannot be opened was told.
   if (counting === undefined) return [];
