@@ -92,9 +92,24 @@ const rooms = {
   ],
 };
 
-/** Rooms that are built in floors, from the bottom: each floor may use those before it, and knows none of those after it. */
+/**
+ * Rooms that are built in floors, from the bottom: each floor may use those before it, and knows none of those after it.
+ * A floor is a folder of its room, or `name: files` for some of those directly in the room.
+ */
 const floors = {
   instance: ['rows', 'tenants', 'certificates', 'notifications', 'orders/authority', 'orders', 'upkeep', 'api'],
+  cli: [
+    'output',
+    // What several commands are made of. `serve` is a command too, which `up` runs.
+    {
+      shared: 'ask|drill-schedule|interrupt|named-file|one-by-one|options|program|schedule|serve|transport|version',
+    },
+    'instance',
+    'doctor',
+    'up',
+    // A file for each command without a folder, and the command line, which loads them all.
+    { commands: '[^/]+' },
+  ],
 };
 
 /**
@@ -155,24 +170,31 @@ const roomRules = Object.entries(rooms).map(([room, allowed]) =>
   ),
 );
 
-const floorRules = Object.entries(floors).flatMap(([room, order]) => [
-  ...order
-    .slice(0, -1)
-    .map((floor, at) =>
-      rule(
-        `${room}-${floor.replace('/', '-')}-knows-no-floor-above`,
-        `src/${room}/${floor} may be used by ${order.slice(at + 1).join(', ')}, and uses none of them.`,
-        { path: `^src/${room}/${floor}/` },
-        { path: order.slice(at + 1).map((above) => `^src/${room}/${above}/`), pathNot: `^src/${room}/${floor}/` },
-      ),
+const floorRules = Object.entries(floors).flatMap(([room, order]) => {
+  const built = order.map((floor) => {
+    if (typeof floor === 'string') return { name: floor, path: `^src/${room}/${floor}/` };
+    const [[name, files]] = Object.entries(floor);
+    return { name, path: `^src/${room}/(${files})\\.ts$` };
+  });
+  const paths = (some) => some.map(({ path }) => path);
+  return [
+    ...built.slice(0, -1).map(({ name, path }, at) => {
+      const above = built.slice(at + 1);
+      return rule(
+        `${room}-${name.replace('/', '-')}-knows-no-floor-above`,
+        `The floor ${name} of src/${room} may be used by ${above.map((floor) => floor.name).join(', ')}, and uses none of them.`,
+        { path, pathNot: paths(built.slice(0, at)) },
+        { path: paths(above), pathNot: paths(built.slice(0, at + 1)) },
+      );
+    }),
+    rule(
+      `${room}-floor-is-listed`,
+      'Say in .dependency-cruiser.cjs which floors of this room it may use.',
+      { path: `^src/${room}/`, pathNot: paths(built) },
+      {},
     ),
-  rule(
-    `${room}-floor-is-listed`,
-    'Say in .dependency-cruiser.cjs which floors of this room it may use.',
-    { path: `^src/${room}/`, pathNot: order.map((floor) => `^src/${room}/${floor}/`) },
-    {},
-  ),
-]);
+  ];
+});
 
 /** The kinds of a room: `a-b.ts` is a part of the kind `a` where there is an `a.ts`, else a kind of its own. */
 function kindsOf(room, shared) {
