@@ -59,13 +59,18 @@ const rooms = {
     '^src/replication/(shared-listing|deadline)\\.ts$',
   ],
   // It looks at one store from outside, with a certificate of its own, and knows nothing of links.
-  prove: [ground, '^src/certificate/', '^src/store/(store|mark)\\.ts$', '^src/replication/shared-listing\\.ts$'],
+  prove: [
+    ground,
+    '^src/certificate/',
+    '^src/store/(store|mark)\\.ts$',
+    '^src/replication/(shared-listing|write-to-end)\\.ts$',
+  ],
   // It takes certificates out of stores and puts them in, whatever the link is up to.
   archive: [
     ground,
     '^src/certificate/',
     '^src/store/store\\.ts$',
-    '^src/replication/(shared-listing|read-in-time)\\.ts$',
+    '^src/replication/(shared-listing|read-in-time|write-to-end)\\.ts$',
   ],
   // All that is known of one service, in a folder of its own; what services share lies in the rooms below.
   services: [

@@ -257,6 +257,20 @@ export const errorRegistry = {
     remedy:
       'Its place is occupied and holds no content. Where it carries our mark it is brought back and written over by itself; certstandby reconcile asks for that.',
   },
+  store_operation_unfinished: {
+    ...service,
+    retry: false,
+    applied: 'unknown',
+    remedy:
+      'The service goes on with a write for longer than it says it may. Nothing more was written there. See in the service how it stands, and run this again when it has ended: what is there by then is found.',
+  },
+  store_operation_failed: {
+    ...service,
+    retry: false,
+    applied: 'no',
+    remedy:
+      'The service took the write, ended it, and the content is not there. See in the service why, mend that, and run this again.',
+  },
   store_search_running: {
     ...service,
     retry: true,

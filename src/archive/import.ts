@@ -7,6 +7,7 @@ import { defined } from '../defined.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { readInTime } from '../replication/read-in-time.ts';
 import { listAll } from '../replication/shared-listing.ts';
+import { type EndWaiter, type GoingOn, writtenToEnd } from '../replication/write-to-end.ts';
 import { type Runtime, unlessAborted } from '../runtime.ts';
 import type { Store, UnreadableElement } from '../store/store.ts';
 import {
@@ -40,6 +41,8 @@ export interface ImportOptions {
   readonly wanted: (name: string) => boolean;
   readonly signal?: AbortSignal;
   readonly done?: (line: ImportLine) => void;
+  /** Called where the store goes on with a write after it has answered: its end is waited for. */
+  readonly goesOn?: (about: GoingOn) => void;
   /** The store did not take this one; the others go on. */
   readonly failed?: (line: ImportLine, error: CodedError) => void;
 }
@@ -101,7 +104,7 @@ export async function planImport(
     lines: [...lines.values()],
     refused,
     passedOver,
-    apply: () => applyAll(store, entries, lines, options),
+    apply: () => applyAll({ runtime, store, signal, goesOn: options.goesOn }, entries, lines, options),
   };
 }
 
@@ -146,7 +149,7 @@ function refuseAsOne(refused: readonly RefusedEntry[]): void {
 
 /** The second reading. What it does not show as the first did is not imported. */
 async function applyAll(
-  store: Store,
+  waiter: EndWaiter,
   entries: () => AsyncIterable<ArchiveItem>,
   lines: ReadonlyMap<string, ImportLine>,
   options: ImportOptions,
@@ -161,7 +164,7 @@ async function applyAll(
     if (line.action === 'conflict') continue;
     signal?.throwIfAborted();
     try {
-      const applied = await unlessAborted(signal, applyOne(store, each, line, signal));
+      const applied = await unlessAborted(signal, applyOne(waiter, each, line));
       inARow = 0;
       done?.(applied);
     } catch (thrown) {
@@ -262,20 +265,19 @@ const lineOf = ({ entry, name, fingerprint }: Archived, action: ImportLine['acti
   ...defined({ id }),
 });
 
-async function applyOne(
-  store: Store,
-  each: ArchiveEntry,
-  line: ImportLine,
-  signal: AbortSignal | undefined,
-): Promise<ImportLine> {
+async function applyOne(waiter: EndWaiter, each: ArchiveEntry, line: ImportLine): Promise<ImportLine> {
   const { name, description, tags, content } = each;
+  const { store, signal } = waiter;
   const options = defined({ signal });
   try {
     if (line.action === 'import') {
-      const { id } = await store.import({ content, metadata: { name, description, tags } }, options);
-      return { ...line, id };
+      const answer = await store.import({ content, metadata: { name, description, tags } }, options);
+      return { ...line, id: await writtenToEnd(waiter, { kind: 'import', content }, answer) };
     }
-    if (line.action === 'replace' && line.id !== undefined) await store.reimport(line.id, content, options);
+    if (line.action === 'replace' && line.id !== undefined) {
+      const answer = await store.reimport(line.id, content, options);
+      await writtenToEnd(waiter, { kind: 'reimport', content }, answer);
+    }
     return line;
   } catch (thrown) {
     const { code, message, fields } = asCodedError(thrown);

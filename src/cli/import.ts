@@ -8,6 +8,7 @@ import { systemRuntime as runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
 import { passphraseVariable, readAgeLines, readPassphrase } from './archive-secrets.ts';
 import { interrupted } from './interrupt.ts';
+import { goingOnWords } from './operation-words.ts';
 import { configOption } from './options.ts';
 import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output/output.ts';
 import { clean, count } from './output/text.ts';
@@ -93,6 +94,7 @@ async function importArchive(
         replace: replace || replaceOthers,
         replaceOthers,
         signal,
+        goesOn: (about) => output.line(goingOnWords(about, into)),
         done(line) {
           done.push(line);
           bar.advance();

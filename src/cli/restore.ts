@@ -6,6 +6,7 @@ import { systemRuntime as runtime } from '../runtime.ts';
 import type { Store } from '../store/store.ts';
 import { writeIdMap } from './id-map-file.ts';
 import { interrupted } from './interrupt.ts';
+import { goingOnWords } from './operation-words.ts';
 import { seconds } from './options.ts';
 import { commandOutput, type Host } from './output/output.ts';
 import { clean, count, duration } from './output/text.ts';
@@ -117,6 +118,7 @@ async function move(kind: Kind, names: readonly string[], options: RestoreComman
           await keepMap(run, options.map, false);
           bar.expect(plan.lines.filter(({ action }) => action !== 'held').length);
         },
+        goesOn: (about) => output.line(goingOnWords(about, storeNames(program)(about.store))),
         moved(line, id) {
           bar.advance();
           output.item({ ...line, id });

@@ -32,7 +32,7 @@ export async function removeLeftovers(calls: PatientCalls): Promise<number> {
   for (const { id, mark } of left) {
     const held = await calls.read((call) => store.readMetadata(id, call));
     if (!sameMark(held?.mark, mark)) continue;
-    await calls.send((call) => store.delete(id, call));
+    await calls.send((call) => store.delete(id, call), 'delete', id);
     removed += 1;
   }
   return removed;

@@ -1,14 +1,24 @@
+import { defined } from '../defined.ts';
 import { asCodedError } from '../errors.ts';
 import { listAll } from '../replication/shared-listing.ts';
+import { type GoingOn, seenToEnd } from '../replication/write-to-end.ts';
 import type { Runtime } from '../runtime.ts';
-import type { CallOptions, CertificateMetadata, Reading, Store } from '../store/store.ts';
+import type { CallOptions, CertificateMetadata, LongWrite, Reading, Store, WriteAnswer } from '../store/store.ts';
 
 /** Calls of a proof: what a limit or a bad connection puts off is sent again, a bounded number of times, and all is counted. */
 export interface PatientCalls {
   readonly runtime: Runtime;
   readonly store: Store;
-  /** Sends a write; answers what came back, and when. It is sent again only if it certainly was not done. */
-  send<T>(write: (call: CallOptions) => Promise<T>): Promise<{ readonly answer: T; readonly answeredAt: number }>;
+  /**
+   * Sends a write; answers what came back, and when. It is sent again only if it certainly was not
+   * done. One that the service goes on with counts as answered when it has ended (`about` says what
+   * it is, `copy` where its id is known); throws `store_operation_unfinished`.
+   */
+  send<T>(
+    write: (call: CallOptions) => Promise<T>,
+    about: LongWrite | 'describe',
+    copy?: string,
+  ): Promise<{ readonly answer: T; readonly answeredAt: number }>;
   /** Sends a write once, ended by this signal too. */
   sendOnce<T>(write: (call: CallOptions) => Promise<T>, end: AbortSignal): Promise<T>;
   /** What a read gives; `undefined` if nothing is there. Throws what makes it unreadable. */
@@ -27,7 +37,12 @@ const triesOf: Readonly<Record<string, number>> = { store_limited: 20, store_una
 /** The wait before that where nothing names one, in milliseconds. */
 const pauseMs = 1_000;
 
-export function patientCalls(runtime: Runtime, store: Store, signal: AbortSignal | undefined): PatientCalls {
+export function patientCalls(
+  runtime: Runtime,
+  store: Store,
+  signal: AbortSignal | undefined,
+  goesOn?: (about: GoingOn) => void,
+): PatientCalls {
   let sent = 0;
   let limited = 0;
   const call: CallOptions = signal === undefined ? {} : { signal };
@@ -54,8 +69,15 @@ export function patientCalls(runtime: Runtime, store: Store, signal: AbortSignal
     runtime,
     store,
     ask,
-    async send(write) {
+    async send(write, about, copy) {
       const answer = await again(write, true);
+      const { id = copy, running: handle } = (answer ?? {}) as Partial<WriteAnswer>;
+      if (handle !== undefined && about !== 'describe') {
+        const isDone = async (options: CallOptions) =>
+          id !== undefined &&
+          (await store.readMetadata(id, options)).state === (about === 'delete' ? 'absent' : 'present');
+        await seenToEnd({ runtime, store, signal, goesOn }, { kind: about, handle, ...defined({ id }), isDone });
+      }
       return { answer, answeredAt: runtime.now() };
     },
     async sendOnce(write, end) {

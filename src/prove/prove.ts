@@ -4,9 +4,17 @@ import { fingerprintOf, metadataDigestOf } from '../certificate/fingerprint.ts';
 import { parseContent } from '../certificate/pem.ts';
 import { defined } from '../defined.ts';
 import { asCodedError, CodedError } from '../errors.ts';
+import { longestWriteMs } from '../replication/write-to-end.ts';
 import type { Runtime } from '../runtime.ts';
 import { type Mark, sameMark } from '../store/mark.ts';
-import type { CallOptions, CertificateMetadata, NewCertificate, Store, WriteAnswer } from '../store/store.ts';
+import type {
+  CallOptions,
+  CertificateMetadata,
+  LongWrite,
+  NewCertificate,
+  Store,
+  WriteAnswer,
+} from '../store/store.ts';
 import { type Following, follow } from './follow.ts';
 import { type Issue, removeLeftovers, shownName, testDomain, testMark } from './own-certificate.ts';
 import { type PatientCalls, patientCalls } from './patient-calls.ts';
@@ -95,34 +103,44 @@ export function proveCost({ abilities }: Pick<Store, 'abilities'>): ProveCost {
 export async function proveStore(options: ProveOptions): Promise<ProveReport> {
   const { runtime, store, signal } = options;
   const beganAt = runtime.now();
-  const calls = patientCalls(runtime, store, signal);
+  const calls = patientCalls(runtime, store, signal, ({ kind }) =>
+    options.step?.(`waiting until the ${kind} has ended that the service goes on with`),
+  );
   options.step?.('looking for what an earlier run left');
   const leftoversRemoved = await removeLeftovers(calls);
   const proof = new Proof(options, calls);
   try {
     await proof.run();
   } catch (thrown) {
-    if (proof.importSent) await cleanUp(options, proof.id, thrown);
+    if (proof.importSent) await cleanUp(options, proof, thrown);
     throw thrown;
   }
-  await cleanUp(options, proof.id, undefined);
+  await cleanUp(options, proof, undefined);
   const tookMs = runtime.now() - beganAt;
   const { abilities } = proof;
   return { bounds: proof.bounds(tookMs), abilities, leftoversRemoved, requests: calls.sent, tookMs };
 }
 
 /** Removes the certificate of a run that ended early, and whatever landed late. */
-async function cleanUp({ runtime, store }: ProveOptions, id: string | undefined, why: unknown): Promise<void> {
+async function cleanUp(
+  { runtime, store }: ProveOptions,
+  { id, importGoesOn }: Pick<Proof, 'id' | 'importGoesOn'>,
+  why: unknown,
+): Promise<void> {
+  const limitMs = cleanUpMs + longestWriteMs(store, 'delete');
   const late = new AbortController();
   const done = new AbortController();
-  const limit = runtime.wait(cleanUpMs, done.signal).then(
-    () => late.abort(new CodedError('store_unanswered', `it took longer than ${cleanUpMs / 1000} s`)),
+  const limit = runtime.wait(limitMs, done.signal).then(
+    () => late.abort(new CodedError('store_unanswered', `it took longer than ${limitMs / 1000} s`)),
     () => {},
   );
   const calls = patientCalls(runtime, store, late.signal);
   try {
-    if (id !== undefined) await calls.send((call) => store.delete(id, call));
+    if (id !== undefined) await calls.send((call) => store.delete(id, call), 'delete', id);
     await removeLeftovers(calls);
+    // What has not come yet cannot be removed.
+    if (importGoesOn)
+      throw new CodedError('store_operation_unfinished', 'the service goes on with its import; run this again later');
   } catch (thrown) {
     const { message } = asCodedError(thrown);
     const left = id === undefined ? shownName : `${shownName} (${id})`;
@@ -147,6 +165,8 @@ class Proof {
   readonly abilities: AbilityFinding[] = [];
   /** Whether there may be something to clean up. */
   importSent = false;
+  /** Whether the service was still importing it when it was last seen. */
+  importGoesOn = false;
   /** Of the certificate, as soon as it is known. */
   id: string | undefined;
   readonly #options: ProveOptions;
@@ -181,15 +201,16 @@ class Proof {
     const described = { ...metadata, description: 'Made by doctor --prove, described anew.' };
     const wanted = metadataDigestOf(store.asKept(described, mark));
     const isDescribed = (seen: Seen) => seen !== undefined && metadataDigestOf(seen) === wanted;
-    await this.#write((call) => store.updateMetadata(id, described, mark, call), isDescribed, id);
+    await this.#write('describe', (call) => store.updateMetadata(id, described, mark, call), isDescribed, id);
 
     this.#step('deleting it');
     await this.#write(
+      'delete',
       (call) => store.delete(id, call),
       (seen) => seen === undefined,
       id,
     );
-    await this.#calls.send((call) => store.delete(id, call));
+    await this.#calls.send((call) => store.delete(id, call), 'delete', id);
     this.id = undefined;
     this.#say('delete', 'holds', 'a certificate that is not there is deleted without an error');
   }
@@ -256,6 +277,7 @@ class Proof {
    * that it can take no effect any more, and then sent again: all of these may be repeated.
    */
   async #write<T>(
+    about: LongWrite | 'describe',
     write: (call: CallOptions) => Promise<T>,
     isShown: (seen: Seen) => boolean,
     id: string,
@@ -263,7 +285,7 @@ class Proof {
     for (let tried = 1; ; tried += 1) {
       let answeredAt: number;
       try {
-        ({ answeredAt } = await this.#calls.send(write));
+        ({ answeredAt } = await this.#calls.send(write, about, id));
       } catch (thrown) {
         if (asCodedError(thrown).entry.applied !== 'unknown' || tried === triesOfLost) throw thrown;
         if (await this.#lookForLost(isShown, id)) return;
@@ -277,7 +299,8 @@ class Proof {
   async #lookForLost(isShown: (seen: Seen) => boolean, id: string): Promise<boolean> {
     const { runtime, store, signal } = this.#options;
     const { settlesMs, readSettlesMs } = store.abilities;
-    const patience = { readMs: settlesMs + readSettlesMs, listMs: 0 };
+    const longestMs = longestWriteMs(store, 'import', 'reimport', 'delete');
+    const patience = { readMs: settlesMs + longestMs + readSettlesMs, listMs: 0 };
     const given = { runtime, calls: this.#calls, id, isShown, patience, signal };
     const { landedMs } = await follow({ ...given, answeredAt: runtime.now() });
     this.#lost.push(landedMs === undefined ? {} : { landedMs });
@@ -300,17 +323,23 @@ class Proof {
     for (let tried = 1; ; tried += 1) {
       let sent: { readonly answer: WriteAnswer; readonly answeredAt: number };
       try {
-        sent = await this.#calls.send((call) => store.import(entry, call));
+        sent = await this.#calls.send(async (call) => {
+          const answer = await store.import(entry, call);
+          // Known from here on, whatever becomes of the rest: it is to be removed at the end.
+          this.id = answer.id;
+          this.importGoesOn = answer.running !== undefined;
+          return answer;
+        }, 'import');
+        this.importGoesOn = false;
       } catch (thrown) {
         if (asCodedError(thrown).entry.applied !== 'unknown' || tried === triesOfLost) throw thrown;
         const id = await this.#findLostImport(mark);
         if (id !== undefined) return id;
         continue;
       }
-      // Known from here on, whatever becomes of the rest: it is to be removed at the end.
-      this.id = sent.answer.id;
-      await this.#follow(sent.answeredAt, shows(entry.content), this.id);
-      return this.id;
+      const { id } = sent.answer;
+      await this.#follow(sent.answeredAt, shows(entry.content), id);
+      return id;
     }
   }
 
@@ -318,8 +347,9 @@ class Proof {
   async #findLostImport(mark: Mark): Promise<string | undefined> {
     const { store, runtime, signal } = this.#options;
     const { settlesMs, listingLagMs } = store.abilities;
+    const longestMs = settlesMs + longestWriteMs(store, 'import');
     const lostAt = runtime.now();
-    while (runtime.now() - lostAt <= settlesMs + listingLagMs) {
+    while (runtime.now() - lostAt <= longestMs + listingLagMs) {
       for await (const listed of this.#calls.list()) if (sameMark(listed.mark, mark)) this.id = listed.id;
       if (this.id !== undefined) {
         this.#lost.push({ landedMs: runtime.now() - lostAt });
@@ -360,10 +390,10 @@ class Proof {
   async #importAgain(entry: NewCertificate, id: string): Promise<void> {
     const { store } = this.#options;
     this.#step('importing it once more, with the same token');
-    const { answer } = await this.#calls.send((call) => store.import(entry, call));
+    const { answer } = await this.#calls.send((call) => store.import(entry, call), 'import');
     const good = 'a repeated import made no second certificate';
     this.#check('importIsIdempotent', answer.id === id, good, 'a repeated import made a second certificate');
-    if (answer.id !== id) await this.#calls.send((call) => store.delete(answer.id, call));
+    if (answer.id !== id) await this.#calls.send((call) => store.delete(answer.id, call), 'delete', answer.id);
   }
 
   async #importTakenName({ content, metadata }: NewCertificate): Promise<void> {
@@ -372,8 +402,8 @@ class Proof {
     const mark = testMark(runtime);
     const entry = { content, metadata, mark, token: `prove-${mark.certificate}` };
     try {
-      const { answer } = await this.#calls.send((call) => store.import(entry, call));
-      await this.#calls.send((call) => store.delete(answer.id, call));
+      const { answer } = await this.#calls.send((call) => store.import(entry, call), 'import');
+      await this.#calls.send((call) => store.delete(answer.id, call), 'delete', answer.id);
       this.#say('uniqueNames', 'differs', 'it took two certificates of one name');
     } catch (thrown) {
       const { code, message } = asCodedError(thrown);
@@ -407,10 +437,11 @@ class Proof {
     let tookMs = 0;
     const timed = async (call: CallOptions) => {
       const began = runtime.now();
-      await replace(renewed)(call);
+      const answer = await replace(renewed)(call);
       tookMs = runtime.now() - began;
+      return answer;
     };
-    await this.#write(timed, shows(renewed), id);
+    await this.#write('reimport', timed, shows(renewed), id);
     this.#say('reimportsInPlace', 'holds', 'a renewed certificate takes the place of the old one');
     await told;
 
@@ -418,7 +449,7 @@ class Proof {
     const wider = parseContent(await issue([testDomain, `www.${testDomain}`]));
     let held = renewed;
     try {
-      await this.#write(replace(wider), shows(wider), id);
+      await this.#write('reimport', replace(wider), shows(wider), id);
       held = wider;
       this.#say('other names', 'told', 'a certificate for other names takes the place of the old one too');
     } catch (thrown) {

@@ -24,6 +24,7 @@ import { copyOf, listAll } from './shared-listing.ts';
 import { settledMs } from './timing.ts';
 import { vacancyError } from './vacancy.ts';
 import type { Worker } from './worker.ts';
+import { type GoingOn, longestWriteMs, writtenToEnd } from './write-to-end.ts';
 
 /**
  * Restore and failback: the certificates of a link move to another primary, and the link points there from then on.
@@ -102,6 +103,8 @@ export interface RestoreOptions {
   /** Called with the plan before anything is written; what it throws ends it there. */
   readonly confirm?: (plan: RestorePlan) => Promise<void>;
   readonly moved?: (line: RestoreLine, id: string) => void;
+  /** Called where the new primary goes on with a write after it has answered: its end is waited for. */
+  readonly goesOn?: (about: GoingOn) => void;
 }
 
 export type Restorer = Worker;
@@ -178,7 +181,8 @@ async function waitUntilSettled(
   const unfinished = await links.unfinishedRestore(link.name);
   if (unfinished === undefined) return;
   const now = runtime.now();
-  const waitMs = (unfinished.stoppedAt ?? now) + settledMs(link.primary, timing) - now;
+  const longestMs = settledMs(link.primary, timing) + longestWriteMs(link.primary, 'import', 'reimport');
+  const waitMs = (unfinished.stoppedAt ?? now) + longestMs - now;
   if (waitMs <= 0) return;
   options.waiting?.(waitMs);
   await runtime.wait(waitMs, options.signal);
@@ -537,7 +541,7 @@ async function moveAll(
       if (ended !== undefined || signal?.aborted === true) return;
       const { name, origin } = line;
       try {
-        const id = await moveOne(restorer, link, survey, { line, options });
+        const id = await moveOne(restorer, link, survey, { line, options: { ...options, done: () => moved.length } });
         inARow = 0;
         moved.push({ name, origin, id });
         options.moved?.(line, id);
@@ -569,13 +573,15 @@ async function moveOne(
   restorer: Restorer,
   link: Link,
   { copies, sources, held }: Survey,
-  { line, options }: { readonly line: RestoreLine; readonly options: RestoreOptions },
+  { line, options }: { readonly line: RestoreLine; readonly options: Moving },
 ): Promise<string> {
   const { primary } = link;
   const { from, signal } = options;
   const { origin } = line;
   const call = { ...(signal && { signal }) };
   const polite = <T>(send: () => Promise<T>) => whenAllowed(restorer, signal, send);
+  const keep = () => options.turn.keep('restoring', options.done());
+  const waiter = { runtime: restorer.runtime, store: primary, signal, goesOn: options.goesOn, keep };
   const listed = sources.get(markDigest(origin)) as Listed;
   const metadata = describedAs(listed, from);
 
@@ -594,13 +600,17 @@ async function moveOne(
       const { content } = reading.value;
       if (line.action === 'replace' && line.target !== undefined) {
         const target = line.target;
-        return (await polite(() => primary.reimport(target, content, call))).id;
+        const answer = await polite(() => primary.reimport(target, content, call));
+        return writtenToEnd(waiter, { kind: 'reimport', mark: origin, content }, answer);
       }
       return await importOnce(
         restorer,
         primary,
-        (into = line.into) =>
-          polite(() => primary.import({ content, metadata, mark: origin, ...(into !== undefined && { into }) }, call)),
+        async (into = line.into) => {
+          const entry = { content, metadata, mark: origin, ...(into !== undefined && { into }) };
+          const answer = await polite(() => primary.import(entry, call));
+          return { id: await writtenToEnd(waiter, { kind: 'import', mark: origin, content }, answer) };
+        },
         origin,
       );
     } finally {
@@ -629,6 +639,8 @@ async function moveOne(
   return id;
 }
 
+type Moving = RestoreOptions & { readonly turn: ReconcileTurn; readonly done: () => number };
+
 /** A copy was given with its key: without, it is damaged, or its service keeps the key to itself. A primary that stood in may hold some without. */
 function refuseWithoutKey(name: string, from: Store, stored: StoredCertificate, kind: RestoreOptions['kind']): void {
   const key = keyAnswerOf(stored);
@@ -655,8 +667,9 @@ async function importOnce(
     return (await send()).id;
   } catch (thrown) {
     const error = asCodedError(thrown);
-    if (error.entry.applied !== 'unknown') throw thrown;
-    await runtime.wait(settledMs(primary, timing));
+    // Of one that goes on, all was waited for that there is.
+    if (error.entry.applied !== 'unknown' || error.code === 'store_operation_unfinished') throw thrown;
+    await runtime.wait(settledMs(primary, timing) + longestWriteMs(primary, 'import'));
     const places: VacantElement[] = [];
     const tell = { vacant: (place: VacantElement) => void places.push(place) };
     const patience = { patienceMs: Number.POSITIVE_INFINITY };

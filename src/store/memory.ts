@@ -2,6 +2,7 @@ import type { CertificateContent, CertificateFacts } from '../certificate/certif
 import { factsOf } from '../certificate/facts.ts';
 import { fingerprintOf } from '../certificate/fingerprint.ts';
 import { ownKey } from '../certificate/private-key.ts';
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
 import {
@@ -14,6 +15,7 @@ import {
   sameMark,
   writeMarkedDescription,
 } from './mark.ts';
+import { memoryOperations } from './memory-operations.ts';
 import { memoryRows } from './memory-rows.ts';
 import type {
   CallOptions,
@@ -21,6 +23,7 @@ import type {
   DescriptiveMetadata,
   FindOptions,
   NewCertificate,
+  OperationAsked,
   Reading,
   Store,
   StoreAbilities,
@@ -68,6 +71,11 @@ export interface MemoryStoreOptions {
   readonly reshapes?: (content: CertificateContent) => CertificateContent['chain'];
   /** What is deleted keeps its place, and its name, until it is purged. Default false. */
   readonly deletesSoftly?: boolean;
+  /**
+   * Writes that `abilities.longWrites` states take effect so many milliseconds after they are
+   * answered, and are asked for by `operation`. Default: at once.
+   */
+  readonly longWritesTakeMs?: number;
   /** It can prove an identity, once it was given one. Default false. */
   readonly provesIdentity?: boolean;
 }
@@ -142,9 +150,22 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
   const { nameCharacters = 256, descriptionCharacters = 1024, markCharacters = 1024 } = options;
   const abilities: StoreAbilities = { ...defaultAbilities, ...options.abilities };
   const { lags = false, refuses, reshapes } = options;
-  const rows = memoryRows<Held>(runtime, lags ? Math.max(abilities.readSettlesMs, abilities.listingLagMs) : 0);
+  const kept = memoryRows<Held>(runtime, lags ? Math.max(abilities.readSettlesMs, abilities.listingLagMs) : 0);
+  // What has come due by now takes effect before anybody looks.
+  const rows: typeof kept = {
+    ...kept,
+    get(...asked) {
+      operations.land();
+      return kept.get(...asked);
+    },
+    seen(...asked) {
+      operations.land();
+      return kept.seen(...asked);
+    },
+  };
   const readLagMs = lags ? abilities.readSettlesMs : 0;
   const listingLagMs = lags ? abilities.listingLagMs : 0;
+  const operations = memoryOperations(runtime, abilities, options.longWritesTakeMs);
   const idsByToken = new Map<string, string>();
   let counter = 0;
   let writesLeft: number | undefined;
@@ -244,6 +265,15 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
     return { id, why, ...(mark && { mark }), name: metadata.name };
   }
 
+  /** Does it, or says that it goes on with it; `effect` answers what a write does that is done. */
+  function begin(
+    about: Omit<OperationAsked, 'handle'> & { readonly id: string },
+    effect: () => WriteAnswer,
+  ): WriteAnswer {
+    const running = operations.begin(about, () => void effect());
+    return running === undefined ? effect() : { id: about.id, running };
+  }
+
   /** Brings back what has this mark and no content, and writes over it; and over what has content by now. */
   function importInto(id: string, { content, metadata, mark }: NewCertificate): WriteAnswer {
     const row = rows.get(id);
@@ -255,7 +285,7 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
     refuseHeld(row, ['store_held']);
     admit(content);
     const written = { content: asStored(content), facts: facts(content), corrupt: false, obscured: false };
-    return change(id, { ...kept, ...written, vacant: undefined });
+    return begin({ kind: 'import', id, mark }, () => change(id, { ...kept, ...written, vacant: undefined }));
   }
 
   /** What a listing and a search by mark say of what nobody can read the description of. */
@@ -356,15 +386,19 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
       refuseAborted(signal);
       if (entry.into !== undefined) return importInto(entry.into, entry);
       const token = abilities.importIsIdempotent ? entry.token : undefined;
-      const before = token === undefined ? undefined : rows.get(idsByToken.get(token) ?? '');
+      const known = token === undefined ? undefined : idsByToken.get(token);
+      const going = known === undefined ? undefined : operations.going({ kind: 'import', id: known });
+      if (known !== undefined && going !== undefined) return { id: known, running: going };
+      const before = known === undefined ? undefined : rows.get(known);
       if (before !== undefined && before.vacant === undefined) return answer(before);
       const place = abilities.uniqueNames ? ownPlace(entry) : undefined;
       if (place !== undefined) return importInto(place, entry);
       refuseTakenName(keep(entry.metadata, entry.mark).metadata.name);
       admit(entry.content);
-      const id = put(entry);
+      const id = runtime.newId();
       if (token !== undefined) idsByToken.set(token, id);
-      return answer(existing(id));
+      const own = { ...entry, content: ownContent(entry.content, true) };
+      return begin({ kind: 'import', id, ...defined({ mark: entry.mark }) }, () => answer(existing(put(own, id))));
     },
 
     async reimport(id, content, { signal } = {}) {
@@ -376,7 +410,7 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
       admit(content);
       const said = obscured ? { metadata: { name: id, description: '', tags: [] }, mark: undefined } : {};
       const written = { content: asStored(content), facts: facts(content), corrupt: false, obscured: false };
-      return change(id, { ...said, ...written });
+      return begin({ kind: 'reimport', id }, () => change(id, { ...said, ...written }));
     },
 
     async updateMetadata(id, metadata, mark, { signal } = {}) {
@@ -391,9 +425,22 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
       refuseAborted(signal);
       const row = rows.get(id);
       if (row !== undefined) refuseHeld(row, ['store_held', 'store_in_use']);
-      if (options.deletesSoftly !== true) rows.delete(id);
-      else if (row !== undefined) rows.set(id, { ...row, vacant: 'deleted' });
+      const remove = () => {
+        const now = rows.get(id);
+        if (options.deletesSoftly !== true) rows.delete(id);
+        else if (now !== undefined) rows.set(id, { ...now, vacant: 'deleted' });
+      };
+      const running = row === undefined ? undefined : operations.begin({ kind: 'delete', id }, remove);
+      if (running === undefined) remove();
+      return running === undefined ? undefined : { running };
     },
+
+    ...(options.longWritesTakeMs !== undefined && {
+      async operation(asked: OperationAsked, { signal }: CallOptions = {}) {
+        refuseAborted(signal);
+        return operations.stateOf(asked);
+      },
+    }),
 
     asKept: (metadata, mark) => keep(metadata, mark).metadata,
 

@@ -171,7 +171,8 @@ export interface OperationAsked {
   readonly handle?: string;
   /** The copy, if its id is known. */
   readonly id?: string;
-  readonly mark: Mark;
+  /** Absent of what was written without one: then the handle or the id is there. */
+  readonly mark?: Mark;
 }
 
 /** `unknown`: the service cannot tell. `id` is the copy's. Whether what has ended did what it was to do, a read shows. */

@@ -80,6 +80,30 @@ function lagging(time: VirtualTime, inner: Store, lagMs: number) {
   };
 }
 
+test('what a store goes on with is waited for before it is measured, and nothing stays there', async () => {
+  const time = clock();
+  const longWrites = { import: 300_000, reimport: 300_000, delete: 300_000 };
+  const { store, inner } = storeOver(time, {
+    abilities: { longWrites, importIsIdempotent: true, findsMarks: true },
+    longWritesTakeMs: 200_000,
+  });
+  const steps: string[] = [];
+  const report = await run(time, store, { step: (what) => steps.push(what) });
+  expect(differing(report)).toEqual([]);
+  expect(report.bounds.filter(({ outcome }) => outcome === 'exceeded')).toEqual([]);
+  for (const kind of ['import', 'reimport', 'delete'])
+    expect(steps).toContain(`waiting until the ${kind} has ended that the service goes on with`);
+  expect(inner.size()).toBe(0);
+});
+
+test('a proof that is stopped while its import goes on says that the certificate may come yet', async () => {
+  const time = clock();
+  const { store } = storeOver(time, { abilities: { longWrites: { import: 300_000 } }, longWritesTakeMs: 200_000 });
+  const stop = new AbortController();
+  const step = (what: string) => what.startsWith('waiting until the import') && stop.abort(new Error('stopped'));
+  await expect(run(time, store, { signal: stop.signal, step })).rejects.toMatchObject({ code: 'prove_not_cleaned' });
+});
+
 test('a store that keeps what it states passes, and nothing stays there', async () => {
   const time = clock();
   const { store, inner } = storeOver(time, {

@@ -55,7 +55,12 @@ const storeCalls = ['list', 'readMetadata', 'read', 'findByMark', 'import', 'rei
 const tableCalls = ['get', 'update', 'putIfAbsent', 'delete', 'query', 'queryIndex'];
 
 /** Frankfurt is copied to London, and to Milan if that is asked for; Paris is empty. */
-async function world({ milan = false, london = {} as Partial<MemoryStoreOptions>, certificates = 3 } = {}) {
+async function world({
+  milan = false,
+  london = {} as Partial<MemoryStoreOptions>,
+  paris = {} as Partial<MemoryStoreOptions>,
+  certificates = 3,
+} = {}) {
   let now = Date.UTC(2026, 0, 1);
   let ids = 0;
   const runtime: Runtime = {
@@ -79,7 +84,7 @@ async function world({ milan = false, london = {} as Partial<MemoryStoreOptions>
   const store = (id: string, own: Partial<MemoryStoreOptions> = {}) => memoryStore({ id, region: id, runtime, ...own });
   const stores = {
     frankfurt: store('frankfurt'),
-    paris: store('paris'),
+    paris: store('paris', paris),
     london: store('london', london),
     milan: store('milan'),
   };
@@ -193,6 +198,38 @@ describe('restore', () => {
       fingerprintOf(await certificate(9)),
     );
     expect(of.stores.london.size()).toBe(3);
+  });
+
+  it('reports no success before the end of imports that the new primary goes on with, and sends each once', async () => {
+    const longWrites = { import: 60_000, reimport: 60_000 };
+    const of = await world({ paris: { abilities: { longWrites }, longWritesTakeMs: 20_000 } });
+    const sizes: number[] = [];
+    const waited: string[] = [];
+    const { failed } = await run(of, of.linkTo('paris', 'london'), {
+      from: of.tapped.london,
+      goesOn: ({ store, kind, longestMs }) => waited.push(`${store} ${kind} ${longestMs}`),
+      moved: () => sizes.push(of.stores.paris.size()),
+    });
+    expect(failed).toEqual([]);
+    expect(waited).toEqual(Array.from({ length: 3 }, () => 'paris import 60000'));
+    expect(Math.min(...sizes)).toBeGreaterThan(0);
+    await expectMoved(of.stores.paris, of.stores.london, [0, 1, 2]);
+  });
+
+  it('that was stopped while the new primary goes on with its imports waits for their longest time, and doubles none', async () => {
+    const longWrites = { import: 60_000, reimport: 60_000 };
+    const of = await world({ paris: { abilities: { longWrites }, longWritesTakeMs: 50_000 } });
+    const link = of.linkTo('paris', 'london');
+    const stop = new AbortController();
+    const stopped = run(of, link, {
+      ...{ from: of.tapped.london, signal: stop.signal },
+      goesOn: () => stop.abort(new CodedError('interrupted', 'stopped')),
+    });
+    await expect(stopped).rejects.toMatchObject({ code: 'interrupted' });
+    const waits: number[] = [];
+    await run(of, link, { from: of.tapped.london, waiting: (milliseconds) => waits.push(milliseconds) });
+    expect(waits[0]).toBeGreaterThan(59_000);
+    await expectMoved(of.stores.paris, of.stores.london, [0, 1, 2]);
   });
 
   it('of the old direction nobody works on: its passes and reconciles are refused', async () => {

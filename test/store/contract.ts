@@ -19,6 +19,8 @@ import {
   type CertificateMetadata,
   type DescriptiveMetadata,
   keyAnswerOf,
+  type LongWrite,
+  type OperationAsked,
   type Reading,
   type Store,
   type StoreAbilities,
@@ -74,7 +76,15 @@ const stated = [
  * What a kind has or lacks beside that: members that may be absent, reads that may lag, refusals
  * that may never come.
  */
-type Yes = (typeof stated)[number] | Vacancy['why'] | 'refuses' | 'same' | 'identity' | 'lag' | RefusalCode;
+type Yes =
+  | (typeof stated)[number]
+  | Vacancy['why']
+  | 'refuses'
+  | 'same'
+  | 'identity'
+  | 'lag'
+  | 'longWrites'
+  | RefusalCode;
 
 export interface ContractOptions {
   /** What this kind does not have, each with the reason. It must have all others. */
@@ -637,13 +647,13 @@ export function storeContract(kind: string, make: () => Promise<StoreUnderTest>,
         it(`that is ${why} is neither there nor absent, and says whose it is`, async () => {
           const of = `vacant-${why}`;
           const { id } = await vacated(of);
-          const vacant = { state: 'vacant', why, mark: markOf(of) };
+          const vacant = { state: 'vacant', why, mark: kept(markOf(of)) };
           expect(await store.read(id)).toMatchObject(vacant);
           expect(await store.readMetadata(id)).toMatchObject(vacant);
           const listing = await listFully(store);
           expect(listing.certificates.map((listed) => listed.id)).not.toContain(id);
           expect(listing.unreadable.map((listed) => listed.id)).not.toContain(id);
-          if (why !== 'deleted') expect(listing.vacant).toMatchObject([{ id, why, mark: markOf(of) }]);
+          if (why !== 'deleted') expect(listing.vacant).toMatchObject([{ id, why, mark: kept(markOf(of)) }]);
           if (has('findsMarks')) {
             const told: VacantElement[] = [];
             expect(await store.findByMark?.(markOf(of), { vacant: (place) => told.push(place) })).toEqual([]);
@@ -666,7 +676,7 @@ export function storeContract(kind: string, make: () => Promise<StoreUnderTest>,
             expect((await store.import({ content: renewed, metadata, mark, into: id })).id).toBe(id);
             const back = present(await store.read(id));
             expect(fingerprintOf(back.content)).toBe(fingerprintOf(asGiven(renewed)));
-            expect(back.metadata).toMatchObject({ ...store.asKept(metadata, mark), mark });
+            expect(back.metadata).toMatchObject({ ...store.asKept(metadata, mark), mark: kept(mark) });
           }
           const listing = await listFully(store);
           expect(listing.certificates.filter((listed) => sameMark(listed.mark, mark))).toHaveLength(1);
@@ -676,6 +686,49 @@ export function storeContract(kind: string, make: () => Promise<StoreUnderTest>,
           );
         });
       }
+    });
+
+    describe('writes that the service goes on with', () => {
+      if (has('longWrites'))
+        it('are answered as running and not shown, until the end is told and shown', async () => {
+          const { store: bare, settle } = under;
+          const mark = markOf('goes-on');
+          const stateOf = (asked: OperationAsked) => bare.operation?.(asked);
+          const goesOn = async (kind: LongWrite, id: string | undefined, handle: string | undefined) => {
+            expect(handle).toBeDefined();
+            const asked = { kind, mark, ...(id && { id }), ...(handle && { handle }) };
+            expect(await stateOf(asked)).toMatchObject({ state: 'running' });
+            return async () => {
+              await settle?.();
+              expect(await stateOf(asked)).toMatchObject({ state: 'ended', id });
+            };
+          };
+          const { id, running } = await bare.import({ content: certificate, metadata: fresh(), mark });
+          const importEnds = await goesOn('import', id, running);
+          expect(await bare.read(id)).toEqual({ state: 'absent' });
+          await importEnds();
+          expect(fingerprintOf(present(await bare.read(id)).content)).toBe(fingerprintOf(asGiven(certificate)));
+
+          const reimportEnds = await goesOn('reimport', id, (await bare.reimport(id, renewed)).running);
+          expect(fingerprintOf(present(await bare.read(id)).content)).toBe(fingerprintOf(asGiven(certificate)));
+          await reimportEnds();
+          expect(fingerprintOf(present(await bare.read(id)).content)).toBe(fingerprintOf(asGiven(renewed)));
+
+          const deletionEnds = await goesOn('delete', id, (await bare.delete(id))?.running);
+          expect(await bare.readMetadata(id)).toMatchObject({ state: 'present' });
+          await deletionEnds();
+          expect(await bare.read(id)).toEqual({ state: 'absent' });
+        });
+      else
+        it(`lacks them: ${lacks.longWrites}`, async () => {
+          expect(store.abilities.longWrites).toBeUndefined();
+          expect(store.operation).toBeUndefined();
+          const answer = await store.import({ content: certificate, metadata: fresh(), mark: markOf('at-once') });
+          expect(answer.running).toBeUndefined();
+          if (has('reimportsInPlace')) expect((await store.reimport(answer.id, renewed)).running).toBeUndefined();
+          expect((await store.delete(answer.id))?.running).toBeUndefined();
+          expect(await store.read(answer.id)).toEqual({ state: 'absent' });
+        });
     });
 
     it('does nothing in a call that was ended before it began', async () => {

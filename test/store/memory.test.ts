@@ -52,6 +52,7 @@ const lacks = {
   same: off,
   identity: off,
   lag: off,
+  longWrites: off,
   store_content_refused: off,
 };
 
@@ -68,10 +69,11 @@ const unlikeOurs = async (wrap: (store: MemoryStore, runtime: Runtime) => Store)
     idsAreReferredTo: true,
     listingLagMs: 30_000,
     readSettlesMs: 20_000,
+    longWrites: { import: 20_000, reimport: 20_000, delete: 20_000 },
   };
   const until = now + 86_400_000;
   const store = make({
-    ...{ runtime, abilities, lags: true, provesIdentity: true },
+    ...{ runtime, abilities, lags: true, provesIdentity: true, longWritesTakeMs: 10_000 },
     reshapes: ({ chain }) => reversed(chain),
     refuses: (content) => {
       const { domains } = factsOf(content);
@@ -86,6 +88,9 @@ const unlikeOurs = async (wrap: (store: MemoryStore, runtime: Runtime) => Store)
     damage: store.obscure,
     reshaped: reversed,
     settle: async () => {
+      // The end of what goes on, and then the lag of what it left.
+      now += 10_000;
+      await store.readMetadata('nowhere');
       now += 30_000;
     },
     refusedContent: () => contentFor('never.example.test'),

@@ -42,6 +42,7 @@ storeContract(
       'half-made': 'a certificate is made with its content, or not',
       empty: 'a certificate has content',
       importIsIdempotent: 'an import takes no token, and names are not unique',
+      longWrites: 'its answers say that it is done',
       uniqueNames: 'the service allows a name twice',
       findsMarks: 'how its search is called is not documented',
       idsAreReferredTo: 'whoever uses a certificate of it has downloaded it',

@@ -47,6 +47,7 @@ storeContract(
   },
   {
     lacks: {
+      longWrites: 'what is written to a disk is there',
       uniqueNames: 'a folder has a name of its own',
       idsAreReferredTo: 'who reads a folder is told where, and may be told anew',
       refuses: 'it takes whatever certificate is given to it',
