@@ -1061,6 +1061,11 @@ export const errorRegistry = {
       'Give --replace to replace what the store holds under this name. Where several have the name, nobody can say which: remove or rename one.',
   },
 
+  archive_self_signed: {
+    ...certificate,
+    remedy:
+      'No client trusts a self-signed certificate that trusted the one of an authority, so that one stays. If it is to give way all the same, give --replace-issued.',
+  },
   archive_other_domains: {
     ...certificate,
     remedy:

@@ -1,4 +1,5 @@
 import type { CertificateContent } from '../certificate/certificate.ts';
+import { isSelfSigned } from '../certificate/chain.ts';
 import { factsOf } from '../certificate/facts.ts';
 import { fingerprintOf } from '../certificate/fingerprint.ts';
 import { publicProblem } from '../certificate/judgement.ts';
@@ -29,6 +30,8 @@ export interface ImportLine {
   readonly id?: string;
   /** Said of a conflict with one that was to be replaced, and serves no domain that this one does. */
   readonly otherDomains?: true;
+  /** Said of a conflict with one that was to be replaced: an authority issued it, and this one is self-signed. */
+  readonly selfSigned?: true;
   /** Said of a conflict with one that was to be replaced, and serves: why this one would not. */
   readonly wouldNotServe?: CodedError;
 }
@@ -38,6 +41,8 @@ export interface ImportOptions {
   readonly replace?: boolean;
   /** Replace it whatever names it serves. */
   readonly replaceOthers?: boolean;
+  /** Replace what an authority issued by a self-signed one too. */
+  readonly replaceIssued?: boolean;
   readonly wanted: (name: string) => boolean;
   readonly signal?: AbortSignal;
   readonly done?: (line: ImportLine) => void;
@@ -112,6 +117,7 @@ export async function planImport(
 interface Judged {
   readonly fingerprint: string;
   readonly serves: readonly string[];
+  readonly selfSigned: boolean;
   /** Why it would not serve, now. */
   readonly problem: CodedError | undefined;
 }
@@ -127,7 +133,12 @@ interface Archived extends Judged {
 
 function judged(content: CertificateContent, runtime: Runtime): Judged {
   const problem = publicProblem(content, { nowMs: runtime.now(), requireChain: false });
-  return { fingerprint: fingerprintOf(content), serves: servedBy(content), problem };
+  return {
+    fingerprint: fingerprintOf(content),
+    serves: servedBy(content),
+    selfSigned: isSelfSigned(content.leaf),
+    problem,
+  };
 }
 
 /** What a certificate is for: its domains, else its subject. */
@@ -232,7 +243,7 @@ function heldUnreadable(store: Store, id: string, { code, message, fields, cause
 function compare(
   archived: readonly Archived[],
   held: ReadonlyMap<string, readonly Held[]>,
-  { replace = false, replaceOthers = false }: ImportOptions,
+  { replace = false, replaceOthers = false, replaceIssued = false }: ImportOptions,
 ): readonly ImportLine[] {
   const left = new Map([...held].map(([name, those]) => [name, [...those]]));
   const lines: ImportLine[] = [];
@@ -251,6 +262,8 @@ function compare(
     else if (!replace || !oneToOne) lines.push(lineOf(each, 'conflict', other.id));
     else if (each.problem !== undefined && other.problem === undefined)
       lines.push({ ...lineOf(each, 'conflict', other.id), wouldNotServe: each.problem });
+    else if (each.selfSigned && !other.selfSigned && !replaceIssued)
+      lines.push({ ...lineOf(each, 'conflict', other.id), selfSigned: true });
     else if (replaceOthers || serveInCommon(each.serves, other.serves)) lines.push(lineOf(each, 'replace', other.id));
     else lines.push({ ...lineOf(each, 'conflict', other.id), otherDomains: true });
   }

@@ -22,6 +22,7 @@ interface ImportCommandOptions extends OutputOptions {
   readonly acceptNoMac?: boolean;
   readonly replace?: boolean;
   readonly replaceOthers?: boolean;
+  readonly replaceIssued?: boolean;
   readonly dryRun?: boolean;
 }
 
@@ -47,6 +48,7 @@ export function importCommand(host: Host): Command {
     .option('--accept-no-mac', 'PKCS#12: read files without a MAC too, which anybody may have changed')
     .option('--replace', 'replace what the store holds under the same name, where both serve a domain in common')
     .option('--replace-others', 'replace it whatever domains it serves')
+    .option('--replace-issued', 'with one of these: a self-signed one may replace one that an authority issued')
     .option('--dry-run', 'only say what would be done')
     .addHelpText(
       'after',
@@ -72,7 +74,14 @@ async function importArchive(
 ): Promise<void> {
   const output = commandOutput(options, host, runtime.now);
   const signal = interrupted(host);
-  const { into, acceptNoMac = false, replace = false, replaceOthers = false, dryRun = false } = options;
+  const {
+    into,
+    acceptNoMac = false,
+    replace = false,
+    replaceOthers = false,
+    replaceIssued = false,
+    dryRun = false,
+  } = options;
   const passphrase = await readPassphrase(options.passphraseFile, host.env, { fresh: false, signal });
   const identities = options.identity === undefined ? [] : await readAgeLines(options.identity, 'identities', signal);
   const unlock = {
@@ -93,6 +102,7 @@ async function importArchive(
         wanted: namesFit(names),
         replace: replace || replaceOthers,
         replaceOthers,
+        replaceIssued,
         signal,
         goesOn: (about) => output.line(goingOnWords(about, into)),
         done(line) {
@@ -173,12 +183,19 @@ function report(plan: Awaited<ReturnType<typeof importFrom>>, outcome: Outcome, 
   return exit;
 }
 
-function conflictOf({ entry, name, id, otherDomains, wouldNotServe }: ImportLine, into: string): RefusedEntry {
+function conflictOf(
+  { entry, name, id, otherDomains, selfSigned, wouldNotServe }: ImportLine,
+  into: string,
+): RefusedEntry {
   const message = `${into} holds another certificate under the name ${name} (${id}), which stays`;
   if (wouldNotServe !== undefined) {
     const why = `${message}: it would serve, and that of the archive would not: ${wouldNotServe.message}`;
     const { code, fields } = wouldNotServe;
     return { entry, name, error: new CodedError(code, why, { cause: wouldNotServe, fields: { ...fields, entry } }) };
+  }
+  if (selfSigned) {
+    const why = `${message}: an authority issued it, and that of the archive is self-signed`;
+    return { entry, name, error: new CodedError('archive_self_signed', why, { fields: { entry } }) };
   }
   const code = otherDomains ? 'archive_other_domains' : 'archive_conflict';
   const more = otherDomains ? ', and the two serve no domain in common' : '';

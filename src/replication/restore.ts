@@ -1,3 +1,5 @@
+import type { CertificateContent } from '../certificate/certificate.ts';
+import { isSelfSigned } from '../certificate/chain.ts';
 import { metadataDigestOf } from '../certificate/fingerprint.ts';
 import { serveInCommon } from '../certificate/serving.ts';
 import { asCodedError, CodedError } from '../errors.ts';
@@ -9,6 +11,7 @@ import {
   type CertificateMetadata,
   type DescriptiveMetadata,
   keyAnswerOf,
+  type Reading,
   type Store,
   type StoredCertificate,
   type UnreadableElement,
@@ -600,6 +603,12 @@ async function moveOne(
       const { content } = reading.value;
       if (line.action === 'replace' && line.target !== undefined) {
         const target = line.target;
+        await refuseStandIn(
+          link,
+          content,
+          () => readOrLimited(restorer, primary, { id: target, signal: call.signal }),
+          target,
+        );
         const answer = await polite(() => primary.reimport(target, content, call));
         return writtenToEnd(waiter, { kind: 'reimport', mark: origin, content }, answer);
       }
@@ -637,6 +646,34 @@ async function moveOne(
   if (line.action !== 'present' || saysOther(primary, metadata, held.get(id)))
     await polite(() => primary.updateMetadata(id, metadata, undefined, call));
   return id;
+}
+
+/**
+ * A self-signed certificate takes no place of one that an authority issued unless the policy of the
+ * link says so: `certificate_self_signed`. What cannot be read is taken for one of an authority.
+ */
+async function refuseStandIn(
+  { primary, policy }: Link,
+  { leaf }: CertificateContent,
+  readTarget: () => Promise<Reading<StoredCertificate>>,
+  target: string,
+): Promise<void> {
+  if (policy.standIns === true || !isSelfSigned(leaf)) return;
+  const reading = await readTarget();
+  if (reading.state === 'absent' || reading.state === 'vacant') return;
+  const keys = keysRead();
+  try {
+    const there = keys.keep(reading);
+    if (there.state === 'present' && isSelfSigned(there.value.content.leaf)) return;
+    const what = there.state === 'present' ? 'that an authority issued' : 'that cannot be read now';
+    throw new CodedError(
+      'certificate_self_signed',
+      `it is self-signed, and ${primary.id} holds one ${what} as ${target}, which stays`,
+      { fields: { store: primary.id, certificate: target } },
+    );
+  } finally {
+    keys.wipe();
+  }
 }
 
 type Moving = RestoreOptions & { readonly turn: ReconcileTurn; readonly done: () => number };

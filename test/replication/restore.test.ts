@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
+import { parseContent } from '../../src/certificate/pem.ts';
 import { CodedError } from '../../src/errors.ts';
 import { silentLog } from '../../src/log.ts';
 import { linkRecords } from '../../src/records/link-records.ts';
@@ -19,6 +20,7 @@ import { type MemoryStore, type MemoryStoreOptions, memoryStore } from '../../sr
 import type { DescriptiveMetadata, Store } from '../../src/store/store.ts';
 import { memoryTable } from '../../src/table/memory.ts';
 import type { Table } from '../../src/table/table.ts';
+import { certifyLeaf } from '../support/bundles.ts';
 import { content, described, held } from '../support/replication.ts';
 
 const contents: Promise<CertificateContent>[] = [];
@@ -293,6 +295,24 @@ describe('restore', () => {
     expect(again.lines.map(({ name, action }) => [name, action])).toEqual([['n1', 'replace']]);
     expect(again.there).toBe(2);
     await expectMoved(of.stores.paris, of.stores.london, [0, 1, 2]);
+  });
+
+  it('puts no self-signed certificate in the place of one that an authority issued unless the link says so, and moves the others', async () => {
+    const of = await world();
+    const selfSigned = parseContent(await certifyLeaf(undefined));
+    const copy = (await holdings(of.stores.london)).find(({ name }) => name === 'n0');
+    await of.stores.london.reimport(copy?.id ?? '', selfSigned);
+    of.stores.paris.put({ content: await certificate(0), metadata: described('n0') }, 'p0');
+    const link = of.linkTo('paris', 'london');
+    const how = { from: of.tapped.london, replace: true, replaceOthers: true };
+    const { moved, failed } = await run(of, link, how);
+    expect(failed).toMatchObject([{ name: 'n0', error: { code: 'certificate_self_signed' } }]);
+    expect(moved.map(({ name }) => name).sort()).toEqual(['n1', 'n2']);
+    expect(fingerprintOf((await held(of.stores.paris, 'p0')).content)).toBe(fingerprintOf(await certificate(0)));
+
+    const meant = await run(of, { ...link, policy: { ...link.policy, standIns: true } }, how);
+    expect(meant.failed).toEqual([]);
+    expect(fingerprintOf((await held(of.stores.paris, 'p0')).content)).toBe(fingerprintOf(selfSigned));
   });
 
   it('replaces a version of the same site, and what is equal to one of two of a name is not taken for a version of the other', async () => {
