@@ -1,5 +1,5 @@
-import type { GoingOn } from '../replication/write-to-end.ts';
-import { duration } from './output/text.ts';
+import type { GoingOn } from '../../replication/write-to-end.ts';
+import { duration } from './text.ts';
 
 const words = { import: 'an import', reimport: 'a replacement', delete: 'a deletion' } as const;
 
