@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import { limits } from '../limits.ts';
 import type { Key, Table } from '../table/table.ts';
 
@@ -49,7 +50,7 @@ export function brakeRecords(table: Table) {
       const page = await table.query({
         partition,
         limit: Math.min(limits.brakePage, enough + 1),
-        ...(cursor === undefined ? {} : { cursor }),
+        ...defined({ cursor }),
       });
       for (const { sort, at } of page.rows) {
         const key = { partition, sort };

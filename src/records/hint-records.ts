@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import * as z from 'zod/mini';
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import type { Key, Row, Table } from '../table/table.ts';
 
@@ -60,8 +61,7 @@ export function hintRecords(table: Table) {
     add: { told: 1 },
     set: {
       ...{ by, text, toldAt: now, wakeAt },
-      ...(eventAt === undefined ? {} : { eventAt }),
-      ...(occurredAt === undefined ? {} : { occurredAt }),
+      ...defined({ eventAt, occurredAt }),
     },
   });
 

@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import type { Key, Row, Table } from '../table/table.ts';
 import { brakeRecords } from './brake-records.ts';
@@ -147,7 +148,7 @@ export function linkRecords(table: Table) {
         const page = await table.query({
           partition: homeKeyOf(link, { store: '', certificate: '' }).partition,
           limit: 500,
-          ...(cursor === undefined ? {} : { cursor }),
+          ...defined({ cursor }),
         });
         for (const { sort, store, certificate, name } of page.rows) {
           // Ids of stores hold no blank.

@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Key, Row, Table } from '../table/table.ts';
@@ -102,7 +103,7 @@ export function quotaRecords(table: Table) {
           return undefined;
         });
         if (used !== undefined) return { used: true };
-        return { used: false, ...(until === undefined ? {} : { until }) };
+        return { used: false, ...defined({ until }) };
       }),
 
     /** Takes back one use of that moment: nothing was sent. */

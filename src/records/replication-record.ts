@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { defined } from '../defined.ts';
 import { CodedError, type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
 import type { Row } from '../table/table.ts';
 
@@ -20,7 +21,7 @@ export function recordedError(error: CodedError, at: number): RecordedError {
     code,
     message,
     at,
-    ...(reason !== undefined && { reason }),
+    ...defined({ reason }),
     ...(typeof fields.status === 'number' && { status: fields.status }),
   };
 }

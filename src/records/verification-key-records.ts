@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import * as z from 'zod/mini';
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Key, Table } from '../table/table.ts';
@@ -75,7 +76,7 @@ export function verificationKeyRecords(table: Table) {
           keys: keys.map((key) => ({ ...key })),
           dropped: [...dropped],
           fetchedAt: now,
-          ...(pem === undefined ? {} : { pem }),
+          ...defined({ pem }),
         },
         ...(pem === undefined ? { remove: ['pem'] } : {}),
       },

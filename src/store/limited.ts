@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Runtime } from '../runtime.ts';
@@ -241,7 +242,6 @@ function limitedAbilities(abilities: StoreAbilities, options: LimitedStoreOption
   const { requestsPerSecond, writesPerCertificatePerMinute } = options;
   return {
     ...others,
-    ...(requestsPerSecond !== undefined && { requestsPerSecond }),
-    ...(writesPerCertificatePerMinute !== undefined && { writesPerCertificatePerMinute }),
+    ...defined({ requestsPerSecond, writesPerCertificatePerMinute }),
   };
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { defined } from '../defined.ts';
 
 /** What we leave on a copy to know it again: which certificate of which primary it is a copy of. */
 export interface Mark {
@@ -144,7 +145,7 @@ function digestOf(texts: readonly string[]): string {
 function digested(mark: FoundMark): MarkDigest {
   if (!isWhole(mark)) return mark;
   const { store, origins } = mark;
-  return { digest: markDigest(mark), storeDigest: storeDigest(store), ...(origins && { origins }) };
+  return { digest: markDigest(mark), storeDigest: storeDigest(store), ...defined({ origins }) };
 }
 
 /** Whether two marks name the same certificate, as far as both are known. */

@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import type { Runtime } from '../runtime.ts';
 import { sameMark } from './mark.ts';
 import type { LongWrite, OperationAsked, OperationState, StoreAbilities } from './store.ts';
@@ -32,7 +33,7 @@ export function memoryOperations(
       if (at > now()) continue;
       // First: what takes effect looks at the rows, and these let everything land.
       going.delete(handle);
-      ended.set(handle, { kind, ...(id !== undefined && { id }) });
+      ended.set(handle, { kind, ...defined({ id }) });
       try {
         effect();
       } catch {
@@ -63,7 +64,7 @@ export function memoryOperations(
       if (found === undefined) return { state: 'unknown' };
       if (going.has(found)) return { state: 'running', handle: found };
       const id = ended.get(found)?.id;
-      return ended.has(found) ? { state: 'ended', ...(id !== undefined && { id }) } : { state: 'unknown' };
+      return ended.has(found) ? { state: 'ended', ...defined({ id }) } : { state: 'unknown' };
     },
   };
 }

@@ -213,7 +213,7 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
     if (found === undefined || (found.until !== undefined && found.until <= now)) return undefined;
     const { why, until } = found;
     return new CodedError('store_content_refused', `store ${options.id} does not take this: ${why}`, {
-      fields: { store: options.id, ...(until !== undefined && { until }) },
+      fields: { store: options.id, ...defined({ until }) },
     });
   }
 
@@ -262,7 +262,7 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
 
   /** What is said of a place without content. */
   function vacancyOf({ id, vacant: why = 'empty', mark, metadata }: Held): VacantElement {
-    return { id, why, ...(mark && { mark }), name: metadata.name };
+    return { id, why, ...defined({ mark }), name: metadata.name };
   }
 
   /** Does it, or says that it goes on with it; `effect` answers what a write does that is done. */

@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Quota, QuotaLeft, Store, WriteOperation } from './store.ts';
@@ -83,7 +84,7 @@ export async function quotasLeft(store: Store, book: QuotaBook, now: number): Pr
     quotas.map(async (quota) => {
       const { count, nextAt } = await book.quotaUsed(countedQuota(store, quota), now);
       const left = Math.max(0, quota.count - count);
-      return { ...quota, left, ...(nextAt !== undefined && { moreAt: nextAt }) };
+      return { ...quota, left, ...defined({ moreAt: nextAt }) };
     }),
   );
 }
@@ -104,6 +105,6 @@ function usedUp(
   return new CodedError(
     'store_quota_used_up',
     `${operation} at ${id}: not sent, its quota is ${count} (${operations.join(', ')}) in ${period}${kept}; ${when}`,
-    { fields: { store: id, operation, ...(until === undefined ? {} : { until }) } },
+    { fields: { store: id, operation, ...defined({ until }) } },
   );
 }

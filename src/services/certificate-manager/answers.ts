@@ -1,5 +1,6 @@
 import * as z from 'zod/mini';
 import type { CertificatePem } from '../../certificate/certificate.ts';
+import { defined } from '../../defined.ts';
 import { certificateIdOf, type InstanceCrn } from '../../ibm-cloud/crn.ts';
 import { parseJson } from '../../ibm-cloud/service-failure.ts';
 import { Secret } from '../../secret.ts';
@@ -116,13 +117,7 @@ function metadataOf(instance: InstanceCrn, object: CertificateObject): Certifica
     ...readMarkedDescription(object.description ?? ''),
     tags: [],
     domains: object.domains,
-    ...(issuer !== undefined && { issuer }),
-    ...(serial !== undefined && { serial }),
-    ...(notBefore !== undefined && { notBefore }),
-    ...(notAfter !== undefined && { notAfter }),
-    ...(status !== undefined && { status }),
-    ...(revision !== undefined && { revision }),
-    ...(lastModified !== undefined && { lastModified }),
+    ...defined({ issuer, serial, notBefore, notAfter, status, revision, lastModified }),
   };
 }
 

@@ -68,7 +68,7 @@ export function certificateManagerStore(options: CertificateManagerOptions): Sto
     store: instance.crn,
     operation,
     writes: false,
-    ...(certificate !== undefined && { certificate }),
+    ...defined({ certificate }),
   });
   const writes = (operation: string, certificate?: string): ServiceCall => ({
     ...reads(operation, certificate),

@@ -5,6 +5,7 @@ import type { CertificateContent } from '../../certificate/certificate.ts';
 import { companionsOf, type Layout, layoutOfFlat, layoutOfFolder, looksLike } from '../../certificate/file-layout.ts';
 import { parseContent } from '../../certificate/pem.ts';
 import { keysApart } from '../../certificate/pem-blocks.ts';
+import { defined } from '../../defined.ts';
 import { CodedError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { fileError, ifThere, kindOfFile, openRegularFile, readRegularFile } from '../../regular-file.ts';
@@ -129,7 +130,7 @@ async function readFiles(
   const { revision, changedAt } = before;
   const age = now - changedAt;
   if (age >= 0 && age < settleMs) return { state: 'changing', waitMs: settleMs - age };
-  const bounds = { maxBytes: limits.storeFileBytes, ...(signal && { signal }) };
+  const bounds = { maxBytes: limits.storeFileBytes, ...defined({ signal }) };
   const reading = (name: string | undefined) =>
     name === undefined ? undefined : ifThere(readRegularFile(join(folder, name), bounds));
   const [certificate, chain, key] = await Promise.all([
@@ -161,7 +162,7 @@ function taken(
   const pem = {
     certificate: own.rest,
     ...(above.rest !== '' && { intermediate: above.rest }),
-    ...(privateKey !== undefined && { privateKey }),
+    ...defined({ privateKey }),
   };
   const discard = () => privateKey?.wipe();
   const content = () => {

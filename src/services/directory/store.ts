@@ -220,7 +220,7 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
       return { state: 'absent' };
     } catch (thrown) {
       const name = await nameOf(id);
-      return { state: 'unreadable', error: asCodedError(thrown), ...(name !== undefined && { name }) };
+      return { state: 'unreadable', error: asCodedError(thrown), ...defined({ name }) };
     }
   }
 
@@ -291,7 +291,7 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
       throw isOfAnotherFormat(raw) ? newer(id, file) : unreadable(id, `${file} is not what belongs there`);
     const { name, description, tags } = parsed.data;
     const mark = parsed.data.mark === undefined ? undefined : parseMark(parsed.data.mark);
-    return { name, description, tags, ...(mark && { mark }) };
+    return { name, description, tags, ...defined({ mark }) };
   }
 
   function newer(id: string, path: string): CodedError {
@@ -620,7 +620,7 @@ function factsIn(content: CertificateContent) {
 
 /** A copy of which only what stands beside its files can be read. */
 function bareOf(id: string, { mark, name = id }: UnreadableElement): CertificateMetadata {
-  return { id, name, description: '', tags: [], domains: [], ...(mark && { mark }) };
+  return { id, name, description: '', tags: [], domains: [], ...defined({ mark }) };
 }
 
 /**
