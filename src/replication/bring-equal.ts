@@ -214,7 +214,7 @@ export async function bringEqual(task: BackupTask, look: BackupLook): Promise<Ba
 }
 
 /** Why a service does not take a write, where a person there can change that. */
-const heldCodes: ReadonlySet<ErrorCode> = new Set([
+export const heldCodes: ReadonlySet<ErrorCode> = new Set([
   'store_quota_used_up',
   'store_held',
   'store_in_use',
@@ -247,6 +247,14 @@ function caughtByBrake(refusal: Refusal | undefined, { fingerprint }: Sound): Pi
     : {};
 }
 
+/**
+ * When a write is tried again that a person there does not let through: they may let go of it at any moment, and no event tells. The longer
+ * it has been so since `since`, the later.
+ */
+export function heldAgain(since: number, beganAt: number, timing: Timing): number {
+  return beganAt + Math.min(timing.heldLooksMs, Math.max(beganAt - since, timing.refusalLooksMs[0] ?? 0));
+}
+
 /** When a finding is looked at again, though nothing has changed; `undefined`: it rests. */
 function nextLookAtRefusal(
   { until, looks, code, since }: Refusal,
@@ -256,9 +264,7 @@ function nextLookAtRefusal(
   if (until !== undefined)
     return Math.max(until + timing.skewMs, beganAt + Math.max(timing.skewMs, timing.refusalLooksMs[0] ?? 0));
   const soon = timing.refusalLooksMs[looks - 1];
-  // A person may let go of it at any moment, and no event tells: the longer it has been held, the later it is tried again.
-  if (heldCodes.has(code))
-    return beganAt + Math.min(timing.heldLooksMs, Math.max(beganAt - since, timing.refusalLooksMs[0] ?? 0));
+  if (heldCodes.has(code)) return heldAgain(since, beganAt, timing);
   return soon === undefined ? undefined : beganAt + soon;
 }
 

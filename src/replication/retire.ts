@@ -1,9 +1,14 @@
 import { asCodedError } from '../errors.ts';
-import { type BackupState, type ReplicationRecord, recordedError } from '../records/replication-record.ts';
+import {
+  type BackupState,
+  type Refusal,
+  type ReplicationRecord,
+  recordedError,
+} from '../records/replication-record.ts';
 import { sameMark } from '../store/mark.ts';
 import type { CertificateMetadata, Store } from '../store/store.ts';
 import { type BackupCalls, backupCalls } from './backup-calls.ts';
-import type { BackupAction, BackupOutcome, BackupTask } from './bring-equal.ts';
+import { type BackupAction, type BackupOutcome, type BackupTask, heldAgain, heldCodes } from './bring-equal.ts';
 import type { Link } from './link.ts';
 import type { BackupLook } from './look.ts';
 import { mayLastUntil, nextAsk, Running, seenOperation } from './operations.ts';
@@ -59,7 +64,9 @@ export async function retire(
     const searchedAt = Math.min(look.searchedAt ?? task.beganAt, task.beganAt);
     return { actions, equal: false, ...(look.marked && { searchedAt }), wrote, doubtful };
   };
-  const { id: _id, retainedAt: _retainedAt, notBefore: _notBefore, lastError: _lastError, ...kept } = others;
+  const { id: _id, retainedAt: _retainedAt, notBefore: _notBefore, lastError: _lastError, ...rest } = others;
+  // What was refused was content, or this very change: neither is wanted any more when it is done.
+  const { refusal: _refusal, ...kept } = rest;
   try {
     if (calls.operation !== undefined) {
       const seen = await seenOperation(task, store, calls.operation);
@@ -87,8 +94,8 @@ export async function retire(
       ? copy.revision
       : await sayRetained(task, store, calls, copy, gone.since);
     if (calls.wrote) actions.push('retained');
-    const { revision: _revision, ...rest } = kept;
-    const retained: BackupState = { ...rest, id: copy.id, attempts: 0, retainedAt: runtime.now() };
+    const { revision: _revision, ...lasting } = kept;
+    const retained: BackupState = { ...lasting, id: copy.id, attempts: 0, retainedAt: runtime.now() };
     return { ...summary(), state: revision === undefined ? retained : { ...retained, revision } };
   } catch (thrown) {
     const now = runtime.now();
@@ -97,9 +104,24 @@ export async function retire(
     const error = asCodedError(thrown);
     if (error.code === 'store_search_running')
       return { ...summary(), state: { ...others, ...going() }, again: now + (error.retryAfterMs ?? timing.lookMs) };
+    const lastError = recordedError(error, now);
+    if (calls.answeredWrite(error) && heldCodes.has(error.code)) {
+      // No failure: somebody there holds the copy, which is told, and it stays as it is until they let go of it.
+      const facts = `${error.code} gone`;
+      const before = state.refusal?.facts === facts ? state.refusal : undefined;
+      const refusal: Refusal = {
+        code: error.code,
+        facts,
+        since: before?.since ?? now,
+        looks: (before?.looks ?? 0) + 1,
+      };
+      const { notBefore: _before, ...found } = others;
+      const after: BackupState = { ...found, ...going(), attempts: 0, refusal, lastError };
+      const again = heldAgain(refusal.since, task.beganAt, timing);
+      return { ...summary(), state: after, again, error, refused: true };
+    }
     const attempts = state.attempts + 1;
     const notBefore = now + backoffMs(attempts, runtime.random, timing, error.retryAfterMs);
-    const lastError = recordedError(error, now);
     const after = { ...others, ...going(), attempts, notBefore, lastError };
     return { ...summary(), state: after, again: notBefore, error };
   }

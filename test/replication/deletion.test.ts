@@ -118,6 +118,33 @@ describe('a certificate that is deleted in the primary', () => {
     expect((await world.record('c1')).backups[0]).toMatchObject({ attempts: 0, retainedAt: expect.any(Number) });
   });
 
+  it.each([
+    ['says so', {}],
+    ['goes', { policy: { removal: { afterMs: dayMs, maxShare: 1 } } }],
+  ])(
+    'whose copy is locked: it %s when that ends, is told until then, and is tried ever later',
+    async (what, options) => {
+      const world = await estate(2, options as SetupOptions);
+      const copy = await copyOf(world, 'c1');
+      world.backup.store.hold(copy, 'store_held');
+      await world.primary.store.delete('c1');
+      // It never comes to rest: somebody may let go of it at any moment.
+      await expect(reconcileAll(world)).rejects.toThrow('does not come to rest');
+      await world.later(2 * dayMs);
+      await expect(reconcileAll(world)).rejects.toThrow('does not come to rest');
+      const stateOf = async () => (await world.record('c1')).backups[0];
+      expect(await stateOf()).toMatchObject({ attempts: 0, refusal: { code: 'store_held' } });
+      expect(await stateOf()).not.toHaveProperty('notBefore');
+      const { wakeAt = 0, backups } = await world.record('c1');
+      expect(wakeAt - (backups[0]?.lastError?.at ?? 0)).toBe(world.worker.timing.heldLooksMs);
+      world.backup.store.hold(copy, undefined);
+      await world.later(dayMs);
+      await reconcileAll(world);
+      expect(await stateOf()).not.toHaveProperty('refusal');
+      expect(world.backup.store.size()).toBe(what === 'goes' ? 1 : 2);
+    },
+  );
+
   it('without a record, is found by the mark on its copy, and that is kept as well', async () => {
     const world = await estate(2);
     world.backup.store.put(
