@@ -3,12 +3,13 @@ import { createServer } from 'node:http';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parseContent } from '../../src/certificate/pem.ts';
 import { listen } from '../../src/http/listen.ts';
+import { limits } from '../../src/limits.ts';
 import { linkRecords } from '../../src/records/link-records.ts';
 import { primaryCrn } from '../end-to-end/program.ts';
 import { type AwsStack, startAwsStack } from '../functions/aws-stack.ts';
 import { httpApiEvent } from '../functions/http-events.ts';
 import { type LambdaProcess, lambdaProcess } from '../functions/lambda-process.ts';
-import { testCertificate } from '../support/certificates.ts';
+import { testCertificate, validFrom } from '../support/certificates.ts';
 import { makeSigner, payloadV5 } from '../support/notifications.ts';
 import { rightsInTable } from './rights.ts';
 
@@ -155,6 +156,19 @@ test('every request that functions send to the table is allowed, and every right
   await linkRecords(stack.table).countChange({ ...counted, now: Date.now() - 7_200_000, allowed: 0 });
   await functions.reconcile.invoke({ asked: true });
   await functions.reconcile.invoke({});
+  // Many go back in time within an hour, and one more makes the brake hold.
+  const now = Date.now();
+  for (let other = 0; other < limits.brakeLeast; other += 1)
+    await linkRecords(stack.table).countChange({ ...counted, certificate: `back-${other}`, now, allowed: 100 });
+  await stack.table.putIfAbsent({ partition: 'brake.1/going-back/main', sort: 'long-ago' }, { at: now - 7_200_000 });
+  const older = await testCertificate({ notBefore: validFrom - 7 * 24 * 3_600_000 });
+  await stack.sides.primary.store.reimport(id, parseContent(older));
+  expect(
+    (await post(signer.body(payloadV5({ instance: primaryCrn, type: 'cert_renewed', ids: [id] })))).statusCode,
+  ).toBeLessThan(300);
+  await functions.sweep.invoke({});
+  await replicateAll();
+  expect(await linkRecords(stack.table).brakeHeldSince('main', 'going-back')).toBeDefined();
 
   expect(seen.filter((asked) => !rights.some((right) => allows(right, asked)))).toEqual([]);
   expect(rights.filter((right) => !seen.some((asked) => allows(right, asked)))).toEqual([]);

@@ -7,7 +7,7 @@ import {
 } from '../../src/instance/orders/authority/development-ca.ts';
 
 /** Dates that fit every clock a test may use: real ones, and virtual ones that begin in this century. */
-const validFrom = Date.UTC(2000, 0, 1);
+export const validFrom = Date.UTC(2000, 0, 1);
 export const validTo = Date.UTC(2099, 0, 1);
 
 const authorities = new Map<string, Promise<DevelopmentCa>>();
