@@ -21,7 +21,7 @@ const { values: given } = parseArgs({
 const functionNames = ['callback', 'replicate', 'sweep', 'reconcile'];
 
 /** KiB of what each loads when cold. Raised only in the commit that needs it, which says why. */
-const mostKib = { aws: { callback: 148, replicate: 260, sweep: 260, reconcile: 260 }, openwhisk: { callback: 360 } };
+const mostKib = { aws: { callback: 148, replicate: 268, sweep: 268, reconcile: 268 }, openwhisk: { callback: 360 } };
 
 /** Deployed functions get their credentials from the platform: see environment-credentials.ts. */
 const credentials = {
