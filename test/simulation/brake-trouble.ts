@@ -4,6 +4,7 @@ import { factsOf } from '../../src/certificate/facts.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { wholeMark } from '../../src/store/mark.ts';
 import { allowedAtOnce, differs, scarce } from './brake-bounds.ts';
+import { originalOf } from './routes.ts';
 import type { Held, SimulatedStore } from './simulated-store.ts';
 import type { World } from './world.ts';
 
@@ -105,13 +106,15 @@ const validFrom = ({ content }: Pick<Held, 'content'>) => factsOf(content).notBe
 export function watchBrake(world: World, broken: string[]): void {
   for (const store of world.backups) {
     const before = store.onWrite;
-    const back: { readonly certificate: string; readonly at: number }[] = [];
+    const back: { readonly original: string; readonly at: number }[] = [];
     const silent = new Set<string>();
     const writes: number[] = [];
     store.onWrite = (operation, id, was, becomes) => {
       before?.(operation, id, was, becomes);
       const now = world.time.now();
-      const certificate = wholeMark((was ?? becomes)?.mark)?.certificate ?? '';
+      const { mark } = was ?? becomes ?? {};
+      // Another primary may have a certificate of the same id: a copy is of one of them.
+      const original = originalOf(mark);
       if (world.switches.has('scarce-writes') && (operation === 'import' || operation === 'reimport')) {
         writes.push(now);
         const { quota } = scarce;
@@ -122,10 +125,9 @@ export function watchBrake(world: World, broken: string[]): void {
       }
       if (operation === 'import' && becomes !== undefined) {
         const locked = [...store.rows().values()].find(
-          (copy) =>
-            copy.id !== id && wholeMark(copy.mark)?.certificate === certificate && (copy.lockedUntil ?? 0) > now,
+          (copy) => copy.id !== id && originalOf(copy.mark) === original && (copy.lockedUntil ?? 0) > now,
         );
-        const isExplained = world.deployments > 1 || world.doubled.has(`${store.id} ${certificate}`);
+        const isExplained = world.deployments > 1 || world.doubled.has(`${store.id} ${original}`);
         if (
           locked !== undefined &&
           !isExplained &&
@@ -140,17 +142,15 @@ export function watchBrake(world: World, broken: string[]): void {
         !world.switches.has('version-before')
       )
         broken.push(`promise 4: ${operation} of ${id} with a temporary certificate`);
-      if (operation === 'describe' || mayBeOld(world, store, was) || world.meddledWith(store.id, certificate)) return;
-      const others = [...store.rows().values()].filter(
-        (copy) => copy.id !== id && wholeMark(copy.mark)?.certificate === certificate,
-      );
+      if (operation === 'describe' || mayBeOld(world, store, was) || world.meddledWith(store.id, original)) return;
+      const others = [...store.rows().values()].filter((copy) => copy.id !== id && originalOf(copy.mark) === original);
       const left = becomes === undefined ? others : [becomes];
       if (was === undefined || left.length === 0) return;
       if (!isStandIn(world, was.content.leaf) && left.every((copy) => isStandIn(world, copy.content.leaf)))
         broken.push(`promise 4: a self-signed certificate took the place of ${id}, which an authority issued`);
       if (left.every((copy) => validFrom(copy) < validFrom(was) - dayMs)) {
-        back.push({ certificate, at: now });
-        const lately = new Set(back.filter(({ at }) => at > now - 50 * 60_000).map((one) => one.certificate));
+        back.push({ original, at: now });
+        const lately = new Set(back.filter(({ at }) => at > now - 50 * 60_000).map((one) => one.original));
         if (
           world.switches.has('restored-primary') &&
           lately.size > allowedAtOnce * world.deployments &&
@@ -158,6 +158,7 @@ export function watchBrake(world: World, broken: string[]): void {
         )
           broken.push(`bound: ${lately.size} certificates went back in time within an hour, ${allowedAtOnce} allowed`);
       }
+      const certificate = wholeMark(mark)?.certificate ?? '';
       const changedAt = world.silently.get(certificate);
       const isNew = becomes !== undefined && fingerprintOf(becomes.content) !== fingerprintOf(was.content);
       if (
