@@ -6,6 +6,7 @@ import { errorRegistry } from '../../errors.ts';
 import { silentLog } from '../../log.ts';
 import { systemRuntime as runtime } from '../../runtime.ts';
 import type { Store } from '../../store/store.ts';
+import { timeLimit } from '../../time-limit.ts';
 import { interrupted } from '../interrupt.ts';
 import { callbackBase, configOption } from '../options.ts';
 import { backupExit } from '../output/backup-words.ts';
@@ -90,7 +91,7 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
   const opened = await openStores(config, runtime);
   const context = {
     now: runtime.now,
-    signal: () => AbortSignal.any([stopping, AbortSignal.timeout(patienceMs)]),
+    signal: () => timeLimit(patienceMs, stopping),
   };
   const progress = output.progress('asking the services', opened.size + links.length);
   try {

@@ -4,6 +4,7 @@ import { defined } from '../../defined.ts';
 import { CodedError } from '../../errors.ts';
 import { visible } from '../../foreign-text.ts';
 import type { Log } from '../../log.ts';
+import { timeLimit } from '../../time-limit.ts';
 
 /** A command that whoever runs the instance has given to change records in DNS. */
 export interface DnsHookOptions {
@@ -40,7 +41,7 @@ export function dnsHook({ command, env, timeoutMs = defaultTimeoutMs }: DnsHookO
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       said = (said + text).slice(-errorCharacters);
     });
-    const ending = AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(signal === undefined ? [] : [signal])]);
+    const ending = timeLimit(timeoutMs, ...(signal === undefined ? [] : [signal]));
     const kill = () => {
       killGroup(child.pid);
       child.stderr.destroy();

@@ -7,6 +7,7 @@ import { asCodedError, CodedError } from '../../errors.ts';
 import { errorFields, type Log } from '../../log.ts';
 import type { Runtime } from '../../runtime.ts';
 import { Secret } from '../../secret.ts';
+import { timeLimit } from '../../time-limit.ts';
 import {
   type ContentPem,
   checkContentSize,
@@ -122,7 +123,7 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
 
   /** Addresses of the challenges whose record stands in DNS now: looked for side by side, so that no silent server holds up the others. */
   async function seenOf(challenges: readonly PublishedChallenge[]): Promise<ReadonlySet<string>> {
-    const ending = AbortSignal.any([signal, AbortSignal.timeout(policy.lookupMs)]);
+    const ending = timeLimit(policy.lookupMs, signal);
     setMaxListeners(0, ending);
     const found = await Promise.all(
       challenges.map(async ({ url, domain, value }) =>
