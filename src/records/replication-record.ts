@@ -89,6 +89,14 @@ export interface BackupState {
   readonly held?: HeldContent;
   /** How often somebody else has changed the copy after it was equal. */
   readonly overwritten?: Overwritten;
+  /** Copies that are to give way to another one, which does not have the content yet. */
+  readonly replacing?: Replacing;
+}
+
+/** Copies whose service refuses this content (by fingerprint) for them: it is not asked again before another copy has it. */
+export interface Replacing {
+  readonly fingerprint: string;
+  readonly copies: readonly string[];
 }
 
 /** What a copy holds, as far as it says what may take its place when it cannot be read. */
@@ -289,6 +297,7 @@ const backupFields = {
   keyWithheld: z.boolean(),
   held: z.object({ id: z.string(), fingerprint: z.string(), validFrom: z.number(), selfSigned: z.boolean() }),
   overwritten: z.object({ times: z.number(), since: z.number(), lastAt: z.number() }),
+  replacing: z.object({ fingerprint: z.string(), copies: z.array(z.string()) }),
   operation: z.object({
     kind: z.enum(['import', 'reimport', 'delete']),
     at: z.number(),

@@ -9,6 +9,7 @@ import {
   type HeldContent,
   type Operation,
   type Refusal,
+  type Replacing,
   recordedError,
   type Unremovable,
   type VacantCopy,
@@ -304,6 +305,8 @@ class Attempt {
   unremovable: readonly Unremovable[];
   /** What the copy holds, as far as it is known for certain. */
   held: HeldContent | undefined;
+  /** The copies whose service refuses this content, as long as no other one has it. */
+  replacing: Replacing | undefined;
   /** When to look again, though all is equal. */
   again: number | undefined;
   /** Places with our mark that hold no content: the recorded one first, the others by id. */
@@ -325,6 +328,8 @@ class Attempt {
     this.unremovable = look.state.unremovable ?? [];
     this.held = look.state.held;
     const { mark, naming, sound } = task;
+    const { replacing } = look.state;
+    this.replacing = replacing?.fingerprint === sound.fingerprint ? replacing : undefined;
     this.#given = descriptive(sound.metadata, mark, look.store, naming);
     this.wantedDigest = metadataDigestOf(look.store.asKept(this.#given, mark));
     const before = descriptiveBefore(sound.metadata, mark, look.store, naming);
@@ -345,9 +350,9 @@ class Attempt {
   /** What the record keeps for this backup in fields of its own, whatever came of the pass. */
   kept(): Pick<
     BackupState,
-    'written' | 'unremovable' | 'keyWithheld' | 'held' | 'overwritten' | 'vacant' | 'operation'
+    'written' | 'unremovable' | 'keyWithheld' | 'held' | 'overwritten' | 'vacant' | 'operation' | 'replacing'
   > {
-    const { written, unremovable, id } = this;
+    const { written, unremovable, id, replacing } = this;
     const held = this.held?.id === id ? this.held : undefined;
     const overwritten = noteOverwritten(this.#look.state.overwritten, this.#changedByOthers, this.#task.runtime.now());
     const keyWithheld =
@@ -358,6 +363,7 @@ class Attempt {
       ...(keyWithheld && { keyWithheld }),
       ...(held && { held }),
       ...(overwritten && { overwritten }),
+      ...(replacing && { replacing }),
       ...(this.#operation() && { operation: this.#operation() as Operation }),
       ...(this.#bringingBack && { vacant: this.#vacantCopy(this.#bringingBack) }),
     };
@@ -465,7 +471,8 @@ class Attempt {
     const { id: _id, notBefore: _not, lastError: _last, refusal: _refusal, aside: _aside, ...known } = this.#look.state;
     const { notAfter: _end, ...rest } = known;
     const { written: _written, unremovable: _unremovable, keyWithheld: _keyWithheld, ...others } = rest;
-    const { held: _held, overwritten: _overwritten, vacant: _vacant, operation: _operation, ...before } = others;
+    const { held: _held, overwritten: _overwritten, vacant: _vacant, operation: _operation, ...more } = others;
+    const { replacing: _replacing, ...before } = more;
     const copy = this.id === undefined ? {} : { id: this.id, ...endOfCopy(this.#look) };
     return { ...before, ...copy, ...this.kept() };
   }
@@ -547,6 +554,25 @@ class Attempt {
     const why = await problemOver(over, sound, copy, { held, read });
     if (why === undefined) return;
     throw new Unfit(why.code, why.message, { fields: { store: this.#store.id, copy: copy.id } });
+  }
+
+  /**
+   * Notes a copy that is to give way. Where writes are scarce, the one that was refused took the turn, and passes that each began with
+   * it would never have one for what comes after it.
+   */
+  #noteReplacing(copy: string, error: CodedError): void {
+    if (!this.#mayReplace(error)) return;
+    const copies = new Set([...(this.replacing?.copies ?? []), copy]);
+    this.replacing = { fingerprint: this.#task.sound.fingerprint, copies: [...copies] };
+  }
+
+  /** Throws what the service said of this content for this copy, where another one is about to take its place. */
+  #refuseReplaced(copy: string): void {
+    if (this.replacing?.copies.includes(copy) !== true) return;
+    const fields = { store: this.#store.id, copy };
+    const refused = new Unfit('store_content_refused', `${copy} was refused this content, and is replaced`, { fields });
+    // The word of the link may be another one since then.
+    if (this.#mayReplace(refused)) throw refused;
   }
 
   /** Throws why this store would not take the content, if it says so beforehand. */
@@ -687,18 +713,27 @@ class Attempt {
         const content = await this.#makeContentEqual(holding);
         if (id !== this.#look.state.id) this.actions.unshift('adopted');
         this.id = id;
+        this.replacing = undefined;
         const replacedIds = refused.filter(({ error }) => this.#mayReplace(error)).map((copy) => copy.id);
         const braked = refused.find(({ error }) => isBrakeCode(error.code))?.error;
         return { holding, ...content, refusedIds: refused.map((copy) => copy.id), replacedIds, braked };
       } catch (thrown) {
         if (thrown instanceof Running || !this.isFinding(thrown)) throw thrown;
         refused.push({ id, error: thrown as CodedError });
+        this.#noteReplacing(id, thrown as CodedError);
       }
     }
     const [first] = refused as [{ readonly id: string; readonly error: CodedError }];
-    if (!this.#mayReplace(first.error)) throw first.error;
-    // The old copy is removed as surplus by a later look.
-    await this.#import('replaced', first.id);
+    try {
+      if (!this.#mayReplace(first.error)) throw first.error;
+      // The old copy is removed as surplus by a later look.
+      await this.#import('replaced', first.id);
+      this.replacing = undefined;
+    } catch (thrown) {
+      // A finding rests, and is looked at anew as a whole.
+      if (this.isFinding(thrown)) this.replacing = undefined;
+      throw thrown;
+    }
     return 'replaced';
   }
 
@@ -734,6 +769,7 @@ class Attempt {
     if (seen.differs) {
       this.#refuseUnfit();
       await this.#refuseOver({ ...holding, full: seen.full, unreadable: seen.unreadable ?? false });
+      this.#refuseReplaced(holding.id);
       return { proven: false, metadata: await this.#reimport(holding) };
     }
     const metadata = seen.full?.metadata ?? holding.metadata;

@@ -544,4 +544,12 @@ export const safeguards: readonly Safeguard[] = [
     eventsOnly: true,
     seeds: 1_000,
   },
+  {
+    step: 'a copy whose service refuses the content is not asked again before another one has it',
+    file: 'src/replication/bring-equal.ts',
+    find: 'if (this.replacing?.copies.includes(copy) !== true) return;',
+    replace: 'if (Date.now() > 0) return;',
+    switches: ['scarce-writes'],
+    seeds: 300,
+  },
 ];

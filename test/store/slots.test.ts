@@ -1,10 +1,10 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
-import { asCodedError } from '../../src/errors.ts';
+import { asCodedError, CodedError } from '../../src/errors.ts';
 import { replicate } from '../../src/replication/replicate.ts';
 import { limitedStore } from '../../src/store/limited.ts';
 import { isOwnLimit } from '../../src/store/own-limit.ts';
-import { content, described, replicated, setup, startMs, writesIn } from '../support/replication.ts';
+import { content, described, markOf, replicated, setup, startMs, writesIn } from '../support/replication.ts';
 
 let first: CertificateContent;
 let second: CertificateContent;
@@ -42,6 +42,48 @@ describe('where writes are scarce', () => {
       expect(writesIn(world)).toHaveLength(minute + 1);
     }
     expect(looked() - before).toBe(3);
+  });
+
+  it('a copy that the service refuses new content for is replaced with the next turn, and not asked again', async () => {
+    const world = await replicated(first, { backups: [{ abilities: oneAMinute }] });
+    const [backup] = world.link.backups;
+    if (backup === undefined) throw new Error('there is no backup');
+    world.backup.hooks.reimport = () => Promise.reject(new CodedError('store_content_refused', 'other domains'));
+    const link = { ...world.link, backups: [limitedStore(backup, { runtime: world.time })] };
+    world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
+    await world.ask('c1');
+    await replicate(world.worker, link, 'c1');
+    // The refused write took the turn, and the new copy waits for the next one.
+    expect(writesIn(world)).toEqual(['backup reimport']);
+    expect(await world.record('c1')).toMatchObject({ wakeAt: startMs + 60_000 });
+    await world.later(60_000);
+    await replicate(world.worker, link, 'c1');
+    expect(writesIn(world)).toEqual(['backup reimport', 'backup import']);
+    const [state] = (await world.record('c1')).backups;
+    expect(state).toMatchObject({ id: 'backup-2', attempts: 0 });
+    expect(state).not.toHaveProperty('replacing');
+  });
+
+  it('each of two copies that refuse new content is asked once, before a new one takes their place', async () => {
+    const world = await replicated(first, { backups: [{ abilities: oneAMinute }] });
+    const [backup] = world.link.backups;
+    if (backup === undefined) throw new Error('there is no backup');
+    const double = { content: first, metadata: described('shop'), mark: markOf('c1') };
+    world.backup.store.put(double, 'zz-double');
+    const asked: unknown[] = [];
+    world.backup.hooks.reimport = (_proceed, id) => {
+      asked.push(id);
+      return Promise.reject(new CodedError('store_content_refused', 'other domains'));
+    };
+    const link = { ...world.link, backups: [limitedStore(backup, { runtime: world.time })] };
+    world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
+    await world.ask('c1', { doubt: startMs });
+    for (let minute = 0; minute < 3; minute += 1) {
+      await replicate(world.worker, link, 'c1');
+      await world.later(60_000);
+    }
+    expect(asked).toEqual(['backup-1', 'zz-double']);
+    expect(writesIn(world)).toEqual(['backup reimport', 'backup reimport', 'backup import']);
   });
 
   it('a turn that was not used is free for the next one', () => {
