@@ -423,8 +423,9 @@ class Attempt {
     const described = made.metadata ?? made.holding.metadata ?? (await this.#calls.readMetadata(made.holding.id));
     const staying = this.unremovable.length > 0 || made.refusedIds.length > made.replacedIds.length;
     await this.#describe(described, made.holding.id).catch((thrown: unknown) => {
+      if (asCodedError(thrown).code !== 'store_conflict') throw thrown;
       // Where names are unique, a copy of ours that stays beside this one may have the name, and keeps it.
-      if (!staying || asCodedError(thrown).code !== 'store_conflict') throw thrown;
+      if (!staying) throw this.#surplusMayHaveName(made.holding.id) ?? thrown;
     });
     // The copy is equal, but whether it is the only one was to be found out and could not be.
     if (this.#look.markedError !== undefined) throw this.#look.markedError;
@@ -1069,6 +1070,20 @@ class Attempt {
       }
     }
     return givesWay;
+  }
+
+  /**
+   * What has to come first, where a name is taken that a surplus copy of ours may have: the end of the search for such copies, or of the
+   * doubt until which none is removed. That is no news of a conflict, and must not begin doubt anew: it would be younger than each search
+   * that outlasts a look, and nothing would be removed ever. `undefined`: it is news.
+   */
+  #surplusMayHaveName(kept: string): unknown {
+    const { doubt } = this.#task;
+    if (doubt === undefined) return undefined;
+    const { marked, markedError } = this.#look;
+    if (markedError !== undefined) return markedError;
+    const isThere = marked?.some(({ id }) => id !== kept) === true;
+    return isThere && doubt > this.#searchedAt ? new Waiting(doubt) : undefined;
   }
 
   #lookAgain(at: number): void {

@@ -395,4 +395,39 @@ describe('a service that refuses a reimport because of the content', () => {
     await world.pass('c1');
     expect(await world.record('c1')).not.toHaveProperty('wakeAt');
   });
+
+  it('begins no doubt anew for a name that the old copy still has, while nobody could search for that', async () => {
+    const world = await replicated(first, { backups: [{ abilities: { reimportsInPlace: false, uniqueNames: true } }] });
+    world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
+    await askAndPass(world, 'c1');
+    const { doubt } = await world.record('c1');
+    expect(doubt).toBe(startMs + 5_000);
+    world.backup.hooks.list = () =>
+      Promise.reject(new CodedError('store_search_running', 'searched', { fields: { retryAfterMs: 60_000 } }));
+    await world.later(5_000);
+    const { passes } = (await world.pass('c1')) ?? {};
+    expect(passes?.[0]?.backups[0]).toMatchObject({ equal: false, doubtful: false, again: startMs + 65_000 });
+    expect(await world.record('c1')).toMatchObject({ doubt, wakeAt: startMs + 65_000 });
+    expect(await stateOf(world)).toMatchObject({ attempts: 0 });
+
+    delete world.backup.hooks.list;
+    await world.later(60_000);
+    await world.pass('c1');
+    expect(world.backup.store.size()).toBe(1);
+    expect((await held(world.backup.store, 'backup-2')).metadata.name).toBe('shop-507c4282c15f5a6d');
+  });
+
+  it('waits for doubt with a name that the old copy still has, and does not begin it anew', async () => {
+    const world = await replicated(first, { backups: [{ abilities: { reimportsInPlace: false, uniqueNames: true } }] });
+    world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
+    await askAndPass(world, 'c1');
+    await world.later(4_000);
+    await world.ask('c1');
+    await world.pass('c1');
+    expect(world.backup.store.size()).toBe(2);
+    expect(await world.record('c1')).toMatchObject({ doubt: startMs + 5_000, wakeAt: startMs + 5_000 });
+    await world.later(1_000);
+    await world.pass('c1');
+    expect(world.backup.store.size()).toBe(1);
+  });
 });
