@@ -29,6 +29,7 @@ async function commandLine(): Promise<void> {
       without: { type: 'boolean', default: false },
       step: { type: 'string', default: '' },
       switch: { type: 'string', multiple: true },
+      'each-switch': { type: 'boolean', default: false },
     },
   });
   const withReconcile = !values['events-only'];
@@ -36,6 +37,7 @@ async function commandLine(): Promise<void> {
   const switches = values.switch && switchNames.filter((name) => values.switch?.includes(name));
   const from = Number(values.from);
   const range = { from, until: from + Number(values.seeds), withReconcile, switches };
+  if (values['each-switch']) return eachSwitch(range);
   if (values.seed === undefined) return many(range);
   await replay(Number(values.seed), values.records, {
     withReconcile,
@@ -52,6 +54,14 @@ async function replay(seed: number, withRecords: boolean, options: SimulationOpt
   if (withRecords) print(result.records);
   print(result.broken.join('\n') || 'no promise broken');
   process.exitCode = result.broken.length > 0 ? 1 : 0;
+}
+
+/** Plays the seeds with each switch alone, one switch after the other. */
+async function eachSwitch(range: Omit<SeedRange, 'step'>): Promise<void> {
+  for (const name of switchNames) {
+    print(`${name}:`);
+    await many({ ...range, switches: [name] });
+  }
 }
 
 async function many(range: Omit<SeedRange, 'step'>): Promise<void> {
