@@ -887,8 +887,7 @@ class Attempt {
     try {
       // From here on nobody knows what is there, until there is an answer.
       if (this.held?.id === id) this.held = undefined;
-      const about = { kind: 'reimport', id, ...this.#givenNow() } as const;
-      const answer = await this.#calls.begin(about, (signal) => this.#store.reimport(id, content, { signal }));
+      const answer = await this.#sendReimport(id);
       this.#noteHeld(id, content, this.#task.sound.fingerprint);
       const described = answer.metadata ?? holding.metadata;
       const digest = described === undefined ? this.#look.state.metadataDigest : metadataDigestOf(described);
@@ -900,6 +899,14 @@ class Attempt {
       if (asCodedError(thrown).code === 'store_gone' && id === this.id) this.id = undefined;
       throw thrown;
     }
+  }
+
+  /** The turn that this certificate waited for is good for whichever copy of it the look has found. */
+  #sendReimport(id: string): Promise<WriteAnswer> {
+    const { mark, sound } = this.#task;
+    this.#store.slots?.extend({ original: mark.certificate, copy: id });
+    const about = { kind: 'reimport', id, ...this.#givenNow() } as const;
+    return this.#calls.begin(about, (signal) => this.#store.reimport(id, sound.content, { signal }));
   }
 
   async #import(action: 'imported' | 'replaced' | 'brought-back', replaces?: string, into?: string): Promise<void> {
@@ -1092,7 +1099,6 @@ class Attempt {
 
   /** A copy that cannot be removed serves somebody: it gets what the kept one has. What does not go is told by the removal already. */
   async #keepEqual(id: string): Promise<void> {
-    const { content } = this.#task.sound;
     if (!this.#store.abilities.reimportsInPlace) return;
     try {
       const full = await this.#readOrUnreadable(id);
@@ -1103,8 +1109,7 @@ class Attempt {
       // The kept copy may have a leaf alone, where somebody had damaged it: this one serves with its chain.
       if (full !== 'unreadable' && this.#losesChain(full.content)) return;
       await this.#refuseOver(full === 'unreadable' ? { id, unreadable: true } : { id, full });
-      const about = { kind: 'reimport', id, ...this.#givenNow() } as const;
-      await this.#calls.begin(about, (signal) => this.#store.reimport(id, content, { signal }));
+      await this.#sendReimport(id);
     } catch (thrown) {
       if (!this.isFinding(thrown)) throw thrown;
     }

@@ -79,6 +79,9 @@ export function limitedStore(store: Store, options: LimitedStoreOptions): Store 
     ...(turns.length > 0 && {
       slots: {
         take: (names: SlotNames) => Math.max(...turns.map((turn) => turn.keep(names))),
+        extend: (names: SlotNames) => {
+          for (const turn of turns) turn.extend(names);
+        },
         giveBack: (names: SlotNames) => {
           for (const turn of turns) turn.giveBack(names);
         },
@@ -134,6 +137,12 @@ interface Write {
   readonly copy?: string | undefined;
 }
 
+/** A turn that is kept: its moment, and what its certificate goes by. */
+interface Turn {
+  readonly at: number;
+  readonly names: Set<string>;
+}
+
 /**
  * The turns of one rate, in the order in which they were asked for: each is a moment, and no span of the length of the rate's period has
  * more of them than the rate says.
@@ -142,7 +151,7 @@ function turnsOf({ operations, count, perMs }: Rate, runtime: Runtime) {
   /** The latest turns, given or used, in order: as many as count for the next one. */
   let given: number[] = [];
   /** Turns that are kept, by what their certificate goes by. */
-  const kept = new Map<string, { readonly at: number; readonly names: readonly string[] }>();
+  const kept = new Map<string, Turn>();
   const namesOf = ({
     original,
     copy,
@@ -151,8 +160,18 @@ function turnsOf({ operations, count, perMs }: Rate, runtime: Runtime) {
     readonly copy?: string | undefined;
   }) => [...(original === undefined ? [] : [`original ${original}`]), ...(copy === undefined ? [] : [`copy ${copy}`])];
 
-  function forget({ names }: { readonly names: readonly string[] }): void {
+  function forget({ names }: Turn): void {
     for (const name of names) kept.delete(name);
+  }
+
+  /** Keeps a turn for all of these names: whichever is written to first uses it. */
+  function keepFor(turn: Turn, names: readonly string[]): void {
+    for (const name of names) {
+      // One that the name had before goes by its other names.
+      kept.get(name)?.names.delete(name);
+      turn.names.add(name);
+      kept.set(name, turn);
+    }
   }
 
   function find(names: readonly string[]) {
@@ -182,11 +201,15 @@ function turnsOf({ operations, count, perMs }: Rate, runtime: Runtime) {
   return {
     keep(names: SlotNames): number {
       const all = namesOf(names);
-      const turn = find(all) ?? { at: give(), names: all };
-      for (const name of all) kept.set(name, turn);
+      const turn = find(all) ?? { at: give(), names: new Set<string>() };
+      keepFor(turn, all);
       const [oldest] = kept.values();
       if (kept.size > 2 * limits.limitedCertificates && oldest !== undefined) forget(oldest);
       return turn.at;
+    },
+    extend({ original, copy }: SlotNames): void {
+      const turn = find(namesOf({ original }));
+      if (turn !== undefined) keepFor(turn, namesOf({ copy }));
     },
     giveBack(names: SlotNames): void {
       const turn = find(namesOf(names));

@@ -244,6 +244,8 @@ export interface WriteSlots {
    * milliseconds, now at the earliest. The turn is kept for it, until it is given back or has not been used for a while.
    */
   take(names: SlotNames): number;
+  /** Has the turn that is kept for an original, if there is one, count for writes to this copy too: a look may find others. */
+  extend(names: SlotNames): void;
   /** Gives back a turn that was not used. */
   giveBack(names: SlotNames): void;
 }

@@ -97,6 +97,29 @@ describe('where writes are scarce', () => {
     expect(time.now()).toBe(startMs);
   });
 
+  it('a turn counts for whichever copy of the certificate is written to, once', async () => {
+    const { store } = bare();
+    store.slots?.take({ original: 'a', copy: 'copy-2' });
+    store.slots?.extend({ original: 'a', copy: 'copy-1' });
+    await store.reimport('copy-1', first);
+    const thrown = await store.reimport('copy-2', first).catch((error: unknown) => error);
+    expect(asCodedError(thrown).retryAfterMs).toBe(60_000);
+  });
+
+  it('where a copy of an unknown id is found it is written to with the turn that the pass had', async () => {
+    const world = await setup({ backups: [{ abilities: oneAMinute }] });
+    const { store } = world.backup;
+    const limited = limitedStore(world.link.backups[0] as never, { runtime: world.time });
+    const mark = { store: world.link.primary.id, certificate: 'c1' };
+    store.put({ content: second, metadata: described('shop'), mark }, 'found');
+    world.primary.store.put({ content: first, metadata: described('shop') }, 'c1');
+    await world.ask('c1', { doubt: startMs });
+    await replicate(world.worker, { ...world.link, backups: [limited] }, 'c1');
+    expect(writesIn(world)).toContain('backup reimport');
+    expect((await world.record('c1')).backups[0]).toMatchObject({ id: 'found', attempts: 0 });
+    expect((await world.record('c1')).backups[0]).not.toHaveProperty('notBefore');
+  });
+
   it('a write without a turn waits for one, and is told as our own limit', async () => {
     const { store } = bare();
     store.slots?.take({ original: 'a', copy: undefined });
