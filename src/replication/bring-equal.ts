@@ -719,7 +719,12 @@ class Attempt {
         const braked = refused.find(({ error }) => isBrakeCode(error.code))?.error;
         return { holding, ...content, refusedIds: refused.map((copy) => copy.id), replacedIds, braked };
       } catch (thrown) {
-        if (thrown instanceof Running || !this.isFinding(thrown)) throw thrown;
+        if (thrown instanceof Running) throw thrown;
+        // Where the attempt at one that somebody holds took the turn of the next one, that is the finding, and is told: else each turn
+        // would be another look for ever, and nobody would hear why.
+        const held = refused.find(({ error }) => heldCodes.has(error.code));
+        if (held !== undefined && isOwnLimit(asCodedError(thrown))) throw held.error;
+        if (!this.isFinding(thrown)) throw thrown;
         refused.push({ id, error: thrown as CodedError });
         this.#noteReplacing(id, thrown as CodedError);
       }

@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { CodedError } from '../../src/errors.ts';
+import { ownLimit } from '../../src/store/own-limit.ts';
 import { ownContent } from '../simulation/simulated-store.ts';
 import {
   askAndPass,
@@ -429,5 +430,25 @@ describe('a service that refuses a reimport because of the content', () => {
     await world.later(1_000);
     await world.pass('c1');
     expect(world.backup.store.size()).toBe(1);
+  });
+});
+
+describe('a copy that somebody holds, whose attempt took the turn of the one beside it', () => {
+  it('is told, and tried again as what is held, not at each turn', async () => {
+    const world = await replicated(first);
+    world.backup.store.put(copyOf(first), 'zz-second');
+    world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
+    world.backup.hooks.reimport = (_proceed, id) =>
+      Promise.reject(
+        id === 'backup-1'
+          ? new CodedError('store_held', 'locked by somebody')
+          : ownLimit('not sent', { store: 'backup', retryAfterMs: 1_000 }),
+      );
+    await world.ask('c1', { doubt: startMs });
+    await world.later(1_000);
+    const { passes } = (await world.pass('c1')) ?? {};
+    expect(passes?.[0]?.backups[0]).toMatchObject({ equal: false, refused: true, error: { code: 'store_held' } });
+    expect(await stateOf(world)).toMatchObject({ id: 'backup-1', refusal: { code: 'store_held' } });
+    expect(await world.record('c1')).toMatchObject({ wakeAt: startMs + 16_000 });
   });
 });
