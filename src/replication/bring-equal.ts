@@ -425,7 +425,8 @@ class Attempt {
     await this.#describe(described, made.holding.id).catch((thrown: unknown) => {
       if (asCodedError(thrown).code !== 'store_conflict') throw thrown;
       // Where names are unique, a copy of ours that stays beside this one may have the name, and keeps it.
-      if (!staying) throw this.#surplusMayHaveName(made.holding.id) ?? thrown;
+      if (staying) return;
+      throw this.#surplusMayHaveName(made.holding.id) ?? this.#nameNotFree(made.holding.id, thrown) ?? thrown;
     });
     // The copy is equal, but whether it is the only one was to be found out and could not be.
     if (this.#look.markedError !== undefined) throw this.#look.markedError;
@@ -959,6 +960,19 @@ class Attempt {
       if (thrown instanceof Running) this.id = thrown.operation.id;
       throw thrown;
     }
+  }
+
+  /**
+   * That a copy which has the content waits for its name. No living copy of ours has that: most likely one that was removed, whose
+   * place the service keeps for days. To ask again and again, and in doubt each time, would free nothing. `undefined`: there may be a
+   * living one, as not all were looked for in this pass, or there is doubt.
+   */
+  #nameNotFree(copy: string, cause: unknown): Unfit | undefined {
+    const { doubt } = this.#task;
+    if (this.#look.marked === undefined || (doubt !== undefined && doubt > this.#searchedAt)) return undefined;
+    const { name } = this.#given;
+    const message = `${copy} has the content, and keeps another name: ${name} is taken in ${this.#store.id}, by nothing of ours that lives`;
+    return new Unfit('store_name_taken', message, { cause, fields: { store: this.#store.id, name, copy } });
   }
 
   /**

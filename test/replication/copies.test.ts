@@ -352,6 +352,36 @@ describe('a service that refuses a reimport because of the content', () => {
     expect(await stateOf(world)).toMatchObject({ id: 'backup-2', fingerprint: fingerprintOf(second) });
   });
 
+  it('gets one whose name waits, as a finding that is tried the more seldom, while what was removed still has it', async () => {
+    const world = await replicated(first, {
+      backups: [{ abilities: { reimportsInPlace: false, uniqueNames: true } }],
+    });
+    world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
+    const { name } = (await held(world.backup.store, 'backup-1')).metadata;
+    world.backup.hooks.updateMetadata = () => Promise.reject(new CodedError('store_conflict', `${name} is taken`));
+    await askAndPass(world, 'c1');
+    const { wakeAt: settledAt = 0 } = await world.record('c1');
+    await world.later(settledAt - world.time.now());
+    await world.pass('c1');
+    const waits = await stateOf(world);
+    expect(waits).toMatchObject({ id: 'backup-2', attempts: 0, refusal: { code: 'store_name_taken', looks: 1 } });
+    expect(waits?.fingerprint).toBe(fingerprintOf(second));
+    const lengths: number[] = [];
+    for (let look = 0; look < 4; look += 1) {
+      const { wakeAt = 0 } = await world.record('c1');
+      lengths.push(wakeAt - world.time.now());
+      await world.later(wakeAt - world.time.now());
+      await world.pass('c1');
+    }
+    expect(lengths).toEqual(lengths.toSorted((a, b) => a - b));
+    expect(lengths[3]).toBeGreaterThan(2 * (lengths[0] ?? 0));
+    delete world.backup.hooks.updateMetadata;
+    await world.later(3 * 3_600_000);
+    await world.pass('c1');
+    expect((await held(world.backup.store, 'backup-2')).metadata.name).toBe(name);
+    expect(await stateOf(world)).not.toHaveProperty('refusal');
+  });
+
   it('gets none for another failure', async () => {
     const world = await replicated(first);
     world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');

@@ -552,4 +552,12 @@ export const safeguards: readonly Safeguard[] = [
     switches: ['scarce-writes'],
     seeds: 300,
   },
+  {
+    step: 'a copy whose name something deleted still has waits for it, and is not tried as a failure',
+    file: 'src/replication/bring-equal.ts',
+    find: '?? this.#nameNotFree(made.holding.id, thrown) ?? thrown;',
+    replace: '?? thrown;',
+    switches: ['soft-deletion'],
+    seeds: 300,
+  },
 ];
