@@ -459,7 +459,7 @@ class Attempt {
     const now = runtime.now();
     if (operation.kind !== 'delete' && id !== undefined && fingerprint !== undefined) {
       this.id = id;
-      this.written = { id, at: now, fingerprint, metadataDigest };
+      this.#noteEnded({ id, at: now, fingerprint, metadataDigest });
     }
     // A copy that was made, and of which nobody knows the id, is found when listings show it.
     if (operation.kind === 'import' && id === undefined) this.leftBehind = true;
@@ -518,6 +518,13 @@ class Attempt {
     if (written === undefined || written.id !== this.id || readSettlesMs === 0) return undefined;
     const from = written.at + readSettlesMs + this.#task.timing.skewMs;
     return from > this.#task.beganAt ? from : undefined;
+  }
+
+  /** Notes an operation that has ended as a write that was answered: it is one more of those that may be read back otherwise. */
+  #noteEnded(ended: AnsweredWrite): void {
+    const { written: before } = this;
+    const unlike = before?.fingerprint === ended.fingerprint ? before.unlike : undefined;
+    this.written = { ...ended, ...(unlike !== undefined && { unlike }) };
   }
 
   /** Notes a write that was answered: what was given, and what the answer says of the copy. */
@@ -1033,7 +1040,7 @@ class Attempt {
    */
   async #removeSurplus(
     kept: string,
-    found: { readonly proven: boolean; readonly replacedIds: readonly string[]; readonly unread: unknown },
+    found: Pick<MadeEqual, 'proven' | 'refusedIds' | 'replacedIds'> & { readonly unread: unknown },
   ): Promise<void> {
     const { beganAt, doubt, timing, mark, runtime } = this.#task;
     const listed = (this.#look.marked ?? []).filter(({ id }) => id > kept || found.replacedIds.includes(id));
@@ -1067,6 +1074,8 @@ class Attempt {
     let failure: unknown;
     for (const { id, again: next } of this.unremovable) {
       this.#lookAgain(next);
+      // Asked just now: where writes are scarce, asking twice would find no turn, pass after pass.
+      if (found.refusedIds.includes(id)) continue;
       // One that cannot be kept equal now keeps no other from it.
       await this.#keepEqual(id).catch((thrown: unknown) => {
         failure ??= thrown;

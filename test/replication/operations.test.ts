@@ -120,6 +120,29 @@ describe('a write that its service goes on with', () => {
     expect((await operationIn(world))?.until).toBeGreaterThanOrEqual(world.time.now() + longestMs);
   });
 
+  it('counts as a write when it has ended: what is read back otherwise is sent twice, and no more', async () => {
+    const { world } = await goingOn({ asked: () => ({ state: 'ended', id: 'made' }) });
+    // The same leaf, and a chain that the service adds.
+    const completed = { ...first, chain: [...first.chain, first.leaf] };
+    const put = () =>
+      world.backup.store.put({ content: completed, metadata: described('shop'), mark: markOf('c1') }, 'made');
+    world.backup.hooks.import = async () => {
+      put();
+      return { id: 'made', running: 'handle-1' };
+    };
+    world.backup.hooks.reimport = async () => {
+      put();
+      return { running: 'handle-2' } as never;
+    };
+    for (let pass = 0; pass < 10; pass += 1) {
+      await look(world);
+      await world.later(minuteMs);
+    }
+    expect(writesIn(world)).toEqual(['backup import', 'backup reimport']);
+    const [state] = (await world.record('c1')).backups;
+    expect(state?.refusal?.code).toBe('store_rewrites_content');
+  });
+
   it('is not started under a lease that somebody else has taken over', async () => {
     const { world } = await goingOn();
     world.primary.hooks.read = async (proceed, ...given) => {

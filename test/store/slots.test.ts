@@ -86,6 +86,23 @@ describe('where writes are scarce', () => {
     expect(writesIn(world)).toEqual(['backup reimport', 'backup reimport', 'backup import']);
   });
 
+  it('a copy that refuses new content and cannot be removed is asked once in a pass, which then rests', async () => {
+    const world = await replicated(first, { backups: [{ abilities: oneAMinute }] });
+    const [backup] = world.link.backups;
+    if (backup === undefined) throw new Error('there is no backup');
+    world.backup.store.put({ content: second, metadata: described('shop'), mark: markOf('c1') }, 'zz-double');
+    world.backup.hooks.reimport = () => Promise.reject(new CodedError('store_content_refused', 'other domains'));
+    world.backup.hooks.delete = () => Promise.reject(new CodedError('store_in_use', 'it is in use'));
+    const link = { ...world.link, backups: [limitedStore(backup, { runtime: world.time })] };
+    world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
+    await world.ask('c1', { doubt: startMs });
+    await replicate(world.worker, link, 'c1');
+    expect(writesIn(world)).toEqual(['backup reimport', 'backup delete']);
+    const [state] = (await world.record('c1')).backups;
+    expect(state).toMatchObject({ id: 'zz-double', attempts: 0, unremovable: [{ id: 'backup-1' }] });
+    expect(state).not.toHaveProperty('notBefore');
+  });
+
   it('a turn that was not used is free for the next one', () => {
     const { store, time } = bare();
     const names = (original: string) => ({ original, copy: undefined });
