@@ -1072,14 +1072,21 @@ class Attempt {
     });
     this.unremovable = [...this.unremovable.filter(({ id }) => stay.has(id)), ...told];
     let failure: unknown;
-    for (const { id, again: next } of this.unremovable) {
+    let wasHeld = false;
+    // Those that somebody holds come last: where writes are scarce the attempt takes the turn of one that could be written.
+    const writableFirst = this.unremovable.toSorted(
+      (a, b) => Number(a.code === 'store_held') - Number(b.code === 'store_held'),
+    );
+    for (const { id, again: next } of writableFirst) {
       this.#lookAgain(next);
       // Asked just now: where writes are scarce, asking twice would find no turn, pass after pass.
       if (found.refusedIds.includes(id)) continue;
       // One that cannot be kept equal now keeps no other from it.
-      await this.#keepEqual(id).catch((thrown: unknown) => {
-        failure ??= thrown;
+      const became = await this.#keepEqual(id).catch((thrown: unknown) => {
+        // What is left without a turn by one that is held waits as that does: else each turn would be another look for ever.
+        if (!(wasHeld && isOwnLimit(asCodedError(thrown)))) failure ??= thrown;
       });
+      if (became === 'held') wasHeld = true;
     }
     if (failure !== undefined) throw failure;
     if (givesWay.length < surplus.length) throw this.#refusedOver;
@@ -1125,22 +1132,24 @@ class Attempt {
     this.again = Math.min(this.again ?? at, at);
   }
 
-  /** A copy that cannot be removed serves somebody: it gets what the kept one has. What does not go is told by the removal already. */
-  async #keepEqual(id: string): Promise<void> {
-    if (!this.#store.abilities.reimportsInPlace) return;
+  /** A copy that cannot be removed serves somebody: it gets what the kept one has. What does not go is told by the removal already: `held`. */
+  async #keepEqual(id: string): Promise<'held' | undefined> {
+    if (!this.#store.abilities.reimportsInPlace) return undefined;
     try {
       const full = await this.#readOrUnreadable(id);
-      if (full === undefined || full === 'vacant') return;
+      if (full === undefined || full === 'vacant') return undefined;
       // The same leaf in another shape: what the service makes of content is counted at the kept copy.
       const isEqual = full !== 'unreadable' && (this.#equals(full) || this.#isSameLeafWithKey(full));
-      if (isEqual) return;
+      if (isEqual) return undefined;
       // The kept copy may have a leaf alone, where somebody had damaged it: this one serves with its chain.
-      if (full !== 'unreadable' && this.#losesChain(full.content)) return;
+      if (full !== 'unreadable' && this.#losesChain(full.content)) return undefined;
       await this.#refuseOver(full === 'unreadable' ? { id, unreadable: true } : { id, full });
       await this.#sendReimport(id);
     } catch (thrown) {
       if (!this.isFinding(thrown)) throw thrown;
+      if (heldCodes.has(asCodedError(thrown).code)) return 'held';
     }
+    return undefined;
   }
 
   /** A full read; `unreadable` where something is there that is no certificate, and is written anew. */

@@ -481,4 +481,25 @@ describe('a copy that somebody holds, whose attempt took the turn of the one bes
     expect(await stateOf(world)).toMatchObject({ id: 'backup-1', refusal: { code: 'store_held' } });
     expect(await world.record('c1')).toMatchObject({ wakeAt: startMs + 16_000 });
   });
+
+  it('comes after those that can be written, of the copies that cannot be removed', async () => {
+    const world = await replicated(second);
+    world.backup.store.put(copyOf(first), 'zz-locked');
+    world.backup.store.put(copyOf(first), 'zz-used');
+    const tried: string[] = [];
+    world.backup.hooks.delete = (_proceed, id) =>
+      Promise.reject(new CodedError(id === 'zz-used' ? 'store_in_use' : 'store_held', 'not removed'));
+    world.backup.hooks.reimport = (_proceed, id) => {
+      tried.push(id);
+      return Promise.reject(
+        id === 'zz-locked' && tried.length === 2
+          ? new CodedError('store_held', 'locked by somebody')
+          : ownLimit('not sent', { store: 'backup', retryAfterMs: 1_000 }),
+      );
+    };
+    await world.ask('c1', { doubt: startMs });
+    await world.later(1_000);
+    await world.pass('c1');
+    expect(tried).toEqual(['zz-used', 'zz-locked']);
+  });
 });
