@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../errors.ts';
 import type { ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
-import type { BackupFindings, backupFindings } from '../replication/backup-findings.ts';
+import { type BackupFindings, type backupFindings, earliest } from '../replication/backup-findings.ts';
 import type { Link } from '../replication/link.ts';
 import type { VanishedFound, VanishedTally } from '../replication/vanished.ts';
 
@@ -93,10 +93,10 @@ export async function linkFigures(
     figures.states[state] += 1;
     if (record.requested > record.replicated || state === 'behind') {
       figures.pending += 1;
-      figures.pendingSince = earlier(figures.pendingSince, waitsSince(record));
+      figures.pendingSince = earliest(figures.pendingSince, waitsSince(record));
     }
     if (state === 'gone') continue;
-    figures.earliestExpiry = earlier(figures.earliestExpiry, record.primary?.notAfter);
+    figures.earliestExpiry = earliest(figures.earliestExpiry, record.primary?.notAfter);
     if (record.lastError !== undefined) fails(link.primary.id, record.lastError.code);
     for (const backup of record.backups)
       if (link.backups.some(({ id }) => id === backup.store)) findings?.add(record, backup);
@@ -131,11 +131,7 @@ function stateOf(link: Link, record: ReplicationRecord): CertificateState {
 
 /** The change that a record waits with. What was never looked at waits since it was asked for, if that is known. */
 function waitsSince({ eventAt, primary, lastError, backups }: ReplicationRecord): number | undefined {
-  const failedAt = backups.reduce<number | undefined>((at, state) => earlier(at, state.lastError?.at), lastError?.at);
+  const failedAt = backups.reduce<number | undefined>((at, state) => earliest(at, state.lastError?.at), lastError?.at);
   const asked = [eventAt, primary?.changedAt].filter((moment) => moment !== undefined);
   return asked.length === 0 ? failedAt : Math.max(...asked);
-}
-
-function earlier(a: number | undefined, b: number | undefined): number | undefined {
-  return a === undefined || (b !== undefined && b < a) ? b : a;
 }

@@ -252,7 +252,8 @@ const wordsOf = ({ message, reason, status }: BackupRefusal) => ({ message, reas
 /** The one that stops serving first. */
 export const sooner = (a: CopyEnd | undefined, b: CopyEnd): CopyEnd => (a === undefined || b.at < a.at ? b : a);
 
-const earliest = (a: number | undefined, b: number | undefined): number | undefined =>
+/** The earlier of two moments, of which each may be absent. */
+export const earliest = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
 
 /** The first names, with this one if there is room and it is not among them. */

@@ -5,7 +5,7 @@ import type { RecordedError, ReplicationRecord, UnreadableRecord } from '../reco
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Quota } from '../store/store.ts';
-import { type BackupFindings, backupFindings, type CopyEnd, sooner } from './backup-findings.ts';
+import { type BackupFindings, backupFindings, type CopyEnd, earliest, sooner } from './backup-findings.ts';
 import { brakeTally, type HeldByBrake, heldSummary } from './brake-finding.ts';
 import type { Link } from './link.ts';
 import { type Standing, standingOf } from './standing.ts';
@@ -364,8 +364,3 @@ export function fullCopyOf(link: Link, certificates: number): LinkStatus['fullCo
 
 /** The words of a trouble, and what tells its remedy. */
 const wordsOf = ({ message, reason, status }: Trouble) => ({ message, reason, status });
-
-function earliest(a: number | undefined, b: number | undefined): number | undefined {
-  if (a === undefined || b === undefined) return a ?? b;
-  return Math.min(a, b);
-}
