@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { chainRemarks } from '../certificate/remarks.ts';
 import { asCodedError, type ErrorCode } from '../errors.ts';
-import { type Aside, doubtOf, type ReplicationRecord } from '../records/replication-record.ts';
+import { doubtOf, type ReplicationRecord } from '../records/replication-record.ts';
 import { type Mark, markOfCopy } from '../store/mark.ts';
 import { type BackupFindings, backupFindings } from './backup-findings.ts';
 import { type BackupOutcome, bringEqual } from './bring-equal.ts';
@@ -12,7 +12,7 @@ import { backupStates, lookAtBackup, lookAtPrimary } from './look.ts';
 import { overCopies } from './over-copy.ts';
 import { type Comparison, compare, type Reason } from './reconcile-compare.ts';
 import { type RehearsedWrite, rehearsal } from './rehearsal.ts';
-import { authorityWords } from './standing.ts';
+import { isKeyProblem, keyProblems } from './standing.ts';
 import type { Worker } from './worker.ts';
 
 /** What would happen at one backup. */
@@ -263,23 +263,17 @@ function withoutCopying(
     case 'absent':
       return { outcome: 'retain' };
     case 'refused':
-      return { outcome: 'refuse', problem: verdict.error.code, message: verdict.error.message };
+      return refusal(verdict.error);
     case 'unreadable':
       return { outcome: 'unsure', problem: verdict.error.code, message: verdict.error.message };
     case 'aside':
-      return keyProblems[verdict.why] ?? { outcome: 'nothing' };
+      return isKeyProblem(verdict.why) ? refusal(keyProblems[verdict.why]) : { outcome: 'nothing' };
   }
 }
 
-const keyProblems: Readonly<Partial<Record<Aside, Pick<PlanLine, 'outcome' | 'problem' | 'message'>>>> = {
-  authority: { outcome: 'refuse', problem: 'certificate_authority_key', message: authorityWords },
-  keyless: { outcome: 'refuse', problem: 'certificate_key_missing', message: 'it has no private key' },
-  withheld: {
-    outcome: 'refuse',
-    problem: 'certificate_key_withheld',
-    message: 'its service does not give its private key back',
-  },
-};
+function refusal({ code, message }: { readonly code: ErrorCode; readonly message: string }) {
+  return { outcome: 'refuse', problem: code, message } as const;
+}
 
 function nameIn(verdict: Verdict): string | undefined {
   if (verdict.kind === 'sound') return verdict.metadata.name;

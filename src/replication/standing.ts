@@ -23,8 +23,20 @@ export type Standing =
   /** Asked for, and not looked at yet, or not in every backup yet. */
   | { readonly kind: 'waiting'; readonly store?: string; readonly again?: number };
 
-/** Why the key of an authority is not copied. */
-export const authorityWords = 'it is the certificate of an authority, and its key could issue others';
+/** Why a certificate is not copied because of its key: the code, and the words of every report. */
+export const keyProblems = {
+  authority: {
+    code: 'certificate_authority_key',
+    message: 'it is the certificate of an authority, and its key could issue others',
+  },
+  keyless: { code: 'certificate_key_missing', message: 'it has no private key' },
+  withheld: { code: 'certificate_key_withheld', message: 'its service does not give its private key back' },
+} as const satisfies Partial<Record<Aside, Pick<RecordedError, 'code' | 'message'>>>;
+
+/** Whether it is its key that keeps a certificate from being copied. */
+export function isKeyProblem(aside: Aside | undefined): aside is keyof typeof keyProblems {
+  return aside !== undefined && Object.hasOwn(keyProblems, aside);
+}
 
 export function standingOf(link: Link, record: ReplicationRecord): Standing {
   const { primary, aside, refusal, lastError, absentSince, wakeAt } = record;
@@ -40,21 +52,10 @@ export function standingOf(link: Link, record: ReplicationRecord): Standing {
   if (absentSince !== undefined) {
     return trouble ?? { kind: 'gone', copies: states.filter(({ id }) => id !== undefined).length };
   }
-  if (aside === 'authority') {
-    // Where it was copied before it was set aside, a copy is left that nobody keeps equal: that is for a person.
-    if (states.every(({ id }) => id === undefined)) return { kind: 'aside', why: 'authority' };
-    const error = { code: 'certificate_authority_key', message: authorityWords, at: primary?.lookedAt ?? 0 } as const;
-    return { kind: 'refused', error };
-  }
-  if (isLeftAside(aside)) return { kind: 'aside', why: aside };
-  if (aside === 'keyless') {
-    const message = 'it has no private key';
-    return { kind: 'refused', error: { code: 'certificate_key_missing', message, at: primary?.lookedAt ?? 0 } };
-  }
-  if (aside === 'withheld') {
-    const message = 'its service does not give its private key back';
-    return { kind: 'refused', error: { code: 'certificate_key_withheld', message, at: primary?.lookedAt ?? 0 } };
-  }
+  // An authority that was copied before it was set aside has left a copy that nobody keeps equal: that is for a person.
+  const isCopied = aside === 'authority' && states.some(({ id }) => id !== undefined);
+  if (isLeftAside(aside) && !isCopied) return { kind: 'aside', why: aside };
+  if (isKeyProblem(aside)) return { kind: 'refused', error: { ...keyProblems[aside], at: primary?.lookedAt ?? 0 } };
   if (refusal !== undefined) {
     const { code, since } = refusal;
     return { kind: 'refused', error: lastError ?? { code, message: remedyOf(code), at: since } };

@@ -30,7 +30,7 @@ import {
 } from './listed-copies.ts';
 import { readInTime } from './read-in-time.ts';
 import { listAll } from './shared-listing.ts';
-import { authorityWords } from './standing.ts';
+import { keyProblems } from './standing.ts';
 import { vacancyWords } from './vacancy.ts';
 import { type VanishedTally, vanishedSummary, vanishedTally } from './vanished.ts';
 import { type CopyState, compareCopy, servingProblem } from './verify-copy.ts';
@@ -477,8 +477,8 @@ async function readCopies(
 
 function whyNotCopied(verdict: Extract<Verdict, { kind: 'refused' | 'aside' }>): string {
   if (verdict.kind === 'refused') return verdict.error.message;
-  if (verdict.why === 'authority') return authorityWords;
-  return verdict.why === 'withheld' ? 'its service does not give its private key back' : 'it has no private key';
+  const { why } = verdict;
+  return keyProblems[why === 'authority' || why === 'withheld' ? why : 'keyless'].message;
 }
 
 /** A copy beside an original that would not serve: the last good one stays. */
