@@ -114,22 +114,31 @@ describe('a quota', () => {
     await expect(world.add()).rejects.toMatchObject({ code: 'store_quota_used_up' });
   });
 
-  it('gets back what a limit of ours kept from being sent, or the service refused, and nothing else', async () => {
+  it.each([
+    ['gets back what a limit of ours kept from being sent', ownLimit('no room', { retryAfterMs: 1_000 }), 2],
+    ['gets back what the service refused', new CodedError('store_content_refused', 'other domains'), 2],
+    ['keeps counted what may have had an effect', new CodedError('store_unanswered', 'no answer'), 1],
+  ])('%s', async (_, failure, left) => {
     const world = setup({ reserve: 0, count: 2 });
-    const own = ownLimit('no room', { retryAfterMs: 1_000 });
-    const limited = quotaStore(
-      { ...world.plain, import: () => Promise.reject(own) },
+    const failing = quotaStore(
+      { ...world.plain, import: () => Promise.reject(failure) },
       { runtime: { ...virtualTime(startMs, () => 0), now: () => startMs }, book: world.book },
     );
-    await expect(world.add(limited)).rejects.toBe(own);
+    await expect(world.add(failing)).rejects.toBe(failure);
+    expect(await world.left()).toMatchObject([{ left }]);
+  });
+
+  it('is not used by what another quota of the store keeps from being sent', async () => {
+    const world = setup({ reserve: 0, count: 2 });
+    const daily: Quota = { operations: ['import'], count: 0, perMs: dayMs, reserve: 0 };
+    const abilities = { ...world.plain.abilities, quotas: [{ ...yearly, reserve: 0, count: 2 }, daily] };
+    const both = quotaStore(
+      { ...world.plain, abilities },
+      { runtime: { ...virtualTime(startMs, () => 0), now: () => startMs }, book: world.book },
+    );
+    await expect(world.add(both)).rejects.toMatchObject({ code: 'store_quota_used_up' });
     expect(await world.left()).toMatchObject([{ left: 2 }]);
-    const lost = new CodedError('store_unanswered', 'no answer');
-    const unheard = quotaStore(
-      { ...world.plain, import: () => Promise.reject(lost) },
-      { runtime: { ...virtualTime(startMs, () => 0), now: () => startMs }, book: world.book },
-    );
-    await expect(world.add(unheard)).rejects.toBe(lost);
-    expect(await world.left()).toMatchObject([{ left: 1 }]);
+    expect(world.plain.size()).toBe(0);
   });
 
   it('is shown with what is left and when there will be more', async () => {
