@@ -116,7 +116,6 @@ function allowedWrites(world: World, store: World['backups'][number]): number {
   return usual * deployments + lost + world.removedByOthers(store.id);
 }
 
-/** Whether a copy was imported beside another one in a store where others refer to ids, and nothing that happened explains it. */
 /** Whether one of the primaries holds this certificate. */
 function isHeld({ primaries }: World, original: string): boolean {
   return primaries.some((primary) =>
@@ -124,11 +123,13 @@ function isHeld({ primaries }: World, original: string): boolean {
   );
 }
 
+/** Whether `original`, as `originalOf` tells it (whole, or by digest), is this certificate of this primary. */
 function names(primary: World['primary'], certificate: string, original: string): boolean {
   const mark = { store: primary.id, certificate };
   return original === originalOf(mark) || original === markDigest(mark);
 }
 
+/** Whether a copy was imported beside another one in a store where others refer to ids, and nothing that happened explains it. */
 function isReplacement(world: World, store: World['backups'][number], copy: Held): boolean {
   if (!store.abilities.idsAreReferredTo || world.deployments > 1 || world.wildClocks) return false;
   const explained = (world.faults.unheard.get(store.id) ?? 0) + world.removedByOthers(store.id);

@@ -403,8 +403,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'if (!use.used) {',
     replace: 'if (!use.used && Date.now() < 0) {',
     switches: ['scarce-writes'],
-    from: 16,
-    seeds: 1_000,
+    seeds: 15,
   },
   {
     step: 'a copy is replaced only because of its content, and not because somebody holds it',

@@ -112,7 +112,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     const isBackup = id.startsWith('backup');
     const completesChains = isBackup && sometimes('completes-chains', 0.8);
     const choosy = isBackup && sometimes('choosy', 0.8) ? choosiness() : undefined;
-    const unlike = unlikeOurs(id, isBackup);
+    const unlike = unlikeOurs(isBackup);
     const store = simulatedStore({
       id,
       region: id,
@@ -153,7 +153,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
   }
 
   /** What switches make of a store beside what it lags in and refuses. */
-  function unlikeOurs(id: string, isBackup: boolean) {
+  function unlikeOurs(isBackup: boolean) {
     const minute = 60_000;
     const withholds = isBackup && sometimes('withholds-keys', 0.8);
     const always = withholds && dice() < 0.4;
@@ -179,7 +179,6 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
         ...(longestMs !== undefined && { goesOn: { tells, forMs: () => dice() * longestMs } }),
         ...(switches.has('vanishing-container') && { provesIdentity: true }),
       },
-      id,
     };
   }
 
