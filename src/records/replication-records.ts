@@ -113,7 +113,7 @@ export function replicationRecords(table: Table) {
     const { removalAskedAt, unannouncedAt, acceptedContent } = more;
     const change: Change = {
       add: { requested: 1, replicated: 0, leaseToken: 0 },
-      set: defined({
+      set: storable({
         wakeAt: now,
         eventAt,
         occurredAt,
@@ -326,7 +326,7 @@ export function replicationRecords(table: Table) {
     const { token, store, operation } = noted;
     const field = fieldOf('operation', store);
     const held: Condition = { all: [{ field: 'leaseToken', is: '=', to: token }, { exists: 'leaseUntil' }] };
-    const outcome = await table.update(keyOf(link, certificate), { set: defined({ [field]: operation }) }, held);
+    const outcome = await table.update(keyOf(link, certificate), { set: storable({ [field]: operation }) }, held);
     return outcome.applied;
   }
 
@@ -399,7 +399,7 @@ export type ReplicationRecords = ReturnType<typeof replicationRecords>;
 /** Sets what is there, removes what is not. */
 function changeOf(fields: Readonly<Record<string, unknown>>): Change {
   const remove = Object.keys(fields).filter((name) => fields[name] === undefined);
-  return { set: defined(fields), remove };
+  return { set: storable(fields), remove };
 }
 
 function mergeChanges(a: Change, b: Change): Change {
@@ -411,18 +411,18 @@ function mergeChanges(a: Change, b: Change): Change {
 }
 
 /** The same without members that are `undefined`, at any depth: tables hold no `undefined`. */
-function defined(fields: Readonly<Record<string, unknown>>): Record<string, Value> {
+function storable(fields: Readonly<Record<string, unknown>>): Record<string, Value> {
   const kept: Record<string, Value> = {};
   for (const name of Object.keys(fields)) {
     const value = fields[name];
-    if (value !== undefined) kept[name] = definedInside(value);
+    if (value !== undefined) kept[name] = storableValue(value);
   }
   return kept;
 }
 
-function definedInside(value: unknown): Value {
-  if (Array.isArray(value)) return value.map(definedInside);
-  return typeof value === 'object' && value !== null ? defined(value as Record<string, unknown>) : (value as Value);
+function storableValue(value: unknown): Value {
+  if (Array.isArray(value)) return value.map(storableValue);
+  return typeof value === 'object' && value !== null ? storable(value as Record<string, unknown>) : (value as Value);
 }
 
 /** How often doubt that grew at the very moment is read again. Askers are few, and each asks once. */
