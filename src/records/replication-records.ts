@@ -188,11 +188,7 @@ export function replicationRecords(table: Table) {
     { token, seen }: Pick<Commit, 'token' | 'seen'>,
   ): Promise<boolean> {
     const outcome = await table.delete(keyOf(link, certificate), {
-      all: [
-        { field: 'leaseToken', is: '=', to: token },
-        { exists: 'leaseUntil' },
-        { field: 'requested', is: '=', to: seen },
-      ],
+      all: [heldBy(token), { field: 'requested', is: '=', to: seen }],
     });
     return outcome.applied;
   }
@@ -271,13 +267,7 @@ export function replicationRecords(table: Table) {
       key,
       { ...lease, set: { ...lease.set, doubt, everyDoubt } },
       {
-        all: [
-          due,
-          { field: 'leaseToken', is: '=', to: holder.leaseToken },
-          { exists: 'leaseUntil' },
-          upTo('doubt', doubt),
-          upTo('everyDoubt', everyDoubt),
-        ],
+        all: [due, heldBy(holder.leaseToken), upTo('doubt', doubt), upTo('everyDoubt', everyDoubt)],
       },
     );
     return takenOver.applied
@@ -289,7 +279,7 @@ export function replicationRecords(table: Table) {
   async function commit(commit: Commit): Promise<CommitAnswer> {
     const { token, seen, doubts } = commit;
     const key = keyOf(commit.link, commit.certificate);
-    const held: Condition = { all: [{ field: 'leaseToken', is: '=', to: token }, { exists: 'leaseUntil' }] };
+    const held = heldBy(token);
     const { backups, ...fields } = commit.fields;
     const done = changeOf({
       ...noLeaseHolderFields,
@@ -325,8 +315,8 @@ export function replicationRecords(table: Table) {
   ): Promise<boolean> {
     const { token, store, operation } = noted;
     const field = fieldOf('operation', store);
-    const held: Condition = { all: [{ field: 'leaseToken', is: '=', to: token }, { exists: 'leaseUntil' }] };
-    const outcome = await table.update(keyOf(link, certificate), { set: storable({ [field]: operation }) }, held);
+    const change = { set: storable({ [field]: operation }) };
+    const outcome = await table.update(keyOf(link, certificate), change, heldBy(token));
     return outcome.applied;
   }
 
@@ -447,6 +437,11 @@ function raisedDoubts(
   for (const [store, until] of Object.entries(doubt.each)) raise(fieldOf('doubt', store), until);
   raise('doubt', latest(Object.values(raised)));
   return raised;
+}
+
+/** That a lease is held, under this token. */
+function heldBy(token: number): Condition {
+  return { all: [{ field: 'leaseToken', is: '=', to: token }, { exists: 'leaseUntil' }] };
 }
 
 /** That a moment of the row would not be lowered by setting it to this: someone may have set it since it was read. */
