@@ -1,6 +1,5 @@
-import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
-import type { Condition, Row, Table } from '../table/table.ts';
+import { type Condition, pagesOf, type Row, type Table } from '../table/table.ts';
 
 /** A data key as it lies on the table: never plain, once for each root key that wraps it. */
 export interface DataKeyRow {
@@ -31,14 +30,7 @@ export function dataKeyRows(table: Table, tenant: string) {
   const keyOf = (version: number) => ({ partition, sort: `${version}`.padStart(9, '0') });
   const unchanged = (row: DataKeyRow): Condition => ({ field: 'id', is: '=', to: row.id });
 
-  async function* pages(): AsyncGenerator<readonly Row[]> {
-    let cursor: string | undefined;
-    do {
-      const page = await table.query({ partition, limit: pageRows, ...defined({ cursor }) });
-      yield page.rows;
-      cursor = page.cursor;
-    } while (cursor !== undefined);
-  }
+  const pages = () => pagesOf(table, { partition, limit: pageRows });
 
   return {
     /** The data key of this id, `undefined` if there is none. */

@@ -1,6 +1,5 @@
-import { defined } from '../defined.ts';
 import { limits } from '../limits.ts';
-import type { Key, Table } from '../table/table.ts';
+import { type Key, pagesOf, type Table } from '../table/table.ts';
 
 /**
  * What is counted against the brake. `going-back`: content that is older than that of the copy. `unannounced`: content that changed
@@ -45,14 +44,8 @@ export function brakeRecords(table: Table) {
   async function countUpTo(enough: number, { link, kind, now }: CountedChange): Promise<number> {
     const partition = partitionOf(kind, link);
     let counted = 0;
-    let cursor: string | undefined;
-    do {
-      const page = await table.query({
-        partition,
-        limit: Math.min(limits.brakePage, enough + 1),
-        ...defined({ cursor }),
-      });
-      for (const { sort, at } of page.rows) {
+    for await (const rows of pagesOf(table, { partition, limit: Math.min(limits.brakePage, enough + 1) })) {
+      for (const { sort, at } of rows) {
         const key = { partition, sort };
         if (typeof at === 'number' && at <= now - windowMs) {
           await table.delete(key, { field: 'at', is: '=', to: at });
@@ -63,8 +56,8 @@ export function brakeRecords(table: Table) {
         if (typeof at === 'number' && at > now + limits.brakeAheadMs)
           await table.update(key, { set: { at: now } }, { field: 'at', is: '=', to: at });
       }
-      cursor = page.cursor;
-    } while (cursor !== undefined && counted < enough);
+      if (counted >= enough) break;
+    }
     return counted;
   }
 

@@ -1,6 +1,5 @@
-import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
-import type { Key, Row, Table } from '../table/table.ts';
+import { type Key, pagesOf, type Row, type Table } from '../table/table.ts';
 import { brakeRecords } from './brake-records.ts';
 import { hintRecords } from './hint-records.ts';
 import { intakeRecords } from './intake-records.ts';
@@ -143,22 +142,16 @@ export function linkRecords(table: Table) {
     async *homes(
       link: string,
     ): AsyncGenerator<{ readonly now: Place; readonly before: Place; readonly name?: string }> {
-      let cursor: string | undefined;
-      do {
-        const page = await table.query({
-          partition: homeKeyOf(link, { store: '', certificate: '' }).partition,
-          limit: 500,
-          ...defined({ cursor }),
-        });
-        for (const { sort, store, certificate, name } of page.rows) {
+      const { partition } = homeKeyOf(link, { store: '', certificate: '' });
+      for await (const rows of pagesOf(table, { partition, limit: 500 })) {
+        for (const { sort, store, certificate, name } of rows) {
           // Ids of stores hold no blank.
           const at = sort.indexOf(' ');
           const now = { store: sort.slice(0, at), certificate: sort.slice(at + 1) };
           if (typeof store === 'string' && typeof certificate === 'string')
             yield { now, before: { store, certificate }, ...(typeof name === 'string' ? { name } : {}) };
         }
-        cursor = page.cursor;
-      } while (cursor !== undefined);
+      }
     },
 
     /** When the last successful reconcile began; `undefined` before the first. */

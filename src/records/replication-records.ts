@@ -1,6 +1,15 @@
 import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
-import type { Change, Condition, Key, Row, Table, Value, WriteOutcome } from '../table/table.ts';
+import {
+  type Change,
+  type Condition,
+  type Key,
+  pagesOf,
+  type Row,
+  type Table,
+  type Value,
+  type WriteOutcome,
+} from '../table/table.ts';
 import {
   fieldOf,
   latest,
@@ -338,19 +347,12 @@ export function replicationRecords(table: Table) {
     link: string,
     unreadable?: (record: UnreadableRecord) => void,
   ): AsyncGenerator<ReplicationRecord> {
-    let cursor: string | undefined;
-    do {
-      const page = await table.query({
-        partition: partitionOf(link),
-        limit: 500,
-        ...(cursor === undefined ? {} : { cursor }),
-      });
-      for (const row of page.rows) {
+    for await (const rows of pagesOf(table, { partition: partitionOf(link), limit: 500 })) {
+      for (const row of rows) {
         const record = parsed(row, unreadable);
         if (record !== undefined) yield record;
       }
-      cursor = page.cursor;
-    } while (cursor !== undefined);
+    }
   }
 
   /** Writes down that a person said, at this moment, that a certificate is meant to be gone. Asks for nothing. */

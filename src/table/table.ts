@@ -1,3 +1,5 @@
+import { defined } from '../defined.ts';
+
 /**
  * The contract of a key-value table: what DynamoDB and an embedded store have in common, no more.
  *
@@ -109,4 +111,17 @@ export interface Table {
   freeze?(): Promise<FrozenTable>;
   /** Lets go of files and connections. Calls after it throw. */
   close(): Promise<void>;
+}
+
+/** All pages of a query, one after the other, as far as somebody asks for them. */
+export async function* pagesOf(
+  table: Pick<Table, 'query'>,
+  query: Omit<Query, 'cursor'>,
+): AsyncGenerator<readonly Row[]> {
+  let cursor: string | undefined;
+  do {
+    const page = await table.query({ ...query, ...defined({ cursor }) });
+    yield page.rows;
+    cursor = page.cursor;
+  } while (cursor !== undefined);
 }

@@ -1,6 +1,5 @@
-import { defined } from '../../defined.ts';
 import { CodedError } from '../../errors.ts';
-import type { Key, Table } from '../../table/table.ts';
+import { type Key, pagesOf, type Table } from '../../table/table.ts';
 
 /** How many certificates an instance may hold, counted in one row, so that an import does not count them all. */
 export interface CertificatePlaces {
@@ -26,12 +25,8 @@ export function certificatePlaces(context: {
 
   async function count(): Promise<number> {
     let found = 0;
-    let cursor: string | undefined;
-    do {
-      const page = await table.query({ partition: certificates, limit: 1000, ...defined({ cursor }) });
-      found += page.rows.filter((row) => row.state === 'live').length;
-      cursor = page.cursor;
-    } while (cursor !== undefined);
+    for await (const rows of pagesOf(table, { partition: certificates, limit: 1000 }))
+      found += rows.filter((row) => row.state === 'live').length;
     return found;
   }
 

@@ -2,7 +2,7 @@ import { defined } from '../../defined.ts';
 import { CodedError } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import type { Runtime } from '../../runtime.ts';
-import type { Row, Table, Value } from '../../table/table.ts';
+import { pagesOf, type Row, type Table, type Value } from '../../table/table.ts';
 import { formatted } from '../rows/row-format.ts';
 import type { Sealer } from '../rows/sealer.ts';
 import { certificateKeys } from './certificate-keys.ts';
@@ -133,19 +133,12 @@ export function certificateRows(context: {
 
   /** Removes contents that no row points to and no row can come to point to. */
   async function removeContents(id: string, which: (content: string) => boolean): Promise<void> {
-    let cursor: string | undefined;
-    do {
-      const page = await table.query({
-        partition: keys.partition('content'),
-        beginsWith: `${id}/`,
-        limit: 20,
-        ...(cursor && { cursor }),
-      });
-      for (const row of page.rows) {
+    const contents = { partition: keys.partition('content'), beginsWith: `${id}/`, limit: 20 };
+    for await (const rows of pagesOf(table, contents)) {
+      for (const row of rows) {
         if (which(row.sort.slice(id.length + 1))) await table.delete({ partition: row.partition, sort: row.sort });
       }
-      cursor = page.cursor;
-    } while (cursor !== undefined);
+    }
   }
 
   /** Work after the row has changed: it must not turn a change that was made into a failure. */
