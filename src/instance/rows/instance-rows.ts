@@ -7,11 +7,12 @@ export async function* rowsIn(
   table: Pick<Table | FrozenTable, 'query'>,
   partition: string,
   signal?: AbortSignal,
+  pageRows: number = limits.tablePageRows,
 ): AsyncGenerator<Row> {
   let cursor: string | undefined;
   do {
     signal?.throwIfAborted();
-    const page = await table.query({ partition, limit: limits.tablePageRows, ...defined({ cursor }) });
+    const page = await table.query({ partition, limit: pageRows, ...defined({ cursor }) });
     yield* page.rows;
     cursor = page.cursor;
     await new Promise(setImmediate);

@@ -6,6 +6,7 @@ import { certificateKeys, contentOfSort } from '../certificates/certificate-keys
 import { decodeEntry, type ExpiryEntry, openContent, openFor, sealedOf } from '../certificates/certificate-row.ts';
 import type { CertificateRows } from '../certificates/certificate-rows.ts';
 import { resealAccountKeys } from '../orders/authority/acme-account.ts';
+import { rowsIn } from '../rows/instance-rows.ts';
 import { contentPlace, isCurrent, type Sealer } from '../rows/sealer.ts';
 import { resealSigningKey } from '../tenants/signing-key.ts';
 
@@ -43,17 +44,8 @@ export function certificateUpkeep(context: {
   const { table, sealer, runtime, log, instanceCrn, rows } = context;
   const keys = certificateKeys(instanceCrn);
 
-  /** All rows of a partition. Between two pages others get their turn. */
-  async function* rowsOf(what: Parameters<typeof keys.partition>[0], signal?: AbortSignal): AsyncGenerator<Row> {
-    let cursor: string | undefined;
-    do {
-      signal?.throwIfAborted();
-      const page = await table.query({ partition: keys.partition(what), limit: pageRows, ...(cursor && { cursor }) });
-      yield* page.rows;
-      cursor = page.cursor;
-      await new Promise(setImmediate);
-    } while (cursor !== undefined);
-  }
+  const rowsOf = (what: Parameters<typeof keys.partition>[0], signal?: AbortSignal) =>
+    rowsIn(table, keys.partition(what), signal, pageRows);
 
   /** True if something was removed. */
   async function tidyEntry(entry: ExpiryEntry): Promise<boolean> {
