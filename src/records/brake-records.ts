@@ -1,5 +1,6 @@
 import { limits } from '../limits.ts';
 import { type Key, pagesOf, type Table } from '../table/table.ts';
+import { numberIn } from './row-fields.ts';
 
 /**
  * What is counted against the brake. `going-back`: content that is older than that of the copy. `unannounced`: content that changed
@@ -36,8 +37,7 @@ export function brakeRecords(table: Table) {
 
   /** Since when the brake holds changes of this kind, epoch milliseconds; `undefined` if it does not. */
   async function brakeHeldSince(link: string, kind: BrakeKind): Promise<number | undefined> {
-    const since = (await table.get(holdKeyOf(kind, link)))?.since;
-    return typeof since === 'number' ? since : undefined;
+    return numberIn(await table.get(holdKeyOf(kind, link)), 'since');
   }
 
   /** How many certificates are counted, at most `enough`; what is older than the hour is removed on the way. */

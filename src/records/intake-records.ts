@@ -1,4 +1,5 @@
-import type { Condition, Key, Row, Table } from '../table/table.ts';
+import type { Condition, Key, Table } from '../table/table.ts';
+import { numberIn } from './row-fields.ts';
 
 /** A reconcile that somebody asked for and that has not been. Epoch milliseconds. */
 export interface AskedReconcile {
@@ -61,7 +62,7 @@ export function intakeRecords(table: Table) {
           ],
         },
       );
-      return outcome.applied ? undefined : numberIn(outcome.row, 'begunAt', now) + everyMs;
+      return outcome.applied ? undefined : (numberIn(outcome.row, 'begunAt') ?? now) + everyMs;
     },
 
     /** Makes "a reconcile must begin after this" durable. */
@@ -80,8 +81,8 @@ export function intakeRecords(table: Table) {
     async askedReconcile(link: string): Promise<AskedReconcile | undefined> {
       const row = await table.get(keyOf(link, 'reconcile'));
       if (row === undefined) return undefined;
-      const lastAt = numberIn(row, 'lastAt', 0);
-      return { lastAt, since: numberIn(row, 'since', lastAt) };
+      const lastAt = numberIn(row, 'lastAt') ?? 0;
+      return { lastAt, since: numberIn(row, 'since') ?? lastAt };
     },
 
     /** Notes that a reconcile has been which answers everything that was asked for until a moment; what came later stays asked for. */
@@ -95,8 +96,3 @@ export function intakeRecords(table: Table) {
     },
   };
 }
-
-const numberIn = (row: Row | undefined, field: string, otherwise: number): number => {
-  const value = row?.[field];
-  return typeof value === 'number' ? value : otherwise;
-};

@@ -1,9 +1,11 @@
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { type Key, pagesOf, type Row, type Table } from '../table/table.ts';
 import { brakeRecords } from './brake-records.ts';
 import { hintRecords } from './hint-records.ts';
 import { intakeRecords } from './intake-records.ts';
 import { reconcileRecords } from './reconcile-records.ts';
+import { numberIn } from './row-fields.ts';
 import { verificationKeyRecords } from './verification-key-records.ts';
 
 /** Which way a link points. */
@@ -112,9 +114,9 @@ export function linkRecords(table: Table) {
 
     /** Whether a restore of the link ended before its end, and when, if it could still say so (epoch milliseconds). */
     async unfinishedRestore(link: string): Promise<{ readonly stoppedAt?: number } | undefined> {
-      const { restoring, restoreStoppedAt: at } = ((await table.get(keyOf(link))) ?? {}) as Row;
-      if (restoring !== true) return undefined;
-      return typeof at === 'number' ? { stoppedAt: at } : {};
+      const row = await table.get(keyOf(link));
+      if (row?.restoring !== true) return undefined;
+      return defined({ stoppedAt: numberIn(row, 'restoreStoppedAt') });
     },
 
     /** Notes that a restore is under way, that it was stopped at a moment, or that it is done. */
@@ -156,8 +158,7 @@ export function linkRecords(table: Table) {
 
     /** When the last successful reconcile began; `undefined` before the first. */
     async lastReconcileAt(link: string): Promise<number | undefined> {
-      const row = await table.get(keyOf(link));
-      return typeof row?.lastReconcileAt === 'number' ? row.lastReconcileAt : undefined;
+      return numberIn(await table.get(keyOf(link)), 'lastReconcileAt');
     },
 
     /**
@@ -168,7 +169,7 @@ export function linkRecords(table: Table) {
       const last = await this.lastReconcileAt(link);
       if (last !== undefined) return last;
       const { row } = await table.update(keyOf(link), { set: { awaitedSince: now } }, { absent: 'awaitedSince' });
-      return typeof row?.awaitedSince === 'number' ? row.awaitedSince : now;
+      return numberIn(row, 'awaitedSince') ?? now;
     },
 
     /** Notes a completed reconcile of these backups, and that it was one. */
@@ -180,8 +181,7 @@ export function linkRecords(table: Table) {
 
     /** When the link completed its first reconcile; `undefined` if it has not, or before that was kept. */
     async firstReconciledAt(link: string): Promise<number | undefined> {
-      const at = (await table.get(keyOf(link)))?.firstReconcileAt;
-      return typeof at === 'number' ? at : undefined;
+      return numberIn(await table.get(keyOf(link)), 'firstReconcileAt');
     },
   };
 }

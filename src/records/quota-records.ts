@@ -2,6 +2,7 @@ import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Key, Row, Table } from '../table/table.ts';
+import { numberIn } from './row-fields.ts';
 
 /** A quota of a store: `name` tells it from the others, and uses count for `perMs` milliseconds. */
 interface CountedQuota {
@@ -59,7 +60,7 @@ export function quotaRecords(table: Table) {
     for (let tries = 0; tries < limits.quotaTries; tries += 1) {
       const spans = next(spansOf(quota, row));
       if (spans === undefined) return undefined;
-      const version = typeof row?.version === 'number' ? row.version : 0;
+      const version = numberIn(row, 'version') ?? 0;
       const outcome = await table.update(
         keyOf(quota),
         { set: { spans, version: version + 1 } },

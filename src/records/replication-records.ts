@@ -20,6 +20,7 @@ import {
   rowOfBackups,
   type UnreadableRecord,
 } from './replication-record.ts';
+import { numberIn } from './row-fields.ts';
 
 /** Fields that the lease holder writes at commit; an absent one is removed from the row. */
 export type LeaseHolderFields = Pick<
@@ -172,8 +173,7 @@ export function replicationRecords(table: Table) {
     );
     if (outcome.applied) return 'asked';
     if (outcome.row === undefined) return 'unknown';
-    const { toldAt } = outcome.row;
-    return { again: (typeof toldAt === 'number' ? toldAt : now) + everyMs };
+    return { again: (numberIn(outcome.row, 'toldAt') ?? now) + everyMs };
   }
 
   /** Makes the record of a certificate that only such a sender has named. It may be forgotten if there is no such certificate. */
@@ -338,8 +338,7 @@ export function replicationRecords(table: Table) {
   /** Since when the earliest wake-up is due; `undefined` if none is. May lag behind the writes by seconds. */
   async function dueSince(link: string, until: number): Promise<number | undefined> {
     const { rows } = await table.queryIndex({ partition: partitionOf(link), until, limit: 1 });
-    const at = rows[0]?.wakeAt;
-    return typeof at === 'number' ? at : undefined;
+    return numberIn(rows[0], 'wakeAt');
   }
 
   /** All records of a link, a page at a time, in order of the certificate id. A row that cannot be understood goes to `unreadable`; without that it is thrown. */
@@ -433,7 +432,7 @@ function raisedDoubts(
 ): Record<string, number> {
   const raised: Record<string, number> = {};
   const raise = (name: string, until: number | undefined) => {
-    if (until !== undefined) raised[name] = Math.max(until, typeof row?.[name] === 'number' ? row[name] : until);
+    if (until !== undefined) raised[name] = Math.max(until, numberIn(row, name) ?? until);
   };
   raise('everyDoubt', doubt.every);
   for (const [store, until] of Object.entries(doubt.each)) raise(fieldOf('doubt', store), until);
