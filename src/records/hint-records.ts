@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import * as z from 'zod/mini';
 import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
-import type { Key, Row, Table } from '../table/table.ts';
+import type { Key, Table } from '../table/table.ts';
 
 /** What stands for a certificate until a worker has found out which one is meant: its name, how its id begins, or the id itself. */
 export interface HintText {
@@ -49,14 +49,6 @@ export function hintRecords(table: Table) {
     sort: createHash('sha256').update(`${by} ${text}`).digest('hex'),
   });
 
-  function parse(link: string, row: Row): WaitingHint {
-    const parsed = rowSchema.safeParse(row);
-    if (parsed.success) return parsed.data;
-    throw new CodedError('table_row_unreadable', `a hint of link ${link} is damaged`, {
-      fields: { link, damaged: parsed.error.issues.map((issue) => issue.path.join('.')) },
-    });
-  }
-
   const changeOf = ({ by, text }: HintText, { now, wakeAt = now, eventAt, occurredAt }: ToldHint) => ({
     add: { told: 1 },
     set: {
@@ -77,23 +69,21 @@ export function hintRecords(table: Table) {
     },
 
     /**
-     * Hints that are due, the earliest first, and how many rows cannot be understood: these keep no other from being looked at.
-     * May lag behind the writes by seconds.
+     * Hints that are due, the earliest first, and what is wrong with rows that cannot be understood:
+     * these keep no other from being looked at. May lag behind the writes by seconds.
      */
     async hintsDue(
       link: string,
       until: number,
       limit: number,
-    ): Promise<{ readonly hints: readonly WaitingHint[]; readonly damaged: readonly unknown[] }> {
+    ): Promise<{ readonly hints: readonly WaitingHint[]; readonly damaged: readonly CodedError[] }> {
       const { rows } = await table.queryIndex({ partition: partitionOf(link), until, limit });
       const hints: WaitingHint[] = [];
-      const damaged: unknown[] = [];
+      const damaged: CodedError[] = [];
       for (const row of rows) {
-        try {
-          hints.push(parse(link, row));
-        } catch (thrown) {
-          damaged.push(thrown);
-        }
+        const parsed = rowSchema.safeParse(row);
+        if (parsed.success) hints.push(parsed.data);
+        else damaged.push(damagedHint(link, parsed.error));
       }
       return { hints, damaged };
     },
@@ -113,4 +103,10 @@ export function hintRecords(table: Table) {
       await table.delete(keyOf(link, hint), unchanged(hint));
     },
   };
+}
+
+function damagedHint(link: string, { issues }: z.core.$ZodError): CodedError {
+  return new CodedError('table_row_unreadable', `a hint of link ${link} is damaged`, {
+    fields: { link, damaged: issues.map(({ path }) => path.join('.')) },
+  });
 }

@@ -47,8 +47,7 @@ const hintsLogged = 10;
 export async function resolveHints(resolver: HintResolver, link: Link): Promise<ResolvedHints> {
   const { links, runtime, timing, log } = resolver;
   const { hints, damaged } = await links.hintsDue(link.name, runtime.now(), limits.hintsAtOnce);
-  for (const thrown of damaged)
-    log('error', 'hint_unreadable', { link: link.name, ...errorFields(asCodedError(thrown)) });
+  for (const error of damaged) log('error', 'hint_unreadable', { link: link.name, ...errorFields(error) });
   let asked = 0;
   for (const hint of hints.filter(({ by }) => by === 'id')) {
     asked += await askFor(resolver, link, hint, [hint.text]);
