@@ -67,7 +67,7 @@ export function verificationKeyRecords(table: Table) {
     now: number,
   ): Promise<boolean> {
     // The one key that the version before knows.
-    const { pem } = keys.find(({ goneAt }) => goneAt === undefined) ?? keys[0] ?? {};
+    const pem = servedPem(keys);
     const outcome = await table.update(
       keyOf(link),
       {
@@ -90,8 +90,7 @@ export function verificationKeyRecords(table: Table) {
 
     /** PEM of the key that the primary serves now, as far as it has been fetched. */
     async verificationKey(link: string): Promise<string | undefined> {
-      const { keys } = await verificationKeys(link);
-      return (keys.find(({ goneAt }) => goneAt === undefined) ?? keys[0])?.pem;
+      return servedPem((await verificationKeys(link)).keys);
     },
 
     /** Keeps the set that was made of `read`. Answers whether it did: not if somebody wrote meanwhile. */
@@ -117,3 +116,7 @@ export function verificationKeyRecords(table: Table) {
 }
 
 const dropTries = 5;
+
+/** The one that its sender serves, else the one that it served last. */
+const servedPem = (keys: readonly KeptKey[]): string | undefined =>
+  (keys.find(({ goneAt }) => goneAt === undefined) ?? keys[0])?.pem;
