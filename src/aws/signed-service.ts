@@ -1,6 +1,6 @@
 import { sign } from 'aws4';
 import { connections, type HttpAnswer, type HttpOutcome, httpClient } from '../http/client.ts';
-import { type Runtime, systemRuntime } from '../runtime.ts';
+import type { Runtime } from '../runtime.ts';
 import { type AwsCredentials, revealed } from './credentials.ts';
 import { keptConnections } from './kept-connections.ts';
 
@@ -74,9 +74,8 @@ export function signedService(options: SignedServiceOptions): SignedService {
   const { service, target, region, credentials, runtime, answerTimeoutMs } = options;
   const base = new URL(options.endpoint ?? `https://${service}.${region}.amazonaws.com${domainEnd(region)}`);
   const { send, close } = connections({ most: keptConnections.maxSockets });
-  // Until an answer it is always our own clock: that of callers may stand still.
-  const clock = { now: runtime.now, wait: systemRuntime.wait };
-  const client = httpClient({ runtime: clock, requestTimeoutMs: answerTimeoutMs, answerBytes, send });
+  const { now } = runtime;
+  const client = httpClient({ runtime: { now }, requestTimeoutMs: answerTimeoutMs, answerBytes, send });
 
   function signed(operation: string, body: string) {
     const headers = {

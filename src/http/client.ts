@@ -4,7 +4,7 @@ import type { LookupFunction } from 'node:net';
 import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
-import type { Runtime } from '../runtime.ts';
+import { type Runtime, systemRuntime } from '../runtime.ts';
 import { isLoopback } from './loopback.ts';
 import { parseRetryAfter } from './retry-after.ts';
 
@@ -65,7 +65,8 @@ export type HttpSend = (
 
 /** A client that never follows a redirect, gives up after `requestTimeoutMs`, and reads at most `answerBytes` of an answer. */
 export function httpClient(options: {
-  readonly runtime: Pick<Runtime, 'now' | 'wait'>;
+  /** Without `wait` time limits go by the real clock: where `now` is that of a caller, which may stand still. */
+  readonly runtime: Pick<Runtime, 'now'> & Partial<Pick<Runtime, 'wait'>>;
   /** Until the last byte of the answer has come. */
   readonly requestTimeoutMs: number;
   /** Default: `limits.storeAnswerBytes`. */
@@ -74,6 +75,8 @@ export function httpClient(options: {
   readonly send?: HttpSend;
 }): HttpClient {
   const { runtime, requestTimeoutMs, answerBytes = limits.storeAnswerBytes, send = sendOverNetwork } = options;
+  const wait: Runtime['wait'] = (...limit) =>
+    runtime.wait === undefined ? systemRuntime.wait(...limit) : runtime.wait(...limit);
   return async (request) => {
     const { signal } = request;
     if (signal?.aborted) return { failure: 'ended', sent: false, cause: signal.reason };
@@ -88,7 +91,7 @@ export function httpClient(options: {
     };
     const onAbort = () => end('ended');
     signal?.addEventListener('abort', onAbort, { once: true });
-    runtime.wait(request.timeoutMs ?? requestTimeoutMs, settled.signal).then(
+    wait(request.timeoutMs ?? requestTimeoutMs, settled.signal).then(
       () => end('timeout'),
       () => {},
     );

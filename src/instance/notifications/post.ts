@@ -2,7 +2,6 @@ import { isIP } from 'node:net';
 import { CodedError } from '../../errors.ts';
 import { connections, type HttpHead, httpClient } from '../../http/client.ts';
 import { parseRetryAfter } from '../../http/retry-after.ts';
-import { systemRuntime } from '../../runtime.ts';
 import { type AllowedAddresses, forbidden, guardedLookup, hostOf, isAllowed, type Resolve } from './endpoint.ts';
 
 /** How one attempt to deliver ended. `final`: the same attempt would end the same way. */
@@ -38,9 +37,7 @@ export function createPoster(options: {
 }): Poster {
   const { allowed, now } = options;
   const { send, close } = connections({ lookup: guardedLookup(allowed, options.resolve), againOnReset: true });
-  // Until an answer it is always our own clock: that of callers may stand still.
-  const clock = { now, wait: systemRuntime.wait };
-  const client = httpClient({ runtime: clock, requestTimeoutMs: 0, answerBytes, send });
+  const client = httpClient({ runtime: { now }, requestTimeoutMs: 0, answerBytes, send });
   const headers = { 'content-type': 'application/json', 'user-agent': 'certstandby' };
 
   return {

@@ -4,7 +4,6 @@ import { CodedError } from '../../../errors.ts';
 import { connections, type HttpClient, type HttpRequest, httpClient } from '../../../http/client.ts';
 import { parseRetryAfter } from '../../../http/retry-after.ts';
 import { limits } from '../../../limits.ts';
-import { systemRuntime } from '../../../runtime.ts';
 
 /** For whom requests are made. */
 export interface AcmeCaller {
@@ -26,10 +25,8 @@ export function newAcmeCaller(options: {
 }): AcmeCaller {
   const { trust, timeoutMs, now } = options;
   const { send } = connections({ trust });
-  // Until an answer it is always our own clock: that of callers may stand still.
-  const clock = { now, wait: systemRuntime.wait };
   const answerBytes = limits.acmeAnswerBytes;
-  return { client: httpClient({ runtime: clock, requestTimeoutMs: timeoutMs, answerBytes, send }), timeoutMs, now };
+  return { client: httpClient({ runtime: { now }, requestTimeoutMs: timeoutMs, answerBytes, send }), timeoutMs, now };
 }
 
 /** Whose requests the library makes: it keeps one HTTP client for everybody, and takes no options for one request. */
