@@ -19,12 +19,15 @@ export const scarce: { readonly quota: Quota; readonly rate: Rate } = {
   rate: { operations: ['import', 'reimport'], count: 1, perMs: 20_000 },
 };
 
-/** How many certificates a backup really holds otherwise than the primary. */
+/**
+ * Of how many certificates of the primary some backup has no copy, several, or one with other
+ * content.
+ */
 export function differing(stores: Stores): number {
   return [...stores.primary.rows().values()].filter((original) => differs(stores, original)).length;
 }
 
-/** Whether a backup holds this one otherwise. */
+/** Whether some backup has no copy of this certificate, several, or one with other content. */
 export function differs({ backups }: Pick<Stores, 'backups'>, original: Held): boolean {
   return backups.some((store) => {
     const copies = [...store.rows().values()].filter(({ mark }) => wholeMark(mark)?.certificate === original.id);

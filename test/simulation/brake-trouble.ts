@@ -89,7 +89,10 @@ export function scheduleBrakeTrouble(world: World, durationMs: number): void {
   if (world.accepts) acceptWhenQuiet(world, time.now() + durationMs + 65 * 60_000);
 }
 
-/** A person sees what the brake keeps, and says that it is meant: tried again as long as it does not come to pass. */
+/**
+ * A person says that what the brake holds is meant: in each of eight minutes, because any attempt
+ * may fail.
+ */
 function acceptWhenQuiet(world: World, from: number): void {
   for (let minute = 0; minute < 8; minute += 1)
     world.time.at(from + minute * 60_000, () => {
@@ -176,7 +179,10 @@ export function watchBrake(world: World, broken: string[]): void {
   }
 }
 
-/** Whether a copy has changed so lately that a write that was on its way, or was sent by a late worker, meets another one than it was meant for. */
+/**
+ * Whether a copy changed so lately that the write which it gets now may have been meant for what
+ * was there before.
+ */
 function mayBeOld(world: World, store: SimulatedStore, was: Held | undefined): boolean {
   // Workers of the version before know nothing of all this.
   if (world.wildClocks || was?.unreadable === true || world.switches.has('version-before')) return true;

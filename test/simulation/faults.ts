@@ -202,7 +202,10 @@ function pick(chance: number): keyof typeof faults | undefined {
   return undefined;
 }
 
-/** Of another primary than the first one its store is named too: its certificates may have equal ids. */
+/**
+ * The certificate of a mark, after its store where that is not the first primary: two primaries may
+ * use the same ids.
+ */
 const named = (mark: Mark | undefined) =>
   mark === undefined || mark.store === 'primary' ? mark?.certificate : `${mark.store} ${mark.certificate}`;
 
@@ -256,7 +259,8 @@ export function storeFrom(
       try {
         return await call(`content of ${of}`, true, () => twoSteps.fill(id, sent));
       } catch (cause) {
-        // Half of it is there, whatever the service said. Into a place that was there before, nothing is half made.
+        // Whatever failed, the new place stays without content, so that the caller may not take the
+        // import for undone. A place that was there before is what it was.
         if (entry.into !== undefined) throw cause;
         const { retryAfterMs } = cause as CodedError;
         const fields = retryAfterMs === undefined ? {} : { retryAfterMs };

@@ -41,7 +41,10 @@ export function scheduleFloods(world: World, durationMs: number): void {
   const nameOf = (id: string): string => primary.rows().get(id)?.metadata.name ?? id;
 }
 
-/** How often one certificate may be looked at while a flood names it, but for faults: once in ten seconds, and each time until reads have settled. */
+/**
+ * How many looks at one certificate a flood may cause where nothing fails: one in ten seconds, each
+ * again when reads have settled.
+ */
 const looksInFlood = 12;
 const lookedAfterMs = 20_000;
 
@@ -51,7 +54,9 @@ export function floodExcess(world: World): string[] {
   if (floods.length === 0) return [];
   const broken: string[] = [];
   const faultsNow = faultsOf(world);
-  // By clocks that differ a flood lies in three minutes at the most. Whatever goes wrong, what is beyond the budget has no row.
+  // The budget is that of a minute of the clock. A flood is shorter than a minute, and clocks that
+  // differ spread it over three at the most. Faults add nothing: an id beyond the budget gets no
+  // record, and so no look.
   const allowed = (floodTiming.unknownPerMinute ?? 0) * 3 * floods.length * deployments;
   const invented = new Set(journal.looks.map(({ certificate }) => certificate).filter((id) => id.startsWith(madeUp)))
     .size;

@@ -154,7 +154,7 @@ export function restlessness(world: World, quietSince: number): string[] {
   const held = world.switches.has('locked') || world.switches.has('in-use') ? 2 : 1;
   // A search that outlasts a look is asked after until it ends.
   const asked = world.switches.has('slow-listing') ? 2 : 1;
-  // So is a copy that is to say that its original is gone.
+  // A copy that somebody holds is tried again too when its original is gone, and it is to say so.
   const stay = held > 1 ? world.backups.reduce((sum, backup) => sum + backup.rows().size, 0) : 0;
   const certificates = stay + world.primaries.reduce((sum, primary) => sum + primary.rows().size, 0);
   const allowed = 2 * certificates * world.deployments * held * asked;

@@ -35,8 +35,9 @@ export function wayBack(
 }
 
 /**
- * Has whoever writes a copy into a store of a circle told if the original came from that store: it is followed by its marks, as far as
- * what they name is still there. `stores`: all that copies may have come through.
+ * Notes in `broken` every copy that is imported into a store from which its original came. Where a
+ * copy came from is followed from mark to mark, as long as the store that a mark names still holds
+ * that certificate. `stores`: all stores of the circle.
  */
 export function watchCircle(stores: readonly SimulatedStore[], broken: string[]): void {
   const byId = new Map(stores.map((store) => [store.id, store]));

@@ -187,7 +187,10 @@ function changePrimary(world: World, certificates: number, again = false): void 
   sendNotifications(world, { certificate: id, name }, { silent: action === 'rename', link });
 }
 
-/** Where events name names, some certificates get another one with their content, which may be that of another certificate. */
+/**
+ * Where events tell names, the new name that some certificates get with their new content; another
+ * one may have it already.
+ */
 function nameFor({ switches, dice, time }: World, which: number): string | undefined {
   if (!switches.has('hints') || dice() > 0.3) return undefined;
   return dice() < 0.4 ? `name ${Math.floor(dice() * 3)}` : `name ${which} ${time.newId()}`;

@@ -45,7 +45,10 @@ export function eventOf(
   };
 }
 
-/** A name; or how an id begins, as far as another one may begin so too. */
+/**
+ * What stands in the place of an id: the name, or the id without its last two characters, as other
+ * ids may begin too.
+ */
 function hintOf(id: string, name: string, dice: () => number): Hint {
   return dice() < 0.7 ? { by: 'name', text: name } : { by: 'id-start', text: id.slice(0, -2) };
 }
@@ -60,8 +63,9 @@ export function meantBy({ certificates, hints = [] }: LifecycleEvent, primary: S
 }
 
 /**
- * A process's table, without faults at what is kept of hints and floods where nobody sends any: a seed without those switches is the
- * world that it was before.
+ * A process's table. Where nobody sends hints or floods, what is kept of them is read and deleted
+ * without faults: each call that may fail draws from the dice, and a seed without those switches
+ * has to stay the world that it was before there were any.
  */
 export function withoutTold(own: Table, kept: Table, switches: ReadonlySet<Switch>): Table {
   if (tellOtherwise(switches)) return own;

@@ -105,7 +105,10 @@ export function simulatedStore(options: {
   readonly mostVersions?: number;
   /** It proves an identity. */
   readonly provesIdentity?: boolean;
-  /** It goes on with writes for so long after it has answered; whether it can be asked for one, and for one whose handle was lost. */
+  /**
+   * It goes on with each write after its answer, for `forMs()`. `tells`: whether it can be asked
+   * how a write stands, and without its handle too.
+   */
   readonly goesOn?: { readonly forMs: () => number; readonly tells: 'nothing' | 'by-handle' | 'all' };
   /** Listings tell nothing of content, and revisions move without a change. */
   readonly restless?: boolean;

@@ -92,7 +92,7 @@ function readAsBefore<T>(reading: Reading<T>): Reading<T> {
   return reading.state === 'unreadable' ? { ...reading, error: asBefore(reading.error) } : reading;
 }
 
-/** Why content or a removal is refused was all one to it. */
+/** An error as that version knows it: a code that came later is `store_refused` to it. */
 function asBefore({ code, message, cause, fields }: CodedError): CodedError {
   const known: ErrorCode = Object.hasOwn(before.errorRegistry, code) ? code : 'store_refused';
   return new before.CodedError(known, message, { cause, fields });

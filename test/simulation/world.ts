@@ -70,7 +70,10 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
   const switches = options.switches ?? switchesOf(seed);
   const dice = seededRandom(seed ^ 0x2545f491);
   const sometimes = (name: Switch, share: number) => switches.has(name) && dice() < share;
-  /** What the version before did not know, and fares badly with, is not met by its workers. */
+  /**
+   * Whether a switch is on of which the version before knows nothing: never in a world where its
+   * workers are.
+   */
   const isNew = (name: Switch) => switches.has(name) && !switches.has('version-before');
   const random = seededRandom(seed);
   const time = virtualTime(startMs, random);
@@ -347,7 +350,10 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     stop = () => void dispatch.stop();
   }
 
-  /** Where the brake holds a reconcile, that is right only if more than are allowed differ; then a person lets it go on. */
+  /**
+   * A reconcile that a person lets go on where the brake stops it. The brake was needless if no
+   * more differ than may.
+   */
   async function reconcileOrLetGo(
     run: (options?: { readonly allowChanges: number }) => Promise<unknown>,
   ): Promise<unknown> {
@@ -361,7 +367,10 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     }
   }
 
-  /** Of a primary that people change: what a link copies onward, copies of copies, is a reason for looks of its own. */
+  /**
+   * Has looks at a primary that people change noted. Links that only copy copies onward look for
+   * reasons of their own.
+   */
   function watched(store: Link['primary'], { link }: Route): Link['primary'] {
     if (link !== linkName && link !== 'other') return store;
     return {

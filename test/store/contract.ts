@@ -62,7 +62,9 @@ export interface StoreUnderTest {
   close?(): Promise<void>;
 }
 
-/** Abilities that a store states as a word, and does what the suite asserts of it. */
+/**
+ * Abilities that are true or false. The suite asserts that a kind states each, and is as it says.
+ */
 const stated = [
   'givesKeys',
   'reimportsInPlace',
@@ -514,8 +516,11 @@ export function storeContract(kind: string, make: () => Promise<StoreUnderTest>,
 
       for (const code of ['store_quota_used_up', 'store_held', 'store_in_use'] as const) {
         if (!has(code)) {
-          it(`is never refused as ${code}: ${lacks[code]}`, () => {
+          it(`is never refused as ${code}: ${lacks[code]}`, async () => {
             expect(under.refusing?.[code]).toBeUndefined();
+            const id = await imported(fresh(), markOf(`never-${code}`));
+            if (has('reimportsInPlace')) expect(await codeOf(store.reimport(id, renewed))).toBe('succeeded');
+            expect(await codeOf(store.delete(id))).toBe('succeeded');
           });
           continue;
         }
@@ -630,12 +635,17 @@ export function storeContract(kind: string, make: () => Promise<StoreUnderTest>,
     describe('a place without content', () => {
       for (const why of ['deleted', 'half-made', 'empty'] as const) {
         if (!has(why)) {
-          it(`is never ${why}: ${lacks[why]}`, () => {
+          it(`is never ${why}: ${lacks[why]}`, async () => {
             expect(under.vacate?.[why]).toBeUndefined();
+            const id = await imported(fresh(), markOf(`never-${why}`));
+            await store.delete(id);
+            if (why === 'deleted') expect(await store.read(id)).toEqual({ state: 'absent' });
+            const { vacant } = await listFully(store);
+            expect(vacant.filter((place) => place.why === why)).toEqual([]);
           });
           continue;
         }
-        /** One that is, of this certificate. */
+        /** A copy of this certificate whose place was then left without content in that way. */
         const vacated = async (of: string) => {
           const metadata = fresh();
           const id = await imported(metadata, markOf(of));

@@ -1,4 +1,4 @@
-// What is used of the version before has the types that it has now, as far as the tests use it.
+// What tests use of the version before, by the types of today where it had the same shape.
 export declare const CodedError: typeof import('../../src/errors.ts').CodedError;
 export declare const errorRegistry: Readonly<Record<string, unknown>>;
 export declare const idempotencyRecords: typeof import('../../src/records/idempotency-records.ts').idempotencyRecords;
