@@ -3,6 +3,7 @@ import type { BackupFindings } from '../replication/backup-findings.ts';
 import type { Plan, PlanLine } from '../replication/plan.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { type BackupWords, backupWords, keptBesideWords, keysNotProvenWords, linesOf } from './output/backup-words.ts';
+import { cappedByCause } from './output/capped.ts';
 import type { Output } from './output/output.ts';
 import { printPassedOver } from './output/passed-over.ts';
 import { clean, count } from './output/text.ts';
@@ -14,7 +15,7 @@ export async function printPlan(run: LinkRun, full = false): Promise<number> {
   const { program, link, output, signal } = run;
   const nameOf = storeNames(program);
   const tally = { lines: 0, refused: 0 };
-  const cap = cappedLines();
+  const cap = cappedByCause<PlanLine>();
   const plan = await program.plan(link, {
     signal,
     full,
@@ -25,11 +26,13 @@ export async function printPlan(run: LinkRun, full = false): Promise<number> {
       // What a backup would not take is told together, below.
       if (words.length === 0) tally.refused += 1;
       else tally.lines += 1;
-      if (cap.shows(line)) for (const text of words) output.finding(`  ${text}`);
+      const isUndone = line.outcome === 'refuse' || line.outcome === 'unsure';
+      const isShown = !isUndone || cap.shows(`${line.outcome} ${line.problem}`, line);
+      if (isShown) for (const text of words) output.finding(`  ${text}`);
       for (const remark of line.remarks ?? []) output.line(`  remark   ${clean(line.name)}: ${clean(remark)}`);
     },
   });
-  for (const text of cap.rest()) output.finding(`  ${text}`);
+  for (const { first, more } of cap.rest()) output.finding(`  ${moreWords(first, more)}`);
   const { comparison, digest, looks, findings } = plan;
   const brake = program.brakeOf(link, plan);
   output.item({
@@ -77,30 +80,10 @@ export async function printPlan(run: LinkRun, full = false): Promise<number> {
     : 0;
 }
 
-/**
- * So many lines of one cause are shown where nothing would be done because of it; the rest is
- * counted.
- */
-const shownOfCause = 5;
-
-/** Keeps hundreds of lines of one cause from hiding the others. */
-function cappedLines() {
-  const causes = new Map<string, number>();
-  return {
-    shows({ outcome, problem }: PlanLine): boolean {
-      if (outcome !== 'refuse' && outcome !== 'unsure') return true;
-      const cause = `${outcome === 'refuse' ? 'refuse ' : 'try    '} [${problem}]`;
-      const number = (causes.get(cause) ?? 0) + 1;
-      causes.set(cause, number);
-      return number <= shownOfCause;
-    },
-    rest: () =>
-      [...causes].flatMap(([cause, number]) => {
-        const [start, code] = cause.split(' [');
-        const rest = number - shownOfCause;
-        return rest > 0 ? [`${start}  … and ${count(rest, 'certificate')} more [${code} (--json names each)`] : [];
-      }),
-  };
+/** How many more there are of a cause, of which this is the first, than were shown. */
+function moreWords({ outcome, problem }: PlanLine, more: number): string {
+  const start = outcome === 'refuse' ? 'refuse ' : 'try    ';
+  return `${start}  … and ${count(more, 'certificate')} more [${problem}] (--json names each)`;
 }
 
 /** What the backups do not take, and what somebody has to see to there. */

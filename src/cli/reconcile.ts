@@ -7,6 +7,7 @@ import { systemRuntime as runtime, unlessAborted } from '../runtime.ts';
 import { interrupted } from './interrupt.ts';
 import { oneByOne } from './one-by-one.ts';
 import { seconds } from './options.ts';
+import { cappedByCause } from './output/capped.ts';
 import { heldLines } from './output/held-words.ts';
 import { commandOutput, type Host } from './output/output.ts';
 import { printPassedOver } from './output/passed-over.ts';
@@ -185,9 +186,6 @@ interface Problem {
   readonly refused?: string;
 }
 
-/** So many that one backup refuses by one code are shown one by one; the rest is counted. */
-const shownOfCause = 5;
-
 /**
  * Works off what was asked for, and then waits, at most so long, while there is something that time alone may mend. Answers the
  * problems that are left.
@@ -266,22 +264,16 @@ function conclude(
   end: { readonly problems: readonly Problem[]; readonly requests: number },
 ): number {
   const { problems, requests } = end;
-  const causes = new Map<string, number>();
-  const shown = problems.filter(({ refused }) => {
-    if (refused === undefined) return true;
-    const number = (causes.get(refused) ?? 0) + 1;
-    causes.set(refused, number);
-    return number <= shownOfCause;
-  });
+  const cap = cappedByCause<Problem>();
+  const shown = problems.filter((problem) => problem.refused === undefined || cap.shows(problem.refused, problem));
   for (const { name, certificate, words } of shown.slice(0, problemsShown)) {
     const [first = '', ...more] = words.map(clean);
     output.finding(`  ${clean(name)} (${certificate}): ${first}`, ...more.map((line) => `    ${line}`));
   }
-  for (const [cause, number] of causes)
-    if (number > shownOfCause)
-      output.finding(
-        `  … and ${number - shownOfCause} more that are refused by ${cause}; certstandby status says until when copies serve`,
-      );
+  for (const { cause, more } of cap.rest())
+    output.finding(
+      `  … and ${more} more that are refused by ${cause}; certstandby status says until when copies serve`,
+    );
   if (shown.length > problemsShown) output.finding(`  … and ${shown.length - problemsShown} more; --json has them all`);
   const { included, pages, notListed, notRead, vanished, held } = report;
   for (const { error } of notRead.slice(0, problemsShown))

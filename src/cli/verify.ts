@@ -4,6 +4,7 @@ import type { VerifyFinding, VerifyReport } from '../replication/verify.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { interrupted } from './interrupt.ts';
 import { day } from './output/backup-words.ts';
+import { cappedByCause } from './output/capped.ts';
 import { commandOutput, type Host } from './output/output.ts';
 import { clean, count, duration } from './output/text.ts';
 import { vanishedLines } from './output/vanished-words.ts';
@@ -91,30 +92,25 @@ function refusedWords(refused: VerifyFinding['refused']): string {
   return `; refused there since ${day(since)}${ends}: ${clean(message)} [${code}]`;
 }
 
-/** So many copies that are refused for one cause are shown one by one; the rest is counted. */
-const shownOfCause = 5;
-
-/** Keeps hundreds of copies that one backup does not take from hiding the others. */
+/** Keeps copies that one backup does not take from hiding the others, and tells when the first that is not shown stops serving. */
 function refusedCopies() {
-  const causes = new Map<string, { readonly finding: VerifyFinding; number: number; stops: number }>();
+  const cap = cappedByCause<VerifyFinding>();
+  const stopsOf = new Map<string, number>();
   return {
     /** Whether this finding is shown by itself. */
     shows(finding: VerifyFinding): boolean {
       const { store, refused, stops = Number.POSITIVE_INFINITY } = finding;
       if (refused === undefined) return true;
-      const key = `${store} ${refused.code}`;
-      const cause = causes.get(key) ?? { finding, number: 0, stops: Number.POSITIVE_INFINITY };
-      cause.number += 1;
-      if (cause.number > shownOfCause) cause.stops = Math.min(cause.stops, stops);
-      causes.set(key, cause);
-      return cause.number <= shownOfCause;
+      const cause = `${store} ${refused.code}`;
+      if (cap.shows(cause, finding)) return true;
+      stopsOf.set(cause, Math.min(stopsOf.get(cause) ?? stops, stops));
+      return false;
     },
     rest: (nameOf: (id: string) => string) =>
-      [...causes.values()].flatMap(({ finding: { store, refused }, number, stops }) => {
-        const rest = number - shownOfCause;
-        if (rest <= 0) return [];
-        const first = Number.isFinite(stops) ? `; the first of them stops serving on ${day(stops)}` : '';
-        return [`… and ${count(rest, 'copy', 'copies')} more in ${nameOf(store)} [${refused?.code}]${first}`];
+      cap.rest().map(({ cause, first: { store, refused }, more }) => {
+        const stops = stopsOf.get(cause) ?? Number.POSITIVE_INFINITY;
+        const soonest = Number.isFinite(stops) ? `; the first of them stops serving on ${day(stops)}` : '';
+        return `… and ${count(more, 'copy', 'copies')} more in ${nameOf(store)} [${refused?.code}]${soonest}`;
       }),
   };
 }
