@@ -111,17 +111,22 @@ export function backupCalls(
     throw new Running(operation);
   }
 
-  async function held<T>(id: string, read: (signal: AbortSignal) => Promise<Reading<T>>): Promise<T | undefined> {
+  /** What a read has answered. Throws where it cannot be read. */
+  async function answered<T>(read: (signal: AbortSignal) => Promise<Reading<T>>) {
     const reading = await readBy(runtime, writeBy, store, read);
     if (reading.state === 'unreadable') throw reading.error;
+    return reading;
+  }
+  const metadataAt = (id: string) => answered((signal) => store.readMetadata(id, { signal }));
+
+  async function held<T>(id: string, read: (signal: AbortSignal) => Promise<Reading<T>>): Promise<T | undefined> {
+    const reading = await answered(read);
     if (reading.state === 'vacant') throw vacancyError(store.id, id, reading);
     return reading.state === 'present' ? reading.value : undefined;
   }
-  const readMetadata = (id: string) => held(id, (signal) => store.readMetadata(id, { signal }));
 
   async function vacancyOf(id: string): Promise<Vacancy | 'living' | undefined> {
-    const reading = await readBy(runtime, writeBy, store, (signal) => store.readMetadata(id, { signal }));
-    if (reading.state === 'unreadable') throw reading.error;
+    const reading = await metadataAt(id);
     if (reading.state === 'vacant') return reading;
     return reading.state === 'present' ? 'living' : undefined;
   }
@@ -158,12 +163,11 @@ export function backupCalls(
       operation = seen;
     },
     read: (id) => held(id, async (signal) => keys.keep(await store.read(id, { signal }))),
-    readMetadata,
+    readMetadata: (id) => held(id, (signal) => store.readMetadata(id, { signal })),
     vacancyOf,
     removeMarked: (copies, mark) =>
       remove(copies, async (id) => {
-        const reading = await readBy(runtime, writeBy, store, (signal) => store.readMetadata(id, { signal }));
-        if (reading.state === 'unreadable') throw reading.error;
+        const reading = await metadataAt(id);
         return reading.state === 'present' && sameMark(reading.value.mark, mark);
       }),
     removeVacant: (places, mark) =>
