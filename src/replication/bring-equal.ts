@@ -762,14 +762,11 @@ class Attempt {
    */
   async #confirm(id: string): Promise<Holding | undefined> {
     const { mark } = this.#task;
-    try {
-      const full = await this.#calls.read(id);
-      if (full === undefined) throw this.#listedUnread(id);
+    const full = await this.#readOrUnreadable(id);
+    if (full === undefined) throw this.#listedUnread(id);
+    if (full === 'vacant') return undefined;
+    if (full !== 'unreadable')
       return sameMark(full.metadata.mark, mark) ? { id, metadata: full.metadata, full } : undefined;
-    } catch (thrown) {
-      if (asCodedError(thrown).code === 'store_copy_vacant') return undefined;
-      if (asCodedError(thrown).code !== 'store_content_unreadable') throw thrown;
-    }
     const metadata = await this.#calls.readMetadata(id);
     return sameMark(metadata?.mark, mark) ? { id, unreadable: true, ...(metadata && { metadata }) } : undefined;
   }
@@ -1055,7 +1052,7 @@ class Attempt {
     )
       return;
     if (!found.proven) await this.#prove(kept);
-    const givesWay = await this.#givingWay(surplus);
+    const { givesWay, whyNot } = await this.#givingWay(surplus);
     const stay = new Set(this.unremovable.filter(({ again }) => again > beganAt).map(({ id }) => id));
     const goes = ({ id }: { readonly id: string }) => !stay.has(id);
     const copies = await this.#calls.removeMarked(givesWay.filter(goes), mark);
@@ -1089,15 +1086,18 @@ class Attempt {
       if (became === 'held') wasHeld = true;
     }
     if (failure !== undefined) throw failure;
-    if (givesWay.length < surplus.length) throw this.#refusedOver;
+    if (whyNot !== undefined) throw whyNot;
   }
 
-  /** Why a copy beside the kept one does not give way to it. */
-  #refusedOver: unknown;
-
-  /** Those of the surplus copies whose place what the primary holds may take: to remove one is to replace it. */
-  async #givingWay(surplus: readonly CertificateMetadata[]): Promise<readonly CertificateMetadata[]> {
+  /**
+   * Those of the surplus copies whose place what the primary holds may take: to remove one is to replace it. `whyNot`: why the first of
+   * the others does not give way.
+   */
+  async #givingWay(
+    surplus: readonly CertificateMetadata[],
+  ): Promise<{ readonly givesWay: readonly CertificateMetadata[]; readonly whyNot: Unfit | undefined }> {
     const givesWay: CertificateMetadata[] = [];
+    let whyNot: Unfit | undefined;
     for (const metadata of surplus) {
       try {
         const { id } = metadata;
@@ -1108,10 +1108,10 @@ class Attempt {
         givesWay.push(metadata);
       } catch (thrown) {
         if (!(thrown instanceof Unfit)) throw thrown;
-        this.#refusedOver ??= thrown;
+        whyNot ??= thrown;
       }
     }
-    return givesWay;
+    return { givesWay, whyNot };
   }
 
   /**
