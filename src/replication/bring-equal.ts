@@ -36,6 +36,7 @@ import { mayLastUntil, type NoteOperation, nextAsk, Running, seenOperation } fro
 import { type CopyInTheWay, isBrakeCode, type OverCopy, problemOver } from './over-copy.ts';
 import { noteOverwritten } from './overwritten.ts';
 import { backoffMs, settledMs, type Timing } from './timing.ts';
+import { holdsSame } from './verify-copy.ts';
 
 /** What a pass did at one backup, in the order in which it did it. */
 export type BackupAction =
@@ -341,6 +342,12 @@ class Attempt {
     return Math.min(this.#look.searchedAt ?? this.#task.beganAt, this.#task.beganAt);
   }
 
+  /** The doubt that had not passed when the search for copies began: what that has found does not settle it. */
+  get #openDoubt(): number | undefined {
+    const { doubt } = this.#task;
+    return doubt !== undefined && doubt > this.#searchedAt ? doubt : undefined;
+  }
+
   summary(): Pick<BackupOutcome, 'actions' | 'searchedAt' | 'wrote' | 'doubtful'> {
     const { wrote, doubtful } = this.#calls;
     const searched = this.#look.marked === undefined ? {} : { searchedAt: this.#searchedAt };
@@ -459,7 +466,7 @@ class Attempt {
     const now = runtime.now();
     if (operation.kind !== 'delete' && id !== undefined && fingerprint !== undefined) {
       this.id = id;
-      this.#noteEnded({ id, at: now, fingerprint, metadataDigest });
+      this.#noteAnswered({ id, at: now, fingerprint, metadataDigest });
     }
     // A copy that was made, and of which nobody knows the id, is found when listings show it.
     if (operation.kind === 'import' && id === undefined) this.leftBehind = true;
@@ -520,18 +527,17 @@ class Attempt {
     return from > this.#task.beganAt ? from : undefined;
   }
 
-  /** Notes an operation that has ended as a write that was answered: it is one more of those that may be read back otherwise. */
-  #noteEnded(ended: AnsweredWrite): void {
+  /** Notes a write that was answered, or an operation that has ended: one more of those that may be read back otherwise. */
+  #noteAnswered(answered: AnsweredWrite): void {
     const { written: before } = this;
-    const unlike = before?.fingerprint === ended.fingerprint ? before.unlike : undefined;
-    this.written = { ...ended, ...(unlike !== undefined && { unlike }) };
+    const unlike = before?.fingerprint === answered.fingerprint ? before.unlike : undefined;
+    this.written = { ...answered, ...(unlike !== undefined && { unlike }) };
   }
 
-  /** Notes a write that was answered: what was given, and what the answer says of the copy. */
+  /** Notes a write of now: what was given, and what the answer says of the copy. */
   #noteWritten(id: string, metadata: CertificateMetadata | undefined, digest: string): void {
     const { sound } = this.#task;
-    const before = this.written?.fingerprint === sound.fingerprint ? this.written : undefined;
-    this.written = {
+    this.#noteAnswered({
       id,
       at: this.#task.runtime.now(),
       fingerprint: sound.fingerprint,
@@ -539,8 +545,7 @@ class Attempt {
       validFrom: factsOf(sound.content).notBefore,
       selfSigned: isSelfSigned(sound.content.leaf),
       ...(metadata?.revision === undefined ? {} : { revision: metadata.revision }),
-      ...(before?.unlike === undefined ? {} : { unlike: before.unlike }),
-    };
+    });
   }
 
   /** Notes what a copy holds, as it was given or read. */
@@ -920,11 +925,12 @@ class Attempt {
   }
 
   async #import(action: 'imported' | 'replaced' | 'brought-back', replaces?: string, into?: string): Promise<void> {
-    const { doubt, mark, naming, sound } = this.#task;
+    const { mark, naming, sound } = this.#task;
     const { known, state } = this.#look;
     if (this.#look.markedError !== undefined) throw this.#look.markedError;
     if (known?.state === 'absent' && this.#wasEqual(state.id ?? '')) this.#changedByOthers = true;
-    if (doubt !== undefined && (doubt > this.#searchedAt || this.#look.marked === undefined)) throw new Waiting(doubt);
+    const doubt = this.#look.marked === undefined ? this.#task.doubt : this.#openDoubt;
+    if (doubt !== undefined) throw new Waiting(doubt);
     const replacement = replaces === undefined ? '' : this.#replacementOf(replaces);
     const { store, certificate } = mark;
     const token = sha256(`${formatMark({ store, certificate })}${replacement}`);
@@ -972,8 +978,7 @@ class Attempt {
    * living one, as not all were looked for in this pass, or there is doubt.
    */
   #nameNotFree(copy: string, cause: unknown): Unfit | undefined {
-    const { doubt } = this.#task;
-    if (this.#look.marked === undefined || (doubt !== undefined && doubt > this.#searchedAt)) return undefined;
+    if (this.#look.marked === undefined || this.#openDoubt !== undefined) return undefined;
     const { name } = this.#given;
     const message = `${copy} has the content, and keeps another name: ${name} is taken in ${this.#store.id}, by nothing of ours that lives`;
     return new Unfit('store_name_taken', message, { cause, fields: { store: this.#store.id, name, copy } });
@@ -1039,18 +1044,13 @@ class Attempt {
     kept: string,
     found: Pick<MadeEqual, 'proven' | 'refusedIds' | 'replacedIds'> & { readonly unread: unknown },
   ): Promise<void> {
-    const { beganAt, doubt, timing, mark, runtime } = this.#task;
+    const { beganAt, timing, mark, runtime } = this.#task;
     const listed = (this.#look.marked ?? []).filter(({ id }) => id > kept || found.replacedIds.includes(id));
     const surplus = listed.filter(({ id }) => id !== kept);
     const halfMade = this.#vacant.filter(({ id, why }) => id !== kept && why !== 'deleted');
     const others = new Set([...(this.#look.marked ?? []), ...halfMade].map(({ id }) => id));
     if (this.#look.marked !== undefined) this.unremovable = this.unremovable.filter(({ id }) => others.has(id));
-    if (
-      surplus.length + halfMade.length === 0 ||
-      found.unread !== undefined ||
-      (doubt !== undefined && doubt > this.#searchedAt)
-    )
-      return;
+    if (surplus.length + halfMade.length === 0 || found.unread !== undefined || this.#openDoubt !== undefined) return;
     if (!found.proven) await this.#prove(kept);
     const { givesWay, whyNot } = await this.#givingWay(surplus);
     const stay = new Set(this.unremovable.filter(({ again }) => again > beganAt).map(({ id }) => id));
@@ -1120,12 +1120,12 @@ class Attempt {
    * that outlasts a look, and nothing would be removed ever. `undefined`: it is news.
    */
   #surplusMayHaveName(kept: string): unknown {
-    const { doubt } = this.#task;
-    if (doubt === undefined) return undefined;
+    if (this.#task.doubt === undefined) return undefined;
     const { marked, markedError } = this.#look;
     if (markedError !== undefined) return markedError;
     const isThere = marked?.some(({ id }) => id !== kept) === true;
-    return isThere && doubt > this.#searchedAt ? new Waiting(doubt) : undefined;
+    const doubt = this.#openDoubt;
+    return isThere && doubt !== undefined ? new Waiting(doubt) : undefined;
   }
 
   #lookAgain(at: number): void {
@@ -1209,17 +1209,9 @@ class Attempt {
     });
   }
 
-  /**
-   * Whether what was read in full equals what the primary holds. A key that the service withholds is left out of the comparison. No
-   * key equals none: what the primary holds has one.
-   */
+  /** Whether what was read in full equals what the primary holds. No key equals none: what the primary holds has one. */
   #equals(full: StoredCertificate): boolean {
-    const { sound } = this.#task;
-    const { content } = full;
-    const key = keyAnswerOf(full);
-    if (key === 'none') return false;
-    const given = key === 'given' ? sound.content : publicPartsOf(sound.content);
-    return this.#store.same?.(given, content) === true || fingerprintOf(content) === fingerprintOf(given);
+    return holdsSame(this.#store, this.#task.sound.content, full);
   }
 
   #isSameLeafWithKey(full: StoredCertificate): boolean {
@@ -1232,8 +1224,6 @@ class Attempt {
     });
   }
 }
-
-const publicPartsOf = ({ leaf, chain }: Sound['content']): Sound['content'] => ({ leaf, chain });
 
 /** Who keeps a certificate that has a name which a copy is to have. */
 function wordsOfHolder({ id, mark }: CertificateMetadata): string {

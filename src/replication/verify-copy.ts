@@ -89,7 +89,10 @@ export function servingProblem(copy: StoredCertificate, nowMs: number): CodedErr
   return keyAnswerOf(copy) === 'withheld' ? publicProblem(copy.content, rules) : contentProblem(copy.content, rules);
 }
 
-/** Whether a copy is what the store was given, or what the store says that it makes of that. */
+/**
+ * Whether a copy is what the store was given, or what the store says that it makes of that. A key that its service withholds is left out of
+ * the comparison; one that is lost is not.
+ */
 export function holdsSame(store: Store, given: CertificateContent, copy: StoredCertificate): boolean {
   const key = keyAnswerOf(copy);
   const withKey = key !== 'withheld';
