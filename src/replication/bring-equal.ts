@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { isSelfSigned } from '../certificate/chain.ts';
 import { factsOf } from '../certificate/facts.ts';
 import { fingerprintOf, metadataDigestOf } from '../certificate/fingerprint.ts';
+import { defined } from '../defined.ts';
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import {
   type AnsweredWrite,
@@ -31,8 +32,8 @@ import { descriptive, descriptiveBefore, descriptiveReplacement } from './copy-n
 import type { Sound } from './judge.ts';
 import type { KeysRead } from './keys-read.ts';
 import { listedFacts, type Naming } from './link.ts';
-import { type BackupLook, endOfCopy } from './look.ts';
-import { mayLastUntil, type NoteOperation, nextAsk, Running, seenOperation } from './operations.ts';
+import { type BackupLook, endOfCopy, searchBeganAt } from './look.ts';
+import { type NoteOperation, nextAsk, Running, seenOperation, withEnd } from './operations.ts';
 import { type CopyInTheWay, isBrakeCode, type OverCopy, problemOver } from './over-copy.ts';
 import { noteOverwritten } from './overwritten.ts';
 import { backoffMs, settledMs, type Timing } from './timing.ts';
@@ -126,6 +127,18 @@ interface ContentMadeEqual {
   readonly metadata: CertificateMetadata | undefined;
 }
 
+/** What the record keeps for a backup whatever comes of a pass; `undefined`: what was kept before is forgotten. */
+type KeptField =
+  | 'written'
+  | 'unremovable'
+  | 'keyWithheld'
+  | 'held'
+  | 'overwritten'
+  | 'vacant'
+  | 'operation'
+  | 'replacing';
+type KeptFields = { readonly [Field in KeptField]: BackupState[Field] | undefined };
+
 /** The copy that is kept, and is equal. */
 interface MadeEqual extends ContentMadeEqual {
   readonly holding: Holding;
@@ -158,18 +171,15 @@ export async function bringEqual(task: BackupTask, look: BackupLook): Promise<Ba
       look.state.metadataDigest !== attempt.wantedDigest ||
       attempt.replaced;
     const replicatedAt = changed ? runtime.now() : look.state.replicatedAt;
-    const state: BackupState = {
+    const state: BackupState = defined({
       store: look.store.id,
       attempts: 0,
       fingerprint: sound.fingerprint,
       metadataDigest: attempt.wantedDigest,
-      ...(id === undefined ? {} : { id }),
-      ...(revision === undefined ? {} : { revision }),
-      ...(replicatedAt === undefined ? {} : { replicatedAt }),
+      ...{ id, revision, replicatedAt },
       ...attempt.kept(),
-    };
-    const { again } = attempt;
-    return { ...attempt.summary(), state, equal: true, ...(again === undefined ? {} : { again }) };
+    });
+    return { ...attempt.summary(), state, equal: true, ...defined({ again: attempt.again }) };
   } catch (thrown) {
     const error = asCodedError(thrown);
     const state = attempt.stateAfterFailure();
@@ -337,9 +347,8 @@ class Attempt {
     this.#formerDigest = before && metadataDigestOf(look.store.asKept(before, mark));
   }
 
-  /** When the search for copies began, which may be before this look did. */
   get #searchedAt(): number {
-    return Math.min(this.#look.searchedAt ?? this.#task.beganAt, this.#task.beganAt);
+    return searchBeganAt(this.#look, this.#task.beganAt);
   }
 
   /** The doubt that had not passed when the search for copies began: what that has found does not settle it. */
@@ -355,33 +364,23 @@ class Attempt {
   }
 
   /** What the record keeps for this backup in fields of its own, whatever came of the pass. */
-  kept(): Pick<
-    BackupState,
-    'written' | 'unremovable' | 'keyWithheld' | 'held' | 'overwritten' | 'vacant' | 'operation' | 'replacing'
-  > {
+  kept(): KeptFields {
     const { written, unremovable, id, replacing } = this;
-    const held = this.held?.id === id ? this.held : undefined;
-    const overwritten = noteOverwritten(this.#look.state.overwritten, this.#changedByOthers, this.#task.runtime.now());
+    const { runtime, timing } = this.#task;
+    const now = runtime.now();
     const keyWithheld =
       this.#keyWithheld ?? (!this.#store.abilities.givesKeys || this.#look.state.keyWithheld === true);
-    return {
-      ...(written && { written }),
-      ...(unremovable.length > 0 && { unremovable }),
-      ...(keyWithheld && { keyWithheld }),
-      ...(held && { held }),
-      ...(overwritten && { overwritten }),
-      ...(replacing && { replacing }),
-      ...(this.#operation() && { operation: this.#operation() as Operation }),
-      ...(this.#bringingBack && { vacant: this.#vacantCopy(this.#bringingBack) }),
-    };
-  }
-
-  /** The operation that may go on, with the moment until when, if nobody can be asked, from the end of this pass. */
-  #operation(): Operation | undefined {
     const { operation } = this.#calls;
-    if (operation === undefined || operation.until !== undefined) return operation;
-    const { runtime, timing } = this.#task;
-    return { ...operation, until: mayLastUntil(this.#store, operation, { from: runtime.now(), timing }) };
+    return {
+      written,
+      unremovable: unremovable.length > 0 ? unremovable : undefined,
+      keyWithheld: keyWithheld || undefined,
+      held: this.held?.id === id ? this.held : undefined,
+      overwritten: noteOverwritten(this.#look.state.overwritten, this.#changedByOthers, now),
+      replacing,
+      operation: operation && withEnd(this.#store, operation, { from: now, timing }),
+      vacant: this.#bringingBack && this.#vacantCopy(this.#bringingBack),
+    };
   }
 
   #vacantCopy({ id, why }: VacantElement): VacantCopy {
@@ -477,13 +476,10 @@ class Attempt {
 
   /** What is known of the backup after a failure: its copy's id as it is now, the rest as it was. */
   stateAfterFailure(): BackupState {
-    const { id: _id, notBefore: _not, lastError: _last, refusal: _refusal, aside: _aside, ...known } = this.#look.state;
-    const { notAfter: _end, ...rest } = known;
-    const { written: _written, unremovable: _unremovable, keyWithheld: _keyWithheld, ...others } = rest;
-    const { held: _held, overwritten: _overwritten, vacant: _vacant, operation: _operation, ...more } = others;
-    const { replacing: _replacing, ...before } = more;
+    const { id: _id, notBefore: _not, lastError: _last, refusal: _refusal, ...known } = this.#look.state;
+    const { aside: _aside, notAfter: _end, ...before } = known;
     const copy = this.id === undefined ? {} : { id: this.id, ...endOfCopy(this.#look) };
-    return { ...before, ...copy, ...this.kept() };
+    return defined({ ...before, ...copy, ...this.kept() });
   }
 
   /**

@@ -105,6 +105,11 @@ export function endOfCopy({ known, state }: BackupLook): Pick<BackupState, 'notA
   return notAfter === undefined || Number.isNaN(notAfter) ? {} : { notAfter };
 }
 
+/** When the search for copies began, which may be before the look did. */
+export function searchBeganAt({ searchedAt = Number.POSITIVE_INFINITY }: BackupLook, lookBeganAt: number): number {
+  return Math.min(searchedAt, lookBeganAt);
+}
+
 async function findCopies(search: {
   readonly runtime: Runtime;
   readonly at: number;

@@ -42,7 +42,7 @@ export async function seenOperation(
 ): Promise<OperationSeen> {
   const { runtime, timing, beganAt, mark } = task;
   const { kind, handle, id } = operation;
-  const until = operation.until ?? mayLastUntil(store, operation, { from: beganAt, timing });
+  const lasting = withEnd(store, operation, { from: beganAt, timing });
   const asked = { kind, mark, ...(handle !== undefined && { handle }), ...(id !== undefined && { id }) };
   const found = await withDeadline(
     runtime,
@@ -56,20 +56,21 @@ export async function seenOperation(
   );
   if (found?.state === 'ended') return found;
   if (found?.state === 'running') {
-    const known = { ...operation, ...(found.handle !== undefined && { handle: found.handle }), until };
+    const known = { ...lasting, ...(found.handle !== undefined && { handle: found.handle }) };
     return { state: 'running', operation: known, again: nextAsk(operation, runtime.now()) };
   }
-  if (beganAt >= until) return { state: 'over' };
-  return { state: 'running', operation: { ...operation, until }, again: until };
+  if (beganAt >= lasting.until) return { state: 'over' };
+  return { state: 'running', operation: lasting, again: lasting.until };
 }
 
-/** Until when an operation may go on of which nobody can be asked. */
-export function mayLastUntil(
+/** An operation with the moment until when it may go on if nobody can be asked: the one that is known, or else as counted from this one. */
+export function withEnd(
   store: Store,
-  { kind }: Operation,
+  operation: Operation,
   { from, timing }: { readonly from: number; readonly timing: Timing },
-): number {
-  return from + settledMs(store, timing) + (store.abilities.longWrites?.[kind] ?? 0);
+): Operation & { readonly until: number } {
+  const mostMs = settledMs(store, timing) + (store.abilities.longWrites?.[operation.kind] ?? 0);
+  return { ...operation, until: operation.until ?? from + mostMs };
 }
 
 /** When to ask again: the longer it has gone on, the later. */

@@ -10,8 +10,8 @@ import type { CertificateMetadata, Store } from '../store/store.ts';
 import { type BackupCalls, backupCalls } from './backup-calls.ts';
 import { type BackupAction, type BackupOutcome, type BackupTask, heldAgain, heldCodes } from './bring-equal.ts';
 import type { Link } from './link.ts';
-import type { BackupLook } from './look.ts';
-import { mayLastUntil, nextAsk, Running, seenOperation } from './operations.ts';
+import { type BackupLook, searchBeganAt } from './look.ts';
+import { nextAsk, Running, seenOperation, withEnd } from './operations.ts';
 import { backoffMs, settledMs, type Timing } from './timing.ts';
 
 /** Whether a look that began at this moment and found the certificate absent confirms that it is gone: a second look, a while after the first. */
@@ -51,18 +51,16 @@ export async function retire(
   const recorded = { id: state.id ?? '' };
   const calls = backupCalls(runtime, store, { ...task, operation: state.operation });
   const { operation: _operation, ...others } = state;
-  /** What the record says of an operation that may go on. */
-  const going = () => {
+  /** The state as it was, with an operation that may go on. */
+  const asItWas = (): BackupState => {
     const { operation } = calls;
-    if (operation === undefined) return {};
-    const until = operation.until ?? mayLastUntil(store, operation, { from: runtime.now(), timing });
-    return { operation: { ...operation, until } };
+    return operation ? { ...others, operation: withEnd(store, operation, { from: runtime.now(), timing }) } : others;
   };
   const actions: BackupAction[] = [];
   const summary = () => {
     const { wrote, doubtful } = calls;
-    const searchedAt = Math.min(look.searchedAt ?? task.beganAt, task.beganAt);
-    return { actions, equal: false, ...(look.marked && { searchedAt }), wrote, doubtful };
+    const searched = look.marked && { searchedAt: searchBeganAt(look, task.beganAt) };
+    return { actions, equal: false, ...searched, wrote, doubtful };
   };
   const { id: _id, retainedAt: _retainedAt, notBefore: _notBefore, lastError: _lastError, ...rest } = others;
   // What was refused was content, or this very change: neither is wanted any more when it is done.
@@ -73,7 +71,7 @@ export async function retire(
       calls.operation = seen.state === 'running' ? seen.operation : undefined;
       // What is there after its end the next look finds.
       const again = seen.state === 'running' ? seen.again : runtime.now() + settledMs(store, timing);
-      if (seen.state !== 'over') return { ...summary(), state: { ...others, ...going() }, again };
+      if (seen.state !== 'over') return { ...summary(), state: asItWas(), again };
     }
     const copies = ours(task, look);
     if (gone.remove) {
@@ -99,11 +97,10 @@ export async function retire(
     return { ...summary(), state: revision === undefined ? retained : { ...retained, revision } };
   } catch (thrown) {
     const now = runtime.now();
-    if (thrown instanceof Running)
-      return { ...summary(), state: { ...others, ...going() }, again: nextAsk(thrown.operation, now) };
+    if (thrown instanceof Running) return { ...summary(), state: asItWas(), again: nextAsk(thrown.operation, now) };
     const error = asCodedError(thrown);
     if (error.code === 'store_search_running')
-      return { ...summary(), state: { ...others, ...going() }, again: now + (error.retryAfterMs ?? timing.lookMs) };
+      return { ...summary(), state: asItWas(), again: now + (error.retryAfterMs ?? timing.lookMs) };
     const lastError = recordedError(error, now);
     if (calls.answeredWrite(error) && heldCodes.has(error.code)) {
       // No failure: somebody there holds the copy, which is told, and it stays as it is until they let go of it.
@@ -115,15 +112,14 @@ export async function retire(
         since: before?.since ?? now,
         looks: (before?.looks ?? 0) + 1,
       };
-      const { notBefore: _before, ...found } = others;
-      const after: BackupState = { ...found, ...going(), attempts: 0, refusal, lastError };
+      const { notBefore: _before, ...found } = asItWas();
+      const after: BackupState = { ...found, attempts: 0, refusal, lastError };
       const again = heldAgain(refusal.since, task.beganAt, timing);
       return { ...summary(), state: after, again, error, refused: true };
     }
     const attempts = state.attempts + 1;
     const notBefore = now + backoffMs(attempts, runtime.random, timing, error.retryAfterMs);
-    const after = { ...others, ...going(), attempts, notBefore, lastError };
-    return { ...summary(), state: after, again: notBefore, error };
+    return { ...summary(), state: { ...asItWas(), attempts, notBefore, lastError }, again: notBefore, error };
   }
 }
 
