@@ -8,6 +8,7 @@ import type { LinkRecords } from '../records/link-records.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Link } from './link.ts';
+import { batchesOf } from './reconcile-compare.ts';
 import { listAll } from './shared-listing.ts';
 import type { Timing } from './timing.ts';
 
@@ -100,8 +101,7 @@ async function askFor(
   certificates: readonly string[],
 ): Promise<number> {
   const holdable = certificates.filter((certificate) => records.canHold(link.name, certificate));
-  for (let at = 0; at < holdable.length; at += concurrency) {
-    const batch = holdable.slice(at, at + concurrency);
+  for (const batch of batchesOf(holdable, concurrency)) {
     const now = runtime.now();
     // By the moment of asking, so that what a later event has set is never lowered.
     const signed = { eventAt: now, ...(occurredAt === undefined ? {} : { occurredAt }) };
