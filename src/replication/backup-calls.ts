@@ -1,4 +1,4 @@
-import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
+import { asCodedError, CodedError } from '../errors.ts';
 import type { Operation } from '../records/replication-record.ts';
 import type { Runtime } from '../runtime.ts';
 import { type Mark, sameMark } from '../store/mark.ts';
@@ -7,6 +7,7 @@ import { withDeadline } from './deadline.ts';
 import type { KeysRead } from './keys-read.ts';
 import { readBy } from './look.ts';
 import { type NoteOperation, Running } from './operations.ts';
+import { refusesRemoval } from './refusal.ts';
 import { vacancyError } from './vacancy.ts';
 
 /** The calls of one pass to one backup: each ends before the lease does, and what was sent is remembered. */
@@ -47,8 +48,6 @@ export interface Removals {
 }
 
 /** Why a service does not let a copy go. */
-const refusesRemoval: ReadonlySet<ErrorCode> = new Set(['store_in_use', 'store_held', 'store_refused']);
-
 /** `writeBy`: no call is sent or waited for after this moment. */
 export function backupCalls(
   runtime: Runtime,

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { BrakeKind } from '../records/brake-records.ts';
 import type { ReplicationRecord } from '../records/replication-record.ts';
-import { brakeCodes, isBrakeCode } from './over-copy.ts';
+import { brakeCodes, isCaught } from './over-copy.ts';
 
 const namesKept = 3;
 
@@ -33,10 +33,7 @@ export function brakeTally() {
     add({ certificate, primary, acceptedContent, backups }: ReplicationRecord): void {
       const fingerprint = primary?.fingerprint;
       if (fingerprint === undefined || fingerprint === acceptedContent) return;
-      const found = backups.flatMap(({ refusal }) => {
-        const { code, facts } = refusal ?? {};
-        return isBrakeCode(code) && facts === `${code} ${fingerprint}` ? [{ code, since: refusal?.since ?? 0 }] : [];
-      });
+      const found = backups.flatMap(({ refusal }) => (isCaught(refusal, fingerprint) ? [refusal] : []));
       if (found.length === 0) return;
       contents.push({ certificate, fingerprint });
       if (names.length < namesKept) names.push(primary?.name ?? certificate);

@@ -3,7 +3,7 @@ import { isSelfSigned } from '../certificate/chain.ts';
 import { factsOf } from '../certificate/facts.ts';
 import { fingerprintOf, metadataDigestOf } from '../certificate/fingerprint.ts';
 import { defined } from '../defined.ts';
-import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
+import { asCodedError, CodedError } from '../errors.ts';
 import {
   type AnsweredWrite,
   type BackupState,
@@ -34,8 +34,9 @@ import type { KeysRead } from './keys-read.ts';
 import { listedFacts, type Naming } from './link.ts';
 import { type BackupLook, endOfCopy, searchBeganAt } from './look.ts';
 import { type NoteOperation, nextAsk, Running, seenOperation, withEnd } from './operations.ts';
-import { type CopyInTheWay, isBrakeCode, type OverCopy, problemOver } from './over-copy.ts';
+import { type CopyInTheWay, isBrakeCode, isCaught, type OverCopy, problemOver } from './over-copy.ts';
 import { noteOverwritten } from './overwritten.ts';
+import { countedOn, heldAgain, heldCodes } from './refusal.ts';
 import { backoffMs, settledMs, type Timing } from './timing.ts';
 import { holdsSame } from './verify-copy.ts';
 
@@ -210,13 +211,20 @@ export async function bringEqual(task: BackupTask, look: BackupLook): Promise<Ba
       const kept = { ...state, notBefore: again, ...(refusal && { refusal }), ...(before && { lastError: before }) };
       return { ...attempt.summary(), state: kept, equal: false, again };
     }
+    const { refusal: before } = look.state;
     const attempts = look.state.attempts + 1;
     const notBefore = now + backoffMs(attempts, runtime.random, timing, error.retryAfterMs);
     const doubtful = attempt.summary().doubtful || error.code === 'store_conflict';
     return {
       ...attempt.summary(),
-      // What the brake has caught stays caught, whatever else goes wrong.
-      state: { ...state, ...caughtByBrake(look.state.refusal, sound), attempts, notBefore, lastError },
+      // What the brake keeps of this very content stays caught: a store that does not answer takes nothing from that.
+      state: {
+        ...state,
+        ...(isCaught(before, sound.fingerprint) && { refusal: before }),
+        attempts,
+        notBefore,
+        lastError,
+      },
       equal: false,
       doubtful,
       again: notBefore,
@@ -225,46 +233,17 @@ export async function bringEqual(task: BackupTask, look: BackupLook): Promise<Ba
   }
 }
 
-/** Why a service does not take a write, where a person there can change that. */
-export const heldCodes: ReadonlySet<ErrorCode> = new Set([
-  'store_quota_used_up',
-  'store_held',
-  'store_in_use',
-  'store_refused',
-  'store_name_taken',
-  'store_name_unfit',
-]);
-
 /** The finding as the record keeps it, counted on if it is the same as before. */
 function refusalAt(before: Refusal | undefined, sound: Sound, error: CodedError, now: number): Refusal {
   const { metadata, fingerprint } = sound;
-  const facts = `${error.code} ${fingerprint}`;
-  const same = before?.facts === facts ? before : undefined;
+  const { code } = error;
   const { until } = error.fields;
   return {
-    code: error.code,
-    facts,
-    since: same?.since ?? now,
-    looks: (same?.looks ?? 0) + 1,
+    ...countedOn(before, { code, facts: `${code} ${fingerprint}` }, now),
     listedFacts: listedFacts(metadata),
-    ...(metadata.revision === undefined ? {} : { revision: metadata.revision }),
+    ...defined({ revision: metadata.revision }),
     ...(typeof until === 'number' ? { until } : {}),
   };
-}
-
-/** What the brake keeps of this very content: a store that does not answer takes nothing from that. */
-function caughtByBrake(refusal: Refusal | undefined, { fingerprint }: Sound): Pick<BackupState, 'refusal'> {
-  return refusal !== undefined && isBrakeCode(refusal.code) && refusal.facts === `${refusal.code} ${fingerprint}`
-    ? { refusal }
-    : {};
-}
-
-/**
- * When a write is tried again that a person there does not let through: they may let go of it at any moment, and no event tells. The longer
- * it has been so since `since`, the later.
- */
-export function heldAgain(since: number, beganAt: number, timing: Timing): number {
-  return beganAt + Math.min(timing.heldLooksMs, Math.max(beganAt - since, timing.refusalLooksMs[0] ?? 0));
 }
 
 /** When a finding is looked at again, though nothing has changed; `undefined`: it rests. */

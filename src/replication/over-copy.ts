@@ -3,7 +3,7 @@ import { factsOf } from '../certificate/facts.ts';
 import { CodedError } from '../errors.ts';
 import type { BrakeKind } from '../records/brake-records.ts';
 import type { LinkRecords } from '../records/link-records.ts';
-import type { HeldContent, ReplicationRecord } from '../records/replication-record.ts';
+import type { HeldContent, Refusal, ReplicationRecord } from '../records/replication-record.ts';
 import type { CertificateMetadata, StoredCertificate } from '../store/store.ts';
 import type { Sound } from './judge.ts';
 import type { Link } from './link.ts';
@@ -39,6 +39,14 @@ export const brakeCodes = { certificate_going_back: 'going-back', certificate_ch
 export type BrakeCode = keyof typeof brakeCodes;
 export const isBrakeCode = (code: string | undefined): code is BrakeCode =>
   code !== undefined && Object.hasOwn(brakeCodes, code);
+
+/** Whether a refusal says that the brake keeps a copy from this very content. */
+export function isCaught(
+  refusal: Refusal | undefined,
+  fingerprint: string,
+): refusal is Refusal & { readonly code: BrakeCode } {
+  return isBrakeCode(refusal?.code) && refusal?.facts === `${refusal?.code} ${fingerprint}`;
+}
 
 /**
  * Why the content of the primary may not take the place of this copy; `undefined` if it may. `read` reads the copy in full, where
@@ -117,8 +125,7 @@ export function overCopies(
 
   async function ask(kind: BrakeKind, code: BrakeCode): Promise<boolean> {
     if (acceptedContent === fingerprint) return true;
-    const facts = `${code} ${fingerprint}`;
-    if (record.backups.some(({ refusal }) => refusal?.facts === facts)) return false;
+    if (record.backups.some(({ refusal }) => isCaught(refusal, fingerprint) && refusal.code === code)) return false;
     if (rehearsed) return (await links.brakeHeldSince(link.name, kind)) === undefined;
     const { included = 0 } = await links.reconcileState(link.name);
     const allowed = allowedShare(link, included, link.policy.brakeLeast?.[kind]);

@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import type { CodedError } from '../errors.ts';
 import {
   type BackupState,
@@ -13,6 +14,7 @@ import type { CertificateMetadata, Store } from '../store/store.ts';
 import type { BackupOutcome } from './bring-equal.ts';
 import type { Sound, Verdict } from './judge.ts';
 import { type Link, listedFacts } from './link.ts';
+import { countedOn } from './refusal.ts';
 import { backoffMs, settledMs, type Timing } from './timing.ts';
 import type { Worker } from './worker.ts';
 
@@ -91,11 +93,7 @@ export function leaseHolderFields(
 
 /** What was known of the certificate before a look that saw nothing. */
 function keptOf({ absentSince, aside, refusal }: ReplicationRecord) {
-  return {
-    ...(absentSince === undefined ? {} : { absentSince }),
-    ...(aside === undefined ? {} : { aside }),
-    ...(refusal === undefined ? {} : { refusal }),
-  };
+  return defined({ absentSince, aside, refusal });
 }
 
 /** The finding, counted on if it is the same as before. */
@@ -109,13 +107,9 @@ function refusalOf(
   now: number,
 ): Pick<LeaseHolderFields, 'refusal' | 'lastError'> {
   const { error, facts, metadata } = finding;
-  const same = record.refusal?.facts === facts ? record.refusal : undefined;
   return {
     refusal: {
-      code: error.code,
-      facts,
-      since: same?.since ?? now,
-      looks: (same?.looks ?? 0) + 1,
+      ...countedOn(record.refusal, { code: error.code, facts }, now),
       byPolicy: true,
       ...(metadata === undefined ? {} : { listedFacts: listedFacts(metadata) }),
       ...(metadata?.revision === undefined ? {} : { revision: metadata.revision }),

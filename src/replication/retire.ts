@@ -1,17 +1,13 @@
 import { asCodedError } from '../errors.ts';
-import {
-  type BackupState,
-  type Refusal,
-  type ReplicationRecord,
-  recordedError,
-} from '../records/replication-record.ts';
+import { type BackupState, type ReplicationRecord, recordedError } from '../records/replication-record.ts';
 import { sameMark } from '../store/mark.ts';
 import type { CertificateMetadata, Store } from '../store/store.ts';
 import { type BackupCalls, backupCalls } from './backup-calls.ts';
-import { type BackupAction, type BackupOutcome, type BackupTask, heldAgain, heldCodes } from './bring-equal.ts';
+import type { BackupAction, BackupOutcome, BackupTask } from './bring-equal.ts';
 import type { Link } from './link.ts';
 import { type BackupLook, searchBeganAt } from './look.ts';
 import { nextAsk, Running, seenOperation, withEnd } from './operations.ts';
+import { countedOn, heldAgain, heldCodes } from './refusal.ts';
 import { backoffMs, settledMs, type Timing } from './timing.ts';
 
 /** Whether a look that began at this moment and found the certificate absent confirms that it is gone: a second look, a while after the first. */
@@ -104,14 +100,7 @@ export async function retire(
     const lastError = recordedError(error, now);
     if (calls.answeredWrite(error) && heldCodes.has(error.code)) {
       // No failure: somebody there holds the copy, which is told, and it stays as it is until they let go of it.
-      const facts = `${error.code} gone`;
-      const before = state.refusal?.facts === facts ? state.refusal : undefined;
-      const refusal: Refusal = {
-        code: error.code,
-        facts,
-        since: before?.since ?? now,
-        looks: (before?.looks ?? 0) + 1,
-      };
+      const refusal = countedOn(state.refusal, { code: error.code, facts: `${error.code} gone` }, now);
       const { notBefore: _before, ...found } = asItWas();
       const after: BackupState = { ...found, attempts: 0, refusal, lastError };
       const again = heldAgain(refusal.since, task.beganAt, timing);
