@@ -48,7 +48,7 @@ const rooms = {
     log,
     tableContract,
     '^src/records/replication-record\\.ts$',
-    '^src/replication/(replicate|link|vanished|backup-findings)\\.ts$',
+    '^src/replication/(pass/replicate|link|vanished|backup-findings)\\.ts$',
     '^src/sender/event\\.ts$',
     '^src/http/listen\\.ts$',
   ],

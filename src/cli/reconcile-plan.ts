@@ -1,6 +1,6 @@
 import { CodedError, errorRegistry } from '../errors.ts';
 import type { BackupFindings } from '../replication/backup-findings.ts';
-import type { Plan, PlanLine } from '../replication/plan.ts';
+import type { Plan, PlanLine } from '../replication/reconcile/plan.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { type BackupWords, backupWords, keptBesideWords, keysNotProvenWords, linesOf } from './output/backup-words.ts';
 import { cappedByCause } from './output/capped.ts';

@@ -1,8 +1,8 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
 import type { Link } from '../replication/link.ts';
-import type { ReconcileReport } from '../replication/reconcile.ts';
-import type { PassReport } from '../replication/replicate.ts';
+import type { PassReport } from '../replication/pass/replicate.ts';
+import type { ReconcileReport } from '../replication/reconcile/reconcile.ts';
 import { systemRuntime as runtime, unlessAborted } from '../runtime.ts';
 import { interrupted } from './interrupt.ts';
 import { oneByOne } from './one-by-one.ts';

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
-import type { PassReport } from '../replication/replicate.ts';
-import type { RestoreLine, RestorePlan, RestoreResult } from '../replication/restore.ts';
+import type { PassReport } from '../replication/pass/replicate.ts';
+import type { RestoreLine, RestorePlan, RestoreResult } from '../replication/restore/restore.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import type { Store } from '../store/store.ts';
 import { writeIdMap } from './id-map-file.ts';

@@ -17,16 +17,16 @@ import type { Brake } from '../records/reconcile-records.ts';
 import type { ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
 import { replicationRecords } from '../records/replication-records.ts';
 import { type Adoption, adopt } from '../replication/adopt.ts';
-import { isAskedReconcileDue } from '../replication/asked-reconcile.ts';
 import { backupFindings } from '../replication/backup-findings.ts';
 import { type AcknowledgedEvent, acknowledgedEvents } from '../replication/events.ts';
 import type { IdMap } from '../replication/id-map.ts';
 import type { Link } from '../replication/link.ts';
-import { type Plan, planReconcile } from '../replication/plan.ts';
-import { brakeOf, type ReconcileOptions, type ReconcileReport, reconcile } from '../replication/reconcile.ts';
-import { type PassReport, replicate } from '../replication/replicate.ts';
+import { type PassReport, replicate } from '../replication/pass/replicate.ts';
+import { isAskedReconcileDue } from '../replication/reconcile/asked.ts';
+import { type Plan, planReconcile } from '../replication/reconcile/plan.ts';
+import { brakeOf, type ReconcileOptions, type ReconcileReport, reconcile } from '../replication/reconcile/reconcile.ts';
 import { resolveHints } from '../replication/resolve-hints.ts';
-import type { RestoreOptions, RestoreResult } from '../replication/restore.ts';
+import type { RestoreOptions, RestoreResult } from '../replication/restore/restore.ts';
 import { sharedListings } from '../replication/shared-listing.ts';
 import { type Standing, standingOf } from '../replication/standing.ts';
 import { type LinkStatus, statusOf } from '../replication/status.ts';
@@ -227,7 +227,7 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
       return kept;
     },
     async restore(link, given) {
-      const { restore } = await import('../replication/restore.ts');
+      const { restore } = await import('../replication/restore/restore.ts');
       return restore(worker, link, { others: primariesBeside(link), ...given });
     },
     async idMap(link, given) {

@@ -1,5 +1,5 @@
 import { defined } from '../defined.ts';
-import type { PassReport } from '../replication/replicate.ts';
+import type { PassReport } from '../replication/pass/replicate.ts';
 import { lagOf } from './lag.ts';
 
 /** What functions on AWS measure. Each is a line of the log that CloudWatch turns into metrics, by stage, and by stage and link. */

@@ -1,4 +1,4 @@
-import type { PassReport } from '../replication/replicate.ts';
+import type { PassReport } from '../replication/pass/replicate.ts';
 
 /**
  * The lag of a change that this pass made equal everywhere. None for a pass that wrote nothing, and none for the first copy of what

@@ -2,7 +2,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { ErrorCode } from '../errors.ts';
 import type { BackupFindings } from '../replication/backup-findings.ts';
 import type { Link } from '../replication/link.ts';
-import type { PassReport } from '../replication/replicate.ts';
+import type { PassReport } from '../replication/pass/replicate.ts';
 import type { LifecycleEvent } from '../sender/event.ts';
 import { certificateStates, type LinkFigures } from './figures.ts';
 import { lagOf } from './lag.ts';

@@ -1,6 +1,6 @@
 import { type ErrorCode, remedyOf } from '../errors.ts';
 import type { BackupState, RecordedError, ReplicationRecord, VacantCopy } from '../records/replication-record.ts';
-import { isOverwritten } from './overwritten.ts';
+import { isOverwritten } from './pass/overwritten.ts';
 
 /**
  * What a backup does not take, or somebody has to see to there: the same cause of several

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { BrakeKind } from '../records/brake-records.ts';
 import type { ReplicationRecord } from '../records/replication-record.ts';
-import { brakeCodes, isCaught } from './over-copy.ts';
+import { brakeCodes, isCaught } from './pass/over-copy.ts';
 
 const namesKept = 3;
 

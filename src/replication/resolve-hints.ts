@@ -8,7 +8,7 @@ import type { LinkRecords } from '../records/link-records.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Link } from './link.ts';
-import { batchesOf } from './reconcile-compare.ts';
+import { batchesOf } from './reconcile/compare.ts';
 import { listAll } from './shared-listing.ts';
 import type { Timing } from './timing.ts';
 

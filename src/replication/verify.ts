@@ -16,7 +16,6 @@ import type { Runtime } from '../runtime.ts';
 import { type Mark, sameMark } from '../store/mark.ts';
 import type { CertificateMetadata, Reading, Store, StoredCertificate, UnreadableElement } from '../store/store.ts';
 import { type CompactMap, compactMap } from './compact-map.ts';
-import { isCircle, judge, type Verdict } from './judge.ts';
 import { type KeysRead, keysRead } from './keys-read.ts';
 import { includes, includesName, type Link } from './link.ts';
 import {
@@ -28,6 +27,7 @@ import {
   placesIn,
   tickCopies,
 } from './listed-copies.ts';
+import { isCircle, judge, type Verdict } from './pass/judge.ts';
 import { readInTime } from './read-in-time.ts';
 import { listAll } from './shared-listing.ts';
 import { keyProblems } from './standing.ts';

@@ -4,7 +4,7 @@ import { compose, type Program } from '../../src/compose/program.ts';
 import type { Config } from '../../src/config.ts';
 import { jsonLog } from '../../src/log.ts';
 import { startReceiverServer } from '../../src/receiver/node-host.ts';
-import type { PassReport } from '../../src/replication/replicate.ts';
+import type { PassReport } from '../../src/replication/pass/replicate.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
 import type { CertificateManagerConfig } from '../../src/services/certificate-manager/settings.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { compose, type Program } from '../../src/compose/program.ts';
 import type { Config } from '../../src/config.ts';
 import { silentLog } from '../../src/log.ts';
-import type { ReconcileReport } from '../../src/replication/reconcile.ts';
+import type { ReconcileReport } from '../../src/replication/reconcile/reconcile.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
 import type { CertificateManagerConfig } from '../../src/services/certificate-manager/settings.ts';

@@ -12,9 +12,9 @@ import { jointWaits } from './joint-waits.ts';
 
 /** Isolated: by name in the tables of test/loops. */
 const isolated: Readonly<Record<string, string>> = {
-  'src/replication/plan.ts: batch': 'reconcile --plan: certificates',
-  'src/replication/reconcile-compare.ts: batch': 'reconcile: records',
-  'src/replication/reconcile-compare.ts: included': 'reconcile: records',
+  'src/replication/reconcile/plan.ts: batch': 'reconcile --plan: certificates',
+  'src/replication/reconcile/compare.ts: batch': 'reconcile: records',
+  'src/replication/reconcile/compare.ts: included': 'reconcile: records',
   'src/replication/sweep.ts: links': 'sweep: links',
   'src/replication/verify.ts: ids': 'verify: copies',
   'src/replication/verify.ts: link.backups': 'verify: copies',
@@ -64,10 +64,10 @@ const excused: Readonly<Record<string, string>> = {
   'src/instance/upkeep/snapshot.ts: contentsOf(certificate)': oneCertificate,
   'src/keys/data-keys.ts: roots.all': 'a data key that one of the root keys does not wrap is not used',
   'src/replication/id-map.ts: [primary, ...backups]': caught,
-  'src/replication/plan.ts: link.backups': 'the line of the certificate catches it: these are its copies',
-  'src/replication/reconcile.ts: batch': oneTable,
-  'src/replication/reconcile.ts: wanted': oneTable,
-  'src/replication/replicate.ts: link.backups': caught,
+  'src/replication/reconcile/plan.ts: link.backups': 'the line of the certificate catches it: these are its copies',
+  'src/replication/reconcile/reconcile.ts: batch': oneTable,
+  'src/replication/reconcile/reconcile.ts: wanted': oneTable,
+  'src/replication/pass/replicate.ts: link.backups': caught,
   'src/replication/resolve-hints.ts: batch': oneTable,
   'src/services/directory/read.ts: companions': oneCertificate,
   'src/services/directory/read.ts: names': oneCertificate,

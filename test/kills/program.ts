@@ -4,7 +4,7 @@ import { compose, type Program } from '../../src/compose/program.ts';
 import type { Config, TableConfig } from '../../src/config.ts';
 import { jsonLog } from '../../src/log.ts';
 import { startReceiverServer } from '../../src/receiver/node-host.ts';
-import type { ReconcileReport } from '../../src/replication/reconcile.ts';
+import type { ReconcileReport } from '../../src/replication/reconcile/reconcile.ts';
 import type { Timing } from '../../src/replication/timing.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';

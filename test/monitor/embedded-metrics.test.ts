@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { CodedError } from '../../src/errors.ts';
 import { embeddedMetrics } from '../../src/monitor/embedded-metrics.ts';
-import type { PassReport } from '../../src/replication/replicate.ts';
+import type { PassReport } from '../../src/replication/pass/replicate.ts';
 
 /** What a service that follows the specification takes out of a line: each metric, its value and unit, under each set of dimensions. */
 function metricsIn(line: string) {

@@ -5,7 +5,7 @@ import type { LinkFigures } from '../../src/monitor/figures.ts';
 import { createMetrics, type LinkView } from '../../src/monitor/metrics.ts';
 import { startMonitorServer } from '../../src/monitor/server.ts';
 import type { Link } from '../../src/replication/link.ts';
-import type { PassReport } from '../../src/replication/replicate.ts';
+import type { PassReport } from '../../src/replication/pass/replicate.ts';
 
 const link = { name: 'shop', primary: { id: 'crn:primary' }, backups: [{ id: 'crn:backup' }] } as unknown as Link;
 const figures: LinkFigures = {

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { judgeStatus } from '../../src/cli/output/status-words.ts';
 import { CodedError } from '../../src/errors.ts';
-import { reconcile } from '../../src/replication/reconcile.ts';
-import { replicate } from '../../src/replication/replicate.ts';
+import { replicate } from '../../src/replication/pass/replicate.ts';
+import { reconcile } from '../../src/replication/reconcile/reconcile.ts';
 import { statusOf } from '../../src/replication/status.ts';
 import { sweep } from '../../src/replication/sweep.ts';
 import { fill, verified } from '../support/estate.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { BackupState, PrimaryState, Refusal, ReplicationRecord } from '../../src/records/replication-record.ts';
 import { backupFindings } from '../../src/replication/backup-findings.ts';
-import { isOverwritten, noteOverwritten } from '../../src/replication/overwritten.ts';
+import { isOverwritten, noteOverwritten } from '../../src/replication/pass/overwritten.ts';
 
 const now = Date.UTC(2026, 0, 1);
 const dayMs = 86_400_000;

@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
-import { reconcile } from '../../src/replication/reconcile.ts';
-import { replicate } from '../../src/replication/replicate.ts';
+import { replicate } from '../../src/replication/pass/replicate.ts';
+import { reconcile } from '../../src/replication/reconcile/reconcile.ts';
 import { statusOf } from '../../src/replication/status.ts';
 import type { ListPage } from '../../src/store/store.ts';
 import { fill, reconcileAll } from '../support/estate.ts';

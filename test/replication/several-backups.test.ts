@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { CodedError } from '../../src/errors.ts';
-import { replicate } from '../../src/replication/replicate.ts';
+import { replicate } from '../../src/replication/pass/replicate.ts';
 import { limitedStore } from '../../src/store/limited.ts';
 import {
   askAndPass,

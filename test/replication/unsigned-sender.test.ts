@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Wake } from '../../src/dispatch/dispatch.ts';
 import { acknowledge } from '../../src/replication/acknowledge.ts';
-import { isAskedReconcileDue } from '../../src/replication/asked-reconcile.ts';
 import { acknowledgedEvents } from '../../src/replication/events.ts';
-import { reconcile } from '../../src/replication/reconcile.ts';
+import { isAskedReconcileDue } from '../../src/replication/reconcile/asked.ts';
+import { reconcile } from '../../src/replication/reconcile/reconcile.ts';
 import { resolveHints } from '../../src/replication/resolve-hints.ts';
 import { statusOf } from '../../src/replication/status.ts';
 import type { LifecycleEvent } from '../../src/sender/event.ts';

@@ -3,7 +3,7 @@ import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { CodedError } from '../../src/errors.ts';
 import { linkRecords } from '../../src/records/link-records.ts';
 import type { Link } from '../../src/replication/link.ts';
-import { replicate } from '../../src/replication/replicate.ts';
+import { replicate } from '../../src/replication/pass/replicate.ts';
 import { statusOf } from '../../src/replication/status.ts';
 import { copyOf, fill, planned, reconcileAll, verified, workOffAll } from '../support/estate.ts';
 import { content, described, held, markOf, type Setup, type SetupOptions, setup } from '../support/replication.ts';

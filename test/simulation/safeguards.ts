@@ -43,7 +43,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'a refused commit of a pass that wrote asks again in doubt',
-    file: 'src/replication/commit.ts',
+    file: 'src/replication/pass/commit.ts',
     find: 'if (wroteTo.length > 0) {',
     replace: 'if (wroteTo.length > 0 && Date.now() < 0) {',
     eventsOnly: true,
@@ -51,7 +51,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'an unanswered write sets doubt',
-    file: 'src/replication/backup-calls.ts',
+    file: 'src/replication/pass/backup-calls.ts',
     find: "if (asCodedError(thrown).entry.applied === 'unknown') doubtful = true;",
     replace: '',
     eventsOnly: true,
@@ -75,7 +75,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'wakeAt is cleared only if every backup was found or made equal',
-    file: 'src/replication/pass-outcome.ts',
+    file: 'src/replication/pass/pass-outcome.ts',
     find: 'for (const { again } of pass.outcomes) if (again !== undefined) moments.push(again);',
     replace: '',
     eventsOnly: true,
@@ -83,7 +83,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'a backup that was not tried in this pass keeps its notBefore in wakeAt',
-    file: 'src/replication/replicate.ts',
+    file: 'src/replication/pass/replicate.ts',
     find: 'return untouched(state, state.notBefore);',
     replace: 'return untouched(state);',
     eventsOnly: true,
@@ -91,7 +91,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'a look that began before reads had settled is done again',
-    file: 'src/replication/pass-outcome.ts',
+    file: 'src/replication/pass/pass-outcome.ts',
     find: 'if (beganAt < readSettledAt) moments.push(readSettledAt);',
     replace: '',
     eventsOnly: true,
@@ -99,7 +99,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'an import waits until doubt has passed',
-    file: 'src/replication/bring-equal.ts',
+    file: 'src/replication/pass/bring-equal.ts',
     find: 'throw new Waiting(doubt);',
     replace: '{}',
     eventsOnly: true,
@@ -107,21 +107,21 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'a copy found by its mark is adopted',
-    file: 'src/replication/bring-equal.ts',
+    file: 'src/replication/pass/bring-equal.ts',
     find: '.filter(({ id }) => id !== state.id)',
     replace: '.filter(() => false)',
     seeds: 1_000,
   },
   {
     step: 'surplus copies are removed',
-    file: 'src/replication/bring-equal.ts',
+    file: 'src/replication/pass/bring-equal.ts',
     find: 'await this.#removeSurplus(made.holding.id, { ...made, unread });',
     replace: '',
     seeds: 1_000,
   },
   {
     step: 'surplus copies stay while there is doubt',
-    file: 'src/replication/bring-equal.ts',
+    file: 'src/replication/pass/bring-equal.ts',
     find: '(doubt !== undefined && doubt > this.#searchedAt)\n    )',
     replace: 'Date.now() < 0)',
     from: 63_383,
@@ -129,7 +129,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'doubt is cleared only when the backup was equal',
-    file: 'src/replication/pass-outcome.ts',
+    file: 'src/replication/pass/pass-outcome.ts',
     find: 'doubt === undefined || (searchedAt !== undefined && doubt <= searchedAt && equal);',
     replace: 'doubt === undefined || (searchedAt !== undefined && doubt <= searchedAt);',
     eventsOnly: true,
@@ -137,7 +137,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'doubt is cleared only by a pass that began after it, having searched',
-    file: 'src/replication/pass-outcome.ts',
+    file: 'src/replication/pass/pass-outcome.ts',
     find: 'doubt === undefined || (searchedAt !== undefined && doubt <= searchedAt && equal);',
     replace: 'doubt === undefined || equal;',
     eventsOnly: true,
@@ -145,7 +145,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'each pass reads both sides anew',
-    file: 'src/replication/replicate.ts',
+    file: 'src/replication/pass/replicate.ts',
     find: "if (verdict.kind !== 'sound') return untouched({ ...state, ...endOfCopy(look) });",
     replace:
       "if (verdict.kind !== 'sound') return untouched(state); if (state.fingerprint === verdict.fingerprint) return { ...untouched(state), equal: true, searchedAt: beganAt };",
@@ -169,35 +169,35 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'reconcile asks in doubt for copies that are doubled or not the recorded ones',
-    file: 'src/replication/reconcile.ts',
+    file: 'src/replication/reconcile/reconcile.ts',
     find: 'const doubted = doubtedIn(comparison, certificate);',
     replace: 'const doubted: string[] = [];',
     seeds: 10_000,
   },
   {
     step: 'a copy is removed only when its original is gone, by a direct read of the same pass',
-    file: 'src/replication/replicate.ts',
+    file: 'src/replication/pass/replicate.ts',
     find: "if (verdict.kind === 'absent' && isGone(link, record, beganAt, timing)) {",
     replace: 'if (isGone(link, record, beganAt, timing) || mayRemove(link, record, runtime.now())) {',
     seeds: 10_000,
   },
   {
     step: 'a second look at absence',
-    file: 'src/replication/retire.ts',
+    file: 'src/replication/pass/retire.ts',
     find: 'return absentSince !== undefined && beganAt >= absentSince + wait;',
     replace: 'return beganAt > wait;',
     seeds: 1_000,
   },
   {
     step: 'what would not serve is refused',
-    file: 'src/replication/judge.ts',
+    file: 'src/replication/pass/judge.ts',
     find: 'return problem === undefined',
     replace: 'return problem === undefined || problem !== undefined',
     seeds: 1_000,
   },
   {
     step: 'until reads have settled after an answered write, only what shows that write proves anything',
-    file: 'src/replication/bring-equal.ts',
+    file: 'src/replication/pass/bring-equal.ts',
     find: 'if (await this.#writtenOver()) return;',
     replace: '',
     switches: ['laggard'],
@@ -205,7 +205,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'a service that makes something else of a chain is written to twice, and no more',
-    file: 'src/replication/bring-equal.ts',
+    file: 'src/replication/pass/bring-equal.ts',
     find: 'if (times < (this.#store.abilities.reimportsInPlace ? writesReadBackOtherwise : 1)) return false;',
     replace: 'if (times > 0) return false;',
     switches: ['completes-chains'],
@@ -213,7 +213,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'a copy is not replaced where others refer to its id',
-    file: 'src/replication/bring-equal.ts',
+    file: 'src/replication/pass/bring-equal.ts',
     find: '&& this.#task.mayReplace && !this.#store.abilities.idsAreReferredTo;',
     replace: '&& this.#task.mayReplace;',
     switches: ['referred-to'],
@@ -221,7 +221,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'of several copies the one with the smallest id is kept, recorded or not',
-    file: 'src/replication/bring-equal.ts',
+    file: 'src/replication/pass/bring-equal.ts',
     find: 'candidates.sort((a, b) => (a.id < b.id ? -1 : 1));',
     replace: 'candidates.sort((a) => (a.id === state.id ? -1 : 1));',
     switches: ['second-deployment'],
@@ -229,7 +229,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'a copy that cannot be removed gets what the kept one has',
-    file: 'src/replication/bring-equal.ts',
+    file: 'src/replication/pass/bring-equal.ts',
     find: 'await this.#keepEqual(id).catch(',
     replace: 'await Promise.resolve().catch(',
     switches: ['in-use'],
@@ -237,7 +237,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'a removal that is refused is no failure',
-    file: 'src/replication/backup-calls.ts',
+    file: 'src/replication/pass/backup-calls.ts',
     find: 'if (!refusesRemoval.has(error.code)) throw thrown;',
     replace: 'throw thrown;',
     switches: ['in-use'],
@@ -245,7 +245,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'content that is refused until a day is given on that day',
-    file: 'src/replication/bring-equal.ts',
+    file: 'src/replication/pass/bring-equal.ts',
     find: "...(typeof until === 'number' ? { until } : {}),",
     replace: '',
     switches: ['choosy'],
@@ -325,7 +325,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'a reconcile that was asked for begins when its listing shows what asked for it',
-    file: 'src/replication/asked-reconcile.ts',
+    file: 'src/replication/reconcile/asked.ts',
     find: 'return primary.abilities.listingLagMs + skewMs;',
     replace: 'return Math.min(0, primary.abilities.listingLagMs, skewMs);',
     switches: ['unsigned-sender'],
@@ -334,7 +334,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'a reconcile that runs already does not count as the one that was asked for',
-    file: 'src/replication/reconcile.ts',
+    file: 'src/replication/reconcile/reconcile.ts',
     find: 'await answerAsked(reconciler, link, comparison.startedAt);',
     replace: 'await answerAsked(reconciler, link, reconciler.runtime.now() + 60_000);',
     switches: ['unsigned-sender'],
@@ -343,7 +343,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'the record of what never was is forgotten',
-    file: 'src/replication/replicate.ts',
+    file: 'src/replication/pass/replicate.ts',
     find: 'forgetAt !== undefined && beganAt >= forgetAt && (await forget(worker, record))',
     replace: 'forgetAt !== undefined && beganAt < 0 && (await forget(worker, record))',
     switches: ['unsigned-sender'],
@@ -351,7 +351,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'a self-signed certificate takes the place of none that an authority issued',
-    file: 'src/replication/over-copy.ts',
+    file: 'src/replication/pass/over-copy.ts',
     find: 'if (!over.standIns && isSelfSigned(leaf)) {',
     replace: 'if (over.standIns && isSelfSigned(leaf)) {',
     switches: ['stand-ins'],
@@ -359,7 +359,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'a temporary certificate is not copied',
-    file: 'src/replication/judge.ts',
+    file: 'src/replication/pass/judge.ts',
     find: 'temporaryProblem(link, content) ??',
     replace: '',
     switches: ['stand-ins'],
@@ -367,7 +367,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'many that go back in time wait for a person',
-    file: 'src/replication/over-copy.ts',
+    file: 'src/replication/pass/over-copy.ts',
     find: 'notBefore < there - backMs && !(await over.mayGoBack())',
     replace: 'notBefore < there - backMs && Date.now() < 0',
     switches: ['restored-primary'],
@@ -375,7 +375,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'a revision that moves alone is no change for the brake',
-    file: 'src/replication/reconcile-compare.ts',
+    file: 'src/replication/reconcile/compare.ts',
     find: "return factsChangedHere(record, listed) ? 'different' : 'revision-moved';",
     replace: "return 'different';",
     switches: ['restless-listing'],
@@ -383,7 +383,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'what changed without a word is counted before it is replaced',
-    file: 'src/replication/over-copy.ts',
+    file: 'src/replication/pass/over-copy.ts',
     find: 'if (copy.removed !== true && !(await over.mayChange())) {',
     replace: 'if (Date.now() < 0) {',
     switches: ['restless-listing'],
@@ -391,7 +391,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'other content under the same revision is seen by serial and dates',
-    file: 'src/replication/reconcile-compare.ts',
+    file: 'src/replication/reconcile/compare.ts',
     find: 'return lastSeen(record)?.revision !== listed.revision || factsChangedHere(record, listed);',
     replace: 'return lastSeen(record)?.revision !== listed.revision;',
     switches: ['repeated-revisions'],
@@ -407,7 +407,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'a copy is replaced only because of its content, and not because somebody holds it',
-    file: 'src/replication/bring-equal.ts',
+    file: 'src/replication/pass/bring-equal.ts',
     find: "return code === 'store_content_refused' && this.#task.mayReplace",
     replace: 'return this.#task.mayReplace',
     switches: ['locked'],
@@ -431,7 +431,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'nothing is copied into a store that it came from or through',
-    file: 'src/replication/judge.ts',
+    file: 'src/replication/pass/judge.ts',
     find: 'return mark !== undefined && (cameThrough(mark, store.id) ||',
     replace: 'return mark !== undefined && (',
     switches: ['circle'],
@@ -463,7 +463,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'a private key that is lost is none that is withheld',
-    file: 'src/replication/bring-equal.ts',
+    file: 'src/replication/pass/bring-equal.ts',
     find: "if (key === 'none') return false;",
     replace: '',
     switches: ['withholds-keys'],
@@ -471,7 +471,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'a private key that is withheld is left out of the comparison',
-    file: 'src/replication/bring-equal.ts',
+    file: 'src/replication/pass/bring-equal.ts',
     find: "const given = key === 'given' ? sound.content : publicPartsOf(sound.content);",
     replace: 'const given = sound.content;',
     switches: ['withholds-keys'],
@@ -479,7 +479,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'a place of ours without content is brought back',
-    file: 'src/replication/bring-equal.ts',
+    file: 'src/replication/pass/bring-equal.ts',
     find: 'const brought = await this.#bringBack();',
     replace: 'const brought = undefined as string | undefined;',
     switches: ['soft-deletion'],
@@ -495,7 +495,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'a half made place goes where a copy lives beside it',
-    file: 'src/replication/bring-equal.ts',
+    file: 'src/replication/pass/bring-equal.ts',
     find: "const halfMade = this.#vacant.filter(({ id, why }) => id !== kept && why !== 'deleted');",
     replace: "const halfMade = this.#vacant.filter(({ id, why }) => id === kept && why !== 'deleted');",
     switches: ['two-step', 'second-deployment'],
@@ -503,7 +503,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'an operation that outlasts a lease is written down before it is started',
-    file: 'src/replication/backup-calls.ts',
+    file: 'src/replication/pass/backup-calls.ts',
     find: 'await task.noteOperation(store.id, intent);',
     replace: '',
     switches: ['long-operations'],
@@ -511,7 +511,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'nothing else is written while an operation goes on',
-    file: 'src/replication/bring-equal.ts',
+    file: 'src/replication/pass/bring-equal.ts',
     find: 'await this.#awaitOperation();',
     replace: '',
     switches: ['long-operations'],
@@ -519,7 +519,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'an operation of which nobody can be asked may last for its longest time',
-    file: 'src/replication/operations.ts',
+    file: 'src/replication/pass/operations.ts',
     find: '(store.abilities.longWrites?.[kind] ?? 0);',
     replace: '0;',
     switches: ['long-operations'],
@@ -545,7 +545,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'a copy whose service refuses the content is not asked again before another one has it',
-    file: 'src/replication/bring-equal.ts',
+    file: 'src/replication/pass/bring-equal.ts',
     find: 'if (this.replacing?.copies.includes(copy) !== true) return;',
     replace: 'if (Date.now() > 0) return;',
     switches: ['scarce-writes'],
@@ -553,7 +553,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'a copy whose name something deleted still has waits for it, and is not tried as a failure',
-    file: 'src/replication/bring-equal.ts',
+    file: 'src/replication/pass/bring-equal.ts',
     find: '?? this.#nameNotFree(made.holding.id, thrown) ?? thrown;',
     replace: '?? thrown;',
     switches: ['soft-deletion'],

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { asCodedError, CodedError } from '../../src/errors.ts';
-import { replicate } from '../../src/replication/replicate.ts';
+import { replicate } from '../../src/replication/pass/replicate.ts';
 import { limitedStore } from '../../src/store/limited.ts';
 import { isOwnLimit } from '../../src/store/own-limit.ts';
 import { content, described, markOf, replicated, setup, startMs, writesIn } from '../support/replication.ts';

@@ -1,9 +1,9 @@
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import type { Wake } from '../../src/dispatch/dispatch.ts';
-import { type PlanLine, planReconcile } from '../../src/replication/plan.ts';
-import { type ReconcileOptions, type ReconcileReport, reconcile } from '../../src/replication/reconcile.ts';
-import { replicate } from '../../src/replication/replicate.ts';
+import { replicate } from '../../src/replication/pass/replicate.ts';
+import { type PlanLine, planReconcile } from '../../src/replication/reconcile/plan.ts';
+import { type ReconcileOptions, type ReconcileReport, reconcile } from '../../src/replication/reconcile/reconcile.ts';
 import { type VerifyFinding, type VerifyReport, verify } from '../../src/replication/verify.ts';
 import { wholeMark } from '../../src/store/mark.ts';
 import { described, markOf, type Setup } from './replication.ts';

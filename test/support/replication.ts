@@ -6,7 +6,7 @@ import { linkRecords } from '../../src/records/link-records.ts';
 import type { ReplicationRecord } from '../../src/records/replication-record.ts';
 import { replicationRecords } from '../../src/records/replication-records.ts';
 import type { Filter, Link, Policy } from '../../src/replication/link.ts';
-import { type ReplicateAnswer, replicate } from '../../src/replication/replicate.ts';
+import { type ReplicateAnswer, replicate } from '../../src/replication/pass/replicate.ts';
 import { sharedListings } from '../../src/replication/shared-listing.ts';
 import { defaultTiming, type Timing } from '../../src/replication/timing.ts';
 import type { Worker } from '../../src/replication/worker.ts';

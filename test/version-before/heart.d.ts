@@ -10,7 +10,7 @@ export declare const acknowledge: (
   link: string,
   event: Parameters<AcknowledgeNow>[2][number],
 ) => ReturnType<AcknowledgeNow>;
-export declare const reconcile: typeof import('../../src/replication/reconcile.ts').reconcile;
-export declare const replicate: typeof import('../../src/replication/replicate.ts').replicate;
+export declare const reconcile: typeof import('../../src/replication/reconcile/reconcile.ts').reconcile;
+export declare const replicate: typeof import('../../src/replication/pass/replicate.ts').replicate;
 export declare const sharedListings: typeof import('../../src/replication/shared-listing.ts').sharedListings;
 export declare const sweep: typeof import('../../src/replication/sweep.ts').sweep;

@@ -1,4 +1,4 @@
-import type { ReconcileReport } from '../../replication/reconcile.ts';
+import type { ReconcileReport } from '../../replication/reconcile/reconcile.ts';
 import type { Output } from './output.ts';
 import { clean, count } from './text.ts';
 

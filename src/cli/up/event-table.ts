@@ -1,4 +1,4 @@
-import type { PassReport } from '../../replication/replicate.ts';
+import type { PassReport } from '../../replication/pass/replicate.ts';
 import type { LifecycleEvent } from '../../sender/event.ts';
 import { screenOf, type Terminal } from '../output/screen.ts';
 import { clean, cut, widthOf } from '../output/text.ts';

@@ -1,4 +1,4 @@
-import type { Overwritten } from '../records/replication-record.ts';
+import type { Overwritten } from '../../records/replication-record.ts';
 
 /** So often, no two further apart than that, and it is no person's one edit any more. */
 const timesTold = 3;

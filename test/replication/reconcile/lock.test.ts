@@ -1,9 +1,18 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { CertificateContent } from '../../src/certificate/certificate.ts';
-import { CodedError } from '../../src/errors.ts';
-import { reconcile } from '../../src/replication/reconcile.ts';
-import { copyOf, fill, planned, reconcileAll, verified, watchBackup, workOffAll, writesOf } from '../support/estate.ts';
-import { content, described, type SetupOptions, setup, startMs, writesIn } from '../support/replication.ts';
+import type { CertificateContent } from '../../../src/certificate/certificate.ts';
+import { CodedError } from '../../../src/errors.ts';
+import { reconcile } from '../../../src/replication/reconcile/reconcile.ts';
+import {
+  copyOf,
+  fill,
+  planned,
+  reconcileAll,
+  verified,
+  watchBackup,
+  workOffAll,
+  writesOf,
+} from '../../support/estate.ts';
+import { content, described, type SetupOptions, setup, startMs, writesIn } from '../../support/replication.ts';
 
 let contents: CertificateContent[];
 let other: CertificateContent;

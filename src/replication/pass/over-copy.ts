@@ -1,13 +1,13 @@
-import { isSelfSigned } from '../certificate/chain.ts';
-import { factsOf } from '../certificate/facts.ts';
-import { CodedError } from '../errors.ts';
-import type { BrakeKind } from '../records/brake-records.ts';
-import type { LinkRecords } from '../records/link-records.ts';
-import type { HeldContent, Refusal, ReplicationRecord } from '../records/replication-record.ts';
-import type { CertificateMetadata, StoredCertificate } from '../store/store.ts';
+import { isSelfSigned } from '../../certificate/chain.ts';
+import { factsOf } from '../../certificate/facts.ts';
+import { CodedError } from '../../errors.ts';
+import type { BrakeKind } from '../../records/brake-records.ts';
+import type { LinkRecords } from '../../records/link-records.ts';
+import type { HeldContent, Refusal, ReplicationRecord } from '../../records/replication-record.ts';
+import type { CertificateMetadata, StoredCertificate } from '../../store/store.ts';
+import type { Link } from '../link.ts';
+import { allowedShare } from '../vanished.ts';
 import type { Sound } from './judge.ts';
-import type { Link } from './link.ts';
-import { allowedShare } from './vanished.ts';
 
 /** What the primary holds may be older than the copy by so much: an authority may antedate what it issues. In milliseconds. */
 const backMs = 24 * 3_600_000;

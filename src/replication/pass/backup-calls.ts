@@ -1,14 +1,14 @@
-import { asCodedError, CodedError } from '../errors.ts';
-import type { Operation } from '../records/replication-record.ts';
-import type { Runtime } from '../runtime.ts';
-import { type Mark, sameMark } from '../store/mark.ts';
-import type { CertificateMetadata, Reading, Store, StoredCertificate, Vacancy } from '../store/store.ts';
-import { withDeadline } from './deadline.ts';
-import type { KeysRead } from './keys-read.ts';
+import { asCodedError, CodedError } from '../../errors.ts';
+import type { Operation } from '../../records/replication-record.ts';
+import type { Runtime } from '../../runtime.ts';
+import { type Mark, sameMark } from '../../store/mark.ts';
+import type { CertificateMetadata, Reading, Store, StoredCertificate, Vacancy } from '../../store/store.ts';
+import { withDeadline } from '../deadline.ts';
+import type { KeysRead } from '../keys-read.ts';
+import { refusesRemoval } from '../refusal.ts';
+import { vacancyError } from '../vacancy.ts';
 import { readBy } from './look.ts';
 import { type NoteOperation, Running } from './operations.ts';
-import { refusesRemoval } from './refusal.ts';
-import { vacancyError } from './vacancy.ts';
 
 /** The calls of one pass to one backup: each ends before the lease does, and what was sent is remembered. */
 export interface BackupCalls {

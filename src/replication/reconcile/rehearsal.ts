@@ -1,7 +1,7 @@
-import type { CertificateContent } from '../certificate/certificate.ts';
-import { factsOf } from '../certificate/facts.ts';
-import { fingerprintOf } from '../certificate/fingerprint.ts';
-import type { CertificateMetadata, DescriptiveMetadata, Reading, Store } from '../store/store.ts';
+import type { CertificateContent } from '../../certificate/certificate.ts';
+import { factsOf } from '../../certificate/facts.ts';
+import { fingerprintOf } from '../../certificate/fingerprint.ts';
+import type { CertificateMetadata, DescriptiveMetadata, Reading, Store } from '../../store/store.ts';
 
 /** A write that a pass would send, as far as it matters: which copy, and what it would hold. */
 export type RehearsedWrite =

@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { CertificateContent } from '../../src/certificate/certificate.ts';
-import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
-import { CodedError } from '../../src/errors.ts';
-import { keyAnswerOf } from '../../src/store/store.ts';
+import type { CertificateContent } from '../../../src/certificate/certificate.ts';
+import { fingerprintOf } from '../../../src/certificate/fingerprint.ts';
+import { CodedError } from '../../../src/errors.ts';
+import { keyAnswerOf } from '../../../src/store/store.ts';
 import {
   askAndPass,
   content,
@@ -14,7 +14,7 @@ import {
   startMs,
   told,
   writesIn,
-} from '../support/replication.ts';
+} from '../../support/replication.ts';
 
 let first: CertificateContent;
 let second: CertificateContent;

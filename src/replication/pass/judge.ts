@@ -1,20 +1,20 @@
-import { isAuthority } from '../certificate/authority.ts';
-import type { CertificateContent } from '../certificate/certificate.ts';
-import { fingerprintOf, metadataDigestOf } from '../certificate/fingerprint.ts';
-import { contentProblem } from '../certificate/judgement.ts';
-import { isTemporary } from '../certificate/stand-in.ts';
-import { CodedError } from '../errors.ts';
-import type { Aside } from '../records/replication-record.ts';
-import { cameThrough, type FoundMark, mostOrigins } from '../store/mark.ts';
+import { isAuthority } from '../../certificate/authority.ts';
+import type { CertificateContent } from '../../certificate/certificate.ts';
+import { fingerprintOf, metadataDigestOf } from '../../certificate/fingerprint.ts';
+import { contentProblem } from '../../certificate/judgement.ts';
+import { isTemporary } from '../../certificate/stand-in.ts';
+import { CodedError } from '../../errors.ts';
+import type { Aside } from '../../records/replication-record.ts';
+import { cameThrough, type FoundMark, mostOrigins } from '../../store/mark.ts';
 import {
   type CertificateMetadata,
   keyAnswerOf,
   type Reading,
   type Store,
   type StoredCertificate,
-} from '../store/store.ts';
-import { includes, includesName, type Link, namesExactly } from './link.ts';
-import { vacancyWords } from './vacancy.ts';
+} from '../../store/store.ts';
+import { includes, includesName, type Link, namesExactly } from '../link.ts';
+import { vacancyWords } from '../vacancy.ts';
 
 /** What the primary holds and may be copied, with its digests. */
 export interface Sound {

@@ -1,19 +1,19 @@
 import { createHash } from 'node:crypto';
-import { chainRemarks } from '../certificate/remarks.ts';
-import { asCodedError, type ErrorCode } from '../errors.ts';
-import { doubtOf, type ReplicationRecord } from '../records/replication-record.ts';
-import { type Mark, markOfCopy } from '../store/mark.ts';
-import { type BackupFindings, backupFindings } from './backup-findings.ts';
-import { type BackupOutcome, bringEqual } from './bring-equal.ts';
-import { isCircle, judge, type Verdict } from './judge.ts';
-import { keysRead } from './keys-read.ts';
-import type { Link } from './link.ts';
-import { backupStates, lookAtBackup, lookAtPrimary } from './look.ts';
-import { overCopies } from './over-copy.ts';
-import { type Comparison, compare, type Reason } from './reconcile-compare.ts';
+import { chainRemarks } from '../../certificate/remarks.ts';
+import { asCodedError, type ErrorCode } from '../../errors.ts';
+import { doubtOf, type ReplicationRecord } from '../../records/replication-record.ts';
+import { type Mark, markOfCopy } from '../../store/mark.ts';
+import { type BackupFindings, backupFindings } from '../backup-findings.ts';
+import { keysRead } from '../keys-read.ts';
+import type { Link } from '../link.ts';
+import { type BackupOutcome, bringEqual } from '../pass/bring-equal.ts';
+import { isCircle, judge, type Verdict } from '../pass/judge.ts';
+import { backupStates, lookAtBackup, lookAtPrimary } from '../pass/look.ts';
+import { overCopies } from '../pass/over-copy.ts';
+import { isKeyProblem, keyProblems } from '../standing.ts';
+import type { Worker } from '../worker.ts';
+import { type Comparison, compare, type Reason } from './compare.ts';
 import { type RehearsedWrite, rehearsal } from './rehearsal.ts';
-import { isKeyProblem, keyProblems } from './standing.ts';
-import type { Worker } from './worker.ts';
 
 /** What would happen at one backup. */
 export interface PlannedBackup {

@@ -1,12 +1,12 @@
-import type { CertificateContent } from '../certificate/certificate.ts';
-import { isSelfSigned } from '../certificate/chain.ts';
-import { metadataDigestOf } from '../certificate/fingerprint.ts';
-import { serveInCommon } from '../certificate/serving.ts';
-import { asCodedError, CodedError } from '../errors.ts';
-import { limits } from '../limits.ts';
-import type { Binding } from '../records/link-records.ts';
-import type { UnreadableRecord } from '../records/replication-record.ts';
-import { isWhole, type Mark, markDigest, sameMark } from '../store/mark.ts';
+import type { CertificateContent } from '../../certificate/certificate.ts';
+import { isSelfSigned } from '../../certificate/chain.ts';
+import { metadataDigestOf } from '../../certificate/fingerprint.ts';
+import { serveInCommon } from '../../certificate/serving.ts';
+import { asCodedError, CodedError } from '../../errors.ts';
+import { limits } from '../../limits.ts';
+import type { Binding } from '../../records/link-records.ts';
+import type { UnreadableRecord } from '../../records/replication-record.ts';
+import { isWhole, type Mark, markDigest, sameMark } from '../../store/mark.ts';
 import {
   type CertificateMetadata,
   type DescriptiveMetadata,
@@ -16,18 +16,18 @@ import {
   type StoredCertificate,
   type UnreadableElement,
   type VacantElement,
-} from '../store/store.ts';
-import { givenName } from './copy-name.ts';
-import { keysRead } from './keys-read.ts';
-import { includes, type Link, listedFacts } from './link.ts';
-import { readInTime } from './read-in-time.ts';
-import { type ReconcileTurn, takeTurn } from './reconcile-turn.ts';
-import { withoutRetained } from './retire.ts';
-import { copyOf, listAll } from './shared-listing.ts';
-import { settledMs } from './timing.ts';
-import { vacancyError } from './vacancy.ts';
-import type { Worker } from './worker.ts';
-import { type GoingOn, longestWriteMs, writtenToEnd } from './write-to-end.ts';
+} from '../../store/store.ts';
+import { givenName } from '../copy-name.ts';
+import { keysRead } from '../keys-read.ts';
+import { includes, type Link, listedFacts } from '../link.ts';
+import { withoutRetained } from '../pass/retire.ts';
+import { readInTime } from '../read-in-time.ts';
+import { type ReconcileTurn, takeTurn } from '../reconcile/lock.ts';
+import { copyOf, listAll } from '../shared-listing.ts';
+import { settledMs } from '../timing.ts';
+import { vacancyError } from '../vacancy.ts';
+import type { Worker } from '../worker.ts';
+import { type GoingOn, longestWriteMs, writtenToEnd } from '../write-to-end.ts';
 
 /**
  * Restore and failback: the certificates of a link move to another primary, and the link points there from then on.

@@ -1,7 +1,7 @@
-import type { LinkRecords } from '../records/link-records.ts';
-import type { Runtime } from '../runtime.ts';
-import type { Link } from './link.ts';
-import type { Timing } from './timing.ts';
+import type { LinkRecords } from '../../records/link-records.ts';
+import type { Runtime } from '../../runtime.ts';
+import type { Link } from '../link.ts';
+import type { Timing } from '../timing.ts';
 
 interface Asked {
   readonly links: LinkRecords;

@@ -1,11 +1,11 @@
-import { asCodedError, CodedError } from '../errors.ts';
-import type { LinkRecords } from '../records/link-records.ts';
-import type { Brake } from '../records/reconcile-records.ts';
-import { recordedError } from '../records/replication-record.ts';
-import type { ProcessOwner, Runtime } from '../runtime.ts';
-import type { Link } from './link.ts';
-import type { Comparison } from './reconcile-compare.ts';
-import type { Timing } from './timing.ts';
+import { asCodedError, CodedError } from '../../errors.ts';
+import type { LinkRecords } from '../../records/link-records.ts';
+import type { Brake } from '../../records/reconcile-records.ts';
+import { recordedError } from '../../records/replication-record.ts';
+import type { ProcessOwner, Runtime } from '../../runtime.ts';
+import type { Link } from '../link.ts';
+import type { Timing } from '../timing.ts';
+import type { Comparison } from './compare.ts';
 
 /** The one reconcile of a link that may run, while it runs. */
 export interface ReconcileTurn {

@@ -1,11 +1,11 @@
 import { X509Certificate } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { CertificateContent } from '../../src/certificate/certificate.ts';
-import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
-import { parseContent } from '../../src/certificate/pem.ts';
-import { CodedError } from '../../src/errors.ts';
-import { firstDer, tampered } from '../certificate/tamper.ts';
-import { brokenChain, expired, mismatchedKey, testCertificate } from '../support/certificates.ts';
+import type { CertificateContent } from '../../../src/certificate/certificate.ts';
+import { fingerprintOf } from '../../../src/certificate/fingerprint.ts';
+import { parseContent } from '../../../src/certificate/pem.ts';
+import { CodedError } from '../../../src/errors.ts';
+import { firstDer, tampered } from '../../certificate/tamper.ts';
+import { brokenChain, expired, mismatchedKey, testCertificate } from '../../support/certificates.ts';
 import {
   askAndPass,
   content,
@@ -19,7 +19,7 @@ import {
   startMs,
   told,
   writesIn,
-} from '../support/replication.ts';
+} from '../../support/replication.ts';
 
 let first: CertificateContent;
 let second: CertificateContent;

@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { CertificateContent } from '../../src/certificate/certificate.ts';
-import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
-import { CodedError } from '../../src/errors.ts';
-import type { OperationState, Store } from '../../src/store/store.ts';
-import { content, described, held, markOf, type Setup, setup, writesIn } from '../support/replication.ts';
+import type { CertificateContent } from '../../../src/certificate/certificate.ts';
+import { fingerprintOf } from '../../../src/certificate/fingerprint.ts';
+import { CodedError } from '../../../src/errors.ts';
+import type { OperationState, Store } from '../../../src/store/store.ts';
+import { content, described, held, markOf, type Setup, setup, writesIn } from '../../support/replication.ts';
 
 const minuteMs = 60_000;
 const longestMs = 20 * minuteMs;

@@ -1,6 +1,6 @@
-import { asCodedError, type CodedError } from '../errors.ts';
-import { errorFields } from '../log.ts';
-import type { Link } from './link.ts';
+import { asCodedError, type CodedError } from '../../errors.ts';
+import { errorFields } from '../../log.ts';
+import type { Link } from '../link.ts';
 import { type ReconcileReport, type Reconciler, reconcile } from './reconcile.ts';
 
 /** What came of reconciling links one after the other. */

@@ -1,24 +1,24 @@
-import { chainRemarks } from '../certificate/remarks.ts';
-import { asCodedError, CodedError } from '../errors.ts';
-import { limits } from '../limits.ts';
-import { errorFields, type Log } from '../log.ts';
-import { moved } from '../records/link-records.ts';
-import { doubtOf, type PrimaryState, type ReplicationRecord } from '../records/replication-record.ts';
-import type { CommitAnswer, LeaseHolderFields } from '../records/replication-records.ts';
-import { type Mark, markOfCopy } from '../store/mark.ts';
+import { chainRemarks } from '../../certificate/remarks.ts';
+import { asCodedError, CodedError } from '../../errors.ts';
+import { limits } from '../../limits.ts';
+import { errorFields, type Log } from '../../log.ts';
+import { moved } from '../../records/link-records.ts';
+import { doubtOf, type PrimaryState, type ReplicationRecord } from '../../records/replication-record.ts';
+import type { CommitAnswer, LeaseHolderFields } from '../../records/replication-records.ts';
+import { type Mark, markOfCopy } from '../../store/mark.ts';
+import { type KeysRead, keysRead } from '../keys-read.ts';
+import type { Link } from '../link.ts';
+import { longestSettledMs } from '../timing.ts';
+import type { Worker } from '../worker.ts';
 import { type BackupOutcome, bringEqual } from './bring-equal.ts';
 import { commitSurely } from './commit.ts';
 import { isCircle, judge, type Verdict } from './judge.ts';
-import { type KeysRead, keysRead } from './keys-read.ts';
-import type { Link } from './link.ts';
 import { backupStates, endOfCopy, lookAtBackup, lookAtPrimary } from './look.ts';
 import type { NoteOperation } from './operations.ts';
 import { overCopies } from './over-copy.ts';
 import { isOverwritten } from './overwritten.ts';
 import { leaseHolderFields, neverThereFrom, nextDoubts, nextLook, primaryState } from './pass-outcome.ts';
 import { isGone, mayRemove, retire } from './retire.ts';
-import { longestSettledMs } from './timing.ts';
-import type { Worker } from './worker.ts';
 
 /** What one pass did and found. The private keys in it are overwritten. */
 export interface PassReport {

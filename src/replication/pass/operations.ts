@@ -1,10 +1,10 @@
-import { CodedError } from '../errors.ts';
-import type { Operation } from '../records/replication-record.ts';
-import type { Runtime } from '../runtime.ts';
-import type { Mark } from '../store/mark.ts';
-import type { Store } from '../store/store.ts';
-import { withDeadline } from './deadline.ts';
-import { settledMs, type Timing } from './timing.ts';
+import { CodedError } from '../../errors.ts';
+import type { Operation } from '../../records/replication-record.ts';
+import type { Runtime } from '../../runtime.ts';
+import type { Mark } from '../../store/mark.ts';
+import type { Store } from '../../store/store.ts';
+import { withDeadline } from '../deadline.ts';
+import { settledMs, type Timing } from '../timing.ts';
 
 /** A write that its service goes on with: nothing failed, and nothing more may be written there until its end has been seen. */
 export class Running extends Error {

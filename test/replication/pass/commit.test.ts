@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CodedError } from '../../src/errors.ts';
-import type { ReplicationRecord } from '../../src/records/replication-record.ts';
-import { commitSurely } from '../../src/replication/commit.ts';
-import { type Setup, setup, startMs } from '../support/replication.ts';
+import { CodedError } from '../../../src/errors.ts';
+import type { ReplicationRecord } from '../../../src/records/replication-record.ts';
+import { commitSurely } from '../../../src/replication/pass/commit.ts';
+import { type Setup, setup, startMs } from '../../support/replication.ts';
 
 const settled = 135_000;
 const lost = () => new CodedError('table_unavailable', 'no answer came');

@@ -1,7 +1,7 @@
-import { asCodedError, CodedError } from '../errors.ts';
-import { type BackupState, heldNow, type ReplicationRecord } from '../records/replication-record.ts';
-import type { Runtime } from '../runtime.ts';
-import type { Mark } from '../store/mark.ts';
+import { asCodedError, CodedError } from '../../errors.ts';
+import { type BackupState, heldNow, type ReplicationRecord } from '../../records/replication-record.ts';
+import type { Runtime } from '../../runtime.ts';
+import type { Mark } from '../../store/mark.ts';
 import type {
   CertificateMetadata,
   Reading,
@@ -9,10 +9,10 @@ import type {
   StoredCertificate,
   UnreadableElement,
   VacantElement,
-} from '../store/store.ts';
-import { withDeadline } from './deadline.ts';
-import type { KeysRead } from './keys-read.ts';
-import type { SharedListings } from './shared-listing.ts';
+} from '../../store/store.ts';
+import { withDeadline } from '../deadline.ts';
+import type { KeysRead } from '../keys-read.ts';
+import type { SharedListings } from '../shared-listing.ts';
 
 /** What one look saw at one backup. */
 export interface BackupLook {

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { isSelfSigned } from '../certificate/chain.ts';
-import { factsOf } from '../certificate/facts.ts';
-import { fingerprintOf, metadataDigestOf } from '../certificate/fingerprint.ts';
-import { defined } from '../defined.ts';
-import { asCodedError, CodedError } from '../errors.ts';
+import { isSelfSigned } from '../../certificate/chain.ts';
+import { factsOf } from '../../certificate/facts.ts';
+import { fingerprintOf, metadataDigestOf } from '../../certificate/fingerprint.ts';
+import { defined } from '../../defined.ts';
+import { asCodedError, CodedError } from '../../errors.ts';
 import {
   type AnsweredWrite,
   type BackupState,
@@ -14,10 +14,10 @@ import {
   recordedError,
   type Unremovable,
   type VacantCopy,
-} from '../records/replication-record.ts';
-import type { Runtime } from '../runtime.ts';
-import { type FoundMark, formatMark, isWhole, type Mark, sameMark, sameOrigins } from '../store/mark.ts';
-import { isOwnLimit } from '../store/own-limit.ts';
+} from '../../records/replication-record.ts';
+import type { Runtime } from '../../runtime.ts';
+import { type FoundMark, formatMark, isWhole, type Mark, sameMark, sameOrigins } from '../../store/mark.ts';
+import { isOwnLimit } from '../../store/own-limit.ts';
 import {
   type CertificateMetadata,
   type DescriptiveMetadata,
@@ -26,19 +26,19 @@ import {
   type StoredCertificate,
   type VacantElement,
   type WriteAnswer,
-} from '../store/store.ts';
+} from '../../store/store.ts';
+import { descriptive, descriptiveBefore, descriptiveReplacement } from '../copy-name.ts';
+import type { KeysRead } from '../keys-read.ts';
+import { listedFacts, type Naming } from '../link.ts';
+import { countedOn, heldAgain, heldCodes } from '../refusal.ts';
+import { backoffMs, settledMs, type Timing } from '../timing.ts';
+import { holdsSame } from '../verify-copy.ts';
 import { type BackupCalls, backupCalls } from './backup-calls.ts';
-import { descriptive, descriptiveBefore, descriptiveReplacement } from './copy-name.ts';
 import type { Sound } from './judge.ts';
-import type { KeysRead } from './keys-read.ts';
-import { listedFacts, type Naming } from './link.ts';
 import { type BackupLook, endOfCopy, searchBeganAt } from './look.ts';
 import { type NoteOperation, nextAsk, Running, seenOperation, withEnd } from './operations.ts';
 import { type CopyInTheWay, isBrakeCode, isCaught, type OverCopy, problemOver } from './over-copy.ts';
 import { noteOverwritten } from './overwritten.ts';
-import { countedOn, heldAgain, heldCodes } from './refusal.ts';
-import { backoffMs, settledMs, type Timing } from './timing.ts';
-import { holdsSame } from './verify-copy.ts';
 
 /** What a pass did at one backup, in the order in which it did it. */
 export type BackupAction =

@@ -1,14 +1,14 @@
-import { asCodedError } from '../errors.ts';
-import { type BackupState, type ReplicationRecord, recordedError } from '../records/replication-record.ts';
-import { sameMark } from '../store/mark.ts';
-import type { CertificateMetadata, Store } from '../store/store.ts';
+import { asCodedError } from '../../errors.ts';
+import { type BackupState, type ReplicationRecord, recordedError } from '../../records/replication-record.ts';
+import { sameMark } from '../../store/mark.ts';
+import type { CertificateMetadata, Store } from '../../store/store.ts';
+import type { Link } from '../link.ts';
+import { countedOn, heldAgain, heldCodes } from '../refusal.ts';
+import { backoffMs, settledMs, type Timing } from '../timing.ts';
 import { type BackupCalls, backupCalls } from './backup-calls.ts';
 import type { BackupAction, BackupOutcome, BackupTask } from './bring-equal.ts';
-import type { Link } from './link.ts';
 import { type BackupLook, searchBeganAt } from './look.ts';
 import { nextAsk, Running, seenOperation, withEnd } from './operations.ts';
-import { countedOn, heldAgain, heldCodes } from './refusal.ts';
-import { backoffMs, settledMs, type Timing } from './timing.ts';
 
 /** Whether a look that began at this moment and found the certificate absent confirms that it is gone: a second look, a while after the first. */
 export function isGone(link: Link, record: ReplicationRecord, beganAt: number, timing: Timing): boolean {

@@ -1,13 +1,13 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { CertificateContent } from '../../src/certificate/certificate.ts';
-import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
-import { parseContent } from '../../src/certificate/pem.ts';
-import type { Wake } from '../../src/dispatch/dispatch.ts';
-import { CodedError } from '../../src/errors.ts';
-import type { Link } from '../../src/replication/link.ts';
-import { reconcile } from '../../src/replication/reconcile.ts';
-import { replicate } from '../../src/replication/replicate.ts';
-import { mismatchedKey } from '../support/certificates.ts';
+import type { CertificateContent } from '../../../src/certificate/certificate.ts';
+import { fingerprintOf } from '../../../src/certificate/fingerprint.ts';
+import { parseContent } from '../../../src/certificate/pem.ts';
+import type { Wake } from '../../../src/dispatch/dispatch.ts';
+import { CodedError } from '../../../src/errors.ts';
+import type { Link } from '../../../src/replication/link.ts';
+import { replicate } from '../../../src/replication/pass/replicate.ts';
+import { reconcile } from '../../../src/replication/reconcile/reconcile.ts';
+import { mismatchedKey } from '../../support/certificates.ts';
 import {
   askAndPass,
   content,
@@ -21,7 +21,7 @@ import {
   startMs,
   told,
   writesIn,
-} from '../support/replication.ts';
+} from '../../support/replication.ts';
 
 let first: CertificateContent;
 let second: CertificateContent;

@@ -1,10 +1,10 @@
-import { CodedError } from '../errors.ts';
-import type { ReplicationRecord } from '../records/replication-record.ts';
-import type { CommitAnswer, LeaseHolderFields } from '../records/replication-records.ts';
-import type { Store } from '../store/store.ts';
-import type { Link } from './link.ts';
-import { backoffMs, settledMs } from './timing.ts';
-import type { Worker } from './worker.ts';
+import { CodedError } from '../../errors.ts';
+import type { ReplicationRecord } from '../../records/replication-record.ts';
+import type { CommitAnswer, LeaseHolderFields } from '../../records/replication-records.ts';
+import type { Store } from '../../store/store.ts';
+import type { Link } from '../link.ts';
+import { backoffMs, settledMs } from '../timing.ts';
+import type { Worker } from '../worker.ts';
 
 /**
  * Commits, whatever becomes of the answer: if it is refused or lost, the row says whether it was done. If someone else took over and

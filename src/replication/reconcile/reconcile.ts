@@ -1,26 +1,18 @@
-import type { Dispatch } from '../dispatch/dispatch.ts';
-import { asCodedError, CodedError } from '../errors.ts';
-import { limits } from '../limits.ts';
-import { errorFields } from '../log.ts';
-import type { LinkRecords } from '../records/link-records.ts';
-import type { Brake, Vanished } from '../records/reconcile-records.ts';
-import type { ProcessOwner } from '../runtime.ts';
-import { answerAsked } from './asked-reconcile.ts';
-import { type HeldByBrake, heldSummary } from './brake-finding.ts';
-import type { Link } from './link.ts';
-import { brakeCodes } from './over-copy.ts';
-import {
-  batchesOf,
-  type Comparer,
-  type Comparison,
-  compare,
-  doubtedIn,
-  overwrites,
-  type Reason,
-} from './reconcile-compare.ts';
-import { type ReconcileTurn, takeTurn } from './reconcile-turn.ts';
-import { settledMs } from './timing.ts';
-import { allowedShare, vanishedSummary } from './vanished.ts';
+import type { Dispatch } from '../../dispatch/dispatch.ts';
+import { asCodedError, CodedError } from '../../errors.ts';
+import { limits } from '../../limits.ts';
+import { errorFields } from '../../log.ts';
+import type { LinkRecords } from '../../records/link-records.ts';
+import type { Brake, Vanished } from '../../records/reconcile-records.ts';
+import type { ProcessOwner } from '../../runtime.ts';
+import { type HeldByBrake, heldSummary } from '../brake-finding.ts';
+import type { Link } from '../link.ts';
+import { brakeCodes } from '../pass/over-copy.ts';
+import { settledMs } from '../timing.ts';
+import { allowedShare, vanishedSummary } from '../vanished.ts';
+import { answerAsked } from './asked.ts';
+import { batchesOf, type Comparer, type Comparison, compare, doubtedIn, overwrites, type Reason } from './compare.ts';
+import { type ReconcileTurn, takeTurn } from './lock.ts';
 
 export interface Reconciler extends Comparer {
   readonly links: LinkRecords;

@@ -1,10 +1,10 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { CertificateContent } from '../../src/certificate/certificate.ts';
-import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
-import { parseContent } from '../../src/certificate/pem.ts';
-import { CodedError } from '../../src/errors.ts';
-import { replicate } from '../../src/replication/replicate.ts';
-import { testCa, testCertificate } from '../support/certificates.ts';
+import type { CertificateContent } from '../../../src/certificate/certificate.ts';
+import { fingerprintOf } from '../../../src/certificate/fingerprint.ts';
+import { parseContent } from '../../../src/certificate/pem.ts';
+import { CodedError } from '../../../src/errors.ts';
+import { replicate } from '../../../src/replication/pass/replicate.ts';
+import { testCa, testCertificate } from '../../support/certificates.ts';
 import {
   askAndPass,
   content,
@@ -16,7 +16,7 @@ import {
   setup,
   startMs,
   told,
-} from '../support/replication.ts';
+} from '../../support/replication.ts';
 
 let first: CertificateContent;
 let second: CertificateContent;

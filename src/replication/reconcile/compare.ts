@@ -1,20 +1,20 @@
-import { asCodedError, CodedError } from '../errors.ts';
-import { limits } from '../limits.ts';
-import { errorFields, type Log } from '../log.ts';
-import type { LinkRecords } from '../records/link-records.ts';
-import type { Vanished } from '../records/reconcile-records.ts';
-import type { Refusal, ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
-import type { ReplicationRecords } from '../records/replication-records.ts';
-import type { Runtime } from '../runtime.ts';
-import type { CertificateMetadata, PassedOver, UnreadableElement, VacantElement } from '../store/store.ts';
-import { brakeTally, type HeldFound } from './brake-finding.ts';
-import { type CompactMap, compactMap } from './compact-map.ts';
-import { regionProblem } from './judge.ts';
-import { includes, includesName, type Link, listedFacts, namesExactly } from './link.ts';
-import { copiesIn, type ListedCopies, listCopies, ofUnknownMark, placesIn, tickCopies } from './listed-copies.ts';
-import { listAll } from './shared-listing.ts';
-import type { Timing } from './timing.ts';
-import { isGoneAccepted, type VanishedFound, vanishedTally } from './vanished.ts';
+import { asCodedError, CodedError } from '../../errors.ts';
+import { limits } from '../../limits.ts';
+import { errorFields, type Log } from '../../log.ts';
+import type { LinkRecords } from '../../records/link-records.ts';
+import type { Vanished } from '../../records/reconcile-records.ts';
+import type { Refusal, ReplicationRecord, UnreadableRecord } from '../../records/replication-record.ts';
+import type { ReplicationRecords } from '../../records/replication-records.ts';
+import type { Runtime } from '../../runtime.ts';
+import type { CertificateMetadata, PassedOver, UnreadableElement, VacantElement } from '../../store/store.ts';
+import { brakeTally, type HeldFound } from '../brake-finding.ts';
+import { type CompactMap, compactMap } from '../compact-map.ts';
+import { includes, includesName, type Link, listedFacts, namesExactly } from '../link.ts';
+import { copiesIn, type ListedCopies, listCopies, ofUnknownMark, placesIn, tickCopies } from '../listed-copies.ts';
+import { regionProblem } from '../pass/judge.ts';
+import { listAll } from '../shared-listing.ts';
+import type { Timing } from '../timing.ts';
+import { isGoneAccepted, type VanishedFound, vanishedTally } from '../vanished.ts';
 
 /** Why a certificate is asked for. */
 export type Reason =

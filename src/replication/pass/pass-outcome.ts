@@ -1,5 +1,5 @@
-import { defined } from '../defined.ts';
-import type { CodedError } from '../errors.ts';
+import { defined } from '../../defined.ts';
+import type { CodedError } from '../../errors.ts';
 import {
   type BackupState,
   doubtOf,
@@ -7,16 +7,16 @@ import {
   type PrimaryState,
   type ReplicationRecord,
   recordedError,
-} from '../records/replication-record.ts';
-import type { LeaseHolderFields } from '../records/replication-records.ts';
-import { isOwnLimit } from '../store/own-limit.ts';
-import type { CertificateMetadata, Store } from '../store/store.ts';
+} from '../../records/replication-record.ts';
+import type { LeaseHolderFields } from '../../records/replication-records.ts';
+import { isOwnLimit } from '../../store/own-limit.ts';
+import type { CertificateMetadata, Store } from '../../store/store.ts';
+import { type Link, listedFacts } from '../link.ts';
+import { countedOn } from '../refusal.ts';
+import { backoffMs, settledMs, type Timing } from '../timing.ts';
+import type { Worker } from '../worker.ts';
 import type { BackupOutcome } from './bring-equal.ts';
 import type { Sound, Verdict } from './judge.ts';
-import { type Link, listedFacts } from './link.ts';
-import { countedOn } from './refusal.ts';
-import { backoffMs, settledMs, type Timing } from './timing.ts';
-import type { Worker } from './worker.ts';
 
 /** What the record says about the primary after a look that began at `beganAt`; what it said before, if nothing was found. */
 export function primaryState(record: ReplicationRecord, verdict: Verdict, beganAt: number): PrimaryState | undefined {
