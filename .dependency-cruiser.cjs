@@ -104,6 +104,18 @@ const rooms = {
  */
 const floors = {
   instance: ['rows', 'tenants', 'certificates', 'notifications', 'orders/authority', 'orders', 'upkeep', 'api'],
+  replication: [
+    {
+      shared:
+        'compact-map|copy-name|deadline|id-map|keys-read|link|listed-copies|read-in-time|refusal|shared-listing|timing|vacancy|vanished|verify-copy|worker|write-to-end',
+    },
+    'pass',
+    { findings: 'backup-findings|brake-finding|standing' },
+    'reconcile',
+    'restore',
+    // What is asked of a link from outside, and what runs beside its passes.
+    { 'use-cases': '[^/]+' },
+  ],
   cli: [
     'output',
     // What several commands are made of. `serve` is a command too, which `up` runs.
