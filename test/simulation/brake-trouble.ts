@@ -49,8 +49,8 @@ export function scheduleBrakeTrouble(world: World, durationMs: number): void {
       tell(held);
     });
 
-  if (switches.has('restored-primary'))
-    often(2, () => {
+  if (switches.has('restored-primary')) {
+    const restore = () => {
       trace(`${time.now()} primary: restored from an old state`);
       for (const held of primary.rows().values()) {
         const [oldest] = pool.dated[which(held)] ?? [];
@@ -59,7 +59,11 @@ export function scheduleBrakeTrouble(world: World, durationMs: number): void {
         put(held, oldest);
         if (dice() < 0.7 || !world.withReconcile) tell(held);
       }
-    });
+    };
+    often(2, restore);
+    // And when all is quiet: then no write that was on its way explains what goes back.
+    time.at(time.now() + durationMs + 25 * 60_000, restore);
+  }
 
   // Listings show nothing of it, no event tells, and nothing else happens: only the look of a reconcile finds it.
   if (switches.has('restless-listing') && world.withReconcile)
