@@ -15,7 +15,7 @@ import {
   rowKey,
   wakeKey,
 } from './lmdb-format.ts';
-import { roomKeeper } from './lmdb-room.ts';
+import { spaceKeeper } from './lmdb-space.ts';
 import { cursorOf, fillPage, indexPosition, sortRange } from './paging.ts';
 import type { FrozenTable, Key, Page, Query, Row, Table, WriteOutcome } from './table.ts';
 
@@ -39,12 +39,12 @@ const expiredPerWrite = 2;
 export function lmdbTable({ path, runtime = systemRuntime }: LmdbTableOptions): Table {
   const files = attempt('open', () => openFiles(path));
   const { root, rows, wake, expiry } = files;
-  const room = roomKeeper(files, path);
+  const space = spaceKeeper(files, path);
   const commits = groupCommits(root, path, {
-    begin: room.begin,
+    begin: space.begin,
     end(writes) {
       removeExpired(writes);
-      room.make();
+      space.make();
     },
   });
   let closed = false;
@@ -88,12 +88,12 @@ export function lmdbTable({ path, runtime = systemRuntime }: LmdbTableOptions): 
 
   function put(entries: Entries, key: Buffer, value: Buffer): void {
     entries.putSync(key, value);
-    room.put(key.length + value.length);
+    space.put(key.length + value.length);
   }
 
   function remove(entries: Entries, key: Buffer): void {
     entries.removeSync(key);
-    room.removed();
+    space.removed();
   }
 
   function replace(entries: Entries, before: Buffer | undefined, after: Buffer | undefined, value: Buffer): void {

@@ -23,7 +23,7 @@ const stepBytes = 256 * 1024;
  * The library (3.5.6) must not be the first to hear that the disk is full: it prints the reason into too small a buffer
  * (`mdb_page_flush`), and the process dies of it, at once or later. A file system that copies on write may still tell it.
  */
-export function roomKeeper({ rows, wake, expiry }: Files, path: string) {
+export function spaceKeeper({ rows, wake, expiry }: Files, path: string) {
   const file = join(path, 'data.mdb');
   let touched = 0;
   let removals = 0;
