@@ -178,15 +178,15 @@ export async function openInstances(config: InstancesConfig, { runtime, log }: I
       for (const tenant of keyrings.keys()) if (!destroyed.has(tenant)) keyrings.delete(tenant);
     },
     upkeepOf(instanceCrn) {
-      const its = { table, sealer: keyringOf(instanceCrn), runtime, log, instanceCrn };
-      return certificateUpkeep({ ...its, rows: certificateRows(its) });
+      const shared = { table, sealer: keyringOf(instanceCrn), runtime, log, instanceCrn };
+      return certificateUpkeep({ ...shared, rows: certificateRows(shared) });
     },
     async ordersOf(instanceCrn) {
       const resolved = resolveLimits((await registry.get(instanceCrn)).limits);
-      const its = { table, sealer: keyringOf(instanceCrn), runtime, log, instanceCrn };
+      const shared = { table, sealer: keyringOf(instanceCrn), runtime, log, instanceCrn };
       const rates = instanceRates({ limits: resolved, table, instanceCrn, now: runtime.now });
       const instance = { crn: instanceCrn, limits: resolved, rates };
-      return orderingElsewhere({ ...its, instance, rows: certificateRows(its) });
+      return orderingElsewhere({ ...shared, instance, rows: certificateRows(shared) });
     },
     serve(options) {
       const snapshots = config.snapshots === undefined ? {} : { snapshots: config.snapshots };
@@ -200,12 +200,12 @@ export async function openInstances(config: InstancesConfig, { runtime, log }: I
 async function keyringApart(
   tenant: string,
   rows: Parameters<KeyringOver>[1],
-  its: { readonly rootKeys: readonly RootKey[] } & InstancesContext,
+  context: { readonly rootKeys: readonly RootKey[] } & InstancesContext,
 ): Promise<Keyring> {
   const { memoryTable } = await import('../table/memory.ts');
   const apart = memoryTable();
   for (const { partition, sort, ...fields } of rows) await apart.putIfAbsent({ partition, sort }, fields);
-  return keyring({ table: apart, tenant, ...its });
+  return keyring({ table: apart, tenant, ...context });
 }
 
 /**

@@ -55,10 +55,10 @@ const excused: Readonly<Record<string, string>> = {
   'src/instance/notifications/delivery.ts: those': oneTable,
   'src/instance/notifications/delivery.ts: written': oneTable,
   'src/instance/orders/order-steps.ts: challenges': oneCertificate,
-  'src/instance/api/served-instances.ts: [...rooms.values()]': closing,
+  'src/instance/api/served-instances.ts: [...tenants.values()]': closing,
   'src/instance/api/served-instances.ts: kept': caught,
   'src/instance/api/served-instances.ts: unwanted()': closing,
-  'src/instance/api/served-instances.ts: wanted.filter(({ crn }) => !rooms.has(crn))': caught,
+  'src/instance/api/served-instances.ts: wanted.filter(({ crn }) => !tenants.has(crn))': caught,
   'src/instance/upkeep/snapshot-restore.ts: batch.splice(0)':
     'a snapshot is restored whole, or the command says that it is not',
   'src/instance/upkeep/snapshot.ts: contentsOf(certificate)': oneCertificate,

@@ -88,13 +88,13 @@ async function bringBack(
     settings,
     isNew,
   }: { readonly folder: string; readonly settings: InstanceSettings; readonly isNew: boolean },
-  its: { readonly host: Host; readonly output: Output; readonly signal: AbortSignal; readonly progress: Progress },
+  run: { readonly host: Host; readonly output: Output; readonly signal: AbortSignal; readonly progress: Progress },
 ): Promise<void> {
-  const instances = await openFolder(folder, its.host, its.output.log, settings, { makeRootKeys: false });
+  const instances = await openFolder(folder, run.host, run.output.log, settings, { makeRootKeys: false });
   try {
     // Before the first row: a restore that is killed finds the same table again.
     if (isNew) writeSettings(folder, settings);
-    await instances.restore({ path, signal: its.signal, progress: () => its.progress.advance() });
+    await instances.restore({ path, signal: run.signal, progress: () => run.progress.advance() });
   } finally {
     await instances.close();
   }

@@ -59,12 +59,20 @@ async function snapshot(options: SnapshotCommandOptions, host: Host): Promise<vo
         try {
           const path = to ?? snapshotPath(snapshotFolderOf(folder), crn, runtime.now());
           const report = await instances.snapshot(crn, { path, signal, progress: () => progress.advance() });
-          const { takenAt, certificates, rows, sha256, broken: its } = report;
-          output.item({ crn, path, taken: new Date(takenAt).toISOString(), certificates, rows, sha256, broken: its });
+          const { takenAt, certificates, rows, sha256, broken: damaged } = report;
+          output.item({
+            crn,
+            path,
+            taken: new Date(takenAt).toISOString(),
+            certificates,
+            rows,
+            sha256,
+            broken: damaged,
+          });
           output.line(`${crn}: ${count(certificates, 'certificate')} in ${path}`);
-          for (const id of its)
+          for (const id of damaged)
             output.finding(`${crn}: ${id} does not read, and is in it as it is; see instance check`);
-          broken ||= its.length > 0;
+          broken ||= damaged.length > 0;
         } finally {
           progress.end();
         }

@@ -121,8 +121,8 @@ export function certificates(context: {
       const name = requiredText(fields, 'name', nameCharacters);
       const description = optionalText(fields, 'description', descriptionCharacters) ?? '';
       const { pem, facts } = accept(objectOf(memberOf(fields, 'data'), 'data'), now());
-      const row = await announce('cert_imported', (along) =>
-        rows.add({ name, description, ...facts }, pem, instance.limits.certificates, along),
+      const row = await announce('cert_imported', (writeBefore) =>
+        rows.add({ name, description, ...facts }, pem, instance.limits.certificates, writeBefore),
       );
       return objectFor(row);
     },
@@ -138,7 +138,9 @@ export function certificates(context: {
       judge(current);
       await instance.rates.reimport(id);
       const further = (row: CertificateRow) => reimported(row, renewsForReal);
-      const change = announce('cert_reimported', (along) => rows.replaceContent(id, facts, pem, judge, along, further));
+      const change = announce('cert_reimported', (writeBefore) =>
+        rows.replaceContent(id, facts, pem, judge, writeBefore, further),
+      );
       return objectFor(await found(change, id));
     },
 
@@ -175,7 +177,7 @@ export function certificates(context: {
 
     async delete(id: string): Promise<{ readonly message: string }> {
       await found(
-        announce('cert_deleted', (along) => rows.remove(id, along)),
+        announce('cert_deleted', (writeBefore) => rows.remove(id, writeBefore)),
         id,
       );
       return { message: 'The certificate was deleted.' };

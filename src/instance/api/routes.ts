@@ -11,7 +11,7 @@ import type { Certificates } from './certificates.ts';
 import type { Repository } from './repository.ts';
 
 /** One instance with everything that works for it. */
-export interface Room {
+export interface Tenant {
   readonly instance: Instance;
   readonly certificates: Certificates;
   readonly orders: Orders;
@@ -23,7 +23,7 @@ export interface Room {
 
 /** What a route needs of a request. */
 interface Call {
-  readonly room: Room;
+  readonly tenant: Tenant;
   /** Id of the certificate, the channel or the dead letter that the path names; empty where it names none. */
   readonly id: string;
   /** Raw, without the question mark. */
@@ -61,7 +61,7 @@ export const routes: readonly Route[] = [
     action: 'cloudcerts.certificate.import',
     target: 'certificate',
     role: 'manager',
-    run: async ({ room, body }) => room.certificates.import(await body()),
+    run: async ({ tenant, body }) => tenant.certificates.import(await body()),
   },
   {
     name: 'reimport',
@@ -70,7 +70,7 @@ export const routes: readonly Route[] = [
     action: 'cloudcerts.certificate.reimport',
     target: 'certificate',
     role: 'manager',
-    run: async ({ room, id, body }) => room.certificates.reimport(id, await body()),
+    run: async ({ tenant, id, body }) => tenant.certificates.reimport(id, await body()),
   },
   {
     name: 'download',
@@ -79,7 +79,7 @@ export const routes: readonly Route[] = [
     action: 'cloudcerts.certificate.download',
     target: 'certificate',
     role: 'writer',
-    run: ({ room, id }) => room.certificates.download(id),
+    run: ({ tenant, id }) => tenant.certificates.download(id),
   },
   {
     name: 'metadata',
@@ -88,7 +88,7 @@ export const routes: readonly Route[] = [
     action: 'cloudcerts.certificate-metadata.read',
     target: 'certificate',
     role: 'reader',
-    run: ({ room, id }) => room.certificates.metadata(id),
+    run: ({ tenant, id }) => tenant.certificates.metadata(id),
   },
   {
     name: 'update',
@@ -97,7 +97,7 @@ export const routes: readonly Route[] = [
     action: 'cloudcerts.certificate-metadata.update',
     target: 'certificate',
     role: 'writer',
-    run: async ({ room, id, body }) => room.certificates.update(id, await body()),
+    run: async ({ tenant, id, body }) => tenant.certificates.update(id, await body()),
   },
   {
     name: 'delete',
@@ -106,7 +106,7 @@ export const routes: readonly Route[] = [
     action: 'cloudcerts.certificate.delete',
     target: 'certificate',
     role: 'manager',
-    run: ({ room, id }) => room.certificates.delete(id),
+    run: ({ tenant, id }) => tenant.certificates.delete(id),
   },
   {
     name: 'list',
@@ -114,7 +114,7 @@ export const routes: readonly Route[] = [
     path: '/v3/{I}/certificates',
     action: 'cloudcerts.certificates.read',
     role: 'reader',
-    run: ({ room, query }) => room.certificates.list(query),
+    run: ({ tenant, query }) => tenant.certificates.list(query),
   },
   {
     name: 'channel_list',
@@ -122,7 +122,7 @@ export const routes: readonly Route[] = [
     path: '/v1/instances/{I}/notifications/channels',
     action: 'cloudcerts.notification-channels.list',
     role: 'reader',
-    run: ({ room }) => room.channels.list(),
+    run: ({ tenant }) => tenant.channels.list(),
   },
   {
     name: 'channel_create',
@@ -131,7 +131,7 @@ export const routes: readonly Route[] = [
     action: 'cloudcerts.notification-channel.create',
     target: 'channel',
     role: 'manager',
-    run: async ({ room, body }) => confirmed(room, await room.channels.create(await body())),
+    run: async ({ tenant, body }) => confirmed(tenant, await tenant.channels.create(await body())),
   },
   {
     name: 'public_key',
@@ -139,7 +139,7 @@ export const routes: readonly Route[] = [
     path: '/v1/instances/{I}/notifications/publickey',
     action: 'cloudcerts.notification-channels-publickey.read',
     role: 'anyone',
-    run: ({ room, query }) => publicKey(room.instance, query),
+    run: ({ tenant, query }) => publicKey(tenant.instance, query),
   },
   {
     name: 'channel_update',
@@ -148,7 +148,7 @@ export const routes: readonly Route[] = [
     action: 'cloudcerts.notification-channel.update',
     target: 'channel',
     role: 'manager',
-    run: async ({ room, id, body }) => confirmed(room, await room.channels.updateEndpoint(id, await body())),
+    run: async ({ tenant, id, body }) => confirmed(tenant, await tenant.channels.updateEndpoint(id, await body())),
   },
   {
     name: 'channel_toggle',
@@ -157,7 +157,7 @@ export const routes: readonly Route[] = [
     action: (body) => `cloudcerts.notification-channel.set-${isOn(body, 'enabled')}`,
     target: 'channel',
     role: 'manager',
-    run: async ({ room, id, body }) => room.channels.toggle(id, await body()),
+    run: async ({ tenant, id, body }) => tenant.channels.toggle(id, await body()),
   },
   {
     name: 'channel_delete',
@@ -166,7 +166,7 @@ export const routes: readonly Route[] = [
     action: 'cloudcerts.notification-channel.delete',
     target: 'channel',
     role: 'manager',
-    run: ({ room, id }) => room.channels.delete(id),
+    run: ({ tenant, id }) => tenant.channels.delete(id),
   },
   {
     name: 'channel_test',
@@ -175,7 +175,7 @@ export const routes: readonly Route[] = [
     action: 'cloudcerts.notification-channel.test',
     target: 'channel',
     role: 'reader',
-    run: ({ room, id }) => testChannel(room, id),
+    run: ({ tenant, id }) => testChannel(tenant, id),
   },
   {
     name: 'search',
@@ -183,7 +183,7 @@ export const routes: readonly Route[] = [
     path: '/v3/{I}/certificates/search',
     action: 'cloudcerts.certificates.search',
     role: 'reader',
-    run: ({ room, query }) => room.certificates.search(query),
+    run: ({ tenant, query }) => tenant.certificates.search(query),
   },
   {
     name: 'repository',
@@ -191,7 +191,7 @@ export const routes: readonly Route[] = [
     path: '/v2/{I}/certificates/metadata',
     action: 'cloudcerts.certificates-metadata.search',
     role: 'reader',
-    run: ({ room }) => room.repository.counts(),
+    run: ({ tenant }) => tenant.repository.counts(),
   },
   {
     name: 'previous',
@@ -200,7 +200,7 @@ export const routes: readonly Route[] = [
     action: 'cloudcerts.certificate.download',
     target: 'certificate',
     role: 'writer',
-    run: ({ room, id }) => room.certificates.downloadPrevious(id),
+    run: ({ tenant, id }) => tenant.certificates.downloadPrevious(id),
   },
   {
     name: 'dead_letter_list',
@@ -208,7 +208,7 @@ export const routes: readonly Route[] = [
     path: '/v3/instances/{I}/notifications/dead-letters',
     action: 'cloudcerts.notification-dead-letters.list',
     role: 'manager',
-    run: ({ room, query }) => room.deadLetters.list(query),
+    run: ({ tenant, query }) => tenant.deadLetters.list(query),
   },
   {
     name: 'dead_letter_resend',
@@ -217,7 +217,7 @@ export const routes: readonly Route[] = [
     action: 'cloudcerts.notification-dead-letter.resend',
     target: 'dead_letter',
     role: 'manager',
-    run: ({ room, id }) => room.deadLetters.resend(id),
+    run: ({ tenant, id }) => tenant.deadLetters.resend(id),
   },
   {
     name: 'order',
@@ -226,7 +226,7 @@ export const routes: readonly Route[] = [
     action: 'cloudcerts.certificate.order',
     target: 'certificate',
     role: 'manager',
-    run: async ({ room, body }) => room.certificates.show(await room.orders.order(await body())),
+    run: async ({ tenant, body }) => tenant.certificates.show(await tenant.orders.order(await body())),
   },
   {
     name: 'renew',
@@ -235,7 +235,7 @@ export const routes: readonly Route[] = [
     action: 'cloudcerts.certificate.renew',
     target: 'certificate',
     role: 'manager',
-    run: async ({ room, id, body }) => room.certificates.show(await room.orders.renew(id, await body())),
+    run: async ({ tenant, id, body }) => tenant.certificates.show(await tenant.orders.renew(id, await body())),
   },
   {
     name: 'order_policy',
@@ -244,7 +244,7 @@ export const routes: readonly Route[] = [
     action: (body) => `cloudcerts.certificate-order-autorenew.set-${isOn(body, 'auto_renew_enabled')}`,
     target: 'certificate',
     role: 'manager',
-    run: async ({ room, id, body }) => room.orders.policy(id, await body()),
+    run: async ({ tenant, id, body }) => tenant.orders.policy(id, await body()),
   },
 ];
 
@@ -313,7 +313,7 @@ function publicKey(instance: Instance, query: string): unknown {
   throw invalid('keyFormat is neither pem nor jwk');
 }
 
-async function testChannel({ instance, channels, deliveries }: Room, id: string) {
+async function testChannel({ instance, channels, deliveries }: Tenant, id: string) {
   const channel = await channels.get(id);
   await instance.rates.channelTest(id);
   await deliveries.tellChannel('test_notification_channel', channel);
@@ -321,7 +321,7 @@ async function testChannel({ instance, channels, deliveries }: Room, id: string)
 }
 
 /** Certificate Manager tells Slack, and Slack alone, that a channel was saved. */
-async function confirmed({ deliveries }: Room, channel: Channel): Promise<Channel> {
+async function confirmed({ deliveries }: Tenant, channel: Channel): Promise<Channel> {
   await deliveries.tellChannel('notification_channel_saved', channel);
   return channel;
 }

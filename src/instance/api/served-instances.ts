@@ -22,7 +22,7 @@ import { type DailySnapshots, dailySnapshots, type SnapshotOptions } from '../up
 import { certificates } from './certificates.ts';
 import { callersOf, type FindCaller, type TokenKeyOf } from './iam.ts';
 import { repository } from './repository.ts';
-import type { Room } from './routes.ts';
+import type { Tenant } from './routes.ts';
 
 /** A keyring as an instance uses it, as its health is told by, and as its erasure destroys it. */
 export type InstanceKeyring = Sealer & Pick<Keyring, 'status' | 'destroy'>;
@@ -57,7 +57,7 @@ const ordersMs = 5_000;
 /** How often certificates are looked for that are to be renewed by themselves. */
 const renewalsMs = 900_000;
 
-interface ServedRoom extends Room {
+interface ServedTenant extends Tenant {
   readonly upkeep: CertificateUpkeep;
   readonly calendar: Calendar;
   readonly ordering: Ordering;
@@ -67,7 +67,7 @@ interface ServedRoom extends Room {
 
 export interface ServedInstances {
   /** Undefined if there is none. Throws why one that is there cannot be served yet. */
-  room(instanceCrn: string): Room | undefined;
+  tenant(instanceCrn: string): Tenant | undefined;
   readonly find: FindCaller;
   readonly tokenKeyOf: TokenKeyOf;
   /** How many are served, and how many are there and cannot be served yet. */
@@ -85,7 +85,7 @@ export interface ServedInstances {
 export async function servedInstances(options: ServedOptions): Promise<ServedInstances> {
   const { instances: fixed, runtime, log, registry } = options;
   const stop = new AbortController();
-  const rooms = new Map<string, ServedRoom>();
+  const tenants = new Map<string, ServedTenant>();
   const failures = new Map<string, CodedError>();
   const keyrings = new Map<string, InstanceKeyring>();
   const fixedKeys = fixed.map((instance) => ({ crn: instance.crn, apiKeys: knownApiKeys(instance) }));
@@ -105,7 +105,7 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
       const keyring = keyrings.get(crn) ?? options.keyringOf(crn);
       keyrings.set(crn, keyring);
       const isKept = !fixed.includes(instance);
-      rooms.set(crn, await openRoom(instance, keyring, isKept ? options : { ...options, snapshots: undefined }));
+      tenants.set(crn, await openTenant(instance, keyring, isKept ? options : { ...options, snapshots: undefined }));
       if (failures.delete(crn)) log('info', 'instance_open', { instance: crn });
     } catch (thrown) {
       const failure = asCodedError(thrown);
@@ -151,28 +151,28 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
       outOfTouch = true;
     }
     await Promise.all(unwanted().map(closeRoom));
-    await Promise.all(wanted.filter(({ crn }) => !rooms.has(crn)).map(open));
+    await Promise.all(wanted.filter(({ crn }) => !tenants.has(crn)).map(open));
   }
 
   /** What was deleted since. */
   function unwanted(): readonly string[] {
-    return [...rooms.keys(), ...failures.keys()].filter((crn) => !wanted.some((instance) => instance.crn === crn));
+    return [...tenants.keys(), ...failures.keys()].filter((crn) => !wanted.some((instance) => instance.crn === crn));
   }
 
   /** It answers as gone at once; what it had under way is ended, and what was on its way stays on the table. */
   async function closeRoom(crn: string): Promise<void> {
-    const room = rooms.get(crn);
-    rooms.delete(crn);
+    const tenant = tenants.get(crn);
+    tenants.delete(crn);
     failures.delete(crn);
     keyrings.delete(crn);
-    await room?.ordering.work.close();
-    await room?.deliveries.close();
-    if (room !== undefined) log('info', 'instance_closed', { instance: crn });
+    await tenant?.ordering.work.close();
+    await tenant?.deliveries.close();
+    if (tenant !== undefined) log('info', 'instance_closed', { instance: crn });
   }
 
   /** One instance that fails holds up no other. */
-  const inEveryRoom = async (work: (room: ServedRoom) => Promise<unknown>) => {
-    const outcomes = await Promise.allSettled([...rooms.values()].map(work));
+  const inEveryTenant = async (work: (tenant: ServedTenant) => Promise<unknown>) => {
+    const outcomes = await Promise.allSettled([...tenants.values()].map(work));
     for (const outcome of outcomes) {
       if (outcome.status === 'rejected') {
         log('error', 'instance_task_failed', errorFields(asCodedError(outcome.reason)));
@@ -180,35 +180,35 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
     }
   };
   const tidy = () =>
-    inEveryRoom(async ({ upkeep, instance }) => {
+    inEveryTenant(async ({ upkeep, instance }) => {
       const removed = await upkeep.tidy(stop.signal);
       if (removed > 0) log('info', 'instance_tidied', { instance: instance.crn, removed });
     });
-  const lookAtCalendar = () => inEveryRoom((room) => room.calendar.run(stop.signal));
-  const takeUpOrders = () => inEveryRoom((room) => room.ordering.work.sweep());
+  const lookAtCalendar = () => inEveryTenant((tenant) => tenant.calendar.run(stop.signal));
+  const takeUpOrders = () => inEveryTenant((tenant) => tenant.ordering.work.sweep());
   let renewalsLookedAt = Number.NEGATIVE_INFINITY;
   const renewByThemselves = async () => {
     if (runtime.now() - renewalsLookedAt < renewalsMs) return;
     renewalsLookedAt = runtime.now();
-    await inEveryRoom((room) => room.ordering.renewal.run());
+    await inEveryTenant((tenant) => tenant.ordering.renewal.run());
   };
 
   let snapshotsNotBefore = Number.NEGATIVE_INFINITY;
   const takeSnapshots = async () => {
     if (runtime.now() < snapshotsNotBefore) return;
-    const takeOne = async (room: ServedRoom) => {
+    const takeOne = async (tenant: ServedTenant) => {
       try {
-        await room.snapshots?.run(stop.signal);
+        await tenant.snapshots?.run(stop.signal);
       } catch (thrown) {
         snapshotsNotBefore = runtime.now() + snapshotPauseMs;
         throw thrown;
       }
     };
-    await inEveryRoom(takeOne);
+    await inEveryTenant(takeOne);
   };
   const erase = async () => {
     if (registry === undefined) return;
-    const isServed = (crn: string) => rooms.has(crn);
+    const isServed = (crn: string) => tenants.has(crn);
     await eraseWhatIsDue({ ...options, registry, snapshotFolder: options.snapshots?.folder, isServed });
   };
 
@@ -223,20 +223,20 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
     repeat(tidyMs, tidy, { runtime, log, signal: stop.signal }),
   ];
   return {
-    room(crn) {
+    tenant(crn) {
       const failure = failures.get(crn);
       if (failure !== undefined) throw failure;
-      return rooms.get(crn);
+      return tenants.get(crn);
     },
     find: (hash) => callers.get(hash),
-    tokenKeyOf: (crn) => rooms.get(crn)?.instance.tokenKey,
-    counts: () => ({ served: rooms.size, waiting: failures.size + Number(outOfTouch) }),
+    tokenKeyOf: (crn) => tenants.get(crn)?.instance.tokenKey,
+    counts: () => ({ served: tenants.size, waiting: failures.size + Number(outOfTouch) }),
     keyrings: () => [...keyrings.values()].map((keyring) => keyring.status()),
     async close() {
       stop.abort();
       await Promise.all(tasks);
-      await Promise.all([...rooms.values()].map((room) => room.ordering.work.close()));
-      await Promise.all([...rooms.values()].map(({ deliveries }) => deliveries.close()));
+      await Promise.all([...tenants.values()].map((tenant) => tenant.ordering.work.close()));
+      await Promise.all([...tenants.values()].map(({ deliveries }) => deliveries.close()));
     },
   };
 }
@@ -254,14 +254,14 @@ async function repeat(
   }
 }
 
-async function openRoom(options: InstanceOptions, sealer: Sealer, context: ServedOptions): Promise<ServedRoom> {
+async function openTenant(options: InstanceOptions, sealer: Sealer, context: ServedOptions): Promise<ServedTenant> {
   const { table, runtime, log } = context;
   const policy = { ...defaultDeliveryPolicy, ...context.delivery };
   const instance = await openInstance(options, { now: runtime.now, limits: context.limits, table, sealer });
   const itsChannels = channels({ instance, table, runtime });
-  const its = { table, sealer, runtime, log, instanceCrn: instance.crn };
-  const rows = certificateRows(its);
-  const notifications = notificationRows(its);
+  const shared = { table, sealer, runtime, log, instanceCrn: instance.crn };
+  const rows = certificateRows(shared);
+  const notifications = notificationRows(shared);
   const deliveries = delivery({
     instance,
     channels: itsChannels,
@@ -276,11 +276,11 @@ async function openRoom(options: InstanceOptions, sealer: Sealer, context: Serve
     policy,
   });
   const { announce } = deliveries;
-  const itsOrdering = ordering({ ...its, instance, rows, deliveries, options: context.ordering ?? {} });
+  const tenantOrdering = ordering({ ...shared, instance, rows, deliveries, options: context.ordering ?? {} });
   return {
     instance,
-    orders: itsOrdering.orders,
-    ordering: itsOrdering,
+    orders: tenantOrdering.orders,
+    ordering: tenantOrdering,
     certificates: certificates({
       ...{ instance, rows, now: runtime.now, announce },
       renewsForReal: context.ordering?.acme !== undefined,
@@ -289,8 +289,8 @@ async function openRoom(options: InstanceOptions, sealer: Sealer, context: Serve
     deliveries,
     deadLetters: deadLetters({ rows: notifications, channels: itsChannels, deliveries, now: runtime.now }),
     repository: repository({ rows, now: runtime.now }),
-    upkeep: certificateUpkeep({ ...its, rows }),
-    calendar: calendar({ ...its, rows, deliveries }),
-    snapshots: context.snapshots && dailySnapshots({ ...its, options: context.snapshots }),
+    upkeep: certificateUpkeep({ ...shared, rows }),
+    calendar: calendar({ ...shared, rows, deliveries }),
+    snapshots: context.snapshots && dailySnapshots({ ...shared, options: context.snapshots }),
   };
 }

@@ -185,13 +185,13 @@ async function answerApi(context: {
   const about = { ...route, operation: route.name, instance: instanceCrn, id, address: request.socket.remoteAddress };
   return audited(log, about, async (notes) => {
     admit(route, instanceCrn, iam, request.headers.authorization, notes);
-    const room = served.room(instanceCrn);
-    if (room === undefined) throw new CodedError('instance_not_found', 'there is no such instance here');
+    const tenant = served.tenant(instanceCrn);
+    if (tenant === undefined) throw new CodedError('instance_not_found', 'there is no such instance here');
     const body = async () => {
       notes.body = parseJson(await readBody(request, limits.instanceBodyBytes));
       return notes.body;
     };
-    return route.run({ room, id, query, body });
+    return route.run({ tenant, id, query, body });
   }).then((body) => ({ status: 200, body }));
 }
 

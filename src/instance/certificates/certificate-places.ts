@@ -32,12 +32,12 @@ export function certificatePlaces(context: {
 
   return {
     async take(maximum) {
-      const room =
+      const isBelowLimit =
         maximum === Number.POSITIVE_INFINITY
           ? undefined
           : { any: [{ absent: 'count' }, { field: 'count', is: '<' as const, to: maximum }] };
       for (;;) {
-        const outcome = await table.update(counter, { add: { count: 1 } }, room);
+        const outcome = await table.update(counter, { add: { count: 1 } }, isBelowLimit);
         if (outcome.applied) return;
         const found = await count();
         if (found >= maximum) {

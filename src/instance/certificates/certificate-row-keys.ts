@@ -3,7 +3,7 @@ import { partitionOf } from '../rows/partitions.ts';
 import { type CertificateRow, expiryPosition } from './certificate-row.ts';
 
 /** Where the rows of one instance lie. Each partition begins with its CRN: no key of one instance is a key of another. */
-export function certificateKeys(instanceCrn: string) {
+export function certificateRowKeys(instanceCrn: string) {
   const partition = (name: 'certificate' | 'content' | 'expiry' | 'counter') => partitionOf(instanceCrn, name);
   return {
     partition,

@@ -5,7 +5,6 @@ import type { Runtime } from '../../runtime.ts';
 import { pagesOf, type Row, type Table, type Value } from '../../table/table.ts';
 import { formatted } from '../rows/row-format.ts';
 import type { Sealer } from '../rows/sealer.ts';
-import { certificateKeys } from './certificate-keys.ts';
 import { certificatePlaces } from './certificate-places.ts';
 import {
   type CertificateRow,
@@ -21,6 +20,7 @@ import {
   sealContent,
   sealedOf,
 } from './certificate-row.ts';
+import { certificateRowKeys } from './certificate-row-keys.ts';
 
 /** What a change sets, and the content and index row that were written for it. */
 interface Decision {
@@ -46,7 +46,7 @@ export type FurtherFields = Partial<Pick<CertificateRow, 'name' | 'description'>
  * Further rows of a change, written before the certificate's row is: got ready, then written in the same moment as the content, so
  * that an engine that gathers writes flushes once. Called again where another change was faster, and this one becomes a later version.
  */
-export type Along = (coming: ComingChange) => Promise<() => Promise<unknown>>;
+export type WriteBefore = (coming: ComingChange) => Promise<() => Promise<unknown>>;
 
 /** How often a change is tried against others of the same certificate before the caller is told to come back. */
 const attempts = 20;
@@ -66,20 +66,24 @@ export function certificateRows(context: {
   instanceCrn: string;
 }) {
   const { table, sealer, runtime, log, instanceCrn } = context;
-  const keys = certificateKeys(instanceCrn);
+  const keys = certificateRowKeys(instanceCrn);
   const places = certificatePlaces({ table, counter: keys.counter, certificates: keys.partition('certificate') });
 
   /** Writes content and index row of the version to come, side by side: on an engine that gathers writes, with one flush. */
-  async function prepare(coming: ComingChange, pem: ContentPem, along: Along | undefined): Promise<Prepared> {
+  async function prepare(
+    coming: ComingChange,
+    pem: ContentPem,
+    writeBefore: WriteBefore | undefined,
+  ): Promise<Prepared> {
     const { id, version, expiresOn } = coming;
     const content = `${String(version).padStart(10, '0')}-${runtime.newId()}`;
     const preparedAt = runtime.now();
-    const [sealed, writeAlong] = await Promise.all([sealContent(sealer, id, content, pem), along?.(coming)]);
+    const [sealed, writeFurther] = await Promise.all([sealContent(sealer, id, content, pem), writeBefore?.(coming)]);
     const entry = { id, expiresOn, content };
     await Promise.all([
       table.putIfAbsent(keys.entry(entry), formatted({ ...entry, version, preparedAt })),
       table.putIfAbsent(keys.content(id, content), formatted({ sealed, preparedAt })),
-      writeAlong?.(),
+      writeFurther?.(),
     ]);
     return { ...entry, preparedAt };
   }
@@ -203,13 +207,13 @@ export function certificateRows(context: {
       entry: KeptFacts & { readonly name: string; readonly description: string },
       pem: ContentPem,
       maximum: number,
-      along?: Along,
+      writeBefore?: WriteBefore,
     ): Promise<CertificateRow> {
       const place = places.take(maximum);
       // Where nothing can be refused, nothing need wait either.
       if (maximum !== Number.POSITIVE_INFINITY) await place;
       const id = runtime.newId().replaceAll('-', '').toLowerCase();
-      const [prepared] = await Promise.all([prepare({ ...entry, id, version: 1 }, pem, along), place]);
+      const [prepared] = await Promise.all([prepare({ ...entry, id, version: 1 }, pem, writeBefore), place]);
       const { content } = prepared;
       const { domains, ...facts } = entry;
       const fields = formatted({
@@ -255,12 +259,12 @@ export function certificateRows(context: {
       facts: KeptFacts,
       pem: ContentPem,
       judge: (row: CertificateRow) => void,
-      along?: Along,
+      writeBefore?: WriteBefore,
       further: (row: CertificateRow) => FurtherFields = () => ({}),
     ): Promise<CertificateRow | undefined> {
       const changed = await change(id, async (row, version) => {
         judge(row);
-        const prepared = await prepare({ ...row, ...facts, version }, pem, along);
+        const prepared = await prepare({ ...row, ...facts, version }, pem, writeBefore);
         const set = {
           ...valuesOf(further(row)),
           ...facts,
@@ -301,12 +305,12 @@ export function certificateRows(context: {
     async alter(
       id: string,
       decide: (row: CertificateRow) => FurtherFields | undefined,
-      along?: Along,
+      writeBefore?: WriteBefore,
     ): Promise<CertificateRow | undefined> {
       const changed = await change(id, async (row, version) => {
         const set = decide(row);
         if (set === undefined) return undefined;
-        await (await along?.({ ...row, ...set, version }))?.();
+        await (await writeBefore?.({ ...row, ...set, version }))?.();
         return { set: valuesOf(set) };
       });
       return changed?.after;
@@ -323,9 +327,9 @@ export function certificateRows(context: {
     },
 
     /** Removes a certificate with all that belongs to it, and finishes a removal that was interrupted. Undefined if there was none. */
-    async remove(id: string, along?: Along): Promise<CertificateRow | undefined> {
-      const before = along && (await get(id));
-      if (before?.state === 'live') await (await along?.({ ...before, version: before.version + 1 }))?.();
+    async remove(id: string, writeBefore?: WriteBefore): Promise<CertificateRow | undefined> {
+      const before = writeBefore && (await get(id));
+      if (before?.state === 'live') await (await writeBefore?.({ ...before, version: before.version + 1 }))?.();
       const outcome = await table.update(
         keys.certificate(id),
         { set: { state: 'removed' }, add: { version: 1 } },

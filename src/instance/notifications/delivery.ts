@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import { errorFields } from '../../log.ts';
-import type { Along } from '../certificates/certificate-rows.ts';
+import type { WriteBefore } from '../certificates/certificate-rows.ts';
 import type { Channel } from './channels.ts';
 import { type AttemptsContext, deliveryAttempts, factsOf } from './delivery-attempts.ts';
 import {
@@ -26,7 +26,11 @@ const changeLookMs = 60_000;
  * Makes a change that is told to the channels: the notifications are on the table before the change is made, or it is not made. A
  * change that comes to `undefined` found nothing to change, and is not told.
  */
-export type Announce = <T>(type: ChangeEvent, change: (along: Along) => Promise<T>, extras?: ItemExtras) => Promise<T>;
+export type Announce = <T>(
+  type: ChangeEvent,
+  change: (writeBefore: WriteBefore) => Promise<T>,
+  extras?: ItemExtras,
+) => Promise<T>;
 
 /**
  * Tells the channels of one instance what happened. A notification is a row on the table from before the change that it tells of is
@@ -152,7 +156,7 @@ export function delivery(
 
   const announce: Announce = async (type, change, extras = {}) => {
     let written: readonly { readonly notification: Pending; readonly channel: Channel }[] = [];
-    const along: Along = async (coming) => {
+    const writeBefore: WriteBefore = async (coming) => {
       const before = written;
       const item = { ...certificateItem(instance.crn, coming), ...extras };
       const event = eventOf(type, [item]);
@@ -170,7 +174,7 @@ export function delivery(
     const withdraw = () =>
       start(Promise.all(written.map(({ notification }) => rows.remove(notification.id))).then(() => undefined));
     try {
-      const made = await change(along);
+      const made = await change(writeBefore);
       if (made === undefined) withdraw();
       else for (const { notification, channel } of written) send(notification, channel);
       return made;

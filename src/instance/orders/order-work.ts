@@ -37,7 +37,7 @@ class NoLongerOurs extends Error {}
  * one change of the certificate, under the condition that the certificate still waits for this order; until then nothing of it is touched.
  */
 export function orderWork(context: OrderWorkContext) {
-  const { rows, orderRows: under, deliveries, release, runtime, log, policy, instanceCrn } = context;
+  const { rows, orderRows, deliveries, release, runtime, log, policy, instanceCrn } = context;
   const stop = new AbortController();
   setMaxListeners(0, stop.signal);
   const underWay = new Map<string, Promise<void>>();
@@ -64,7 +64,7 @@ export function orderWork(context: OrderWorkContext) {
 
   /** Keeps what was done, and the order ours. */
   async function save(order: Order, progress: OrderProgress): Promise<Order> {
-    const kept = await under.save(order, progress, runtime.now() + policy.leaseMs);
+    const kept = await orderRows.save(order, progress, runtime.now() + policy.leaseMs);
     if (kept === undefined) throw new NoLongerOurs();
     return kept;
   }
@@ -74,20 +74,20 @@ export function orderWork(context: OrderWorkContext) {
     let order: Order | undefined = first;
     while (order !== undefined && !stop.signal.aborted) {
       const known: Order = order;
-      const outcome = await lane.run('orders', () => turn(known));
+      const outcome = await lane.run('orders', () => workOn(known));
       if (outcome === undefined) return;
-      const held = await under.hold(outcome.order, runtime.now() + outcome.waitMs + policy.leaseMs);
+      const held = await orderRows.hold(outcome.order, runtime.now() + outcome.waitMs + policy.leaseMs);
       if (held === undefined) return;
       order = held;
       await runtime.wait(outcome.waitMs, stop.signal).catch(() => {});
     }
     // Somebody else need not wait.
-    if (order !== undefined) await under.hold(order, runtime.now());
+    if (order !== undefined) await orderRows.hold(order, runtime.now());
   }
 
   /** As far as one gets without waiting. Undefined if it is over, or no longer ours. */
-  async function turn(known: Order): Promise<{ readonly order: Order; readonly waitMs: number } | undefined> {
-    const order = await under.take(known, runtime.now() + policy.leaseMs);
+  async function workOn(known: Order): Promise<{ readonly order: Order; readonly waitMs: number } | undefined> {
+    const order = await orderRows.take(known, runtime.now() + policy.leaseMs);
     if (order === undefined) return undefined;
     const certificate = await rows.get(order.id);
     const waits = certificate !== undefined && (await stillWaits(order, certificate));
@@ -122,7 +122,7 @@ export function orderWork(context: OrderWorkContext) {
   /** What is kept of it; nothing, where that does not open: then the order is begun anew. */
   async function progressOf(order: Order): Promise<OrderProgress> {
     try {
-      return await under.progress(order);
+      return await orderRows.progress(order);
     } catch (thrown) {
       const error = asCodedError(thrown);
       if (error.code !== 'sealed_unreadable' && error.code !== 'instance_content_unreadable') throw error;
@@ -179,7 +179,7 @@ export function orderWork(context: OrderWorkContext) {
         ? (['cert_issued', {}] as const)
         : (['cert_renewed', { auto_renewed: order.auto }] as const);
     const done = await deliveries
-      .announce(type, (along) => rows.replaceContent(order.id, facts, pem, judge, along, further), extras)
+      .announce(type, (writeBefore) => rows.replaceContent(order.id, facts, pem, judge, writeBefore, further), extras)
       .catch(passOver);
     if (done === undefined) return;
     log('info', type === 'cert_issued' ? 'instance_certificate_issued' : 'instance_certificate_renewed', {
@@ -210,7 +210,7 @@ export function orderWork(context: OrderWorkContext) {
       order.kind === 'order'
         ? (['cert_order_failed', { additional_info: info }] as const)
         : (['cert_renew_failed', { additional_info: info, auto_renewed: order.auto }] as const);
-    await deliveries.announce(type, (along) => rows.alter(order.id, decide, along), extras);
+    await deliveries.announce(type, (writeBefore) => rows.alter(order.id, decide, writeBefore), extras);
     log('error', 'instance_order_failed', { ...factsOf(order), ...errorFields(error) });
     audit(order, { outcome: 'failure', code: error.code });
   }
@@ -238,7 +238,7 @@ export function orderWork(context: OrderWorkContext) {
   /** Forgets it. */
   async function finish(order: Order): Promise<undefined> {
     if (order.kind === 'order') await release(order.domains, order.id);
-    await under.remove(order);
+    await orderRows.remove(order);
   }
 
   function start(order: Order): void {
@@ -257,7 +257,7 @@ export function orderWork(context: OrderWorkContext) {
 
     /** Takes up what nobody works on: of commands, and of processes that have ended. */
     async sweep(): Promise<void> {
-      const { orders, unreadable } = await under.due(runtime.now());
+      const { orders, unreadable } = await orderRows.due(runtime.now());
       for (const order of orders) start(order);
       for (const error of unreadable) {
         log('error', 'instance_row_unreadable', { instance: instanceCrn, ...errorFields(error) });

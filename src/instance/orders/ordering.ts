@@ -57,17 +57,17 @@ export function ordering(
   context: OrderingContext & { readonly deliveries: Deliveries; readonly log: Log; readonly options: OrderingOptions },
 ) {
   const { instance, rows, table, sealer, runtime, log, deliveries, options } = context;
-  const its = { table, sealer, runtime, instanceCrn: instance.crn };
-  const under = orderRows(its);
+  const shared = { table, sealer, runtime, instanceCrn: instance.crn };
+  const ordersKept = orderRows(shared);
   const hook = options.dnsHook && dnsHook(options.dnsHook, log);
   const asked: Orders = orders({
-    ...{ instance, rows, orderRows: under, table, runtime, hasHook: hook !== undefined },
+    ...{ instance, rows, orderRows: ordersKept, table, runtime, hasHook: hook !== undefined },
     work: (order) => work.start(order),
   });
   const work = orderWork({
-    ...{ instanceCrn: instance.crn, rows, orderRows: under, deliveries, hook, runtime, log },
+    ...{ instanceCrn: instance.crn, rows, orderRows: ordersKept, deliveries, hook, runtime, log },
     lookup: challengeLookup({ server: options.dnsServer }),
-    authority: () => openAuthority(its, options),
+    authority: () => openAuthority(shared, options),
     release: asked.release,
     policy: { ...defaultOrderPolicy, ...options.policy },
   });
@@ -78,21 +78,21 @@ export function ordering(
 /** Orders and renewals of one instance as a command asks for them: a server of the same table carries them out. */
 export function orderingElsewhere(context: OrderingContext) {
   const { instance, rows, table, sealer, runtime } = context;
-  const under = orderRows({ table, sealer, runtime, instanceCrn: instance.crn });
+  const ordersKept = orderRows({ table, sealer, runtime, instanceCrn: instance.crn });
   return {
-    ...orders({ instance, rows, orderRows: under, table, runtime, hasHook: false }),
+    ...orders({ instance, rows, orderRows: ordersKept, table, runtime, hasHook: false }),
     /** A certificate as it is now. */
     get: rows.get,
     /** Whether somebody works on the order of a certificate. */
     async isTakenUp(id: string): Promise<boolean> {
-      const order = await under.get(id);
+      const order = await ordersKept.get(id);
       return order === undefined || order.wakeAt > runtime.now();
     },
     /** How many attempts in a row of its order have failed; 0 where it is not under way. */
     async failuresOf(id: string): Promise<number> {
-      const order = await under.get(id);
+      const order = await ordersKept.get(id);
       if (order === undefined) return 0;
-      const { failures, privateKey } = await under.progress(order);
+      const { failures, privateKey } = await ordersKept.progress(order);
       privateKey?.wipe();
       return failures;
     },
@@ -115,17 +115,17 @@ export type OrderingElsewhere = ReturnType<typeof orderingElsewhere>;
 
 /** Loaded only when something is ordered: what speaks ACME and what makes certificates are slow to load, and most servers never do. */
 async function openAuthority(
-  its: { readonly table: Table; readonly sealer: Sealer; readonly runtime: Runtime; readonly instanceCrn: string },
+  shared: { readonly table: Table; readonly sealer: Sealer; readonly runtime: Runtime; readonly instanceCrn: string },
   { acme, developmentCa }: OrderingOptions,
 ): Promise<Authority> {
-  const { now } = its.runtime;
+  const { now } = shared.runtime;
   if (acme !== undefined) {
     const [{ acmeAuthority }, { keptAccountKey }] = await Promise.all([
       import('./authority/acme.ts'),
       import('./authority/acme-account.ts'),
     ]);
     const { contact = [], ...given } = acme;
-    return acmeAuthority({ ...given, contact, accountKey: () => keptAccountKey(its, acme.directory), now });
+    return acmeAuthority({ ...given, contact, accountKey: () => keptAccountKey(shared, acme.directory), now });
   }
   const [{ developmentAuthority }, { createDevelopmentCa }] = await Promise.all([
     import('./authority/development-authority.ts'),

@@ -68,13 +68,13 @@ export function orders(context: {
   readonly hasHook: boolean;
   readonly work?: (order: Order) => void;
 }) {
-  const { instance, rows, orderRows: under, table, runtime, hasHook, work } = context;
+  const { instance, rows, orderRows, table, runtime, hasHook, work } = context;
   const domains = orderDomains({
     table,
     instanceCrn: instance.crn,
     now: runtime.now,
     perWeek: instance.limits.ordersPerDomainsPerWeek,
-    isRunning: async (id) => (await under.get(id)) !== undefined,
+    isRunning: async (id) => (await orderRows.get(id)) !== undefined,
   });
 
   function newOrder(given: Pick<Order, 'id' | 'kind' | 'auto' | 'rotateKeys' | 'domains'>): Order {
@@ -85,7 +85,7 @@ export function orders(context: {
   /** Hands a new order over to whoever carries it out. */
   async function handOver(order: Order): Promise<void> {
     if (work !== undefined) work(order);
-    else await under.hold(order, runtime.now());
+    else await orderRows.hold(order, runtime.now());
   }
 
   async function ordered(id: string): Promise<CertificateRow> {
@@ -105,7 +105,7 @@ export function orders(context: {
   ): Promise<CertificateRow | undefined> {
     const kind = isIssued(row) ? 'renewal' : 'order';
     const order = newOrder({ id: row.id, kind, domains: row.domains, ...how });
-    for (let attempt = 1; !(await under.put(order)); attempt++) {
+    for (let attempt = 1; !(await orderRows.put(order)); attempt++) {
       // One that has just come to its end is about to be forgotten.
       if (attempt === endings || (await rows.get(row.id))?.issuance?.status === 'pending') throw running(row.id);
       await runtime.wait(endingMs);
@@ -117,7 +117,7 @@ export function orders(context: {
     }
     const now = await rows.get(row.id);
     if (now?.issuance?.order === order.order) return now;
-    await under.remove(order);
+    await orderRows.remove(order);
     return undefined;
   }
 
@@ -128,7 +128,7 @@ export function orders(context: {
   async function withoutLost(row: CertificateRow): Promise<CertificateRow> {
     const { id, issuance } = row;
     if (issuance?.status !== 'pending' || runtime.now() - issuance.orderedOn <= makingMs) return row;
-    if ((await under.get(id)) !== undefined) return row;
+    if ((await orderRows.get(id)) !== undefined) return row;
     const info = 'nothing is known any more of this order, so nobody works on it';
     const failed = { ...issuance, status: 'failed', code: 'instance_order_lost' satisfies ErrorCode, info } as const;
     const isStill = (now: CertificateRow) =>
@@ -149,17 +149,17 @@ export function orders(context: {
       await domains.count('orders', request.domains, id);
       const order = newOrder({ id, kind: 'order', auto: false, rotateKeys: false, domains: request.domains });
       // First: whoever finds it without a certificate drops it, and a certificate without it would wait for ever.
-      await under.put(order);
+      await orderRows.put(order);
       const entry = { ...request, imported: false, rotateKeys: false, downloaded: false, issuance: pending(order) };
       const row = await rows.reserve({ id, ...entry }, instance.limits.certificates).catch(async (error: unknown) => {
         if (error instanceof CodedError && error.entry.applied === 'no') {
-          await under.remove(order);
+          await orderRows.remove(order);
           await domains.release(request.domains, id);
         }
         throw error;
       });
       // Where that took so long that a sweep has dropped it, it is there again.
-      await under.put(order);
+      await orderRows.put(order);
       await handOver(order);
       return row;
     },

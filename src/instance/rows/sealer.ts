@@ -1,6 +1,6 @@
 import type { Keyring, Place } from '../../keys/keyring.ts';
 
-/** What the rooms of an instance need of its keyring. */
+/** What the floors of an instance need of its keyring. */
 export type Sealer = Pick<Keyring, 'seal' | 'open' | 'sealedWith' | 'currentDataKey'>;
 
 /** Where the private key lies that signs the notifications of an instance. */

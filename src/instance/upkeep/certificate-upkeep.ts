@@ -2,8 +2,8 @@ import { asCodedError, type CodedError } from '../../errors.ts';
 import { errorFields, type Log } from '../../log.ts';
 import type { Runtime } from '../../runtime.ts';
 import type { Row, Table } from '../../table/table.ts';
-import { certificateKeys, contentOfSort } from '../certificates/certificate-keys.ts';
 import { decodeEntry, type ExpiryEntry, openContent, openFor, sealedOf } from '../certificates/certificate-row.ts';
+import { certificateRowKeys, contentOfSort } from '../certificates/certificate-row-keys.ts';
 import type { CertificateRows } from '../certificates/certificate-rows.ts';
 import { resealAccountKeys } from '../orders/authority/acme-account.ts';
 import { rowsIn } from '../rows/instance-rows.ts';
@@ -42,7 +42,7 @@ export function certificateUpkeep(context: {
   rows: CertificateRows;
 }) {
   const { table, sealer, runtime, log, instanceCrn, rows } = context;
-  const keys = certificateKeys(instanceCrn);
+  const keys = certificateRowKeys(instanceCrn);
 
   const rowsOf = (what: Parameters<typeof keys.partition>[0], signal?: AbortSignal) =>
     rowsIn(table, keys.partition(what), signal, pageRows);

@@ -2,8 +2,8 @@ import { CodedError } from '../../errors.ts';
 import { dataKeyPartition } from '../../keys/keyring.ts';
 import type { Runtime } from '../../runtime.ts';
 import type { FrozenTable, Row, Table } from '../../table/table.ts';
-import { certificateKeys } from '../certificates/certificate-keys.ts';
 import { type CertificateRow, decodeCertificate, isIssued } from '../certificates/certificate-row.ts';
+import { certificateRowKeys } from '../certificates/certificate-row-keys.ts';
 import { rowsIn } from '../rows/instance-rows.ts';
 import { keptPartitions, partitionOf } from '../rows/partitions.ts';
 import { formatted } from '../rows/row-format.ts';
@@ -75,7 +75,7 @@ export async function takeSnapshot(context: {
       if (partition === partitionOf(instanceCrn, 'order')) continue;
       for await (const row of rowsIn(reader, partition, signal)) await put(row);
     }
-    const keys = certificateKeys(instanceCrn);
+    const keys = certificateRowKeys(instanceCrn);
     for await (const { sort } of rowsIn(reader, keys.partition('certificate'), signal)) {
       const rows = await certificateRowsOf(reader, instanceCrn, sort).catch((thrown: unknown) => {
         if (!isBroken(thrown)) throw thrown;
@@ -128,7 +128,7 @@ export async function takeSnapshot(context: {
  * there.
  */
 async function certificateRowsOf(reader: Reader, instanceCrn: string, id: string): Promise<readonly Row[]> {
-  const keys = certificateKeys(instanceCrn);
+  const keys = certificateRowKeys(instanceCrn);
   // A content is never changed, so row and contents belong together if all are there; two reimports in between remove one.
   for (let attempt = 0; attempt < attempts; attempt++) {
     const row = await reader.get(keys.certificate(id));
@@ -162,7 +162,7 @@ function isBroken(thrown: unknown): boolean {
 
 /** The row of a certificate, every content of it and its order, whatever they are. */
 async function asTheyAre(reader: Reader, instanceCrn: string, id: string): Promise<readonly Row[]> {
-  const keys = certificateKeys(instanceCrn);
+  const keys = certificateRowKeys(instanceCrn);
   const contents = await reader.query({ partition: keys.partition('content'), beginsWith: `${id}/`, limit: 100 });
   const others = await Promise.all([reader.get(orderKey(instanceCrn, id)), reader.get(keys.certificate(id))]);
   return [...contents.rows, ...others.filter((row) => row !== undefined)];
