@@ -111,13 +111,13 @@ async function tellCertificate(intake: Intake, link: string, certificate: string
   const { records, links, runtime, timing } = intake;
   const now = runtime.now();
   if (!records.canHold(link, certificate)) return askReconcile(intake, link);
-  const told = await records.tell({ link, certificate, now, everyMs: timing.toldEveryMs });
+  const outcome = await records.tell({ link, certificate, now, everyMs: timing.toldEveryMs });
   const looked: Taken = { answer: 'new', wakes: [{ link, certificate }] };
-  if (told === 'asked') return looked;
-  if (told !== 'unknown') {
+  if (outcome === 'asked') return looked;
+  if (outcome !== 'unknown') {
     // The last word of many is looked at when its time has come, whoever lives then.
-    await links.keepHint(link, { by: 'id', text: certificate }, { now, wakeAt: told.again });
-    return { answer: 'repeat', wakes: [{ ...hintsWake(link), delayMs: told.again - now }] };
+    await links.keepHint(link, { by: 'id', text: certificate }, { now, wakeAt: outcome.again });
+    return { answer: 'repeat', wakes: [{ ...hintsWake(link), delayMs: outcome.again - now }] };
   }
   if (!(await links.takeFromBudget(link, now, timing.unknownPerMinute))) return askReconcile(intake, link);
   await records.tellNew({ link, certificate, now });

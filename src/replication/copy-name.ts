@@ -58,8 +58,8 @@ export function givenName(name: string, mark: FoundMark | undefined, store: Stor
 function withSuffix(metadata: DescriptiveMetadata, suffix: string, mark: Mark, store: Store): DescriptiveMetadata {
   const { name } = metadata;
   const kept = store.asKept({ ...metadata, name: `${name}${suffix}` }, mark).name;
-  const room = kept.endsWith(suffix) ? name.length : Math.max(0, kept.length - suffix.length);
-  return { ...metadata, name: `${name.slice(0, room)}${suffix}` };
+  const charactersLeft = kept.endsWith(suffix) ? name.length : Math.max(0, kept.length - suffix.length);
+  return { ...metadata, name: `${name.slice(0, charactersLeft)}${suffix}` };
 }
 
 const suffixOf = (mark: FoundMark): string => `-${markDigest(mark).slice(0, 16)}`;

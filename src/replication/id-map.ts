@@ -117,14 +117,14 @@ function* byMarks({ primary }: Link, listed: Listings, others: ReadonlySet<strin
     const key = contentKey(metadata);
     if (key !== undefined) sameThere.set(key, sameThere.has(key) ? 'several' : metadata);
   }
-  const told = new Set<string>();
+  const seen = new Set<string>();
   for (const { copies } of listed.backups)
     for (const copy of copies) {
       const mark = wholeMark(copy.mark);
-      if (mark === undefined || !isElsewhere(mark.store) || told.has(formatMark(mark))) continue;
+      if (mark === undefined || !isElsewhere(mark.store) || seen.has(formatMark(mark))) continue;
       const same = sameThere.get(contentKey(copy) ?? '');
       if (same === undefined || same === 'several') continue;
-      told.add(formatMark(mark));
+      seen.add(formatMark(mark));
       yield { name: same.name, before: mark, now: { store: primary.id, certificate: same.id } };
     }
 }

@@ -105,8 +105,8 @@ async function askFor(
     const now = runtime.now();
     // By the moment of asking, so that what a later event has set is never lowered.
     const signed = { eventAt: now, ...(occurredAt === undefined ? {} : { occurredAt }) };
-    const told = eventAt === undefined ? { toldAt: now } : signed;
-    await Promise.all(batch.map((certificate) => records.ask({ link: link.name, certificate, now, ...told })));
+    const moments = eventAt === undefined ? { toldAt: now } : signed;
+    await Promise.all(batch.map((certificate) => records.ask({ link: link.name, certificate, now, ...moments })));
     try {
       await dispatch.dispatch(batch.map((certificate) => ({ link: link.name, certificate })));
     } catch (thrown) {

@@ -151,17 +151,17 @@ export async function statusOf({ records, links, runtime }: StatusKeeper, link: 
   const { notListed = [], notRead = 0, notReadFirst = [], passedOver } = state;
   const since = state.until !== undefined && state.until >= now ? state.startedAt : undefined;
   const running = since === undefined ? {} : { running: { since, step: state.step ?? '', done: state.done ?? 0 } };
-  const { vanishedByRecords, ...told } = seen.result();
+  const { vanishedByRecords, ...summary } = seen.result();
   // A reconcile that the brake held has seen more in the listing than the records tell.
   const vanished = worseOf(state.vanished, vanishedByRecords);
   const fullCopy = fullCopyOf(
     link,
-    Math.max(listed ?? 0, told.counts.equal + told.counts.waiting + told.counts.failing),
+    Math.max(listed ?? 0, summary.counts.equal + summary.counts.waiting + summary.counts.failing),
   );
   return {
     link: link.name,
     now,
-    ...told,
+    ...summary,
     ...(vanished === undefined ? {} : { vanished: vanishedSummary(vanished) }),
     ...(state.vanishedAccepted === undefined ? {} : { vanishedAccepted: state.vanishedAccepted }),
     reconcile: {

@@ -87,9 +87,9 @@ export async function writtenToEnd(
 ): Promise<string> {
   if (handle === undefined) return id;
   const begun = { ...about, handle, id, isDone: showsContent(waiter.store, id, content) };
-  const told = (await seenToEnd(waiter, begun)) ?? id;
-  await provenEnd(waiter, { ...begun, id: told, isDone: showsContent(waiter.store, told, content) });
-  return told;
+  const endedAs = (await seenToEnd(waiter, begun)) ?? id;
+  await provenEnd(waiter, { ...begun, id: endedAs, isDone: showsContent(waiter.store, endedAs, content) });
+  return endedAs;
 }
 
 /** Whether a direct read gives this content back, as this store keeps it. */

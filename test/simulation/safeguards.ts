@@ -308,7 +308,7 @@ export const safeguards: readonly Safeguard[] = [
   {
     step: 'the last of what nobody signed is kept until its time has come',
     file: 'src/replication/acknowledge.ts',
-    find: "await links.keepHint(link, { by: 'id', text: certificate }, { now, wakeAt: told.again });",
+    find: "await links.keepHint(link, { by: 'id', text: certificate }, { now, wakeAt: outcome.again });",
     replace: '',
     switches: ['unsigned-sender'],
     eventsOnly: true,

@@ -1,7 +1,7 @@
 import type { Overwritten } from '../../records/replication-record.ts';
 
 /** So often, no two further apart than that, and it is no person's one edit any more. */
-const timesTold = 3;
+const timesReported = 3;
 const apartMs = 7 * 24 * 3_600_000;
 
 /**
@@ -23,5 +23,5 @@ export function noteOverwritten(
  * It is written to all the same, as any copy that differs; but whoever does it should be told.
  */
 export function isOverwritten(found: Overwritten | undefined, now: number): found is Overwritten {
-  return found !== undefined && found.times >= timesTold && now - found.lastAt <= apartMs;
+  return found !== undefined && found.times >= timesReported && now - found.lastAt <= apartMs;
 }
