@@ -28,20 +28,20 @@ export function chainRemarks(content: PublicContent, nowMs: number): readonly Ch
     const onPath = path.includes(certificate);
     const validity = validityAt(certificate, nowMs);
     const subject = subjectOf(certificate);
-    const told = (kind: ChainRemark['kind'], words: string) => ({ kind, subject, message: `${subject} ${words}` });
-    if (!linked.has(certificate)) return told('unrelated', 'signed none of the others: clients have no use for it');
-    if (!mayIssue(certificate)) return told('no-authority', 'is no certificate authority: clients pass it over');
-    if (validity === 'unreadable') return told('unreadable-dates', 'has a date that is none: clients pass it over');
+    const remark = (kind: ChainRemark['kind'], words: string) => ({ kind, subject, message: `${subject} ${words}` });
+    if (!linked.has(certificate)) return remark('unrelated', 'signed none of the others: clients have no use for it');
+    if (!mayIssue(certificate)) return remark('no-authority', 'is no certificate authority: clients pass it over');
+    if (validity === 'unreadable') return remark('unreadable-dates', 'has a date that is none: clients pass it over');
     if (validity === 'expired') {
       const ends = !onPath && !isSelfSigned(last) && isSignedBy(last, certificate);
       const words = ends
         ? 'only clients that know its key by a root of their own go on from here'
         : 'clients do without it';
-      return told('expired', `expired at ${isoTime(validityOf(certificate).notAfter)}: ${words}`);
+      return remark('expired', `expired at ${isoTime(validityOf(certificate).notAfter)}: ${words}`);
     }
     if (validity === 'early')
-      return told('not-yet-valid', `is not valid before ${isoTime(validityOf(certificate).notBefore)}`);
-    return onPath ? [] : told('spare', `(issued by ${issuerOf(certificate)}) is not needed: another way leads up`);
+      return remark('not-yet-valid', `is not valid before ${isoTime(validityOf(certificate).notBefore)}`);
+    return onPath ? [] : remark('spare', `(issued by ${issuerOf(certificate)}) is not needed: another way leads up`);
   });
 }
 

@@ -27,12 +27,12 @@ export async function proveStore(
   const issue = (domains: readonly string[]) => ca.issue({ domains, keyKind: 'rsa-2048' });
   if (listening === undefined) return prove({ ...given, issue });
   const records = replicationRecords(listening.table);
-  const toldAt = async (certificate: string) => {
+  const eventSeenAt = async (certificate: string) => {
     const found = await Promise.all(listening.links.map((link) => records.get(link, certificate)));
     const moments = found.flatMap((record) => record?.eventAt ?? []);
     return moments.length === 0 ? undefined : Math.max(...moments);
   };
-  return prove({ ...given, issue, toldAt });
+  return prove({ ...given, issue, eventSeenAt });
 }
 
 /** A store whose quotas are counted on a table, as the program counts them, and what is left of them now. */

@@ -11,6 +11,6 @@ export function lagOf({ primary, backups, record, committedAt }: PassReport) {
   const doneAt = Math.max(...backups.map(({ state }) => state.replicatedAt ?? committedAt));
   const { changedAt, changedAtFrom } = primary;
   const { eventAt } = record;
-  const told = changedAtFrom === 'last-modified' && eventAt !== undefined && eventAt >= changedAt;
-  return { lagMs: Math.max(0, doneAt - changedAt), senderMs: told ? eventAt - changedAt : undefined };
+  const fromEvent = changedAtFrom === 'last-modified' && eventAt !== undefined && eventAt >= changedAt;
+  return { lagMs: Math.max(0, doneAt - changedAt), senderMs: fromEvent ? eventAt - changedAt : undefined };
 }

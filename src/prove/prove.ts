@@ -69,7 +69,7 @@ export interface ProveOptions {
    * When an event of this certificate was last acknowledged here, epoch milliseconds, `undefined` if never. Absent where
    * nothing here listens to this store.
    */
-  readonly toldAt?: (certificate: string) => Promise<number | undefined>;
+  readonly eventSeenAt?: (certificate: string) => Promise<number | undefined>;
   readonly signal?: AbortSignal;
   /** Called before each step, with what it is. */
   readonly step?: (what: string) => void;
@@ -432,8 +432,8 @@ class Proof {
     this.#step('replacing it by a renewed one');
     const renewed = parseContent(await issue([testDomain]));
     const sentAt = runtime.now();
-    const told = this.#waitForEvent(id, sentAt);
-    told.catch(() => {});
+    const eventSeen = this.#waitForEvent(id, sentAt);
+    eventSeen.catch(() => {});
     let tookMs = 0;
     const timed = async (call: CallOptions) => {
       const began = runtime.now();
@@ -443,7 +443,7 @@ class Proof {
     };
     await this.#write('reimport', timed, shows(renewed), id);
     this.#say('reimportsInPlace', 'holds', 'a renewed certificate takes the place of the old one');
-    await told;
+    await eventSeen;
 
     this.#step('replacing it by one with another name more');
     const wider = parseContent(await issue([testDomain, `www.${testDomain}`]));
@@ -482,10 +482,10 @@ class Proof {
 
   /** Waits for the event of a change, where somebody here listens. */
   async #waitForEvent(id: string, since: number): Promise<void> {
-    const { toldAt, runtime, signal } = this.#options;
-    if (toldAt === undefined) return;
+    const { eventSeenAt, runtime, signal } = this.#options;
+    if (eventSeenAt === undefined) return;
     while (runtime.now() - since <= patienceMs) {
-      const at = await toldAt(id);
+      const at = await eventSeenAt(id);
       if (at !== undefined && at >= since) {
         this.#events = { outcome: 'holds', measured: at - since, message: 'its word of the renewal arrived' };
         return;

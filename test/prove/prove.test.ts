@@ -326,15 +326,15 @@ test('the event of the renewal is waited for, where somebody listens', async () 
   const { store } = storeOver(time, {}, (timed) => ({
     async reimport(id, content, call) {
       const answer = await timed.reimport(id, content, call);
-      toldAt ??= time.now() + 800;
+      seenAt ??= time.now() + 800;
       return answer;
     },
   }));
-  let toldAt: number | undefined;
+  let seenAt: number | undefined;
   const heard = await run(time, store, {
-    toldAt: async () => (toldAt !== undefined && time.now() >= toldAt ? toldAt : undefined),
+    eventSeenAt: async () => (seenAt !== undefined && time.now() >= seenAt ? seenAt : undefined),
   });
   expect(boundOf(heard, 'events')).toMatchObject({ outcome: 'holds', measured: 820 });
-  const deaf = await run(time, store, { toldAt: async () => undefined });
+  const deaf = await run(time, store, { eventSeenAt: async () => undefined });
   expect(boundOf(deaf, 'events')).toMatchObject({ outcome: 'not-seen' });
 });

@@ -215,7 +215,7 @@ export function checkBackups(
   const configured = <T extends { readonly store: string }>(all: readonly T[] = []) =>
     all.filter(({ store }) => names.has(store));
   // What a service says names stores by their ids.
-  const named = (text: string) => [...names].reduce((words, [id, its]) => words.replaceAll(id, its), text);
+  const named = (text: string) => [...names].reduce((words, [id, name]) => words.replaceAll(id, name), text);
   const messageOf = ({ what, why, when, more }: BackupWords) => named([`${what}: ${why}; ${when}`, ...more].join('; '));
   const { refusals, overwritten, vacantPlaces } = found;
   const wrong = {

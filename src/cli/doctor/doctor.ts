@@ -267,7 +267,7 @@ function conclude(findings: readonly Finding[], output: Output, host: Host): voi
   const problems = findings.filter(({ outcome }) => outcome === 'problem');
   const warnings = findings.filter(({ outcome }) => outcome === 'warning');
   const exits = problems.map(({ code, exit: own }) => own ?? errorRegistry[code ?? 'internal'].exit);
-  const exit = problems.length === 0 ? 0 : (exitOrder.find((one) => exits.some((its) => its === one)) ?? 1);
+  const exit = problems.length === 0 ? 0 : (exitOrder.find((one) => exits.some((found) => found === one)) ?? 1);
   output.item({ problems: problems.length, warnings: warnings.length, checks: findings.length, exit });
   const found = [
     problems.length > 0 && count(problems.length, 'problem'),

@@ -184,6 +184,6 @@ function remedyOf(name: string, store: Store, { about, stated = 0, measured = 0 
   const setting = settings[about];
   const isThere = configSettings.some(({ path, of }) => path === `stores.*.${setting}` && of === store.kind);
   if (!isThere) return `${found}: ask whoever runs ${store.diagnosis?.address ?? store.id} why`;
-  const room = Math.ceil((2 * measured) / 1_000);
-  return `${found}. Write: stores.${name}.${setting}: ${room}s [store_bound_exceeded]`;
+  const bound = Math.ceil((2 * measured) / 1_000);
+  return `${found}. Write: stores.${name}.${setting}: ${bound}s [store_bound_exceeded]`;
 }
