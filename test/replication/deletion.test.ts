@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { CodedError } from '../../src/errors.ts';
+import { ownLimit } from '../../src/store/own-limit.ts';
 import { copyOf, fill, planned, reconcileAll, verified, workOffAll } from '../support/estate.ts';
 import {
   content,
@@ -116,6 +117,32 @@ describe('a certificate that is deleted in the primary', () => {
     await reconcileAll(world);
     expect((await held(world.backup.store, await copyOf(world, 'c1'))).metadata.description).toMatch(/^Retained since/);
     expect((await world.record('c1')).backups[0]).toMatchObject({ attempts: 0, retainedAt: expect.any(Number) });
+  });
+
+  it('is marked later where a limit of ours leaves no room for it: that is no failure', async () => {
+    const world = await estate(2);
+    await world.primary.store.delete('c1');
+    await world.ask('c1');
+    await world.pass('c1');
+    await world.later(world.timing.absenceMs);
+    let left = 1;
+    world.backup.hooks.updateMetadata = (proceed, ...given) => {
+      left -= 1;
+      return left < 0
+        ? proceed(...given)
+        : Promise.reject(ownLimit('not sent', { store: 'backup', retryAfterMs: 20_000 }));
+    };
+    const { passes } = (await world.pass('c1')) ?? {};
+    expect(passes?.[0]?.backups[0]).not.toHaveProperty('error');
+    const again = world.time.now() + 20_000;
+    expect((await world.record('c1')).backups[0]).toMatchObject({ attempts: 0, notBefore: again });
+    expect((await world.record('c1')).backups[0]).not.toHaveProperty('lastError');
+    expect((await world.record('c1')).wakeAt).toBe(again);
+    await world.later(20_000);
+    await world.pass('c1');
+    const state = (await world.record('c1')).backups[0];
+    expect(state).toMatchObject({ attempts: 0, retainedAt: expect.any(Number) });
+    expect(state).not.toHaveProperty('notBefore');
   });
 
   it.each([

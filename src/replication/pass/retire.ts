@@ -1,6 +1,7 @@
 import { asCodedError } from '../../errors.ts';
 import { type BackupState, type ReplicationRecord, recordedError } from '../../records/replication-record.ts';
 import { sameMark } from '../../store/mark.ts';
+import { isOwnLimit } from '../../store/own-limit.ts';
 import type { CertificateMetadata, Store } from '../../store/store.ts';
 import type { Link } from '../link.ts';
 import { countedOn, heldAgain, heldCodes } from '../refusal.ts';
@@ -97,6 +98,11 @@ export async function retire(
     const error = asCodedError(thrown);
     if (error.code === 'store_search_running')
       return { ...summary(), state: asItWas(), again: now + (error.retryAfterMs ?? timing.lookMs) };
+    if (isOwnLimit(error)) {
+      // Nothing was tried: there is room when the wait is over.
+      const notBefore = now + (error.retryAfterMs ?? 0);
+      return { ...summary(), state: { ...asItWas(), notBefore }, again: notBefore };
+    }
     const lastError = recordedError(error, now);
     if (calls.answeredWrite(error) && heldCodes.has(error.code)) {
       // No failure: somebody there holds the copy, which is told, and it stays as it is until they let go of it.
