@@ -242,7 +242,8 @@ async function look(
   const { primary } = link;
   let listed = 0;
   const notRead: { store: string; place: string; error: CodedError }[] = [];
-  const places: VacantElement[] = [];
+  /** Ids of places without content in the new primary, by the mark that they carry. */
+  const places = new Map<string, string>();
   const marks = knownMarks({ links, records }, link, binding);
   const listOf = async (store: Store): Promise<readonly Listed[]> => {
     const found: CertificateMetadata[] = [];
@@ -253,8 +254,10 @@ async function look(
       else if (element.ours || store.id === primary.id) notRead.push({ store: store.id, ...element });
     };
     const vacant = (place: VacantElement) => {
-      if (store.id === primary.id) places.push(place);
-      else if (place.mark !== undefined && store.id === from.id)
+      if (place.mark === undefined) return;
+      const key = markDigest(place.mark);
+      if (store.id === primary.id) places.set(key, places.get(key) ?? place.id);
+      else if (store.id === from.id)
         notRead.push({ store: store.id, place: place.id, error: vacancyError(store.id, place.id, place) });
     };
     for await (const metadata of listAll(store, { runtime, signal, unreadable, vacant })) {
@@ -343,13 +346,13 @@ async function look(
     const action = marked !== undefined ? 'finish' : stays ? 'present' : 'replace';
     lines.push({ name: source.name, origin, source: source.id, target: known.id, action });
   }
-  const placeOf = ({ mark }: CertificateMetadata) => places.find((place) => sameMark(place.mark, mark));
+  const rest: Listed[] = [];
   for (const source of open) {
-    const into = placeOf(source)?.id;
-    const line = { name: source.name, origin: source.mark as Mark, source: source.id };
-    if (into !== undefined) lines.push({ ...line, action: 'import', into });
+    const origin = source.mark as Mark;
+    const into = places.get(markDigest(origin));
+    if (into === undefined) rest.push(source);
+    else lines.push({ name: source.name, origin, source: source.id, action: 'import', into });
   }
-  const rest = open.filter((source) => placeOf(source) === undefined);
   lines.push(...linesFor(rest, { ...options, primary, target, now: runtime.now() }));
   return { lines, there, retained, copies, sources, held: target.byId, toldByMarks, notListed, notRead };
 }

@@ -79,6 +79,11 @@ interface Side extends DescriptiveMetadata {
   readonly mark?: FoundMark;
 }
 
+interface RefuseOptions {
+  readonly orVacant?: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** What the file system answers to a write. */
 const writeCodes: Readonly<Record<string, ErrorCode>> = {
   ENOSPC: 'store_full',
@@ -378,14 +383,16 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
     });
   }
 
-  /** Throws unless the folder is one that we have made. */
-  async function refuseForeign(id: string): Promise<void> {
+  /** Throws unless the folder is one that we have made, or, `orVacant`, one of ours that holds no certificate. */
+  async function refuseForeign(id: string, { orVacant = false, signal }: RefuseOptions = {}): Promise<void> {
     const path = pathOf(id);
     const fields = { store: storeId, certificate: id };
     if (!isId(id) || !(await isThere(path))) throw new CodedError('store_gone', `there is no ${path}`, { fields });
     if (await isOurs(path).catch(() => false)) return;
-    if ((await listed(id)).vacant !== undefined)
+    if ((await listed(id, signal)).vacant !== undefined) {
+      if (orVacant) return;
       throw new CodedError('store_gone', `there is no certificate in ${path}`, { fields });
+    }
     const message = `${path} was not made by certstandby, and is neither written to nor removed`;
     throw new CodedError('store_refused', message, { fields });
   }
@@ -570,7 +577,7 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
     delete: (id, { signal } = {}) =>
       attemptWrite(`removing ${pathOf(id)}`, signal, async () => {
         if (!isId(id) || !(await isThere(pathOf(id)))) return;
-        if ((await listed(id, signal)).vacant === undefined) await refuseForeign(id);
+        await refuseForeign(id, { orVacant: true, signal });
         // Gone at once, whatever becomes of the rest.
         const gone = join(root, `.gone-${randomUUID()}`);
         await rename(pathOf(id), gone);

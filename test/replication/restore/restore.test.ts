@@ -234,6 +234,25 @@ describe('restore', () => {
     await expectMoved(of.stores.paris, of.stores.london, [0, 1, 2]);
   });
 
+  it('writes over places that a stopped run left without content, and makes no second ones', async () => {
+    const of = await world();
+    for (const number of [0, 2]) {
+      const metadata = { name: `n${number}`, description: `number ${number}`, tags: ['shop'] };
+      const mark = { store: 'frankfurt', certificate: `f${number}` };
+      of.stores.paris.put({ content: await certificate(number), metadata, mark }, `half-${number}`);
+      of.stores.paris.vacate(`half-${number}`, 'half-made');
+    }
+    const { lines, failed } = await run(of, of.linkTo('paris', 'london'), { from: of.tapped.london });
+    expect(failed).toEqual([]);
+    expect(lines.map(({ name, action, into }) => [name, action, into]).sort()).toEqual([
+      ['n0', 'import', 'half-0'],
+      ['n1', 'import', undefined],
+      ['n2', 'import', 'half-2'],
+    ]);
+    await expectMoved(of.stores.paris, of.stores.london, [0, 1, 2]);
+    expect((await holdings(of.stores.paris)).map(({ id }) => id)).toEqual(['half-0', expect.any(String), 'half-2']);
+  });
+
   it('of the old direction nobody works on: its passes and reconciles are refused', async () => {
     const of = await world();
     await run(of, of.linkTo('paris', 'london'), { from: of.tapped.london });
