@@ -55,7 +55,8 @@ export async function openService(config: StoreConfig, context: ServiceContext):
   const withQuotas = quotas === undefined ? counted : quotaStore(counted, { runtime, book: quotas });
   const { writesPerCertificatePerMinute: writes = store.abilities.writesPerCertificatePerMinute, requestsPerSecond } =
     config;
-  if (writes === undefined && requestsPerSecond === undefined) return withQuotas;
+  const hasRates = (store.abilities.rates ?? []).length > 0;
+  if (writes === undefined && requestsPerSecond === undefined && !hasRates) return withQuotas;
   const limits = { writesPerCertificatePerMinute: writes === 'unlimited' ? undefined : writes, requestsPerSecond };
   return limitedStore(withQuotas, { runtime, ...defined(limits) });
 }

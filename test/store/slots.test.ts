@@ -103,6 +103,34 @@ describe('where writes are scarce', () => {
     expect(state).not.toHaveProperty('notBefore');
   });
 
+  it('a copy that somebody holds does not keep the turn from the copy beside it for ever', async () => {
+    const world = await replicated(first, { backups: [{ abilities: oneAMinute }] });
+    const [backup] = world.link.backups;
+    if (backup === undefined) throw new Error('there is no backup');
+    world.backup.store.put({ content: first, metadata: described('shop'), mark: markOf('c1') }, 'zz-double');
+    const asked: unknown[] = [];
+    world.backup.hooks.reimport = (proceed, id, given, call) => {
+      asked.push(id);
+      if (id === 'zz-double') return proceed(id, given, call);
+      return Promise.reject(new CodedError('store_held', 'it is locked'));
+    };
+    const link = { ...world.link, backups: [limitedStore(backup, { runtime: world.time })] };
+    world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
+    await world.ask('c1', { doubt: startMs });
+    await replicate(world.worker, link, 'c1');
+    expect((await world.record('c1')).backups[0]).toMatchObject({ refusal: { code: 'store_held' } });
+    await world.later(10 * 60_000);
+    await replicate(world.worker, link, 'c1');
+    expect(asked).toEqual(['backup-1', 'zz-double']);
+    expect((await world.record('c1')).backups[0]).toMatchObject({ id: 'zz-double', attempts: 0 });
+    // The one that is held is asked again by a later look, and stays.
+    await world.later(10 * 60_000);
+    await world.ask('c1', { doubt: world.time.now() });
+    await replicate(world.worker, link, 'c1');
+    expect(asked).toEqual(['backup-1', 'zz-double', 'backup-1']);
+    expect((await world.backup.store.list({})).certificates.map(({ id }) => id)).toEqual(['backup-1', 'zz-double']);
+  });
+
   it('a turn that was not used is free for the next one', () => {
     const { store, time } = bare();
     const names = (original: string) => ({ original, copy: undefined });
@@ -135,6 +163,29 @@ describe('where writes are scarce', () => {
     expect(writesIn(world)).toContain('backup reimport');
     expect((await world.record('c1')).backups[0]).toMatchObject({ id: 'found', attempts: 0 });
     expect((await world.record('c1')).backups[0]).not.toHaveProperty('notBefore');
+  });
+
+  it('a pass whose write another limit of ours keeps back gives its turn to the next certificate', async () => {
+    const world = await replicated(first, { backups: [{ abilities: oneAMinute }] });
+    const [backup] = world.link.backups;
+    if (backup === undefined) throw new Error('there is no backup');
+    // One write of a certificate in four minutes.
+    const limits = { runtime: world.time, writesPerCertificatePerMinute: 0.25 };
+    const link = { ...world.link, backups: [limitedStore(backup, limits)] };
+    const change = async (certificate: string, given: CertificateContent) => {
+      world.primary.store.put(
+        { content: given, metadata: described(certificate === 'c1' ? 'shop' : 'other') },
+        certificate,
+      );
+      await world.ask(certificate);
+      await replicate(world.worker, link, certificate);
+    };
+    await change('c1', second);
+    await world.later(60_000);
+    await change('c1', first);
+    expect((await world.record('c1')).backups[0]).toMatchObject({ notBefore: startMs + 4 * 60_000 });
+    await change('c2', second);
+    expect(writesIn(world)).toEqual(['backup reimport', 'backup import']);
   });
 
   it('a write without a turn waits for one, and is told as our own limit', async () => {

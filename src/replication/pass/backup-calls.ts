@@ -2,6 +2,7 @@ import { asCodedError, CodedError } from '../../errors.ts';
 import type { Operation } from '../../records/replication-record.ts';
 import type { Runtime } from '../../runtime.ts';
 import { type Mark, sameMark } from '../../store/mark.ts';
+import { isOwnLimit } from '../../store/own-limit.ts';
 import type { CertificateMetadata, Reading, Store, StoredCertificate, Vacancy } from '../../store/store.ts';
 import { withDeadline } from '../deadline.ts';
 import type { KeysRead } from '../keys-read.ts';
@@ -36,7 +37,7 @@ export interface BackupCalls {
   answeredWrite(thrown: unknown): boolean;
   /** An operation that was begun and may go on; the one that the record knew, until its end has been seen. */
   operation: Operation | undefined;
-  /** A write was sent (a delete is one), whatever came of it. */
+  /** A write was sent (a delete is one), whatever came of it; one that a limit of ours kept back was not. */
   readonly wrote: boolean;
   /** A write got no answer that says what became of it. */
   readonly doubtful: boolean;
@@ -47,7 +48,6 @@ export interface Removals {
   readonly refused: readonly { readonly id: string; readonly error: CodedError }[];
 }
 
-/** Why a service does not let a copy go. */
 /** `writeBy`: no call is sent or waited for after this moment. */
 export function backupCalls(
   runtime: Runtime,
@@ -70,14 +70,17 @@ export function backupCalls(
     if (runtime.now() >= writeBy) {
       throw new CodedError('store_unavailable', 'no time was left in the lease to send a write', { fields });
     }
-    wrote = true;
     try {
-      return await withDeadline(runtime, writeBy, write, () => {
+      const answer = await withDeadline(runtime, writeBy, write, () => {
         throw new CodedError('store_unanswered', `${store.id} did not answer a write in time`, { fields });
       });
+      wrote = true;
+      return answer;
     } catch (thrown) {
+      const error = asCodedError(thrown);
       if (typeof thrown === 'object' && thrown !== null) byWrites.add(thrown);
-      if (asCodedError(thrown).entry.applied === 'unknown') doubtful = true;
+      if (error.entry.applied === 'unknown') doubtful = true;
+      if (!isOwnLimit(error)) wrote = true;
       throw thrown;
     }
   }

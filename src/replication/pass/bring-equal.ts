@@ -233,13 +233,20 @@ export async function bringEqual(task: BackupTask, look: BackupLook): Promise<Ba
   }
 }
 
+/** In the facts of a finding: the attempt took the turn of a copy beside it. */
+const tookTurn = ', and took the turn';
+
 /** The finding as the record keeps it, counted on if it is the same as before. */
 function refusalAt(before: Refusal | undefined, sound: Sound, error: CodedError, now: number): Refusal {
   const { metadata, fingerprint } = sound;
   const { code } = error;
   const { until } = error.fields;
   return {
-    ...countedOn(before, { code, facts: `${code} ${fingerprint}` }, now),
+    ...countedOn(
+      before,
+      { code, facts: `${code} ${fingerprint}${error.fields.tookTurn === true ? tookTurn : ''}` },
+      now,
+    ),
     listedFacts: listedFacts(metadata),
     ...defined({ revision: metadata.revision }),
     ...(typeof until === 'number' ? { until } : {}),
@@ -694,7 +701,9 @@ class Attempt {
    */
   async #makeOneEqual(order: readonly Candidate[]): Promise<MadeEqual | 'replaced'> {
     const refused: { readonly id: string; readonly error: CodedError }[] = [];
-    for (const { id, holding: seen } of order) {
+    const start = this.#startOf(order);
+    const passedOver = order.slice(0, start);
+    for (const { id, holding: seen } of [...order.slice(start), ...passedOver]) {
       const holding = seen ?? (await this.#confirm(id));
       if (holding === undefined) continue;
       this.id ??= id;
@@ -705,13 +714,19 @@ class Attempt {
         this.replacing = undefined;
         const replacedIds = refused.filter(({ error }) => this.#mayReplace(error)).map((copy) => copy.id);
         const braked = refused.find(({ error }) => isBrakeCode(error.code))?.error;
-        return { holding, ...content, refusedIds: refused.map((copy) => copy.id), replacedIds, braked };
+        const refusedIds = [...new Set([...refused, ...passedOver].map((copy) => copy.id))].filter(
+          (each) => each !== id,
+        );
+        return { holding, ...content, refusedIds, replacedIds, braked };
       } catch (thrown) {
         if (thrown instanceof Running) throw thrown;
         // Where the attempt at one that somebody holds took the turn of the next one, that is the finding, and is told: else each turn
         // would be another look for ever, and nobody would hear why.
-        const held = refused.find(({ error }) => heldCodes.has(error.code));
-        if (held !== undefined && isOwnLimit(asCodedError(thrown))) throw held.error;
+        const held = refused.find(({ error }) => heldCodes.has(error.code))?.error;
+        if (held !== undefined && isOwnLimit(asCodedError(thrown))) {
+          const { code, message, cause, fields } = held;
+          throw new Unfit(code, message, { cause, fields: { ...fields, tookTurn: true } });
+        }
         if (!this.isFinding(thrown)) throw thrown;
         refused.push({ id, error: thrown as CodedError });
         this.#noteReplacing(id, thrown as CodedError);
@@ -729,6 +744,16 @@ class Attempt {
       throw thrown;
     }
     return 'replaced';
+  }
+
+  /**
+   * With which copy of the order to begin: the first. Where the attempt at one that somebody holds
+   * took the turn of the next one, with another at each look: else none would get the content for
+   * as long as that lasts.
+   */
+  #startOf(order: readonly Candidate[]): number {
+    const { refusal } = this.#look.state;
+    return refusal?.facts.endsWith(tookTurn) === true ? refusal.looks % order.length : 0;
   }
 
   /** Whether a copy that was refused may be replaced by one under another id: only because of the content, and where nobody refers to ids. */
