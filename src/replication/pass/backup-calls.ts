@@ -77,10 +77,9 @@ export function backupCalls(
       wrote = true;
       return answer;
     } catch (thrown) {
-      const error = asCodedError(thrown);
       if (typeof thrown === 'object' && thrown !== null) byWrites.add(thrown);
-      if (error.entry.applied === 'unknown') doubtful = true;
-      if (!isOwnLimit(error)) wrote = true;
+      if (asCodedError(thrown).entry.applied === 'unknown') doubtful = true;
+      if (!isOwnLimit(asCodedError(thrown))) wrote = true;
       throw thrown;
     }
   }
