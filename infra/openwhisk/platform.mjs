@@ -14,6 +14,9 @@ export function askPlatform({ apiHost, auth, namespace: wanted }) {
   const headers = {
     authorization: `Basic ${Buffer.from(auth).toString('base64')}`,
     'content-type': 'application/json',
+    // A connection that is kept for the next question would be ended by the platform while the plugin is at work, which may take
+    // minutes: the next question would be sent into it, and get no answer.
+    connection: 'close',
   };
 
   /** @param {string} method @param {string} path @param {string} [body] */
