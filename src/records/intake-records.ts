@@ -49,8 +49,8 @@ export function intakeRecords(table: Table) {
       return taken.row?.minute !== begun.row?.minute && (await take()).applied;
     },
 
-    /** Takes the turn for a listing. Answers until when it is somebody else's; `undefined` if it was taken. */
-    async takeListingTurn(link: string, now: number, everyMs: number): Promise<number | undefined> {
+    /** Claims the next listing. Answers until when it is somebody else's; `undefined` if it was taken. */
+    async claimListing(link: string, now: number, everyMs: number): Promise<number | undefined> {
       const outcome = await table.update(
         keyOf(link, 'listing'),
         { set: { begunAt: now } },

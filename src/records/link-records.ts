@@ -15,7 +15,7 @@ export interface Binding {
   /** Primaries that it had before. */
   readonly former: readonly string[];
   /** It was pointed at this primary, and records of the direction before may still be there. */
-  readonly turning: boolean;
+  readonly repointing: boolean;
   /** When each backup completed its first reconcile, by store id. */
   readonly reconciled: ReadonlyMap<string, number>;
 }
@@ -56,7 +56,7 @@ export function linkRecords(table: Table) {
     return {
       ...(typeof primary === 'string' ? { primary } : {}),
       former: Array.isArray(former) ? former.filter((store) => typeof store === 'string') : [],
-      turning: turning === true,
+      repointing: turning === true,
       reconciled,
     };
   }
@@ -88,10 +88,10 @@ export function linkRecords(table: Table) {
 
     /**
      * Points the link at another primary. What was known of the old one is no longer true: when its backups were compared, and the key
-     * of its notifications. Until `turned`, records of the old direction may still be there. Throws `configuration_link_moved` if
-     * somebody else has turned it meanwhile.
+     * of its notifications. Until `repointed`, records of the old direction may still be there. Throws `configuration_link_moved` if
+     * somebody else has pointed it elsewhere meanwhile.
      */
-    async turn(link: string, { primary: from, former }: Binding, to: string): Promise<void> {
+    async repoint(link: string, { primary: from, former }: Binding, to: string): Promise<void> {
       const row = await table.get(keyOf(link));
       const compared = Object.keys(row ?? {}).filter((field) => field.startsWith('reconciled/'));
       const formers = new Set([...former, ...(from === undefined ? [] : [from])].filter((store) => store !== to));
@@ -108,7 +108,7 @@ export function linkRecords(table: Table) {
     },
 
     /** No record of the old direction is left. */
-    async turned(link: string): Promise<void> {
+    async repointed(link: string): Promise<void> {
       await table.update(keyOf(link), { remove: ['turning'] });
     },
 

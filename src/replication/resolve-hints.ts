@@ -57,7 +57,7 @@ export async function resolveHints(resolver: HintResolver, link: Link): Promise<
   const sought = hints.filter(({ by }) => by !== 'id');
   if (sought.length === 0) return { asked, unmatched: 0 };
 
-  const busyUntil = await links.takeListingTurn(link.name, runtime.now(), timing.toldEveryMs);
+  const busyUntil = await links.claimListing(link.name, runtime.now(), timing.toldEveryMs);
   if (busyUntil !== undefined) return { asked, unmatched: 0, again: busyUntil };
   const beganAt = runtime.now();
   const matches = await matchesIn(resolver, link, sought).catch((thrown: unknown) =>

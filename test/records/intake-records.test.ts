@@ -31,9 +31,9 @@ describe('the budget of a link', () => {
 
 it('a turn for a listing is taken once in its time', async () => {
   const records = intakeRecords(memoryTable());
-  expect(await records.takeListingTurn('main', 1_000, 10_000)).toBeUndefined();
-  expect(await records.takeListingTurn('main', 10_999, 10_000)).toBe(11_000);
-  expect(await records.takeListingTurn('main', 11_000, 10_000)).toBeUndefined();
+  expect(await records.claimListing('main', 1_000, 10_000)).toBeUndefined();
+  expect(await records.claimListing('main', 10_999, 10_000)).toBe(11_000);
+  expect(await records.claimListing('main', 11_000, 10_000)).toBeUndefined();
 });
 
 describe('a reconcile that is asked for', () => {

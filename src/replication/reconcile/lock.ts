@@ -8,7 +8,7 @@ import type { Timing } from '../timing.ts';
 import type { Comparison } from './compare.ts';
 
 /** The one reconcile of a link that may run, while it runs. */
-export interface ReconcileTurn {
+export interface ReconcileLock {
   /** Notes how far it is, now and then. Throws `reconcile_running` if it took so long that another one has begun. */
   keep(step: string, done: number): Promise<void>;
   complete(comparison: Comparison): Promise<void>;
@@ -19,14 +19,14 @@ export interface ReconcileTurn {
   fail(thrown: unknown, stopped: boolean): Promise<void>;
 }
 
-/** How many leases of a pass the turn lives on without a sign: a page of a listing takes less, waits for a limit included. */
+/** How many leases of a pass the lock lives on without a sign: a page of a listing takes less, waits for a limit included. */
 const leases = 2;
 const keepEveryMs = 5_000;
 /** Elements that could not be read, as far as status names them. */
 const elementsKept = 5;
 
-/** Takes the turn of a link. Throws `reconcile_running` with who has it and how far that is. */
-export async function takeTurn(
+/** Takes the lock of a link. Throws `reconcile_running` with who has it and how far that is. */
+export async function takeLock(
   given: {
     readonly links: LinkRecords;
     readonly runtime: Runtime;
@@ -34,7 +34,7 @@ export async function takeTurn(
     readonly owner?: ProcessOwner;
   },
   link: Link,
-): Promise<ReconcileTurn> {
+): Promise<ReconcileLock> {
   const { links, runtime, timing, owner } = given;
   const { name } = link;
   const leaseMs = leases * timing.leaseMs;

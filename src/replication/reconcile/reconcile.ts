@@ -12,7 +12,7 @@ import { settledMs } from '../timing.ts';
 import { allowedShare, vanishedSummary } from '../vanished.ts';
 import { answerAsked } from './asked.ts';
 import { batchesOf, type Comparer, type Comparison, compare, doubtedIn, overwrites, type Reason } from './compare.ts';
-import { type ReconcileTurn, takeTurn } from './lock.ts';
+import { type ReconcileLock, takeLock } from './lock.ts';
 
 export interface Reconciler extends Comparer {
   readonly links: LinkRecords;
@@ -68,20 +68,20 @@ export async function reconcile(
   options: ReconcileOptions = {},
 ): Promise<ReconcileReport> {
   await reconciler.links.bind(link.name, link.primary.id);
-  const turn = await takeTurn(reconciler, link);
+  const lock = await takeLock(reconciler, link);
   try {
     const found = await compare(reconciler, link, {
       signal: options.signal,
       full: options.full,
-      moved: (compared) => moveOn(turn, 'comparing', compared, options),
+      moved: (compared) => moveOn(lock, 'comparing', compared, options),
     });
     const comparison = await keepVanished(reconciler, link, found, options.acceptVanished);
     const accepted = await keepHeld(reconciler, link, comparison, options.acceptChanges);
     const chosen = await options.confirm?.(comparison);
-    if (options.confirm === undefined) await brake(turn, link, comparison, options.allowChanges ?? 0);
-    const asked = await askAll(reconciler, link, { comparison, chosen, turn, options });
+    if (options.confirm === undefined) await brake(lock, link, comparison, options.allowChanges ?? 0);
+    const asked = await askAll(reconciler, link, { comparison, chosen, lock, options });
     await reconciler.links.noteReconciled(link.name, comparison.compared, comparison.startedAt);
-    await turn.complete(comparison);
+    await lock.complete(comparison);
     await answerAsked(reconciler, link, comparison.startedAt);
     await wake(reconciler, link, [...accepted, ...asked.first]);
     tellOfElements(reconciler, link, comparison);
@@ -96,8 +96,8 @@ export async function reconcile(
   } catch (thrown) {
     // A person's word that fits no more is no failure of a reconcile.
     const { code } = asCodedError(thrown);
-    if (code === 'reconcile_vanished_changed' || code === 'reconcile_held_changed') await turn.release();
-    await turn.fail(thrown, options.signal?.aborted === true);
+    if (code === 'reconcile_vanished_changed' || code === 'reconcile_held_changed') await lock.release();
+    await lock.fail(thrown, options.signal?.aborted === true);
     throw thrown;
   }
 }
@@ -186,10 +186,10 @@ async function keepHeld(
 
 const goneWords = ({ gone, of }: Vanished) => `${gone} of ${of} originals are gone`;
 
-async function brake(turn: ReconcileTurn, link: Link, comparison: Comparison, allowChanges: number): Promise<void> {
+async function brake(lock: ReconcileLock, link: Link, comparison: Comparison, allowChanges: number): Promise<void> {
   const held = brakeOf(link, comparison, comparison.startedAt);
   if (held === undefined || held.changing + held.vanishing <= allowChanges) return;
-  await turn.brake(held);
+  await lock.brake(held);
   const { changing, vanishing, copied, allowed } = held;
   const { vanished } = comparison;
   if (vanished !== undefined && changing <= allowed) {
@@ -214,11 +214,11 @@ async function askAll(
   run: {
     readonly comparison: Comparison;
     readonly chosen: ReadonlySet<string> | undefined;
-    readonly turn: ReconcileTurn;
+    readonly lock: ReconcileLock;
     readonly options: ReconcileOptions;
   },
 ): Promise<{ readonly counts: Comparison['counts']; readonly first: readonly string[] }> {
-  const { comparison, chosen, turn, options } = run;
+  const { comparison, chosen, lock, options } = run;
   const { asks } = comparison;
   const counts: Partial<Record<Reason, number>> = {};
   const first: string[] = [];
@@ -249,7 +249,7 @@ async function askAll(
       }),
     );
     done += wanted.length;
-    await moveOn(turn, 'asking', done, options);
+    await moveOn(lock, 'asking', done, options);
   }
   return { counts, first };
 }
@@ -262,9 +262,9 @@ function unannouncedBy({ unannounced }: Comparison, certificate: string, reason:
 
 const concurrency = 32;
 
-async function moveOn(turn: ReconcileTurn, step: ReconcileStep, done: number, { progress }: ReconcileOptions) {
+async function moveOn(lock: ReconcileLock, step: ReconcileStep, done: number, { progress }: ReconcileOptions) {
   progress?.(step, done);
-  await turn.keep(step, done);
+  await lock.keep(step, done);
 }
 
 /** In the log: what no record tells of, each by its place, and how much was passed over. */

@@ -22,7 +22,7 @@ import { keysRead } from '../keys-read.ts';
 import { includes, type Link, listedFacts } from '../link.ts';
 import { withoutRetained } from '../pass/retire.ts';
 import { readInTime } from '../read-in-time.ts';
-import { type ReconcileTurn, takeTurn } from '../reconcile/lock.ts';
+import { type ReconcileLock, takeLock } from '../reconcile/lock.ts';
 import { copyOf, listAll } from '../shared-listing.ts';
 import { settledMs } from '../timing.ts';
 import { vacancyError } from '../vacancy.ts';
@@ -143,12 +143,12 @@ interface Survey {
  */
 export async function restore(restorer: Restorer, link: Link, options: RestoreOptions): Promise<RestoreResult> {
   const { links, runtime } = restorer;
-  const turn = await takeTurn(restorer, link);
+  const lock = await takeLock(restorer, link);
   try {
     const binding = await links.bindingOf(link.name);
     refuseWhatCannotBe(link, options, binding);
     await waitUntilSettled(restorer, link, options);
-    const survey = await look(restorer, link, { ...options, binding, turn });
+    const survey = await look(restorer, link, { ...options, binding, lock });
     const plan = planOf(link, options.from, survey);
     if (plan.lines.length + plan.there === 0 && binding.primary !== link.primary.id)
       throw refused(
@@ -156,21 +156,21 @@ export async function restore(restorer: Restorer, link: Link, options: RestoreOp
       );
     await options.confirm?.(plan);
     const begun = await links.bindingOf(link.name);
-    const turns = begun.primary !== link.primary.id || survey.toldByMarks.length > 0;
-    if (turns || plan.lines.length > 0) await links.noteRestore(link.name, 'begun');
-    if (turns) {
+    const repoints = begun.primary !== link.primary.id || survey.toldByMarks.length > 0;
+    if (repoints || plan.lines.length > 0) await links.noteRestore(link.name, 'begun');
+    if (repoints) {
       const former = [...begun.former, ...survey.toldByMarks];
-      await links.turn(link.name, { ...begun, former }, link.primary.id);
+      await links.repoint(link.name, { ...begun, former }, link.primary.id);
     }
-    if (turns || begun.turning) await forgetOldDirection(restorer, link, turn);
-    const { moved, failed } = await moveAll(restorer, link, survey, { ...options, turn });
+    if (repoints || begun.repointing) await forgetOldDirection(restorer, link, lock);
+    const { moved, failed } = await moveAll(restorer, link, survey, { ...options, lock });
     await links.noteRestore(link.name, failed.length === 0 ? 'done' : { stoppedAt: runtime.now() });
-    await turn.release();
+    await lock.release();
     return { ...plan, moved, failed };
   } catch (thrown) {
     // What went wrong is more than a note that is missing, or a lease that ends by itself.
     await links.noteRestore(link.name, { stoppedAt: runtime.now() }).catch(() => undefined);
-    await turn.release().catch(() => undefined);
+    await lock.release().catch(() => undefined);
     throw thrown;
   }
 }
@@ -219,15 +219,15 @@ function refuseWithheldKeys(primary: Store, from: Store): void {
 const refused = (message: string) => new CodedError('restore_refused', message);
 
 /** The records of the direction before: they say of another primary what is in it. Passes and reconciles find everything again by its marks. */
-async function forgetOldDirection({ records, links }: Restorer, link: Link, turn: ReconcileTurn): Promise<void> {
+async function forgetOldDirection({ records, links }: Restorer, link: Link, lock: ReconcileLock): Promise<void> {
   const certificates: string[] = [];
   const unreadable = ({ certificate }: UnreadableRecord) => void certificates.push(certificate);
   for await (const { certificate } of records.all(link.name, unreadable)) certificates.push(certificate);
   for (const [done, certificate] of certificates.entries()) {
     await records.forget(link.name, certificate);
-    await turn.keep('restoring', done);
+    await lock.keep('restoring', done);
   }
-  await links.turned(link.name);
+  await links.repointed(link.name);
 }
 
 async function look(
@@ -235,10 +235,10 @@ async function look(
   link: Link,
   options: RestoreOptions & {
     readonly binding: Binding;
-    readonly turn: ReconcileTurn;
+    readonly lock: ReconcileLock;
   },
 ): Promise<Survey> {
-  const { from, binding, turn, signal, wanted } = options;
+  const { from, binding, lock, signal, wanted } = options;
   const { primary } = link;
   let listed = 0;
   const notRead: { store: string; place: string; error: CodedError }[] = [];
@@ -263,7 +263,7 @@ async function look(
     for await (const metadata of listAll(store, { runtime, signal, unreadable, vacant })) {
       found.push(metadata);
       listed += 1;
-      if (listed % 100 === 0) await turn.keep('restoring', listed);
+      if (listed % 100 === 0) await lock.keep('restoring', listed);
     }
     const whole: Listed[] = [];
     for (const metadata of found) {
@@ -534,9 +534,9 @@ async function moveAll(
   restorer: Restorer,
   link: Link,
   survey: Survey,
-  options: RestoreOptions & { readonly turn: ReconcileTurn },
+  options: RestoreOptions & { readonly lock: ReconcileLock },
 ): Promise<Pick<RestoreResult, 'moved' | 'failed'>> {
-  const { signal, turn } = options;
+  const { signal, lock } = options;
   const moved: { name: string; origin: Mark; id: string }[] = [];
   const failed: { name: string; origin: Mark; error: CodedError }[] = [];
   const waiting = survey.lines.filter(({ action }) => action !== 'held').values();
@@ -551,7 +551,7 @@ async function moveAll(
         inARow = 0;
         moved.push({ name, origin, id });
         options.moved?.(line, id);
-        await turn.keep('restoring', moved.length);
+        await lock.keep('restoring', moved.length);
       } catch (thrown) {
         const error = asCodedError(thrown);
         if (signal?.reason !== undefined) return;
@@ -586,7 +586,7 @@ async function moveOne(
   const { origin } = line;
   const call = { ...(signal && { signal }) };
   const polite = <T>(send: () => Promise<T>) => whenAllowed(restorer, signal, send);
-  const keep = () => options.turn.keep('restoring', options.done());
+  const keep = () => options.lock.keep('restoring', options.done());
   const waiter = { runtime: restorer.runtime, store: primary, signal, goesOn: options.goesOn, keep };
   const listed = sources.get(markDigest(origin)) as Listed;
   const metadata = describedAs(listed, from);
@@ -679,7 +679,7 @@ async function refuseStandIn(
   }
 }
 
-type Moving = RestoreOptions & { readonly turn: ReconcileTurn; readonly done: () => number };
+type Moving = RestoreOptions & { readonly lock: ReconcileLock; readonly done: () => number };
 
 /** A copy was given with its key: without, it is damaged, or its service keeps the key to itself. A primary that stood in may hold some without. */
 function refuseWithoutKey(name: string, from: Store, stored: StoredCertificate, kind: RestoreOptions['kind']): void {
