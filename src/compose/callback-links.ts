@@ -14,10 +14,10 @@ import { partsOf } from './services.ts';
  */
 export async function callbackLinks(
   config: Pick<Config, 'stores' | 'links'>,
-  intake: Intake & { readonly links: Pick<LinkRecords, 'verificationKeys'> },
+  intake: Intake & { readonly linkRecords: Pick<LinkRecords, 'verificationKeys'> },
   acknowledged: (link: string, event: LifecycleEvent, answer: 'new' | 'repeat') => void = () => {},
 ): Promise<readonly CallbackLink[]> {
-  const { runtime, links } = intake;
+  const { runtime, linkRecords } = intake;
   const senders = new Map(
     await Promise.all(config.stores.map(async (store) => [store.name, await senderOf(store)] as const)),
   );
@@ -34,7 +34,7 @@ export async function callbackLinks(
           runtime,
           async load() {
             if (pinned !== undefined) return [{ id: 'pinned', pem: pinned }];
-            const { keys } = await links.verificationKeys(name);
+            const { keys } = await linkRecords.verificationKeys(name);
             return keys.filter((key) => isUsable(key, runtime.now()));
           },
         }),

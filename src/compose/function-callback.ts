@@ -30,7 +30,7 @@ export async function composeCallback(
     ...parts,
     timing,
     records: replicationRecords(table),
-    links: linkRecords(table),
+    linkRecords: linkRecords(table),
     notifications: idempotencyRecords(table),
   };
   return createReceiver({ links: await callbackLinks(config, intake), log });

@@ -75,7 +75,7 @@ export async function composeWorkers(
   const byName = new Map(links.map((link) => [link.name, link]));
   const records = replicationRecords(table);
   const linkRows = linkRecords(table);
-  const worker = { ...parts, timing, records, links: linkRows, listings: sharedListings(runtime) };
+  const worker = { ...parts, timing, records, linkRecords: linkRows, listings: sharedListings(runtime) };
 
   async function figuresOf(link: Link, standing: ReconcileReport['vanished']) {
     const unreadable: UnreadableRecord[] = [];

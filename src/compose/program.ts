@@ -173,7 +173,7 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
   const records = replicationRecords(table);
   const linkRows = linkRecords(table);
   const owner = processOwner(runtime.newId);
-  const worker = { records, links: linkRows, listings: sharedListings(runtime), runtime, timing, log, owner };
+  const worker = { records, linkRecords: linkRows, listings: sharedListings(runtime), runtime, timing, log, owner };
   const dispatch = inProcessDispatch({
     runtime,
     concurrency: config.worker.concurrency,
@@ -189,7 +189,7 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
     failed: ({ link, certificate }, thrown) =>
       log('error', 'pass_failed', { link, certificate, ...errorFields(asCodedError(thrown)) }),
   });
-  const parts = { records, links: linkRows, dispatch, runtime, timing, log };
+  const parts = { records, linkRecords: linkRows, dispatch, runtime, timing, log };
   const intake = { ...parts, notifications: idempotencyRecords(table) };
 
   /** Primaries of the other links. */

@@ -13,7 +13,7 @@ export interface Intake {
   readonly records: ReplicationRecords;
   readonly notifications: IdempotencyRecords;
   /** Where hints are kept, and what senders may cost who do not sign what they say. */
-  readonly links: Pick<LinkRecords, 'keepHint' | 'tellWaitingHint' | 'takeFromBudget' | 'askReconcile'>;
+  readonly linkRecords: Pick<LinkRecords, 'keepHint' | 'tellWaitingHint' | 'takeFromBudget' | 'askReconcile'>;
   readonly dispatch: Dispatch;
   readonly runtime: Runtime;
   readonly timing: Timing;
@@ -54,7 +54,7 @@ const take = (intake: Intake, link: string, event: LifecycleEvent): Promise<Take
 
 /** One event of a sender that signs what it says: nobody has made up what it names. */
 async function takeSigned(intake: Intake, link: string, event: LifecycleEvent): Promise<Taken> {
-  const { records, notifications, links, runtime, timing } = intake;
+  const { records, notifications, linkRecords, runtime, timing } = intake;
   const now = runtime.now();
   const occurredAt = event.occurredAt === undefined ? undefined : Math.min(event.occurredAt, now);
   const certificates = event.certificates.map(({ id }) => id);
@@ -70,10 +70,12 @@ async function takeSigned(intake: Intake, link: string, event: LifecycleEvent): 
   const asking = certificates.map((certificate) =>
     records.canHold(link, certificate)
       ? records.ask({ link, certificate, now, eventAt: now, ...(occurredAt === undefined ? {} : { occurredAt }) })
-      : links.askReconcile(link, now),
+      : linkRecords.askReconcile(link, now),
   );
   const keeping = hints.map((hint) =>
-    canKeep(hint) ? links.keepHint(link, hint, { now, eventAt: now, occurredAt }) : links.askReconcile(link, now),
+    canKeep(hint)
+      ? linkRecords.keepHint(link, hint, { now, eventAt: now, occurredAt })
+      : linkRecords.askReconcile(link, now),
   );
   const [remembered, ...asked] = await Promise.allSettled([remembering, ...asking, ...keeping]);
   const failed = [remembered, ...asked].find((result) => result.status === 'rejected');
@@ -108,7 +110,7 @@ async function takeUnsigned(
 }
 
 async function tellCertificate(intake: Intake, link: string, certificate: string): Promise<Taken> {
-  const { records, links, runtime, timing } = intake;
+  const { records, linkRecords, runtime, timing } = intake;
   const now = runtime.now();
   if (!records.canHold(link, certificate)) return askReconcile(intake, link);
   const outcome = await records.tell({ link, certificate, now, everyMs: timing.toldEveryMs });
@@ -116,28 +118,28 @@ async function tellCertificate(intake: Intake, link: string, certificate: string
   if (outcome === 'asked') return looked;
   if (outcome !== 'unknown') {
     // The last word of many is looked at when its time has come, whoever lives then.
-    await links.keepHint(link, { by: 'id', text: certificate }, { now, wakeAt: outcome.again });
+    await linkRecords.keepHint(link, { by: 'id', text: certificate }, { now, wakeAt: outcome.again });
     return { answer: 'repeat', wakes: [{ ...hintsWake(link), delayMs: outcome.again - now }] };
   }
-  if (!(await links.takeFromBudget(link, now, timing.unknownPerMinute))) return askReconcile(intake, link);
+  if (!(await linkRecords.takeFromBudget(link, now, timing.unknownPerMinute))) return askReconcile(intake, link);
   await records.tellNew({ link, certificate, now });
   return looked;
 }
 
 async function tellHint(intake: Intake, link: string, hint: Hint): Promise<Taken> {
-  const { links, runtime, timing } = intake;
+  const { linkRecords, runtime, timing } = intake;
   const now = runtime.now();
   if (!canKeep(hint)) return askReconcile(intake, link);
   const wakes = [hintsWake(link)];
-  if (await links.tellWaitingHint(link, hint, { now })) return { answer: 'repeat', wakes };
-  if (!(await links.takeFromBudget(link, now, timing.unknownPerMinute))) return askReconcile(intake, link);
-  await links.keepHint(link, hint, { now });
+  if (await linkRecords.tellWaitingHint(link, hint, { now })) return { answer: 'repeat', wakes };
+  if (!(await linkRecords.takeFromBudget(link, now, timing.unknownPerMinute))) return askReconcile(intake, link);
+  await linkRecords.keepHint(link, hint, { now });
   return { answer: 'new', wakes };
 }
 
 /** Has everything compared instead. Nobody is woken: it waits for the end of what asks for it. */
-async function askReconcile({ links, runtime }: Intake, link: string): Promise<Taken> {
-  await links.askReconcile(link, runtime.now());
+async function askReconcile({ linkRecords, runtime }: Intake, link: string): Promise<Taken> {
+  await linkRecords.askReconcile(link, runtime.now());
   return { answer: 'new', wakes: [] };
 }
 

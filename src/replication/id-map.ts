@@ -29,7 +29,7 @@ export interface IdMap {
  * Throws what the table throws.
  */
 export async function idMap(
-  parts: { readonly links: LinkRecords; readonly records: ReplicationRecords; readonly runtime: Runtime },
+  parts: { readonly linkRecords: LinkRecords; readonly records: ReplicationRecords; readonly runtime: Runtime },
   link: Link,
   options: {
     readonly marks: boolean;
@@ -47,7 +47,7 @@ export async function idMap(
 
   const homes = new Map<string, Place>();
   const kept: { readonly name: string; readonly now: Place }[] = [];
-  for await (const { now, before, name } of parts.links.homes(link.name)) {
+  for await (const { now, before, name } of parts.linkRecords.homes(link.name)) {
     homes.set(keyOf(now), before);
     if (now.store === primary.id) kept.push({ now, name: name ?? '' });
   }

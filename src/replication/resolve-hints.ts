@@ -15,7 +15,7 @@ import type { Timing } from './timing.ts';
 /** What a worker needs that finds out what hints mean. */
 export interface HintResolver {
   readonly records: ReplicationRecords;
-  readonly links: LinkRecords;
+  readonly linkRecords: LinkRecords;
   readonly dispatch: Dispatch;
   readonly runtime: Runtime;
   readonly timing: Timing;
@@ -46,18 +46,18 @@ const hintsLogged = 10;
  * Throws when the table cannot be asked. Where the primary cannot be listed, everything waits for the next wake-up.
  */
 export async function resolveHints(resolver: HintResolver, link: Link): Promise<ResolvedHints> {
-  const { links, runtime, timing, log } = resolver;
-  const { hints, damaged } = await links.hintsDue(link.name, runtime.now(), limits.hintsAtOnce);
+  const { linkRecords, runtime, timing, log } = resolver;
+  const { hints, damaged } = await linkRecords.hintsDue(link.name, runtime.now(), limits.hintsAtOnce);
   for (const error of damaged) log('error', 'hint_unreadable', { link: link.name, ...errorFields(error) });
   let asked = 0;
   for (const hint of hints.filter(({ by }) => by === 'id')) {
     asked += await askFor(resolver, link, hint, [hint.text]);
-    await links.forgetHint(link.name, hint);
+    await linkRecords.forgetHint(link.name, hint);
   }
   const sought = hints.filter(({ by }) => by !== 'id');
   if (sought.length === 0) return { asked, unmatched: 0 };
 
-  const busyUntil = await links.claimListing(link.name, runtime.now(), timing.toldEveryMs);
+  const busyUntil = await linkRecords.claimListing(link.name, runtime.now(), timing.toldEveryMs);
   if (busyUntil !== undefined) return { asked, unmatched: 0, again: busyUntil };
   const beganAt = runtime.now();
   const matches = await matchesIn(resolver, link, sought).catch((thrown: unknown) =>
@@ -73,11 +73,11 @@ export async function resolveHints(resolver: HintResolver, link: Link): Promise<
     const settledAt = settlesAt(link, hint, ids.length > 0, timing);
     if (settledAt !== undefined && beganAt < settledAt) {
       again = Math.min(settledAt, again ?? settledAt);
-      await links.putOffHint(link.name, hint, settledAt);
+      await linkRecords.putOffHint(link.name, hint, settledAt);
       continue;
     }
     if (ids.length === 0) unmatched.push(hint);
-    await links.forgetHint(link.name, hint);
+    await linkRecords.forgetHint(link.name, hint);
   }
   tellOf(resolver, link, unmatched);
   return { asked, unmatched: unmatched.length, ...(again === undefined ? {} : { again }) };
@@ -146,15 +146,15 @@ async function matchesIn(
  * that their number stays bounded for however long it lasts.
  */
 async function standIn(
-  { links, runtime, log }: HintResolver,
+  { linkRecords, runtime, log }: HintResolver,
   link: Link,
   hints: readonly WaitingHint[],
   thrown: unknown,
 ): Promise<undefined> {
   log('warn', 'hints_wait', { link: link.name, hints: hints.length, ...errorFields(asCodedError(thrown)) });
   if (hints.length < limits.hintsAtOnce) return;
-  await links.askReconcile(link.name, runtime.now());
-  for (const hint of hints) await links.forgetHint(link.name, hint);
+  await linkRecords.askReconcile(link.name, runtime.now());
+  for (const hint of hints) await linkRecords.forgetHint(link.name, hint);
 }
 
 /** In the log: what nothing answered to, the first of it by its text, which is somebody else's. */
@@ -167,8 +167,8 @@ function tellOf({ log }: HintResolver, link: Link, unmatched: readonly WaitingHi
 
 /** Wakes a worker for the hints of a link, if any is due. Throws what the table and the dispatch throw. */
 export async function wakeHints(
-  { links, dispatch, runtime }: Pick<HintResolver, 'links' | 'dispatch' | 'runtime'>,
+  { linkRecords, dispatch, runtime }: Pick<HintResolver, 'linkRecords' | 'dispatch' | 'runtime'>,
   link: Pick<Link, 'name'>,
 ): Promise<void> {
-  if (await links.hasHintsDue(link.name, runtime.now())) await dispatch.dispatch([hintsWake(link.name)]);
+  if (await linkRecords.hasHintsDue(link.name, runtime.now())) await dispatch.dispatch([hintsWake(link.name)]);
 }

@@ -13,7 +13,7 @@ import { vanishedSummary, vanishedTally, worseOf } from './vanished.ts';
 
 export interface StatusKeeper {
   readonly records: ReplicationRecords;
-  readonly links: LinkRecords;
+  readonly linkRecords: LinkRecords;
   readonly runtime: Runtime;
 }
 
@@ -131,16 +131,16 @@ const namesKept = 3;
 const lagWindowMs = 30 * 24 * 3_600_000;
 
 /** What is known of a link, from the table alone: no store is asked. Throws what the table throws. */
-export async function statusOf({ records, links, runtime }: StatusKeeper, link: Link): Promise<LinkStatus> {
+export async function statusOf({ records, linkRecords, runtime }: StatusKeeper, link: Link): Promise<LinkStatus> {
   const now = runtime.now();
   const [reconciled, state, verify, drill] = await Promise.all([
-    links.reconciled(link.name),
-    links.reconcileState(link.name),
-    links.lastVerify(link.name),
-    links.lastDrill(link.name),
+    linkRecords.reconciled(link.name),
+    linkRecords.reconcileState(link.name),
+    linkRecords.lastVerify(link.name),
+    linkRecords.lastDrill(link.name),
   ]);
   // What changed before the link began was copied when it began: its lag would be the age of the estate.
-  const first = await links.firstReconciledAt(link.name);
+  const first = await linkRecords.firstReconciledAt(link.name);
   const seen = seenSoFar(link, now, {
     beganAt: first ?? Math.max(0, ...reconciled.values()),
     verifiedAt: verify?.startedAt ?? Number.NEGATIVE_INFINITY,

@@ -10,7 +10,7 @@ import { refreshVerificationKeys } from './verification-keys.ts';
 
 export interface Sweeper {
   readonly records: ReplicationRecords;
-  readonly links: LinkRecords;
+  readonly linkRecords: LinkRecords;
   readonly dispatch: Dispatch;
   readonly runtime: Runtime;
   readonly log: Log;

@@ -12,14 +12,14 @@ import type { Link } from './link.ts';
  * there, and a notification never causes a call. What cannot be fetched, or is none that may verify, changes nothing. Never throws.
  */
 export async function refreshVerificationKeys(
-  { links, runtime, log }: { readonly links: LinkRecords; readonly runtime: Runtime; readonly log: Log },
+  { linkRecords, runtime, log }: { readonly linkRecords: LinkRecords; readonly runtime: Runtime; readonly log: Log },
   link: Link,
 ): Promise<void> {
   if (link.primary.notificationKey === undefined) return;
   try {
     const served = identified(await link.primary.notificationKey());
     const now = runtime.now();
-    const read = await links.verificationKeys(link.name);
+    const read = await linkRecords.verificationKeys(link.name);
     if (read.dropped.includes(served.id))
       log('error', 'verification_key_dropped', {
         link: link.name,
@@ -28,7 +28,7 @@ export async function refreshVerificationKeys(
       });
     const keys = refreshedKeys(read.keys, [served], read.dropped, now);
     // Somebody who wrote meanwhile, a person or another sweep, has the last word: the next sweep comes in a minute.
-    if (keys.length > 0 && !isSame(keys, read.keys)) await links.saveVerificationKeys(link.name, read, keys, now);
+    if (keys.length > 0 && !isSame(keys, read.keys)) await linkRecords.saveVerificationKeys(link.name, read, keys, now);
   } catch (thrown) {
     log('warn', 'verification_key_not_refreshed', { link: link.name, ...errorFields(asCodedError(thrown)) });
   }

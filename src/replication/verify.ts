@@ -37,7 +37,7 @@ import { type CopyState, compareCopy, servingProblem } from './verify-copy.ts';
 
 export interface Verifier {
   readonly records: ReplicationRecords;
-  readonly links: LinkRecords;
+  readonly linkRecords: LinkRecords;
   readonly runtime: Runtime;
 }
 
@@ -117,14 +117,14 @@ const examplesKept = 5;
  * The summary is kept for status. Throws what the primary's listing throws, and the reason of the signal.
  */
 export async function verify(verifier: Verifier, link: Link, options: VerifyOptions = {}): Promise<VerifyReport> {
-  const { runtime, links } = verifier;
+  const { runtime, linkRecords } = verifier;
   const { signal } = options;
   const startedAt = runtime.now();
   const tally = tallied(link, options);
   const sides = await Promise.all(link.backups.map((store) => listSide(verifier, link, store, signal)));
   signal?.throwIfAborted();
   const listed = compactMap();
-  const { vanished: standing } = await links.reconcileState(link.name);
+  const { vanished: standing } = await linkRecords.reconcileState(link.name);
   const lost = vanishedTally(link, startedAt, standing);
   const thereAfterAll = new Set<string>();
   const one = (certificate: string, metadata?: CertificateMetadata) =>
@@ -200,7 +200,7 @@ export async function verify(verifier: Verifier, link: Link, options: VerifyOpti
   }
   const notListed = sides.flatMap(({ store, error }) => (error === undefined ? [] : [{ store: store.id, error }]));
   const summary: VerifySummary = { startedAt, completedAt: runtime.now(), ...tally.result() };
-  await links.saveVerify(link.name, summary);
+  await linkRecords.saveVerify(link.name, summary);
   return {
     ...{ link: link.name, ...summary, notListed, passedOver },
     ...(vanished === undefined ? {} : { vanished: vanishedSummary(vanished) }),

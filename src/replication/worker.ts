@@ -8,7 +8,7 @@ import type { Timing } from './timing.ts';
 /** What a worker needs. One for all passes of a process. */
 export interface Worker {
   readonly records: ReplicationRecords;
-  readonly links: LinkRecords;
+  readonly linkRecords: LinkRecords;
   readonly listings: SharedListings;
   readonly runtime: Runtime;
   readonly timing: Timing;

@@ -32,7 +32,7 @@ async function intakeOf() {
   const intake = {
     records: world.records,
     notifications: world.notifications,
-    links: world.links,
+    linkRecords: world.linkRecords,
     dispatch,
     runtime: world.time,
     timing: world.timing,

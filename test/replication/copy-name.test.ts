@@ -36,7 +36,7 @@ describe('the name of a copy where names are unique', () => {
     // The other primary copies into the same backup, by a link and a table of its own.
     const { store } = one.backup;
     const elsewhere = { ...other.link, primary: { ...other.primary.tap, id: 'primary-2' }, backups: [store] };
-    await other.links.noteReconciled('main', ['backup'], other.time.now());
+    await other.linkRecords.noteReconciled('main', ['backup'], other.time.now());
     Object.assign(other.link, elsewhere);
     await askAndPass(other, 'c1');
     const { certificates } = await store.list({});

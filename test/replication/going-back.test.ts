@@ -160,7 +160,7 @@ describe('going back in time', () => {
     expect(await stateOf(world, 'c3')).toMatchObject({ fingerprint: fingerprintOf(newest) });
     await world.later(hourMs + 1);
     await reconcileAll(world);
-    expect(await world.links.brakeHeldSince('main', 'going-back')).toBeUndefined();
+    expect(await world.linkRecords.brakeHeldSince('main', 'going-back')).toBeUndefined();
     expect(await goesBack(world, 'c4')).toBe(true);
   });
 
@@ -184,7 +184,7 @@ describe('going back in time', () => {
     expect(report.held).toBeUndefined();
     expect((await stateOf(world, 'c3'))?.fingerprint).toBe(fingerprintOf(older));
     expect((await statusOf(world.worker, world.link)).held).toBeUndefined();
-    expect(await world.links.brakeHeldSince('main', 'going-back')).toBeUndefined();
+    expect(await world.linkRecords.brakeHeldSince('main', 'going-back')).toBeUndefined();
   });
 });
 

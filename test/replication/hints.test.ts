@@ -97,7 +97,7 @@ describe('an event that names no ids', () => {
     const world = await worldOf();
     await world.acknowledge(eventOf([named('x'.repeat(limits.hintCharacters + 1)), named('')]));
     expect(await world.waiting()).toEqual([]);
-    expect(await world.links.askedReconcile('main')).toEqual({ since: startMs, lastAt: startMs });
+    expect(await world.linkRecords.askedReconcile('main')).toEqual({ since: startMs, lastAt: startMs });
     await world.acknowledge(eventOf([named('x'.repeat(limits.hintCharacters))], { digest: 'd2' }));
     expect(await world.waiting()).toHaveLength(1);
   });
@@ -171,12 +171,12 @@ describe('a hint', () => {
 
   it('gives way to a reconcile where as many wait as one listing looks for, and it cannot be had', async () => {
     const world = await worldOf();
-    const keep = (text: string) => world.links.keepHint('main', named(text), { now: startMs, eventAt: startMs });
+    const keep = (text: string) => world.linkRecords.keepHint('main', named(text), { now: startMs, eventAt: startMs });
     for (let index = 0; index < limits.hintsAtOnce; index += 1) await keep(`n${index}`);
     world.primary.hooks.list = () => Promise.reject(new CodedError('store_unavailable', 'not reached'));
     await world.resolve();
     expect(await world.waiting()).toEqual([]);
-    expect(await world.links.askedReconcile('main')).toBeDefined();
+    expect(await world.linkRecords.askedReconcile('main')).toBeDefined();
   });
 
   it('that is damaged keeps no other from being looked at', async () => {

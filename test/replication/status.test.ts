@@ -154,13 +154,13 @@ describe('status', () => {
   it('shows a reconcile that runs, and the brake', async () => {
     const world = await estate();
     const now = world.time.now();
-    await world.links.beginReconcile('main', { owner: 'someone', now, until: now + 1_000, skewMs: 0 });
+    await world.linkRecords.beginReconcile('main', { owner: 'someone', now, until: now + 1_000, skewMs: 0 });
     expect((await status(world)).reconcile.running).toEqual({ since: now, step: 'comparing', done: 0 });
     await world.later(1_001);
     expect((await status(world)).reconcile).not.toHaveProperty('running');
-    const { token } = await world.links.reconcileState('main');
+    const { token } = await world.linkRecords.reconcileState('main');
     const brake = { at: 5, changing: 30, vanishing: 1, copied: 40, allowed: 10 };
-    await world.links.endReconcile('main', token, { brake });
+    await world.linkRecords.endReconcile('main', token, { brake });
     expect((await status(world)).reconcile.brake).toEqual(brake);
   });
 

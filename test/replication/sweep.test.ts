@@ -10,7 +10,7 @@ async function sweeperOf(more: Partial<Sweeper> = {}) {
   const woken: string[] = [];
   const sweeper: Sweeper = {
     records: world.records,
-    links: world.links,
+    linkRecords: world.linkRecords,
     runtime: world.time,
     log: world.log,
     dispatch: {
@@ -83,21 +83,21 @@ describe('waking what is due', () => {
 
 describe('waking for hints', () => {
   it('wakes one worker for all hints of a link that are due, and none where none is', async () => {
-    const { sweeper, link, links, woken } = await sweeperOf();
-    await links.keepHint('main', { by: 'name', text: 'later' }, { now: startMs, wakeAt: startMs + 1 });
+    const { sweeper, link, linkRecords, woken } = await sweeperOf();
+    await linkRecords.keepHint('main', { by: 'name', text: 'later' }, { now: startMs, wakeAt: startMs + 1 });
     await sweep(sweeper, [link]);
     expect(woken).toEqual([]);
-    await links.keepHint('main', { by: 'name', text: 'a' }, { now: startMs });
-    await links.keepHint('main', { by: 'name', text: 'b' }, { now: startMs });
+    await linkRecords.keepHint('main', { by: 'name', text: 'a' }, { now: startMs });
+    await linkRecords.keepHint('main', { by: 'name', text: 'b' }, { now: startMs });
     await sweep(sweeper, [link]);
     expect(woken).toEqual(['main/hints']);
   });
 });
 
 it('the verification key of a primary that has one is fetched with each sweep', async () => {
-  const { sweeper, link, links } = await sweeperOf();
+  const { sweeper, link, linkRecords } = await sweeperOf();
   const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const pem = publicKey.export({ type: 'spki', format: 'pem' }).toString();
   await sweep(sweeper, [{ ...link, primary: { ...link.primary, notificationKey: async () => pem } }]);
-  expect(await links.verificationKey('main')).toBe(pem);
+  expect(await linkRecords.verificationKey('main')).toBe(pem);
 });

@@ -92,11 +92,11 @@ describe('what nobody signed, of ids that nobody knows', () => {
   it('is looked at within a budget; beyond it one reconcile is asked for, and no row is made', async () => {
     const world = await worldOf();
     expect(await world.acknowledge(eventOf(flood.slice(0, 4)))).toBe('new');
-    expect(await world.links.askedReconcile('main')).toBeUndefined();
+    expect(await world.linkRecords.askedReconcile('main')).toBeUndefined();
     await world.later(1_000);
     expect(await world.acknowledge(eventOf(flood.slice(4)))).toBe('new');
     expect(await world.rows('replication.1/main')).toEqual(['c1', ...flood.slice(0, 4)]);
-    expect(await world.links.askedReconcile('main')).toEqual({ since: startMs + 1_000, lastAt: startMs + 1_000 });
+    expect(await world.linkRecords.askedReconcile('main')).toEqual({ since: startMs + 1_000, lastAt: startMs + 1_000 });
     await world.later(60_000);
     await world.acknowledge(eventOf(['u7']));
     expect(await world.rows('replication.1/main')).toContain('u7');
@@ -154,7 +154,7 @@ describe('what nobody signed, of ids that nobody knows', () => {
     const world = await worldOf();
     await world.acknowledge(eventOf(['u'.repeat(1_000)]), eventOf(['s'.repeat(1_000)], { digest: 'd2' }));
     expect(await world.rows('replication.1/main')).toEqual(['c1']);
-    expect(await world.links.askedReconcile('main')).toBeDefined();
+    expect(await world.linkRecords.askedReconcile('main')).toBeDefined();
   });
 });
 
@@ -162,26 +162,26 @@ describe('a reconcile that was asked for', () => {
   it('begins when its listing shows what asked for it, and is answered by one that began then', async () => {
     const world = await worldOf({ listingLagMs: 4_000 });
     expect(await world.isDue()).toBe(false);
-    await world.links.askReconcile('main', world.time.now());
+    await world.linkRecords.askReconcile('main', world.time.now());
     await world.later(4_000 + world.timing.skewMs - 1);
     expect(await world.isDue()).toBe(false);
     await world.later(1);
     expect(await world.isDue()).toBe(true);
     await world.reconcile();
-    expect(await world.links.askedReconcile('main')).toBeUndefined();
+    expect(await world.linkRecords.askedReconcile('main')).toBeUndefined();
   });
 
   it('is not answered by one that began before', async () => {
     const world = await worldOf({ listingLagMs: 4_000 });
-    await world.links.askReconcile('main', world.time.now());
+    await world.linkRecords.askReconcile('main', world.time.now());
     await world.reconcile();
-    expect(await world.links.askedReconcile('main')).toMatchObject({ lastAt: startMs });
+    expect(await world.linkRecords.askedReconcile('main')).toMatchObject({ lastAt: startMs });
   });
 
   it('begins once in five minutes at the most, however the last one ended', async () => {
     const world = await worldOf();
     await world.reconcile();
-    await world.links.askReconcile('main', world.time.now());
+    await world.linkRecords.askReconcile('main', world.time.now());
     await world.later(world.timing.askedReconcileEveryMs - 1);
     expect(await world.isDue()).toBe(false);
     await world.later(1);
@@ -191,13 +191,13 @@ describe('a reconcile that was asked for', () => {
   it('does not wait for the end of what never ends, and what came later stays asked for', async () => {
     const world = await worldOf();
     for (let minutes = 0; minutes <= 5; minutes += 1) {
-      await world.links.askReconcile('main', world.time.now());
+      await world.linkRecords.askReconcile('main', world.time.now());
       if (minutes < 5) expect(await world.isDue()).toBe(false);
       if (minutes < 5) await world.later(60_000);
     }
     expect(await world.isDue()).toBe(true);
     await world.reconcile();
-    expect(await world.links.askedReconcile('main')).toEqual({
+    expect(await world.linkRecords.askedReconcile('main')).toEqual({
       since: startMs + 5 * 60_000 - world.timing.skewMs,
       lastAt: startMs + 5 * 60_000,
     });

@@ -110,7 +110,7 @@ describe('a primary that lost what it had', () => {
     await expect(reconcileAll(world)).rejects.toMatchObject({ code: 'reconcile_vanished' });
     await world.later(3 * dayMs);
     expect(
-      (await statusOf({ ...world.newWorker(), links: linkRecords(world.table.tap) }, world.link)).vanished,
+      (await statusOf({ ...world.newWorker(), linkRecords: linkRecords(world.table.tap) }, world.link)).vanished,
     ).toMatchObject({ gone: 12 });
     unmount(world, 1);
     expect((await reconcileAll(world)).vanished).toMatchObject({ gone: 1, of: 12, names: ['name 1'] });
@@ -174,7 +174,7 @@ describe('a person', () => {
       entry: { exit: 6 },
     });
     expect(await vanishedIn(world)).toMatchObject({ gone: 2, of: 3 });
-    expect(await world.links.reconcileState('main')).not.toHaveProperty('failure');
+    expect(await world.linkRecords.reconcileState('main')).not.toHaveProperty('failure');
     await expect(reconcileAll(world, { acceptVanished: '0000' })).rejects.toMatchObject({
       code: 'reconcile_vanished_changed',
     });
@@ -319,6 +319,6 @@ it('a table of the version before, whose records say that all is gone, is read a
   await lose(world, 1, 2);
   await lookAtAll(world, 2);
   await world.later(90 * dayMs);
-  expect(await world.links.reconcileState('main')).not.toHaveProperty('vanished');
+  expect(await world.linkRecords.reconcileState('main')).not.toHaveProperty('vanished');
   expect(await vanishedIn(world)).toMatchObject({ gone: 2, of: 2 });
 });

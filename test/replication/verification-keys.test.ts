@@ -20,12 +20,12 @@ async function refresherOf() {
       return serving.pem;
     },
   };
-  const parts = { links: world.links, runtime: world.time, log: world.log };
+  const parts = { linkRecords: world.linkRecords, runtime: world.time, log: world.log };
   return {
     ...world,
     serving,
     refresh: () => refreshVerificationKeys(parts, { ...world.link, primary }),
-    ids: async () => (await world.links.verificationKeys('main')).keys.map(({ id }) => id),
+    ids: async () => (await world.linkRecords.verificationKeys('main')).keys.map(({ id }) => id),
   };
 }
 
@@ -78,17 +78,17 @@ describe('refreshing the keys that verify notifications', () => {
   });
 
   it('brings no key back that a person dropped, and says so as long as it is served', async () => {
-    const { refresh, links, ids, lines, time } = await refresherOf();
+    const { refresh, linkRecords, ids, lines, time } = await refresherOf();
     await refresh();
-    await links.dropVerificationKey('main', keyIdOf(one), time.now());
+    await linkRecords.dropVerificationKey('main', keyIdOf(one), time.now());
     await refresh();
     expect(await ids()).toEqual([]);
     expect(lines).toMatchObject([{ level: 'error', event: 'verification_key_dropped', fields: { key: keyIdOf(one) } }]);
   });
 
   it('asks nothing of a primary that sends no notifications', async () => {
-    const { links, time, log, link, calls } = await refresherOf();
-    await refreshVerificationKeys({ links, runtime: time, log }, link);
+    const { linkRecords, time, log, link, calls } = await refresherOf();
+    await refreshVerificationKeys({ linkRecords, runtime: time, log }, link);
     expect(calls).toEqual([]);
   });
 });

@@ -41,7 +41,11 @@ describe('verify', () => {
       'primary list',
       ...Array.from({ length: 3 }, () => 'primary read'),
     ]);
-    expect(await world.links.lastVerify('main')).toMatchObject({ certificates: 3, counts: { same: 3 }, problems: 0 });
+    expect(await world.linkRecords.lastVerify('main')).toMatchObject({
+      certificates: 3,
+      counts: { same: 3 },
+      problems: 0,
+    });
   });
 
   it('says of what the primary itself could not serve that, once, and of each copy whether it would', async () => {
@@ -221,7 +225,7 @@ describe('verify', () => {
         how: 'as the service keeps it: its chain is in another order, or of other variants',
       },
     ]);
-    expect(await world.links.lastVerify('main')).toMatchObject({ reshaped: 1 });
+    expect(await world.linkRecords.lastVerify('main')).toMatchObject({ reshaped: 1 });
     const copy = await copyOf(world, 'c1');
     const { privateKey: _lost, ...keyless } = original;
     world.backup.store.put({ content: keyless, metadata: described('name 1'), mark: markOf('c1') }, copy);
@@ -284,7 +288,7 @@ describe('verify', () => {
     const reason = new CodedError('interrupted', 'Ctrl-C');
     const finding = () => stopping.abort(reason);
     await expect(verify(world.worker, world.link, { finding, signal: stopping.signal })).rejects.toBe(reason);
-    expect(await world.links.lastVerify('main')).toBeUndefined();
+    expect(await world.linkRecords.lastVerify('main')).toBeUndefined();
     expect(writesIn(world)).toEqual([]);
   });
 

@@ -264,7 +264,7 @@ export const safeguards: readonly Safeguard[] = [
   {
     step: 'the sweep wakes a worker for the hints that are due',
     file: 'src/replication/resolve-hints.ts',
-    find: 'if (await links.hasHintsDue(link.name, runtime.now())) await dispatch.dispatch([hintsWake(link.name)]);',
+    find: 'if (await linkRecords.hasHintsDue(link.name, runtime.now())) await dispatch.dispatch([hintsWake(link.name)]);',
     replace: '',
     switches: ['hints'],
     eventsOnly: true,
@@ -292,7 +292,7 @@ export const safeguards: readonly Safeguard[] = [
     step: 'a hint is forgotten only after its certificates are asked for',
     file: 'src/replication/resolve-hints.ts',
     find: 'asked += await askFor(resolver, link, hint, ids);',
-    replace: 'await links.forgetHint(link.name, hint); asked += await askFor(resolver, link, hint, ids);',
+    replace: 'await linkRecords.forgetHint(link.name, hint); asked += await askFor(resolver, link, hint, ids);',
     switches: ['hints'],
     eventsOnly: true,
     seeds: 3_000,
@@ -308,7 +308,7 @@ export const safeguards: readonly Safeguard[] = [
   {
     step: 'the last of what nobody signed is kept until its time has come',
     file: 'src/replication/acknowledge.ts',
-    find: "await links.keepHint(link, { by: 'id', text: certificate }, { now, wakeAt: outcome.again });",
+    find: "await linkRecords.keepHint(link, { by: 'id', text: certificate }, { now, wakeAt: outcome.again });",
     replace: '',
     switches: ['unsigned-sender'],
     eventsOnly: true,
@@ -317,7 +317,7 @@ export const safeguards: readonly Safeguard[] = [
   {
     step: 'beyond the budget a reconcile is asked for before the acknowledgement',
     file: 'src/replication/acknowledge.ts',
-    find: 'await links.askReconcile(link, runtime.now());',
+    find: 'await linkRecords.askReconcile(link, runtime.now());',
     replace: '',
     switches: ['unsigned-sender'],
     eventsOnly: true,

@@ -292,9 +292,12 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     });
     const [mainLink] = links as [Link];
     const linkOf = (name: string) => links.find((link) => link.name === name) as Link;
+    const linkRows = heart.linkRecords(own);
     const parts = {
       records: heart.replicationRecords(own),
-      links: heart.linkRecords(own),
+      linkRecords: linkRows,
+      // What the version before calls them.
+      links: linkRows,
       runtime,
       timing: timingOf(switches),
       log: silentLog,

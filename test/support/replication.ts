@@ -117,7 +117,7 @@ export async function setup(options: SetupOptions = {}) {
 
   const table: Tapped<Table> = tapped(memoryTable(), 'table', tableCalls, journal);
   const records = replicationRecords(table.tap);
-  const links = linkRecords(table.tap);
+  const linkRows = linkRecords(table.tap);
   const primary = makeStore('primary', options.primary);
   const backups = backupOptions.map((own, index) => makeStore(`backup${index === 0 ? '' : index + 1}`, own));
   const link: Link = {
@@ -130,7 +130,7 @@ export async function setup(options: SetupOptions = {}) {
   const log = (level: string, event: string, fields: LogFields = {}) => void lines.push({ level, event, fields });
   const newWorker = (): Worker => ({
     records,
-    links,
+    linkRecords: linkRows,
     listings: sharedListings(time),
     runtime: time,
     timing,
@@ -138,7 +138,7 @@ export async function setup(options: SetupOptions = {}) {
   });
   const worker = newWorker();
   if (reconciled)
-    await links.noteReconciled(
+    await linkRows.noteReconciled(
       link.name,
       backups.map(({ store }) => store.id),
       startMs - 1,
@@ -165,7 +165,7 @@ export async function setup(options: SetupOptions = {}) {
     timing,
     table,
     records,
-    links,
+    linkRecords: linkRows,
     notifications: idempotencyRecords(table.tap),
     primary,
     backups,

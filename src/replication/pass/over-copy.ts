@@ -109,7 +109,7 @@ export async function problemOver(
  */
 export function overCopies(
   given: {
-    readonly links: LinkRecords;
+    readonly linkRecords: LinkRecords;
     readonly now: () => number;
     /** Nothing is counted: a plan only looks. */
     readonly rehearsed?: boolean;
@@ -118,7 +118,7 @@ export function overCopies(
   record: ReplicationRecord,
   sound: Sound,
 ): OverCopy {
-  const { links, now, rehearsed = false } = given;
+  const { linkRecords, now, rehearsed = false } = given;
   const { certificate, eventAt = 0, unannouncedAt, acceptedContent } = record;
   const { fingerprint } = sound;
   const answers = new Map<BrakeKind, Promise<boolean>>();
@@ -126,10 +126,10 @@ export function overCopies(
   async function ask(kind: BrakeKind, code: BrakeCode): Promise<boolean> {
     if (acceptedContent === fingerprint) return true;
     if (record.backups.some(({ refusal }) => isCaught(refusal, fingerprint) && refusal.code === code)) return false;
-    if (rehearsed) return (await links.brakeHeldSince(link.name, kind)) === undefined;
-    const { included = 0 } = await links.reconcileState(link.name);
+    if (rehearsed) return (await linkRecords.brakeHeldSince(link.name, kind)) === undefined;
+    const { included = 0 } = await linkRecords.reconcileState(link.name);
     const allowed = allowedShare(link, included, link.policy.brakeLeast?.[kind]);
-    return links.countChange({ link: link.name, kind, certificate, fingerprint, now: now(), allowed });
+    return linkRecords.countChange({ link: link.name, kind, certificate, fingerprint, now: now(), allowed });
   }
 
   function once(kind: BrakeKind, code: BrakeCode): Promise<boolean> {

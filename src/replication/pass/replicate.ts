@@ -77,7 +77,7 @@ async function onePass(worker: Worker, link: Link, certificate: string) {
       doubt: claimedAt + longestSettledMs(link.backups, timing),
       ...(worker.owner === undefined ? {} : { hasDied: worker.owner.hasDied }),
     }),
-    worker.links.bindingOf(link.name),
+    worker.linkRecords.bindingOf(link.name),
   ]);
   if (!claim.claimed) return undefined;
   const { record } = claim;
@@ -205,7 +205,7 @@ async function lookAndWrite(
       }
       const { naming, policy } = link;
       const mayReplace = policy.neverReplace !== true;
-      over ??= overCopies({ links: worker.links, now: runtime.now }, link, record, verdict);
+      over ??= overCopies({ linkRecords: worker.linkRecords, now: runtime.now }, link, record, verdict);
       const task = { runtime, timing, beganAt, writeBy, doubt, keys, noteOperation, mayReplace, over, naming };
       const outcome = await bringEqual(
         { ...task, sound: verdict, mark: markOfCopy(mark, verdict.metadata.mark) },

@@ -45,7 +45,7 @@ export type Reason =
 
 export interface Comparer {
   readonly records: ReplicationRecords;
-  readonly links: Pick<LinkRecords, 'reconcileState'>;
+  readonly linkRecords: Pick<LinkRecords, 'reconcileState'>;
   readonly runtime: Runtime;
   readonly timing: Timing;
   readonly log: Log;
@@ -126,7 +126,7 @@ export async function compare(
   };
   const [{ backups, notListed }, { vanished: standing }] = await Promise.all([
     listBackups(comparer, link, { signal, paged }),
-    comparer.links.reconcileState(link.name),
+    comparer.linkRecords.reconcileState(link.name),
   ]);
   const lost = vanishedTally(link, startedAt, standing);
   const found = findings();

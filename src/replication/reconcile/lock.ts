@@ -28,14 +28,14 @@ const elementsKept = 5;
 /** Takes the lock of a link. Throws `reconcile_running` with who has it and how far that is. */
 export async function takeLock(
   given: {
-    readonly links: LinkRecords;
+    readonly linkRecords: LinkRecords;
     readonly runtime: Runtime;
     readonly timing: Timing;
     readonly owner?: ProcessOwner;
   },
   link: Link,
 ): Promise<ReconcileLock> {
-  const { links, runtime, timing, owner } = given;
+  const { linkRecords, runtime, timing, owner } = given;
   const { name } = link;
   const leaseMs = leases * timing.leaseMs;
   const startedAt = runtime.now();
@@ -45,10 +45,10 @@ export async function takeLock(
     until: startedAt + leaseMs,
     skewMs: timing.skewMs,
   };
-  let begun = await links.beginReconcile(name, lease);
+  let begun = await linkRecords.beginReconcile(name, lease);
   // A program that was killed and started again need not wait for its own lease.
   if ('running' in begun && owner?.hasDied(begun.running.owner ?? '') === true)
-    begun = await links.beginReconcile(name, { ...lease, instead: begun.running.token });
+    begun = await linkRecords.beginReconcile(name, { ...lease, instead: begun.running.token });
   if ('running' in begun) {
     const { startedAt: since = startedAt, step = 'comparing', done = 0, until = startedAt } = begun.running;
     const retryAfterMs = Math.max(0, until + timing.skewMs + 1 - startedAt);
@@ -66,13 +66,13 @@ export async function takeLock(
       const now = runtime.now();
       if (now - keptAt < Math.min(keepEveryMs, leaseMs / 8)) return;
       keptAt = now;
-      if (await links.keepReconcile(name, token, { until: now + leaseMs, step, done })) return;
+      if (await linkRecords.keepReconcile(name, token, { until: now + leaseMs, step, done })) return;
       ended = true;
       throw new CodedError('reconcile_running', `this reconcile of ${name} took so long that another one has begun`);
     },
     async complete({ listed, included, unmarked, notListed, notRead, passedOver }) {
       ended = true;
-      await links.endReconcile(name, token, {
+      await linkRecords.endReconcile(name, token, {
         completed: {
           listed,
           included,
@@ -88,12 +88,12 @@ export async function takeLock(
     },
     async brake(brake) {
       ended = true;
-      await links.endReconcile(name, token, { brake });
+      await linkRecords.endReconcile(name, token, { brake });
     },
     async release() {
       if (ended) return;
       ended = true;
-      await links.endReconcile(name, token, { released: true });
+      await linkRecords.endReconcile(name, token, { released: true });
     },
     async fail(thrown, stopped) {
       if (ended) return;
@@ -101,7 +101,7 @@ export async function takeLock(
       const store = typeof error.fields.store === 'string' ? { store: error.fields.store } : {};
       const at = runtime.now();
       const end = stopped ? { stoppedAt: at } : { failure: { ...recordedError(error, at), ...store } };
-      await links.endReconcile(name, token, end).catch(() => undefined);
+      await linkRecords.endReconcile(name, token, end).catch(() => undefined);
     },
   };
 }

@@ -196,7 +196,12 @@ async function rehearse(
   const said = { ...about, name: nameIn(verdict) ?? about.name };
   if (verdict.kind !== 'sound') return { ...said, ...withoutCopying(verdict), backups: [] };
 
-  const over = overCopies({ links: worker.links, now: runtime.now, rehearsed: true }, link, record, verdict);
+  const over = overCopies(
+    { linkRecords: worker.linkRecords, now: runtime.now, rehearsed: true },
+    link,
+    record,
+    verdict,
+  );
   const suspect = reason === 'doubled' || reason === 'not-the-recorded-copy';
   const states = backupStates(record, link.backups);
   const backups = await Promise.all(

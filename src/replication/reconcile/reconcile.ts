@@ -15,7 +15,7 @@ import { batchesOf, type Comparer, type Comparison, compare, doubtedIn, overwrit
 import { type ReconcileLock, takeLock } from './lock.ts';
 
 export interface Reconciler extends Comparer {
-  readonly links: LinkRecords;
+  readonly linkRecords: LinkRecords;
   readonly dispatch: Dispatch;
   /** Absent: nobody is known to have died, and a lease has to end by itself. */
   readonly owner?: ProcessOwner;
@@ -67,7 +67,7 @@ export async function reconcile(
   link: Link,
   options: ReconcileOptions = {},
 ): Promise<ReconcileReport> {
-  await reconciler.links.bind(link.name, link.primary.id);
+  await reconciler.linkRecords.bind(link.name, link.primary.id);
   const lock = await takeLock(reconciler, link);
   try {
     const found = await compare(reconciler, link, {
@@ -80,7 +80,7 @@ export async function reconcile(
     const chosen = await options.confirm?.(comparison);
     if (options.confirm === undefined) await brake(lock, link, comparison, options.allowChanges ?? 0);
     const asked = await askAll(reconciler, link, { comparison, chosen, lock, options });
-    await reconciler.links.noteReconciled(link.name, comparison.compared, comparison.startedAt);
+    await reconciler.linkRecords.noteReconciled(link.name, comparison.compared, comparison.startedAt);
     await lock.complete(comparison);
     await answerAsked(reconciler, link, comparison.startedAt);
     await wake(reconciler, link, [...accepted, ...asked.first]);
@@ -119,14 +119,14 @@ export function brakeOf(link: Link, comparison: Comparison, now: number): Brake 
  * this is meant, notes that, and answers the comparison without it.
  */
 async function keepVanished(
-  { links, records, runtime, log }: Reconciler,
+  { linkRecords, records, runtime, log }: Reconciler,
   link: Link,
   comparison: Comparison,
   accepted: string | undefined,
 ): Promise<Comparison> {
   const { vanished, vanishedBefore: standing } = comparison;
   if (vanished?.id !== standing?.id) {
-    await links.noteVanished(link.name, vanished && vanishedSummary(vanished));
+    await linkRecords.noteVanished(link.name, vanished && vanishedSummary(vanished));
     if (vanished !== undefined) log('error', 'originals_vanished', { link: link.name, ...vanishedSummary(vanished) });
     else log('info', 'originals_back', { link: link.name, id: standing?.id });
   }
@@ -142,7 +142,7 @@ async function keepVanished(
   const at = runtime.now();
   for (const batch of batchesOf(vanished.certificates, concurrency))
     await Promise.all(batch.map((certificate) => records.acceptGone(link.name, certificate, at)));
-  await links.acceptVanished(link.name, vanishedSummary(vanished), at);
+  await linkRecords.acceptVanished(link.name, vanishedSummary(vanished), at);
   log('warn', 'vanished_accepted', { link: link.name, ...vanishedSummary(vanished) });
   const { vanished: _accepted, ...rest } = comparison;
   return { ...rest, vanishing: 0 };
@@ -153,7 +153,7 @@ async function keepVanished(
  * all of it, and answers the first of them, to be woken.
  */
 async function keepHeld(
-  { links, records, runtime, timing, log }: Reconciler,
+  { linkRecords, records, runtime, timing, log }: Reconciler,
   link: Link,
   { held, startedAt }: Comparison,
   accepted: string | undefined,
@@ -180,7 +180,8 @@ async function keepHeld(
   // A pass that has made it hold a moment ago has not written down yet whom it caught.
   const before = accepted === undefined ? startedAt - timing.leaseMs : runtime.now() + 1;
   for (const kind of Object.values(brakeCodes))
-    if (accepted !== undefined || (held?.kinds[kind] ?? 0) === 0) await links.releaseBrake(link.name, kind, before);
+    if (accepted !== undefined || (held?.kinds[kind] ?? 0) === 0)
+      await linkRecords.releaseBrake(link.name, kind, before);
   return first;
 }
 

@@ -142,10 +142,10 @@ interface Survey {
  * throw, and the reason of the signal.
  */
 export async function restore(restorer: Restorer, link: Link, options: RestoreOptions): Promise<RestoreResult> {
-  const { links, runtime } = restorer;
+  const { linkRecords, runtime } = restorer;
   const lock = await takeLock(restorer, link);
   try {
-    const binding = await links.bindingOf(link.name);
+    const binding = await linkRecords.bindingOf(link.name);
     refuseWhatCannotBe(link, options, binding);
     await waitUntilSettled(restorer, link, options);
     const survey = await look(restorer, link, { ...options, binding, lock });
@@ -155,21 +155,21 @@ export async function restore(restorer: Restorer, link: Link, options: RestoreOp
         `${options.from.id} holds nothing that link ${link.name} could be restored from; say with --from what does`,
       );
     await options.confirm?.(plan);
-    const begun = await links.bindingOf(link.name);
+    const begun = await linkRecords.bindingOf(link.name);
     const repoints = begun.primary !== link.primary.id || survey.toldByMarks.length > 0;
-    if (repoints || plan.lines.length > 0) await links.noteRestore(link.name, 'begun');
+    if (repoints || plan.lines.length > 0) await linkRecords.noteRestore(link.name, 'begun');
     if (repoints) {
       const former = [...begun.former, ...survey.toldByMarks];
-      await links.repoint(link.name, { ...begun, former }, link.primary.id);
+      await linkRecords.repoint(link.name, { ...begun, former }, link.primary.id);
     }
     if (repoints || begun.repointing) await forgetOldDirection(restorer, link, lock);
     const { moved, failed } = await moveAll(restorer, link, survey, { ...options, lock });
-    await links.noteRestore(link.name, failed.length === 0 ? 'done' : { stoppedAt: runtime.now() });
+    await linkRecords.noteRestore(link.name, failed.length === 0 ? 'done' : { stoppedAt: runtime.now() });
     await lock.release();
     return { ...plan, moved, failed };
   } catch (thrown) {
     // What went wrong is more than a note that is missing, or a lease that ends by itself.
-    await links.noteRestore(link.name, { stoppedAt: runtime.now() }).catch(() => undefined);
+    await linkRecords.noteRestore(link.name, { stoppedAt: runtime.now() }).catch(() => undefined);
     await lock.release().catch(() => undefined);
     throw thrown;
   }
@@ -177,11 +177,11 @@ export async function restore(restorer: Restorer, link: Link, options: RestoreOp
 
 /** What a run sent that was stopped may be on its way still, and no listing shows it: waits until it does. */
 async function waitUntilSettled(
-  { links, runtime, timing }: Restorer,
+  { linkRecords, runtime, timing }: Restorer,
   link: Link,
   options: RestoreOptions,
 ): Promise<void> {
-  const unfinished = await links.unfinishedRestore(link.name);
+  const unfinished = await linkRecords.unfinishedRestore(link.name);
   if (unfinished === undefined) return;
   const now = runtime.now();
   const longestMs = settledMs(link.primary, timing) + longestWriteMs(link.primary, 'import', 'reimport');
@@ -219,7 +219,7 @@ function refuseWithheldKeys(primary: Store, from: Store): void {
 const refused = (message: string) => new CodedError('restore_refused', message);
 
 /** The records of the direction before: they say of another primary what is in it. Passes and reconciles find everything again by its marks. */
-async function forgetOldDirection({ records, links }: Restorer, link: Link, lock: ReconcileLock): Promise<void> {
+async function forgetOldDirection({ records, linkRecords }: Restorer, link: Link, lock: ReconcileLock): Promise<void> {
   const certificates: string[] = [];
   const unreadable = ({ certificate }: UnreadableRecord) => void certificates.push(certificate);
   for await (const { certificate } of records.all(link.name, unreadable)) certificates.push(certificate);
@@ -227,11 +227,11 @@ async function forgetOldDirection({ records, links }: Restorer, link: Link, lock
     await records.forget(link.name, certificate);
     await lock.keep('restoring', done);
   }
-  await links.repointed(link.name);
+  await linkRecords.repointed(link.name);
 }
 
 async function look(
-  { links, records, runtime }: Restorer,
+  { linkRecords, records, runtime }: Restorer,
   link: Link,
   options: RestoreOptions & {
     readonly binding: Binding;
@@ -244,7 +244,7 @@ async function look(
   const notRead: { store: string; place: string; error: CodedError }[] = [];
   /** Ids of places without content in the new primary, by the mark that they carry. */
   const places = new Map<string, string>();
-  const marks = knownMarks({ links, records }, link, binding);
+  const marks = knownMarks({ linkRecords, records }, link, binding);
   const listOf = async (store: Store): Promise<readonly Listed[]> => {
     const found: CertificateMetadata[] = [];
     const unreadable = (element: UnreadableElement) => {
@@ -333,7 +333,7 @@ async function look(
   for (const source of sources.values()) {
     const origin = source.mark as Mark;
     const marked = target.byMark.get(markDigest(origin));
-    const home = await links.homeOf(link.name, origin);
+    const home = await linkRecords.homeOf(link.name, origin);
     const known = marked ?? (home?.store === primary.id ? target.byId.get(home.certificate) : undefined);
     if (known === undefined) {
       open.push(source);
@@ -362,7 +362,7 @@ async function look(
  * certificates there were. Read when the first is asked for.
  */
 function knownMarks(
-  { links, records }: Pick<Restorer, 'links' | 'records'>,
+  { linkRecords, records }: Pick<Restorer, 'linkRecords' | 'records'>,
   link: Link,
   { primary: bound, former }: Binding,
 ): () => Promise<ReadonlyMap<string, Mark>> {
@@ -376,7 +376,7 @@ function knownMarks(
     };
     for await (const { certificate } of records.all(link.name, (record) => addAll(record.certificate)))
       addAll(certificate);
-    for await (const { now, before } of links.homes(link.name)) for (const place of [now, before]) add(place);
+    for await (const { now, before } of linkRecords.homes(link.name)) for (const place of [now, before]) add(place);
     return marks;
   }
   return () => {
@@ -630,7 +630,7 @@ async function moveOne(
     }
   })();
 
-  await restorer.links.saveHome(link.name, { store: primary.id, certificate: id }, origin, metadata.name);
+  await restorer.linkRecords.saveHome(link.name, { store: primary.id, certificate: id }, origin, metadata.name);
   const mark: Mark = { store: primary.id, certificate: id };
   const standIn = link.backups.find((store) => store.id === from.id && origin.store === from.id);
   const those = [

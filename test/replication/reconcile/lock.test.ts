@@ -85,7 +85,7 @@ describe('a process that is started again', () => {
     const world = await replicatedEstate();
     const now = world.time.now();
     const begin = (owner: string) =>
-      world.links.beginReconcile('main', { owner, now: world.time.now(), until: now + 60_000, skewMs: 0 });
+      world.linkRecords.beginReconcile('main', { owner, now: world.time.now(), until: now + 60_000, skewMs: 0 });
     const owner = { id: 'me', hasDied: (other: string) => other === 'dead' };
     const again = () => reconcile({ ...world.worker, dispatch: nobody, owner }, world.link);
     await begin('dead');
@@ -110,7 +110,7 @@ describe('a run that is stopped', () => {
     };
     const options = { signal: stopping.signal, progress, allowChanges: 40 };
     await expect(reconcileAll(world, options)).rejects.toBe(reason);
-    expect(await world.links.reconcileState('main')).toMatchObject({ stoppedAt: world.time.now() });
+    expect(await world.linkRecords.reconcileState('main')).toMatchObject({ stoppedAt: world.time.now() });
     await workOffAll(world);
     const done = (await verified(world)).counts.same ?? 0;
     expect(done).toBe(step === 'comparing' ? 0 : 32);
@@ -118,7 +118,7 @@ describe('a run that is stopped', () => {
     expect((await reconcileAll(world, { allowChanges: 40 })).asked).toEqual({ 'revision-moved': 40 - done });
     expect((await verified(world)).counts).toEqual({ same: 40 });
     expect(writesIn(world)).toHaveLength(40);
-    expect(await world.links.reconcileState('main')).not.toHaveProperty('stoppedAt');
+    expect(await world.linkRecords.reconcileState('main')).not.toHaveProperty('stoppedAt');
   });
 });
 
@@ -132,13 +132,13 @@ describe('the brake', () => {
     });
     expect(writesIn(world)).toEqual([]);
     expect((await world.record('c1')).requested).toBe(1);
-    const { brake, completedAt } = await world.links.reconcileState('main');
+    const { brake, completedAt } = await world.linkRecords.reconcileState('main');
     expect(brake).toEqual({ at: world.time.now(), changing: 11, vanishing: 0, copied: 40, allowed: 10 });
     expect(completedAt).toBe(startMs);
 
     await expect(reconcileAll(world, { allowChanges: 10 })).rejects.toMatchObject({ code: 'reconcile_brake' });
     expect((await reconcileAll(world, { allowChanges: 11 })).asked).toEqual({ different: 11 });
-    expect(await world.links.reconcileState('main')).not.toHaveProperty('brake');
+    expect(await world.linkRecords.reconcileState('main')).not.toHaveProperty('brake');
     expect((await verified(world)).counts).toEqual({ same: 40 });
   });
 
@@ -187,11 +187,11 @@ describe('a plan', () => {
     const retainedCopy = await copyOf(world, 'c3');
     await world.backup.store.delete(await copyOf(world, 'c4'));
     const rows = () => Promise.all(['c1', 'c2', 'c3', 'c4', 'c41'].map((id) => world.records.get('main', id)));
-    const before = JSON.stringify([await rows(), await world.links.reconcileState('main')]);
+    const before = JSON.stringify([await rows(), await world.linkRecords.reconcileState('main')]);
 
     const { digest, lines } = await planned(world);
     expect(writesIn(world)).toEqual([]);
-    expect(JSON.stringify([await rows(), await world.links.reconcileState('main')])).toBe(before);
+    expect(JSON.stringify([await rows(), await world.linkRecords.reconcileState('main')])).toBe(before);
     expect([...lines.values()].map(({ certificate, reason, outcome }) => [certificate, reason, outcome])).toEqual([
       ['c1', 'different', 'write'],
       ['c2', 'revision-moved', 'write'],
@@ -244,7 +244,7 @@ describe('a store that limits', () => {
     await expect(reconcile({ ...world.worker, dispatch: nobody }, world.link)).rejects.toMatchObject({
       code: 'store_limited',
     });
-    expect((await world.links.reconcileState('main')).failure).toEqual({
+    expect((await world.linkRecords.reconcileState('main')).failure).toEqual({
       at: world.time.now(),
       code: 'store_limited',
       message: 'wait',
@@ -264,6 +264,6 @@ describe('among several backups', () => {
     const dispatch = nobody;
     const report = await reconcile({ ...world.worker, dispatch }, world.link);
     expect(report.notListed).toMatchObject([{ store: 'backup2', error: { code: 'store_unavailable' } }]);
-    expect((await world.links.reconcileState('main')).notListed).toEqual(['backup2']);
+    expect((await world.linkRecords.reconcileState('main')).notListed).toEqual(['backup2']);
   });
 });

@@ -303,7 +303,7 @@ describe('the first reconcile', () => {
     world.primary.store.put({ content: second, metadata: described('api') }, 'c2');
     world.backup.store.put(copyOf(first), 'earlier');
     expect((await reconcileOnce(world)).asked).toEqual({ 'not-the-recorded-copy': 1, unknown: 1 });
-    expect([...(await world.links.reconciled('main'))]).toEqual([['backup', startMs]]);
+    expect([...(await world.linkRecords.reconciled('main'))]).toEqual([['backup', startMs]]);
     for (const certificate of ['c1', 'c2']) await workOff(world, certificate);
     expect(writesIn(world)).toEqual(['backup import']);
     expect((await world.record('c1')).backups[0]?.id).toBe('earlier');
@@ -325,7 +325,7 @@ describe('a failure', () => {
     world.primary.store.put({ content: first, metadata: described('shop') }, 'c1');
     world[which].hooks.list = () => Promise.reject(new CodedError('store_unavailable', 'not reached'));
     await expect(reconcileOnce(world)).rejects.toMatchObject({ code: 'store_unavailable' });
-    expect((await world.links.reconciled('main')).size).toBe(0);
+    expect((await world.linkRecords.reconciled('main')).size).toBe(0);
     expect(writesIn(world)).toEqual([]);
   });
 

@@ -95,7 +95,7 @@ async function world({
   ) as unknown as Record<keyof typeof stores, Store>;
   const worker = {
     records: replicationRecords(table),
-    links: linkRecords(table),
+    linkRecords: linkRecords(table),
     listings: sharedListings(runtime),
     runtime,
     timing: defaultTiming,
@@ -507,7 +507,7 @@ describe('restore', () => {
       });
     }
     expect([of.stores.paris.size(), of.stores.london.size()]).toEqual([0, 3]);
-    expect(await of.worker.links.boundTo('shop')).toBe('frankfurt');
+    expect(await of.worker.linkRecords.boundTo('shop')).toBe('frankfurt');
   });
 
   it('moves what it can where one copy gives its key not back, and one has lost it', async () => {
@@ -541,7 +541,7 @@ describe('restore', () => {
     await expect(run(of, link, { from: of.tapped.london, confirm: () => Promise.reject(leaving) })).rejects.toBe(
       leaving,
     );
-    expect((await of.worker.links.bindingOf('shop')).primary).toBe('frankfurt');
+    expect((await of.worker.linkRecords.bindingOf('shop')).primary).toBe('frankfurt');
     expect(of.stores.paris.size()).toBe(0);
     await of.bringEqual(of.linkTo('frankfurt', 'london'));
   });
@@ -549,12 +549,12 @@ describe('restore', () => {
   it('works where the table is lost too: the marks tell which primary was lost, and a run that was stopped is gone on with', async () => {
     const of = await world();
     const table = memoryTable();
-    const worker = { ...of.worker, records: replicationRecords(table), links: linkRecords(table) };
+    const worker = { ...of.worker, records: replicationRecords(table), linkRecords: linkRecords(table) };
     const elsewhere = { ...of, worker };
     const link = of.linkTo('paris', 'london');
     const { moved } = await run(elsewhere, link, { from: of.tapped.london, wanted: (name) => name === 'n1' });
     expect(moved.map(({ name }) => name)).toEqual(['n1']);
-    expect(await worker.links.bindingOf('shop')).toMatchObject({ primary: 'paris', former: ['frankfurt'] });
+    expect(await worker.linkRecords.bindingOf('shop')).toMatchObject({ primary: 'paris', former: ['frankfurt'] });
     const rest = await run(elsewhere, link, { from: of.tapped.london });
     expect([rest.there, rest.moved.length]).toEqual([1, 2]);
     await expectMoved(of.stores.paris, of.stores.london, [0, 1, 2]);
@@ -570,7 +570,7 @@ describe('restore', () => {
     const table = memoryTable();
     const elsewhere = {
       ...of,
-      worker: { ...of.worker, records: replicationRecords(table), links: linkRecords(table) },
+      worker: { ...of.worker, records: replicationRecords(table), linkRecords: linkRecords(table) },
     };
     const link = of.linkTo('paris', 'london');
     await expect(run(elsewhere, link, { from: of.tapped.london })).rejects.toMatchObject({
@@ -810,7 +810,10 @@ describe('the map of ids', () => {
     // A copy of another link, whose primary is frankfurt's neighbour.
     of.stores.paris.put({ content: await certificate(3), metadata, mark: { store: 'milan', certificate: 'm3' } }, 'p3');
     const elsewhere = linkRecords(memoryTable());
-    const { rows } = await idMap({ ...of.worker, links: elsewhere }, link, { marks: true, others: new Set(['milan']) });
+    const { rows } = await idMap({ ...of.worker, linkRecords: elsewhere }, link, {
+      marks: true,
+      others: new Set(['milan']),
+    });
     expect(rows.map(({ name, before, now }) => [name, before.certificate, now.certificate])).toEqual([
       ['by hand', 'f1', 'p1'],
       ['n0', 'f0', 'p0'],
