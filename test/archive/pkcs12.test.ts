@@ -336,7 +336,7 @@ describe('what a PKCS#12 file may cost', () => {
     const file = pkcs12Of(parts, { seal: { kind: 'pbmac1', digest: 'sha256', rounds: 2 } });
     const asks = changed(file, Buffer.from([0x02, 0x01, 0x02, 0x02, 0x01, 0x20]), most);
     await expect(read(asks)).rejects.toMatchObject({ code: 'archive_passphrase_wrong' });
-  }, 60_000);
+  });
 
   it('opens what scrypt encrypts, and bounds its costs before anything is derived', async () => {
     const opened = await readParts([
@@ -360,7 +360,7 @@ describe('what a PKCS#12 file may cost', () => {
         fields: { asked: N * r * p, limit },
       });
     }
-  }, 60_000);
+  });
 
   it('is bounded in bags, in depth and in bytes', async () => {
     const many = (count: number) => pkcs12Of([part(...Array.from({ length: count }, () => revocationListBag()))]);

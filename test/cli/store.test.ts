@@ -48,7 +48,7 @@ test('a backup that was replaced is told and not written to, until a person says
   expect((await run('reconcile', '--full')).code).toBe(0);
   expect(shown()).toHaveLength(1);
   expect((await run('store', 'accept', 'nas')).output).toMatch(/^nas is bound to \S+ already, and stays as it is\n$/);
-}, 60_000);
+});
 
 test('a store that is not there is answered with what there is', async () => {
   const { code, errors } = await run('store', 'accept', 'paris');

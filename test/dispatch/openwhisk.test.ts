@@ -22,7 +22,6 @@ const options = () => ({
   apiKey: new Secret('user-1:very-secret'),
   action: '/guest/certstandby/replicate',
   runtime,
-  answerTimeoutMs: 200,
 });
 const wakes = (count: number) =>
   Array.from({ length: count }, (_, index) => ({ link: 'shop', certificate: `id-${index}` }));
@@ -57,7 +56,7 @@ it.each([
 ] as const)('says when it was not taken (%s), and nothing of the credentials', async (refuses, reason) => {
   api.refuses = refuses;
   const error = asCodedError(
-    await openwhiskDispatch(options())
+    await openwhiskDispatch({ ...options(), ...(refuses === 'silence' && { answerTimeoutMs: 200 }) })
       .dispatch(wakes(1))
       .catch((thrown: unknown) => thrown),
   );

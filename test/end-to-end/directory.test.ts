@@ -57,8 +57,8 @@ afterAll(async () => {
 });
 
 test('what is there at the start is copied, and a renewal by certbot is in the backup a moment later', async () => {
-  await expect.poll(() => logged('serving'), { timeout: 10_000 }).toHaveLength(1);
-  await expect.poll(() => copyOf('shop'), { timeout: 10_000 }).toBeDefined();
+  await expect.poll(() => logged('serving')).toHaveLength(1);
+  await expect.poll(() => copyOf('shop')).toBeDefined();
   const renewed = await testCertificate({ keyKind: 'rsa-2048' });
   const number = certbot.write('shop', renewed);
   // As slow as a disk that is busy: each link a while after the other, the key last.
@@ -70,14 +70,14 @@ test('what is there at the start is copied, and a renewal by certbot is in the b
     certificate: renewed.certificate + (renewed.intermediate ?? ''),
     key: renewed.privateKey?.reveal(),
   };
-  await expect.poll(() => copyOf('shop'), { timeout: 10_000 }).toEqual(wanted);
+  await expect.poll(() => copyOf('shop')).toEqual(wanted);
   expect(host.errors()).not.toContain('certificate_key_mismatch');
   expect(logged('change_seen').length).toBeGreaterThan(0);
 });
 
 test('a new certificate is copied too; one that is gone stays in the backup, and says since when', async () => {
   certbot.renew('api', await testCertificate());
-  await expect.poll(() => copyOf('api'), { timeout: 10_000 }).toBeDefined();
+  await expect.poll(() => copyOf('api')).toBeDefined();
   certbot.remove('api');
   await expect.poll(() => logged('change_seen').filter((line) => line.includes('"api"')).length).toBeGreaterThan(1);
   const kept = copyOf('api');

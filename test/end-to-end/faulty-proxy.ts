@@ -12,6 +12,8 @@ export type Behaviour =
   | { readonly lateMs: number }
   /** It is passed on, and the answer comes so many milliseconds late. */
   | { readonly delayMs: number }
+  /** It is passed on, and the answer comes when this is over. */
+  | { readonly until: Promise<unknown> }
   /** It is passed on; an answer that differs from the one before is given only so many milliseconds after it was first seen. */
   | { readonly staleMs: number }
   | { readonly status: number; readonly headers?: Readonly<Record<string, string>>; readonly body?: string };
@@ -77,6 +79,7 @@ export async function startFaultyProxy(target: string, firstPort = 0): Promise<F
     } else if (method === 'GET') given.set(path, { now: { text, status } });
     if (behaviour === 'drop-after') return void request.socket.destroy();
     if (typeof behaviour === 'object' && 'delayMs' in behaviour) await pause(behaviour.delayMs);
+    if (typeof behaviour === 'object' && 'until' in behaviour) await behaviour.until;
     response.writeHead(status, { 'content-type': 'application/json' }).end(text);
   }
 

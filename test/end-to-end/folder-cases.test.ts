@@ -69,7 +69,7 @@ it('certificates whose archive is lost are unreadable, not deleted: everybody sa
   expect((await run('reconcile')).code).toBe(0);
   expect((await run('verify')).code).toBe(0);
   expect((await run('status')).code).toBe(0);
-}, 60_000);
+});
 
 it('names with a space, a letter beyond ASCII and a plus are copied, verified and found again by their marks', async () => {
   const names = ['web shop', 'münchen', 'api+v2'];
@@ -88,7 +88,7 @@ it('names with a space, a letter beyond ASCII and a plus are copied, verified an
   rmSync(join(folder, 'records'), { recursive: true });
   expect((await reconcile()).code).toBe(0);
   expect(copies()).toHaveLength(3);
-}, 60_000);
+});
 
 it('a certstandby.json of zero bytes keeps no new certificate out, and the copy is whole again after a reconcile', async () => {
   certbot.renew('api', await testCertificate({ domains: ['api.example.test'] }));
@@ -105,7 +105,7 @@ it('a certstandby.json of zero bytes keeps no new certificate out, and the copy 
   }
   expect(copies()).toHaveLength(3);
   expect((await run('verify')).output).toContain('3 same');
-}, 60_000);
+});
 
 it('a folder with the file names of acme.sh is copied; what is no certificate is passed over, and named', async () => {
   const { certificate, intermediate = '', privateKey } = await testCertificate();
@@ -119,7 +119,7 @@ it('a folder with the file names of acme.sh is copied; what is no certificate is
   expect(code).toBe(0);
   expect(output).toContain('1 certificate in the primary');
   expect(output).toContain(`${join(folder, 'live', 'deploy')}: an empty folder`);
-}, 60_000);
+});
 
 it('a folder in which nothing is a certificate is not told of as all well', async () => {
   mkdirSync(join(folder, 'live', 'deploy'));
@@ -128,7 +128,7 @@ it('a folder in which nothing is a certificate is not told of as all well', asyn
   expect(output).not.toContain('equal in');
   expect((await run('doctor')).output).toMatch(/warning +live: passed over, as no certificates: 2/);
   expect((await run('status')).output).toContain('2 elements of the primary passed over');
-}, 60_000);
+});
 
 it('a primary that is moved away and put back by a copy is watched on', async () => {
   const live = join(folder, 'live');
@@ -136,14 +136,14 @@ it('a primary that is moved away and put back by a copy is watched on', async ()
   const host = testHost();
   const ended = runCommand(['serve', '--config', join(folder, 'certstandby.yaml')], host);
   try {
-    await expect.poll(() => copies(), { timeout: 20_000 }).toHaveLength(1);
+    await expect.poll(() => copies()).toHaveLength(1);
     renameSync(live, `${live}.old`);
     cpSync(`${live}.old`, live, { recursive: true });
-    await expect.poll(() => host.errors(), { timeout: 20_000 }).toContain('"event":"change_seen"');
+    await expect.poll(() => host.errors()).toContain('"event":"change_seen"');
     const renewed = await testCertificate();
     putCertificate(join(live, 'shop'), renewed);
     const held = () => readFileSync(join(copyOf('shop'), 'current', 'cert.pem'), 'utf8');
-    await expect.poll(held, { timeout: 20_000 }).toBe(renewed.certificate);
+    await expect.poll(held).toBe(renewed.certificate);
   } finally {
     host.signal('SIGTERM');
     expect((await ended).code).toBe(0);

@@ -89,7 +89,7 @@ test.each([
   const ids = [await add(primary.store, 'shop'), await add(primary.store, 'billing')];
   for (const link of before.program.links) await before.program.reconcile(link);
   const copies = storeAt(backup.url, backupCrn);
-  await expect.poll(() => fingerprints(copies), { timeout: 10_000 }).toEqual(wanted);
+  await expect.poll(() => fingerprints(copies)).toEqual(wanted);
   await before.close();
 
   const path = join(folder, 'primary.snapshot');
@@ -117,7 +117,7 @@ test.each([
   const content = parseContent(await testCertificate());
   wanted.set('shop', fingerprintOf(content));
   await restored.store.reimport(ids[0] ?? '', content);
-  await expect.poll(() => fingerprints(copies), { timeout: 10_000 }).toEqual(wanted);
+  await expect.poll(() => fingerprints(copies)).toEqual(wanted);
   const [link] = after.program.links;
   if (link === undefined) throw new Error('no link');
   const states: string[] = [];

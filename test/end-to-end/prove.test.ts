@@ -63,7 +63,7 @@ test('a folder keeps what it states, and nothing stays there', async () => {
   expect(output).toContain('nas keeps what it states');
   expect(code).toBe(0);
   expect(readdirSync(join(folder, 'copies'))).toEqual([]);
-}, 60_000);
+});
 
 test('behind a proxy that delays, loses and reorders, it measures what the proxy did', async () => {
   const isMetadata = (path: string) => path.endsWith('/metadata');

@@ -99,7 +99,8 @@ describe('the public key endpoint of the primary', () => {
   });
 
   test('is slow: notifications are judged meanwhile', async () => {
-    endpoint({ delayMs: 1_000 });
+    let answerNow = () => {};
+    endpoint({ until: new Promise<void>((resolve) => (answerNow = resolve)) });
     const before = asked();
     let swept = false;
     const sweeping = pair.program.sweep().then(() => {
@@ -112,6 +113,7 @@ describe('the public key endpoint of the primary', () => {
     const cost = calls() - callsBefore;
     expect([genuine, forged, cost, swept]).toEqual([200, 401, 0, false]);
     printed.add('is slow (answered while the sweep waited)', 'yes', `${genuine}, ${forged}`, `${cost}`);
+    answerNow();
     await sweeping;
   });
 

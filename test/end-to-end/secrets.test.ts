@@ -24,7 +24,7 @@ beforeAll(async () => {
   work = await startWork({ script: script.file, folder: written });
   spilt = await workWithSecrets(work);
   keys = searchFor(work.keys);
-}, 120_000);
+}, 300_000);
 afterAll(async () => {
   await work?.close();
   await script?.dispose();
@@ -41,7 +41,7 @@ async function searchHeld(name: string): Promise<readonly string[]> {
 }
 
 describe('private keys, API keys and tokens, after everything that may go right and wrong around them', {
-  timeout: 60_000,
+  timeout: 300_000,
 }, () => {
   test('the program, its services and their errors had something to say', () => {
     const log = textOf('program.log');
@@ -72,8 +72,8 @@ describe('private keys, API keys and tokens, after everything that may go right 
   });
 });
 
-describe('the same search, after one key was spilt', { timeout: 60_000 }, () => {
-  beforeAll(() => work.child.call('spill', spilt), 60_000);
+describe('the same search, after one key was spilt', { timeout: 300_000 }, () => {
+  beforeAll(() => work.child.call('spill', spilt));
 
   test('finds it in the log and in the temporary file', () => {
     const found = searchFiles(written, keys);

@@ -57,7 +57,7 @@ links: { web: { primary: live, backups: [copies] } }
   await renew();
   expect(await reconcile()).toMatchObject({ code: 0 });
   holder = await startChild('test/support/lease-holder-child.ts', [join(folder, 'records'), 'web', 'shop']);
-}, 60_000);
+});
 afterAll(async () => {
   await holder?.kill();
   rmSync(folder, { recursive: true, force: true });
@@ -84,5 +84,4 @@ test.skipIf(!existsSync('/proc/self/stat'))(
     expect(taken).not.toHaveProperty('leaseOwner');
     expect(copied()).toBe(renewed);
   },
-  60_000,
 );

@@ -21,7 +21,7 @@ beforeAll(async () => {
   ({ id } = await stack.sides.primary.store.import({ content, metadata: { name: 'shop', description: '', tags: [] } }));
   await stack.functions.reconcile.invoke({});
   await stack.drain();
-}, 60_000);
+});
 afterAll(() => stack.close());
 
 /** Counts the requests of what an invocation does, once everything before has ended. */

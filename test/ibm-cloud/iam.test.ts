@@ -18,15 +18,19 @@ afterEach(() => server.close());
 
 function tokens(options: Partial<IamOptions> = {}) {
   const clock = { now: start };
-  const runtime = { ...systemRuntime, now: () => clock.now };
+  let over = 0;
+  // A request waits for its time limit until it is over.
+  const wait: typeof systemRuntime.wait = (...limit) =>
+    systemRuntime.wait(...limit).finally(() => setImmediate(() => (over += 1)));
+  const runtime = { ...systemRuntime, now: () => clock.now, wait };
   const iam = iamTokens({ url: server.url, apiKey: new Secret(apiKey), runtime, ...options });
-  return { clock, iam, text: async () => (await iam.token()).reveal() };
-}
-
-/** Until so many exchanges have arrived, and what they started has been settled. */
-async function exchanged(count: number): Promise<void> {
-  await expect.poll(() => server.exchanges.length).toBe(count);
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  return {
+    clock,
+    iam,
+    text: async () => (await iam.token()).reveal(),
+    /** Until so many exchanges have arrived, and what came of them is known here. */
+    exchanged: (count: number) => expect.poll(() => [server.exchanges.length, over]).toEqual([count, count]),
+  };
 }
 
 describe('the exchange', () => {
@@ -93,7 +97,7 @@ describe('an API key that is kept elsewhere', () => {
 
 describe('the lifetime of a token', () => {
   it('is used up to the moment of renewal without asking again', async () => {
-    const { clock, text } = tokens();
+    const { clock, text, exchanged } = tokens();
     await text();
     clock.now = start + 48 * minute - 1;
     expect(await text()).toBe('token-1');
@@ -101,7 +105,7 @@ describe('the lifetime of a token', () => {
   });
 
   it('ends with a renewal in the background at 80 percent', async () => {
-    const { clock, text } = tokens();
+    const { clock, text, exchanged } = tokens();
     await text();
     clock.now = start + 48 * minute;
     expect(await Promise.all([text(), text(), text()])).toEqual(['token-1', 'token-1', 'token-1']);
@@ -110,7 +114,7 @@ describe('the lifetime of a token', () => {
   });
 
   it('goes on after a failed renewal, which is tried again a minute later', async () => {
-    const { clock, text } = tokens();
+    const { clock, text, exchanged } = tokens();
     await text();
     server.iam({ status: 503 });
     clock.now = start + 48 * minute;
@@ -126,7 +130,7 @@ describe('the lifetime of a token', () => {
   });
 
   it('is over ten seconds early', async () => {
-    const { clock, iam, text } = tokens();
+    const { clock, iam, text, exchanged } = tokens();
     await text();
     server.iam({ status: 503 }, { status: 503 });
     clock.now = start + 60 * minute - 10_001;
@@ -139,7 +143,7 @@ describe('the lifetime of a token', () => {
 
   it('counts by our clock, however wrong that of IAM is', async () => {
     server.iam({ body: { access_token: 'a', expires_in: 3600, expiration: 1 } });
-    const { clock, text } = tokens();
+    const { clock, text, exchanged } = tokens();
     await text();
     clock.now = start + 47 * minute;
     expect(await text()).toBe('a');
@@ -148,7 +152,7 @@ describe('the lifetime of a token', () => {
 
   it('counts to the expiration where no span is given', async () => {
     server.iam({ body: { access_token: 'a', expiration: start / 1000 + 100 } });
-    const { clock, text } = tokens();
+    const { clock, text, exchanged } = tokens();
     await text();
     clock.now = start + 79_999;
     expect(await text()).toBe('a');

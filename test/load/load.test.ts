@@ -39,7 +39,7 @@ beforeAll(async () => {
     await product.call('stop');
     await servers.call('stop');
   }
-}, 60_000);
+});
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 test('every notification of a flood is acknowledged', () => {

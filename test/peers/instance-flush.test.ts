@@ -81,7 +81,7 @@ describe.skipIf(version === undefined)('a system-call trace', () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  test('shows a flush between the writes of an import and its 200', { timeout: 60_000 }, async () => {
+  test('shows a flush between the writes of an import and its 200', async () => {
     const at = join(folder, 'instances');
     const { output } = await runCommand(['instance', 'create', '--folder', at, '--json']);
     const [{ crn, apiKey }] = output

@@ -103,7 +103,7 @@ describe.skipIf(!openssl || !curl)('the lines of the README, typed while certsta
         `${block('import')}\nimport_certificate ${name} leaf.pem leaf.key ${chain ? 'chain.pem' : ''}`,
       );
       expect(JSON.parse(imported)).toMatchObject({ name });
-      await expect.poll(() => bash(`${block('import')}\ncopies`), { timeout: 10_000 }).toContain(`"name":"${name}"`);
+      await expect.poll(() => bash(`${block('import')}\ncopies`)).toContain(`"name":"${name}"`);
       const [ofCertificate, ofKey, original, certificates] = bash(`${block('import')}
         download_copy ${name} > copy.pem
         openssl x509 -in copy.pem -noout -pubkey | openssl sha256

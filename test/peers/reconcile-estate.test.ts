@@ -104,5 +104,5 @@ describe.skipIf(version === undefined)('a primary of 2,000 certificates that Ope
 
     expect((await reconcileAll(world)).asked).toEqual({ different: renewals + 20, 'gone-from-primary': 5 });
     expect(await verified(world)).toMatchObject({ counts: { same: size - 5, extra: 5 }, problems: 0 });
-  }, 300_000);
+  });
 });

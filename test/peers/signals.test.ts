@@ -11,8 +11,8 @@ import { freePort } from '../support/free-port.ts';
 
 // Every command, as a process, while it waits for something that never comes: a signal ends it, and nothing of it is left.
 
-/** Far more than a command takes, and far less than what it waits for. */
-const boundMs = 15_000;
+/** Far more than a command takes. One that ends by itself has another exit code. */
+const boundMs = 60_000;
 const crn = (guid: string) =>
   `crn:v1:bluemix:public:cloudcerts:eu-de:a/00000000000000000000000000000001:${guid.repeat(8)}-2222-4333-8444-555555555555::`;
 
@@ -104,10 +104,8 @@ test.each(['SIGTERM', 'SIGINT'] as const)(
       const what = `${args.join(' ')}, ${waits}`;
       const run = start(args);
       await run.waiting(waits, what);
-      const sentAt = Date.now();
       run.child.kill(signal);
       const [code, by] = await bounded(once(run.child, 'close'), what, run);
-      expect(Date.now() - sentAt, what).toBeLessThan(boundMs);
       const good = args[0] === 'serve' || args[0] === 'up' || args.slice(0, 2).join(' ') === 'instance run';
       expect({ code, by, errors: run.errors() }, what).toMatchObject({ code: good ? 0 : 130, by: null });
     }

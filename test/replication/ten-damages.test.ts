@@ -36,7 +36,7 @@ beforeAll(async () => {
     content({ domains: ['stranger.example.test'] }),
   ]);
   damage = { older, otherKey, expired: parseContent(await expired(domains(7))), stranger };
-}, 60_000);
+});
 
 test('every event of a day is lost: reconcile mends it, and verify proves it', async () => {
   const world = await setup({ reconciled: false });

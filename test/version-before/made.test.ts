@@ -16,5 +16,5 @@ describe.skipIf(!hasHistory)('the version before, where the checkout has its his
   test('is what node test/version-before/make.mjs makes of its commit', async () => {
     for (const [name, content] of Object.entries(await make()))
       expect(readFileSync(new URL(name, import.meta.url)).equals(content), name).toBe(true);
-  }, 60_000);
+  });
 });

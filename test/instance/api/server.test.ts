@@ -227,7 +227,7 @@ describe('trouble', () => {
     rootKey.fail(undefined);
     await eventually(async () => expect((await list()).status).toBe(200));
     expect((await call(`${server.url}/healthz`, 'GET')).body.instances).toEqual({ served: 1, waiting: 0 });
-  }, 20_000);
+  });
 });
 
 describe('TLS', () => {

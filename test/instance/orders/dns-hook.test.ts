@@ -77,14 +77,16 @@ test.each([
   ['is not done in its time', undefined, 'was not done in 0.3 s'],
   ['is still at work when the server stops', 200, 'was stopped'],
 ])('one that %s is killed, with what it has started', async (_, stopAfterMs, says) => {
-  const alive = join(folder, 'alive');
-  // What it starts keeps its stderr open, and would write once a second has passed.
-  const hook = dnsHook({ command: script(`(sleep 1; touch ${alive}) & sleep 20`), env, timeoutMs: 300 }, silentLog);
+  const [asked, alive] = [join(folder, 'asked'), join(folder, 'alive')];
+  // What it starts keeps its stderr open, and would answer when it is asked.
+  const started = `(until [ -e ${asked} ]; do sleep 0.05; done; touch ${alive}) & sleep 600`;
+  const hook = dnsHook({ command: script(started), env, timeoutMs: 300 }, silentLog);
   const signal = stopAfterMs === undefined ? undefined : AbortSignal.timeout(stopAfterMs);
   await expect(hook('add', 'name', 'value', signal)).rejects.toMatchObject({
     code: 'acme_hook_failed',
     message: expect.stringContaining(says),
   });
-  await new Promise((resolve) => setTimeout(resolve, 1_200));
+  writeFileSync(asked, '');
+  await new Promise((resolve) => setTimeout(resolve, 1_000));
   expect(existsSync(alive)).toBe(false);
 });

@@ -381,13 +381,14 @@ describe('what was reimported is never replaced by the development CA', () => {
 describe('one at a time', () => {
   test('two orders for the same domains: the second is refused until the first has ended', async () => {
     world.world.publishes = false;
-    const server = await world.start({ policy: { challengeMs: 1_000 } });
+    const server = await world.start();
     const first = await server.order();
     const again = await server.order({ domains: ['*.shop.example.test', 'SHOP.example.test'] });
     expect([again.status, again.body.code]).toEqual([409, 'instance_order_running']);
     expect((await server.order({ domains: ['other.example.test'] })).status).toBe(200);
-    await server.settled(first.body._id);
     world.world.publishes = true;
+    world.publishAll();
+    await server.settled(first.body._id);
     const later = await server.order();
     expect(later.status).toBe(200);
     expect(await server.settled(later.body._id)).toMatchObject({ status: 'valid' });

@@ -88,7 +88,7 @@ async function populated(instances: Instances, server: InstanceServer): Promise<
   await instances.registry.create({ crn: instanceCrn, limits: 'none', allowLoopbackChannels: true });
   const { key } = await instances.registry.addKey(instanceCrn, { name: 'manager', role: 'manager' });
   const apiKey = key.reveal();
-  await expect.poll(() => statusOf(server, apiKey), { timeout: 5_000 }).toBe(200);
+  await expect.poll(() => statusOf(server, apiKey)).toBe(200);
   const token = await exchangeToken(server.url, apiKey);
   const body = { name: 'shop', data: dataOf(await testCertificate()) };
   await call(`${server.url}/api/v3/${I}/certificates/import`, 'POST', token, body);
@@ -103,7 +103,7 @@ test('a deleted instance answers as gone at once, and comes back as it was withi
   const { instances, server } = await open(runtime);
   const apiKey = await populated(instances, server);
   await instances.registry.delete(instanceCrn);
-  await expect.poll(() => statusOf(server, apiKey), { timeout: 5_000 }).toBe(401);
+  await expect.poll(() => statusOf(server, apiKey)).toBe(401);
   expect((await call(`${server.url}/api${publicKey}`, 'GET')).status).toBe(404);
   await expect(instances.registry.get(instanceCrn)).rejects.toMatchObject({ code: 'instance_deleted' });
   await expect(instances.registry.delete(instanceCrn)).rejects.toMatchObject({ code: 'instance_deleted' });
@@ -113,7 +113,7 @@ test('a deleted instance answers as gone at once, and comes back as it was withi
 
   pass(7 * dayMs - 1);
   await instances.registry.reclaim(instanceCrn);
-  await expect.poll(() => statusOf(server, apiKey), { timeout: 5_000 }).toBe(200);
+  await expect.poll(() => statusOf(server, apiKey)).toBe(200);
   expect(await instances.upkeepOf(instanceCrn).check({ repair: false })).toMatchObject({ good: 1, unreadable: [] });
   await expect(instances.registry.reclaim(instanceCrn)).rejects.toMatchObject({ code: 'usage' });
 });
@@ -123,7 +123,7 @@ test('after seven days a running server destroys its data keys, its snapshots an
   const { instances, server, close } = await open(runtime);
   await populated(instances, server);
   await expect
-    .poll(snapshots, { timeout: 5_000 })
+    .poll(snapshots)
     .toEqual([
       expect.stringMatching(/^eu-de_11111111-2222-3333-4444-555555555555_[0-9a-f]{16}\.2030-01-01\.snapshot$/),
     ]);
@@ -132,7 +132,7 @@ test('after seven days a running server destroys its data keys, its snapshots an
   await instances.registry.delete(instanceCrn);
   pass(7 * dayMs);
   await expect(instances.registry.reclaim(instanceCrn)).rejects.toMatchObject({ code: 'instance_erased' });
-  await expect.poll(() => instances.registry.list(), { timeout: 5_000 }).toEqual([]);
+  await expect.poll(() => instances.registry.list()).toEqual([]);
   expect(snapshots()).toEqual([]);
   await expect(instances.restore({ path: elsewhere })).rejects.toMatchObject({ code: 'instance_erased' });
   await expect(

@@ -78,11 +78,9 @@ async function populated({ instances, server }: Opened) {
   const { key } = await instances.registry.addKey(instanceCrn, { name: 'manager', role: 'manager' });
   const apiKey = key.reveal();
   // Within a second the server knows it.
-  await expect.poll(() => exchangeToken(server.url, apiKey).catch(() => ''), { timeout: 5_000 }).not.toBe('');
+  await expect.poll(() => exchangeToken(server.url, apiKey).catch(() => '')).not.toBe('');
   await expect
-    .poll(async () => (await client(server, apiKey))('GET', `/v3/${I}/certificates`).then((a) => a.status), {
-      timeout: 5_000,
-    })
+    .poll(async () => (await client(server, apiKey))('GET', `/v3/${I}/certificates`).then((a) => a.status))
     .toBe(200);
   const api = await client(server, apiKey);
   const ids: string[] = [];
@@ -136,9 +134,9 @@ test('destroyed and restored, an instance is what it was: contents, keys, channe
     if (table === 'second') rmSync(join(folder, 'one.key'));
     const after = await open(table, rootKeys);
     expect(await after.instances.restore({ path })).toMatchObject({ certificates: 3, sha256: report.sha256 });
-    await expect.poll(() => exchangeToken(after.server.url, apiKey).catch(() => ''), { timeout: 5_000 }).not.toBe('');
+    await expect.poll(() => exchangeToken(after.server.url, apiKey).catch(() => '')).not.toBe('');
     const again = await client(after.server, apiKey);
-    await expect.poll(async () => (await again('GET', `/v3/${I}/certificates`)).status, { timeout: 5_000 }).toBe(200);
+    await expect.poll(async () => (await again('GET', `/v3/${I}/certificates`)).status).toBe(200);
     expect(await everything(again, ids)).toEqual(told);
     expect(await after.instances.upkeepOf(instanceCrn).check({ repair: false })).toMatchObject({
       good: 3,
