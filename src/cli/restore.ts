@@ -1,7 +1,8 @@
 import { Command } from 'commander';
 import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
 import type { PassReport } from '../replication/pass/replicate.ts';
-import type { RestoreLine, RestorePlan, RestoreResult } from '../replication/restore/restore.ts';
+import type { RestoreResult } from '../replication/restore/restore.ts';
+import type { RestoreLine, RestorePlan } from '../replication/restore/survey.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import type { Store } from '../store/store.ts';
 import { writeIdMap } from './id-map-file.ts';
