@@ -59,6 +59,8 @@ export interface Request {
   readonly unannouncedAt?: number | null;
   /** Given when a person said that this content is meant, by its fingerprint. */
   readonly acceptedContent?: string;
+  /** Given when a record was the reason: if it has been forgotten since, nothing is asked for. Not beside doubt. */
+  readonly ifKnown?: true;
 }
 
 export type Claim =
@@ -120,7 +122,7 @@ export function replicationRecords(table: Table) {
   /** Makes "this certificate must be looked at again" durable. Adding nothing to `replicated` and `leaseToken` creates them, so that conditions can compare them. */
   async function ask(request: Request): Promise<void> {
     const { link, certificate, now, eventAt, occurredAt, toldAt, doubt, doubts, ...more } = request;
-    const { removalAskedAt, unannouncedAt, acceptedContent } = more;
+    const { removalAskedAt, unannouncedAt, acceptedContent, ifKnown } = more;
     const change: Change = {
       add: { requested: 1, replicated: 0, leaseToken: 0 },
       set: storable({
@@ -139,7 +141,8 @@ export function replicationRecords(table: Table) {
       ],
     };
     const key = keyOf(link, certificate);
-    if (doubt === undefined && doubts === undefined) await table.update(key, change);
+    const condition = ifKnown && ({ exists: 'requested' } as const);
+    if (doubt === undefined && doubts === undefined) await table.update(key, change, condition);
     else await raiseDoubt(key, change, { every: doubt, each: doubts ?? {} });
   }
 

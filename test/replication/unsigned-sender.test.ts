@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Wake } from '../../src/dispatch/dispatch.ts';
+import { CodedError } from '../../src/errors.ts';
 import { acknowledge } from '../../src/replication/acknowledge.ts';
 import { acknowledgedEvents } from '../../src/replication/events.ts';
 import { isAskedReconcileDue } from '../../src/replication/reconcile/asked.ts';
@@ -16,8 +17,9 @@ function eventOf(ids: readonly string[], more: Partial<LifecycleEvent> = {}): Li
 }
 
 /** A primary that holds `c1`, which has been replicated. Four ids a minute may be made up. */
-async function worldOf(abilities: Partial<StoreAbilities> = {}) {
-  const world = await setup({ primary: { abilities }, timing: { unknownPerMinute: 4 } });
+async function worldOf(abilities: Partial<StoreAbilities> = {}, ofBackup: Partial<StoreAbilities> = {}) {
+  const backups = [{ abilities: ofBackup }];
+  const world = await setup({ primary: { abilities }, backups, timing: { unknownPerMinute: 4 } });
   world.primary.store.put({ content: await content(), metadata: described('shop') }, 'c1');
   await world.ask('c1');
   await world.pass('c1');
@@ -116,6 +118,34 @@ describe('what nobody signed, of ids that nobody knows', () => {
     expect((await world.record('u1')).wakeAt).toBe(startMs + 3_000);
     await world.later(12_000);
     await world.pass('u1');
+    expect(await world.rows('replication.1/main')).toEqual(['c1']);
+  });
+
+  it('is forgotten by a later look where a backup could not be searched at first', async () => {
+    const world = await worldOf({ listingLagMs: 4_000 }, { findsMarks: true });
+    await world.acknowledge(eventOf(['u1']));
+    await world.pass('u1');
+    await world.later(world.timing.absenceMs);
+    world.backup.hooks.findByMark = async () => {
+      throw new CodedError('store_unavailable', 'not now');
+    };
+    await world.pass('u1');
+    const { backups, wakeAt = 0 } = await world.record('u1');
+    expect(backups).toMatchObject([{ lastError: { code: 'store_unavailable' } }]);
+    delete world.backup.hooks.findByMark;
+    await world.later(wakeAt - world.time.now());
+    await world.pass('u1');
+    expect(await world.rows('replication.1/main')).toEqual(['c1']);
+  });
+
+  it('is not asked for by a reconcile that read its record before it was forgotten', async () => {
+    const world = await worldOf();
+    await world.acknowledge(eventOf(['u1']));
+    world.table.hooks.update = async (proceed, key, ...change) => {
+      if (key.sort === 'u1') await world.table.tap.delete(key);
+      return proceed(key, ...change);
+    };
+    expect(await world.reconcile()).toMatchObject({ asked: { 'gone-from-primary': 1 } });
     expect(await world.rows('replication.1/main')).toEqual(['c1']);
   });
 

@@ -43,8 +43,11 @@ export interface FaultSource {
   readonly trace: (line: string) => void;
 }
 
-/** Starts a process with a clock that is off by `skewMs`. Its memory is whatever hangs on promises that its calls resolve: a dead one's never do. */
-export function startProcess(time: VirtualTime, skewMs: number, died: () => void) {
+/**
+ * Starts a process with a clock that is off by `skewMs` from `now`. Its memory is whatever hangs on promises that its calls resolve: a dead
+ * one's never do.
+ */
+export function startProcess(time: VirtualTime, skewMs: number, died: () => void, now = time.now) {
   let dead = false;
   let frozenUntil = 0;
   const never = new Promise<never>(() => {});
@@ -56,7 +59,7 @@ export function startProcess(time: VirtualTime, skewMs: number, died: () => void
   }
 
   const runtime: Runtime = {
-    now: () => time.now() + skewMs,
+    now: () => now() + skewMs,
     random: time.random,
     newId: time.newId,
     async wait(milliseconds, signal) {

@@ -4,6 +4,7 @@ import { defaultTiming } from '../../src/replication/timing.ts';
 import { markDigest, sameMark } from '../../src/store/mark.ts';
 import { mayDiffer, watchBrake } from './brake-trouble.ts';
 import { madeUpLooks } from './floods.ts';
+import { watchOtherPlaces } from './other-places.ts';
 import { originalOf } from './routes.ts';
 import { tellOtherwise } from './senders.ts';
 import type { Held } from './simulated-store.ts';
@@ -87,6 +88,7 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
     };
   }
   watchBrake(world, seen.broken);
+  watchOtherPlaces(world, seen.broken);
   return seen;
 }
 

@@ -1,6 +1,7 @@
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { datedContent, scheduleBrakeTrouble } from './brake-trouble.ts';
 import { scheduleFloods } from './floods.ts';
+import { scheduleOtherPlaces } from './other-places.ts';
 import { originalOf } from './routes.ts';
 import type { Held } from './simulated-store.ts';
 import type { World } from './world.ts';
@@ -17,6 +18,7 @@ export function scheduleChanges(world: World, durationMs: number, most = Number.
   scheduleFloods(world, durationMs);
   scheduleAbsences(world, durationMs);
   scheduleLostKeys(world, durationMs);
+  scheduleOtherPlaces(world, durationMs);
   const count = Math.min(most, 3 + Math.floor(random() * 12));
   for (let index = 0; index < count; index += 1) {
     time.at(time.now() + random() * durationMs, () =>

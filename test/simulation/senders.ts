@@ -77,10 +77,11 @@ export function withoutTold(own: Table, kept: Table, switches: ReadonlySet<Switc
   };
 }
 
-/** One flood of events that nobody signed, and how many faults had happened when it began. */
+/** One flood of events that nobody signed, and how many faults, and stalls among them, had happened when it began. */
 interface Flood {
   readonly from: number;
   readonly until: number;
   readonly faultsBefore: number;
+  readonly stallsBefore: number;
 }
 export type Floods = Flood[];

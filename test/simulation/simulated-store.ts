@@ -65,6 +65,8 @@ export interface SimulatedStore extends Store {
   };
   /** Lets the whole container go, and come back. */
   readonly leave: (away: boolean) => void;
+  /** Puts another container in the place of its own, with an identity of its own or none; `undefined`: its own is back. */
+  readonly replaceContainer: (other: OtherContainer | undefined) => void;
   /** Whether there is room for another version of this copy. */
   readonly hasRoom: (held: Held) => boolean;
   /** Whether this copy could be given this content: false for other domains, where the store refuses that. */
@@ -76,7 +78,27 @@ export interface SimulatedStore extends Store {
     before: Held | undefined,
     after: Held | undefined,
   ) => void;
+  /** Called with everything that takes effect in another container than its own, once its own has an identity. */
+  onStray?: (operation: 'import' | 'reimport' | 'describe' | 'delete', id: string) => void;
 }
+
+/** What stands behind the setting of a store and is not its container. */
+export interface OtherContainer {
+  readonly rows: Rows;
+  /** Absent: it has none, as an empty mount point. */
+  readonly identity?: string;
+}
+
+/** What there is at one place, as it is and as it was. */
+interface Container {
+  readonly history: { readonly at: number; readonly rows: Rows }[];
+  identity?: string | undefined;
+}
+
+const containerOf = ({ rows, identity }: OtherContainer): Container => ({
+  history: [{ at: Number.NEGATIVE_INFINITY, rows }],
+  identity,
+});
 
 /** The same as the fault-free service would be: requests take effect when they arrive. Faults are put around it (see faults.ts). */
 export function simulatedStore(options: {
@@ -103,8 +125,8 @@ export function simulatedStore(options: {
   readonly deletesSoftly?: { readonly keepMs: () => number; readonly lists: boolean };
   /** Versions of one copy that fit; absent: as many as there are. */
   readonly mostVersions?: number;
-  /** It proves an identity. */
-  readonly provesIdentity?: boolean;
+  /** It proves an identity: this one, or one that it is given. */
+  readonly provesIdentity?: boolean | string;
   /**
    * It goes on with each write after its answer, for `forMs()`. `tells`: whether it can be asked
    * how a write stands, and without its handle too.
@@ -122,14 +144,15 @@ export function simulatedStore(options: {
   readonly staleness: (kind: 'read' | 'list') => number;
 }): SimulatedStore {
   const { id: storeId, time, abilities } = options;
-  const history: { readonly at: number; readonly rows: Rows }[] = [{ at: Number.NEGATIVE_INFINITY, rows: new Map() }];
+  const { provesIdentity = false } = options;
+  const own = containerOf({ rows: new Map(), ...(typeof provesIdentity === 'string' && { identity: provesIdentity }) });
+  let container = own;
   const tokens = new Map<string, string>();
   let revision = 0;
 
   let away = false;
-  let identity: string | undefined;
   const isThere = ({ purgedAt = Number.POSITIVE_INFINITY }: Held) => purgedAt > time.now();
-  const everything = (): Rows => history.at(-1)?.rows ?? new Map();
+  const everything = (): Rows => container.history.at(-1)?.rows ?? new Map();
   const hasVacant = () => [...everything().values()].some(({ vacant }) => vacant !== undefined);
   /** What lives. */
   const current = (): Rows =>
@@ -138,15 +161,27 @@ export function simulatedStore(options: {
     // Who asks a container that is away as if it were there finds nothing in it.
     if (away) return new Map();
     const moment = time.now() - options.staleness(kind);
-    return history.findLast(({ at }) => at <= moment)?.rows ?? new Map();
+    return container.history.findLast(({ at }) => at <= moment)?.rows ?? new Map();
   };
 
   function replace(id: string, held: Held | undefined): void {
     const rows = new Map(everything());
     if (held === undefined) rows.delete(id);
     else rows.set(id, held);
+    const { history } = container;
     history.push({ at: time.now(), rows });
     if (history.length > 64) history.splice(1, 16);
+  }
+
+  /** Does something in one container, whichever stands there now. */
+  function within<T>(one: Container, act: () => T): T {
+    const there = container;
+    container = one;
+    try {
+      return act();
+    } finally {
+      container = there;
+    }
   }
 
   /** What is left of one that is deleted. */
@@ -158,7 +193,8 @@ export function simulatedStore(options: {
   function write(operation: 'import' | 'reimport' | 'describe' | 'delete', id: string, after: Held | undefined): void {
     const before = current().get(id);
     replace(id, after === undefined && before !== undefined ? deleted(before) : after);
-    store.onWrite?.(operation, id, before, after);
+    if (container === own) store.onWrite?.(operation, id, before, after);
+    else if (own.identity !== undefined) store.onStray?.(operation, id);
   }
 
   function describe(held: Held): CertificateMetadata {
@@ -296,12 +332,13 @@ export function simulatedStore(options: {
   /** Answers at once, and lets the write take effect when its time has come; it is what the service says of it until then. */
   function goOn(kind: LongWrite, id: string, mark: FoundMark | undefined, land: () => unknown): string {
     const handle = `operation-${time.newId()}`;
+    const where = container;
     going.set(handle, { kind, id, mark });
     void time.wait(options.goesOn?.forMs() ?? 0).then(() => {
       going.delete(handle);
       ended.set(handle, id);
       try {
-        land();
+        within(where, land);
       } catch {
         // What it was to write to is not there any more.
       }
@@ -347,7 +384,7 @@ export function simulatedStore(options: {
     kind: 'simulated',
     region: options.region,
     abilities,
-    rows: current,
+    rows: () => within(own, current),
     givesRevisions: options.givesRevisions,
     asStored,
     takes,
@@ -356,18 +393,24 @@ export function simulatedStore(options: {
     ...(options.saysWhatIsSame
       ? { same: (given, back) => fingerprintOf(asStored(given)) === fingerprintOf(back) }
       : {}),
-    vacant: () => [...everything().values()].filter((held) => held.vacant !== undefined && isThere(held)),
+    vacant: () =>
+      within(own, () => [...everything().values()].filter((held) => held.vacant !== undefined && isThere(held))),
     ...(options.inTwoSteps && {
       twoSteps: { begin: async (entry) => begin(entry), fill: async (id, entry) => fill(id, entry) },
     }),
     leave(isAway) {
       away = isAway;
     },
+    replaceContainer(other) {
+      container = other === undefined ? own : containerOf(other);
+    },
     hasRoom,
     tamper(id, change) {
-      const before = current().get(id);
-      const after = change(before);
-      replace(id, after === undefined && before !== undefined ? deleted(before) : after);
+      within(own, () => {
+        const before = current().get(id);
+        const after = change(before);
+        replace(id, after === undefined && before !== undefined ? deleted(before) : after);
+      });
     },
     ...(options.goesOn !== undefined &&
       options.goesOn.tells !== 'nothing' && {
@@ -384,12 +427,12 @@ export function simulatedStore(options: {
           return { state: 'ended', ...(made !== undefined && { id: made }) };
         },
       }),
-    ...(options.provesIdentity && {
-      identity: async () => (away ? undefined : identity),
+    ...(provesIdentity !== false && {
+      identity: async () => (away ? undefined : container.identity),
       async giveIdentity(given: string) {
         refuseAway();
-        identity ??= given;
-        return identity;
+        container.identity ??= given;
+        return container.identity;
       },
     }),
 

@@ -52,6 +52,8 @@ export const switchNames = [
   'slow-listing',
   /** A backup keeps no more than the digest of a mark. */
   'little-room',
+  /** Behind the setting of a store stands another place for a while: an empty one, or one with other certificates. */
+  'another-place',
 ] as const;
 
 export type Switch = (typeof switchNames)[number];

@@ -41,7 +41,7 @@ const sweepEveryMs = 60_000;
 /** How long a page of a slow listing takes: one request, and nobody waits for one longer than half a minute. */
 const pageMs = (share: number) => Math.min(28_000, 15_000 + share * 20_000);
 /** How long a proven identity is good for, where there is one. */
-const identityEveryMs = 60_000;
+export const identityEveryMs = 60_000;
 /** From the reads of a pass to the effect of its last write: a lease, the longest stall, and what a store may take to settle. */
 const onItsWayMs = 10 * 60_000;
 
@@ -115,7 +115,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     const isBackup = id.startsWith('backup');
     const completesChains = isBackup && sometimes('completes-chains', 0.8);
     const choosy = isBackup && sometimes('choosy', 0.8) ? choosiness() : undefined;
-    const unlike = unlikeOurs(isBackup);
+    const unlike = unlikeOurs(id);
     const store = simulatedStore({
       id,
       region: id,
@@ -156,7 +156,8 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
   }
 
   /** What switches make of a store beside what it lags in and refuses. */
-  function unlikeOurs(isBackup: boolean) {
+  function unlikeOurs(id: string) {
+    const isBackup = id.startsWith('backup');
     const minute = 60_000;
     const withholds = isBackup && sometimes('withholds-keys', 0.8);
     const always = withholds && dice() < 0.4;
@@ -181,6 +182,8 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
         ...(versions !== undefined && { mostVersions: versions }),
         ...(longestMs !== undefined && { goesOn: { tells, forMs: () => dice() * longestMs } }),
         ...(switches.has('vanishing-container') && { provesIdentity: true }),
+        // What is only read is given no identity: it has one, as a cluster has.
+        ...(isNew('another-place') && { provesIdentity: isBackup || `identity-of-${id}` }),
       },
     };
   }
@@ -250,6 +253,12 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     ...(isCircle ? wayBack(primary, backups, between) : []),
   ];
 
+  /**
+   * Clocks tell whole milliseconds, and a token that begins with one is refused otherwise. Only that
+   * world has such tokens, and the others stay what they always were.
+   */
+  const clock = switches.has('unsigned-sender') ? () => Math.floor(time.now()) : time.now;
+
   let wanted = 2 + Math.floor(random() * 2);
 
   /** A process that receives, works, sweeps and reconciles. When it dies another one starts a while later. */
@@ -260,11 +269,12 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     const version = versions?.next() ?? now;
     const { heart } = version;
     if (versions !== undefined) trace(`${time.now()} a process of the version ${version.name} starts`);
-    const process = startProcess(time, Math.floor((random() - 0.5) * clocksApartMs), () => {
+    const died = () => {
       stop();
       trace(`${time.now()} a process died`);
       time.at(time.now() + random() * 60_000, () => start(deployment));
-    });
+    };
+    const process = startProcess(time, Math.floor((random() - 0.5) * clocksApartMs), died, clock);
     const { runtime } = process;
     const noted = noting(kept, states, time.now);
     const own = version.table(withoutTold(tableFrom(time, process, faults, noted), noted, switches));
@@ -506,6 +516,8 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     ages: new Map<number, number>(),
     /** When certificates changed without a word. */
     silently: new Map<string, number>(),
+    /** Since when another place stands behind the setting of a store, or stood there last. */
+    elsewhere: new Map<string, number>(),
     /** Backups of which a quota was used up at some time. */
     usedUp,
     accepts,

@@ -156,9 +156,11 @@ export function neverThereFrom(
   const { toldAt, eventAt, primary, doubt, removalAskedAt, goneAcceptedAt } = record;
   if (toldAt === undefined || fields.absentSince === undefined || fields.primary !== undefined) return undefined;
   if ([eventAt, primary, doubt, removalAskedAt, goneAcceptedAt].some((known) => known !== undefined)) return undefined;
-  const isKnown = ({ id, fingerprint, written, lastError }: BackupState) =>
-    [id, fingerprint, written, lastError].some((known) => known !== undefined);
+  const isKnown = ({ id, fingerprint, written }: BackupState) =>
+    [id, fingerprint, written].some((known) => known !== undefined);
   if ([...record.backups, ...fields.backups].some(isKnown)) return undefined;
+  // A backup that could not be searched is asked again, and what failed before this look says nothing any more.
+  if (fields.backups.some(({ lastError }) => lastError !== undefined)) return undefined;
   const { readSettlesMs, listingLagMs } = link.primary.abilities;
   const lag = readSettlesMs + listingLagMs;
   return lag === 0 ? toldAt : toldAt + lag + timing.skewMs;

@@ -241,7 +241,7 @@ async function askAll(
           link: link.name,
           certificate,
           now,
-          ...(doubts.length > 0 ? { doubts: Object.fromEntries(doubts) } : {}),
+          ...(doubts.length > 0 ? { doubts: Object.fromEntries(doubts) } : ifStillKnown(reason)),
           ...(reason === 'removal-due' ? { removalAskedAt: now } : {}),
           ...(saidYes.has(certificate) ? { unannouncedAt: null } : unannouncedBy(comparison, certificate, reason, now)),
         });
@@ -254,6 +254,9 @@ async function askAll(
   }
   return { counts, first };
 }
+
+/** What is only in the table may never have been in the primary, and may have been forgotten since it was read. */
+const ifStillKnown = (reason: Reason) => (reason === 'gone-from-primary' ? { ifKnown: true as const } : {});
 
 /** What was seen to differ was counted by this reconcile, and must not be once more by the pass. */
 function unannouncedBy({ unannounced }: Comparison, certificate: string, reason: Reason, now: number) {
