@@ -47,11 +47,22 @@ export async function follow(options: {
     for await (const listed of calls.list()) if (listed.id === id) found = listed;
     return found;
   };
-  const watch = (ask: () => Promise<CertificateMetadata | undefined>, wanted: number, untilMs: number) =>
-    watchUntilShown({ runtime, ask, isShown, answeredAt, wanted, untilMs, signal });
+  // Where a listing does not show that content changed, it shows what is there, and what is not.
+  const isListed = store.abilities.silentListings
+    ? (seen: CertificateMetadata | undefined) => (seen === undefined) === isShown(undefined)
+    : isShown;
+  const given = { runtime, answeredAt, signal };
   const [reads, listings] = await Promise.all([
-    watch(readOne, inARow.reads, patience.readMs),
-    patience.listMs === 0 ? nothingAsked : watch(findListed, inARow.listings, patience.listMs),
+    watchUntilShown({ ...given, ask: readOne, isShown, wanted: inARow.reads, untilMs: patience.readMs }),
+    patience.listMs === 0
+      ? nothingAsked
+      : watchUntilShown({
+          ...given,
+          ask: findListed,
+          isShown: isListed,
+          wanted: inARow.listings,
+          untilMs: patience.listMs,
+        }),
   ]);
   const { firstShownMs, ...answers } = reads;
   const { firstShownMs: _listed, ...listed } = listings;

@@ -28,11 +28,17 @@ export interface ListedCopies {
   readonly unreadable: readonly UnreadableElement[];
 }
 
-/** Lists a backup. `foreign` is called for each certificate without a mark. Throws what the listing throws. */
+/**
+ * Lists a backup. `foreign` is called for each certificate without a mark; `versions`: a direct read
+ * tells the version of each copy where listings do not show it. Throws what the listing throws.
+ */
 export async function listCopies(
   primary: string,
   store: Store,
-  options: Omit<ListingOptions, 'unreadable'> & { readonly foreign?: (id: string, name: string) => void } = {},
+  options: Omit<ListingOptions, 'unreadable' | 'versionsOf'> & {
+    readonly foreign?: (id: string, name: string) => void;
+    readonly versions?: boolean;
+  } = {},
 ): Promise<ListedCopies> {
   const copies = compactMap();
   const vacant = compactMap();
@@ -65,7 +71,10 @@ export async function listCopies(
     const others = readPlaces(vacant, key).filter((place) => place.id !== id);
     vacant.set(key, JSON.stringify([...others, { id, why }]));
   };
-  for await (const metadata of listAll(store, { ...options, unreadable: notRead, vacant: noteVacant })) note(metadata);
+  const isCopy = ({ mark }: CertificateMetadata) => mark !== undefined && isOfStore(mark, primary);
+  const listing = { ...options, unreadable: notRead, vacant: noteVacant };
+  const versionsOf = (listed: CertificateMetadata) => options.versions === true && isCopy(listed);
+  for await (const metadata of listAll(store, { ...listing, versionsOf })) note(metadata);
   return { store: store.id, primary, copies, vacant, digested, unmarked, unreadable };
 }
 

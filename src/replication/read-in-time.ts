@@ -1,7 +1,7 @@
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Runtime } from '../runtime.ts';
-import type { Reading, Store, StoredCertificate } from '../store/store.ts';
+import type { CertificateMetadata, Reading, Store, StoredCertificate } from '../store/store.ts';
 import { withDeadline } from './deadline.ts';
 
 /**
@@ -9,12 +9,30 @@ import { withDeadline } from './deadline.ts';
  * it holds up no other, whatever its store waits for; what a store throws although it should answer is `unreadable` too. Throws only the
  * reason of the signal.
  */
-export async function readInTime(
+export function readInTime(
   runtime: Runtime,
   store: Store,
   id: string,
   signal?: AbortSignal,
 ): Promise<Reading<StoredCertificate>> {
+  return inTime(runtime, (late) => store.read(id, { signal: late }), { store, id, signal });
+}
+
+/** The same of metadata, by a read that stands in for a listing. */
+export function readMetadataInTime(
+  runtime: Runtime,
+  store: Store,
+  id: string,
+  signal?: AbortSignal,
+): Promise<Reading<CertificateMetadata>> {
+  return inTime(runtime, (late) => store.readMetadata(id, { signal: late, lists: true }), { store, id, signal });
+}
+
+async function inTime<T>(
+  runtime: Runtime,
+  send: (signal: AbortSignal) => Promise<Reading<T>>,
+  { store, id, signal }: { readonly store: Store; readonly id: string; readonly signal: AbortSignal | undefined },
+): Promise<Reading<T>> {
   signal?.throwIfAborted();
   const fields = { store: store.id, certificate: id };
   const unreadable = (code: 'store_unavailable' | 'internal', message: string, cause?: unknown) => {
@@ -26,10 +44,10 @@ export async function readInTime(
     stop = () => reject(signal?.reason);
     signal?.addEventListener('abort', stop, { once: true });
   });
-  const read = withDeadline<Reading<StoredCertificate>>(
+  const read = withDeadline<Reading<T>>(
     runtime,
     runtime.now() + limits.readMs,
-    (late) => store.read(id, { signal: signal === undefined ? late : AbortSignal.any([signal, late]) }),
+    (late) => send(signal === undefined ? late : AbortSignal.any([signal, late])),
     () => unreadable('store_unavailable', `it did not come within ${limits.readMs / 1000} s`),
   );
   try {

@@ -1,6 +1,6 @@
 import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
-import type { Runtime } from '../runtime.ts';
+import { type Runtime, systemRuntime } from '../runtime.ts';
 import { type FoundMark, markDigest } from '../store/mark.ts';
 import type {
   CertificateMetadata,
@@ -11,6 +11,7 @@ import type {
   UnreadableElement,
   VacantElement,
 } from '../store/store.ts';
+import { readMetadataInTime } from './read-in-time.ts';
 
 export interface ListingOptions {
   /** Called for what is there and cannot be read. It has to be told of by somebody: it is not absent. */
@@ -19,6 +20,13 @@ export interface ListingOptions {
   readonly vacant?: ((element: VacantElement) => void) | undefined;
   /** Called for what was looked at and is no certificate. */
   readonly passedOver?: ((element: PassedOver) => void) | undefined;
+  /**
+   * Where listings do not show that content changed (`abilities.silentListings`), of which elements a
+   * direct read tells the version. Absent: of none. Of the others nothing is said of their content.
+   */
+  readonly versionsOf?: (listed: CertificateMetadata) => boolean;
+  /** Called now and then while versions are asked for, which takes a request for each. */
+  readonly asking?: (() => Promise<void> | void) | undefined;
   /** For waits: a listing that the store limits is asked again when the store allows. Absent: it throws. */
   readonly runtime?: Runtime;
   readonly signal?: AbortSignal | undefined;
@@ -39,7 +47,7 @@ export async function* listAll(store: Store, options: ListingOptions): AsyncGene
     for (const element of answer.unreadable ?? []) options.unreadable(element);
     for (const element of answer.vacant ?? []) options.vacant?.(element);
     for (const element of answer.passedOver ?? []) options.passedOver?.(element);
-    yield* answer.certificates;
+    yield* withVersions(store, answer.certificates, options);
     if (answer.cursor === undefined) return;
     cursor = answer.cursor;
   }
@@ -49,18 +57,71 @@ export async function* listAll(store: Store, options: ListingOptions): AsyncGene
 }
 
 async function onePage(store: Store, cursor: string | undefined, options: ListingOptions): Promise<ListPage> {
-  const { runtime, signal } = options;
+  const { signal } = options;
   const request = { ...(cursor === undefined ? {} : { cursor }), ...(signal ? { signal } : {}) };
   for (let tries = 1; ; tries += 1) {
     try {
       return await store.list(request);
     } catch (thrown) {
-      const { code, retryAfterMs } = asCodedError(thrown);
-      const worthIt = retryAfterMs !== undefined && retryAfterMs <= limits.listingWaitMs;
-      if (code !== 'store_limited' || runtime === undefined || !worthIt || tries >= limits.listingTries) throw thrown;
-      await runtime.wait(retryAfterMs, signal);
+      if (!(await waitedFor(asCodedError(thrown), tries, options))) throw thrown;
     }
   }
+}
+
+/** Waits where the store allows more requests soon, and answers whether to ask it again. */
+async function waitedFor(
+  { code, retryAfterMs }: CodedError,
+  tries: number,
+  { runtime, signal }: Pick<ListingOptions, 'runtime' | 'signal'>,
+): Promise<boolean> {
+  const worthIt = retryAfterMs !== undefined && retryAfterMs <= limits.listingWaitMs;
+  if (code !== 'store_limited' || runtime === undefined || !worthIt || tries >= limits.listingTries) return false;
+  await runtime.wait(retryAfterMs, signal);
+  return true;
+}
+
+/** So many versions are asked for at once. */
+const versionsAtOnce = 32;
+
+/** What was listed, with the versions that are there now, where the listing does not show them. */
+async function* withVersions(
+  store: Store,
+  listed: readonly CertificateMetadata[],
+  options: ListingOptions,
+): AsyncGenerator<CertificateMetadata> {
+  const { versionsOf = () => false, asking, signal } = options;
+  if (store.abilities.silentListings !== true) return yield* listed;
+  for (let from = 0; from < listed.length; from += versionsAtOnce) {
+    signal?.throwIfAborted();
+    const some = listed.slice(from, from + versionsAtOnce);
+    yield* await Promise.all(
+      some.map((metadata) => (versionsOf(metadata) ? versionOf(store, metadata, options) : asListed(store, metadata))),
+    );
+    await asking?.();
+  }
+}
+
+/** What a direct read says. Where it says nothing the version is not known, and only a look tells. */
+async function versionOf(
+  store: Store,
+  listed: CertificateMetadata,
+  options: ListingOptions,
+): Promise<CertificateMetadata> {
+  const { runtime = systemRuntime, signal } = options;
+  for (let tries = 1; ; tries += 1) {
+    const reading = await readMetadataInTime(runtime, store, listed.id, signal);
+    if (reading.state === 'present') return reading.value;
+    const isAskedAgain = reading.state === 'unreadable' && (await waitedFor(reading.error, tries, options));
+    if (!isAskedAgain) return asListed(store, listed);
+  }
+}
+
+/** What a listing or a search has shown, without what it says of content where that proves nothing. */
+export function asListed({ abilities }: Store, listed: CertificateMetadata): CertificateMetadata {
+  if (abilities.silentListings !== true) return listed;
+  const { revision: _revision, lastModified: _at, serial: _serial, ...rest } = listed;
+  const { notBefore: _from, notAfter: _until, ...bare } = rest;
+  return bare;
 }
 
 /** A copy that cannot be read, as far as a listing shows it all the same; `undefined` if not even its mark can be. */

@@ -78,6 +78,15 @@ interface StoreQuota extends Quota {
   readonly moreAt?: number;
 }
 
+/** A store of the link whose listings do not show that content changed. */
+export interface SilentListing {
+  readonly store: string;
+  /** Versions that each reconcile asks for, by a request each: of originals, or of copies. */
+  readonly versions: number;
+  /** How long that takes at the least, in milliseconds; absent: the store states no limit. */
+  readonly atLeastMs?: number;
+}
+
 export interface LinkStatus extends BackupFindings {
   readonly link: string;
   /** Epoch milliseconds, as all moments here. */
@@ -122,6 +131,8 @@ export interface LinkStatus extends BackupFindings {
   readonly drill?: DrillSummary;
   /** What is left of the quotas that its stores state; absent: they state none. */
   readonly quotas?: readonly StoreQuota[];
+  /** Stores whose listings do not show that content changed; absent: there are none. */
+  readonly silentListings?: readonly SilentListing[];
   /** How long a copy of everything into an empty backup takes under the stated limits, and whose limit that is; absent: no store states one. */
   readonly fullCopy?: { readonly ms: number; readonly store: string };
 }
@@ -158,6 +169,7 @@ export async function statusOf({ records, linkRecords, runtime }: StatusKeeper, 
     link,
     Math.max(listed ?? 0, summary.counts.equal + summary.counts.waiting + summary.counts.failing),
   );
+  const silentListings = silentListingsOf(link, included ?? 0);
   return {
     link: link.name,
     now,
@@ -181,6 +193,7 @@ export async function statusOf({ records, linkRecords, runtime }: StatusKeeper, 
     },
     ...(verify === undefined ? {} : { verify }),
     ...(drill === undefined ? {} : { drill }),
+    ...(silentListings.length > 0 && { silentListings }),
     ...(fullCopy === undefined ? {} : { fullCopy }),
   };
 }
@@ -360,6 +373,16 @@ export function fullCopyOf(link: Link, certificates: number): LinkStatus['fullCo
     requestsPerSecond === undefined ? [] : [{ store: id, ms: (certificates / requestsPerSecond) * 1_000 }],
   );
   return limited.toSorted((a, b) => b.ms - a.ms)[0];
+}
+
+/** Of so many certificates. The versions take half of the requests, as a listing does. */
+function silentListingsOf({ primary, backups }: Link, versions: number): readonly SilentListing[] {
+  const silent = [primary, ...backups].filter(({ abilities }) => abilities.silentListings);
+  return silent.map(({ id: store, abilities: { requestsPerSecond } }) => ({
+    store,
+    versions,
+    ...(requestsPerSecond !== undefined && { atLeastMs: (2_000 * versions) / requestsPerSecond }),
+  }));
 }
 
 /** The words of a trouble, and what tells its remedy. */

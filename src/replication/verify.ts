@@ -152,7 +152,9 @@ export async function verify(verifier: Verifier, link: Link, options: VerifyOpti
       passedOver += 1;
     },
   };
-  for await (const metadata of listAll(link.primary, { runtime, signal, ...beside })) {
+  const { domains } = link.filter;
+  const versionsOf = ({ name }: CertificateMetadata) => domains.length > 0 && includesName(link.filter, name);
+  for await (const metadata of listAll(link.primary, { runtime, signal, versionsOf, ...beside })) {
     if (listed.tick(metadata.id)) continue;
     listed.set(metadata.id, inPrimary);
     for (const side of sides) tickCopies(side.listed, metadata.id);

@@ -92,7 +92,7 @@ export function limitedStore(store: Store, options: LimitedStoreOptions): Store 
       return store.list(request);
     },
     async readMetadata(id, call) {
-      const error = take('read metadata');
+      const error = take('read metadata', { lists: call?.lists === true });
       return error === undefined ? store.readMetadata(id, call) : { state: 'unreadable', error };
     },
     async read(id, call) {

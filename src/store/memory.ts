@@ -124,6 +124,8 @@ interface Held {
   readonly vacant: Vacancy['why'] | undefined;
   readonly revision: number;
   readonly lastModified: number;
+  /** What a listing says of the content, where it does not show that it changed: that of the beginning. */
+  readonly listed: Pick<Held, 'facts' | 'revision' | 'lastModified'>;
 }
 
 const defaultAbilities: StoreAbilities = {
@@ -185,18 +187,18 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
 
   function put(entry: NewCertificate, id = runtime.newId()): string {
     counter += 1;
+    const listed = { facts: facts(entry.content), revision: counter, lastModified: runtime.now() };
     rows.set(id, {
       id,
       order: counter,
       content: asStored(entry.content),
-      facts: facts(entry.content),
       ...keep(entry.metadata, entry.mark),
       corrupt: false,
       obscured: false,
       hold: undefined,
       vacant: undefined,
-      revision: counter,
-      lastModified: runtime.now(),
+      ...listed,
+      listed: rows.get(id)?.listed ?? listed,
     });
     return id;
   }
@@ -258,6 +260,11 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
       ...row.facts,
       ...(options.givesRevisions !== false && { revision: String(row.revision), lastModified: row.lastModified }),
     };
+  }
+
+  /** What a listing or a search says of it. */
+  function describeListed(row: Held): CertificateMetadata {
+    return describe(abilities.silentListings === true ? { ...row, ...row.listed } : row);
   }
 
   /** What is said of a place without content. */
@@ -340,7 +347,7 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
       const obscured = living.filter((row) => row.obscured);
       const vacant = page.filter((row) => row.vacant !== undefined);
       return {
-        certificates: living.filter((row) => !row.obscured).map(describe),
+        certificates: living.filter((row) => !row.obscured).map(describeListed),
         ...(vacant.length > 0 && { vacant: vacant.map(vacancyOf) }),
         ...(obscured.length > 0 && { unreadable: obscured.map(obscuredElement) }),
         ...(last && rest.length > page.length && { cursor: String(last.order) }),
@@ -378,7 +385,7 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
         for (const row of all) if (row.vacant !== undefined && sameMark(row.mark, mark)) vacant?.(vacancyOf(row));
         const seen = all.filter((row) => row.vacant === undefined);
         for (const row of seen) if (row.obscured) unreadable?.(obscuredElement(row));
-        return seen.filter((row) => !row.obscured && sameMark(row.mark, mark)).map(describe);
+        return seen.filter((row) => !row.obscured && sameMark(row.mark, mark)).map(describeListed);
       },
     }),
 

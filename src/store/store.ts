@@ -152,6 +152,8 @@ export interface NotificationChannel {
 export interface CallOptions {
   /** Ends the call: it then throws or answers as for a service that did not answer. */
   readonly signal?: AbortSignal;
+  /** It is one of many that stand in for a listing: like one it leaves half of the requests to others. */
+  readonly lists?: boolean;
 }
 
 export interface FindOptions extends CallOptions {
@@ -201,6 +203,12 @@ export interface StoreAbilities {
   readonly listingLagMs: number;
   /** How long a direct read may lag behind writes, in milliseconds. */
   readonly readSettlesMs: number;
+  /**
+   * Listings and searches do not show that content changed: what they say of revision, serial, dates
+   * and domains may be of an earlier version for ever. A direct read of metadata tells. Absent: they
+   * show it.
+   */
+  readonly silentListings?: true;
   /**
    * Writes that go on after they are answered, each with the longest time that it may take until it has taken effect, in milliseconds,
    * whether or not it was answered; absent: every write is done when it is answered.

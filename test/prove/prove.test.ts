@@ -127,6 +127,15 @@ test('a store that keeps what it states passes, and nothing stays there', async 
   expect(inner.size()).toBe(0);
 });
 
+test('a store whose listings do not show that content changed passes too', async () => {
+  const time = clock();
+  const { store, inner } = storeOver(time, { abilities: { silentListings: true, findsMarks: true } });
+  const report = await run(time, store);
+  expect(differing(report)).toEqual([]);
+  expect(report.bounds.filter(({ outcome }) => outcome === 'exceeded')).toEqual([]);
+  expect(inner.size()).toBe(0);
+});
+
 test('it sends no more writes than it says beforehand', async () => {
   const time = clock();
   const sent = { imports: 0, reimports: 0, descriptions: 0, deletions: 0 };

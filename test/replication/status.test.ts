@@ -278,6 +278,21 @@ describe('a copy of everything', () => {
   });
 });
 
+describe('stores whose listings do not show that content changed', () => {
+  it('are told, with how many versions each reconcile asks for, and how long that takes at the least', async () => {
+    const limited = { abilities: { silentListings: true, requestsPerSecond: 4 } } as const;
+    const world = await setup({ primary: { abilities: { silentListings: true } }, backups: [{}, limited] });
+    fill(world, contents.slice(0, 3));
+    await reconcileAll(world);
+    expect((await statusOf(world.worker, world.link)).silentListings).toEqual([
+      { store: 'primary', versions: 3 },
+      { store: 'backup2', versions: 3, atLeastMs: 1_500 },
+    ]);
+    const usual = await setup();
+    expect(await statusOf(usual.worker, usual.link)).not.toHaveProperty('silentListings');
+  });
+});
+
 describe('events', () => {
   it('are the last of each certificate, the newest first, with what became of each', async () => {
     const world = await estate();

@@ -585,4 +585,20 @@ export const safeguards: readonly Safeguard[] = [
     switches: ['unsigned-sender'],
     seeds: 300,
   },
+  {
+    step: 'where listings do not show that content changed, the version of each original is asked for',
+    file: 'src/replication/reconcile/compare.ts',
+    find: 'versionsOf, asking, ...beside });',
+    replace: '...beside });',
+    switches: ['silent-listing'],
+    seeds: 300,
+  },
+  {
+    step: 'and the version of each copy',
+    file: 'src/replication/reconcile/compare.ts',
+    find: '{ runtime, versions: true, ...options }',
+    replace: '{ runtime, ...options }',
+    switches: ['silent-listing'],
+    seeds: 300,
+  },
 ];

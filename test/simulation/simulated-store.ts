@@ -41,6 +41,8 @@ export interface Held {
   readonly purgedAt?: number;
   /** Versions that it has had, where old ones stay. */
   readonly versions?: number;
+  /** As it was at the beginning, which is what listings say of its content where they are silent. */
+  readonly first?: Held;
 }
 
 type Rows = ReadonlyMap<string, Held>;
@@ -134,6 +136,8 @@ export function simulatedStore(options: {
   readonly goesOn?: { readonly forMs: () => number; readonly tells: 'nothing' | 'by-handle' | 'all' };
   /** Listings tell nothing of content, and revisions move without a change. */
   readonly restless?: boolean;
+  /** Listings and searches do not show that content changed: they say what was there first. */
+  readonly silent?: boolean;
   /** Ids of what is imported; absent: each is greater than the one before. */
   readonly newId?: () => string;
   /** How long each page of a listing takes, in milliseconds; absent: no longer than any request. */
@@ -167,7 +171,7 @@ export function simulatedStore(options: {
   function replace(id: string, held: Held | undefined): void {
     const rows = new Map(everything());
     if (held === undefined) rows.delete(id);
-    else rows.set(id, held);
+    else rows.set(id, options.silent === true ? { ...held, first: held.first ?? held } : held);
     const { history } = container;
     history.push({ at: time.now(), rows });
     if (history.length > 64) history.splice(1, 16);
@@ -216,9 +220,10 @@ export function simulatedStore(options: {
     return options.restless === true ? `${own}.${Math.floor(time.now() / 600_000)}` : String(own);
   }
 
-  /** What a listing says of it. */
+  /** What a listing or a search says of it. */
   function listed(held: Held): CertificateMetadata {
-    const whole = describe(held);
+    const { content, revision: own, lastModified } = held.first ?? held;
+    const whole = describe({ ...held, content, revision: own, lastModified });
     if (options.restless !== true) return whole;
     const { serial: _serial, notBefore: _from, notAfter: _until, ...rest } = whole;
     return rest;
@@ -469,7 +474,7 @@ export function simulatedStore(options: {
             const rows = away ? new Map<string, Held>() : everything();
             for (const place of placesIn(rows)) if (sameMark(place.mark, mark)) tell?.(place);
             const living = [...rows.values()].filter(({ vacant }) => vacant === undefined);
-            return living.filter((held) => sameMark(held.mark, mark)).map(describe);
+            return living.filter((held) => sameMark(held.mark, mark)).map(options.silent === true ? listed : describe);
           },
         }
       : {}),

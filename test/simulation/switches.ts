@@ -54,6 +54,8 @@ export const switchNames = [
   'little-room',
   /** Behind the setting of a store stands another place for a while: an empty one, or one with other certificates. */
   'another-place',
+  /** Listings and searches show no change of content: what they say of it is of its first version. */
+  'silent-listing',
 ] as const;
 
 export type Switch = (typeof switchNames)[number];

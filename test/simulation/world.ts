@@ -116,6 +116,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     const completesChains = isBackup && sometimes('completes-chains', 0.8);
     const choosy = isBackup && sometimes('choosy', 0.8) ? choosiness() : undefined;
     const unlike = unlikeOurs(id);
+    const silent = isNew('silent-listing') && dice() < 0.8;
     const store = simulatedStore({
       id,
       region: id,
@@ -130,6 +131,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
         ...bounds,
         ...abilities,
         ...unlike.abilities,
+        ...(silent && { silentListings: true as const }),
         ...(isBackup && switches.has('scarce-writes') && { quotas: [scarce.quota], rates: [scarce.rate] }),
       },
       givesRevisions: chance(0.7) || switches.has('restless-listing'),
@@ -141,6 +143,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
       ...unlike.options,
       ...(choosy && { choosy, tellsBeforehand: dice() < 0.5 }),
       ...(switches.has('restless-listing') && { restless: true }),
+      ...(silent && { silent }),
       // Ids of services say nothing of which is older.
       ...(isBackup && switches.size > 0 && { newId: () => `${Math.floor(dice() * 1e9).toString(36)}-${time.newId()}` }),
       staleness: (kind) => random() * (kind === 'read' ? bounds.readSettlesMs : bounds.listingLagMs),

@@ -85,6 +85,7 @@ type Yes =
   | 'same'
   | 'identity'
   | 'lag'
+  | 'silentListings'
   | 'longWrites'
   | RefusalCode;
 
@@ -603,6 +604,26 @@ export function storeContract(kind: string, make: () => Promise<StoreUnderTest>,
         expect(shown).toEqual(has('lag') ? ['absent', 'the shop', 'present'] : ['present', 'newer', 'absent']);
         expect(store.abilities.readSettlesMs > 0).toBe(has('lag'));
       });
+    });
+
+    describe('listings and searches', () => {
+      const silent = has('silentListings');
+      it(
+        silent ? 'do not show that content changed, and a read of metadata does' : `show it: ${lacks.silentListings}`,
+        async () => {
+          expect(store.abilities.silentListings).toBe(silent ? true : undefined);
+          if (!has('reimportsInPlace')) return;
+          const mark = markOf('silent');
+          const id = await imported(fresh(), mark);
+          const before = await held(id);
+          await store.reimport(id, renewed);
+          const after = await held(id);
+          expect([after.serial, after.notAfter]).not.toEqual([before.serial, before.notAfter]);
+          const found = has('findsMarks') ? ((await store.findByMark?.(mark)) ?? []) : [];
+          const shown = [...(await everything()), ...found].filter((listed) => listed.id === id);
+          expect(shown).toEqual(Array.from({ length: has('findsMarks') ? 2 : 1 }, () => (silent ? before : after)));
+        },
+      );
     });
 
     it('tells what cannot be read as that, neither as absent nor in the way of the others, and it can be written anew', async () => {

@@ -52,6 +52,7 @@ const lacks = {
   same: off,
   identity: off,
   lag: off,
+  silentListings: off,
   longWrites: off,
   store_content_refused: off,
 };
@@ -69,6 +70,7 @@ const unlikeOurs = async (wrap: (store: MemoryStore, runtime: Runtime) => Store)
     idsAreReferredTo: true,
     listingLagMs: 30_000,
     readSettlesMs: 20_000,
+    silentListings: true as const,
     longWrites: { import: 20_000, reimport: 20_000, delete: 20_000 },
   };
   const until = now + 86_400_000;

@@ -1,5 +1,5 @@
 import { type ErrorCode, errorRegistry, remedyOf } from '../../errors.ts';
-import type { LinkStatus } from '../../replication/status.ts';
+import type { LinkStatus, SilentListing } from '../../replication/status.ts';
 import { type BackupWords, backupExit, backupWords, isBraked, linesOf, servingWords } from './backup-words.ts';
 import { heldWords } from './held-words.ts';
 import { isUsedUp, quotaWords } from './quota-words.ts';
@@ -71,6 +71,16 @@ function provenWords({ verify, counts, unproven, now }: LinkStatus): string {
     return 'not proven yet: certstandby verify reads every copy back';
   const except = unproven === 0 ? '' : `, except ${unproven.toLocaleString('en-US')} copied since`;
   return `proven by reading everything back ${ago(now, verify.completedAt)}${except}`;
+}
+
+/** What a store whose listings do not show changes costs each reconcile, and what that bounds. */
+export function silentListingWords(
+  { store, versions, atLeastMs }: SilentListing,
+  nameOf: (store: string) => string,
+): string {
+  const time = atLeastMs === undefined ? '' : `, in ${duration(atLeastMs)} at the least`;
+  const asked = `each reconcile asks for ${count(versions, 'version')}${time}`;
+  return `${nameOf(store)}: its listings do not show that content changed; ${asked}`;
 }
 
 export const ago = (now: number, moment: number): string => `${duration(now - moment)} ago`;

@@ -12,7 +12,7 @@ import type {
 } from '../../store/store.ts';
 import { withDeadline } from '../deadline.ts';
 import type { KeysRead } from '../keys-read.ts';
-import type { SharedListings } from '../shared-listing.ts';
+import { asListed, type SharedListings } from '../shared-listing.ts';
 
 /** What one look saw at one backup. */
 export interface BackupLook {
@@ -126,7 +126,10 @@ async function findCopies(search: {
     vacant: (element: VacantElement) => void places.push(element),
   };
   const find = async (signal: AbortSignal): Promise<Pick<BackupLook, 'marked' | 'searchedAt'>> => {
-    if (store.findByMark !== undefined) return { marked: await store.findByMark(mark, { signal, ...tell }) };
+    if (store.findByMark !== undefined) {
+      const marked = await store.findByMark(mark, { signal, ...tell });
+      return { marked: marked.map((copy) => asListed(store, copy)) };
+    }
     const patienceMs = at - runtime.now();
     const { copies, beganAt } = await listings.marked(store, mark, { patienceMs, since, ...tell });
     return { marked: copies, searchedAt: beganAt };

@@ -124,8 +124,9 @@ export async function compare(
   const paged = () => {
     tally.pages += 1;
   };
+  const asking = () => moved?.(tally.listed);
   const [{ backups, notListed }, { vanished: standing }] = await Promise.all([
-    listBackups(comparer, link, { signal, paged }),
+    listBackups(comparer, link, { signal, paged, asking }),
     comparer.linkRecords.reconcileState(link.name),
   ]);
   const lost = vanishedTally(link, startedAt, standing);
@@ -159,7 +160,8 @@ export async function compare(
     }
   };
 
-  const listing = listAll(link.primary, { runtime, signal, paged, ...beside });
+  const versionsOf = ({ name }: CertificateMetadata) => includesName(link.filter, name);
+  const listing = listAll(link.primary, { runtime, signal, paged, versionsOf, asking, ...beside });
   for await (const batch of batches(listing, concurrency)) {
     const fresh = batch.filter(({ id }) => beside.canBeKept(id) && see(id));
     tally.listed += fresh.length;
@@ -314,10 +316,14 @@ function damagedCopies(backups: readonly ListedCopies[]) {
 async function listBackups(
   { runtime, log }: Comparer,
   link: Link,
-  options: { readonly signal: AbortSignal | undefined; readonly paged: () => void },
+  options: {
+    readonly signal: AbortSignal | undefined;
+    readonly paged: () => void;
+    readonly asking: () => Promise<void> | void;
+  },
 ): Promise<{ readonly backups: readonly ListedCopies[]; readonly notListed: Comparison['notListed'] }> {
   const listings = await Promise.allSettled(
-    link.backups.map((store) => listCopies(link.primary.id, store, { runtime, ...options })),
+    link.backups.map((store) => listCopies(link.primary.id, store, { runtime, versions: true, ...options })),
   );
   options.signal?.throwIfAborted();
   const backups = listings.flatMap((listing) => (listing.status === 'fulfilled' ? [listing.value] : []));

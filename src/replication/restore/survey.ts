@@ -134,7 +134,9 @@ export async function surveyOf(
       else if (store.id === from.id)
         notRead.push({ store: store.id, place: place.id, error: vacancyError(store.id, place.id, place) });
     };
-    for await (const metadata of listAll(store, { runtime, signal, unreadable, vacant })) {
+    // Which of two versions stays is told by what is listed here.
+    const versionsOf = () => store.id === primary.id || store.id === from.id;
+    for await (const metadata of listAll(store, { runtime, signal, unreadable, vacant, versionsOf })) {
       found.push(metadata);
       listed += 1;
       if (listed % 100 === 0) await lock.keep('restoring', listed);

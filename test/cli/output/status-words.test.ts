@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { judgeStatus } from '../../../src/cli/output/status-words.ts';
+import { judgeStatus, silentListingWords } from '../../../src/cli/output/status-words.ts';
 import type { LinkStatus } from '../../../src/replication/status.ts';
 
 const now = Date.UTC(2026, 0, 1);
@@ -220,5 +220,16 @@ describe('a status', () => {
     ],
   ])('is not good: %j', (change, exit, words) => {
     expect(wrongIn(change)).toEqual([[exit, words]]);
+  });
+});
+
+describe('a store whose listings do not show that content changed', () => {
+  it('is told with what each reconcile asks it, and for how long', () => {
+    const nameOf = () => 'vault';
+    const words = 'vault: its listings do not show that content changed; each reconcile asks for';
+    expect(silentListingWords({ store: 'v', versions: 1_200 }, nameOf)).toBe(`${words} 1,200 versions`);
+    expect(silentListingWords({ store: 'v', versions: 1_200, atLeastMs: 240_000 }, nameOf)).toBe(
+      `${words} 1,200 versions, in 4 min at the least`,
+    );
   });
 });

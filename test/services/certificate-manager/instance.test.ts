@@ -50,6 +50,7 @@ storeContract(
       same: 'it gives back the chain that it was given',
       identity: 'the CRN of the instance is its id, and nobody chose that',
       lag: 'a read asks the document itself',
+      silentListings: 'a listing has serial and dates',
       store_quota_used_up: 'how it says that is not documented',
       store_held: 'it knows no locks',
       store_in_use: 'it does not know who uses a certificate',

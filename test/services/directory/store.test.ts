@@ -53,6 +53,7 @@ storeContract(
       refuses: 'it takes whatever certificate is given to it',
       same: 'files are as they were written',
       lag: 'a file is read as it was written',
+      silentListings: 'a listing reads the files',
       deleted: 'a folder that is removed is gone',
       store_content_refused: 'a file holds anything',
       store_quota_used_up: 'a disk is full, and that is store_full',
