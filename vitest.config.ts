@@ -26,7 +26,7 @@ export default defineConfig({
           name: 'main',
           include: ['test/**/*.test.ts'],
           exclude: ['test/peers/**', 'test/gates/**', ...deployment],
-          ...patience(60_000),
+          ...patience(120_000),
           execArgv,
           // Vitest would leave one core idle, which on a machine with two doubles the time.
           maxWorkers: '100%',

@@ -42,7 +42,7 @@ receiver: { port: 0 }
 worker: { sweepEvery: 1s }
 serve: { metrics: { port: 0 } }
 stores:
-  live: { kind: directory, path: live, id: web-1, quiet: 500ms }
+  live: { kind: directory, path: live, id: web-1, quiet: 2s }
   copies: { kind: directory, path: copies, id: web-1-copies }
 links: { web: { primary: live, backups: [copies] } }
 `,

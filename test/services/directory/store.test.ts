@@ -413,7 +413,7 @@ describe('watched', () => {
     const certbot = liveFolder(folder);
     certbot.renew('shop', await testCertificate());
     const told: string[] = [];
-    const watch = make(certbot.live, { quietMs: 100 }).watch?.((id) => told.push(id));
+    const watch = make(certbot.live, { quietMs: 1_000 }).watch?.((id) => told.push(id));
     try {
       certbot.renew('shop', await testCertificate());
       await expect.poll(() => told).toEqual(['shop']);
