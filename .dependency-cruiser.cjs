@@ -41,7 +41,7 @@ const rooms = {
     '^src/dispatch/dispatch\\.ts$',
     '^src/sender/event\\.ts$',
   ],
-  receiver: [ground, log, '^src/http/', '^src/sender/event\\.ts$'],
+  receiver: [ground, log, '^src/http/', '^src/sender/(event|sender)\\.ts$'],
   // It watches: what passes report, what records say, whether the table takes writes. Nothing rests on it.
   monitor: [
     ground,

@@ -8,7 +8,14 @@ import { limits } from './limits.ts';
 import { fileError, readTextFileSync, whyUnreadable } from './regular-file.ts';
 import { Secret, type SecretReference } from './secret.ts';
 import * as registry from './services/registry.ts';
-import type { Service, StoreConfig } from './services/service.ts';
+import type {
+  SenderConfig,
+  SenderSettings,
+  Service,
+  ServiceSettings,
+  SettingsContext,
+  StoreConfig,
+} from './services/service.ts';
 import {
   byKind,
   duration,
@@ -145,13 +152,18 @@ const table = byKind(
   { default: defaults.table.kind },
 );
 
+type OneOrMore<T> = [T, ...T[]];
+
 /** A store is of one service; each service knows its own settings. */
 const store = byKind(
-  services.map(({ settings }) => settings.schema) as [
-    Service['settings']['schema'],
-    ...Service['settings']['schema'][],
-  ],
+  services.flatMap(({ settings }) => settings?.schema ?? []) as OneOrMore<ServiceSettings['schema']>,
   'what it is',
+);
+
+/** So is what sends and keeps nothing. */
+const sender = byKind(
+  services.flatMap(({ senderSettings }) => senderSettings?.schema ?? []) as OneOrMore<SenderSettings['schema']>,
+  'who sends, and how that is proven',
 );
 
 /** The version of the file's format. */
@@ -223,6 +235,7 @@ const configFileSchema = z.strictObject({
   ),
   stores: z.record(name, store),
   links: z.record(name, link),
+  senders: z.optional(z.record(name, sender)),
 });
 
 type ConfigFile = z.infer<typeof configFileSchema>;
@@ -244,7 +257,7 @@ export function configJsonSchema(): object {
   return { title: 'certstandby.yaml', ...jsonSchemaOf(configFileSchema) };
 }
 
-export type { StoreConfig };
+export type { SenderConfig, StoreConfig };
 
 export interface LinkConfig {
   readonly name: string;
@@ -308,6 +321,8 @@ export interface Config {
   readonly drill?: DrillConfig;
   readonly stores: readonly StoreConfig[];
   readonly links: readonly LinkConfig[];
+  /** Who tells of changes, beside the primaries that do so themselves. Absent: nobody. */
+  readonly senders?: readonly SenderConfig[];
 }
 
 /** Where functions are deployed to. */
@@ -488,15 +503,27 @@ const strings = (value: unknown): string[] =>
 
 const schemes = /^(env|file|ssm|secretsmanager):(.+)$/;
 
-/** The service of what stands below the name of a store; `undefined` where it is of none that there is. */
+/** The service of what stands below the name of a store or a sender; `undefined` where it is of none that there is. */
 const serviceOf = (raw: unknown): Service | undefined => services.find(({ kind }) => kind === tree(raw).kind);
 
-/** What stands where a store refers to secrets, by the place of each. */
-function secretsOf(store: string, value: unknown) {
-  const found = serviceOf(value);
-  const secrets = found === undefined ? [] : settingsIn(found.settings.schema).filter(({ secret }) => secret);
-  return secrets.map(({ path }) => ({ setting: `stores.${store}.${path}`, reference: tree(value)[path] }));
+/** What the service of a store knows of its settings; `undefined` where it is of none that keeps certificates. */
+const settingsOf = (store: unknown): ServiceSettings | undefined => serviceOf(store)?.settings;
+
+/** The same of a sender. */
+const senderSettingsOf = (sender: unknown): SenderSettings | undefined => serviceOf(sender)?.senderSettings;
+
+/** What stands where these settings refer to secrets, by the place of each below `at`. */
+function secretsIn(settings: Pick<ServiceSettings, 'schema'> | undefined, value: unknown, at: string) {
+  const secrets = settings === undefined ? [] : settingsIn(settings.schema).filter(({ secret }) => secret);
+  return secrets.map(({ path }) => ({ setting: `${at}.${path}`, reference: tree(value)[path] }));
 }
+
+/** What stands where a store refers to secrets, by the place of each. */
+const secretsOf = (store: string, value: unknown) => secretsIn(settingsOf(value), value, `stores.${store}`);
+
+/** The same of a sender. */
+const senderSecretsOf = (sender: string, value: unknown) =>
+  secretsIn(senderSettingsOf(value), value, `senders.${sender}`);
 
 /** Follows every reference in the file that can be followed at once. Leaves out what is none: the schema has said so. */
 function readReferences(raw: unknown, sources: ConfigSources & { path: string }, mistakes: string[]) {
@@ -526,6 +553,19 @@ function readReferences(raw: unknown, sources: ConfigSources & { path: string },
     // A file that is not deployed is not read: that it cannot be had there is said elsewhere.
     if (platform === undefined || !String(reference).startsWith('file:')) follow(setting, reference);
   }
+  for (const [sender, value] of Object.entries(tree(tree(raw).senders))) {
+    if (platform !== undefined) break;
+    for (const { setting, reference } of senderSecretsOf(sender, value)) {
+      follow(setting, reference);
+      const text = values.get(setting);
+      const wrong = typeof text === 'string' ? senderSettingsOf(value)?.secretMistake?.(text) : undefined;
+      if (wrong !== undefined) mistakes.push(`${setting}: ${wrong}`);
+      if (text !== undefined && typeof text !== 'string')
+        mistakes.push(
+          `${setting}: is read with the configuration, so that no notification waits for it: use env: or file:`,
+        );
+    }
+  }
   for (const [link, value] of Object.entries(tree(tree(raw).links))) {
     const { verificationKey } = tree(value);
     if (String(verificationKey).startsWith('file:')) follow(`links.${link}.verificationKey`, verificationKey);
@@ -542,22 +582,27 @@ const platformSecrets: Readonly<Record<Platform, { readonly schemes: readonly st
 /** What cannot be had where functions run. */
 function platformMistakes(raw: unknown, platform: Platform): string[] {
   const mistakes: string[] = [];
-  const { table, stores } = tree(raw);
+  const { table, stores, senders } = tree(raw);
   const { kind: tableKind } = tree(table);
   if (tableKind === 'lmdb') mistakes.push(`table.kind: functions on ${platform} keep their records in dynamodb`);
   if (platform === 'openwhisk' && table === undefined)
     mistakes.push('table: must name a DynamoDB table: { kind: dynamodb, name: certstandby, region: eu-west-1 }');
   const { schemes: allowed, words } = platformSecrets[platform];
   for (const [store, value] of Object.entries(tree(stores))) {
-    const service = serviceOf(value);
-    if (service?.settings.onThisMachine)
-      mistakes.push(`stores.${store}.kind: functions on ${platform} have no ${service.kind}`);
+    if (settingsOf(value)?.onThisMachine)
+      mistakes.push(`stores.${store}.kind: functions on ${platform} have no ${String(tree(value).kind)}`);
     for (const { setting, reference } of secretsOf(store, value)) {
       const [, scheme] = schemes.exec(typeof reference === 'string' ? reference : '') ?? [];
       if (scheme !== undefined && !allowed.includes(scheme))
         mistakes.push(`${setting}: functions on ${platform} cannot read ${scheme}: here; use ${words}`);
     }
   }
+  for (const [sender, value] of Object.entries(tree(senders)))
+    for (const { setting, reference } of senderSecretsOf(sender, value))
+      if (reference !== undefined)
+        mistakes.push(
+          `${setting}: the callback of functions knows no secret; let it sign with a private key, and give the public one`,
+        );
   return mistakes;
 }
 
@@ -567,7 +612,7 @@ function crossMistakes(raw: unknown, folder: string): string[] {
   const links = tree(tree(raw).links);
   const mistakes: string[] = [];
   /** What a store is in itself. */
-  const identitiesOf = (store: string) => serviceOf(stores[store])?.settings.identities(tree(stores[store])) ?? [];
+  const identitiesOf = (store: string) => settingsOf(stores[store])?.identities(tree(stores[store])) ?? [];
   const identityOf = (store: string) => identitiesOf(store)[0]?.is;
   const known = (store: string) => Object.hasOwn(stores, store);
 
@@ -582,9 +627,9 @@ function crossMistakes(raw: unknown, folder: string): string[] {
       if (owner !== undefined) mistakes.push(`stores.${store}: ${same} as stores.${owner}`);
       else owners.set(identity, store);
     }
-    const place = serviceOf(value)?.settings.folder?.(tree(value));
+    const place = settingsOf(value)?.folder?.(tree(value));
     if (place !== undefined) folders.set(store, resolve(folder, place));
-    for (const { setting, what } of serviceOf(value)?.settings.mistakes?.(tree(value)) ?? [])
+    for (const { setting, what } of settingsOf(value)?.mistakes?.(tree(value)) ?? [])
       mistakes.push(`stores.${store}.${setting}: ${what}`);
   }
 
@@ -633,12 +678,30 @@ function crossMistakes(raw: unknown, folder: string): string[] {
       pairs.set(pair, link);
     }
   }
+  mistakes.push(...senderMistakes(tree(tree(raw).senders), stores, links));
   mistakes.push(...circleMistakes(links, (store) => identityOf(store) ?? store));
   return mistakes;
 }
 
+/** Mistakes of senders between themselves, and with the stores and links that they tell of. */
+function senderMistakes(senders: Tree, stores: Tree, links: Tree): string[] {
+  const primaries = new Set(Object.values(links).map((link) => tree(link).primary));
+  return Object.entries(senders).flatMap(([sender, value]) => {
+    const { store } = tree(value);
+    const own = senderSettingsOf(value)?.mistakes?.(tree(value)) ?? [];
+    const mistakes = own.map(({ setting, what }) => `senders.${sender}.${setting}: ${what}`);
+    if (Object.hasOwn(links, sender))
+      mistakes.push(`senders.${sender}: has the name of links.${sender}, and so the same callback URL`);
+    if (typeof store !== 'string') return mistakes;
+    if (!Object.hasOwn(stores, store)) mistakes.push(`senders.${sender}: there is no store ${store} under stores`);
+    else if (!primaries.has(store))
+      mistakes.push(`senders.${sender}: ${store} is the primary of no link, and nobody would hear of its changes`);
+    return mistakes;
+  });
+}
+
 /** Where a store lies; `undefined` if the file does not say it. */
-const regionOf = (store: unknown): string | undefined => serviceOf(store)?.settings.region(tree(store));
+const regionOf = (store: unknown): string | undefined => settingsOf(store)?.region(tree(store));
 
 /** Stores that are one folder, or lie in one another, by the paths of their folders. */
 function overlapMistakes(folders: ReadonlyMap<string, string>): string[] {
@@ -697,14 +760,20 @@ function circleMistakes(links: Tree, placeOf: (store: string) => unknown): strin
 }
 
 function toConfig(file: ConfigFile, references: ReadonlyMap<string, string | SecretReference>, folder: string): Config {
+  const contextOf = (name: string, at: string): SettingsContext => ({
+    name,
+    path: (given) => resolve(folder, given),
+    secret: (setting) => asSecret(references.get(`${at}.${setting}`)),
+  });
   const stores = Object.entries(file.stores).map(([name, store]): StoreConfig => {
-    const found = serviceOf(store);
+    const found = settingsOf(store);
     if (found === undefined) throw new CodedError('internal', `the store ${name} was taken, and is of no service`);
-    return found.settings.toConfig(store as never, {
-      name,
-      path: (given) => resolve(folder, given),
-      secret: (setting) => asSecret(references.get(`stores.${name}.${setting}`)),
-    });
+    return found.toConfig(store as never, contextOf(name, `stores.${name}`));
+  });
+  const senders = Object.entries(file.senders ?? {}).map(([name, sender]): SenderConfig => {
+    const found = senderSettingsOf(sender);
+    if (found === undefined) throw new CodedError('internal', `the sender ${name} was taken, and is of no service`);
+    return found.toConfig(sender as never, contextOf(name, `senders.${name}`));
   });
   const links = Object.entries(file.links).map(([name, { primary, backups, filter, policy, naming }]): LinkConfig => {
     const pem = references.get(`links.${name}.verificationKey`);
@@ -744,6 +813,7 @@ function toConfig(file: ConfigFile, references: ReadonlyMap<string, string | Sec
     drill: toDrill(file.drill ?? {}, folder),
     stores,
     links,
+    ...(senders.length === 0 ? {} : { senders }),
   };
 }
 

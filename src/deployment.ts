@@ -3,7 +3,7 @@ import { CodedError } from './errors.ts';
 import type { SecretReference } from './secret.ts';
 
 /** What functions are told of a configuration: nothing of one machine. */
-export interface FunctionConfig extends Pick<Config, 'worker' | 'stores' | 'links'> {
+export interface FunctionConfig extends Pick<Config, 'worker' | 'stores' | 'links' | 'senders'> {
   /** Every secret that the stores refer to: what deploys them gives functions the right to read these, and knows no service. */
   readonly secrets: readonly DeployedSecret[];
   /** Absent: the platform's own deployment says which. */
@@ -28,8 +28,15 @@ export interface DeployedSecret extends SecretReference {
 }
 
 /** What is deployed of a configuration that was parsed for a platform. */
-export function deploymentOf({ worker, stores, links, table }: Config, platform: Platform): Deployment {
-  const config = { worker, stores, links, secrets: secretsOf(stores), ...(table.kind === 'dynamodb' ? { table } : {}) };
+export function deploymentOf({ worker, stores, links, senders, table }: Config, platform: Platform): Deployment {
+  const config = {
+    worker,
+    stores,
+    links,
+    secrets: secretsOf(stores),
+    ...(senders === undefined ? {} : { senders }),
+    ...(table.kind === 'dynamodb' ? { table } : {}),
+  };
   return { format: deploymentFormat, platform, config };
 }
 

@@ -138,12 +138,14 @@ export const errorRegistry = {
   notification_malformed: {
     ...badNotification,
     status: 400,
-    remedy: 'Send the JSON object {"data": "<compact JWS>"} exactly as the certificate service makes it.',
+    remedy: ({ expected }) =>
+      `Send ${expected ?? 'the JSON object {"data": "<compact JWS>"} exactly as the certificate service makes it'}.`,
   },
   notification_not_genuine: {
     ...badNotification,
     status: 401,
-    remedy: 'Only notifications signed by the instance that this link is bound to are accepted.',
+    remedy: ({ signs }) =>
+      `Only notifications signed ${signs ?? 'by the instance that this link is bound to'} are accepted.`,
   },
   notification_foreign: {
     ...badNotification,
@@ -167,7 +169,22 @@ export const errorRegistry = {
   notification_unknown_link: {
     ...badNotification,
     status: 404,
-    remedy: 'Use the callback URL of a link in the configuration: /callback/<link>.',
+    remedy: 'Use the callback URL of a link or a sender in the configuration: /callback/<name>.',
+  },
+  notification_key_unknown: {
+    status: 503,
+    exit: 4,
+    retry: true,
+    applied: 'no',
+    remedy:
+      'It names a key that is not among the pinned ones. The sweep fetches new keys; if this stays so, look which key the sender signs with.',
+  },
+  notification_untimely: {
+    status: 503,
+    exit: 4,
+    retry: true,
+    applied: 'no',
+    remedy: 'Set the clocks of the sender and of this machine by NTP; certstandby doctor compares this one.',
   },
   notification_key_missing: {
     status: 503,
@@ -176,6 +193,40 @@ export const errorRegistry = {
     applied: 'no',
     remedy:
       'The key that verifies has not been fetched yet; the sweep fetches it. Check that the primary can be reached.',
+  },
+
+  // Telling a receiver of changes.
+  notify_key_invalid: {
+    status: 400,
+    exit: 2,
+    retry: false,
+    applied: 'no',
+    remedy:
+      'Give whsec_ and base64 as the receiver has it, or a private key that certstandby notify --new-key has made.',
+  },
+  notify_refused: {
+    status: 502,
+    exit: 4,
+    retry: false,
+    applied: 'no',
+    remedy: byCause('Read its answer: it does not take this message, however often it is sent.', {
+      notification_unknown_link: 'Give the callback URL of a sender: /callback/<its name under senders>.',
+    }),
+  },
+  notify_failed: {
+    status: 503,
+    exit: 4,
+    retry: true,
+    applied: 'unknown',
+    remedy: byCause('The change is not known there. Run the command again, or certstandby reconcile there.', {
+      notification_not_genuine:
+        'The receiver does not know this key: put it there (secret or publicKey; nextSecret and nextPublicKey while keys change), and run the command again.',
+      notification_untimely: 'Set the clocks of both machines by NTP, and run the command again.',
+      notification_unknown_link:
+        'There is no sender of this name there: give the callback URL of one, /callback/<its name under senders>.',
+      ECONNREFUSED: 'Nothing listens there: start certstandby serve, or correct the address.',
+      ENOTFOUND: 'That host name is not known here: correct the address.',
+    }),
   },
 
   // Stores: what a certificate service answered, or did not.

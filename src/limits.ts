@@ -2,6 +2,8 @@
 export const limits = {
   /** Body of a notification, in bytes. */
   notificationBytes: 256 * 1024,
+  /** How far the time at which a notification was signed may be from our clock (Standard Webhooks takes five minutes). Milliseconds. */
+  notificationSkewMs: 5 * 60 * 1000,
   /** Certificates named by one notification. */
   notificationCertificates: 100,
   /** Characters of a name, a type or an id of an event that are kept from a notification. */

@@ -47,7 +47,9 @@ export function required<S extends z.ZodMiniType>(
 export function optional<S extends z.ZodMiniType>(
   schema: S,
   what: string,
-  unless: { readonly default: string | number | boolean } | { readonly otherwise: string },
+  unless: ({ readonly default: string | number | boolean } | { readonly otherwise: string }) & {
+    readonly secret?: true;
+  },
 ): z.ZodMiniOptional<S> {
   const own = z.optional(schema);
   words.add(own, { what, ...unless });

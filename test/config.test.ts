@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ConfigSources, loadConfig, parseConfig, type StoreConfig } from '../src/config.ts';
+import { deploymentOf } from '../src/deployment.ts';
 import { CodedError } from '../src/errors.ts';
 import { Secret, type SecretReference } from '../src/secret.ts';
 import type { CertificateManagerConfig } from '../src/services/certificate-manager/settings.ts';
@@ -244,7 +245,7 @@ extra: true
   - links.other.verificationKey (line 36): must be file:PATH of a public key in PEM
   - links.third.primary (line 38): is missing
   - links.third.backups (line 38): must name at least one backup
-  - extra (line 39): is not a known key; there are version, table, receiver, worker, serve, drill, stores, links
+  - extra (line 39): is not a known key; there are version, table, receiver, worker, serve, drill, stores, links, senders
   - stores.london.apiKey: the environment variable LONDON_KEY is not set
   - stores.again.apiKey: the file again.key cannot be read (ENOENT)
   - stores.frankfurt: is the same instance as stores.Prim
@@ -638,5 +639,62 @@ describe('for functions on a platform', () => {
       'stores.london.apiKey: functions on openwhisk cannot read secretsmanager: here; use env:NAME, a parameter that is bound when it is deployed',
     ]);
     expect(mistakesFor(remote, 'aws')).toEqual([]);
+  });
+});
+
+describe('senders', () => {
+  const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
+  const publicKey = `whpk_${Buffer.alloc(32, 9).toString('base64')}`;
+  const withSender = (sender: string, name = 'hook') => `${smallest}senders:\n  ${name}: { ${sender} }\n`;
+  const given = { ...sources, env: { ...sources.env, HOOK_SECRET: secret, SHORT: 'whsec_c2hvcnQ=' } };
+  const parse = (sender: string) => parseConfig(withSender(sender), given);
+
+  it('are taken with the keys that prove them, secrets as secrets', () => {
+    const { senders } = parse(
+      `kind: standard-webhooks, store: frankfurt, secret: env:HOOK_SECRET, publicKey: ${publicKey}`,
+    );
+    expect(senders).toEqual([
+      { kind: 'standard-webhooks', name: 'hook', store: 'frankfurt', secret: expect.any(Secret), publicKey },
+    ]);
+    expect(inspect(senders, { depth: 9 })).not.toContain(secret.slice(6));
+    expect(parseConfig(smallest, sources)).not.toHaveProperty('senders');
+  });
+
+  it.each([
+    ['kind: standard-webhooks, store: frankfurt', /^senders\.hook\.secret: is missing, and so is publicKey/],
+    [`kind: standard-webhooks, store: paris, publicKey: ${publicKey}`, /there is no store paris under stores/],
+    [`kind: standard-webhooks, store: london, publicKey: ${publicKey}`, /london is the primary of no link/],
+    ['kind: standard-webhooks, store: frankfurt, publicKey: x', /publicKey \(line 8\): must be an Ed25519 public key/],
+    ['kind: standard-webhooks, store: frankfurt, secret: env:SHORT', /secret: must lead to whsec_.*openssl rand/],
+    ['kind: standard-webhooks, store: frankfurt, secret: "ssm:x"', /is read with the configuration/],
+    [`kind: standard-webhooks, store: frankfurt, secret: ${secret}`, /must be a reference/],
+    [`kind: standard-webhooks, store: frankfurt, apiKey: x, publicKey: ${publicKey}`, /apiKey.*is not a known key/],
+    ['kind: other, store: frankfurt', /senders\.hook\.kind/],
+  ])('are refused where they could not be proven, or nobody would hear: %s', (sender, words) => {
+    let mistakes: readonly string[] = [];
+    try {
+      parse(sender);
+    } catch (thrown) {
+      mistakes = (thrown as CodedError).fields.mistakes as readonly string[];
+    }
+    expect(mistakes.join('\n')).toMatch(words);
+    expect(mistakes.join('\n')).not.toContain(secret.slice(6));
+  });
+
+  it('and links have names of their own, for each is a callback URL', () => {
+    const text = withSender(`kind: standard-webhooks, store: frankfurt, publicKey: ${publicKey}`, 'shop');
+    expect(mistakesIn(text)).toEqual(['senders.shop: has the name of links.shop, and so the same callback URL']);
+  });
+
+  it('of functions have public keys only: their callback knows no secret', () => {
+    const text = smallest.replaceAll(/apiKey: [^ }]+/g, 'apiKey: "ssm:/key"');
+    const of = (key: string) => () =>
+      parseConfig(`${text}senders:\n  hook: { kind: standard-webhooks, store: frankfurt, ${key} }\n`, {
+        ...given,
+        platform: 'aws',
+      });
+    expect(of('secret: env:HOOK_SECRET')).toThrow(/the callback of functions knows no secret/);
+    const { config } = deploymentOf(of(`publicKey: ${publicKey}`)(), 'aws');
+    expect(JSON.parse(JSON.stringify(config))).toMatchObject({ senders: [{ name: 'hook', publicKey }] });
   });
 });

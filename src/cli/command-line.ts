@@ -85,6 +85,11 @@ export const commandEntries: readonly CommandEntry[] = [
     load: async () => (await import('./store.ts')).storeCommand,
   },
   {
+    name: 'notify',
+    description: 'tell a receiver that certificates have changed: for hooks of tools that renew them',
+    load: async () => (await import('./notify.ts')).notifyCommand,
+  },
+  {
     name: 'events',
     description: 'list what notifications were acknowledged, and what became of them',
     load: async () => (await import('./events.ts')).eventsCommand,

@@ -8,7 +8,7 @@ import { replicationRecords } from '../records/replication-records.ts';
 import { defaultTiming, type Timing } from '../replication/timing.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Table } from '../table/table.ts';
-import { callbackLinks } from './callback-links.ts';
+import { callbacksOf } from './callbacks.ts';
 
 /** What functions on every platform are put together from. */
 export interface FunctionParts {
@@ -24,7 +24,7 @@ export interface FunctionParts {
 export async function composeCallback(
   parts: FunctionParts,
 ): Promise<(request: CallbackRequest) => Promise<CallbackResponse>> {
-  const { config, table, log } = parts;
+  const { config, table, runtime, log } = parts;
   const timing: Timing = { ...defaultTiming, ...parts.timing };
   const intake = {
     ...parts,
@@ -33,5 +33,5 @@ export async function composeCallback(
     linkRecords: linkRecords(table),
     notifications: idempotencyRecords(table),
   };
-  return createReceiver({ links: await callbackLinks(config, intake), log });
+  return createReceiver({ callbacks: await callbacksOf(config, intake), now: () => runtime.now(), log });
 }

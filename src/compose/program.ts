@@ -42,7 +42,7 @@ import { identifiedStore } from '../store/identified.ts';
 import { quotasLeft } from '../store/quota.ts';
 import type { QuotaLeft, Store } from '../store/store.ts';
 import type { Table } from '../table/table.ts';
-import { callbackLinks } from './callback-links.ts';
+import { callbacksOf } from './callbacks.ts';
 import { toLink } from './services.ts';
 import { isOnThisMachine, openStores } from './stores.ts';
 import { openTable } from './tables.ts';
@@ -91,7 +91,7 @@ export interface Program {
   readonly dispatch: InProcessDispatch;
   /** The callback, as a function from request to response. */
   readonly receiver: (request: CallbackRequest) => Promise<CallbackResponse>;
-  /** Names of the links that have a callback. */
+  /** Names of the links and senders that have a callback. */
   readonly callbacks: readonly string[];
 
   /** Watches the primaries that can be watched from here, until closed. */
@@ -197,7 +197,7 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
   const primariesBeside = (link: Link) =>
     new Set(links.filter((other) => other !== link).map(({ primary }) => primary.id));
 
-  const callbacks = await callbackLinks(config, intake, observer.acknowledged);
+  const callbacks = await callbacksOf(config, intake, observer.acknowledged);
 
   for (const link of links) if (link.name !== options.moving) await linkRows.bind(link.name, link.primary.id);
   return {
@@ -205,7 +205,7 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
     links,
     stores,
     dispatch,
-    receiver: createReceiver({ links: callbacks, log }),
+    receiver: createReceiver({ callbacks, now: () => runtime.now(), log }),
     callbacks: callbacks.map(({ name }) => name),
     quotasLeft: (store) => quotasLeft(store, quotas, runtime.now()),
     watch: () => watchPrimaries(parts, links),
@@ -252,7 +252,7 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
     },
     events: (link, given) => acknowledgedEvents(records, link, given),
     requests: () => requests,
-    notReady: readiness({ table, links: callbacks, runtime }),
+    notReady: readiness({ table, callbacks, runtime }),
     async figures(link) {
       const { vanished: standing } = await linkRows.reconcileState(link.name);
       const unreadable: UnreadableRecord[] = [];

@@ -56,5 +56,5 @@ const services: readonly Service[] = Object.values(registry);
 
 /** Whether a store is of a service that lies on this machine. */
 export function isOnThisMachine({ kind }: Pick<Store, 'kind'>): boolean {
-  return services.some((service) => service.kind === kind && service.settings.onThisMachine === true);
+  return services.some((service) => service.kind === kind && service.settings?.onThisMachine === true);
 }

@@ -13,19 +13,19 @@ export interface NotReady {
 const holdsMs = 2_000;
 
 /**
- * Whether a notification would be acknowledged now: the table takes writes, and each link has the key that verifies. Empty if so.
+ * Whether a notification would be acknowledged now: the table takes writes, and each callback has the key that verifies. Empty if so.
  * Nothing else counts. A backup that is down, or a reconcile that has not been, must not take the receiver out of service: what
  * it acknowledges meanwhile is exactly what would be lost. Never rejects.
  */
 export function readiness(options: {
   readonly table: Table;
-  readonly links: readonly {
+  readonly callbacks: readonly {
     readonly name: string;
     readonly verificationKeys: () => Promise<{ readonly size: number }>;
   }[];
   readonly runtime: Runtime;
 }): () => Promise<readonly NotReady[]> {
-  const { table, links, runtime } = options;
+  const { table, callbacks, runtime } = options;
   let checkedAt = Number.NEGATIVE_INFINITY;
   let checking: Promise<readonly NotReady[]> | undefined;
 
@@ -33,7 +33,7 @@ export function readiness(options: {
     const written = table
       .update({ partition: 'monitor.1', sort: 'writable' }, { set: { at: runtime.now() } })
       .then(() => [], notReady);
-    const keys = links.map(({ name, verificationKeys }) =>
+    const keys = callbacks.map(({ name, verificationKeys }) =>
       verificationKeys().then(({ size }) => (size === 0 ? [keyMissing(name)] : []), notReady),
     );
     return (await Promise.all([written, ...keys])).flat();

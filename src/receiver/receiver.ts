@@ -1,16 +1,15 @@
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { errorFields, type Log, type LogFields } from '../log.ts';
-import type { LifecycleEvent, VerificationKeys } from '../sender/event.ts';
+import type { LifecycleEvent } from '../sender/event.ts';
+import type { Sender, SenderRequest, VerificationKeys } from '../sender/sender.ts';
 import { acceptsEncoding, acceptsMediaType } from './media-type.ts';
 
 /** A request to the callback, as any host can give it. */
-export interface CallbackRequest {
+export interface CallbackRequest extends SenderRequest {
   readonly method: string;
   /** As it was sent, percent-encoding kept, without the query. */
   readonly path: string;
-  /** A header by its name in any case; the values of a repeated one joined by `, `. */
-  header(name: string): string | undefined;
   /** As it arrived. A host that stops reading a body that is too large hands on more than `limits.notificationBytes` all the same. */
   readonly body: Uint8Array;
 }
@@ -21,15 +20,13 @@ export interface CallbackResponse {
   readonly body: string;
 }
 
-/** What the receiver needs to know of a link. */
-export interface CallbackLink {
+/** One callback: who sends there, how that is proven, and where it leads. */
+export interface Callback {
+  /** The last part of its path: the name of a link, for the sender that its primary is, or of a sender of the configuration. */
   readonly name: string;
-  /**
-   * What a notification of this link's primary says: the body as it arrived, checked with the pinned keys. Which sender it is, and to which
-   * instance the link is bound, was settled when this was made. One request may bring many events. Throws `notification_malformed`,
-   * `_not_genuine` or `_foreign`.
-   */
-  verify(body: Uint8Array, keys: VerificationKeys): readonly LifecycleEvent[];
+  /** Who sends here, and for which link where it is that of one alone: in every line of the log. */
+  readonly told: { readonly sender: string; readonly link?: string };
+  readonly sender: Pick<Sender, 'receive' | 'tryAgain'>;
   /** The pinned keys by their ids, from configuration or the table, never from a service; none as long as there is none. */
   verificationKeys(): Promise<VerificationKeys>;
   /** Makes events durable, all at once. Called once for each genuine notification of a change, with its events that change certificates. */
@@ -40,47 +37,60 @@ const callbackPath = '/callback/';
 const retryAfterSeconds = 30;
 
 /**
- * The callback as one function from request to response: `POST /callback/{link}`.
+ * The callback as one function from request to response: `POST /callback/{name}`.
  *
  * 202 is answered after the durable write, 200 for what was seen before or only informs. What is refused is answered
- * by the status of its code, with `{"code","message"}`; a 503 carries `Retry-After`. It never throws and never rejects.
- * Throws, when made, `configuration_invalid` if two links have the same name.
+ * by the status of its code, with `{"code","message"}`; what is to come again, by the status that its sender tries again after, with
+ * `Retry-After`. It never throws and never rejects.
+ * Throws, when made, `configuration_invalid` if two callbacks have the same name.
  */
 export function createReceiver(options: {
-  readonly links: readonly CallbackLink[];
+  readonly callbacks: readonly Callback[];
+  readonly now: () => number;
   readonly log: Log;
 }): (request: CallbackRequest) => Promise<CallbackResponse> {
-  const links = new Map(options.links.map((link) => [encodeURIComponent(link.name), link]));
-  if (links.size !== options.links.length) {
-    throw new CodedError('configuration_invalid', 'two links have the same name, and so the same callback URL');
+  const { now } = options;
+  const callbacks = new Map(options.callbacks.map((callback) => [encodeURIComponent(callback.name), callback]));
+  if (callbacks.size !== options.callbacks.length) {
+    throw new CodedError(
+      'configuration_invalid',
+      'two links or senders have the same name, and so the same callback URL',
+    );
   }
   const log = neverThrows(options.log);
 
   return async (request) => {
-    const facts: { link?: string; type?: string; count?: number } = {};
+    const facts: { sender?: string; link?: string; type?: string; count?: number } = {};
+    let callback: Callback | undefined;
     try {
-      const link = findLink(links, request.path);
-      facts.link = link.name;
+      callback = findCallback(callbacks, request.path);
+      Object.assign(facts, callback.told);
       checkRequest(request);
-      const events = link.verify(request.body, await pinnedKeys(link));
+      const received = callback.sender.receive(request, await pinnedKeys(callback), now());
+      if ('handshake' in received) {
+        log('info', 'notification', { ...facts, outcome: 'handshake' });
+        const { status, headers = {}, body } = received.handshake;
+        return { status, headers: { 'cache-control': 'no-store', ...headers }, body };
+      }
+      const { events } = received;
       facts.type = [...new Set(events.map(({ type }) => type))].slice(0, typesLogged).join(', ');
       facts.count = events.reduce((sum, { certificates, hints = [] }) => sum + certificates.length + hints.length, 0);
       const changes = events.filter((event) => event.changes);
-      const answer = changes.length > 0 ? await link.acknowledge(changes) : 'noted';
+      const answer = changes.length > 0 ? await callback.acknowledge(changes) : 'noted';
       const status = answer === 'new' ? 'acknowledged' : answer;
       log('info', 'notification', { ...facts, outcome: status });
       return json(answer === 'new' ? 202 : 200, { status });
     } catch (thrown) {
-      return refuse(asCodedError(thrown), facts, log);
+      return refuse(asCodedError(thrown), { facts, log, tryAgain: callback?.sender.tryAgain });
     }
   };
 }
 
-/** Links are found by their name in the path, spelled as in a URL. A map, so that no name of the language is a link. */
-function findLink(links: ReadonlyMap<string, CallbackLink>, path: string): CallbackLink {
-  const link = path.startsWith(callbackPath) ? links.get(path.slice(callbackPath.length)) : undefined;
-  if (link !== undefined) return link;
-  throw new CodedError('notification_unknown_link', 'there is no link at this path', {
+/** Callbacks are found by their name in the path, spelled as in a URL. A map, so that no name of the language is one. */
+function findCallback(callbacks: ReadonlyMap<string, Callback>, path: string): Callback {
+  const callback = path.startsWith(callbackPath) ? callbacks.get(path.slice(callbackPath.length)) : undefined;
+  if (callback !== undefined) return callback;
+  throw new CodedError('notification_unknown_link', 'there is no link and no sender at this path', {
     fields: { path: path.slice(0, limits.notificationTextCharacters).replace(/[^!-~]/g, '?') },
   });
 }
@@ -108,21 +118,29 @@ function checkRequest(request: CallbackRequest): void {
 /** Kinds of events of one request that a line of the log names. */
 const typesLogged = 5;
 
-async function pinnedKeys(link: CallbackLink): Promise<VerificationKeys> {
-  const keys = await link.verificationKeys();
+async function pinnedKeys(callback: Callback): Promise<VerificationKeys> {
+  const keys = await callback.verificationKeys();
   if (keys.size > 0) return keys;
   throw new CodedError('notification_key_missing', 'the key that verifies notifications of this link is not here yet');
 }
 
-function refuse(error: CodedError, facts: LogFields, log: Log): CallbackResponse {
-  const { status } = error.entry;
-  const failed = status >= 500;
+function refuse(
+  error: CodedError,
+  {
+    facts,
+    log,
+    tryAgain = 503,
+  }: { readonly facts: LogFields; readonly log: Log; readonly tryAgain: number | undefined },
+): CallbackResponse {
+  const isNotYet = error.entry.status === 503;
+  const failed = error.entry.status >= 500;
   log(failed ? 'error' : 'warn', 'notification', {
     ...errorFields(error),
     ...facts,
     outcome: failed ? 'failed' : 'refused',
   });
-  return json(status, { code: error.code, message: publicMessage(error) }, refusalHeaders(error.code, status, error));
+  const status = isNotYet ? tryAgain : error.entry.status;
+  return json(status, { code: error.code, message: publicMessage(error) }, refusalHeaders(error, isNotYet));
 }
 
 /** What is answered where there is no receiver, because it could not be made: the sender is to try again. */
@@ -135,15 +153,22 @@ export function refusedWithout(thrown: unknown, log: Log): CallbackResponse {
 
 /** What the sender is told. What went wrong inside is for our log, not for everybody. */
 function publicMessage(error: CodedError): string {
-  if (error.entry.status < 500 || error.code === 'notification_key_missing') return error.message;
+  if (error.entry.status < 500 || saidToSenders.has(error.code)) return error.message;
   return error.entry.status === 503
     ? 'not acknowledged; send it again later'
     : 'not acknowledged; a fault on this side';
 }
 
-function refusalHeaders(code: ErrorCode, status: number, error: CodedError): Record<string, string> {
-  if (code === 'notification_method') return { allow: 'POST' };
-  if (status !== 503) return {};
+/** What is not taken yet, and tells nothing of what is inside. */
+const saidToSenders: ReadonlySet<ErrorCode> = new Set([
+  'notification_key_missing',
+  'notification_key_unknown',
+  'notification_untimely',
+]);
+
+function refusalHeaders(error: CodedError, isNotYet: boolean): Record<string, string> {
+  if (error.code === 'notification_method') return { allow: 'POST' };
+  if (!isNotYet) return {};
   const seconds = error.retryAfterMs === undefined ? retryAfterSeconds : Math.ceil(error.retryAfterMs / 1000);
   return { 'retry-after': String(Math.max(1, seconds)) };
 }

@@ -77,7 +77,8 @@ async function takeSigned(intake: Intake, link: string, event: LifecycleEvent): 
       ? linkRecords.keepHint(link, hint, { now, eventAt: now, occurredAt })
       : linkRecords.askReconcile(link, now),
   );
-  const [remembered, ...asked] = await Promise.allSettled([remembering, ...asking, ...keeping]);
+  const comparing = event.something === true ? [linkRecords.askReconcile(link, now)] : [];
+  const [remembered, ...asked] = await Promise.allSettled([remembering, ...asking, ...keeping, ...comparing]);
   const failed = [remembered, ...asked].find((result) => result.status === 'rejected');
   if (failed?.status === 'rejected') {
     await notifications.forget(link, event.digest).catch(() => undefined);
@@ -97,9 +98,10 @@ async function takeSigned(intake: Intake, link: string, event: LifecycleEvent): 
 async function takeUnsigned(
   intake: Intake,
   link: string,
-  { certificates, hints = [] }: LifecycleEvent,
+  { certificates, hints = [], something }: LifecycleEvent,
 ): Promise<Taken> {
   const results = await Promise.allSettled([
+    ...(something === true ? [askReconcile(intake, link)] : []),
     ...certificates.map(({ id }) => tellCertificate(intake, link, id)),
     ...hints.map((hint) => tellHint(intake, link, hint)),
   ]);

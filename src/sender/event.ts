@@ -1,8 +1,3 @@
-import type { KeyObject } from 'node:crypto';
-
-/** The keys that verify what one sender signs, by their ids. None: it cannot be proven yet. */
-export type VerificationKeys = ReadonlyMap<string, KeyObject>;
-
 /** What happened to a certificate, as far as its service says. The first five change certificates; the others only inform. */
 export type LifecycleKind =
   | 'imported'
@@ -42,6 +37,8 @@ export interface LifecycleEvent {
   readonly certificates: readonly { readonly id: string; readonly name: string }[];
   /** Certificates that it names without their ids; at most `limits.notificationCertificates`. Absent: none. */
   readonly hints?: readonly Hint[];
+  /** It does not say what has changed: everything is compared. Absent: it names what has. */
+  readonly something?: true;
   /**
    * The sender proved itself, and not the body: whoever can send at all may have invented the ids and the times in it. Absent: what
    * it says was signed with it.

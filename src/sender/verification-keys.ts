@@ -2,8 +2,8 @@ import type { KeyObject } from 'node:crypto';
 import { asCodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Runtime } from '../runtime.ts';
-import type { VerificationKeys } from './event.ts';
 import { pinVerificationKey } from './jws.ts';
+import type { VerificationKeys } from './sender.ts';
 
 /** How long keys are used before they are loaded again, and how long absent ones are believed absent. */
 const presentMs = 15_000;

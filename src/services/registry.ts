@@ -4,3 +4,4 @@
  */
 export { certificateManager } from './certificate-manager/service.ts';
 export { directory } from './directory/service.ts';
+export { standardWebhooks } from './standard-webhooks/service.ts';

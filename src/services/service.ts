@@ -1,7 +1,7 @@
 import type * as z from 'zod/mini';
 import type { Runtime } from '../runtime.ts';
 import type { Secret, SecretReference } from '../secret.ts';
-import type { LifecycleEvent, VerificationKeys } from '../sender/event.ts';
+import type { Sender } from '../sender/sender.ts';
 import type { Store } from '../store/store.ts';
 
 /**
@@ -9,8 +9,13 @@ import type { Store } from '../store/store.ts';
  * doctor and the deployment know of it; the rest of the program knows contracts.
  */
 export interface Service extends ServiceParts {
-  /** Loaded with the program: a configuration is parsed at once, and all its mistakes are named together. */
-  readonly settings: ServiceSettings;
+  /**
+   * Of its stores. Loaded with the program: a configuration is parsed at once, and all its mistakes are named together. Absent: it
+   * keeps no certificates.
+   */
+  readonly settings?: ServiceSettings;
+  /** Of its senders, which stand under `senders`. Absent: it has none, beside the one that a store of it may be itself. */
+  readonly senderSettings?: SenderSettings;
 }
 
 /**
@@ -38,15 +43,8 @@ export interface StoreContext {
 }
 
 export interface SenderPart {
+  /** `config` is what the settings made: of a store that tells of itself, or of a sender of its own. */
   senderOf(config: never): Sender;
-}
-
-/** Who signs the notifications of a primary. */
-export interface Sender {
-  /** Names the store that they are of: links with the same one as primary have the same sender. */
-  readonly store: string;
-  /** What a notification says: the body as it arrived. Throws `notification_malformed`, `_not_genuine` or `_foreign`. */
-  verify(body: Uint8Array, keys: VerificationKeys): readonly LifecycleEvent[];
 }
 
 /** What a store of the configuration is for everybody; its service knows what else it has. */
@@ -57,6 +55,14 @@ export interface StoreConfig {
   /** Absent: what the service is known to allow. */
   readonly writesPerCertificatePerMinute?: number | 'unlimited';
   readonly requestsPerSecond?: number;
+}
+
+/** A sender of the configuration, as everybody knows it. */
+export interface SenderConfig {
+  readonly name: string;
+  readonly kind: string;
+  /** Name of the store whose certificates it tells of. */
+  readonly store: string;
 }
 
 /** A mapping of the file before it was parsed: what stands there may be anything. */
@@ -81,6 +87,18 @@ export interface ServiceSettings {
   mistakes?(raw: Raw): readonly { readonly setting: string; readonly what: string }[];
   /** The settings as the program takes them. `given` is what `schema` lets pass. */
   toConfig(given: never, context: SettingsContext): StoreConfig;
+}
+
+/** The settings of what sends and keeps nothing: its entries, `store` among them, and what follows from them. */
+export interface SenderSettings {
+  /** Of what stands below the name of a sender; made by `ofKind`. */
+  readonly schema: z.ZodMiniObject;
+  /** Mistakes that no schema can see, by the setting that has each. */
+  mistakes?(raw: Raw): readonly { readonly setting: string; readonly what: string }[];
+  /** What is wrong with a secret that could be read, after "must"; nothing of the secret is in it. `undefined`: nothing is. */
+  secretMistake?(text: string): string | undefined;
+  /** The settings as the program takes them. `given` is what `schema` lets pass. */
+  toConfig(given: never, context: SettingsContext): SenderConfig;
 }
 
 export interface Identity {

@@ -26,7 +26,7 @@ const refusals = {
     code: 'notification_not_genuine',
     message: 'the notification is not signed by the instance of this link',
   },
-  unknownLink: { code: 'notification_unknown_link', message: 'there is no link at this path' },
+  unknownLink: { code: 'notification_unknown_link', message: 'there is no link and no sender at this path' },
   mediaType: { code: 'notification_media_type', message: 'the Content-Type is not application/json in UTF-8' },
   encoding: {
     code: 'notification_media_type',

@@ -19,7 +19,7 @@ const stranger = makeSigner();
 const key = pinVerificationKey(signer.publicKeyPem);
 const cases = callbackCases(signer, stranger);
 const runCases = (host: string, send: Send) => callbackHostContract(host, cases, send);
-const newReceiver = () => createReceiver({ links: [watchedLink(async () => key)], log: silentLog });
+const newReceiver = () => createReceiver({ now: Date.now, callbacks: [watchedLink(async () => key)], log: silentLog });
 
 /** Over a real connection, the headers as they are. */
 const overHttp = (url: string): Send =>

@@ -22,7 +22,8 @@ const cases = callbackCases(signer, stranger);
 /** A receiver behind the translation of a web action. */
 function webAction(change: (parameters: Record<string, unknown>, body: Buffer) => object = (parameters) => parameters) {
   const receive = createReceiver({
-    links: [watchedLink(async () => pinVerificationKey(signer.publicKeyPem))],
+    now: Date.now,
+    callbacks: [watchedLink(async () => pinVerificationKey(signer.publicKeyPem))],
     log: silentLog,
   });
   return async (request: (typeof cases)[number]['request']) => {

@@ -39,7 +39,7 @@ const excused: Readonly<Record<string, string>> = {
   'src/cli/up/up.ts: links': caught,
   'src/cli/up/up.ts: tasks': closing,
   'src/compose/instances.ts: instances': 'a root key that is left out would pass for one that nothing needs',
-  'src/compose/callback-links.ts: config.stores': parts,
+  'src/compose/callbacks.ts: stores': parts,
   'src/compose/function-workers.ts: config.stores': parts,
   'src/compose/function-workers.ts: named': oneTable,
   'src/compose/program.ts: links': oneTable,

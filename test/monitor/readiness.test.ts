@@ -10,7 +10,7 @@ const keys = async () => new Map([['id', 'a key']]);
 test('ready when the table takes writes and every link has its key; else each reason, with what to do', async () => {
   const ready = readiness({
     table: memoryTable(),
-    links: [{ name: 'shop', verificationKeys: keys }],
+    callbacks: [{ name: 'shop', verificationKeys: keys }],
     runtime: systemRuntime,
   });
   expect(await ready()).toEqual([]);
@@ -21,11 +21,11 @@ test('ready when the table takes writes and every link has its key; else each re
       throw new CodedError('table_unavailable', 'the table cannot be written (ENOSPC)');
     },
   };
-  const links = [
+  const callbacks = [
     { name: 'shop', verificationKeys: async () => new Map() },
     { name: 'api', verificationKeys: keys },
   ];
-  expect(await readiness({ table: full, links, runtime: systemRuntime })()).toEqual([
+  expect(await readiness({ table: full, callbacks, runtime: systemRuntime })()).toEqual([
     {
       code: 'table_unavailable',
       message: 'the table cannot be written (ENOSPC)',
@@ -52,7 +52,7 @@ test('whoever asks often does not write often', async () => {
       return memory.update(...given);
     },
   };
-  const ready = readiness({ table, links: [], runtime });
+  const ready = readiness({ table, callbacks: [], runtime });
   await Promise.all([ready(), ready()]);
   now = 1_999;
   await ready();

@@ -86,7 +86,7 @@ describe('the receiver', () => {
     await fc.assert(
       fc.asyncProperty(request, async ({ method, path, type, body }) => {
         const link = watchedLink(async () => key);
-        const receiver = createReceiver({ links: [link], log: silentLog });
+        const receiver = createReceiver({ now: Date.now, callbacks: [link], log: silentLog });
         const header = (name: string) => (name === 'content-type' ? type : undefined);
         const answer = await receiver({ method, path, header, body });
         seen.add(answer.status);

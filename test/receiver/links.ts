@@ -1,13 +1,12 @@
 import type { KeyObject } from 'node:crypto';
 import type { LogFields } from '../../src/log.ts';
-import type { CallbackLink } from '../../src/receiver/receiver.ts';
+import type { Callback } from '../../src/receiver/receiver.ts';
 import type { LifecycleEvent } from '../../src/sender/event.ts';
-import { withAnyKey } from '../../src/sender/verification-keys.ts';
-import { verifyCallback } from '../../src/services/certificate-manager/sender.ts';
+import { senderOf } from '../../src/services/certificate-manager/sender.ts';
 import { instanceCrn } from '../support/notifications.ts';
 
 /** A link that writes down what it was asked. */
-export interface WatchedLink extends CallbackLink {
+export interface WatchedLink extends Callback {
   readonly acknowledged: LifecycleEvent[];
   readonly asked: { keys: number };
 }
@@ -18,9 +17,10 @@ export function watchedLink(
   options: {
     readonly name?: string;
     readonly instance?: string;
-    readonly acknowledge?: CallbackLink['acknowledge'];
+    readonly acknowledge?: Callback['acknowledge'];
   } = {},
 ): WatchedLink {
+  const { name = 'shop' } = options;
   const acknowledged: LifecycleEvent[] = [];
   const asked = { keys: 0 };
   const seen = new Set<string>();
@@ -30,10 +30,9 @@ export function watchedLink(
     return known ? 'repeat' : 'new';
   };
   return {
-    name: options.name ?? 'shop',
-    verify: (body, keys) => [
-      withAnyKey(keys, (publicKey) => verifyCallback(body, { instance: options.instance ?? instanceCrn, publicKey })),
-    ],
+    name,
+    told: { sender: 'certificate-manager', link: name },
+    sender: senderOf({ instance: options.instance ?? instanceCrn }),
     acknowledged,
     asked,
     verificationKeys: async () => {

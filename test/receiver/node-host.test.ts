@@ -32,7 +32,7 @@ async function setUp(
   const { key: load = async () => key, limits = {}, acknowledge } = options;
   const link = watchedLink(load, acknowledge === undefined ? {} : { acknowledge });
   const { lines, log } = keptLog();
-  const receiver = options.receiver ?? createReceiver({ links: [link], log });
+  const receiver = options.receiver ?? createReceiver({ now: Date.now, callbacks: [link], log });
   const given = { lingerMs: 200, closeMs: 1_000, ...limits };
   const server = await startReceiverServer({ receiver, host: '127.0.0.1', port: 0, log, limits: given });
   cleanUps.push(() => server.close());

@@ -24,7 +24,7 @@ const key = pinVerificationKey(signer.publicKeyPem);
 function setUp(options: Parameters<typeof watchedLink>[1] & { readonly key?: Parameters<typeof watchedLink>[0] } = {}) {
   const link = watchedLink(options.key ?? (async () => key), options);
   const { lines, log } = keptLog();
-  const receiver = createReceiver({ links: [link], log });
+  const receiver = createReceiver({ now: Date.now, callbacks: [link], log });
   const ask = (request: Partial<Omit<CallbackRequest, 'header'>> & { readonly headers?: Record<string, string> }) =>
     receiver({
       method: 'POST',
@@ -49,7 +49,7 @@ describe('what is accepted', () => {
       { kind: 'reimported', certificates: [{ id: 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1', name: 'shop' }] },
       { kind: 'reimported', certificates: [{ id: 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1', name: 'shop' }] },
     ]);
-    const fields = { link: 'shop', type: 'cert_reimported', count: 1 };
+    const fields = { sender: 'certificate-manager', link: 'shop', type: 'cert_reimported', count: 1 };
     expect(lines).toEqual([
       { level: 'info', event: 'notification', fields: { ...fields, outcome: 'acknowledged' } },
       { level: 'info', event: 'notification', fields: { ...fields, outcome: 'repeat' } },
@@ -134,7 +134,7 @@ describe('what is refused', () => {
     const { ask, link } = setUp();
     expect(await ask({ path })).toMatchObject({
       status: 404,
-      body: '{"code":"notification_unknown_link","message":"there is no link at this path"}',
+      body: '{"code":"notification_unknown_link","message":"there is no link and no sender at this path"}',
     });
     expect(link.asked.keys).toBe(0);
     expect(link.acknowledged).toEqual([]);
@@ -272,6 +272,7 @@ describe('what is refused', () => {
         level: 'warn',
         event: 'notification',
         fields: {
+          sender: 'certificate-manager',
           link: 'shop',
           outcome: 'refused',
           code: 'notification_not_genuine',
@@ -285,7 +286,7 @@ describe('what is refused', () => {
           path: '/callback/x??[31m',
           outcome: 'refused',
           code: 'notification_unknown_link',
-          message: 'there is no link at this path',
+          message: 'there is no link and no sender at this path',
         },
       },
     ]);
@@ -362,7 +363,7 @@ describe('what cannot be done now', () => {
     const log = () => {
       throw new Error('no space left');
     };
-    const receiver = createReceiver({ links: [watchedLink(async () => key)], log });
+    const receiver = createReceiver({ now: Date.now, callbacks: [watchedLink(async () => key)], log });
     const request = { method: 'POST', path: '/callback/shop', header: () => undefined };
     expect((await receiver({ ...request, body: signer.body(payloadV4()) })).status).toBe(202);
     expect((await receiver({ ...request, body: new Uint8Array() })).status).toBe(400);
@@ -376,7 +377,7 @@ describe('several links', () => {
       name: 'other',
       instance: otherInstanceCrn,
     });
-    const receiver = createReceiver({ links: [shop, other], log: () => {} });
+    const receiver = createReceiver({ now: Date.now, callbacks: [shop, other], log: () => {} });
     const statusOf = async (path: string, body: Uint8Array) =>
       (await receiver({ method: 'POST', path, header: () => undefined, body })).status;
     const ofShop = signer.body(payloadV4());
@@ -391,7 +392,7 @@ describe('several links', () => {
 
   it('must have different names', () => {
     const link = watchedLink(async () => key);
-    expect(() => createReceiver({ links: [link, link], log: () => {} })).toThrow(
+    expect(() => createReceiver({ now: Date.now, callbacks: [link, link], log: () => {} })).toThrow(
       expect.objectContaining({ code: 'configuration_invalid' }),
     );
   });

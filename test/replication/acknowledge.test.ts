@@ -47,9 +47,36 @@ async function intakeOf() {
   };
 }
 
+const acknowledgeWith = (intake: Parameters<typeof acknowledge>[0], event: LifecycleEvent) =>
+  acknowledge(intake, ['main'], [event]);
+
 const wakesOf = (...certificates: string[]): Wake[] =>
   certificates.map((certificate) => ({ link: 'main', certificate }));
 const requested = async ({ record }: Setup, certificate: string) => (await record(certificate)).requested;
+
+describe('a notification that does not say what has changed', () => {
+  it.each([{}, { unsigned: true as const }])(
+    'asks for a reconcile, durably, and wakes nobody for it: %j',
+    async (more) => {
+      const { acknowledge, linkRecords, woken } = await intakeOf();
+      expect(await acknowledge(eventOf([], { something: true, ...more }))).toBe('new');
+      expect(await linkRecords.askedReconcile('main')).toEqual({ since: startMs, lastAt: startMs });
+      expect(woken.flat()).toEqual([]);
+    },
+  );
+
+  it('is to come again if that could not be written', async () => {
+    const { intake, acknowledge } = await intakeOf();
+    const linkRecords = {
+      ...intake.linkRecords,
+      askReconcile: () => Promise.reject(new CodedError('table_unavailable', 'the table is away')),
+    };
+    const event = eventOf([], { something: true });
+    const without = { ...intake, linkRecords: linkRecords as typeof intake.linkRecords };
+    await expect(acknowledgeWith(without, event)).rejects.toMatchObject({ code: 'table_unavailable' });
+    expect(await acknowledge(event)).toBe('new');
+  });
+});
 
 describe('a new notification', () => {
   it('makes every certificate due and remembers itself, all side by side, and only then wakes and answers', async () => {

@@ -2,8 +2,8 @@ import { generateKeyPairSync } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { CodedError } from '../../src/errors.ts';
 import { limits } from '../../src/limits.ts';
-import type { VerificationKeys } from '../../src/sender/event.ts';
 import { pinVerificationKey } from '../../src/sender/jws.ts';
+import type { VerificationKeys } from '../../src/sender/sender.ts';
 import { verificationKeyCache, withAnyKey } from '../../src/sender/verification-keys.ts';
 import { virtualTime } from '../simulation/virtual-time.ts';
 

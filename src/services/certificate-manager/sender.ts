@@ -6,8 +6,8 @@ import { limits } from '../../limits.ts';
 import type { LifecycleEvent, LifecycleKind } from '../../sender/event.ts';
 import { isJsonObject, jsonMembers, parseJsonObject } from '../../sender/json.ts';
 import { verifyCompactJws } from '../../sender/jws.ts';
+import type { Sender } from '../../sender/sender.ts';
 import { withAnyKey } from '../../sender/verification-keys.ts';
-import type { Sender } from '../service.ts';
 import type { CertificateManagerConfig } from './settings.ts';
 
 /** Which instance a callback URL is bound to, and the key that proves it. Both come from configuration or the table, never from a token. */
@@ -63,7 +63,11 @@ const certificateId = new RegExp(`^[!-.0-9;-~]{1,${limits.certificateIdCharacter
 export function senderOf({ instance }: Pick<CertificateManagerConfig, 'instance'>): Sender {
   return {
     store: instance,
-    verify: (body, keys) => [withAnyKey(keys, (publicKey) => verifyCallback(body, { instance, publicKey }))],
+    // Notifications are tried again after any 5xx, and dropped after what refuses them.
+    tryAgain: 503,
+    receive: ({ body }, keys) => ({
+      events: [withAnyKey(keys, (publicKey) => verifyCallback(body, { instance, publicKey }))],
+    }),
   };
 }
 

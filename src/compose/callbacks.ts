@@ -1,0 +1,76 @@
+import type { Config } from '../config.ts';
+import type { Callback } from '../receiver/receiver.ts';
+import type { LinkRecords } from '../records/link-records.ts';
+import { isUsable } from '../records/verification-key-records.ts';
+import { acknowledge, type Intake } from '../replication/acknowledge.ts';
+import type { LifecycleEvent } from '../sender/event.ts';
+import type { Sender } from '../sender/sender.ts';
+import { verificationKeyCache } from '../sender/verification-keys.ts';
+import { partsOf } from './services.ts';
+
+/** Called for each acknowledged event on each link that it reached. */
+export type Acknowledged = (link: string, event: LifecycleEvent, answer: 'new' | 'repeat') => void;
+
+/**
+ * The callbacks: one of each link whose primary tells of itself, and one of each sender of the configuration. A primary that signs
+ * nothing has none of its own, for whatever came there could not be proven genuine. What arrives reaches every link that has the store
+ * as primary, whichever of its senders told.
+ */
+export async function callbacksOf(
+  config: Pick<Config, 'stores' | 'links' | 'senders'>,
+  intake: Intake & { readonly linkRecords: Pick<LinkRecords, 'verificationKeys'> },
+  acknowledged: Acknowledged = () => {},
+): Promise<readonly Callback[]> {
+  const { runtime, linkRecords } = intake;
+  const { stores, links, senders = [] } = config;
+
+  /** What became of the events of a store. */
+  const acknowledgeFor = (store: string): Callback['acknowledge'] => {
+    const names = links.filter(({ primary }) => primary === store).map(({ name }) => name);
+    return async (events) => {
+      const answer = await acknowledge(intake, names, events);
+      for (const link of names) for (const event of events) acknowledged(link, event, answer);
+      return answer;
+    };
+  };
+
+  const ofStores = new Map(
+    await Promise.all(stores.map(async (store) => [store.name, { store, sender: await senderOf(store) }] as const)),
+  );
+  const ofLinks = links.flatMap(({ name, primary, verificationKey: pinned }): Callback[] => {
+    const { store, sender } = ofStores.get(primary) ?? {};
+    if (store === undefined || sender === undefined) return [];
+    const load = async () => {
+      if (pinned !== undefined) return [{ id: 'pinned', pem: pinned }];
+      const { keys } = await linkRecords.verificationKeys(name);
+      return keys.filter((key) => isUsable(key, runtime.now()));
+    };
+    return [
+      {
+        name,
+        told: { sender: store.kind, link: name },
+        sender,
+        verificationKeys: verificationKeyCache({ runtime, load }),
+        acknowledge: acknowledgeFor(primary),
+      },
+    ];
+  });
+  const ofSenders = senders.map(async (config): Promise<Callback> => {
+    const sender = await senderOf(config);
+    if (sender?.keys === undefined) throw new Error(`the sender ${config.name} has no keys of its own`);
+    const { keys } = sender;
+    return {
+      name: config.name,
+      told: { sender: config.name },
+      sender,
+      verificationKeys: async () => keys,
+      acknowledge: acknowledgeFor(config.store),
+    };
+  });
+  return [...ofLinks, ...(await Promise.all(ofSenders))];
+}
+
+/** Who sends as a store of the configuration, or as a sender of its own; `undefined` if nobody does. */
+async function senderOf(config: { readonly name: string; readonly kind: string }): Promise<Sender | undefined> {
+  return (await partsOf(config).sender?.())?.senderOf(config as never);
+}
