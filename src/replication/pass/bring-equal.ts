@@ -432,8 +432,8 @@ class Attempt {
   }
 
   /**
-   * While an operation of ours goes on there, nothing else is written. Its end counts as an answered write of what was given, and
-   * is looked at anew: this look may have begun before it.
+   * While an operation of ours goes on there, nothing else is written. Its end counts as an answered write of what was given. One
+   * that was seen is looked at anew: this look may have begun before it.
    */
   async #awaitOperation(): Promise<void> {
     const { operation } = this.#calls;
@@ -445,14 +445,18 @@ class Attempt {
       throw new Waiting(seen.again);
     }
     this.#calls.operation = undefined;
-    if (seen.state === 'over') return;
-    const id = seen.id ?? operation.id;
-    const { fingerprint, metadataDigest = '' } = operation;
     const now = runtime.now();
-    if (operation.kind !== 'delete' && id !== undefined && fingerprint !== undefined) {
+    const { fingerprint, metadataDigest = '' } = operation;
+    const isOver = seen.state === 'over';
+    const id = (isOver ? undefined : seen.id) ?? operation.id;
+    // One that was not answered, and of which nobody can be asked, may not have been begun.
+    const wasBegun = !isOver || operation.handle !== undefined;
+    if (operation.kind !== 'delete' && id !== undefined && fingerprint !== undefined && wasBegun) {
       this.id = id;
-      this.#noteAnswered({ id, at: now, fingerprint, metadataDigest });
+      this.#noteAnswered({ id, at: isOver ? seen.at : now, fingerprint, metadataDigest });
     }
+    // It has long been settled when this look began.
+    if (isOver) return;
     // A copy that was made, and of which nobody knows the id, is found when listings show it.
     if (operation.kind === 'import' && id === undefined) this.leftBehind = true;
     const { listingLagMs, readSettlesMs } = this.#store.abilities;

@@ -18,11 +18,11 @@ export class Running extends Error {
 /** Writes an operation down, under the lease of a pass. Throws if the lease is somebody else's by now. */
 export type NoteOperation = (store: string, operation: Operation) => Promise<void>;
 
-/** What became of an operation. `over`: nobody can be asked, and it may go on no longer. */
+/** What became of an operation. `over`: nobody can be asked, and it may go on no longer, since `at` at the latest. */
 export type OperationSeen =
   | { readonly state: 'running'; readonly operation: Operation; readonly again: number }
   | { readonly state: 'ended'; readonly id?: string }
-  | { readonly state: 'over' };
+  | { readonly state: 'over'; readonly at: number };
 
 /**
  * Asks what became of an operation that the record tells of. Where nobody can be asked it may go on for its longest duration after what is
@@ -59,7 +59,7 @@ export async function seenOperation(
     const known = { ...lasting, ...(found.handle !== undefined && { handle: found.handle }) };
     return { state: 'running', operation: known, again: nextAsk(operation, runtime.now()) };
   }
-  if (beganAt >= lasting.until) return { state: 'over' };
+  if (beganAt >= lasting.until) return { state: 'over', at: lasting.until - settledMs(store, timing) };
   return { state: 'running', operation: lasting, again: lasting.until };
 }
 

@@ -120,8 +120,11 @@ describe('a write that its service goes on with', () => {
     expect((await operationIn(world))?.until).toBeGreaterThanOrEqual(world.time.now() + longestMs);
   });
 
-  it('counts as a write when it has ended: what is read back otherwise is sent twice, and no more', async () => {
-    const { world } = await goingOn({ asked: () => ({ state: 'ended', id: 'made' }) });
+  it.each([
+    { when: 'it is seen to have ended', asked: (): OperationState => ({ state: 'ended', id: 'made' }) },
+    { when: 'it can go on no longer, and nobody can be asked', asked: undefined },
+  ])('counts as a write when $when: what is read back otherwise is sent twice, and no more', async ({ asked }) => {
+    const { world } = await goingOn({ ...(asked && { asked }) });
     // The same leaf, and a chain that the service adds.
     const completed = { ...first, chain: [...first.chain, first.leaf] };
     const put = () =>
@@ -136,7 +139,7 @@ describe('a write that its service goes on with', () => {
     };
     for (let pass = 0; pass < 10; pass += 1) {
       await look(world);
-      await world.later(minuteMs);
+      await world.later(asked === undefined ? 2 * longestMs : minuteMs);
     }
     expect(writesIn(world)).toEqual(['backup import', 'backup reimport']);
     const [state] = (await world.record('c1')).backups;
