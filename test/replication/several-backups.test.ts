@@ -96,6 +96,43 @@ describe('a backup that is limited', () => {
   });
 });
 
+describe('backups whose writes are scarce', () => {
+  it('give each other no turns for ever, where both rest until there is room in a quota', async () => {
+    const world = await renewed();
+    const until = startMs + 3_600_000;
+    const usedUp = new CodedError('store_quota_used_up', 'used up', { fields: { until } });
+    for (const backup of [world.one, world.other]) backup.hooks.reimport = () => Promise.reject(usedUp);
+    const rate = { operations: ['reimport'], count: 1 } as const;
+    const scarce = world.link.backups.map((store, index) => {
+      const abilities = { ...store.abilities, rates: [{ ...rate, perMs: 20_000 + index * 10_000 }] };
+      return limitedStore({ ...store, abilities }, { runtime: world.time });
+    });
+    const link = { ...world.link, backups: scarce };
+    const look = () => replicate(world.worker, link, 'c1');
+    await world.ask('c1');
+    await look();
+    await world.later(1_000);
+    await world.ask('c1');
+    await look();
+
+    let looks = 0;
+    for (; looks < 20; looks += 1) {
+      const { wakeAt = until } = await world.record('c1');
+      if (wakeAt >= until) break;
+      await world.later(wakeAt - world.time.now());
+      await look();
+    }
+    expect(looks).toBe(2);
+    expect(writesIn(world)).toEqual(['backup reimport', 'backup2 reimport']);
+    expect((await world.record('c1')).wakeAt).toBe(until + 5_000);
+
+    for (const backup of [world.one, world.other]) delete backup.hooks.reimport;
+    await world.later(until + 5_000 - world.time.now());
+    await look();
+    for (const backup of [world.one, world.other]) expect(await fingerprintAt(backup)).toBe(fingerprintOf(second));
+  });
+});
+
 describe('a backup that is down', () => {
   it('is tried again on its own, ever later, and the other one is not written again', async () => {
     const world = await renewed({ random: () => 0.5 });

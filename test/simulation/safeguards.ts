@@ -403,7 +403,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'if (!use.used) {',
     replace: 'if (!use.used && Date.now() < 0) {',
     switches: ['scarce-writes'],
-    seeds: 15,
+    seeds: 400,
   },
   {
     step: 'a copy is replaced only because of its content, and not because somebody holds it',
@@ -599,6 +599,22 @@ export const safeguards: readonly Safeguard[] = [
     find: '{ runtime, versions: true, ...options }',
     replace: '{ runtime, ...options }',
     switches: ['silent-listing'],
+    seeds: 300,
+  },
+  {
+    step: 'an operation of which nobody can be asked counts as a write when it can go on no longer',
+    file: 'src/replication/pass/bring-equal.ts',
+    find: 'const wasBegun = !isOver || operation.handle !== undefined;',
+    replace: 'const wasBegun = !isOver;',
+    switches: ['completes-chains', 'long-operations'],
+    seeds: 300,
+  },
+  {
+    step: 'a backup that rests takes no turn in a look that is due for another one',
+    file: 'src/replication/pass/replicate.ts',
+    find: 'if (rest !== undefined) return untouched(state, rest.again);',
+    replace: '',
+    switches: ['scarce-writes'],
     seeds: 300,
   },
 ];

@@ -30,7 +30,7 @@ import {
 import { descriptive, descriptiveBefore, descriptiveReplacement } from '../copy-name.ts';
 import type { KeysRead } from '../keys-read.ts';
 import { listedFacts, type Naming } from '../link.ts';
-import { countedOn, heldAgain, heldCodes } from '../refusal.ts';
+import { countedOn, factsOfRefusal, heldCodes, nextLookAtRefusal, tookTurn } from '../refusal.ts';
 import { backoffMs, settledMs, type Timing } from '../timing.ts';
 import { holdsSame } from '../verify-copy.ts';
 import { type BackupCalls, backupCalls } from './backup-calls.ts';
@@ -199,7 +199,7 @@ export async function bringEqual(task: BackupTask, look: BackupLook): Promise<Ba
       // The copy was read, and stays: reconcile asks again when it is no longer this one.
       const { revision } = attempt;
       const refusal = refusalAt(look.state.refusal, sound, error, now);
-      const again = nextLookAtRefusal(refusal, task);
+      const again = nextLookAtRefusal(refusal, task.beganAt, timing);
       const kept = { ...state, refusal, lastError, ...(revision === undefined ? {} : { revision }) };
       const next = again === undefined ? {} : { again };
       return { ...attempt.summary(), state: kept, equal: false, error, refused: true, ...next };
@@ -233,37 +233,17 @@ export async function bringEqual(task: BackupTask, look: BackupLook): Promise<Ba
   }
 }
 
-/** In the facts of a finding: the attempt took the turn of a copy beside it. */
-const tookTurn = ', and took the turn';
-
 /** The finding as the record keeps it, counted on if it is the same as before. */
 function refusalAt(before: Refusal | undefined, sound: Sound, error: CodedError, now: number): Refusal {
   const { metadata, fingerprint } = sound;
   const { code } = error;
   const { until } = error.fields;
   return {
-    ...countedOn(
-      before,
-      { code, facts: `${code} ${fingerprint}${error.fields.tookTurn === true ? tookTurn : ''}` },
-      now,
-    ),
+    ...countedOn(before, { code, facts: factsOfRefusal(code, fingerprint, error.fields.tookTurn === true) }, now),
     listedFacts: listedFacts(metadata),
     ...defined({ revision: metadata.revision }),
     ...(typeof until === 'number' ? { until } : {}),
   };
-}
-
-/** When a finding is looked at again, though nothing has changed; `undefined`: it rests. */
-function nextLookAtRefusal(
-  { until, looks, code, since }: Refusal,
-  { timing, beganAt }: BackupTask,
-): number | undefined {
-  // On that day by the clock of the store, which may be behind ours.
-  if (until !== undefined)
-    return Math.max(until + timing.skewMs, beganAt + Math.max(timing.skewMs, timing.refusalLooksMs[0] ?? 0));
-  const soon = timing.refusalLooksMs[looks - 1];
-  if (heldCodes.has(code)) return heldAgain(since, beganAt, timing);
-  return soon === undefined ? undefined : beganAt + soon;
 }
 
 /** Nothing failed, but an import has to wait until doubt has passed. */
@@ -757,7 +737,7 @@ class Attempt {
    */
   #startOf(order: readonly Candidate[]): number {
     const { refusal } = this.#look.state;
-    return refusal?.facts.endsWith(tookTurn) === true ? refusal.looks % order.length : 0;
+    return refusal !== undefined && tookTurn(refusal) ? refusal.looks % order.length : 0;
   }
 
   /** Whether a copy that was refused may be replaced by one under another id: only because of the content, and where nobody refers to ids. */

@@ -6,6 +6,7 @@ import type { LinkRecords } from '../../records/link-records.ts';
 import type { HeldContent, Refusal, ReplicationRecord } from '../../records/replication-record.ts';
 import type { CertificateMetadata, StoredCertificate } from '../../store/store.ts';
 import type { Link } from '../link.ts';
+import { factsOfRefusal } from '../refusal.ts';
 import { allowedShare } from '../vanished.ts';
 import type { Sound } from './judge.ts';
 
@@ -45,7 +46,7 @@ export function isCaught(
   refusal: Refusal | undefined,
   fingerprint: string,
 ): refusal is Refusal & { readonly code: BrakeCode } {
-  return isBrakeCode(refusal?.code) && refusal?.facts === `${refusal?.code} ${fingerprint}`;
+  return isBrakeCode(refusal?.code) && refusal?.facts === factsOfRefusal(refusal.code, fingerprint);
 }
 
 /**

@@ -8,6 +8,7 @@ import type { CommitAnswer, LeaseHolderFields } from '../../records/replication-
 import { type Mark, markOfCopy } from '../../store/mark.ts';
 import { type KeysRead, keysRead } from '../keys-read.ts';
 import type { Link } from '../link.ts';
+import { restOf } from '../refusal.ts';
 import { longestSettledMs } from '../timing.ts';
 import type { Worker } from '../worker.ts';
 import { type BackupOutcome, bringEqual } from './bring-equal.ts';
@@ -173,13 +174,20 @@ async function lookAndWrite(
       const state = states[index] ?? { store: store.id, attempts: 0 };
       if (state.notBefore !== undefined && state.notBefore > beganAt) return untouched(state, state.notBefore);
       const names = { original: record.certificate, copy: state.id };
+      const doubt = doubtOf(record, store.id);
       if (store.slots !== undefined) {
         // Where writes are scarce nobody looks who would have to write and has no turn yet.
         const soon = await verdictSoon;
-        const turnAt = soon.kind === 'sound' && soon.fingerprint !== state.fingerprint ? store.slots.take(names) : 0;
+        const wanted = soon.kind === 'sound' && soon.fingerprint !== state.fingerprint ? soon.fingerprint : undefined;
+        // Nor does one take a turn that rests by a finding, in a look that is due for another backup: each turn would be a look at both,
+        // and the two would give each other turns for ever.
+        const isAsked = record.requested > record.replicated;
+        const rest =
+          isAsked || !wanted ? undefined : restOf(state, { fingerprint: wanted, doubt, now: beganAt, timing });
+        if (rest !== undefined) return untouched(state, rest.again);
+        const turnAt = wanted === undefined ? 0 : store.slots.take(names);
         if (turnAt > runtime.now()) return untouched({ ...state, notBefore: turnAt }, turnAt);
       }
-      const doubt = doubtOf(record, store.id);
       // Where names are unique, one of ours that nobody remembers may have been named by a version before.
       const maybeNamed = state.id === undefined && store.abilities.uniqueNames;
       const isKnown = pass.reconciled.has(store.id) && !maybeNamed;
