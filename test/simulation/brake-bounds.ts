@@ -1,6 +1,7 @@
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
-import { wholeMark } from '../../src/store/mark.ts';
+import { type FoundMark, sameMark, wholeMark } from '../../src/store/mark.ts';
 import type { Quota, Rate } from '../../src/store/store.ts';
+import { originalOf } from './routes.ts';
 import type { Held, SimulatedStore } from './simulated-store.ts';
 
 /** What the brake and scarce writes are measured by. */
@@ -21,10 +22,20 @@ export const scarce: { readonly quota: Quota; readonly rate: Rate } = {
 
 /**
  * Of how many certificates of the primary some backup has no copy, several, or one with other
- * content.
+ * content; and how many are gone from it, of which no copy says so yet.
  */
 export function differing(stores: Stores): number {
-  return [...stores.primary.rows().values()].filter((original) => differs(stores, original)).length;
+  const { primary, backups } = stores;
+  const originals = [...primary.rows().values()];
+  const isThere = (mark: FoundMark) =>
+    originals.some(({ id }) => sameMark(mark, { store: primary.id, certificate: id }));
+  const gone = backups.flatMap((store) =>
+    [...store.rows().values()].flatMap(({ mark, metadata }) => {
+      const isOurs = mark !== undefined && (wholeMark(mark)?.store ?? primary.id) === primary.id;
+      return isOurs && !isThere(mark) && !metadata.description.startsWith('Retained') ? [originalOf(mark)] : [];
+    }),
+  );
+  return originals.filter((original) => differs(stores, original)).length + new Set(gone).size;
 }
 
 /** Whether some backup has no copy of this certificate, several, or one with other content. */

@@ -8,7 +8,7 @@ import { watchOtherPlaces } from './other-places.ts';
 import { originalOf } from './routes.ts';
 import { tellOtherwise } from './senders.ts';
 import type { Held } from './simulated-store.ts';
-import type { World } from './world.ts';
+import { inJournal, type World } from './world.ts';
 
 /** Watches every write of the program for promises 3 and 4, which hold at every moment. Answers what was broken. */
 export function watchWrites(world: World): { readonly broken: string[]; imports: number; writes: number } {
@@ -68,7 +68,7 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
         if (hasEqualCopy(store, becomes) && count(doubles, store.id) > allowed)
           seen.broken.push(`bound: a second copy of ${certificate} beside an equal one`);
       }
-      if (becomes?.metadata.description.startsWith('Retained since') === true && !wasGoneLongEnough(world, becomes))
+      if (saysGone(becomes) && !isCopiedWord(world, becomes) && !wasGoneLongEnough(world, becomes))
         seen.broken.push(`bound: the copy ${id} says that its original is gone, after one look`);
       if (was !== undefined && was.mark === undefined)
         seen.broken.push(`promise 3: ${operation} of ${id}, which is not ours`);
@@ -91,6 +91,16 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
   watchOtherPlaces(world, seen.broken);
   return seen;
 }
+
+/** Whether a copy says that its original is gone. */
+const saysGone = (copy: Held | undefined): copy is Held =>
+  copy?.metadata.description.startsWith('Retained since') === true;
+
+/** Whether the original of a copy is a copy itself that says so: its description travels. */
+const isCopiedWord = ({ routes }: World, { mark }: Held): boolean =>
+  routes.some(({ primary: { id: store, rows } }) =>
+    [...rows().values()].some((row) => saysGone(row) && sameMark(mark, { store, certificate: row.id })),
+  );
 
 /**
  * Whether a second look, a while after the first, may have found that the original of a copy is gone. Clocks and reads lie a little. A
@@ -190,7 +200,7 @@ export function brokenPromises(world: World): string[] {
   const { backups, journal, withReconcile } = world;
   const broken: string[] = [];
   for (const { certificate, at } of journal.acknowledged) {
-    if (!isStillMeant(world, certificate, at)) continue;
+    if (!isStillMeant(world, certificate, at) || wasCompared(world, certificate, at)) continue;
     if (!journal.looks.some((look) => look.certificate === certificate && look.at >= at)) {
       broken.push(`promise 1: ${certificate}, acknowledged at ${at}, was not looked at after that`);
     }
@@ -245,10 +255,21 @@ export function brokenPromises(world: World): string[] {
   return broken;
 }
 
+/** The link of a certificate in the journal. */
+const linkOf = (certificate: string) => (certificate.startsWith('other ') ? 'other' : 'main');
+
 /** Whether a certificate is what was told of, by its name or by an id that nobody signed: not once it got another name, or is gone. */
 function isStillMeant({ switches, renamings, deletions }: World, certificate: string, at: number): boolean {
   if (!tellOtherwise(switches)) return true;
-  return ![...renamings, ...deletions].some((one) => one.certificate === certificate && one.at >= at);
+  return ![...renamings, ...deletions].some(
+    (one) => inJournal(one.store === 'primary' ? 'main' : 'other', one.certificate) === certificate && one.at >= at,
+  );
+}
+
+/** Beyond the budget for names that nobody signed one reconcile takes the place of a look at each: it asks for what differs. */
+function wasCompared({ switches, journal }: World, certificate: string, at: number): boolean {
+  if (!switches.has('hints') || !switches.has('unsigned-sender')) return false;
+  return journal.reconciles.some((reconcile) => reconcile.link === linkOf(certificate) && reconcile.at >= at);
 }
 
 function equal(store: World['backups'][number], original: Held, copy: Held, othersStay: boolean): boolean {

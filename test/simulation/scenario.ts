@@ -165,7 +165,8 @@ function changePrimary(world: World, certificates: number, again = false): void 
   }
   if (action === 'create') world.creations.push({ store: primary.id, certificate: id, at: time.now() });
   const renamed = action !== 'rename' && existing !== undefined ? nameFor(world, which) : undefined;
-  if (renamed !== undefined || action === 'rename') world.renamings.push({ certificate: id, at: time.now() });
+  if (renamed !== undefined || action === 'rename')
+    world.renamings.push({ store: primary.id, certificate: id, at: time.now() });
   trace(`${time.now()} ${primary.id}: ${action} ${id}${renamed === undefined ? '' : ` as ${renamed}`}`);
   const content: Readonly<Record<string, CertificateContent>> = {
     create: pick(random, versions),

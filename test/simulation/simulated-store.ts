@@ -493,8 +493,7 @@ export function simulatedStore(options: {
       if (options.goesOn !== undefined) {
         const running = goOn('import', id, mark, () => {
           refuseTakenName(metadata.name);
-          const made: Held = { id, content: asStored(content), metadata, ...stamp() };
-          write('import', id, mark === undefined ? made : { ...made, mark });
+          write('import', id, { id, content: asStored(content), metadata, ...stamp(), ...kept(mark) });
         });
         return { id, running };
       }

@@ -32,7 +32,8 @@ import { now, rollout } from './versions.ts';
 import { seededRandom, virtualTime } from './virtual-time.ts';
 
 /** A certificate as the journal has it: another primary may have one of the same id. */
-const inJournal = (link: string, certificate: string) => (link === linkName ? certificate : `${link} ${certificate}`);
+export const inJournal = (link: string, certificate: string) =>
+  link === linkName ? certificate : `${link} ${certificate}`;
 
 const startMs = Date.UTC(2026, 0, 1);
 const linkName = 'main';
@@ -49,6 +50,8 @@ const onItsWayMs = 10 * 60_000;
 export interface Journal {
   readonly acknowledged: { readonly certificate: string; readonly at: number }[];
   readonly looks: { readonly certificate: string; readonly at: number }[];
+  /** When complete reconciles began, by link. */
+  readonly reconciles: { readonly link: string; readonly at: number }[];
   readonly trace: string[];
 }
 
@@ -77,7 +80,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
   const isNew = (name: Switch) => switches.has(name) && !switches.has('version-before');
   const random = seededRandom(seed);
   const time = virtualTime(startMs, random);
-  const journal: Journal = { acknowledged: [], looks: [], trace: [] };
+  const journal: Journal = { acknowledged: [], looks: [], reconciles: [], trace: [] };
   const trace = keepTrace ? (line: string) => void journal.trace.push(line) : () => {};
   /** Which version of the program its processes are of; absent: all of the one that is tested. */
   const versions = switches.has('version-before') ? rollout(dice, time, troubleMs) : undefined;
@@ -334,6 +337,11 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
       },
     };
     const running = { ...parts, dispatch: unsure };
+    const reconcile = async (link: Link, options?: { readonly allowChanges: number }) => {
+      const at = time.now();
+      await heart.reconcile(running, link, options);
+      journal.reconciles.push({ link: link.name, at });
+    };
     processes.push({
       isDead: () => process.dead,
       acknowledge: (link, event) =>
@@ -342,17 +350,12 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
       reconcile: () =>
         Promise.all(
           links.map((link) =>
-            link === mainLink
-              ? reconcileOrLetGo((options) => heart.reconcile(running, link, options))
-              : heart.reconcile(running, link),
+            link === mainLink ? reconcileOrLetGo((options) => reconcile(link, options)) : reconcile(link),
           ),
         ),
       reconcileIfAsked: () =>
         Promise.all(
-          links.map(
-            async (link) =>
-              version === now && (await isAskedReconcileDue(running, link)) && heart.reconcile(running, link),
-          ),
+          links.map(async (link) => version === now && (await isAskedReconcileDue(running, link)) && reconcile(link)),
         ),
       async accept() {
         const { held } = await statusOf(running, mainLink);
@@ -489,7 +492,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     for (const kept of tables) for (const { link } of routes) void linkRecords(kept).noteReconciled(link, ids, startMs);
   }
   const floods: Floods = [];
-  const renamings: { readonly certificate: string; readonly at: number }[] = [];
+  const renamings: { readonly store: string; readonly certificate: string; readonly at: number }[] = [];
   const deleted = new Map<number, string>();
   const doubled = new Set<string>();
   const deletions: { readonly store: string; readonly certificate: string; readonly at: number }[] = [];
