@@ -403,7 +403,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'if (!use.used) {',
     replace: 'if (!use.used && Date.now() < 0) {',
     switches: ['scarce-writes'],
-    seeds: 400,
+    seeds: 300,
   },
   {
     step: 'a copy is replaced only because of its content, and not because somebody holds it',
