@@ -2,9 +2,11 @@ import type { FunctionConfig } from '../deployment.ts';
 import type { Dispatch } from '../dispatch/dispatch.ts';
 import type { Log } from '../log.ts';
 import { type CallbackRequest, type CallbackResponse, createReceiver } from '../receiver/receiver.ts';
+import { hintRecords } from '../records/hint-records.ts';
 import { idempotencyRecords } from '../records/idempotency-records.ts';
-import { linkRecords } from '../records/link-records.ts';
+import { intakeRecords } from '../records/intake-records.ts';
 import { replicationRecords } from '../records/replication-records.ts';
+import { verificationKeyRecords } from '../records/verification-key-records.ts';
 import { defaultTiming, type Timing } from '../replication/timing.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Table } from '../table/table.ts';
@@ -30,7 +32,8 @@ export async function composeCallback(
     ...parts,
     timing,
     records: replicationRecords(table),
-    linkRecords: linkRecords(table),
+    // Of what is kept of a link, the part that intake needs: the rest would be loaded for nothing.
+    linkRecords: { ...hintRecords(table), ...intakeRecords(table), ...verificationKeyRecords(table) },
     notifications: idempotencyRecords(table),
   };
   return createReceiver({ callbacks: await callbacksOf(config, intake), now: () => runtime.now(), log });

@@ -2,6 +2,7 @@ import * as z from 'zod/mini';
 import { defined } from '../defined.ts';
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import { type HttpAnswer, type HttpClient, type HttpSend, httpClient, serviceBase } from '../http/client.ts';
+import { otherwise } from '../lenient.ts';
 import type { Runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
 import { foreignWords, parseJson } from './service-failure.ts';
@@ -59,8 +60,8 @@ const renewAtShare = 0.8;
 const grant = z.object({
   // A token stands in a header: whatever else it were, an error that quotes the header would show it.
   access_token: z.string().check(z.regex(/^[\x21-\x7e]+$/)),
-  expires_in: z.catch(z.optional(z.number()), undefined),
-  expiration: z.catch(z.optional(z.number()), undefined),
+  expires_in: otherwise(z.optional(z.number()), undefined),
+  expiration: otherwise(z.optional(z.number()), undefined),
 });
 const refusal = z.object({ errorCode: z.string().check(z.regex(/^\w{1,40}$/)) });
 

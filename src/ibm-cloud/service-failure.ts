@@ -3,6 +3,7 @@ import { defined } from '../defined.ts';
 import { CodedError, type ErrorCode } from '../errors.ts';
 import { visibleWithin } from '../foreign-text.ts';
 import type { HttpAnswer, HttpOutcome } from '../http/client.ts';
+import { otherwise } from '../lenient.ts';
 
 /** What was asked of a service, as far as errors need it. */
 export interface ServiceCall {
@@ -112,7 +113,7 @@ export function parseJson(text: string): unknown {
   }
 }
 
-const textOrNumber = z.catch(z.optional(z.union([z.string(), z.number()])), undefined);
+const textOrNumber = otherwise(z.optional(z.union([z.string(), z.number()])), undefined);
 const errorBody = z.object({ code: textOrNumber, message: textOrNumber });
 
 /**

@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 import { defined } from '../defined.ts';
 import { CodedError, type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
+import { otherwise } from '../lenient.ts';
 import type { Row } from '../table/table.ts';
 
 /** What went wrong, as a record keeps it: never a secret, never content. */
@@ -262,8 +263,8 @@ const recordedErrorSchema = z.object({
   code: errorCode,
   message: z.string(),
   at: z.number(),
-  reason: z.catch(z.optional(z.string()), undefined),
-  status: z.catch(z.optional(z.number()), undefined),
+  reason: otherwise(z.optional(z.string()), undefined),
+  status: otherwise(z.optional(z.number()), undefined),
 });
 
 const refusal = z.object({
@@ -367,7 +368,7 @@ const rowSchema = z.object({
         notAfter: z.optional(z.number()),
         replicatedAt: z.optional(z.number()),
         retainedAt: z.optional(z.number()),
-        aside: z.catch(z.optional(z.literal('circle')), undefined),
+        aside: otherwise(z.optional(z.literal('circle')), undefined),
         attempts: z.number(),
         notBefore: z.optional(z.number()),
         lastError: z.optional(recordedErrorSchema),

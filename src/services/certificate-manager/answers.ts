@@ -3,6 +3,7 @@ import type { CertificatePem } from '../../certificate/certificate.ts';
 import { defined } from '../../defined.ts';
 import { certificateIdOf, type InstanceCrn } from '../../ibm-cloud/crn.ts';
 import { parseJson } from '../../ibm-cloud/service-failure.ts';
+import { otherwise } from '../../lenient.ts';
 import { Secret } from '../../secret.ts';
 import { readMarkedDescription } from '../../store/mark.ts';
 import type { CertificateMetadata, ListPage } from '../../store/store.ts';
@@ -10,15 +11,15 @@ import type { CertificateMetadata, ListPage } from '../../store/store.ts';
 // What Certificate Manager answers, read leniently: only what nothing can be done without is demanded; a member that is missing or of
 // another type is as if the service had not said it, and members that we do not know are passed over.
 
-const text = z.catch(z.optional(z.string()), undefined);
+const text = otherwise(z.optional(z.string()), undefined);
 
 /** Epoch milliseconds, as a number or as its digits. */
-const moment = z.catch(
+const moment = otherwise(
   z.optional(z.union([z.int(), z.pipe(z.string().check(z.regex(/^\d{1,16}$/)), z.transform(Number))])),
   undefined,
 );
 
-const texts = z.catch(z.array(z.string()), []);
+const texts = otherwise(z.array(z.string()), []);
 
 const certificateSchema = z.object({
   _id: z.string(),
@@ -37,13 +38,13 @@ type CertificateObject = z.infer<typeof certificateSchema>;
 const contentSchema = z.object({ data: z.object({ content: z.string(), priv_key: text, intermediate: text }) });
 
 /** One half of a cursor. The last page has an empty text, an empty list, null or nothing there; other pages a text or a number. */
-const cursorPart = z.catch(
+const cursorPart = otherwise(
   z.pipe(z.union([z.string(), z.number(), z.array(z.union([z.string(), z.number()]))]), z.transform(String)),
   '',
 );
 const pageSchema = z.object({
   certificates: z.array(certificateSchema),
-  nextPageInfo: z.catch(z.object({ startWithDocId: cursorPart, startWithOrderByValue: cursorPart }), {
+  nextPageInfo: otherwise(z.object({ startWithDocId: cursorPart, startWithOrderByValue: cursorPart }), {
     startWithDocId: '',
     startWithOrderByValue: '',
   }),
