@@ -21,7 +21,10 @@ const { values: given } = parseArgs({
 const functionNames = ['callback', 'replicate', 'sweep', 'reconcile'];
 
 /** KiB of what each loads when cold. Raised only in the commit that needs it, which says why. */
-const mostKib = { aws: { callback: 156, replicate: 268, sweep: 268, reconcile: 268 }, openwhisk: { callback: 360 } };
+const mostKib = {
+  aws: { callback: 138, replicate: 258, sweep: 258, reconcile: 258 },
+  openwhisk: { callback: 200, replicate: 319, sweep: 319, reconcile: 319 },
+};
 
 /** Deployed functions get their credentials from the platform: see environment-credentials.ts. */
 const credentials = {

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { type ComposeOptions, compose, type Program } from '../compose/program.ts';
-import { openStores } from '../compose/stores.ts';
+import { openForDiagnosis } from '../compose/stores.ts';
 import { type Config, loadConfig } from '../config.ts';
 import { defined } from '../defined.ts';
 import { asCodedError, CodedError } from '../errors.ts';
@@ -111,7 +111,7 @@ export async function storeNamed(name: string, configPath: string, host: Host, r
 
 /** The same of a configuration that has been read. */
 export async function storeOf(config: Config, name: string, configPath: string, runtime: Runtime): Promise<Store> {
-  const stores = await openStores(config, runtime);
+  const stores = await openForDiagnosis(config, runtime);
   const store = stores.get(name);
   if (store !== undefined) return store;
   throw new CodedError(

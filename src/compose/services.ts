@@ -49,8 +49,7 @@ export async function openService(config: StoreConfig, context: ServiceContext):
       'configuration_invalid',
       `the store ${config.name} is a ${config.kind}, which keeps no certificates`,
     );
-  const secret = (given: Secret | SecretReference) => (given instanceof Secret ? given : () => secretOf(given));
-  const store = part.openStore(config as never, { runtime, secret });
+  const store = part.openStore(config as never, { runtime, secret: secretBy(secretOf) });
   const counted = countedStore(store, sent);
   const withQuotas = quotas === undefined ? counted : quotaStore(counted, { runtime, book: quotas });
   const { writesPerCertificatePerMinute: writes = store.abilities.writesPerCertificatePerMinute, requestsPerSecond } =
@@ -60,6 +59,12 @@ export async function openService(config: StoreConfig, context: ServiceContext):
   const limits = { writesPerCertificatePerMinute: writes === 'unlimited' ? undefined : writes, requestsPerSecond };
   return limitedStore(withQuotas, { runtime, ...defined(limits) });
 }
+
+/** The secrets of settings: one that is elsewhere is read when it is wanted. */
+export const secretBy =
+  (secretOf: SecretOf) =>
+  (given: Secret | SecretReference): Secret | (() => Promise<Secret>) =>
+    given instanceof Secret ? given : () => secretOf(given);
 
 /** A link of the configuration with its stores. Throws `configuration_invalid` if one is not there, or if they are not able to do what the link says. */
 export function toLink(

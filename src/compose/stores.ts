@@ -1,4 +1,5 @@
 import type { Config, TableConfig } from '../config.ts';
+import { defined } from '../defined.ts';
 import { identityRecords } from '../records/identity-records.ts';
 import type { Runtime } from '../runtime.ts';
 import * as registry from '../services/registry.ts';
@@ -6,7 +7,7 @@ import type { Service } from '../services/service.ts';
 import type { QuotaBook } from '../store/quota.ts';
 import type { Store } from '../store/store.ts';
 import { awsSecretOf } from './aws-secrets.ts';
-import { openService } from './services.ts';
+import { openService, partsOf, secretBy } from './services.ts';
 import { openTable } from './tables.ts';
 
 /**
@@ -19,6 +20,20 @@ export async function openStores(
 ): Promise<ReadonlyMap<string, Store>> {
   const context = { runtime, secretOf: awsSecretOf, sent, quotas };
   const opened = config.stores.map(async (store) => [store.name, await openService(store, context)] as const);
+  return new Map(await Promise.all(opened));
+}
+
+/** The configured stores, each with what its service knows to ask and to say of it: for `doctor`. As `openStores`. */
+export async function openForDiagnosis(
+  config: Pick<Config, 'stores'>,
+  runtime: Runtime,
+): Promise<ReadonlyMap<string, Store>> {
+  const stores = await openStores(config, runtime);
+  const opened = config.stores.map(async (store) => {
+    const part = await partsOf(store).diagnosis?.();
+    const diagnosis = part?.diagnosisOf(store as never, { runtime, secret: secretBy(awsSecretOf) });
+    return [store.name, { ...(stores.get(store.name) as Store), ...defined({ diagnosis }) }] as const;
+  });
   return new Map(await Promise.all(opened));
 }
 

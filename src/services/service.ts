@@ -2,7 +2,7 @@ import type * as z from 'zod/mini';
 import type { Runtime } from '../runtime.ts';
 import type { Secret, SecretReference } from '../secret.ts';
 import type { Sender } from '../sender/sender.ts';
-import type { Store } from '../store/store.ts';
+import type { Store, StoreDiagnosis } from '../store/store.ts';
 
 /**
  * All that is known of one service, as a bundle: its folder beside this file holds the parts. Only the configuration, compose,
@@ -29,6 +29,8 @@ export interface ServiceParts {
   readonly store?: () => Promise<StorePart>;
   /** Absent: it sends nothing that could be proven genuine. */
   readonly sender?: () => Promise<SenderPart>;
+  /** What `doctor` asks, and the words about rights. Absent: the store brings what it can say with it, if anything. */
+  readonly diagnosis?: () => Promise<DiagnosisPart>;
 }
 
 export interface StorePart {
@@ -40,6 +42,11 @@ export interface StoreContext {
   readonly runtime: Runtime;
   /** A secret, or the way to read it when it is wanted: one that cannot be read is a failure of this store, and of no other. */
   secret(given: Secret | SecretReference): Secret | (() => Promise<Secret>);
+}
+
+export interface DiagnosisPart {
+  /** Nothing is asked yet. As `openStore`: throws what that throws. */
+  diagnosisOf(config: never, context: StoreContext): StoreDiagnosis;
 }
 
 export interface SenderPart {

@@ -113,7 +113,7 @@ export interface Store {
   /** Present where writes are scarce: a turn is taken before the look, so that nobody looks who may not write yet. */
   readonly slots?: WriteSlots;
 
-  /** What a person can have checked, or set up; absent where the service offers nothing of it. */
+  /** What a person can have checked, or set up; absent where the service offers nothing of it, or nobody asked for it. */
   readonly diagnosis?: StoreDiagnosis;
 }
 

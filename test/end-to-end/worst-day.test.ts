@@ -7,6 +7,7 @@ import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
+import { certificateManagerDiagnosis } from '../../src/services/certificate-manager/diagnosis.ts';
 import { certificateManagerStore } from '../../src/services/certificate-manager/store.ts';
 import { wholeMark } from '../../src/store/mark.ts';
 import type { Store } from '../../src/store/store.ts';
@@ -36,15 +37,14 @@ const urlOf = (name: Name) => instances.get(name)?.url ?? '';
 const portOf = (name: Name) => Number(new URL(urlOf(name)).port);
 
 /** As somebody at the service's own console sees it. */
-function store(name: Name): Store {
-  return certificateManagerStore({
-    instance: crns[name],
-    apiKey: new Secret(apiKey),
-    endpoint: urlOf(name),
-    iamUrl: urlOf(name),
-    runtime,
-  });
-}
+const optionsOf = (name: Name) => ({
+  instance: crns[name],
+  apiKey: new Secret(apiKey),
+  endpoint: urlOf(name),
+  iamUrl: urlOf(name),
+  runtime,
+});
+const store = (name: Name): Store => certificateManagerStore(optionsOf(name));
 
 /** Writes the configuration: from this primary to that backup. */
 function pointLink(primary: Name, backup: Name): void {
@@ -81,7 +81,7 @@ async function serving(primary: Name, work: () => Promise<void>): Promise<Comman
       .filter((line) => line.includes('"event":"serving"'));
   await expect.poll(logged).toHaveLength(1);
   const { callbacks } = JSON.parse(logged()[0] ?? '') as { callbacks: [string] };
-  await store(primary).diagnosis?.registerChannel?.(callbacks[0]);
+  await certificateManagerDiagnosis(optionsOf(primary)).registerChannel?.(callbacks[0]);
   await work();
   host.signal('SIGTERM');
   return ended;

@@ -87,8 +87,8 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
   found(finding);
   stopping.throwIfAborted();
 
-  const { openStores } = await import('../../compose/stores.ts');
-  const opened = await openStores(config, runtime);
+  const { openForDiagnosis } = await import('../../compose/stores.ts');
+  const opened = await openForDiagnosis(config, runtime);
   const context = {
     now: runtime.now,
     signal: () => timeLimit(patienceMs, stopping),

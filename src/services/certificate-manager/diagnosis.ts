@@ -1,11 +1,16 @@
 import * as z from 'zod/mini';
 import { asCodedError } from '../../errors.ts';
-import type { SendToService } from '../../ibm-cloud/iam-service.ts';
 import { nonsenseError, parseJson, type ServiceCall } from '../../ibm-cloud/service-failure.ts';
+import { otherwise } from '../../lenient.ts';
 import type { StoreDiagnosis, StoreRight } from '../../store/store.ts';
+import type { StoreContext } from '../service.ts';
+import type { CertificateManagerConfig } from './settings.ts';
+import { type CertificateManagerOptions, optionsOf, reached } from './store.ts';
 
 /** The list of channels, read leniently: other kinds of channels have other members. */
-const channelsSchema = z.array(z.object({ endpoint: z.catch(z.string(), ''), is_active: z.catch(z.boolean(), true) }));
+const channelsSchema = z.array(
+  z.object({ endpoint: otherwise(z.string(), ''), is_active: otherwise(z.boolean(), true) }),
+);
 
 /**
  * The service role that has all of these rights (IBM Cloud, "Managing service access roles" of Certificate Manager): Reader sees
@@ -16,8 +21,18 @@ function roleFor(rights: readonly StoreRight[]): 'Reader' | 'Writer' | 'Manager'
   return rights.includes('read-keys') ? 'Writer' : 'Reader';
 }
 
-/** What a Certificate Manager instance can be asked about itself. Paths as in the list of operations of its API, version 1 of channels. */
-export function certificateManagerDiagnosis(instance: string, address: string, send: SendToService): StoreDiagnosis {
+/** The diagnosis of a store of the configuration. */
+export function diagnosisOf(config: CertificateManagerConfig, context: StoreContext): StoreDiagnosis {
+  return certificateManagerDiagnosis(optionsOf(config, context));
+}
+
+/**
+ * What a Certificate Manager instance can be asked about itself. Paths as in the list of operations
+ * of its API, version 1 of channels. Throws `configuration_invalid` if an option is wrong.
+ */
+export function certificateManagerDiagnosis(options: CertificateManagerOptions): StoreDiagnosis {
+  const { instance: parsed, host: address, send } = reached(options);
+  const instance = parsed.crn;
   const path = encodeURIComponent(instance);
   const channelsPath = `/v1/instances/${path}/notifications/channels`;
   const call = (operation: string, writes = false): ServiceCall => ({ store: instance, operation, writes });

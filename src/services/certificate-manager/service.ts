@@ -7,4 +7,5 @@ export const certificateManager: Service = {
   settings: certificateManagerSettings,
   store: () => import('./store.ts'),
   sender: () => import('./sender.ts'),
+  diagnosis: () => import('./diagnosis.ts'),
 };

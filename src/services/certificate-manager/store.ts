@@ -17,7 +17,6 @@ import type { CertificateMetadata, DescriptiveMetadata, Reading, Store, WriteAns
 import type { StoreContext } from '../service.ts';
 import { readCertificate, readContent, readCursor, readPage, readPublicKey } from './answers.ts';
 import { certificateManagerDefaults as defaults } from './defaults.ts';
-import { certificateManagerDiagnosis } from './diagnosis.ts';
 import type { CertificateManagerConfig } from './settings.ts';
 
 export interface CertificateManagerOptions {
@@ -38,6 +37,13 @@ export interface CertificateManagerOptions {
   readonly readSettlesMs?: number;
 }
 
+/** How the API of an instance is reached. Throws `configuration_invalid` if an option is wrong. */
+export function reached(options: CertificateManagerOptions) {
+  const instance = instanceCrn(options.instance);
+  const host = options.endpoint ?? `https://${instance.region}.certificate-manager.cloud.ibm.com`;
+  return { instance, host, send: iamService({ ...options, base: `${serviceBase(host, 'endpoint')}/api` }) };
+}
+
 /** The service's limits of names and descriptions (its documentation, "Known limits"). Counted in UTF-16 units, which is never too few. */
 const nameCharacters = 256;
 const descriptionCharacters = 1024;
@@ -46,10 +52,18 @@ const nameless = 'unnamed';
 const pageSize = 200;
 
 /** The store of the configuration. */
-export function openStore(config: CertificateManagerConfig, { runtime, secret }: StoreContext): Store {
+export function openStore(config: CertificateManagerConfig, context: StoreContext): Store {
+  return certificateManagerStore(optionsOf(config, context));
+}
+
+/** What the configuration says of an instance, as options. */
+export function optionsOf(
+  config: CertificateManagerConfig,
+  { runtime, secret }: StoreContext,
+): CertificateManagerOptions {
   const { apiKey, iam, instance, endpoint, settlesMs, listingLagMs, readSettlesMs } = config;
   const given = defined({ endpoint, iamUrl: iam, settlesMs, listingLagMs, readSettlesMs });
-  return certificateManagerStore({ ...given, instance, apiKey: secret(apiKey), runtime });
+  return { ...given, instance, apiKey: secret(apiKey), runtime };
 }
 
 /**
@@ -59,9 +73,7 @@ export function openStore(config: CertificateManagerConfig, { runtime, secret }:
  */
 export function certificateManagerStore(options: CertificateManagerOptions): Store {
   const { settlesMs, listingLagMs, readSettlesMs } = { ...defaults, ...defined(options) };
-  const instance = instanceCrn(options.instance);
-  const host = options.endpoint ?? `https://${instance.region}.certificate-manager.cloud.ibm.com`;
-  const send = iamService({ ...options, base: `${serviceBase(host, 'endpoint')}/api` });
+  const { instance, host, send } = reached(options);
   const instancePath = encodeURIComponent(instance.crn);
   const pathOf = (id: string) => encodeURIComponent(certificateCrn(instance, id));
   const reads = (operation: string, certificate?: string): ServiceCall => ({
@@ -199,8 +211,6 @@ export function certificateManagerStore(options: CertificateManagerOptions): Sto
       if (pem === undefined) throw nonsenseError(call, answer, 'something that is no public key');
       return pem;
     },
-
-    diagnosis: certificateManagerDiagnosis(instance.crn, host, send),
   };
 }
 
