@@ -5,7 +5,7 @@ import { brakeRecords } from './brake-records.ts';
 import { hintRecords } from './hint-records.ts';
 import { intakeRecords } from './intake-records.ts';
 import { reconcileRecords } from './reconcile-records.ts';
-import { numberIn } from './row-fields.ts';
+import { fitsTable, numberIn } from './row-fields.ts';
 import { verificationKeyRecords } from './verification-key-records.ts';
 
 /** Which way a link points. */
@@ -133,6 +133,9 @@ export function linkRecords(table: Table) {
       const { store, certificate } = (row ?? {}) as Row;
       return typeof store === 'string' && typeof certificate === 'string' ? { store, certificate } : undefined;
     },
+
+    /** Whether it can be written down where this certificate was before, or is now. */
+    canKeepHome: (link: string, place: Place): boolean => fitsTable(homeKeyOf(link, place)),
 
     /** Writes down where a certificate is now, and where it was: the map of old ids to new ones, and the way home. */
     async saveHome(link: string, now: Place, before: Place, name: string): Promise<void> {

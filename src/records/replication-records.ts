@@ -1,5 +1,4 @@
 import { asCodedError, CodedError } from '../errors.ts';
-import { limits } from '../limits.ts';
 import {
   type Change,
   type Condition,
@@ -20,7 +19,7 @@ import {
   rowOfBackups,
   type UnreadableRecord,
 } from './replication-record.ts';
-import { numberIn } from './row-fields.ts';
+import { fitsTable, numberIn } from './row-fields.ts';
 
 /** Fields that the lease holder writes at commit; an absent one is removed from the row. */
 export type LeaseHolderFields = Pick<
@@ -110,8 +109,7 @@ export function replicationRecords(table: Table) {
 
   /** Whether a record of this certificate can be kept: a row's key has a longest length. */
   function canHold(link: string, certificate: string): boolean {
-    const { partition, sort } = keyOf(link, certificate);
-    return sort !== '' && Buffer.byteLength(partition) + Buffer.byteLength(sort) <= limits.tableKeyBytes;
+    return fitsTable(keyOf(link, certificate));
   }
 
   async function get(link: string, certificate: string): Promise<ReplicationRecord | undefined> {

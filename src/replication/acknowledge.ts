@@ -86,7 +86,9 @@ async function takeSigned(intake: Intake, link: string, event: LifecycleEvent): 
   }
   const isNew = remembered.status === 'fulfilled' && remembered.value;
   if (!isNew) return { answer: 'repeat', wakes: [] };
-  const wakes = certificates.map((certificate) => ({ link, certificate }));
+  const wakes = certificates
+    .filter((certificate) => records.canHold(link, certificate))
+    .map((certificate) => ({ link, certificate }));
   return { answer: 'new', wakes: hints.length === 0 ? wakes : [...wakes, hintsWake(link)] };
 }
 

@@ -9,6 +9,7 @@ import { copiesIn, listCopies } from './listed-copies.ts';
 import { judge, type Sound } from './pass/judge.ts';
 import { backupStates } from './pass/look.ts';
 import { listAll } from './shared-listing.ts';
+import { unkeptId } from './unkept-id.ts';
 import { vacancyWords } from './vacancy.ts';
 import { compareCopy, holdsSame } from './verify-copy.ts';
 import type { Worker } from './worker.ts';
@@ -25,7 +26,8 @@ export interface Adoption {
  * leave our mark on it. Its original is the one given, else the one certificate of the primary that has the same leaf.
  *
  * Throws `adopt_refused`, with nothing changed, if the copy is not there, carries a mark already, has no original or several, if
- * that would not serve, if the backup holds a copy of it already, and if the copy's content differs unless `replace` is set.
+ * that would not serve, if the backup holds a copy of it already, and if the copy's content differs unless `replace` is set;
+ * `store_name_unreadable` if no record can be kept of the original's id.
  */
 export async function adopt(
   worker: Worker,
@@ -44,6 +46,7 @@ export async function adopt(
     const { mark: marked } = copy.metadata;
     if (marked !== undefined) throw refused(`${request.copy} carries a mark already: ${formatMark(marked)}`);
     const certificate = request.of ?? (await findOriginal(link, copy, keys, worker));
+    if (!worker.records.canHold(link.name, certificate)) throw unkeptId(link.primary.id, certificate);
     const original = soundOriginal(link, await present(keys, link.primary, certificate), worker.runtime.now());
     const mark: Mark = { store: link.primary.id, certificate };
     await refuseSecondCopy(worker, link, { store, certificate });

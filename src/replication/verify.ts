@@ -324,6 +324,7 @@ async function verifyOne(
 
 /** No record is believed here: one that cannot be understood is as good as none. */
 async function readableRecord({ records }: Verifier, link: Link, certificate: string) {
+  if (!records.canHold(link.name, certificate)) return undefined;
   try {
     return await records.get(link.name, certificate);
   } catch (thrown) {

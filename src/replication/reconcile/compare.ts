@@ -1,4 +1,4 @@
-import { asCodedError, CodedError } from '../../errors.ts';
+import { asCodedError, type CodedError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { errorFields, type Log } from '../../log.ts';
 import type { LinkRecords } from '../../records/link-records.ts';
@@ -14,6 +14,7 @@ import { copiesIn, type ListedCopies, listCopies, ofUnknownMark, placesIn, tickC
 import { regionProblem } from '../pass/judge.ts';
 import { listAll } from '../shared-listing.ts';
 import type { Timing } from '../timing.ts';
+import { unkeptId } from '../unkept-id.ts';
 import { isGoneAccepted, type VanishedFound, vanishedTally } from '../vanished.ts';
 
 /** Why a certificate is asked for. */
@@ -221,6 +222,8 @@ export async function compare(
   const orphans = new Set<string>();
   for (const { store, copies } of backups) {
     for (const certificate of copies.unticked()) {
+      // What a mark names is whatever somebody wrote there.
+      if (!beside.canBeKept(certificate)) continue;
       found.noteOrphan(certificate, store);
       if (!orphans.has(certificate)) lost.orphan(certificate);
       orphans.add(certificate);
@@ -265,8 +268,7 @@ function elementsBeside({ records }: Comparer, { name, primary, filter }: Link) 
   /** No record holds an id that is longer than the key of a row: it is told of by name. */
   const canBeKept = (id: string): boolean => {
     if (records.canHold(name, id)) return true;
-    const message = `the id ${id.slice(0, 100)}… has ${Buffer.byteLength(id)} bytes, and no record can be kept of it`;
-    add({ id, place: id, error: new CodedError('store_name_unreadable', message, { fields: { store: primary.id } }) });
+    if (!notRead.some((told) => told.id === id)) add({ id, place: id, error: unkeptId(primary.id, id) });
     return false;
   };
   return {

@@ -19,6 +19,7 @@ import { withoutRetained } from '../pass/retire.ts';
 import { readInTime } from '../read-in-time.ts';
 import type { ReconcileLock } from '../reconcile/lock.ts';
 import { settledMs } from '../timing.ts';
+import { unkeptId } from '../unkept-id.ts';
 import { vacancyError } from '../vacancy.ts';
 import type { Worker } from '../worker.ts';
 import { longestWriteMs, writtenToEnd } from '../write-to-end.ts';
@@ -99,6 +100,14 @@ async function moveOne(
   const waiter = { runtime: restorer.runtime, store: primary, signal, goesOn: options.goesOn, keep };
   const listed = sources.get(markDigest(origin)) as Listed;
   const metadata = describedAs(listed, from);
+  /** What no record can be kept of keeps the mark with which it was imported: no pass takes it for an original. */
+  const refuseUnkept = (id: string) => {
+    const isKept =
+      restorer.records.canHold(link.name, id) &&
+      restorer.linkRecords.canKeepHome(link.name, { store: primary.id, certificate: id });
+    if (!isKept) throw unkeptId(primary.id, id);
+  };
+  if (line.target !== undefined) refuseUnkept(line.target);
 
   const id = await (async () => {
     if (line.action === 'present' || line.action === 'finish') return line.target as string;
@@ -139,6 +148,7 @@ async function moveOne(
     }
   })();
 
+  refuseUnkept(id);
   await restorer.linkRecords.saveHome(link.name, { store: primary.id, certificate: id }, origin, metadata.name);
   const mark: Mark = { store: primary.id, certificate: id };
   const standIn = link.backups.find((store) => store.id === from.id && origin.store === from.id);

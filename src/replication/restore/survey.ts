@@ -14,6 +14,7 @@ import { includes, type Link, listedFacts } from '../link.ts';
 import { withoutRetained } from '../pass/retire.ts';
 import type { ReconcileLock } from '../reconcile/lock.ts';
 import { copyOf, listAll } from '../shared-listing.ts';
+import { unkeptId } from '../unkept-id.ts';
 import { vacancyError } from '../vacancy.ts';
 import type { Worker } from '../worker.ts';
 import type { GoingOn } from '../write-to-end.ts';
@@ -175,6 +176,9 @@ export async function surveyOf(
   const origins = new Set([...binding.former, ...(binding.primary === undefined ? [] : [binding.primary]), primary.id]);
   const toldByMarks = isFailback ? [] : originsByMarks(link, options, listings.get(from.id) ?? []);
   for (const store of toldByMarks) origins.add(store);
+  /** Whether it can be written down where it was, and what became of it. */
+  const isKept = (origin: Mark) =>
+    records.canHold(link.name, origin.certificate) && linkRecords.canKeepHome(link.name, origin);
   const sources = new Map<string, Listed>();
   let there = 0;
   let retained = 0;
@@ -198,6 +202,10 @@ export async function surveyOf(
     if (isFailback && mark !== undefined) continue;
     if (withoutRetained(metadata.description) !== metadata.description && options.retained !== true) {
       retained += 1;
+      continue;
+    }
+    if (!isKept(origin)) {
+      notRead.push({ store: from.id, place: metadata.id, error: unkeptId(origin.store, origin.certificate) });
       continue;
     }
     // Two copies of one certificate are one.

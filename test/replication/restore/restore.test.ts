@@ -60,6 +60,7 @@ const tableCalls = ['get', 'update', 'putIfAbsent', 'delete', 'query', 'queryInd
 /** Frankfurt is copied to London, and to Milan if that is asked for; Paris is empty. */
 async function world({
   milan = false,
+  frankfurt = {} as Partial<MemoryStoreOptions>,
   london = {} as Partial<MemoryStoreOptions>,
   paris = {} as Partial<MemoryStoreOptions>,
   certificates = 3,
@@ -86,7 +87,7 @@ async function world({
   const table: Table = mortal(memoryTable(), life, tableCalls);
   const store = (id: string, own: Partial<MemoryStoreOptions> = {}) => memoryStore({ id, region: id, runtime, ...own });
   const stores = {
-    frankfurt: store('frankfurt'),
+    frankfurt: store('frankfurt', frankfurt),
     paris: store('paris', paris),
     london: store('london', london),
     milan: store('milan'),
@@ -252,6 +253,25 @@ describe('restore', () => {
     ]);
     await expectMoved(of.stores.paris, of.stores.london, [0, 1, 2]);
     expect((await holdings(of.stores.paris)).map(({ id }) => id)).toEqual(['half-0', expect.any(String), 'half-2']);
+  });
+
+  it('of which one gets an id that no record can be kept of moves the others, and names it each time', async () => {
+    const of = await world();
+    const id = 'i'.repeat(1_000);
+    const primary: Store = {
+      ...of.tapped.paris,
+      import: async (entry, call) =>
+        entry.metadata.name === 'n1' ? { id: of.stores.paris.put(entry, id) } : of.tapped.paris.import(entry, call),
+    };
+    const link = { ...of.linkTo('paris', 'london'), primary };
+    for (const time of ['first', 'second']) {
+      const { moved, failed } = await run(of, link, { from: of.tapped.london });
+      expect(failed).toMatchObject([{ name: 'n1', error: { code: 'store_name_unreadable' } }]);
+      expect(moved.map(({ name }) => name).sort()).toEqual(time === 'first' ? ['n0', 'n2'] : []);
+    }
+    // It keeps the mark of where it came from: no pass takes it for an original.
+    expect(of.stores.paris.size()).toBe(3);
+    expect((await held(of.stores.paris, id)).metadata.mark).toEqual({ store: 'frankfurt', certificate: 'f1' });
   });
 
   it('of the old direction nobody works on: its passes and reconciles are refused', async () => {
@@ -604,8 +624,8 @@ describe('restore', () => {
 
 describe('failback', () => {
   /** Frankfurt was lost and Paris stood in; there n0 was renewed, n3 is new, and n2 is as it was. Frankfurt is back as it was. */
-  async function away(home: 'as it was' | 'empty') {
-    const of = await world();
+  async function away(home: 'as it was' | 'empty', frankfurt: Partial<MemoryStoreOptions> = {}) {
+    const of = await world({ frankfurt });
     const standIn = of.linkTo('paris', 'london');
     await run(of, standIn, { from: of.tapped.london });
     const paris = await holdings(of.stores.paris);
@@ -673,8 +693,11 @@ describe('failback', () => {
     await expectHome(of);
   });
 
-  it('leaves what was renewed at home meanwhile, and copies that', async () => {
-    const of = await away('as it was');
+  it.each([
+    ['shown by listings', {}],
+    ['shown by no listing', { abilities: { silentListings: true } } as const],
+  ])('leaves what was renewed at home meanwhile, and copies that: %s', async (_, frankfurt) => {
+    const of = await away('as it was', frankfurt);
     const newer = await content({ domains: ['n0.example.test'], notBefore: Date.UTC(2025, 0, 1) });
     await of.stores.frankfurt.reimport('f0', newer);
     const link = of.linkTo('frankfurt', 'london');
@@ -684,6 +707,18 @@ describe('failback', () => {
     const [, copied] = await Promise.all([of.stores.frankfurt, of.stores.london].map(holdings));
     expect((await held(of.stores.frankfurt, 'f0')).content.leaf.raw).toEqual(newer.leaf.raw);
     expect(copied?.map(({ fingerprint }) => fingerprint)).toContain(fingerprintOf(newer));
+  });
+
+  it('names what has an id of which no record can be kept, and brings the others home', async () => {
+    const of = await away('as it was');
+    const metadata = { name: 'n4', description: '', tags: [] };
+    const id = 'i'.repeat(1_000);
+    of.stores.paris.put({ content: await certificate(4), metadata }, id);
+    const link = of.linkTo('frankfurt', 'london');
+    const { notRead, failed } = await run(of, link, { kind: 'failback', from: of.tapped.paris });
+    expect(notRead).toMatchObject([{ store: 'paris', place: id, error: { code: 'store_name_unreadable' } }]);
+    expect(failed).toEqual([]);
+    await expectHome(of);
   });
 
   it('into a home that was built anew imports everything', async () => {
