@@ -180,6 +180,11 @@ export interface Refusal {
   /** The primary's revision when it was found, if it has one, and serial and dates as a listing tells them, if they could be had. */
   readonly revision?: string;
   readonly listedFacts?: string;
+  /**
+   * The same of the copy that it was found over, as that copy's store tells them; absent where there was none, nobody could tell, or
+   * a version before has found it.
+   */
+  readonly copyFacts?: string;
   readonly since: number;
   readonly looks: number;
   /** When it ends by itself, if that is known. */
@@ -273,6 +278,7 @@ const refusal = z.object({
   byPolicy: z.optional(z.boolean()),
   revision: z.optional(z.string()),
   listedFacts: z.optional(z.string()),
+  copyFacts: z.optional(z.string()),
   since: z.number(),
   looks: z.number(),
   until: z.optional(z.number()),

@@ -59,6 +59,22 @@ export function longestSettledMs(stores: readonly Pick<Store, 'abilities'>[], ti
   return Math.max(timing.skewMs, ...stores.map((store) => settledMs(store, timing)));
 }
 
+/**
+ * How long after a moment by another worker's clock everything shows that lags by so much: not at all where nothing lags; else their
+ * clocks may be apart as well.
+ */
+export function shownAfterMs(lagMs: number, { skewMs }: Timing): number {
+  return lagMs === 0 ? 0 : lagMs + skewMs;
+}
+
+/** How long after a look that found a certificate absent another one proves that it is gone. */
+export function absenceConfirmedMs(
+  { primary }: { readonly primary: Pick<Store, 'abilities'> },
+  timing: Timing,
+): number {
+  return Math.max(timing.absenceMs, shownAfterMs(primary.abilities.readSettlesMs, timing));
+}
+
 /** The wait before the next attempt: full jitter, and never earlier than the other side asked for. `attempts` counts the failed ones, 1 or more. */
 export function backoffMs(attempts: number, random: () => number, timing: Timing, retryAfterMs = 0): number {
   const ceiling = Math.min(timing.backoffCapMs, timing.backoffBaseMs * 2 ** Math.min(attempts - 1, 30));

@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { backoffMs, defaultTiming, longestSettledMs, settledMs } from '../../src/replication/timing.ts';
+import {
+  absenceConfirmedMs,
+  backoffMs,
+  defaultTiming,
+  longestSettledMs,
+  settledMs,
+  shownAfterMs,
+} from '../../src/replication/timing.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { virtualTime } from '../simulation/virtual-time.ts';
 
@@ -54,6 +61,20 @@ describe('backoff', () => {
   it('begins where the other side allows it', () => {
     expect(backoffMs(1, shortest, defaultTiming, 30_000)).toBe(30_000);
     expect(backoffMs(2, longest, defaultTiming, 30_000)).toBe(32_000);
+  });
+});
+
+describe('what lags', () => {
+  it('shows a moment of another clock when its lag and what clocks may be apart have passed; nothing where it does not lag', () => {
+    expect(shownAfterMs(3_000, defaultTiming)).toBe(8_000);
+    expect(shownAfterMs(0, defaultTiming)).toBe(0);
+  });
+
+  it('has absence confirmed by a look that is late enough for its reads', () => {
+    const primaryOf = (readSettlesMs: number) => ({ primary: storeOf(0, 0, readSettlesMs) });
+    expect(absenceConfirmedMs(primaryOf(0), defaultTiming)).toBe(60_000);
+    expect(absenceConfirmedMs(primaryOf(55_000), defaultTiming)).toBe(60_000);
+    expect(absenceConfirmedMs(primaryOf(58_000), defaultTiming)).toBe(63_000);
   });
 });
 

@@ -77,7 +77,7 @@ describe('what nobody signed, of a certificate that is known', () => {
     const world = await worldOf({ readSettlesMs: 3_000 });
     await world.acknowledge(eventOf(['c1']));
     await world.pass('c1');
-    expect((await world.record('c1')).wakeAt).toBe(startMs + 3_000);
+    expect((await world.record('c1')).wakeAt).toBe(startMs + 3_000 + world.timing.skewMs);
   });
 
   it('is not put off by a clock that was ahead', async () => {
@@ -115,7 +115,7 @@ describe('what nobody signed, of ids that nobody knows', () => {
     await world.acknowledge(eventOf(['u1']));
     expect((await statusOf(world.worker, world.link)).oldestUnreplicated).toBeUndefined();
     await world.pass('u1');
-    expect((await world.record('u1')).wakeAt).toBe(startMs + 3_000);
+    expect((await world.record('u1')).wakeAt).toBe(startMs + 3_000 + world.timing.skewMs);
     await world.later(12_000);
     await world.pass('u1');
     expect(await world.rows('replication.1/main')).toEqual(['c1']);

@@ -617,4 +617,14 @@ export const safeguards: readonly Safeguard[] = [
     switches: ['scarce-writes'],
     seeds: 300,
   },
+  {
+    step: 'the last look after an event is late enough for its clock and that of the worker',
+    file: 'src/replication/timing.ts',
+    find: 'return lagMs === 0 ? 0 : lagMs + skewMs;',
+    replace: 'return lagMs === 0 ? skewMs - skewMs : lagMs;',
+    switches: [],
+    eventsOnly: true,
+    from: 10_989,
+    seeds: 1,
+  },
 ];

@@ -31,7 +31,7 @@ import { descriptive, descriptiveBefore, descriptiveReplacement } from '../copy-
 import type { KeysRead } from '../keys-read.ts';
 import { listedFacts, type Naming } from '../link.ts';
 import { countedOn, factsOfRefusal, heldCodes, nextLookAtRefusal, tookTurn } from '../refusal.ts';
-import { backoffMs, settledMs, type Timing } from '../timing.ts';
+import { backoffMs, settledMs, shownAfterMs, type Timing } from '../timing.ts';
 import { holdsSame } from '../verify-copy.ts';
 import { type BackupCalls, backupCalls } from './backup-calls.ts';
 import type { Sound } from './judge.ts';
@@ -198,7 +198,7 @@ export async function bringEqual(task: BackupTask, look: BackupLook): Promise<Ba
     if (attempt.isFinding(thrown)) {
       // The copy was read, and stays: reconcile asks again when it is no longer this one.
       const { revision } = attempt;
-      const refusal = refusalAt(look.state.refusal, sound, error, now);
+      const refusal = refusalAt(look.state.refusal, sound, { error, copyFacts: attempt.seenFacts }, now);
       const again = nextLookAtRefusal(refusal, task.beganAt, timing);
       const kept = { ...state, refusal, lastError, ...(revision === undefined ? {} : { revision }) };
       const next = again === undefined ? {} : { again };
@@ -234,14 +234,19 @@ export async function bringEqual(task: BackupTask, look: BackupLook): Promise<Ba
 }
 
 /** The finding as the record keeps it, counted on if it is the same as before. */
-function refusalAt(before: Refusal | undefined, sound: Sound, error: CodedError, now: number): Refusal {
+function refusalAt(
+  before: Refusal | undefined,
+  sound: Sound,
+  { error, copyFacts }: { readonly error: CodedError; readonly copyFacts: string | undefined },
+  now: number,
+): Refusal {
   const { metadata, fingerprint } = sound;
   const { code } = error;
   const { until } = error.fields;
   return {
     ...countedOn(before, { code, facts: factsOfRefusal(code, fingerprint, error.fields.tookTurn === true) }, now),
     listedFacts: listedFacts(metadata),
-    ...defined({ revision: metadata.revision }),
+    ...defined({ revision: metadata.revision, copyFacts }),
     ...(typeof until === 'number' ? { until } : {}),
   };
 }
@@ -311,6 +316,14 @@ class Attempt {
     this.wantedDigest = metadataDigestOf(look.store.asKept(this.#given, mark));
     const before = descriptiveBefore(sound.metadata, mark, look.store, naming);
     this.#formerDigest = before && metadataDigestOf(look.store.asKept(before, mark));
+  }
+
+  /** Serial and dates of our copy as this look saw it, by its store's word; `undefined`: it saw none. */
+  get seenFacts(): string | undefined {
+    const { known, marked = [] } = this.#look;
+    const seen = known?.state === 'present' ? [known.value, ...marked] : marked;
+    const copy = seen.find(({ id }) => id === this.id);
+    return copy && listedFacts(copy);
   }
 
   get #searchedAt(): number {
@@ -440,8 +453,7 @@ class Attempt {
     // A copy that was made, and of which nobody knows the id, is found when listings show it.
     if (operation.kind === 'import' && id === undefined) this.leftBehind = true;
     const { listingLagMs, readSettlesMs } = this.#store.abilities;
-    const shownMs = Math.max(listingLagMs, readSettlesMs);
-    throw new Waiting(now + (shownMs === 0 ? 0 : shownMs + timing.skewMs));
+    throw new Waiting(now + shownAfterMs(Math.max(listingLagMs, readSettlesMs), timing));
   }
 
   /** What is known of the backup after a failure: its copy's id as it is now, the rest as it was. */

@@ -13,7 +13,7 @@ import { isOwnLimit } from '../../store/own-limit.ts';
 import type { CertificateMetadata, Store } from '../../store/store.ts';
 import { type Link, listedFacts } from '../link.ts';
 import { countedOn } from '../refusal.ts';
-import { backoffMs, settledMs, type Timing } from '../timing.ts';
+import { absenceConfirmedMs, backoffMs, settledMs, shownAfterMs, type Timing } from '../timing.ts';
 import type { Worker } from '../worker.ts';
 import type { BackupOutcome } from './bring-equal.ts';
 import type { Sound, Verdict } from './judge.ts';
@@ -162,8 +162,7 @@ export function neverThereFrom(
   // A backup that could not be searched is asked again, and what failed before this look says nothing any more.
   if (fields.backups.some(({ lastError }) => lastError !== undefined)) return undefined;
   const { readSettlesMs, listingLagMs } = link.primary.abilities;
-  const lag = readSettlesMs + listingLagMs;
-  return lag === 0 ? toldAt : toldAt + lag + timing.skewMs;
+  return toldAt + shownAfterMs(readSettlesMs + listingLagMs, timing);
 }
 
 /** The earliest moment at which something may have to be done; absent if there is nothing. */
@@ -187,11 +186,13 @@ export function nextLook(
   const refusalWait = fields.refusal && timing.refusalLooksMs[fields.refusal.looks - 1];
   if (refusalWait !== undefined) moments.push(beganAt + refusalWait);
   if (fields.absentSince !== undefined) {
-    const confirmAt = fields.absentSince + Math.max(timing.absenceMs, link.primary.abilities.readSettlesMs);
+    const confirmAt = fields.absentSince + absenceConfirmedMs(link, timing);
     if (beganAt < confirmAt) moments.push(confirmAt);
   }
   for (const toldAt of [record.eventAt, record.toldAt]) {
-    const readSettledAt = (toldAt ?? Number.NEGATIVE_INFINITY) + link.primary.abilities.readSettlesMs;
+    // Whoever acknowledged it may have had another clock: a look that is too early by so little would be the last one.
+    const readSettledAt =
+      (toldAt ?? Number.NEGATIVE_INFINITY) + shownAfterMs(link.primary.abilities.readSettlesMs, timing);
     if (beganAt < readSettledAt) moments.push(readSettledAt);
   }
   const forgetAt = neverThereFrom(link, record, fields, timing);

@@ -5,7 +5,7 @@ import { isOwnLimit } from '../../store/own-limit.ts';
 import type { CertificateMetadata, Store } from '../../store/store.ts';
 import type { Link } from '../link.ts';
 import { countedOn, heldAgain, heldCodes } from '../refusal.ts';
-import { backoffMs, settledMs, type Timing } from '../timing.ts';
+import { absenceConfirmedMs, backoffMs, settledMs, type Timing } from '../timing.ts';
 import { type BackupCalls, backupCalls } from './backup-calls.ts';
 import type { BackupAction, BackupOutcome, BackupTask } from './bring-equal.ts';
 import { type BackupLook, searchBeganAt } from './look.ts';
@@ -14,7 +14,7 @@ import { nextAsk, Running, seenOperation, withEnd } from './operations.ts';
 /** Whether a look that began at this moment and found the certificate absent confirms that it is gone: a second look, a while after the first. */
 export function isGone(link: Link, record: ReplicationRecord, beganAt: number, timing: Timing): boolean {
   const { absentSince } = record;
-  const wait = Math.max(timing.absenceMs, link.primary.abilities.readSettlesMs);
+  const wait = absenceConfirmedMs(link, timing);
   return absentSince !== undefined && beganAt >= absentSince + wait;
 }
 

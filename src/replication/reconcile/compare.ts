@@ -3,17 +3,25 @@ import { limits } from '../../limits.ts';
 import { errorFields, type Log } from '../../log.ts';
 import type { LinkRecords } from '../../records/link-records.ts';
 import type { Vanished } from '../../records/reconcile-records.ts';
-import type { Refusal, ReplicationRecord, UnreadableRecord } from '../../records/replication-record.ts';
+import type { BackupState, Refusal, ReplicationRecord, UnreadableRecord } from '../../records/replication-record.ts';
 import type { ReplicationRecords } from '../../records/replication-records.ts';
 import type { Runtime } from '../../runtime.ts';
 import type { CertificateMetadata, PassedOver, UnreadableElement, VacantElement } from '../../store/store.ts';
 import { brakeTally, type HeldFound } from '../brake-finding.ts';
 import { type CompactMap, compactMap } from '../compact-map.ts';
 import { includes, includesName, type Link, listedFacts, namesExactly } from '../link.ts';
-import { copiesIn, type ListedCopies, listCopies, ofUnknownMark, placesIn, tickCopies } from '../listed-copies.ts';
+import {
+  copiesIn,
+  type ListedCopies,
+  type ListedCopy,
+  listCopies,
+  ofUnknownMark,
+  placesIn,
+  tickCopies,
+} from '../listed-copies.ts';
 import { regionProblem } from '../pass/judge.ts';
 import { listAll } from '../shared-listing.ts';
-import type { Timing } from '../timing.ts';
+import { shownAfterMs, type Timing } from '../timing.ts';
 import { unkeptId } from '../unkept-id.ts';
 import { isGoneAccepted, type VanishedFound, vanishedTally } from '../vanished.ts';
 
@@ -216,7 +224,7 @@ export async function compare(
       continue;
     }
     found.noteGone(link, record, startedAt);
-    if (!mayNotBeListedYet(link, record, startedAt)) lost.gone(record);
+    if (!mayNotBeListedYet(link, record, { now: startedAt, timing })) lost.gone(record);
   }
   for (const certificate of damagedRows.keys()) tick(certificate);
   const orphans = new Set<string>();
@@ -353,9 +361,13 @@ const isPending = ({ requested, replicated, wakeAt }: ReplicationRecord) =>
   requested > replicated || wakeAt !== undefined;
 
 /** A direct read found it so lately that a listing need not show it. */
-function mayNotBeListedYet({ primary }: Link, record: ReplicationRecord, now: number): boolean {
-  const { listingLagMs } = primary.abilities;
-  return record.absentSince === undefined && (record.primary?.lookedAt ?? 0) >= now - listingLagMs && listingLagMs > 0;
+function mayNotBeListedYet(
+  { primary }: Link,
+  record: ReplicationRecord,
+  { now, timing }: { readonly now: number; readonly timing: Timing },
+): boolean {
+  const lagMs = shownAfterMs(primary.abilities.listingLagMs, timing);
+  return record.absentSince === undefined && (record.primary?.lookedAt ?? 0) >= now - lagMs && lagMs > 0;
 }
 
 /** What a comparison has found so far. */
@@ -459,7 +471,8 @@ function reasonToAsk(
     const { store } = side;
     const all = copiesIn(side, listed.id);
     const recorded = record?.backups.find((state) => state.store === store);
-    return { all, listed: all[0], recorded };
+    const refuses = record?.refusal !== undefined || refusalHolds(link, recorded?.refusal, listed, now);
+    return { all, listed: all[0], recorded, refuses, isGone: isCopyGone(side, recorded, all) };
   });
   if (sides.some(({ all }) => all.length > 1)) return 'doubled';
   if (doubted.length > 0) return 'not-the-recorded-copy';
@@ -468,21 +481,33 @@ function reasonToAsk(
   const isAside = record.aside !== undefined || record.refusal?.byPolicy === true;
   if (isAside || record.absentSince !== undefined) return 'different';
   if (changedHere(record, listed)) return factsChangedHere(record, listed) ? 'different' : 'revision-moved';
-  // A backup that refuses this version of the certificate has none of it, or keeps an older one, and is to.
-  const refusing = sides.map(
-    ({ recorded }) => record.refusal !== undefined || refusalHolds(link, recorded?.refusal, listed, now),
-  );
-  if (sides.some((side, index) => side.listed === undefined && refusing[index] !== true)) return 'missing';
+  // A backup that refuses this version of the certificate has none of it, or keeps an older one, and is to. But what was refused
+  // over a copy is taken where that copy is gone, or has become another.
+  if (sides.some((side) => side.listed === undefined && (!side.refuses || side.isGone))) return 'missing';
   const changedThere = sides.some(
     (side) => side.listed !== undefined && (side.recorded?.revision ?? '') !== side.listed.revision,
   );
+  const facts = listedFacts(listed);
   const serves = sides.every(
-    (side, index) =>
-      refusing[index] === true || side.listed === undefined || sameFacts(side.listed.facts, listedFacts(listed)),
+    (side) =>
+      side.listed === undefined ||
+      sameFacts(side.listed.facts, facts) ||
+      (side.refuses && sameFacts(side.recorded?.refusal?.copyFacts ?? side.listed.facts, side.listed.facts)),
   );
   if (!serves) return 'changed-at-the-backup';
   if (changedThere) return 'revision-moved-at-the-backup';
   return isDueForFullLook(listed.id, record, now, timing) ? 'due-for-a-full-look' : undefined;
+}
+
+/** Whether a backup lists no copy, and the record knows one: not where that is a place without content, or what cannot be read. */
+function isCopyGone(
+  { unreadable }: ListedCopies,
+  recorded: BackupState | undefined,
+  all: readonly ListedCopy[],
+): boolean {
+  const id = recorded?.id;
+  if (id === undefined || all.length > 0) return false;
+  return recorded?.vacant?.id !== id && !unreadable.some((element) => element.id === id);
 }
 
 /** Whether a backup's refusal is of the version that the primary lists, and has not ended by itself. */

@@ -7,7 +7,7 @@ import { CodedError } from '../../../src/errors.ts';
 import type { Link } from '../../../src/replication/link.ts';
 import { replicate } from '../../../src/replication/pass/replicate.ts';
 import { reconcile } from '../../../src/replication/reconcile/reconcile.ts';
-import { mismatchedKey } from '../../support/certificates.ts';
+import { mismatchedKey, testCertificate } from '../../support/certificates.ts';
 import {
   askAndPass,
   content,
@@ -98,6 +98,37 @@ describe('what differs is asked for', () => {
     expect((await reconcileOnce(world)).asked).toEqual({ missing: 1 });
     await workOff(world, 'c1');
     expect(world.backups[1]?.store.size()).toBe(1);
+  });
+
+  it('missing: what a backup refused over a copy that is gone since, and once', async () => {
+    const world = await replicated(first);
+    world.primary.store.put({ content: { ...second, chain: [] }, metadata: described('shop') }, 'c1');
+    await world.ask('c1');
+    await workOff(world, 'c1');
+    expect((await world.record('c1')).backups[0]?.refusal).toMatchObject({ code: 'certificate_chain_missing' });
+    expect((await reconcileOnce(world)).asked).toEqual({});
+    await world.backup.store.delete('backup-1');
+    expect((await reconcileOnce(world)).asked).toEqual({ missing: 1 });
+    await workOff(world, 'c1');
+    expect(fingerprintOf((await held(world.backup.store, 'backup-2')).content)).toBe(
+      fingerprintOf({ ...second, chain: [] }),
+    );
+    expect((await reconcileOnce(world)).asked).toEqual({});
+  });
+
+  it('changed at the backup: what it refused over a copy that is another since, where there are no revisions', async () => {
+    const plain = { givesRevisions: false };
+    const world = await replicated(first, { primary: plain, backups: [plain] });
+    world.primary.store.put({ content: { ...second, chain: [] }, metadata: described('shop') }, 'c1');
+    await world.ask('c1');
+    await workOff(world, 'c1');
+    expect((await reconcileOnce(world)).asked).toEqual({});
+    world.backup.store.put(copyOf(parseContent(await testCertificate({ intermediates: 2 }))), 'backup-1');
+    expect((await reconcileOnce(world)).asked).toEqual({ 'changed-at-the-backup': 1 });
+    await workOff(world, 'c1');
+    expect(fingerprintOf((await held(world.backup.store, 'backup-1')).content)).toBe(
+      fingerprintOf({ ...second, chain: [] }),
+    );
   });
 
   it('revision moved: what has another revision in the primary, and the same serial and dates', async () => {
@@ -244,6 +275,22 @@ describe('what is not asked for', () => {
       expect((await world.record('c1')).backups[0]?.refusal).toMatchObject({ code: 'certificate_chain_missing' });
       expect((await reconcileOnce(world)).asked).toEqual({});
     }
+  });
+
+  it('is one that a backup takes in no copy, whether it had one or not', async () => {
+    const refuses = ({ leaf }: CertificateContent) =>
+      leaf.raw.equals(second.leaf.raw) ? { why: 'no key of this kind' } : undefined;
+    const world = await replicated(first, { backups: [{ refuses }] });
+    world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
+    await world.ask('c1');
+    await workOff(world, 'c1');
+    expect((await reconcileOnce(world)).asked).toEqual({});
+    await world.backup.store.delete('backup-1');
+    // The copy that stood there is looked for once.
+    expect((await reconcileOnce(world)).asked).toEqual({ missing: 1 });
+    await workOff(world, 'c1');
+    expect((await reconcileOnce(world)).asked).toEqual({});
+    expect(world.backup.store.size()).toBe(0);
   });
 
   it('is one without a key, until it gets one', async () => {
