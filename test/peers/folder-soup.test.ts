@@ -90,7 +90,7 @@ it('doctor, verify and status name them too, and none calls it good', async () =
   const [doctor, verify, status] = [await run('doctor'), await run('verify'), await run('status')];
   expect(named.filter((place) => !verify.said.includes(place))).toEqual([]);
   expect(named.filter((place) => !doctor.said.includes(place))).toEqual(onlyByReading);
-  expect([doctor.code, verify.code, status.code]).toEqual([6, 6, 6]);
+  expect([doctor.code, verify.code, status.code], doctor.said).toEqual([6, 6, 6]);
   expect(status.said).toContain('NOT GOOD');
   expect(verify.said).toContain(`${goodOnes} same`);
 });
