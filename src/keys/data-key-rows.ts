@@ -11,8 +11,6 @@ export interface DataKeyRow {
   readonly wraps: ReadonlyMap<string, string>;
 }
 
-export type DataKeyRows = ReturnType<typeof dataKeyRows>;
-
 const format = 1;
 const wrapField = 'wrap/';
 const pageRows = 100;
@@ -20,11 +18,27 @@ const pageRows = 100;
 /** Where the data keys of a tenant lie, each wrapped. */
 export const dataKeyPartition = (tenant: string): string => `keys.1/${tenant}`;
 
+export interface DataKeyRows {
+  /** The data key of this id, `undefined` if there is none. */
+  find(id: string): Promise<DataKeyRow | undefined>;
+  /** All of them, the newest, which is current, last. */
+  all(): Promise<DataKeyRow[]>;
+  any(): Promise<boolean>;
+  /** Whether it was added: `false` if another process was first with this version. */
+  add(row: DataKeyRow): Promise<boolean>;
+  /** Puts a wrap in the place of the one that was read (or of none). Whether it was still so. */
+  putWrap(row: DataKeyRow, rootKey: string, wrapped: string): Promise<boolean>;
+  /** Drops wraps while these others are still there. Whether they were. */
+  dropWraps(row: DataKeyRow, rootKeys: readonly string[], proven: ReadonlyMap<string, string>): Promise<boolean>;
+  /** Erases all of them. Works on rows of any format. */
+  erase(): Promise<void>;
+}
+
 /**
  * The data keys of one tenant on the table, one row for each version. Each wrap is a field of its own, changed only under the condition
  * that it still is what was read, so that writers of different wraps never meet and none writes over what it has not seen.
  */
-export function dataKeyRows(table: Table, tenant: string) {
+export function dataKeyRows(table: Table, tenant: string): DataKeyRows {
   const partition = dataKeyPartition(tenant);
   // Versions in order as text.
   const keyOf = (version: number) => ({ partition, sort: `${version}`.padStart(9, '0') });
@@ -33,14 +47,12 @@ export function dataKeyRows(table: Table, tenant: string) {
   const pages = () => pagesOf(table, { partition, limit: pageRows });
 
   return {
-    /** The data key of this id, `undefined` if there is none. */
     async find(id: string): Promise<DataKeyRow | undefined> {
       const row = await table.get(keyOf(Number.parseInt(id, 10)));
       const found = row && dataKeyRow(row);
       return found?.id === id ? found : undefined;
     },
 
-    /** All of them, the newest, which is current, last. */
     async all(): Promise<DataKeyRow[]> {
       const rows: DataKeyRow[] = [];
       for await (const page of pages()) rows.push(...page.map(dataKeyRow));
@@ -52,13 +64,11 @@ export function dataKeyRows(table: Table, tenant: string) {
       return false;
     },
 
-    /** Whether it was added: `false` if another process was first with this version. */
     async add({ id, version, createdAt, wraps }: DataKeyRow): Promise<boolean> {
       const fields = Object.fromEntries([...wraps].map(([rootKey, wrapped]) => [wrapField + rootKey, wrapped]));
       return (await table.putIfAbsent(keyOf(version), { format, id, createdAt, ...fields })).applied;
     },
 
-    /** Puts a wrap in the place of the one that was read (or of none). Whether it was still so. */
     async putWrap(row: DataKeyRow, rootKey: string, wrapped: string): Promise<boolean> {
       const field = wrapField + rootKey;
       const before = row.wraps.get(rootKey);
@@ -67,7 +77,6 @@ export function dataKeyRows(table: Table, tenant: string) {
       return (await table.update(keyOf(row.version), change, { all: [unchanged(row), asRead] })).applied;
     },
 
-    /** Drops wraps while these others are still there. Whether they were. */
     async dropWraps(
       row: DataKeyRow,
       rootKeys: readonly string[],
@@ -80,7 +89,6 @@ export function dataKeyRows(table: Table, tenant: string) {
       return (await table.update(keyOf(row.version), change, { all: [unchanged(row), ...asProven] })).applied;
     },
 
-    /** Erases all of them. Works on rows of any format. */
     async erase(): Promise<void> {
       for await (const page of pages()) for (const { sort } of page) await table.delete({ partition, sort });
     },

@@ -90,8 +90,59 @@ export type CommitAnswer = 'committed' | 'moved' | 'refused';
 const partitionOf = (link: string) => `replication.1/${link}`;
 const keyOf = (link: string, certificate: string): Key => ({ partition: partitionOf(link), sort: certificate });
 
+export interface ReplicationRecords {
+  readonly canHold: (link: string, certificate: string) => boolean;
+  readonly get: (link: string, certificate: string) => Promise<ReplicationRecord | undefined>;
+  readonly ask: (request: Request) => Promise<void>;
+  readonly tell: (request: {
+    readonly link: string;
+    readonly certificate: string;
+    readonly now: number;
+    readonly everyMs: number;
+  }) => Promise<
+    | 'asked'
+    | 'unknown'
+    | {
+        readonly again: number;
+      }
+  >;
+  readonly tellNew: (pick: Pick<Request, 'link' | 'certificate' | 'now'>) => Promise<void>;
+  readonly forgetNeverThere: (
+    link: string,
+    certificate: string,
+    pick: Pick<Commit, 'token' | 'seen'>,
+  ) => Promise<boolean>;
+  readonly claim: (options: {
+    readonly link: string;
+    readonly certificate: string;
+    readonly owner: string;
+    readonly now: number;
+    readonly leaseUntil: number;
+    readonly skewMs: number;
+    /** The doubt to set for every backup when a lease is taken over. */
+    readonly doubt: number;
+    /** Whether the owner of a lease is certainly dead; absent: nobody knows. */
+    readonly hasDied?: (owner: string) => boolean;
+  }) => Promise<Claim>;
+  readonly noteOperation: (
+    link: string,
+    certificate: string,
+    noted: {
+      readonly token: number;
+      readonly store: string;
+      readonly operation: Operation;
+    },
+  ) => Promise<boolean>;
+  readonly commit: (commit: Commit) => Promise<CommitAnswer>;
+  readonly due: (link: string, until: number, limit: number) => Promise<readonly string[]>;
+  readonly dueSince: (link: string, until: number) => Promise<number | undefined>;
+  readonly all: (link: string, unreadable?: (record: UnreadableRecord) => void) => AsyncGenerator<ReplicationRecord>;
+  readonly acceptGone: (link: string, certificate: string, at: number) => Promise<void>;
+  readonly forget: (link: string, certificate: string) => Promise<void>;
+}
+
 /** The replication records of all links, on a table. Each method throws what the table throws. */
-export function replicationRecords(table: Table) {
+export function replicationRecords(table: Table): ReplicationRecords {
   const parse = (row: Row): ReplicationRecord =>
     parseReplicationRecord(row.partition.slice(partitionOf('').length), row.sort, row);
 
@@ -385,8 +436,6 @@ export function replicationRecords(table: Table) {
     forget,
   };
 }
-
-export type ReplicationRecords = ReturnType<typeof replicationRecords>;
 
 /** Sets what is there, removes what is not. */
 function changeOf(fields: Readonly<Record<string, unknown>>): Change {

@@ -164,6 +164,22 @@ interface Listings {
   readonly kept: Map<string, KeptSearch>;
 }
 
+export interface SharedListings {
+  /**
+   * The copies with this mark, by a listing that starts after this call, or by one that an earlier look asked for and could not
+   * wait for, if it began at `since` or later. `patienceMs`: how long the caller can wait; what else is found is told as
+   * `Store.findByMark` does. Throws what the listing throws, and `store_search_running` where it is known to take longer than that.
+   */
+  marked(
+    store: Store,
+    mark: FoundMark,
+    options: {
+      readonly patienceMs: number;
+      readonly since?: number | undefined;
+    } & Pick<FindOptions, 'unreadable' | 'vacant'>,
+  ): Promise<Search>;
+}
+
 /**
  * Finds copies by their mark in stores that cannot be asked for one, by listing. Listings are shared: one that starts after a
  * look began serves every look that waits for one, so a thousand looks in doubt cost two listings, not a thousand.
@@ -171,7 +187,7 @@ interface Listings {
  * A listing that takes longer than a look can wait goes on without it, once for all who asked: a later look gets what it found, with
  * the moment at which it began, and none of them begins another one that nobody will wait for.
  */
-export function sharedListings(runtime: Runtime) {
+export function sharedListings(runtime: Runtime): SharedListings {
   const stores = new Map<Store, Listings>();
 
   async function read(store: Store, { wanted, unreadable }: Pick<Listing, 'wanted' | 'unreadable'>): Promise<void> {
@@ -231,11 +247,6 @@ export function sharedListings(runtime: Runtime) {
   }
 
   return {
-    /**
-     * The copies with this mark, by a listing that starts after this call, or by one that an earlier look asked for and could not
-     * wait for, if it began at `since` or later. `patienceMs`: how long the caller can wait; what else is found is told as
-     * `Store.findByMark` does. Throws what the listing throws, and `store_search_running` where it is known to take longer than that.
-     */
     async marked(
       store: Store,
       mark: FoundMark,
@@ -298,5 +309,3 @@ function running(
   const message = `${store.id} is being searched for copies, which takes longer than a look`;
   return new CodedError('store_search_running', message, { fields: { store: store.id, retryAfterMs } });
 }
-
-export type SharedListings = ReturnType<typeof sharedListings>;

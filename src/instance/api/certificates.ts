@@ -58,6 +58,52 @@ interface CertificateObject {
 /** A version that is no longer in force: nobody says when it was changed, and nothing is kept from before it. */
 type PreviousObject = Omit<CertificateObject, 'last_modified'> & { readonly data: ContentPem };
 
+export interface Certificates {
+  /** The certificate of a row. */
+  readonly show: (row: CertificateRow) => CertificateObject;
+  /** Body: `{name, description?, data: {content, priv_key?, intermediate?}}`. */
+  import(body: unknown): Promise<CertificateObject>;
+  /**
+   * Body: `{content, priv_key?, intermediate?}`. What the body leaves out, the certificate no longer has. It ends a renewal that is under
+   * way: whoever reimports wants this in force, perhaps because the key before it is in wrong hands.
+   */
+  reimport(id: string, body: unknown): Promise<CertificateObject>;
+  download(id: string): Promise<
+    CertificateObject & {
+      readonly data: ContentPem;
+    }
+  >;
+  /** The content before the one in force, and what that says of itself. Throws `instance_not_found` if there is none. */
+  downloadPrevious(id: string): Promise<PreviousObject>;
+  metadata(id: string): Promise<CertificateObject>;
+  /** Body: `{name?, description?}`, one of them at least. */
+  update(id: string, body: unknown): Promise<CertificateObject>;
+  delete(id: string): Promise<{
+    readonly message: string;
+  }>;
+  /** One page, as Certificate Manager's clients read it: the cursor is two strings, both empty on the last page. */
+  list(query: string): Promise<{
+    totalScannedDocs: number;
+    certificates: CertificateObject[];
+    nextPageInfo: {
+      startWithDocId: string;
+      startWithOrderByValue: string;
+    };
+  }>;
+  /**
+   * One page of what a search finds, in the form and order of a list. One request examines a bounded number of certificates, so a page
+   * may hold less than asked for, or nothing, and still name the next one.
+   */
+  search(query: string): Promise<{
+    totalScannedDocs: number;
+    certificates: CertificateObject[];
+    nextPageInfo: {
+      startWithDocId: string;
+      startWithOrderByValue: string;
+    };
+  }>;
+}
+
 /**
  * The operations on the certificates of one instance, from request bodies to answer bodies. They throw `instance_not_found`,
  * `instance_limited`, `instance_request_invalid` and the codes of certificates; nothing is stored then.
@@ -69,7 +115,7 @@ export function certificates(context: {
   announce: Announce;
   /** Whether an authority issues here that clients may trust. */
   renewsForReal: boolean;
-}) {
+}): Certificates {
   const { instance, rows, now, announce, renewsForReal } = context;
 
   function objectFor(row: CertificateRow): CertificateObject {
@@ -112,10 +158,8 @@ export function certificates(context: {
   }
 
   return {
-    /** The certificate of a row. */
     show: objectFor,
 
-    /** Body: `{name, description?, data: {content, priv_key?, intermediate?}}`. */
     async import(body: unknown): Promise<CertificateObject> {
       const fields = objectOf(body);
       const name = requiredText(fields, 'name', nameCharacters);
@@ -127,10 +171,6 @@ export function certificates(context: {
       return objectFor(row);
     },
 
-    /**
-     * Body: `{content, priv_key?, intermediate?}`. What the body leaves out, the certificate no longer has. It ends a renewal that is under
-     * way: whoever reimports wants this in force, perhaps because the key before it is in wrong hands.
-     */
     async reimport(id: string, body: unknown): Promise<CertificateObject> {
       const { pem, facts } = accept(objectOf(body), now());
       const judge = (row: CertificateRow) => requireSameDomains(row.domains, facts.domains);
@@ -150,7 +190,6 @@ export function certificates(context: {
       return { ...objectFor(row), ...(row.imported === false && { downloaded: true }), data: pem };
     },
 
-    /** The content before the one in force, and what that says of itself. Throws `instance_not_found` if there is none. */
     async downloadPrevious(id: string): Promise<PreviousObject> {
       const { row, pem } = await found(rows.readPrevious(id), id);
       if (pem === undefined) throw new CodedError('instance_not_found', `certificate ${id} has no previous version`);
@@ -162,7 +201,6 @@ export function certificates(context: {
       return objectFor(await found(rows.get(id), id));
     },
 
-    /** Body: `{name?, description?}`, one of them at least. */
     async update(id: string, body: unknown): Promise<CertificateObject> {
       const fields = objectOf(body);
       const name = optionalText(fields, 'name', nameCharacters);
@@ -183,16 +221,11 @@ export function certificates(context: {
       return { message: 'The certificate was deleted.' };
     },
 
-    /** One page, as Certificate Manager's clients read it: the cursor is two strings, both empty on the last page. */
     async list(query: string) {
       const { from, pageNumber, pageSize } = parseListQuery(query, instance.crn);
       return pageFor(await listCertificates(rows, { from, skip: pageNumber * pageSize, size: pageSize }));
     },
 
-    /**
-     * One page of what a search finds, in the form and order of a list. One request examines a bounded number of certificates, so a page
-     * may hold less than asked for, or nothing, and still name the next one.
-     */
     async search(query: string) {
       const { from, pageSize, matches } = parseSearchQuery(query, instance.crn);
       return pageFor(
@@ -219,8 +252,6 @@ function orderedMembers({ rotateKeys = false, issuance, autoRenew = false, downl
     downloaded,
   };
 }
-
-export type Certificates = ReturnType<typeof certificates>;
 
 async function found<T>(asked: Promise<T | undefined>, id: string): Promise<T> {
   const answer = await asked;

@@ -14,11 +14,15 @@ const soonMs = 30 * 86_400_000;
 /** How old the counts may be where counting is much work. */
 const oldMs = 10_000;
 
+export interface Repository {
+  counts(): Promise<RepositoryCounts>;
+}
+
 /**
  * Counts the certificates of one instance: all of them by the row that keeps count, those that have expired or soon will by the index by
  * expiry, where they stand at the beginning. Where these are many, they are counted at most every few seconds, once for all who ask.
  */
-export function repository(context: { readonly rows: CertificateRows; readonly now: () => number }) {
+export function repository(context: { readonly rows: CertificateRows; readonly now: () => number }): Repository {
   const { rows, now } = context;
   let kept: { readonly at: number; readonly counts: Promise<Omit<RepositoryCounts, 'total'>> } | undefined;
 
@@ -55,5 +59,3 @@ export function repository(context: { readonly rows: CertificateRows; readonly n
     },
   };
 }
-
-export type Repository = ReturnType<typeof repository>;

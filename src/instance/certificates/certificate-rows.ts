@@ -51,6 +51,91 @@ export type WriteBefore = (coming: ComingChange) => Promise<() => Promise<unknow
 /** How often a change is tried against others of the same certificate before the caller is told to come back. */
 const attempts = 20;
 
+export interface CertificateRows {
+  /** The certificate, or undefined if there is none. */
+  get(id: string): Promise<CertificateRow | undefined>;
+  /** The content in force, with the row that names it. Throws `instance_not_issued` for an order that has come to none yet. */
+  read(id: string): Promise<
+    | {
+        readonly row: CertificateRow;
+        readonly pem: ContentPem;
+      }
+    | undefined
+  >;
+  /** The content before the one in force; no `pem` if there is none. Undefined if there is no such certificate. */
+  readPrevious(id: string): Promise<
+    | {
+        readonly row: CertificateRow;
+        readonly pem?: ContentPem | undefined;
+      }
+    | undefined
+  >;
+  /** Adds a certificate under a new id. Throws `instance_full`. */
+  add(
+    entry: KeptFacts & {
+      readonly name: string;
+      readonly description: string;
+    },
+    pem: ContentPem,
+    maximum: number,
+    writeBefore?: WriteBefore,
+  ): Promise<CertificateRow>;
+  /** Adds a certificate that was ordered, and has no content until it is issued. Throws `instance_full`. */
+  reserve(
+    entry: Pick<CertificateRow, 'id' | 'name' | 'description' | 'domains' | 'keyAlgorithm'> & OrderedFields,
+    maximum: number,
+  ): Promise<CertificateRow>;
+  /**
+   * Replaces the content and keeps the one before. `judge` may refuse by throwing; `further` says what else is to be set. Undefined
+   * if there is no such certificate.
+   */
+  replaceContent(
+    id: string,
+    facts: KeptFacts,
+    pem: ContentPem,
+    judge: (row: CertificateRow) => void,
+    writeBefore?: WriteBefore,
+    further?: (row: CertificateRow) => FurtherFields,
+  ): Promise<CertificateRow | undefined>;
+  /** Changes name and description. Undefined if there is no such certificate. */
+  describe(
+    id: string,
+    texts: {
+      readonly name?: string;
+      readonly description?: string;
+    },
+  ): Promise<CertificateRow | undefined>;
+  /**
+   * Changes further fields of a certificate, as `decide` says of the row as it is. Undefined if there is no such certificate, or
+   * `decide` says that there is nothing to change. What it throws is thrown.
+   */
+  alter(
+    id: string,
+    decide: (row: CertificateRow) => FurtherFields | undefined,
+    writeBefore?: WriteBefore,
+  ): Promise<CertificateRow | undefined>;
+  /** Notes that somebody has downloaded what is in force of an ordered certificate. No change of the certificate: its version stays. */
+  noteDownload(certificateRow: CertificateRow): Promise<void>;
+  /** Removes a certificate with all that belongs to it, and finishes a removal that was interrupted. Undefined if there was none. */
+  remove(id: string, writeBefore?: WriteBefore): Promise<CertificateRow | undefined>;
+  /** How many certificates there are. */
+  readonly count: () => Promise<number>;
+  /** A page of the index by expiry, from this position on. */
+  entries(request: {
+    readonly from?: string | undefined;
+    readonly limit: number;
+    readonly cursor?: string | undefined;
+  }): Promise<{
+    readonly entries: readonly ExpiryEntry[];
+    readonly cursor?: string | undefined;
+  }>;
+  /** Removes what an interrupted change has left of this entry, where that is certain. */
+  repair(entry: ExpiryEntry, row: CertificateRow): Promise<void>;
+  /** The certificate's row whatever its state. */
+  readonly getAnyState: (id: string) => Promise<CertificateRow | undefined>;
+  readonly finishRemoval: (row: CertificateRow) => Promise<void>;
+}
+
 /**
  * The certificates of one instance on a table. Four partitions: the certificates, their contents, an index by expiry, a count.
  *
@@ -64,7 +149,7 @@ export function certificateRows(context: {
   runtime: Runtime;
   log: Log;
   instanceCrn: string;
-}) {
+}): CertificateRows {
   const { table, sealer, runtime, log, instanceCrn } = context;
   const keys = certificateRowKeys(instanceCrn);
   const places = certificatePlaces({ table, counter: keys.counter, certificates: keys.partition('certificate') });
@@ -164,13 +249,11 @@ export function certificateRows(context: {
   }
 
   return {
-    /** The certificate, or undefined if there is none. */
     async get(id: string): Promise<CertificateRow | undefined> {
       const row = await get(id);
       return row?.state === 'live' ? row : undefined;
     },
 
-    /** The content in force, with the row that names it. Throws `instance_not_issued` for an order that has come to none yet. */
     async read(id: string): Promise<{ readonly row: CertificateRow; readonly pem: ContentPem } | undefined> {
       // Two reimports between the two reads remove the content that the row named; then the row names another.
       for (let attempt = 1; attempt <= attempts; attempt++) {
@@ -184,7 +267,6 @@ export function certificateRows(context: {
       throw new CodedError('instance_content_unreadable', `the content of certificate ${id} is not where its row says`);
     },
 
-    /** The content before the one in force; no `pem` if there is none. Undefined if there is no such certificate. */
     async readPrevious(
       id: string,
     ): Promise<{ readonly row: CertificateRow; readonly pem?: ContentPem | undefined } | undefined> {
@@ -202,7 +284,6 @@ export function certificateRows(context: {
       );
     },
 
-    /** Adds a certificate under a new id. Throws `instance_full`. */
     async add(
       entry: KeptFacts & { readonly name: string; readonly description: string },
       pem: ContentPem,
@@ -230,7 +311,6 @@ export function certificateRows(context: {
       return decodeCertificate(outcome.row);
     },
 
-    /** Adds a certificate that was ordered, and has no content until it is issued. Throws `instance_full`. */
     async reserve(
       entry: Pick<CertificateRow, 'id' | 'name' | 'description' | 'domains' | 'keyAlgorithm'> & OrderedFields,
       maximum: number,
@@ -250,10 +330,6 @@ export function certificateRows(context: {
       return decodeCertificate(outcome.row);
     },
 
-    /**
-     * Replaces the content and keeps the one before. `judge` may refuse by throwing; `further` says what else is to be set. Undefined
-     * if there is no such certificate.
-     */
     async replaceContent(
       id: string,
       facts: KeptFacts,
@@ -289,7 +365,6 @@ export function certificateRows(context: {
       return after;
     },
 
-    /** Changes name and description. Undefined if there is no such certificate. */
     async describe(
       id: string,
       texts: { readonly name?: string; readonly description?: string },
@@ -298,10 +373,6 @@ export function certificateRows(context: {
       return changed?.after;
     },
 
-    /**
-     * Changes further fields of a certificate, as `decide` says of the row as it is. Undefined if there is no such certificate, or
-     * `decide` says that there is nothing to change. What it throws is thrown.
-     */
     async alter(
       id: string,
       decide: (row: CertificateRow) => FurtherFields | undefined,
@@ -316,7 +387,6 @@ export function certificateRows(context: {
       return changed?.after;
     },
 
-    /** Notes that somebody has downloaded what is in force of an ordered certificate. No change of the certificate: its version stays. */
     async noteDownload({ id, content, imported, downloaded }: CertificateRow): Promise<void> {
       if (imported !== false || downloaded === true) return;
       await table.update(
@@ -326,7 +396,6 @@ export function certificateRows(context: {
       );
     },
 
-    /** Removes a certificate with all that belongs to it, and finishes a removal that was interrupted. Undefined if there was none. */
     async remove(id: string, writeBefore?: WriteBefore): Promise<CertificateRow | undefined> {
       const before = writeBefore && (await get(id));
       if (before?.state === 'live') await (await writeBefore?.({ ...before, version: before.version + 1 }))?.();
@@ -341,10 +410,8 @@ export function certificateRows(context: {
       return row;
     },
 
-    /** How many certificates there are. */
     count: () => places.taken(),
 
-    /** A page of the index by expiry, from this position on. */
     async entries(request: {
       readonly from?: string | undefined;
       readonly limit: number;
@@ -359,7 +426,6 @@ export function certificateRows(context: {
       return { entries, cursor: page.cursor };
     },
 
-    /** Removes what an interrupted change has left of this entry, where that is certain. */
     async repair(entry: ExpiryEntry, row: CertificateRow): Promise<void> {
       await afterwards(entry.id, async () => {
         if (row.state === 'removed') await finishRemoval(row);
@@ -367,13 +433,10 @@ export function certificateRows(context: {
       });
     },
 
-    /** The certificate's row whatever its state. */
     getAnyState: get,
     finishRemoval,
   };
 }
-
-export type CertificateRows = ReturnType<typeof certificateRows>;
 
 /** Fields as a table takes them. */
 function valuesOf(fields: FurtherFields): Readonly<Record<string, Value>> {

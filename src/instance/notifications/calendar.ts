@@ -84,6 +84,11 @@ function passesOf(midnights: Midnights): readonly Pass[] {
   ];
 }
 
+export interface Calendar {
+  /** Does what is to be done until now. A day that somebody has begun, and perhaps did not live to end, is ended first. */
+  run(signal?: AbortSignal): Promise<void>;
+}
+
 /**
  * Tells the channels of one instance, at each midnight by UTC, what is about to expire, what has expired and what nobody has
  * downloaded. `calendar-days.ts` says what that is.
@@ -99,7 +104,7 @@ export function calendar(context: {
   readonly table: Table;
   readonly runtime: Pick<Runtime, 'now' | 'newId'>;
   readonly log: Log;
-}) {
+}): Calendar {
   const { instanceCrn, rows, deliveries, table, runtime, log } = context;
   const stateKey: Key = { partition: partitionOf(instanceCrn, 'calendar'), sort: 'state' };
   const stepKey = (midnight: number, number: number): Key => ({
@@ -190,7 +195,6 @@ export function calendar(context: {
   }
 
   return {
-    /** Does what is to be done until now. A day that somebody has begun, and perhaps did not live to end, is ended first. */
     async run(signal?: AbortSignal): Promise<void> {
       const today = midnightOf(runtime.now());
       for (;;) {
@@ -217,8 +221,6 @@ export function calendar(context: {
     return table.update(stateKey, change, { all: [{ absent: 'running' }, unchanged] });
   }
 }
-
-export type Calendar = ReturnType<typeof calendar>;
 
 function factsOf(row: CertificateRow, entry: ExpiryEntry): CalendarFacts {
   const { imported = true, expiresOn, downloaded, issuedAt, previousExpiresOn } = row;

@@ -27,8 +27,22 @@ const channelSchema = z.object({
   version: z.literal([1, 2, 3, 4, 5] as const satisfies readonly ChannelVersion[]),
 });
 
+export interface Channels {
+  readonly list: () => Promise<readonly Channel[]>;
+  readonly get: (id: string) => Promise<Channel>;
+  /** Body: `{type, endpoint, is_active?, version?}`; `version` is our own, and by default the newest of the type that the instance offers. */
+  create(body: unknown): Promise<Channel>;
+  /** Body: `{endpoint}`. */
+  updateEndpoint(id: string, body: unknown): Promise<Channel>;
+  /** Body: `{enabled}`. */
+  toggle(id: string, body: unknown): Promise<Channel>;
+  delete(id: string): Promise<{
+    readonly message: string;
+  }>;
+}
+
 /** The channels of one instance, kept on the table. The operations take request bodies and throw coded errors. */
-export function channels(context: { instance: Instance; table: Table; runtime: Runtime }) {
+export function channels(context: { instance: Instance; table: Table; runtime: Runtime }): Channels {
   const { instance, table, runtime } = context;
   const partition = partitionOf(instance.crn, 'channel');
   const keyOf = (id: string): Key => ({ partition, sort: id });
@@ -57,7 +71,6 @@ export function channels(context: { instance: Instance; table: Table; runtime: R
     list,
     get,
 
-    /** Body: `{type, endpoint, is_active?, version?}`; `version` is our own, and by default the newest of the type that the instance offers. */
     async create(body: unknown): Promise<Channel> {
       const fields = objectOf(body);
       const type = requiredText(fields, 'type', 20);
@@ -76,12 +89,10 @@ export function channels(context: { instance: Instance; table: Table; runtime: R
       return { id, type, endpoint, is_active, version };
     },
 
-    /** Body: `{endpoint}`. */
     async updateEndpoint(id: string, body: unknown): Promise<Channel> {
       return change(id, { endpoint: endpointOf(objectOf(body), instance) });
     },
 
-    /** Body: `{enabled}`. */
     async toggle(id: string, body: unknown): Promise<Channel> {
       const enabled = optionalBoolean(objectOf(body), 'enabled');
       if (enabled === undefined) throw invalid('enabled is missing');
@@ -95,8 +106,6 @@ export function channels(context: { instance: Instance; table: Table; runtime: R
     },
   };
 }
-
-export type Channels = ReturnType<typeof channels>;
 
 function decodeChannel(row: Row): Channel {
   return { id: row.sort, ...decodeRow(channelSchema, row) };

@@ -20,16 +20,27 @@ interface DeadLetterObject {
 
 const largestPage = 200;
 
+export interface DeadLetters {
+  /** A page, oldest event first. Query: `page_size`, and `start_after_id` from the page before. */
+  list(query: string): Promise<{
+    readonly dead_letters: readonly DeadLetterObject[];
+    readonly next_id: string;
+  }>;
+  /** Throws `instance_not_found` if there is no such letter, or its channel is gone; `instance_request_invalid` if that is switched off. */
+  resend(id: string): Promise<{
+    readonly message: string;
+  }>;
+}
+
 /** The notifications of one instance that could not be delivered: listed, and sent again. Our own: Certificate Manager has no such thing. */
 export function deadLetters(context: {
   readonly rows: NotificationRows;
   readonly channels: Channels;
   readonly deliveries: Deliveries;
   readonly now: () => number;
-}) {
+}): DeadLetters {
   const { rows, channels, deliveries, now } = context;
   return {
-    /** A page, oldest event first. Query: `page_size`, and `start_after_id` from the page before. */
     async list(
       query: string,
     ): Promise<{ readonly dead_letters: readonly DeadLetterObject[]; readonly next_id: string }> {
@@ -42,7 +53,6 @@ export function deadLetters(context: {
       return { dead_letters: letters.map(objectFor), next_id: last ?? '' };
     },
 
-    /** Throws `instance_not_found` if there is no such letter, or its channel is gone; `instance_request_invalid` if that is switched off. */
     async resend(id: string): Promise<{ readonly message: string }> {
       const letter = await rows.letter(id);
       if (letter === undefined) throw noSuchLetter(id);
@@ -55,8 +65,6 @@ export function deadLetters(context: {
     },
   };
 }
-
-export type DeadLetters = ReturnType<typeof deadLetters>;
 
 function objectFor({ id, channel, event, attempts, reason, at }: DeadLetter): DeadLetterObject {
   return {

@@ -32,6 +32,30 @@ export type Announce = <T>(
   extras?: ItemExtras,
 ) => Promise<T>;
 
+export interface Deliveries {
+  readonly announce: Announce;
+  /**
+   * Tells every channel of this event that wants to know, each once, however often this is called for an event of this id, and in
+   * how many processes. Resolves when it is on the table.
+   */
+  publishOnce(event: InstanceEvent): Promise<void>;
+  /** The same about a record that is to be published, or need no longer be. Answers how many channels were told. */
+  readonly publishValidation: (
+    type: 'cert_domain_validation_required' | 'cert_domain_validation_completed',
+    item: EventItem,
+    validation: DomainValidation,
+  ) => Promise<number>;
+  /** Tells one channel what happens to it, also if it is switched off. Resolves when that is on the table. */
+  tellChannel(type: ChannelEvent, channel: Channel): Promise<void>;
+  /**
+   * Sends the event of a dead letter again, with all its attempts, to its channel as it is now. Under an id of its own: so what
+   * may be left of the first one never meets it, and is no longer there once the letter is gone.
+   */
+  resend(letter: DeadLetter, channel: Channel): Promise<void>;
+  /** Ends waits and requests. What was not delivered stays on the table, due at once. Resolves when nothing is under way. */
+  close(): Promise<void>;
+}
+
 /**
  * Tells the channels of one instance what happened. A notification is a row on the table from before the change that it tells of is
  * made until it is delivered or given up: a process that is killed is continued by the next one. Callers never wait for a delivery: each
@@ -45,7 +69,7 @@ export function delivery(
       change: { readonly id: string; readonly version: number },
     ) => Promise<boolean>;
   },
-) {
+): Deliveries {
   const { instance, channels, rows, poster, changed, runtime, log, policy } = context;
   const stop = new AbortController();
   // Every notification under way listens to it; that many are no leak.
@@ -191,10 +215,6 @@ export function delivery(
   return {
     announce,
 
-    /**
-     * Tells every channel of this event that wants to know, each once, however often this is called for an event of this id, and in
-     * how many processes. Resolves when it is on the table.
-     */
     async publishOnce(event: InstanceEvent): Promise<void> {
       const those = (await channels.list()).filter((channel) => channel.is_active && isFor(channel, event.type));
       const tellOnce = async (channel: Channel) => {
@@ -205,22 +225,16 @@ export function delivery(
       await Promise.all(those.map(tellOnce));
     },
 
-    /** The same about a record that is to be published, or need no longer be. Answers how many channels were told. */
     publishValidation: (
       type: 'cert_domain_validation_required' | 'cert_domain_validation_completed',
       item: EventItem,
       validation: DomainValidation,
     ): Promise<number> => tellAll({ ...eventOf(type, [item]), validation }),
 
-    /** Tells one channel what happens to it, also if it is switched off. Resolves when that is on the table. */
     async tellChannel(type: ChannelEvent, channel: Channel): Promise<void> {
       if (isFor(channel, type)) await tell(channel, eventOf(type, [testItem(instance.crn, runtime.now())]));
     },
 
-    /**
-     * Sends the event of a dead letter again, with all its attempts, to its channel as it is now. Under an id of its own: so what
-     * may be left of the first one never meets it, and is no longer there once the letter is gone.
-     */
     async resend(letter: DeadLetter, channel: Channel): Promise<void> {
       const again = { ...notificationFor(channel, letter.event), type: letter.type, version: letter.version };
       await rows.put(again);
@@ -229,7 +243,6 @@ export function delivery(
       send(again, channel);
     },
 
-    /** Ends waits and requests. What was not delivered stays on the table, due at once. Resolves when nothing is under way. */
     async close(): Promise<void> {
       stop.abort();
       clearInterval(sweeping);
@@ -238,5 +251,3 @@ export function delivery(
     },
   };
 }
-
-export type Deliveries = ReturnType<typeof delivery>;

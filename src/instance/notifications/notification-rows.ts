@@ -68,12 +68,49 @@ const deadLetterSeconds = 30 * 86_400;
 /** How long it is remembered that something was told that is told once. */
 const rememberedSeconds = 30 * 86_400;
 
+export interface NotificationRows {
+  /** False if there is one of this id, or was one that is told once. */
+  put(notification: Pending): Promise<boolean>;
+  /**
+   * Takes it until another moment, or lets go of it by a moment that has passed. Undefined if somebody else has it, or it is
+   * delivered: then it is no longer ours.
+   */
+  take(
+    notification: Pending,
+    to: {
+      readonly wakeAt: number;
+      readonly attempts?: number;
+    },
+  ): Promise<Pending | undefined>;
+  readonly remove: (id: string) => Promise<void>;
+  /** Those that somebody may take by this moment, the one that waits longest first; and why others cannot be read. */
+  due(
+    until: number,
+    cursor?: string,
+  ): Promise<{
+    readonly pending: readonly Pending[];
+    readonly unreadable: readonly CodedError[];
+    readonly cursor?: string | undefined;
+  }>;
+  /** Puts it among the dead letters, where it stays for 30 days, and then takes it from those that wait. */
+  bury(notification: Notification, reason: string, at: number): Promise<void>;
+  /** A page of dead letters, oldest event first, after this one. Those whose time is over are not among them. */
+  letters(request: { readonly after?: string | undefined; readonly size: number; readonly now: number }): Promise<{
+    letters: (DeadLetter & {
+      readonly expiresAt: number;
+    })[];
+    last: string | undefined;
+  }>;
+  letter(id: string): Promise<DeadLetter | undefined>;
+  removeLetter(id: string): Promise<void>;
+}
+
 /** The notifications of one instance that wait, and those that were given up, on the table: they outlive the process. */
 export function notificationRows(context: {
   readonly table: Table;
   readonly instanceCrn: string;
   readonly runtime: Pick<Runtime, 'now'>;
-}) {
+}): NotificationRows {
   const { table, instanceCrn, runtime } = context;
   const waiting = partitionOf(instanceCrn, 'notification');
   const dead = partitionOf(instanceCrn, 'dead-letter');
@@ -103,16 +140,11 @@ export function notificationRows(context: {
   }
 
   return {
-    /** False if there is one of this id, or was one that is told once. */
     async put(notification: Pending): Promise<boolean> {
       const fields = formatted({ ...fieldsOf(notification), wakeAt: notification.wakeAt });
       return (await table.putIfAbsent(pendingKey(notification.id), fields)).applied;
     },
 
-    /**
-     * Takes it until another moment, or lets go of it by a moment that has passed. Undefined if somebody else has it, or it is
-     * delivered: then it is no longer ours.
-     */
     async take(
       notification: Pending,
       to: { readonly wakeAt: number; readonly attempts?: number },
@@ -130,7 +162,6 @@ export function notificationRows(context: {
 
     remove,
 
-    /** Those that somebody may take by this moment, the one that waits longest first; and why others cannot be read. */
     async due(
       until: number,
       cursor?: string,
@@ -153,7 +184,6 @@ export function notificationRows(context: {
       };
     },
 
-    /** Puts it among the dead letters, where it stays for 30 days, and then takes it from those that wait. */
     async bury(notification: Notification, reason: string, at: number): Promise<void> {
       const expiresAt = Math.floor(at / 1000) + deadLetterSeconds;
       await table.putIfAbsent(
@@ -163,7 +193,6 @@ export function notificationRows(context: {
       await remove(notification.id);
     },
 
-    /** A page of dead letters, oldest event first, after this one. Those whose time is over are not among them. */
     async letters(request: { readonly after?: string | undefined; readonly size: number; readonly now: number }) {
       const page = await table.query({
         partition: dead,
@@ -184,8 +213,6 @@ export function notificationRows(context: {
     },
   };
 }
-
-export type NotificationRows = ReturnType<typeof notificationRows>;
 
 function decodeLetter(row: Row): DeadLetter & { readonly expiresAt: number } {
   return { ...decodeRow(letterSchema, row), id: row.sort };

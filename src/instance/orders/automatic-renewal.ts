@@ -4,6 +4,11 @@ import { certificatesExpiring } from '../certificates/certificate-listing.ts';
 import type { CertificateRows } from '../certificates/certificate-rows.ts';
 import { type Orders, renewBeforeMs } from './orders.ts';
 
+export interface AutomaticRenewal {
+  /** Begins what is due now. Answers how many. One that cannot be begun holds up no other. */
+  run(): Promise<number>;
+}
+
 /**
  * Begins the renewals of one instance that are due by themselves: certificates that were ordered here with automatic renewal, from 31
  * days before they expire, or when a third of their lifetime is left, whichever is less. One that failed waits its time; of several
@@ -15,10 +20,9 @@ export function automaticRenewal(context: {
   readonly orders: Pick<Orders, 'renewByItself'>;
   readonly now: () => number;
   readonly log: Log;
-}) {
+}): AutomaticRenewal {
   const { instanceCrn, rows, orders, now, log } = context;
   return {
-    /** Begins what is due now. Answers how many. One that cannot be begun holds up no other. */
     async run(): Promise<number> {
       let started = 0;
       for await (const row of certificatesExpiring(rows, { from: 0, before: now() + renewBeforeMs + 1 })) {

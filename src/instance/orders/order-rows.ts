@@ -82,13 +82,33 @@ const progressSchema = z.object({
   failures: z.number(),
 });
 
+export interface OrderRows {
+  /** False if another one of the same certificate is under way. */
+  put(order: Order): Promise<boolean>;
+  get(id: string): Promise<Order | undefined>;
+  /** Takes it until a moment. Undefined if somebody was faster, or it is over. */
+  readonly take: (order: Order, until: number) => Promise<Order | undefined>;
+  /** Keeps what has been done, and holds it until another moment. Undefined if it is no longer ours. */
+  save(order: Order, progress: OrderProgress, until: number): Promise<Order | undefined>;
+  /** Holds it until another moment; one that has passed lets go of it. */
+  readonly hold: (order: Order, until: number) => Promise<Order | undefined>;
+  /** What has been done of it; the caller wipes the private key. Throws `instance_content_unreadable`. */
+  progress(order: Order): Promise<OrderProgress>;
+  remove(order: Order): Promise<void>;
+  /** Those that nobody holds at this moment, a page at the most; and why others cannot be read, which hold up no other. */
+  due(until: number): Promise<{
+    readonly orders: readonly Order[];
+    readonly unreadable: readonly CodedError[];
+  }>;
+}
+
 /** The orders of one instance that are under way, on the table: they outlive the process, and one process works on each. */
 export function orderRows(context: {
   readonly table: Table;
   readonly sealer: Sealer;
   readonly runtime: Runtime;
   readonly instanceCrn: string;
-}) {
+}): OrderRows {
   const { table, sealer, runtime, instanceCrn } = context;
   const partition = partitionOf(instanceCrn, 'order');
   const keyOf = (id: string): Key => ({ partition, sort: id });
@@ -107,7 +127,6 @@ export function orderRows(context: {
   }
 
   return {
-    /** False if another one of the same certificate is under way. */
     async put(order: Order): Promise<boolean> {
       const { id, ...fields } = order;
       const { sealed: _, domains, ...rest } = fields;
@@ -120,11 +139,9 @@ export function orderRows(context: {
       return row && decode(row);
     },
 
-    /** Takes it until a moment. Undefined if somebody was faster, or it is over. */
     take: (order: Order, until: number): Promise<Order | undefined> =>
       held(order, { holder: runtime.newId(), wakeAt: until }),
 
-    /** Keeps what has been done, and holds it until another moment. Undefined if it is no longer ours. */
     async save(order: Order, progress: OrderProgress, until: number): Promise<Order | undefined> {
       const { privateKey, challenges, ...rest } = progress;
       const kept = { ...rest, challenges, ...(privateKey !== undefined && { privateKey: privateKey.reveal() }) };
@@ -136,10 +153,8 @@ export function orderRows(context: {
       }
     },
 
-    /** Holds it until another moment; one that has passed lets go of it. */
     hold: (order: Order, until: number): Promise<Order | undefined> => held(order, { wakeAt: until }),
 
-    /** What has been done of it; the caller wipes the private key. Throws `instance_content_unreadable`. */
     async progress(order: Order): Promise<OrderProgress> {
       if (order.sealed === undefined) return { challenges: [], failures: 0 };
       const bytes = Buffer.from(await sealer.open(placeOf(order), order.sealed));
@@ -164,7 +179,6 @@ export function orderRows(context: {
       await table.delete(keyOf(id), { field: 'order', is: '=', to: order });
     },
 
-    /** Those that nobody holds at this moment, a page at the most; and why others cannot be read, which hold up no other. */
     async due(
       until: number,
     ): Promise<{ readonly orders: readonly Order[]; readonly unreadable: readonly CodedError[] }> {
@@ -181,5 +195,3 @@ export function orderRows(context: {
     },
   };
 }
-
-export type OrderRows = ReturnType<typeof orderRows>;

@@ -54,8 +54,14 @@ export interface StepsContext {
 const recordLabel = '_acme-challenge';
 const recordName = (domain: string) => `${recordLabel}.${domain}`;
 
+export interface OrderSteps {
+  /** One step. Throws what ends the order, or, if its entry says so, what may pass. */
+  step(order: Order, progress: OrderProgress): Promise<Step>;
+  readonly withdraw: (order: Order, challenge: PublishedChallenge) => Promise<void>;
+}
+
 /** The steps of an order, each of which can be done again by whoever finds that it was interrupted. */
-export function orderSteps(context: StepsContext & { readonly signal: AbortSignal }) {
+export function orderSteps(context: StepsContext & { readonly signal: AbortSignal }): OrderSteps {
   const { instanceCrn, authority, rows, deliveries, hook, lookup, runtime, log, policy, signal } = context;
 
   /** Asks for one record to be published. */
@@ -146,7 +152,6 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
   }
 
   return {
-    /** One step. Throws what ends the order, or, if its entry says so, what may pass. */
     async step(order: Order, progress: OrderProgress): Promise<Step> {
       await requireSameKind(order);
       const { url, privateKey } = progress;
@@ -237,8 +242,6 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
     }
   }
 }
-
-export type OrderSteps = ReturnType<typeof orderSteps>;
 
 /** What the authority calls a domain goes into the hook of whoever runs the instance, so it must be one that was ordered, to the letter. */
 function requireOrdered(order: Order, challenges: readonly Challenge[]): void {

@@ -31,12 +31,21 @@ export interface OrderWorkContext extends Omit<StepsContext, 'authority'> {
 /** Somebody else has taken the order over, or it is over. */
 class NoLongerOurs extends Error {}
 
+export interface OrderWork {
+  /** Begins to work on an order, beside whatever else goes on. */
+  readonly start: (order: Order) => void;
+  /** Takes up what nobody works on: of commands, and of processes that have ended. */
+  sweep(): Promise<void>;
+  /** Ends waits and requests. What is not done is due at once, for another process or the next start. */
+  close(): Promise<void>;
+}
+
 /**
  * Carries orders out. What has been done stands on the table, and how the order stands is asked of the authority before each step: so a
  * process that is killed is continued by the next one, wherever it was. Of several processes one works on an order. What it comes to is
  * one change of the certificate, under the condition that the certificate still waits for this order; until then nothing of it is touched.
  */
-export function orderWork(context: OrderWorkContext) {
+export function orderWork(context: OrderWorkContext): OrderWork {
   const { rows, orderRows, deliveries, release, runtime, log, policy, instanceCrn } = context;
   const stop = new AbortController();
   setMaxListeners(0, stop.signal);
@@ -252,10 +261,8 @@ export function orderWork(context: OrderWorkContext) {
   }
 
   return {
-    /** Begins to work on an order, beside whatever else goes on. */
     start,
 
-    /** Takes up what nobody works on: of commands, and of processes that have ended. */
     async sweep(): Promise<void> {
       const { orders, unreadable } = await orderRows.due(runtime.now());
       for (const order of orders) start(order);
@@ -264,7 +271,6 @@ export function orderWork(context: OrderWorkContext) {
       }
     },
 
-    /** Ends waits and requests. What is not done is due at once, for another process or the next start. */
     async close(): Promise<void> {
       stop.abort();
       await Promise.all(underWay.values());

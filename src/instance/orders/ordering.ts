@@ -10,12 +10,12 @@ import type { Sealer } from '../rows/sealer.ts';
 import type { Instance } from '../tenants/instance.ts';
 import type { Authority } from './authority/authority.ts';
 import type { DevelopmentCa } from './authority/development-ca.ts';
-import { automaticRenewal } from './automatic-renewal.ts';
+import { type AutomaticRenewal, automaticRenewal } from './automatic-renewal.ts';
 import { challengeLookup } from './challenge-lookup.ts';
 import { type DnsHookOptions, dnsHook } from './dns-hook.ts';
 import { defaultOrderPolicy, type OrderPolicy } from './order-policy.ts';
 import { orderRows } from './order-rows.ts';
-import { orderWork } from './order-work.ts';
+import { type OrderWork, orderWork } from './order-work.ts';
 import { type Orders, orders } from './orders.ts';
 
 /** Who issues what is ordered, and how domains are proven. */
@@ -52,10 +52,17 @@ interface OrderingContext {
   readonly runtime: Runtime;
 }
 
+/** Orders and renewals of an instance, and the work on them. */
+export interface Ordering {
+  readonly orders: Orders;
+  readonly work: OrderWork;
+  readonly renewal: AutomaticRenewal;
+}
+
 /** Orders and renewals of one instance, carried out here. */
 export function ordering(
   context: OrderingContext & { readonly deliveries: Deliveries; readonly log: Log; readonly options: OrderingOptions },
-) {
+): Ordering {
   const { instance, rows, table, sealer, runtime, log, deliveries, options } = context;
   const shared = { table, sealer, runtime, instanceCrn: instance.crn };
   const ordersKept = orderRows(shared);
@@ -75,20 +82,29 @@ export function ordering(
   return { orders: asked, work, renewal };
 }
 
+/** Orders as somebody asks for them who does not carry them out. */
+export interface OrderingElsewhere extends Orders {
+  /** A certificate as it is now. */
+  readonly get: (id: string) => Promise<CertificateRow | undefined>;
+  /** Whether somebody works on the order of a certificate. */
+  isTakenUp(id: string): Promise<boolean>;
+  /** How many attempts in a row of its order have failed; 0 where it is not under way. */
+  failuresOf(id: string): Promise<number>;
+  /** The certificates that count, in the order of their expiry; those that are not issued yet come last. */
+  list(matches: (row: CertificateRow) => boolean): Promise<readonly CertificateRow[]>;
+}
+
 /** Orders and renewals of one instance as a command asks for them: a server of the same table carries them out. */
-export function orderingElsewhere(context: OrderingContext) {
+export function orderingElsewhere(context: OrderingContext): OrderingElsewhere {
   const { instance, rows, table, sealer, runtime } = context;
   const ordersKept = orderRows({ table, sealer, runtime, instanceCrn: instance.crn });
   return {
     ...orders({ instance, rows, orderRows: ordersKept, table, runtime, hasHook: false }),
-    /** A certificate as it is now. */
     get: rows.get,
-    /** Whether somebody works on the order of a certificate. */
     async isTakenUp(id: string): Promise<boolean> {
       const order = await ordersKept.get(id);
       return order === undefined || order.wakeAt > runtime.now();
     },
-    /** How many attempts in a row of its order have failed; 0 where it is not under way. */
     async failuresOf(id: string): Promise<number> {
       const order = await ordersKept.get(id);
       if (order === undefined) return 0;
@@ -96,7 +112,6 @@ export function orderingElsewhere(context: OrderingContext) {
       privateKey?.wipe();
       return failures;
     },
-    /** The certificates that count, in the order of their expiry; those that are not issued yet come last. */
     async list(matches: (row: CertificateRow) => boolean): Promise<readonly CertificateRow[]> {
       const found: CertificateRow[] = [];
       let from: { readonly id: string; readonly expiresOn: number } | undefined;
@@ -109,9 +124,6 @@ export function orderingElsewhere(context: OrderingContext) {
     },
   };
 }
-
-/** Orders as somebody asks for them who does not carry them out. */
-export type OrderingElsewhere = ReturnType<typeof orderingElsewhere>;
 
 /** Loaded only when something is ordered: what speaks ACME and what makes certificates are slow to load, and most servers never do. */
 async function openAuthority(
@@ -137,5 +149,3 @@ async function openAuthority(
     return made;
   });
 }
-
-export type Ordering = ReturnType<typeof ordering>;

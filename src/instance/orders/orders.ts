@@ -54,6 +54,24 @@ function running(id: string): CodedError {
 /** How long a new order is its maker's, who writes what belongs to it. */
 const makingMs = 60_000;
 
+export interface Orders {
+  /** Lets others order these domains again. */
+  readonly release: (domains: readonly string[], id: string) => Promise<void>;
+  /** Body: see order-request.ts. Answers the certificate that is to be. */
+  order(body: unknown): Promise<CertificateRow>;
+  /** Body: `{rotate_keys}`, false if absent. */
+  renew(id: string, body: unknown): Promise<CertificateRow>;
+  /** Body: `{auto_renew_enabled}`; clients leave it out where they mean false. */
+  policy(
+    id: string,
+    body: unknown,
+  ): Promise<{
+    readonly auto_renew_enabled: boolean;
+  }>;
+  /** Begins a renewal that is due by itself, if it still is, with the key that the last one had: the same, or a new one. True if it did. */
+  renewByItself(found: CertificateRow): Promise<boolean>;
+}
+
 /**
  * Orders and renewals of one instance as they are asked for; order-work.ts carries them out. `work` is called with each that has begun;
  * without it a server of the same table takes them up within seconds. They throw `instance_not_found`, `instance_not_ordered`,
@@ -67,7 +85,7 @@ export function orders(context: {
   readonly runtime: Runtime;
   readonly hasHook: boolean;
   readonly work?: (order: Order) => void;
-}) {
+}): Orders {
   const { instance, rows, orderRows, table, runtime, hasHook, work } = context;
   const domains = orderDomains({
     table,
@@ -138,10 +156,8 @@ export function orders(context: {
   }
 
   return {
-    /** Lets others order these domains again. */
     release: domains.release,
 
-    /** Body: see order-request.ts. Answers the certificate that is to be. */
     async order(body: unknown): Promise<CertificateRow> {
       const request = parseOrder(body, { hasHook });
       await instance.rates.order('order');
@@ -164,7 +180,6 @@ export function orders(context: {
       return row;
     },
 
-    /** Body: `{rotate_keys}`, false if absent. */
     async renew(id: string, body: unknown): Promise<CertificateRow> {
       const rotateKeys = optionalBoolean(objectOf(body), 'rotate_keys') ?? false;
       const row = await withoutLost(await ordered(id));
@@ -178,7 +193,6 @@ export function orders(context: {
       return after;
     },
 
-    /** Body: `{auto_renew_enabled}`; clients leave it out where they mean false. */
     async policy(id: string, body: unknown): Promise<{ readonly auto_renew_enabled: boolean }> {
       const fields = objectOf(body);
       const autoRenew =
@@ -189,7 +203,6 @@ export function orders(context: {
       return { auto_renew_enabled: after?.autoRenew ?? false };
     },
 
-    /** Begins a renewal that is due by itself, if it still is, with the key that the last one had: the same, or a new one. True if it did. */
     async renewByItself(found: CertificateRow): Promise<boolean> {
       const row = found.autoRenew === true ? await withoutLost(found) : found;
       if (!isDue(row, runtime.now())) return false;
@@ -202,5 +215,3 @@ export function orders(context: {
     },
   };
 }
-
-export type Orders = ReturnType<typeof orders>;

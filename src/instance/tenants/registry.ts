@@ -56,12 +56,61 @@ const erasedKey = (crn: string): Key => ({ partition: registryPartitions.erased,
 const apiKeys = (crn: string) => partitionOf(crn, 'api-key');
 const revisionKey: Key = { partition: registryPartitions.revision, sort: 'revision' };
 
+export interface InstanceRegistry {
+  readonly get: (crn: string) => Promise<KeptInstance>;
+  readonly keys: (crn: string) => Promise<readonly KeptApiKey[]>;
+  /** Changes whenever an instance or an API key does. */
+  revision(): Promise<number>;
+  /** All instances, in the order of their CRNs, those too that were deleted and not erased yet. */
+  list(): Promise<readonly KeptInstance[]>;
+  /** Adds an instance; it has no API key yet. Throws `configuration_invalid`, also if it is there, and `instance_erased` if it was. */
+  create(options: Omit<KeptInstance, 'createdAt'>): Promise<KeptInstance>;
+  /** From now on it answers as gone; nothing of it is lost before it is erased. Throws `instance_deleted` if it was deleted before. */
+  delete(crn: string): Promise<KeptInstance>;
+  /** Brings a deleted instance back as it was. Throws `instance_erased` when its time is over. */
+  reclaim(crn: string): Promise<KeptInstance>;
+  /** Whether its erasure has begun, by this or an earlier call: not before its seven days are over. */
+  beginErasure(instance: KeptInstance): Promise<boolean>;
+  /** Takes it from the registry, and notes for good that it was erased. */
+  endErasure(crn: string): Promise<void>;
+  /** Whether an instance of this CRN was here and has been erased. */
+  readonly wasErased: (crn: string) => Promise<boolean>;
+  /** CRNs of everything that was ever erased. */
+  erased(): Promise<readonly string[]>;
+  /** Says that an instance has come by other ways than `create`. */
+  readonly announce: () => Promise<void>;
+  /** Adds an API key: a new one, or one that somebody has already. Answers it, for the only time. Throws `configuration_invalid`. */
+  addKey(
+    crn: string,
+    {
+      name,
+      role,
+      key,
+    }: {
+      readonly name: string;
+      readonly role: Role;
+      readonly key?: Secret;
+    },
+  ): Promise<{
+    readonly kept: KeptApiKey;
+    readonly key: Secret;
+  }>;
+  /** Removes an API key; its access tokens end with it. Undefined if there is none. */
+  revokeKey(crn: string, id: string): Promise<KeptApiKey | undefined>;
+}
+
 /**
  * The instances of one server, and their API keys, kept on its table. Each change raises a number, so that a server that runs
  * beside learns of it by looking at one row. Methods that name an instance throw
  * `instance_not_found` if there is none, and `instance_deleted` if it was deleted.
  */
-export function instanceRegistry({ table, runtime }: { readonly table: Table; readonly runtime: Runtime }) {
+export function instanceRegistry({
+  table,
+  runtime,
+}: {
+  readonly table: Table;
+  readonly runtime: Runtime;
+}): InstanceRegistry {
   async function changed(): Promise<void> {
     await table.update(revisionKey, { add: { revision: 1 }, set: { format: 1 } });
   }
@@ -96,18 +145,15 @@ export function instanceRegistry({ table, runtime }: { readonly table: Table; re
     get,
     keys: keysOf,
 
-    /** Changes whenever an instance or an API key does. */
     async revision(): Promise<number> {
       const row = await table.get(revisionKey);
       return row === undefined ? 0 : decodeRow(revisionSchema, row).revision;
     },
 
-    /** All instances, in the order of their CRNs, those too that were deleted and not erased yet. */
     async list(): Promise<readonly KeptInstance[]> {
       return (await rowsOf(registryPartitions.instances, programLimits.instances)).map(decodeInstance);
     },
 
-    /** Adds an instance; it has no API key yet. Throws `configuration_invalid`, also if it is there, and `instance_erased` if it was. */
     async create(options: Omit<KeptInstance, 'createdAt'>): Promise<KeptInstance> {
       const { crn, limits, allowLoopbackChannels } = options;
       if (!isInstanceCrn(crn)) {
@@ -133,7 +179,6 @@ export function instanceRegistry({ table, runtime }: { readonly table: Table; re
       return decodeInstance(outcome.row);
     },
 
-    /** From now on it answers as gone; nothing of it is lost before it is erased. Throws `instance_deleted` if it was deleted before. */
     async delete(crn: string): Promise<KeptInstance> {
       await get(crn);
       const change = { set: { deletedAt: runtime.now() } };
@@ -145,7 +190,6 @@ export function instanceRegistry({ table, runtime }: { readonly table: Table; re
       return decodeInstance(outcome.row);
     },
 
-    /** Brings a deleted instance back as it was. Throws `instance_erased` when its time is over. */
     async reclaim(crn: string): Promise<KeptInstance> {
       const { deletedAt, erasing } = await find(crn);
       if (deletedAt === undefined) throw new CodedError('usage', `the instance ${crn} was not deleted`);
@@ -166,34 +210,28 @@ export function instanceRegistry({ table, runtime }: { readonly table: Table; re
       return decodeInstance(outcome.row);
     },
 
-    /** Whether its erasure has begun, by this or an earlier call: not before its seven days are over. */
     async beginErasure({ crn, deletedAt }: KeptInstance): Promise<boolean> {
       if (deletedAt === undefined || runtime.now() < deletedAt + reclaimMs) return false;
       const change = { set: { erasing: true } };
       return (await table.update(instanceKey(crn), change, { field: 'deletedAt', is: '=', to: deletedAt })).applied;
     },
 
-    /** Takes it from the registry, and notes for good that it was erased. */
     async endErasure(crn: string): Promise<void> {
       await table.putIfAbsent(erasedKey(crn), formatted({ at: runtime.now() }));
       await table.delete(instanceKey(crn), { exists: 'erasing' });
       await changed();
     },
 
-    /** Whether an instance of this CRN was here and has been erased. */
     wasErased,
 
-    /** CRNs of everything that was ever erased. */
     async erased(): Promise<readonly string[]> {
       const crns: string[] = [];
       for await (const { sort } of rowsIn(table, registryPartitions.erased)) crns.push(sort);
       return crns;
     },
 
-    /** Says that an instance has come by other ways than `create`. */
     announce: changed,
 
-    /** Adds an API key: a new one, or one that somebody has already. Answers it, for the only time. Throws `configuration_invalid`. */
     async addKey(
       crn: string,
       { name, role, key = newApiKey() }: { readonly name: string; readonly role: Role; readonly key?: Secret },
@@ -223,7 +261,6 @@ export function instanceRegistry({ table, runtime }: { readonly table: Table; re
       return { kept: { id, ...fields }, key };
     },
 
-    /** Removes an API key; its access tokens end with it. Undefined if there is none. */
     async revokeKey(crn: string, id: string): Promise<KeptApiKey | undefined> {
       await get(crn);
       const outcome = await table.delete({ partition: apiKeys(crn), sort: id }, { exists: 'hash' });
@@ -233,8 +270,6 @@ export function instanceRegistry({ table, runtime }: { readonly table: Table; re
     },
   };
 }
-
-export type InstanceRegistry = ReturnType<typeof instanceRegistry>;
 
 function decodeInstance(row: Row): KeptInstance {
   const { limits, ...rest } = decodeRow(instanceSchema, row);

@@ -32,6 +32,18 @@ export interface ResealReport {
   readonly unreadable: readonly string[];
 }
 
+export interface CertificateUpkeep {
+  /** Removes what interrupted imports, reimports and deletes have left behind. Answers how many. */
+  tidy(signal?: AbortSignal): Promise<number>;
+  /** Seals everything that is not yet under the data key in force with that key. Reads and writes go on beside it. */
+  reseal(options?: { readonly signal?: AbortSignal; readonly progress?: () => void }): Promise<{
+    resealed: number;
+    unreadable: string[];
+  }>;
+  /** Opens the content of every certificate, and looks for contents without one; with `repair` those are removed. */
+  check(options: { readonly repair: boolean; readonly signal?: AbortSignal }): Promise<UpkeepReport>;
+}
+
 /** Work on all certificates of one instance, page by page, beside requests. */
 export function certificateUpkeep(context: {
   table: Table;
@@ -40,7 +52,7 @@ export function certificateUpkeep(context: {
   log: Log;
   instanceCrn: string;
   rows: CertificateRows;
-}) {
+}): CertificateUpkeep {
   const { table, sealer, runtime, log, instanceCrn, rows } = context;
   const keys = certificateRowKeys(instanceCrn);
 
@@ -75,7 +87,6 @@ export function certificateUpkeep(context: {
   }
 
   return {
-    /** Removes what interrupted imports, reimports and deletes have left behind. Answers how many. */
     async tidy(signal?: AbortSignal): Promise<number> {
       let removed = 0;
       for await (const row of rowsOf('expiry', signal)) {
@@ -90,7 +101,6 @@ export function certificateUpkeep(context: {
       return removed;
     },
 
-    /** Seals everything that is not yet under the data key in force with that key. Reads and writes go on beside it. */
     async reseal(options: { readonly signal?: AbortSignal; readonly progress?: () => void } = {}) {
       const unreadable: string[] = [];
       let resealed = 0;
@@ -108,7 +118,6 @@ export function certificateUpkeep(context: {
       return { resealed, unreadable } satisfies ResealReport;
     },
 
-    /** Opens the content of every certificate, and looks for contents without one; with `repair` those are removed. */
     async check(options: { readonly repair: boolean; readonly signal?: AbortSignal }): Promise<UpkeepReport> {
       const unreadable = new Map<string, string>();
       let good = 0;
@@ -163,5 +172,3 @@ export function certificateUpkeep(context: {
 function isUnreadable({ code }: CodedError): boolean {
   return code === 'table_row_unreadable' || code === 'instance_content_unreadable' || code === 'sealed_unreadable';
 }
-
-export type CertificateUpkeep = ReturnType<typeof certificateUpkeep>;

@@ -38,6 +38,11 @@ export function snapshotPath(folder: string, instanceCrn: string, now: number): 
   return join(folder, nameOf(instanceCrn, new Date(now).toISOString().replaceAll(/[:.]/g, '-')));
 }
 
+export interface DailySnapshots {
+  /** Takes the snapshot of today, by UTC, if there is none yet, and removes what is too old. Throws what `takeSnapshot` throws. */
+  run(signal?: AbortSignal): Promise<SnapshotReport | undefined>;
+}
+
 /** The daily snapshots of one instance in a folder of this server. Servers with folders of their own keep one each; of one folder, one for all. */
 export function dailySnapshots(context: {
   readonly options: SnapshotOptions;
@@ -46,7 +51,7 @@ export function dailySnapshots(context: {
   readonly runtime: Runtime;
   readonly log: Log;
   readonly instanceCrn: string;
-}) {
+}): DailySnapshots {
   const { options, runtime, log, instanceCrn } = context;
   const { folder, keepDays } = options;
 
@@ -59,7 +64,6 @@ export function dailySnapshots(context: {
   }
 
   return {
-    /** Takes the snapshot of today, by UTC, if there is none yet, and removes what is too old. Throws what `takeSnapshot` throws. */
     async run(signal?: AbortSignal): Promise<SnapshotReport | undefined> {
       const name = nameOf(instanceCrn, new Date(runtime.now()).toISOString().slice(0, 10));
       if ((await filesOf(folder, instanceCrn)).includes(name)) return undefined;
@@ -78,8 +82,6 @@ export function dailySnapshots(context: {
     },
   };
 }
-
-export type DailySnapshots = ReturnType<typeof dailySnapshots>;
 
 const isWhole = (name: string): boolean => name.endsWith('.snapshot');
 
