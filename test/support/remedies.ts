@@ -51,7 +51,8 @@ export const shellCommands: Readonly<Record<string, ((command: string) => string
   'df -i': (command) => `${command} .`,
   'ls -ld': (command) => `${command} key.pem`,
   'ulimit -n': (command) => `test "$(${command})" -gt 0`,
-  'ss -ltnp': (command) => `${command} | grep -q LISTEN`,
-  'ip address': (command) => `${command} | grep -q 127.0.0.1`,
+  // grep reads to the end, as it does where it counts: a command whose reader goes has failed.
+  'ss -ltnp': (command) => `${command} | grep -c LISTEN`,
+  'ip address': (command) => `${command} | grep -c 127.0.0.1`,
   'aws sts get-caller-identity': null,
 };
