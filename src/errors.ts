@@ -1123,6 +1123,11 @@ export const errorRegistry = {
       'They may be of two sites that share a name by mistake. If one is to replace the other all the same, give --replace-others.',
   },
 
+  verification_key_last: {
+    ...certificate,
+    remedy:
+      'Nothing was changed. Have the store serve another key first: it is fetched within a minute. Where that cannot be waited for, pin one that you trust by links.<name>.verificationKey.',
+  },
   adopt_refused: { ...certificate, remedy: 'Nothing was changed. See certstandby adopt --help.' },
 
   usage: { status: 400, exit: 2, retry: false, applied: 'no', remedy: place('See --help.') },

@@ -81,7 +81,7 @@ export const commandEntries: readonly CommandEntry[] = [
   },
   {
     name: 'store',
-    description: 'say that another place behind a store is meant',
+    description: 'say what only a person can say of a store: another place is meant, a key is trusted no more',
     load: async () => (await import('./store.ts')).storeCommand,
   },
   {

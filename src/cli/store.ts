@@ -1,19 +1,24 @@
 import { Command } from 'commander';
-import { acceptStore } from '../compose/stores.ts';
+import { acceptStore, dropKeptKey, type KeysOfLink, keptKeysOf } from '../compose/stores.ts';
 import { loadConfig } from '../config.ts';
+import { CodedError } from '../errors.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { interrupted } from './interrupt.ts';
 import { configOption } from './options.ts';
 import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output/output.ts';
+import { ago } from './output/status-words.ts';
+import { clean, count } from './output/text.ts';
 import { storeOf } from './program.ts';
 
 interface StoreOptions extends OutputOptions {
   readonly config: string;
 }
 
-/** `certstandby store accept`. */
+/** `certstandby store accept` and `certstandby store drop-key`. */
 export function storeCommand(host: Host): Command {
-  const store = new Command('store').description('say that another place behind a store is meant');
+  const store = new Command('store').description(
+    'say what only a person can say of a store: another place is meant, a key is trusted no more',
+  );
   withOutputOptions(store.command('accept'))
     .description('bind a store to the place that is behind its setting now')
     .argument('<store>', 'its name in the configuration')
@@ -25,7 +30,60 @@ export function storeCommand(host: Host): Command {
         '\nsomebody says that it is meant. After this command the next reconcile fills it.',
     )
     .action((name: string, options: StoreOptions) => accept(name, options, host));
+  withOutputOptions(store.command('drop-key'))
+    .description('list the keys that verify the notifications of a store, or trust one of them no more')
+    .argument('<store>', 'its name in the configuration')
+    .argument('[id]', 'the key to drop; without it the kept keys are listed')
+    .addOption(configOption())
+    .addHelpText(
+      'after',
+      '\nExamples:\n  certstandby store drop-key frankfurt\n  certstandby store drop-key frankfurt 3f9a0c…' +
+        '\n\nWhat a store serves is fetched by the clock, and a key that it ceases to serve is used for an hour more. One that is dropped is' +
+        '\nused no more, by a running receiver within seconds, and does not come back though it be served. The last key is not dropped.',
+    )
+    .action((name: string, id: string | undefined, options: StoreOptions) => dropKey(name, id, options, host));
   return store;
+}
+
+async function dropKey(name: string, id: string | undefined, options: StoreOptions, host: Host): Promise<void> {
+  const output = commandOutput(options, host, runtime.now);
+  const config = loadConfig(options.config, host.env);
+  const store = await storeOf(config, name, options.config, runtime);
+  const now = runtime.now();
+  if (store.notificationKey === undefined && id === undefined) {
+    output.item({ store: name, links: [] });
+    output.line(`${name} sends no notifications that a kept key would have to verify`);
+    return;
+  }
+  const before = await keptKeysOf(config, name, now);
+  if (id === undefined) {
+    output.item({ store: name, links: before });
+    if (before.length === 0) output.line(`${name} is the primary of no link: no keys are kept for it`);
+    for (const kept of before) for (const line of keptWords(kept, now)) output.line(line);
+    return;
+  }
+  const links = await dropKeptKey(config, { store: name, id, now });
+  if (links.length === 0) {
+    const ids = [...new Set(before.flatMap(({ keys }) => keys.map((key) => key.id)))];
+    const there = ids.length === 0 ? 'none' : ids.join(', ');
+    throw new CodedError('usage', `no key ${clean(id)} is kept for ${name}; there are: ${clean(there)}`);
+  }
+  output.item({ store: name, dropped: id, links });
+  for (const { link, keys } of links) {
+    const left = count(keys.filter(({ used }) => used).length, 'key');
+    output.line(`${clean(id)} verifies nothing for ${clean(link)} any more; ${left} left`);
+  }
+}
+
+/** The keys of a link, a line each. */
+function keptWords({ link, pinned, keys, dropped }: KeysOfLink, now: number): readonly string[] {
+  const own = pinned ? `: links.${link}.verificationKey pins a key, and these are not used` : '';
+  const lines = keys.map(({ id, goneAt, used }) => {
+    const since = goneAt === undefined ? 'served now' : `not served since ${ago(now, goneAt)}`;
+    return `  ${id}  ${since}${used ? '' : ', not used any more'}`;
+  });
+  const none = keys.length === 0 ? ['  none yet: certstandby serve, or the sweep, fetches them'] : [];
+  return [`${link}${own}`, ...none, ...lines, ...dropped.map((id) => `  ${id}  dropped`)].map(clean);
 }
 
 async function accept(name: string, options: StoreOptions, host: Host): Promise<void> {

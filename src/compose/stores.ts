@@ -1,6 +1,8 @@
 import type { Config, TableConfig } from '../config.ts';
 import { defined } from '../defined.ts';
 import { identityRecords } from '../records/identity-records.ts';
+import { type LinkRecords, linkRecords } from '../records/link-records.ts';
+import { isUsable, type KeptKey, refuseNoKeyLeft } from '../records/verification-key-records.ts';
 import type { Runtime } from '../runtime.ts';
 import * as registry from '../services/registry.ts';
 import type { Service } from '../services/service.ts';
@@ -72,4 +74,73 @@ const services: readonly Service[] = Object.values(registry);
 /** Whether a store is of a service that lies on this machine. */
 export function isOnThisMachine({ kind }: Pick<Store, 'kind'>): boolean {
   return services.some((service) => service.kind === kind && service.settings?.onThisMachine === true);
+}
+
+/** The verification keys that are kept for one link of a store. */
+export interface KeysOfLink {
+  readonly link: string;
+  /** The configuration pins a key: what is kept is not used. */
+  readonly pinned: boolean;
+  readonly keys: readonly (KeptKey & { readonly used: boolean })[];
+  /** Ids of keys that a person has dropped. */
+  readonly dropped: readonly string[];
+}
+
+/** The verification keys that are kept for each link whose primary is this store. Throws what the table throws. */
+export function keptKeysOf(
+  config: Pick<Config, 'links' | 'table'>,
+  store: string,
+  now: number,
+): Promise<readonly KeysOfLink[]> {
+  return withLinkRecords(config.table, (records) => keysOfLinks(config, records, store, now));
+}
+
+/**
+ * Drops one of these keys, by its id, for each link that keeps it: at once, and for ever. Answers what is kept then of those links; of
+ * none, if no link keeps it. Throws `verification_key_last` where a link would be left without a key, and then drops it for none.
+ */
+export function dropKeptKey(
+  config: Pick<Config, 'links' | 'table'>,
+  { store, id, now }: { readonly store: string; readonly id: string; readonly now: number },
+): Promise<readonly KeysOfLink[]> {
+  return withLinkRecords(config.table, async (records) => {
+    const keeping = (await keysOfLinks(config, records, store, now)).filter(({ keys }) =>
+      keys.some((key) => key.id === id),
+    );
+    for (const { link, keys } of keeping)
+      refuseNoKeyLeft(
+        link,
+        id,
+        keys.filter((key) => key.id !== id),
+        now,
+      );
+    for (const { link } of keeping) await records.dropVerificationKey(link, id, now);
+    const links = new Set(keeping.map(({ link }) => link));
+    return (await keysOfLinks(config, records, store, now)).filter(({ link }) => links.has(link));
+  });
+}
+
+async function keysOfLinks(
+  { links }: Pick<Config, 'links'>,
+  records: Pick<LinkRecords, 'verificationKeys'>,
+  store: string,
+  now: number,
+): Promise<readonly KeysOfLink[]> {
+  const ofStore = links.filter(({ primary }) => primary === store);
+  return Promise.all(
+    ofStore.map(async ({ name, verificationKey }) => {
+      const { keys, dropped } = await records.verificationKeys(name);
+      const told = keys.map((key) => ({ ...key, used: isUsable(key, now) }));
+      return { link: name, pinned: verificationKey !== undefined, keys: told, dropped };
+    }),
+  );
+}
+
+async function withLinkRecords<T>(tableConfig: TableConfig, use: (records: LinkRecords) => Promise<T>): Promise<T> {
+  const table = await openTable(tableConfig);
+  try {
+    return await use(linkRecords(table));
+  } finally {
+    await table.close();
+  }
 }

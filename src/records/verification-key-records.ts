@@ -97,12 +97,16 @@ export function verificationKeyRecords(table: Table) {
     saveVerificationKeys: (link: string, read: KeptKeys, keys: readonly KeptKey[], now: number): Promise<boolean> =>
       save(link, read, { keys, dropped: read.dropped }, now),
 
-    /** Drops a key at once and for ever: a person's word. Answers whether there was one of this id. */
+    /**
+     * Drops a key at once and for ever: a person's word. Answers whether there was one of this id.
+     * Throws `verification_key_last` where no key would be left that is used.
+     */
     async dropVerificationKey(link: string, id: string, now: number): Promise<boolean> {
       for (let tries = 1; tries <= dropTries; tries += 1) {
         const read = await verificationKeys(link);
         const keys = read.keys.filter((key) => key.id !== id);
         if (keys.length === read.keys.length) return false;
+        refuseNoKeyLeft(link, id, keys, now);
         if (await save(link, read, { keys, dropped: [...read.dropped, id] }, now)) return true;
       }
       throw new CodedError('table_unavailable', `the keys of link ${link} change faster than they can be written`);
@@ -116,6 +120,18 @@ export function verificationKeyRecords(table: Table) {
 }
 
 const dropTries = 5;
+
+/** Throws `verification_key_last` if none of the keys that stay is used. */
+export function refuseNoKeyLeft(link: string, dropped: string, staying: readonly KeptKey[], now: number): void {
+  if (staying.some((key) => isUsable(key, now))) return;
+  throw new CodedError(
+    'verification_key_last',
+    `link ${link} has no other verification key than ${dropped}: it stays`,
+    {
+      fields: { link, key: dropped },
+    },
+  );
+}
 
 /** The one that its sender serves, else the one that it served last. */
 const servedPem = (keys: readonly KeptKey[]): string | undefined =>

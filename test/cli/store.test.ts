@@ -1,7 +1,10 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { openTable } from '../../src/compose/tables.ts';
+import { loadConfig } from '../../src/config.ts';
+import { linkRecords } from '../../src/records/link-records.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { runCommand, testHost } from '../support/command.ts';
 
@@ -54,4 +57,82 @@ test('a store that is not there is answered with what there is', async () => {
   const { code, errors } = await run('store', 'accept', 'paris');
   expect(code).toBe(2);
   expect(errors).toContain('there are: live, nas');
+});
+
+describe('the keys that verify the notifications of a store', () => {
+  const pemOf = (text: string) =>
+    `-----BEGIN PUBLIC KEY-----\n${Buffer.from(text).toString('base64')}\n-----END PUBLIC KEY-----\n`;
+  const instance = `crn:v1:bluemix:public:cloudcerts:eu-de:a/${'0'.repeat(32)}:6e2e9f0e-0000-4000-8000-000000000001::`;
+  beforeEach(() =>
+    writeFileSync(
+      join(folder, 'certstandby.yaml'),
+      `version: 1
+stores:
+  frankfurt: { kind: certificate-manager, instance: '${instance}', apiKey: 'env:KEY' }
+  nas: { kind: directory, id: nas, path: copies, region: there }
+  attic: { kind: directory, id: attic, path: attic, region: there }
+links:
+  web: { primary: frankfurt, backups: [nas] }
+  mail: { primary: frankfurt, backups: [attic] }
+`,
+    ),
+  );
+  const keep = async (keys: Readonly<Record<string, readonly { id: string; pem: string; goneAt?: number }[]>>) => {
+    const table = await openTable(loadConfig(join(folder, 'certstandby.yaml'), { KEY: 'k' }).table);
+    const records = linkRecords(table);
+    for (const [link, kept] of Object.entries(keys))
+      await records.saveVerificationKeys(link, await records.verificationKeys(link), kept, Date.now());
+    await table.close();
+  };
+  const dropKey = (...args: readonly string[]) =>
+    runCommand(
+      ['store', 'drop-key', ...args, '--config', join(folder, 'certstandby.yaml')],
+      testHost({ env: { KEY: 'k' } }),
+    );
+  const [one, two] = [
+    { id: 'key-one', pem: pemOf('one') },
+    { id: 'key-two', pem: pemOf('two') },
+  ];
+
+  test('are listed by link, with those that are served no more', async () => {
+    expect((await dropKey('frankfurt')).output).toBe(
+      'web\n  none yet: certstandby serve, or the sweep, fetches them\nmail\n  none yet: certstandby serve, or the sweep, fetches them\n',
+    );
+    await keep({ web: [one, { ...two, goneAt: Date.now() - 90 * 60_000 }] });
+    const { output, code } = await dropKey('frankfurt');
+    expect(code).toBe(0);
+    expect(output).toMatch(
+      /^web\n {2}key-one {2}served now\n {2}key-two {2}not served since .* ago, not used any more\n/,
+    );
+    const json = JSON.parse((await dropKey('frankfurt', '--json')).output);
+    expect(json).toMatchObject({
+      store: 'frankfurt',
+      links: [{ link: 'web', keys: [{ id: 'key-one' }, { id: 'key-two' }] }, {}],
+    });
+    expect((await dropKey('nas')).output).toContain('nas sends no notifications');
+  });
+
+  test('lose one for every link that keeps it, when a person says so', async () => {
+    await keep({ web: [one, two], mail: [two, one] });
+    const { output, code } = await dropKey('frankfurt', 'key-one');
+    expect(code).toBe(0);
+    expect(output).toBe(
+      'key-one verifies nothing for web any more; 1 key left\nkey-one verifies nothing for mail any more; 1 key left\n',
+    );
+    expect((await dropKey('frankfurt')).output).toBe(
+      'web\n  key-two  served now\n  key-one  dropped\nmail\n  key-two  served now\n  key-one  dropped\n',
+    );
+    const again = await dropKey('frankfurt', 'key-one');
+    expect(again.code).toBe(2);
+    expect(again.errors).toContain('no key key-one is kept for frankfurt; there are: key-two');
+  });
+
+  test('lose none where a link would be left without one', async () => {
+    await keep({ web: [one, two], mail: [one] });
+    const { code, errors } = await dropKey('frankfurt', 'key-one');
+    expect(code).toBe(6);
+    expect(errors).toContain('link mail has no other verification key than key-one: it stays');
+    expect(errors).toContain('Have the store serve another key first');
+    expect((await dropKey('frankfurt')).output).not.toContain('dropped');
+  });
 });

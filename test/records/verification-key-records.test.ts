@@ -34,21 +34,34 @@ describe('the verification keys of a link', () => {
   });
 
   it('lose one at once when a person drops it, even if a sweep has read them before', async () => {
-    const keys = await keysOf({ id: '1', pem: one });
+    const keys = await keysOf({ id: '1', pem: one }, { id: '2', pem: two });
     const read = await keys.verificationKeys('shop');
     expect(await keys.dropVerificationKey('shop', '1', 2)).toBe(true);
     expect(await keys.saveVerificationKeys('shop', read, [{ id: '1', pem: one }], 3)).toBe(false);
-    expect(await keys.verificationKeys('shop')).toMatchObject({ keys: [], dropped: ['1'] });
+    expect(await keys.verificationKeys('shop')).toMatchObject({ keys: [{ id: '2' }], dropped: ['1'] });
     expect(await keys.dropVerificationKey('shop', 'of nobody', 4)).toBe(false);
   });
 
+  it('are never left without one that is used', async () => {
+    const gone = { id: '2', pem: two, goneAt: 0 };
+    const keys = await keysOf({ id: '1', pem: one }, gone);
+    const later = limits.goneKeyMs;
+    await expect(keys.dropVerificationKey('shop', '1', later)).rejects.toMatchObject({ code: 'verification_key_last' });
+    expect((await keys.verificationKeys('shop')).keys).toEqual([{ id: '1', pem: one }, gone]);
+    expect(await keys.dropVerificationKey('shop', '1', later - 1)).toBe(true);
+    await expect(keys.dropVerificationKey('shop', '2', later - 1)).rejects.toMatchObject({
+      code: 'verification_key_last',
+    });
+  });
+
   it('that a worker of the version before wrote are known, unless they were dropped', async () => {
-    const keys = await keysOf();
+    const keys = await keysOf({ id: '2', pem: two });
     await keys.table.update(row, { set: { pem: one, fetchedAt: 1 } });
-    expect((await keys.verificationKeys('shop')).keys).toEqual([{ id: keyIdOf(one), pem: one }]);
+    const kept = { id: '2', pem: two };
+    expect((await keys.verificationKeys('shop')).keys).toEqual([{ id: keyIdOf(one), pem: one }, kept]);
     await keys.dropVerificationKey('shop', keyIdOf(one), 2);
     await keys.table.update(row, { set: { pem: one, fetchedAt: 3 } });
-    expect((await keys.verificationKeys('shop')).keys).toEqual([]);
+    expect((await keys.verificationKeys('shop')).keys).toEqual([kept]);
   });
 
   it('leave the key that is served now to a worker of the version before', async () => {

@@ -78,11 +78,14 @@ describe('refreshing the keys that verify notifications', () => {
   });
 
   it('brings no key back that a person dropped, and says so as long as it is served', async () => {
-    const { refresh, linkRecords, ids, lines, time } = await refresherOf();
+    const { refresh, serving, linkRecords, ids, lines, time } = await refresherOf();
+    await refresh();
+    serving.pem = two;
     await refresh();
     await linkRecords.dropVerificationKey('main', keyIdOf(one), time.now());
+    serving.pem = one;
     await refresh();
-    expect(await ids()).toEqual([]);
+    expect(await ids()).toEqual([keyIdOf(two)]);
     expect(lines).toMatchObject([{ level: 'error', event: 'verification_key_dropped', fields: { key: keyIdOf(one) } }]);
   });
 
