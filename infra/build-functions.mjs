@@ -22,8 +22,8 @@ const functionNames = ['callback', 'replicate', 'sweep', 'reconcile'];
 
 /** KiB of what each loads when cold. Raised only in the commit that needs it, which says why. */
 const mostKib = {
-  aws: { callback: 138, replicate: 258, sweep: 258, reconcile: 258 },
-  openwhisk: { callback: 200, replicate: 319, sweep: 319, reconcile: 319 },
+  aws: { callback: 142, replicate: 260, sweep: 262, reconcile: 260 },
+  openwhisk: { callback: 204, replicate: 321, sweep: 323, reconcile: 321 },
 };
 
 /** Deployed functions get their credentials from the platform: see environment-credentials.ts. */
@@ -39,7 +39,7 @@ const credentials = {
 };
 
 /** The parts of a service that each function runs. The callback asks no store, and holds no code that could. */
-const partsRun = { callback: ['sender'], replicate: ['store'], sweep: ['store'], reconcile: ['store'] };
+const partsRun = { callback: ['sender'], replicate: ['store'], sweep: ['store', 'keys'], reconcile: ['store'] };
 
 /** @typedef {{ kind: string, settings?: { onThisMachine?: true } } & Record<string, unknown>} Service */
 

@@ -17,7 +17,7 @@ export const limits = {
   /** Least length of the RSA key that verifies notifications, in bits (RFC 7518, 3.3). */
   verificationKeyBits: 2048,
   /** Keys that verify notifications, of one link, and how long one is used after its sender has ceased to serve it. */
-  verificationKeys: 8,
+  verificationKeys: 32,
   goneKeyMs: 60 * 60 * 1000,
   /** Until a request to the receiver must have arrived: its headers, all of it. Milliseconds. */
   requestHeadersMs: 10_000,

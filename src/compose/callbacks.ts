@@ -1,4 +1,5 @@
 import type { Config } from '../config.ts';
+import { CodedError } from '../errors.ts';
 import type { Callback } from '../receiver/receiver.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import { isUsable } from '../records/verification-key-records.ts';
@@ -34,36 +35,48 @@ export async function callbacksOf(
     };
   };
 
+  /** The keys that the sweep has fetched for the callback of a link or a sender. */
+  const keysOnTable = (name: string): Callback['verificationKeys'] =>
+    verificationKeyCache({
+      runtime,
+      async load() {
+        const { keys } = await linkRecords.verificationKeys(name);
+        return keys.filter((key) => isUsable(key, runtime.now()));
+      },
+    });
+
   const ofStores = new Map(
     await Promise.all(stores.map(async (store) => [store.name, { store, sender: await senderOf(store) }] as const)),
   );
   const ofLinks = links.flatMap(({ name, primary, verificationKey: pinned }): Callback[] => {
     const { store, sender } = ofStores.get(primary) ?? {};
     if (store === undefined || sender === undefined) return [];
-    const load = async () => {
-      if (pinned !== undefined) return [{ id: 'pinned', pem: pinned }];
-      const { keys } = await linkRecords.verificationKeys(name);
-      return keys.filter((key) => isUsable(key, runtime.now()));
-    };
     return [
       {
         name,
         told: { sender: store.kind, link: name },
         sender,
-        verificationKeys: verificationKeyCache({ runtime, load }),
+        verificationKeys:
+          pinned === undefined
+            ? keysOnTable(name)
+            : verificationKeyCache({ runtime, load: async () => [{ id: 'pinned', pem: pinned }] }),
         acknowledge: acknowledgeFor(primary),
       },
     ];
   });
   const ofSenders = senders.map(async (config): Promise<Callback> => {
     const sender = await senderOf(config);
-    if (sender?.keys === undefined) throw new Error(`the sender ${config.name} has no keys of its own`);
+    if (sender === undefined)
+      throw new CodedError(
+        'configuration_invalid',
+        `the sender ${config.name} is a ${config.kind}, which sends nothing`,
+      );
     const { keys } = sender;
     return {
       name: config.name,
       told: { sender: config.name },
       sender,
-      verificationKeys: async () => keys,
+      verificationKeys: keys === undefined ? keysOnTable(config.name) : async () => keys,
       acknowledge: acknowledgeFor(config.store),
     };
   });

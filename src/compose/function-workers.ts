@@ -18,7 +18,7 @@ import { sweep } from '../replication/sweep.ts';
 import { defaultTiming, type Timing } from '../replication/timing.ts';
 import { vanishedTally } from '../replication/vanished.ts';
 import type { FunctionParts } from './function-callback.ts';
-import { openService, type SecretOf, toLink } from './services.ts';
+import { keySourcesOf, openService, type SecretOf, toLink } from './services.ts';
 
 /** What a sweep saw of a link, for whoever watches. */
 export interface LinkSeen {
@@ -72,6 +72,7 @@ export async function composeWorkers(
   );
   const stores = new Map(opened);
   const links = config.links.map((link) => toLink(link, stores));
+  const keySources = await keySourcesOf(config.senders, runtime);
   const byName = new Map(links.map((link) => [link.name, link]));
   const records = replicationRecords(table);
   const linkRows = linkRecords(table);
@@ -113,7 +114,7 @@ export async function composeWorkers(
 
     async sweep() {
       const now = runtime.now();
-      const [{ byLink }] = await Promise.all([sweep(worker, links), beginAsked()]);
+      const [{ byLink }] = await Promise.all([sweep(worker, links, keySources), beginAsked()]);
       return Promise.all(
         links.map(async ({ name }) => ({
           link: name,

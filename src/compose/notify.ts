@@ -3,8 +3,9 @@ import { visibleWithin } from '../foreign-text.ts';
 import { type HttpOutcome, httpClient } from '../http/client.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Secret } from '../secret.ts';
+import { changedType, changeMessage, type Named, testType } from '../sender/change-message.ts';
 import { newKeyPair, signingKey } from '../sender/standard-webhook-keys.ts';
-import { changedType, messageBody, messageHeaders, type Named, testType } from '../sender/standard-webhook-message.ts';
+import { messageHeaders } from '../sender/standard-webhook-message.ts';
 
 export type { Named };
 export { newKeyPair };
@@ -54,7 +55,7 @@ export async function notify(options: {
   const id = `msg_${runtime.newId().replaceAll('.', '-')}`;
   const began = runtime.now();
   const named = certificates === undefined ? {} : { certificates };
-  const body = messageBody({ type: test ? testType : changedType, at: began, ...named });
+  const body = changeMessage({ type: test ? testType : changedType, at: began, ...named });
   for (let tries = 1; ; tries += 1) {
     const headers = messageHeaders(key, { id, body, now: runtime.now() });
     const outcome = await client({

@@ -43,7 +43,7 @@ import { quotasLeft } from '../store/quota.ts';
 import type { QuotaLeft, Store } from '../store/store.ts';
 import type { Table } from '../table/table.ts';
 import { callbacksOf } from './callbacks.ts';
-import { toLink } from './services.ts';
+import { keySourcesOf, toLink } from './services.ts';
 import { isOnThisMachine, openStores } from './stores.ts';
 import { openTable } from './tables.ts';
 
@@ -197,6 +197,7 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
   const primariesBeside = (link: Link) =>
     new Set(links.filter((other) => other !== link).map(({ primary }) => primary.id));
 
+  const keySources = await keySourcesOf(config.senders, runtime);
   const callbacks = await callbacksOf(config, intake, observer.acknowledged);
 
   for (const link of links) if (link.name !== options.moving) await linkRows.bind(link.name, link.primary.id);
@@ -209,7 +210,7 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
     callbacks: callbacks.map(({ name }) => name),
     quotasLeft: (store) => quotasLeft(store, quotas, runtime.now()),
     watch: () => watchPrimaries(parts, links),
-    sweep: () => sweep(parts, links),
+    sweep: () => sweep(parts, links, keySources),
     wakeDue: (link) => wakeDue(parts, link),
     async reconcilesAsked() {
       const due = await Promise.all(

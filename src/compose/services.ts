@@ -1,7 +1,8 @@
-import type { LinkConfig, StoreConfig } from '../config.ts';
+import type { LinkConfig, SenderConfig, StoreConfig } from '../config.ts';
 import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { type Link, linkMistake } from '../replication/link.ts';
+import type { KeySource } from '../replication/verification-keys.ts';
 import type { Runtime } from '../runtime.ts';
 import { Secret, type SecretReference } from '../secret.ts';
 import * as registry from '../services/registry.ts';
@@ -65,6 +66,18 @@ export const secretBy =
   (secretOf: SecretOf) =>
   (given: Secret | SecretReference): Secret | (() => Promise<Secret>) =>
     given instanceof Secret ? given : () => secretOf(given);
+
+/** Where the keys of these senders are, as far as others serve them. Nothing is fetched yet. */
+export async function keySourcesOf(
+  senders: readonly SenderConfig[] = [],
+  runtime: Runtime,
+): Promise<readonly KeySource[]> {
+  const sources = senders.map(async (sender): Promise<readonly KeySource[]> => {
+    const part = await partsOf(sender).keys?.();
+    return part === undefined ? [] : [{ name: sender.name, fetch: () => part.fetchKeys(sender as never, { runtime }) }];
+  });
+  return (await Promise.all(sources)).flat();
+}
 
 /** A link of the configuration with its stores. Throws `configuration_invalid` if one is not there, or if they are not able to do what the link says. */
 export function toLink(

@@ -6,7 +6,7 @@ import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Link } from './link.ts';
 import { wakeHints } from './resolve-hints.ts';
-import { refreshVerificationKeys } from './verification-keys.ts';
+import { type KeySource, keySourceOf, refreshVerificationKeys } from './verification-keys.ts';
 
 export interface Sweeper {
   readonly records: ReplicationRecords;
@@ -18,21 +18,28 @@ export interface Sweeper {
   readonly most?: number;
 }
 
-/** Wakes what is due, hints too, and refreshes the keys that verify notifications. Each link alone: one that fails does not hold up the others. Never throws. */
+/**
+ * Wakes what is due, hints too, and refreshes the keys that verify notifications: those of the primaries, and those of `keys` that
+ * others serve. Each link alone: one that fails does not hold up the others. Never throws.
+ */
 export async function sweep(
   sweeper: Sweeper,
   links: readonly Link[],
+  keys: readonly KeySource[] = [],
 ): Promise<{ readonly woken: number; readonly byLink: ReadonlyMap<string, number> }> {
+  const refreshing = Promise.all(keys.map((source) => refreshVerificationKeys(sweeper, source)));
   const woken = await Promise.all(
     links.map(async (link) => {
+      const source = keySourceOf(link);
       const [due] = await Promise.all([
         wakeDue(sweeper, link),
         wakeDueHints(sweeper, link),
-        refreshVerificationKeys(sweeper, link),
+        source && refreshVerificationKeys(sweeper, source),
       ]);
       return [link.name, due] as const;
     }),
   );
+  await refreshing;
   return { woken: woken.reduce((sum, [, count]) => sum + count, 0), byLink: new Map(woken) };
 }
 

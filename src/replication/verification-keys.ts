@@ -7,30 +7,41 @@ import { isUsable, type KeptKey, keyIdOf } from '../records/verification-key-rec
 import type { Runtime } from '../runtime.ts';
 import type { Link } from './link.ts';
 
+/** Where the keys are that verify what arrives at one callback. */
+export interface KeySource {
+  /** Name of the link or the sender whose callback it is. */
+  readonly name: string;
+  /** The keys that are served now, one or more. */
+  fetch(): Promise<readonly KeptKey[]>;
+}
+
+/** Where the keys of a link's primary are; `undefined` where it serves none. */
+export function keySourceOf({ name, primary }: Link): KeySource | undefined {
+  const { notificationKey } = primary;
+  if (notificationKey === undefined) return undefined;
+  return { name, fetch: async () => [identified(await notificationKey.call(primary))] };
+}
+
 /**
- * Fetches the keys that verify a primary's notifications into the table, by the clock, whatever arrives: the receiver reads them from
+ * Fetches the keys that verify what arrives at a callback into the table, by the clock, whatever arrives: the receiver reads them from
  * there, and a notification never causes a call. What cannot be fetched, or is none that may verify, changes nothing. Never throws.
  */
 export async function refreshVerificationKeys(
   { linkRecords, runtime, log }: { readonly linkRecords: LinkRecords; readonly runtime: Runtime; readonly log: Log },
-  link: Link,
+  { name, fetch }: KeySource,
 ): Promise<void> {
-  if (link.primary.notificationKey === undefined) return;
   try {
-    const served = identified(await link.primary.notificationKey());
+    const served = await fetch();
     const now = runtime.now();
-    const read = await linkRecords.verificationKeys(link.name);
-    if (read.dropped.includes(served.id))
-      log('error', 'verification_key_dropped', {
-        link: link.name,
-        key: served.id,
-        message: 'the primary still serves it',
-      });
-    const keys = refreshedKeys(read.keys, [served], read.dropped, now);
+    const read = await linkRecords.verificationKeys(name);
+    for (const { id } of served)
+      if (read.dropped.includes(id))
+        log('error', 'verification_key_dropped', { link: name, key: id, message: 'the primary still serves it' });
+    const keys = refreshedKeys(read.keys, served, read.dropped, now);
     // Somebody who wrote meanwhile, a person or another sweep, has the last word: the next sweep comes in a minute.
-    if (keys.length > 0 && !isSame(keys, read.keys)) await linkRecords.saveVerificationKeys(link.name, read, keys, now);
+    if (keys.length > 0 && !isSame(keys, read.keys)) await linkRecords.saveVerificationKeys(name, read, keys, now);
   } catch (thrown) {
-    log('warn', 'verification_key_not_refreshed', { link: link.name, ...errorFields(asCodedError(thrown)) });
+    log('warn', 'verification_key_not_refreshed', { link: name, ...errorFields(asCodedError(thrown)) });
   }
 }
 

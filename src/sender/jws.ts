@@ -35,6 +35,16 @@ export function verifyCompactJws(token: string, publicKey: KeyObject): Buffer {
   return payload;
 }
 
+/**
+ * The `kid` in the header of a token (RFC 7515, 4.1.4), before anything is proven: it chooses among pinned keys, and nothing else.
+ * `undefined`: it names none. Throws `notification_malformed`.
+ */
+export function tokenKeyId(token: string): string | undefined {
+  const header = readHeader(token.slice(0, Math.max(0, token.indexOf('.'))));
+  const id = header?.values.kid;
+  return typeof id === 'string' && id !== '' && id.length <= limits.notificationTextCharacters ? id : undefined;
+}
+
 /** What base64url text (RFC 4648, 5) encodes, if it is the one canonical spelling: `Buffer` alone would skip what it does not know. */
 function decodeBase64url(text: string): Buffer {
   const bytes = Buffer.from(text, 'base64url');
@@ -44,15 +54,22 @@ function decodeBase64url(text: string): Buffer {
   return bytes;
 }
 
-/** Whether the header asks for RS256 and for nothing else that matters. Names must be unique (RFC 7515, 4). */
+/** Whether the header asks for RS256 and for nothing else that matters. */
 function isGoodHeader(part: string): boolean {
+  const header = readHeader(part);
+  return header?.values.alg === 'RS256' && !header.names.some((name) => refusedParameters.has(name));
+}
+
+/** The header of a token; `undefined` if its names are not unique (RFC 7515, 4). */
+function readHeader(
+  part: string,
+): { readonly values: Readonly<Record<string, unknown>>; readonly names: readonly string[] } | undefined {
   const bytes = decodeBase64url(part);
   const text = isUtf8(bytes) ? bytes.toString('utf8') : '';
-  const header = parseJsonObject(text);
-  if (header === undefined) throw new CodedError('notification_malformed', 'the header of the token is no JSON object');
+  const values = parseJsonObject(text);
+  if (values === undefined) throw new CodedError('notification_malformed', 'the header of the token is no JSON object');
   const names = jsonMembers(text).map(({ name }) => name);
-  if (new Set(names).size !== names.length) return false;
-  return header.alg === 'RS256' && !names.some((name) => refusedParameters.has(name));
+  return new Set(names).size === names.length ? { values, names } : undefined;
 }
 
 /** How long the signatures of a pinned key are. */

@@ -1,27 +1,5 @@
 import { createHmac, type KeyObject, sign } from 'node:crypto';
 
-/** What a certificate is called in a message: its id in the store, or its name there, which is looked up. */
-export type Named = { readonly id: string } | { readonly name: string };
-
-/** The type of a message that something has changed, and of one that only tries the way. */
-export const changedType = 'certificate.changed';
-export const testType = 'certificate.test';
-
-/**
- * The body of a message: `payload.schema.json` describes it. Without certificates it says that something has changed, and everything is
- * compared.
- */
-export function messageBody(given: {
-  readonly type: string;
-  /** Epoch milliseconds. */
-  readonly at: number;
-  readonly certificates?: readonly Named[];
-}): string {
-  const { type, at, certificates } = given;
-  const data = certificates === undefined ? {} : { certificates };
-  return JSON.stringify({ type, timestamp: new Date(at).toISOString(), data });
-}
-
 /** What is signed of a message (Standard Webhooks, "Signature scheme"): id, timestamp and body, a full stop between. */
 export const signedContent = (id: string, timestamp: string, body: Uint8Array): Buffer =>
   Buffer.concat([Buffer.from(`${id}.${timestamp}.`), body]);

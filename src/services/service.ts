@@ -31,6 +31,8 @@ export interface ServiceParts {
   readonly sender?: () => Promise<SenderPart>;
   /** What `doctor` asks, and the words about rights. Absent: the store brings what it can say with it, if anything. */
   readonly diagnosis?: () => Promise<DiagnosisPart>;
+  /** Absent: the keys of its senders are in the configuration, or its stores serve them. */
+  readonly keys?: () => Promise<KeysPart>;
 }
 
 export interface StorePart {
@@ -52,6 +54,22 @@ export interface DiagnosisPart {
 export interface SenderPart {
   /** `config` is what the settings made: of a store that tells of itself, or of a sender of its own. */
   senderOf(config: never): Sender;
+}
+
+/** Where the keys of a sender are that somebody else serves. Only the sweep runs this, by the clock, whatever arrives. */
+export interface KeysPart {
+  /** At least one, or it throws. `config` is what the settings of the sender made. */
+  fetchKeys(config: never, context: KeysContext): Promise<readonly FetchedKey[]>;
+}
+
+export interface KeysContext {
+  readonly runtime: Runtime;
+}
+
+/** A public key in PEM, and what its issuer calls it. */
+export interface FetchedKey {
+  readonly id: string;
+  readonly pem: string;
 }
 
 /** What a store of the configuration is for everybody; its service knows what else it has. */

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { CodedError } from '../../src/errors.ts';
 import { limits } from '../../src/limits.ts';
 import { keyIdOf } from '../../src/records/verification-key-records.ts';
-import { refreshedKeys, refreshVerificationKeys } from '../../src/replication/verification-keys.ts';
+import { keySourceOf, refreshedKeys, refreshVerificationKeys } from '../../src/replication/verification-keys.ts';
 import { setup } from '../support/replication.ts';
 
 const pemOf = (modulusLength = 2048) =>
@@ -24,7 +24,10 @@ async function refresherOf() {
   return {
     ...world,
     serving,
-    refresh: () => refreshVerificationKeys(parts, { ...world.link, primary }),
+    refresh: async () => {
+      const source = keySourceOf({ ...world.link, primary });
+      if (source !== undefined) await refreshVerificationKeys(parts, source);
+    },
     ids: async () => (await world.linkRecords.verificationKeys('main')).keys.map(({ id }) => id),
   };
 }
@@ -90,14 +93,16 @@ describe('refreshing the keys that verify notifications', () => {
   });
 
   it('asks nothing of a primary that sends no notifications', async () => {
-    const { linkRecords, time, log, link, calls } = await refresherOf();
-    await refreshVerificationKeys({ linkRecords, runtime: time, log }, link);
+    const { link, calls } = await refresherOf();
+    expect(keySourceOf(link)).toBeUndefined();
     expect(calls).toEqual([]);
   });
 });
 
 it('of too many keys those are kept that were served last', () => {
-  const gone = Array.from({ length: 12 }, (_, index) => ({ id: `${index}`, pem: `p${index}`, goneAt: index }));
+  const gone = Array.from({ length: 36 }, (_, index) => ({ id: `${index}`, pem: `p${index}`, goneAt: index }));
   const kept = refreshedKeys(gone, [{ id: 'new', pem: 'new' }], [], 20);
-  expect(kept.map(({ id }) => id)).toEqual(['new', '11', '10', '9', '8', '7', '6', '5']);
+  expect(kept).toHaveLength(32);
+  expect(kept.slice(0, 4).map(({ id }) => id)).toEqual(['new', '35', '34', '33']);
+  expect(kept.at(-1)?.id).toBe('5');
 });

@@ -4,9 +4,10 @@ import { describe, expect, it } from 'vitest';
 import { silentLog } from '../../../src/log.ts';
 import { createReceiver } from '../../../src/receiver/receiver.ts';
 import { Secret } from '../../../src/secret.ts';
+import { changeMessage } from '../../../src/sender/change-message.ts';
 import type { LifecycleEvent } from '../../../src/sender/event.ts';
 import { newKeyPair, signingKey } from '../../../src/sender/standard-webhook-keys.ts';
-import { messageBody, messageHeaders } from '../../../src/sender/standard-webhook-message.ts';
+import { messageHeaders } from '../../../src/sender/standard-webhook-message.ts';
 import { senderOf } from '../../../src/services/standard-webhooks/sender.ts';
 
 const now = Date.parse('2026-11-30T08:00:00Z');
@@ -57,7 +58,11 @@ function setUp(
   return { acknowledged, post };
 }
 
-const body = messageBody({ type: 'certificate.changed', at: now - 1_000, certificates: [{ name: 'www.example.com' }] });
+const body = changeMessage({
+  type: 'certificate.changed',
+  at: now - 1_000,
+  certificates: [{ name: 'www.example.com' }],
+});
 
 function signed(text = body, given: { key?: string; id?: string; at?: number } = {}): Headers {
   const key = signingKey(given.key ?? secret);
@@ -69,7 +74,7 @@ describe('a message that is proven', () => {
   it('names certificates, each once, by id or by name', async () => {
     const { post, acknowledged } = setUp();
     const certificates = [{ name: 'a' }, { id: 'x/1' }, { name: 'a' }, { id: 'x/1', name: 'other' }];
-    const text = messageBody({ type: 'certificate.changed', at: now - 5_000, certificates });
+    const text = changeMessage({ type: 'certificate.changed', at: now - 5_000, certificates });
     expect(await post(signed(text), text)).toMatchObject({ status: 202 });
     expect(acknowledged).toEqual([
       {
@@ -107,7 +112,7 @@ describe('a message that is proven', () => {
 
   it('is the same event however often it is signed anew, and another one under an id that is used again', async () => {
     const { post, acknowledged } = setUp();
-    const other = messageBody({ type: 'certificate.changed', at: now, certificates: [{ name: 'other' }] });
+    const other = changeMessage({ type: 'certificate.changed', at: now, certificates: [{ name: 'other' }] });
     await post(signed(body, { at: now - 60_000 }), body);
     await post(signed(), body);
     await post(signed(other), other);
@@ -210,7 +215,7 @@ const renamed = (headers: Headers, from: string, to: string) => ({
   headers: { ...headers, 'webhook-signature': headers['webhook-signature']?.replace(from, to) },
 });
 const manyCertificates = (number: number) =>
-  messageBody({
+  changeMessage({
     type: 'certificate.changed',
     at: now,
     certificates: Array.from({ length: number }, (_, at) => ({ id: `${at}` })),
