@@ -8,6 +8,12 @@ const floodRequests = 24;
 /** How often a sender tries to bring one event of a flood. */
 const floodTries = 2;
 
+/** Floods when all else is quiet: longer ones, around the moments at which somebody looks whether a reconcile was asked for. */
+const quietFromMs = 12 * 60_000;
+const minuteMs = 60_000;
+const quietRequests = 60;
+const quietCreations = 3;
+
 /** How the ids begin that a flood makes up. */
 const madeUp = 'made-up-';
 
@@ -16,17 +22,60 @@ const faultsOf = ({ faults }: World): number => [...faults.counts.values()].redu
 
 /** Floods of ids that nobody knows, some of them again and again, with real ones among them. */
 export function scheduleFloods(world: World, durationMs: number): void {
-  const { time, dice, switches, primary, floods, trace } = world;
+  const { time, dice, switches, primary, pool, floods, trace } = world;
   if (!switches.has('unsigned-sender')) return;
   const count = 1 + Math.floor(dice() * 2);
-  for (let index = 0; index < count; index += 1) time.at(time.now() + dice() * durationMs, begin);
+  for (let index = 0; index < count; index += 1) time.at(time.now() + dice() * durationMs, () => begin(floodRequests));
+  if (world.tellsAlone) {
+    const tick = time.now() + durationMs + quietFromMs;
+    time.at(tick - 6_000, beginQuiet);
+    // While the reconcile that the first one asked for is listing.
+    if (world.listsSlowly) time.at(tick + minuteMs, beginQuiet);
+  }
 
-  function begin(): void {
+  function begin(requests: number): void {
     trace(`${time.now()} a flood begins`);
     const before = { faultsBefore: faultsOf(world), stallsBefore: stallsOf(world) };
     floods.push({ from: time.now(), until: time.now() + floodMs, ...before });
-    for (let request = 0; request < floodRequests; request += 1) time.at(time.now() + dice() * floodMs, tell);
+    for (let request = 0; request < requests; request += 1) time.at(time.now() + dice() * floodMs, tell);
   }
+
+  /**
+   * One with certificates among it that are new, and with one that is known: told of all the time,
+   * and once more when it has changed in the end.
+   */
+  function beginQuiet(): void {
+    begin(quietRequests);
+    for (let creation = 0; creation < quietCreations; creation += 1) time.at(time.now() + dice() * floodMs, create);
+    const real = [...primary.rows().keys()];
+    const known = real[Math.floor(dice() * real.length)];
+    if (known === undefined) return;
+    for (let request = 0; request < quietRequests; request += 1)
+      time.at(time.now() + dice() * floodMs, () => tellOf(known));
+    time.at(time.now() + floodMs, () => {
+      const [content, other] = pool.good[Math.floor(dice() * pool.good.length)] ?? [];
+      const held = primary.rows().get(known);
+      if (content === undefined || other === undefined || held === undefined) return;
+      trace(`${time.now()} primary: renew ${known}`);
+      const fresh = { revision: held.revision + 1, lastModified: time.now() };
+      primary.tamper(known, (now) => now && { ...now, content: now.content === content ? other : content, ...fresh });
+      tellOf(known);
+    });
+  }
+
+  function create(): void {
+    const [content] = pool.good[Math.floor(dice() * pool.good.length)] ?? [];
+    if (content === undefined) return;
+    const id = `new-${time.newId()}`;
+    trace(`${time.now()} primary: create ${id}`);
+    const metadata = { name: id, description: '', tags: [] };
+    world.creations.push({ store: primary.id, certificate: id, at: time.now() });
+    primary.tamper(id, () => ({ id, content, metadata, revision: 1, lastModified: time.now() }));
+    tellOf(id);
+  }
+
+  const tellOf = (id: string) =>
+    world.notifyOf({ ids: [id], name: nameOf(id), digest: time.newId() }, { tries: floodTries });
 
   function tell(): void {
     const ids = Array.from({ length: 1 + Math.floor(dice() * 2) }, one);
@@ -52,7 +101,7 @@ const lookedAfterMs = 20_000;
 
 /** What a flood costs is bounded: looks at what it makes up, and looks at what there is. */
 export function floodExcess(world: World): string[] {
-  const { floods, journal, deployments } = world;
+  const { floods, journal, deployments, wildClocks } = world;
   if (floods.length === 0) return [];
   const broken: string[] = [];
   const faultsNow = faultsOf(world);
@@ -68,7 +117,8 @@ export function floodExcess(world: World): string[] {
   if (invented > allowed) broken.push(`bound: ${invented} made up ids were looked at, ${allowed} are allowed`);
   for (const { from, until, faultsBefore } of floods) {
     const during = journal.looks.filter(({ at }) => at >= from && at <= until + lookedAfterMs);
-    const most = deployments * looksInFlood + 2 * (faultsNow - faultsBefore);
+    // Clocks that are further apart than is allowed each have a time of their own.
+    const most = wildClocks ? Number.POSITIVE_INFINITY : deployments * looksInFlood + 2 * (faultsNow - faultsBefore);
     for (const id of new Set(during.map(({ certificate }) => certificate))) {
       const looks = during.filter(({ certificate }) => certificate === id).length;
       if (looks > most) broken.push(`bound: ${looks} looks at ${id} during a flood, ${most} allowed`);

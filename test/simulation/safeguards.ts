@@ -529,7 +529,7 @@ export const safeguards: readonly Safeguard[] = [
     step: 'what a worker of the version before doubts counts for every backup',
     file: 'src/records/replication-record.ts',
     find: '(doubt > known || doubtToken !== lastHolder)',
-    replace: 'doubt > known && doubtToken > lastHolder',
+    replace: 'Date.now() < 0',
     switches: ['version-before'],
     eventsOnly: true,
     seeds: 1_000,

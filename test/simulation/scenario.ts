@@ -1,6 +1,7 @@
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { datedContent, scheduleBrakeTrouble } from './brake-trouble.ts';
 import { scheduleFloods } from './floods.ts';
+import { scheduleNameMoves } from './name-moves.ts';
 import { scheduleOtherPlaces } from './other-places.ts';
 import { originalOf } from './routes.ts';
 import type { Held } from './simulated-store.ts';
@@ -16,6 +17,7 @@ export function scheduleChanges(world: World, durationMs: number, most = Number.
   scheduleHolds(world, durationMs);
   scheduleBrakeTrouble(world, durationMs);
   scheduleFloods(world, durationMs);
+  scheduleNameMoves(world, durationMs);
   scheduleAbsences(world, durationMs);
   scheduleLostKeys(world, durationMs);
   scheduleOtherPlaces(world, durationMs);

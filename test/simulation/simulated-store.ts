@@ -262,19 +262,26 @@ export function simulatedStore(options: {
   function placesIn(rows: Rows): readonly VacantElement[] {
     return [...rows.values()].flatMap((held) => {
       const { vacant } = held;
-      const isShown = vacant !== undefined && (vacant !== 'deleted' || options.deletesSoftly?.lists === true);
-      return isShown && isThere(held) ? [placeOf(held, vacant)] : [];
+      return vacant !== undefined && isShown(held) && isThere(held) ? [placeOf(held, vacant)] : [];
     });
+  }
+
+  /** Whether listings and searches show this place, which holds no content. */
+  function isShown({ vacant }: Held): boolean {
+    return vacant !== 'deleted' || options.deletesSoftly?.lists === true;
   }
 
   function refuseAway(): void {
     if (away) throw new CodedError('store_unavailable', `${storeId} is not there`);
   }
 
-  /** The place that an import is to write into: the one that was named, or the one of the same mark that has its name. */
+  /**
+   * The place that an import is to write into: the one that was named. What has been deleted and is
+   * shown nowhere nobody could name: it is taken by its name, where it has the same mark.
+   */
   function placeFor({ into, metadata, mark }: NewCertificate): Held | undefined {
     const named = (held: Held) =>
-      abilities.uniqueNames && held.vacant !== undefined && held.metadata.name === metadata.name;
+      abilities.uniqueNames && held.vacant === 'deleted' && !isShown(held) && held.metadata.name === metadata.name;
     const place = [...everything().values()].find(
       (held) => isThere(held) && (into === undefined ? named(held) : held.id === into),
     );

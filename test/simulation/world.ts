@@ -94,6 +94,9 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
   const clocksApartMs = wildClocks ? defaultTiming.leaseMs : defaultTiming.skewMs;
   /** Copies of what is gone are removed, by policy. */
   const removes = withReconcile && chance(0.3);
+  /** Whether what senders tell is all that is otherwise: in mixtures the changes of others are enough to bear. */
+  const tellsAlone = switches.size === 1 && tellOtherwise(switches);
+  const listsSlowly = tellsAlone && dice() < 0.5;
   /** Switches for which few changes are many. */
   const brakes = switches.has('restored-primary') || switches.has('restless-listing');
   const faults: FaultSource = {
@@ -140,6 +143,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
       givesRevisions: chance(0.7) || switches.has('restless-listing'),
       refusesOtherDomains: id !== 'primary' && chance(0.6),
       ...(isBackup && isNew('slow-listing') && dice() < 0.8 && { listingPageMs: pageMs(dice()) }),
+      ...(id === 'primary' && tellsAlone && slowlyListed()),
       ...(isBackup && isNew('little-room') && dice() < 0.8 && { markCharacters: 20 }),
       ...(completesChains && { completed: pool.whole }),
       saysWhatIsSame: completesChains && dice() < 0.5,
@@ -203,6 +207,12 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
       if (kind === 0) return { until: Number.POSITIVE_INFINITY };
       return kind === 1 ? { until } : undefined;
     };
+  }
+
+  /** A listing takes so long that what is told meanwhile may be younger than what it shows. */
+  function slowlyListed(): { readonly listingPageMs?: number } {
+    if (switches.has('hints')) return { listingPageMs: 10_000 + dice() * 10_000 };
+    return listsSlowly ? { listingPageMs: 2_000 + dice() * 4_000 } : {};
   }
 
   const primary = makeStore('primary', {});
@@ -512,6 +522,8 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     /** When each certificate of the primary got another name. */
     renamings,
     floods,
+    tellsAlone,
+    listsSlowly,
     tables,
     /** When each certificate was made in the primary: before that it was absent too. */
     creations,
