@@ -1,5 +1,6 @@
-// Which way the arrows between the rooms point: `functions, cli -> compose -> everything`; rooms know contracts, kinds never meet.
-// Each rule has been seen failing: test/gates plants a fault for every one of them.
+// Which way the arrows between the rooms point: `functions, cli -> compose -> everything`; rooms
+// know contracts, kinds never meet. Each rule has been seen failing: test/gates plants a fault for
+// every one of them.
 
 const { existsSync, readdirSync } = require('node:fs');
 
@@ -14,11 +15,15 @@ const settings = '^src/(settings|services/service)\\.ts$';
 const composition = '^src/compose/';
 const tableContract = '^src/table/table\\.ts$';
 
-/** What a room may import of ours, beside its own files. A room that is not listed here fails the rule `room-is-listed`. */
+/**
+ * What a room may import of ours, beside its own files. A room that is not listed here fails the
+ * rule `room-is-listed`.
+ */
 const rooms = {
   certificate: [pureGround],
   table: [ground, '^src/aws/'],
-  // One client for what is asked of others, one way to listen. What a service's answers mean is not known here.
+  // One client for what is asked of others, one way to listen. What a service's answers mean is not
+  // known here.
   http: [ground, log],
   // What the services of IBM Cloud have in common, whatever they are asked for: stores, root keys.
   'ibm-cloud': [ground, '^src/http/'],
@@ -42,7 +47,8 @@ const rooms = {
     '^src/sender/event\\.ts$',
   ],
   receiver: [ground, log, '^src/http/', '^src/sender/(event|sender)\\.ts$'],
-  // It watches: what passes report, what records say, whether the table takes writes. Nothing rests on it.
+  // It watches: what passes report, what records say, whether the table takes writes. Nothing rests
+  // on it.
   monitor: [
     ground,
     log,
@@ -73,7 +79,8 @@ const rooms = {
     '^src/store/store\\.ts$',
     '^src/replication/(shared-listing|read-in-time|write-to-end)\\.ts$',
   ],
-  // All that is known of one service, in a folder of its own; what services share lies in the rooms below.
+  // All that is known of one service, in a folder of its own; what services share lies in the rooms
+  // below.
   services: [
     ground,
     log,
@@ -84,9 +91,11 @@ const rooms = {
     '^src/store/(store|mark)\\.ts$',
     '^src/sender/',
   ],
-  // It plays a service of somebody else: if it shared more than HTTP with the client, a wrong assumption would agree with itself.
+  // It plays a service of somebody else: if it shared more than HTTP with the client, a wrong
+  // assumption would agree with itself.
   instance: [ground, log, tableContract, '^src/certificate/', '^src/keys/keyring\\.ts$', '^src/http/'],
-  // It may ask contracts and use cases for what they are and do; kinds it gets from compose alone, as the rules below say.
+  // It may ask contracts and use cases for what they are and do; kinds it gets from compose alone,
+  // as the rules below say.
   cli: [
     ground,
     log,
@@ -99,8 +108,9 @@ const rooms = {
 };
 
 /**
- * Rooms that are built in floors, from the bottom: each floor may use those before it, and knows none of those after it.
- * A floor is a folder of its room, or `name: files` for some of those directly in the room.
+ * Rooms that are built in floors, from the bottom: each floor may use those before it, and knows
+ * none of those after it. A floor is a folder of its room, or `name: files` for some of those
+ * directly in the room.
  */
 const floors = {
   instance: ['rows', 'tenants', 'certificates', 'notifications', 'orders/authority', 'orders', 'upkeep', 'api'],
@@ -131,8 +141,9 @@ const floors = {
 };
 
 /**
- * Rooms with several kinds, and the files in them that kinds may share. Every other file is a kind, or a part of one
- * (`<kind>-<part>.ts`): only compose, and tests, import it. A new helper that kinds share is added here.
+ * Rooms with several kinds, and the files in them that kinds may share. Every other file is a kind,
+ * or a part of one (`<kind>-<part>.ts`): only compose, and tests, import it. A new helper that
+ * kinds share is added here.
  */
 const sharedFiles = {
   table: ['table', 'check', 'condition', 'paging'],
@@ -151,7 +162,10 @@ const sharedFiles = {
   ],
 };
 
-/** The only kind or folder under src/ that may import a package. A package that is not listed here may not be imported at all. */
+/**
+ * The only kind or folder under src/ that may import a package. A package that is not listed here
+ * may not be imported at all.
+ */
 const packages = {
   '@aws-sdk/client-dynamodb': '^src/table/dynamodb[-.]',
   '@aws-sdk/client-kms': '^src/keys/aws-kms[-.]',
@@ -214,7 +228,10 @@ const floorRules = Object.entries(floors).flatMap(([room, order]) => {
   ];
 });
 
-/** The kinds of a room: `a-b.ts` is a part of the kind `a` where there is an `a.ts`, else a kind of its own. */
+/**
+ * The kinds of a room: `a-b.ts` is a part of the kind `a` where there is an `a.ts`, else a kind of
+ * its own.
+ */
 function kindsOf(room, shared) {
   const folder = `${__dirname}/src/${room}`;
   const files = (existsSync(folder) ? readdirSync(folder) : []).flatMap((file) => /^(.+)\.ts$/.exec(file)?.[1] ?? []);
@@ -351,7 +368,8 @@ module.exports = {
     rule('resolves', 'What is imported is there.', {}, { couldNotResolve: true }),
   ],
   options: {
-    // With TypeScript 7 dependency-cruiser finds no TypeScript, reads no .ts file and is content. swc reads them, `import type` too.
+    // With TypeScript 7 dependency-cruiser finds no TypeScript, reads no .ts file and is content.
+    // swc reads them, `import type` too.
     parser: 'swc',
     doNotFollow: { path: '(^|/)(node_modules|dist|coverage|\\.git|\\.certstandby)(/|$)' },
     enhancedResolveOptions: {

@@ -1,9 +1,10 @@
 // Bundles the functions that are deployed, each with everything that it can reach and nothing else:
 //   dist/aws/<function>/index.mjs, and what is loaded only when it is needed beside it
 //   dist/openwhisk/<function>.cjs, one file each
-// Prints what each weighs, and fails where one weighs more than it may. `--for aws` or `--for openwhisk` builds one platform alone,
-// `--out <folder>` somewhere else than in dist/. `--configuration <file>` is what `config export` wrote: a function then has the
-// services of that configuration and no others; without it, all that functions can have.
+// Prints what each weighs, and fails where one weighs more than it may. `--for aws` or
+// `--for openwhisk` builds one platform alone, `--out <folder>` somewhere else than in dist/.
+// `--configuration <file>` is what `config export` wrote: a function then has the services of that
+// configuration and no others; without it, all that functions can have.
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -38,13 +39,17 @@ const credentials = {
   },
 };
 
-/** The parts of a service that each function runs. The callback asks no store, and holds no code that could. */
+/**
+ * The parts of a service that each function runs. The callback asks no store, and holds no code
+ * that could.
+ */
 const partsRun = { callback: ['sender'], replicate: ['store'], sweep: ['store', 'keys'], reconcile: ['store'] };
 
 /** @typedef {{ kind: string, settings?: { onThisMachine?: true } } & Record<string, unknown>} Service */
 
 /**
- * The services that the functions are built with. Throws where the configuration names one that functions do not have.
+ * The services that the functions are built with. Throws where the configuration names one that
+ * functions do not have.
  * @returns {Promise<Service[]>}
  */
 async function servicesWanted() {
@@ -55,7 +60,8 @@ async function servicesWanted() {
     platform: 'node',
     format: 'esm',
     write: false,
-    // What is loaded only when it is wanted is not wanted here: of services this reads which parts there are.
+    // What is loaded only when it is wanted is not wanted here: of services this reads which parts
+    // there are.
     plugins: [
       {
         name: 'settings-alone',
@@ -81,8 +87,8 @@ async function servicesWanted() {
 }
 
 /**
- * Puts a registry of these services in the place of src/services/registry.ts, with the parts that this function runs. They are
- * imported at once: all of them are wanted.
+ * Puts a registry of these services in the place of src/services/registry.ts, with the parts that
+ * this function runs. They are imported at once: all of them are wanted.
  * @param {Service[]} services
  * @param {string} name
  * @returns {import('esbuild').Plugin}
@@ -147,15 +153,18 @@ const platforms = {
     outExtension: { '.js': '.cjs' },
     format: /** @type {const} */ ('cjs'),
     sourcemap: /** @type {const} */ ('external'),
-    // The platform's client reads answers in other charsets with it, if it is there. The platform answers in UTF-8.
+    // The platform's client reads answers in other charsets with it, if it is there. The platform
+    // answers in UTF-8.
     external: ['iconv-lite'],
-    // Older runtimes do not look at exports: they evaluate the code as a text, and take the function of this name.
+    // Older runtimes do not look at exports: they evaluate the code as a text, and take the
+    // function of this name.
     footer: { js: 'var main = module.exports.main;' },
   }),
 };
 
 /**
- * Builds one function. Answers how many KiB are loaded when it is cold: its entry and what that imports at once.
+ * Builds one function. Answers how many KiB are loaded when it is cold: its entry and what that
+ * imports at once.
  * @param {keyof typeof platforms} platform
  * @param {string} name
  * @param {Service[]} services

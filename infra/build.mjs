@@ -1,4 +1,5 @@
-// Bundles the entry points into dist/: Node 20 cannot run TypeScript. Our own code only; packages stay where npm put them.
+// Bundles the entry points into dist/: Node 20 cannot run TypeScript. Our own code only; packages
+// stay where npm put them.
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,8 +19,8 @@ const entryPoints = {
 };
 
 /**
- * Builds one entry point into dist/<name>.js and, for what is imported only when it is needed, dist/<name>/: in one file, every
- * package would load at the start.
+ * Builds one entry point into dist/<name>.js and, for what is imported only when it is needed,
+ * dist/<name>/: in one file, every package would load at the start.
  * @param {string} name
  * @param {string} file
  */
@@ -41,7 +42,8 @@ async function bundle(name, file) {
     write: false,
     logLevel: 'warning',
   });
-  // The entry point last, and each renamed into place: a program that starts meanwhile finds the old files or the new ones.
+  // The entry point last, and each renamed into place: a program that starts meanwhile finds the
+  // old files or the new ones.
   const entry = join(root, 'dist', `${name}.js`);
   const ordered = outputFiles.toSorted((a, b) => Number(a.path === entry) - Number(b.path === entry));
   for (const { path, contents } of ordered) {

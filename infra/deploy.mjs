@@ -1,8 +1,9 @@
 // Deploys to AWS, or removes what was deployed:
 //   npm run deploy -- --stage dev [--config certstandby.yaml] [--region eu-west-1] [--param="name=value"]
 //   npm run remove -- --stage dev [--region eu-west-1]
-// Configuration and parameters are checked before anything is built, and everything is built before anything is sent. Exit codes are those
-// of the program: 2 for mistakes in the command line, 3 in configuration and parameters, 4 when AWS could not be asked or refused.
+// Configuration and parameters are checked before anything is built, and everything is built before
+// anything is sent. Exit codes are those of the program: 2 for mistakes in the command line, 3 in
+// configuration and parameters, 4 when AWS could not be asked or refused.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -60,7 +61,8 @@ Nothing is sent before configuration and parameters are good. README.md, "Deploy
 
 /** What stands on the command line. Throws where it cannot be meant. */
 function commandLine() {
-  // Without the dashes in between npm keeps options to itself, and a stage would be another one than was said.
+  // Without the dashes in between npm keeps options to itself, and a stage would be another one
+  // than was said.
   const kept = ['stage', 'region', 'param'].filter((name) => process.env[`npm_config_${name}`]);
   if (kept.length > 0)
     throw new Stop(
@@ -92,7 +94,8 @@ function commandLine() {
 }
 
 /**
- * The region to deploy to. The commands of the program look for the table where the configuration says, so another one cannot be meant.
+ * The region to deploy to. The commands of the program look for the table where the configuration
+ * says, so another one cannot be meant.
  * @param {string | undefined} given
  * @param {string | undefined} configured
  */
@@ -163,7 +166,8 @@ function deploy(options) {
 /** @param {Options} options */
 function remove(options) {
   checkParameters(options);
-  // What is removed is in AWS; a configuration is of use only where it names the region, and need not be there.
+  // What is removed is in AWS; a configuration is of use only where it names the region, and need
+  // not be there.
   const configured = existsSync(options.config) ? JSON.parse(check(options.config)).config.table?.region : undefined;
   const parts = told(options, regionOf(options.region, configured));
   run([osls, 'remove', ...parts, ...(options.verbose ? ['--verbose'] : [])], {

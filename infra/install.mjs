@@ -1,9 +1,9 @@
-// Makes node_modules hold what package-lock.json says, and nothing is done, said or waited for when it already does.
-// Runs before every npm script that needs packages, so it uses none itself. `node infra/install.mjs infra/openwhisk` does the same for
-// the package in that folder.
+// Makes node_modules hold what package-lock.json says, and nothing is done, said or waited for when
+// it already does. Runs before every npm script that needs packages, so it uses none itself.
+// `node infra/install.mjs infra/openwhisk` does the same for the package in that folder.
 //
-// `npm ci` empties node_modules first: it must never run under a program that works, so it runs only on a difference, and only
-// one at a time (a lock folder in the checkout).
+// `npm ci` empties node_modules first: it must never run under a program that works, so it runs
+// only on a difference, and only one at a time (a lock folder in the checkout).
 import { spawn } from 'node:child_process';
 import {
   existsSync,
@@ -63,7 +63,8 @@ function readPackages(file) {
 }
 
 /**
- * Whether npm would install an optional package on this platform: its `os`, `cpu` and `libc` lists name it, or exclude others.
+ * Whether npm would install an optional package on this platform: its `os`, `cpu` and `libc` lists
+ * name it, or exclude others.
  * @param {{ os?: string[], cpu?: string[], libc?: string[] }} entry
  */
 function isForThisPlatform(entry) {
@@ -88,7 +89,10 @@ function libc() {
   return report.getReport().header.glibcVersionRuntime ? 'glibc' : 'musl';
 }
 
-/** Whether node_modules holds what package-lock.json says; npm writes its hidden lock last, so half an install does not match. */
+/**
+ * Whether node_modules holds what package-lock.json says; npm writes its hidden lock last, so half
+ * an install does not match.
+ */
 function matches() {
   const wanted = readPackages(join(root, 'package-lock.json'));
   if (wanted === undefined) throw new Problem('package-lock.json is missing or is not JSON.');
@@ -118,8 +122,9 @@ function hasEnded(/** @type {string} */ owner) {
 }
 
 /**
- * Takes the lock folder if nobody holds it; takes it over from a process that has ended. The folder holds one file, named for its
- * owner, from its first moment on: it is filled aside and renamed into place, and renaming onto a filled folder fails.
+ * Takes the lock folder if nobody holds it; takes it over from a process that has ended. The folder
+ * holds one file, named for its owner, from its first moment on: it is filled aside and renamed
+ * into place, and renaming onto a filled folder fails.
  * @param {string} me
  * @returns {string | undefined} The living owner, if there is one.
  */
@@ -217,7 +222,8 @@ try {
       if (!matches()) await install();
     } finally {
       rmSync(join(lockFolder, me), { force: true });
-      // Whoever waits may already have put its own folder there: an empty one may go, a filled one is theirs.
+      // Whoever waits may already have put its own folder there: an empty one may go, a filled one
+      // is theirs.
       try {
         rmdirSync(lockFolder);
       } catch {}

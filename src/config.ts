@@ -34,9 +34,10 @@ import {
 } from './settings.ts';
 
 /**
- * The one configuration, `certstandby.yaml`: parsed once, strictly, all mistakes reported at once. Secrets stand in it only by
- * reference (`env:NAME`, `file:PATH`, `ssm:PARAMETER`, `secretsmanager:SECRET`); paths are relative to the file.
- * What each service has for settings stands in its folder; what is common stands here, each setting as one entry (`settings.ts`).
+ * The one configuration, `certstandby.yaml`: parsed once, strictly, all mistakes reported at once.
+ * Secrets stand in it only by reference (`env:NAME`, `file:PATH`, `ssm:PARAMETER`,
+ * `secretsmanager:SECRET`); paths are relative to the file. What each service has for settings
+ * stands in its folder; what is common stands here, each setting as one entry (`settings.ts`).
  */
 
 const share = z.number().check(z.minimum(0), z.maximum(1));
@@ -333,11 +334,18 @@ export type Platform = (typeof platforms)[number];
 export interface ConfigSources {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly readFile: (path: string) => string;
-  /** Given when it is parsed for functions that run there: secrets are not read, and what cannot be had there is a mistake. */
+  /**
+   * Given when it is parsed for functions that run there: secrets are not read, and what cannot be
+   * had there is a mistake.
+   */
   readonly platform?: Platform;
 }
 
-/** Reads and parses a configuration file, for this machine or for functions on a platform. Throws `configuration_missing`, what `regular-file.ts` throws, or `configuration_invalid` with every mistake named. */
+/**
+ * Reads and parses a configuration file, for this machine or for functions on a platform. Throws
+ * `configuration_missing`, what `regular-file.ts` throws, or `configuration_invalid` with every
+ * mistake named.
+ */
 export function loadConfig(path: string, env: ConfigSources['env'], platform?: Platform): Config {
   let text: string;
   try {
@@ -352,12 +360,17 @@ export function loadConfig(path: string, env: ConfigSources['env'], platform?: P
   return parseConfig(text, platform === undefined ? sources : { ...sources, platform });
 }
 
-/** The text of a configuration file, or of a file that one names. Throws what `regular-file.ts` throws. */
+/**
+ * The text of a configuration file, or of a file that one names. Throws what `regular-file.ts`
+ * throws.
+ */
 export function readConfigFile(path: string): string {
   return readTextFileSync(path, { maxBytes: limits.textFileBytes });
 }
 
-/** Parses the text of a configuration file. Throws `configuration_invalid` with every mistake named. */
+/**
+ * Parses the text of a configuration file. Throws `configuration_invalid` with every mistake named.
+ */
 export function parseConfig(text: string, sources: ConfigSources & { readonly path: string }): Config {
   const mistakes: string[] = [];
   const lines = new LineCounter();
@@ -402,7 +415,10 @@ function invalid(path: string, mistakes: readonly string[]): CodedError {
   });
 }
 
-/** The values of the document. Its aliases are followed, as far as they lead somewhere and no bomb is built of them. */
+/**
+ * The values of the document. Its aliases are followed, as far as they lead somewhere and no bomb
+ * is built of them.
+ */
 function withoutAliases(document: Document.Parsed, path: string): unknown {
   try {
     return document.toJS() ?? {};
@@ -411,7 +427,10 @@ function withoutAliases(document: Document.Parsed, path: string): unknown {
   }
 }
 
-/** What stands in a configuration file: each setting by its path (`worker.concurrency`), as written, and on which line. */
+/**
+ * What stands in a configuration file: each setting by its path (`worker.concurrency`), as written,
+ * and on which line.
+ */
 export function writtenSettings(text: string): ReadonlyMap<string, { readonly value: string; readonly line: number }> {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines });
@@ -478,7 +497,10 @@ function describeIssue(issue: Issue, raw: unknown): string {
   }
 }
 
-/** What is said of a key that is not known at its place: what there is, and whose setting it is if it is one of another kind. */
+/**
+ * What is said of a key that is not known at its place: what there is, and whose setting it is if
+ * it is one of another kind.
+ */
 function unknownKey(path: readonly PropertyKey[], raw: unknown): string {
   const above = path.slice(0, -1).map(String);
   const { kind } = tree(above.reduce<unknown>((value, key) => tree(value)[key], raw));
@@ -503,10 +525,16 @@ const strings = (value: unknown): string[] =>
 
 const schemes = /^(env|file|ssm|secretsmanager):(.+)$/;
 
-/** The service of what stands below the name of a store or a sender; `undefined` where it is of none that there is. */
+/**
+ * The service of what stands below the name of a store or a sender; `undefined` where it is of none
+ * that there is.
+ */
 const serviceOf = (raw: unknown): Service | undefined => services.find(({ kind }) => kind === tree(raw).kind);
 
-/** What the service of a store knows of its settings; `undefined` where it is of none that keeps certificates. */
+/**
+ * What the service of a store knows of its settings; `undefined` where it is of none that keeps
+ * certificates.
+ */
 const settingsOf = (store: unknown): ServiceSettings | undefined => serviceOf(store)?.settings;
 
 /** The same of a sender. */
@@ -525,7 +553,10 @@ const secretsOf = (store: string, value: unknown) => secretsIn(settingsOf(value)
 const senderSecretsOf = (sender: string, value: unknown) =>
   secretsIn(senderSettingsOf(value), value, `senders.${sender}`);
 
-/** Follows every reference in the file that can be followed at once. Leaves out what is none: the schema has said so. */
+/**
+ * Follows every reference in the file that can be followed at once. Leaves out what is no
+ * reference: the schema has said so.
+ */
 function readReferences(raw: unknown, sources: ConfigSources & { path: string }, mistakes: string[]) {
   const { env, readFile, path, platform } = sources;
   const values = new Map<string, string | SecretReference>();
@@ -606,7 +637,10 @@ function platformMistakes(raw: unknown, platform: Platform): string[] {
   return mistakes;
 }
 
-/** Mistakes between parts of the file. Works on whatever is there, so that they are named together with all others. */
+/**
+ * Mistakes between parts of the file. Works on whatever is there, so that they are named together
+ * with all others.
+ */
 function crossMistakes(raw: unknown, folder: string): string[] {
   const stores = tree(tree(raw).stores);
   const links = tree(tree(raw).links);
@@ -722,7 +756,10 @@ const liesIn = (inner: string, outer: string) =>
 /** Everything in a folder. */
 const below = (path: string) => (path.endsWith(sep) ? path : `${path}${sep}`);
 
-/** Links that all copy onward, and lead back to where the first of them begins. One that leads to its own primary has been told of. */
+/**
+ * Links that all copy onward, and lead back to where the first of them begins. One that leads to
+ * its own primary has been told of.
+ */
 function circleMistakes(links: Tree, placeOf: (store: string) => unknown): string[] {
   const onward = Object.entries(links).flatMap(([link, value]) => {
     const { primary, backups, policy } = tree(value);
@@ -843,7 +880,10 @@ function toDrill(
   }) as DrillConfig;
 }
 
-/** Copies of deleted certificates go after 30 days, a twentieth of all copies at once, unless the policy says otherwise. */
+/**
+ * Copies of deleted certificates go after 30 days, a twentieth of all copies at once, unless the
+ * policy says otherwise.
+ */
 function toRemoval({
   removeAfter,
   removeShare,

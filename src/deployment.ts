@@ -4,15 +4,18 @@ import type { SecretReference } from './secret.ts';
 
 /** What functions are told of a configuration: nothing of one machine. */
 export interface FunctionConfig extends Pick<Config, 'worker' | 'stores' | 'links' | 'senders'> {
-  /** Every secret that the stores refer to: what deploys them gives functions the right to read these, and knows no service. */
+  /**
+   * Every secret that the stores refer to: what deploys them gives functions the right to read
+   * these, and knows no service.
+   */
   readonly secrets: readonly DeployedSecret[];
   /** Absent: the platform's own deployment says which. */
   readonly table?: Extract<TableConfig, { readonly kind: 'dynamodb' }>;
 }
 
 /**
- * A configuration that was checked when it was deployed, ready for functions that parse no YAML: JSON, with every default in place, and
- * secrets only by reference.
+ * A configuration that was checked when it was deployed, ready for functions that parse no YAML:
+ * JSON, with every default in place, and secrets only by reference.
  */
 export interface Deployment {
   readonly format: typeof deploymentFormat;
@@ -55,8 +58,8 @@ function isReference(value: unknown): value is SecretReference {
 
 /**
  * The configuration in a deployment, as text or as the value that a platform made of it.
- * Throws `configuration_invalid` if it is none, of another format or for another platform: then the functions and their configuration
- * were not deployed together.
+ * Throws `configuration_invalid` if it is none, of another format or for another platform: then the
+ * functions and their configuration were not deployed together.
  */
 export function readDeployment(given: unknown, platform: Platform): FunctionConfig {
   const { format, platform: madeFor, config } = asDeployment(given);

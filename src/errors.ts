@@ -1,6 +1,6 @@
 /**
- * The one registry of coded errors. Everything known about a failure stands in its entry, and the rest of the program asks the
- * entry: nothing matches on message text.
+ * The one registry of coded errors. Everything known about a failure stands in its entry, and the
+ * rest of the program asks the entry: nothing matches on message text.
  */
 
 import { aws, byCause, type ErrorFields, place, type Remedy, reach } from './remedies.ts';
@@ -9,13 +9,22 @@ import { aws, byCause, type ErrorFields, place, type Remedy, reach } from './rem
 interface ErrorEntry {
   /** HTTP status with which the receiver or the instance answers when this reaches a request. */
   readonly status: number;
-  /** Exit code of the command line when this ends a command: 2 usage, 3 configuration, 4 a service, 5 the table, 6 certificates differ or were refused, 130 stopped by a signal, 1 anything else. */
+  /**
+   * Exit code of the command line when this ends a command: 2 usage, 3 configuration, 4 a service,
+   * 5 the table, 6 certificates differ or were refused, 130 stopped by a signal, 1 anything else.
+   */
   readonly exit: number;
   /** Whether the same attempt may succeed later without a person. */
   readonly retry: boolean;
-  /** For a write: whether it may have taken effect all the same. `unknown` sets doubt (see replication/). */
+  /**
+   * For a write: whether it may have taken effect all the same. `unknown` sets doubt (see
+   * replication/).
+   */
   readonly applied: 'no' | 'unknown';
-  /** What a person should do about it; where one code has several causes, by the fields that tell them apart. See `remedyOf`. */
+  /**
+   * What a person should do about it; where one code has several causes, by the fields that tell
+   * them apart. See `remedyOf`.
+   */
   readonly remedy: Remedy;
 }
 
@@ -63,7 +72,9 @@ const ownAuthority = (remedy: string) =>
     ].map((reason) => [reason, remedy]),
   );
 
-/** Who was refused what: this user by a folder, an API key by IAM, a token or a role by the service. */
+/**
+ * Who was refused what: this user by a folder, an API key by IAM, a token or a role by the service.
+ */
 const unauthorizedRemedy = (fields: ErrorFields): string => {
   const { status, reason } = fields;
   const byStatus: Readonly<Record<number, string>> = {
@@ -106,7 +117,7 @@ const tableRemedy = (fields: ErrorFields): string => {
   return aws(otherwise, { ResourceNotFoundException: missing })({ ...fields, reason: named });
 };
 
-/** A listener that cannot listen, or a setting that is none. */
+/** A listener that cannot listen, or a setting that is not valid. */
 const settingRemedy = byCause('Correct the setting that the message names.', {
   EADDRINUSE: 'Another program listens there (ss -ltnp shows which): stop it, or give another port.',
   EADDRNOTAVAIL: 'This machine does not have that address (ip address shows those that it has): give one of them.',
@@ -261,7 +272,8 @@ export const errorRegistry = {
     applied: 'no',
     remedy: (fields) => refusedRemedy(fields),
   },
-  // Why a service does not take a write. Only the first says something about the content: the others are for a person there.
+  // Why a service does not take a write. Only the first says something about the content: the
+  // others are for a person there.
   store_content_refused: {
     ...service,
     retry: false,
@@ -775,7 +787,8 @@ export const errorRegistry = {
     remedy: 'What was reimported stays in force. Renew it again if the authority is to replace it.',
   },
 
-  // Certificate authorities: why an order or a renewal failed. They stand in issuance_info and in cert_order_failed, cert_renew_failed.
+  // Certificate authorities: why an order or a renewal failed. They stand in issuance_info and in
+  // cert_order_failed, cert_renew_failed.
   acme_unavailable: {
     ...service,
     retry: true,
@@ -919,7 +932,8 @@ export const errorRegistry = {
     ...configuration,
     remedy: 'Run the command that the message ends with, or give a folder that is yours alone: mkdir -m 700 <folder>',
   },
-  // Files that somebody else wrote, read by `regular-file.ts`: what stands there in place of one that can be read.
+  // Files that somebody else wrote, read by `regular-file.ts`: what stands there in place of one
+  // that can be read.
   file_missing: { ...file, remedy: 'Put the file there, or give the path at which it is.' },
   file_link_dangling: {
     ...file,
@@ -1153,7 +1167,10 @@ export type { ErrorFields };
 
 const fileCodes = (Object.keys(errorRegistry) as ErrorCode[]).filter((code) => code.startsWith('file_'));
 
-/** A failure with a code of the registry. The message says what was tried and what was found; the remedy stands in the registry. */
+/**
+ * A failure with a code of the registry. The message says what was tried and what was found; the
+ * remedy stands in the registry.
+ */
 export class CodedError extends Error {
   override readonly name = 'CodedError';
   readonly code: ErrorCode;
@@ -1178,7 +1195,10 @@ export class CodedError extends Error {
     return remedyOf(this.code, { ...this.fields, reason: this.reason });
   }
 
-  /** The code of what is underneath, as far as one is known: of the system, of TLS, or of this registry. */
+  /**
+   * The code of what is underneath, as far as one is known: of the system, of TLS, or of this
+   * registry.
+   */
   get reason(): string | undefined {
     const { reason, engineCode, serviceCode, iamCode } = this.fields;
     // What the service itself said is more than how the connection ended.
@@ -1193,7 +1213,10 @@ export class CodedError extends Error {
   }
 }
 
-/** What a person should do about a failure with this code and these fields: for the cause that they tell. */
+/**
+ * What a person should do about a failure with this code and these fields: for the cause that they
+ * tell.
+ */
 export function remedyOf(code: ErrorCode, fields: ErrorFields = {}): string {
   const { remedy }: ErrorEntry = errorRegistry[code];
   if (typeof remedy === 'string') return remedy;

@@ -11,7 +11,10 @@ export type Log = (level: Level, event: string, fields?: LogFields) => void;
 
 const order: Readonly<Record<Level, number>> = { debug: 0, info: 1, warn: 2, error: 3 };
 
-/** A log that writes one JSON object a line, from `least` upwards. Foreign text is escaped: it breaks no line and moves no cursor. A line that cannot be written is lost. */
+/**
+ * A log that writes one JSON object a line, from `least` upwards. Foreign text is escaped: it
+ * breaks no line and moves no cursor. A line that cannot be written is lost.
+ */
 export function jsonLog(options: {
   readonly least: Level;
   readonly now: () => number;
@@ -30,7 +33,10 @@ export function jsonLog(options: {
 /** A log that says nothing. */
 export const silentLog: Log = () => {};
 
-/** The fields of a log line for a failure: code, message, its own fields, and the code or name of its cause. */
+/**
+ * The fields of a log line for a failure: code, message, its own fields, and the code or name of
+ * its cause.
+ */
 export function errorFields(error: CodedError): LogFields {
   const cause =
     error.cause instanceof Error ? ((error.cause as NodeJS.ErrnoException).code ?? error.cause.name) : undefined;

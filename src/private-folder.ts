@@ -3,11 +3,12 @@ import { dirname, resolve } from 'node:path';
 import { CodedError } from './errors.ts';
 
 /**
- * Throws `folder_exposed` where somebody else could put other files into a folder that is to hold keys, or another folder into its
- * place. As ssh asks of the folders of its keys: it belongs to us, those above it to us or to root, and none is writable for group
- * or others; one above may be, where its sticky bit keeps others from renaming what is not theirs (`/tmp`). Root may work below the
- * folders of other users, as it does in containers. What is not there yet is judged by the folder that it will be made in. On Windows
- * nothing is checked.
+ * Throws `folder_exposed` where somebody else could put other files into a folder that is to hold
+ * keys, or another folder into its place. As ssh asks of the folders of its keys: it belongs to us,
+ * those above it to us or to root, and none is writable for group or others; one above may be,
+ * where its sticky bit keeps others from renaming what is not theirs (`/tmp`). Root may work below
+ * the folders of other users, as it does in containers. What is not there yet is judged by the
+ * folder that it will be made in. On Windows nothing is checked.
  */
 export function refuseExposedFolder(path: string): void {
   if (process.platform === 'win32') return;
@@ -26,7 +27,10 @@ function refuseOnTheWay(full: string): void {
   }
 }
 
-/** Makes a folder that only its owner may enter, with those above it. Throws as `refuseExposedFolder`, before it is made. */
+/**
+ * Makes a folder that only its owner may enter, with those above it. Throws as
+ * `refuseExposedFolder`, before it is made.
+ */
 export function makePrivateFolder(path: string): void {
   refuseExposedFolder(path);
   mkdirSync(path, { recursive: true, mode: 0o700 });

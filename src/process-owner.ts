@@ -24,10 +24,11 @@ const mostBytes = 4_096;
 const ownerPattern = /^process:1 ([0-9a-f-]{36}) pid:\[(\d+)\] (time:\[\d+\]|-) ([1-9]\d{0,9}) (\d+) (\S+)$/;
 
 /**
- * This process as the holder of leases. It is known again by the boot of the machine, its process namespace (in two containers the same
- * number is two processes), its time namespace (by which start times are told), its number and its start time (proc_pid_stat(5), field 22);
- * the host's name tells clones of one machine apart. Where the system does not say all of that, as without `/proc`, it is `newId()`, of
- * which nobody knows whether it lives.
+ * This process as the holder of leases. It is known again by the boot of the machine, its process
+ * namespace (in two containers the same number is two processes), its time namespace (by which
+ * start times are told), its number and its start time (proc_pid_stat(5), field 22); the host's
+ * name tells clones of one machine apart. Where the system does not say all of that, as without
+ * `/proc`, it is `newId()`, of which nobody knows whether it lives.
  */
 export function processOwner(newId: () => string, processes: ProcessTable = systemProcesses): ProcessOwner {
   const here = identityHere(processes);
@@ -41,13 +42,17 @@ export function processOwner(newId: () => string, processes: ProcessTable = syst
       if (`${boot} pid:[${pids}] ${times}` !== place || where !== host) return false;
       const found = processAt(processes, Number(number));
       if (found === 'none') return true;
-      // What can be signalled and not be looked at may be somebody else's: it lives, as far as anybody knows.
+      // What can be signalled and not be looked at may be somebody else's: it lives, as far as
+      // anybody knows.
       return found !== 'unknown' && (found.isOver || found.start !== started);
     },
   };
 }
 
-/** Boot and namespaces of this process, and when it started; `undefined` where the system does not say, or says it of another one. */
+/**
+ * Boot and namespaces of this process, and when it started; `undefined` where the system does not
+ * say, or says it of another one.
+ */
 function identityHere(processes: ProcessTable): { readonly place: string; readonly start: string } | undefined {
   const { proc, pid, host } = processes;
   try {
@@ -74,7 +79,9 @@ function timeNamespace(proc: string): string {
   }
 }
 
-/** The process of a number: when it started, and whether it is over and only waits to be collected. */
+/**
+ * The process of a number: when it started, and whether it is over and only waits to be collected.
+ */
 function processAt(
   { proc, probe }: ProcessTable,
   pid: number,

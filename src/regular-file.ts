@@ -4,22 +4,27 @@ import { dirname, resolve } from 'node:path';
 import { CodedError, type ErrorCode } from './errors.ts';
 
 /**
- * The one way in which the program reads a file that somebody else may have made. Only regular files are read, never more bytes
- * than the caller allows, and never with waiting for a writer: a pipe, a device, a folder or a file without end in the place of a
- * file is an error that names the path and what was found there.
+ * The one way in which the program reads a file that somebody else may have made. Only regular
+ * files are read, never more bytes than the caller allows, and never with waiting for a writer: a
+ * pipe, a device, a folder or a file without end in the place of a file is an error that names the
+ * path and what was found there.
  */
 
 export interface FileBounds {
-  /** The largest file that is read, in bytes. It counts while reading: what the system says of a size may be wrong. */
+  /**
+   * The largest file that is read, in bytes. It counts while reading: what the system says of a
+   * size may be wrong.
+   */
   readonly maxBytes: number;
   /** Ends the reading with `interrupted`, also where the file system does not answer. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * The bytes of a regular file, in memory of their own, so that the caller can overwrite them. Throws `file_missing` where nothing
- * has this name, `file_link_dangling`, `file_link_loop`, `file_not_regular`, `file_forbidden`, `file_too_large`, `file_unreadable`
- * for whatever else the system answers, and `interrupted`.
+ * The bytes of a regular file, in memory of their own, so that the caller can overwrite them.
+ * Throws `file_missing` where nothing has this name, `file_link_dangling`, `file_link_loop`,
+ * `file_not_regular`, `file_forbidden`, `file_too_large`, `file_unreadable` for whatever else the
+ * system answers, and `interrupted`.
  */
 export function readRegularFile(path: string, bounds: FileBounds): Promise<Buffer> {
   return endedBy(bounds.signal, path, async () => {
@@ -44,7 +49,9 @@ export function readRegularFile(path: string, bounds: FileBounds): Promise<Buffe
   });
 }
 
-/** As `readRegularFile`, for the moments before anything else goes on: it waits for the file system. */
+/**
+ * As `readRegularFile`, for the moments before anything else goes on: it waits for the file system.
+ */
 export function readRegularFileSync(path: string, { maxBytes }: Pick<FileBounds, 'maxBytes'>): Buffer {
   let bytes: Buffer = Buffer.alloc(0);
   let length = 0;
@@ -67,7 +74,10 @@ export function readRegularFileSync(path: string, { maxBytes }: Pick<FileBounds,
   }
 }
 
-/** The text of a regular file, as `readRegularFileSync` reads it; its bytes are overwritten, since it may hold a secret. */
+/**
+ * The text of a regular file, as `readRegularFileSync` reads it; its bytes are overwritten, since
+ * it may hold a secret.
+ */
 export function readTextFileSync(path: string, bounds: Pick<FileBounds, 'maxBytes'>): string {
   const bytes = readRegularFileSync(path, bounds);
   const text = bytes.toString('utf8');
@@ -76,13 +86,14 @@ export function readTextFileSync(path: string, bounds: Pick<FileBounds, 'maxByte
 }
 
 /**
- * Opens a regular file for reading, for those who read it in pieces and keep a bound of their own. Throws as `readRegularFile`.
- * The caller closes it.
+ * Opens a regular file for reading, for those who read it in pieces and keep a bound of their own.
+ * Throws as `readRegularFile`. The caller closes it.
  */
 export async function openRegularFile(path: string): Promise<FileHandle> {
   let file: FileHandle | undefined;
   try {
-    // Before it is opened: with some devices opening alone does something. After it: another one may stand there by then.
+    // Before it is opened: with some devices opening alone does something. After it: another one
+    // may stand there by then.
     refuseOther(path, await stat(path));
     file = await open(path, readingFlags);
     refuseOther(path, await file.stat());
@@ -93,7 +104,10 @@ export async function openRegularFile(path: string): Promise<FileHandle> {
   }
 }
 
-/** The answer of a reading, or `undefined` where nothing has this name. What cannot be read is thrown: it is not absent. */
+/**
+ * The answer of a reading, or `undefined` where nothing has this name. What cannot be read is
+ * thrown: it is not absent.
+ */
 export async function ifThere<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
     return await reading;
@@ -103,7 +117,10 @@ export async function ifThere<T>(reading: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** What the system said of a path, as a coded error that names the path, what stands there, and the link or folder in its way. */
+/**
+ * What the system said of a path, as a coded error that names the path, what stands there, and the
+ * link or folder in its way.
+ */
 export function fileError(path: string, thrown: unknown): CodedError {
   if (thrown instanceof CodedError) return thrown;
   const system = (thrown as NodeJS.ErrnoException | undefined)?.code ?? 'no code';
@@ -111,7 +128,10 @@ export function fileError(path: string, thrown: unknown): CodedError {
   return new CodedError(code, `${path}: ${found} (${system})`, { cause: thrown, fields: { path, found } });
 }
 
-/** Why a file cannot be read, in the few words that stand in brackets after "cannot be read": `ENOENT`, `a named pipe`. */
+/**
+ * Why a file cannot be read, in the few words that stand in brackets after "cannot be read":
+ * `ENOENT`, `a named pipe`.
+ */
 export function whyUnreadable(path: string, thrown: unknown): string {
   const { code, message, fields } = fileError(path, thrown);
   if (code === 'file_missing') return 'ENOENT';
@@ -136,7 +156,10 @@ const kinds = new Map<number, string>([
 /** A pipe does not wait for its writer, and a terminal does not become ours. */
 const readingFlags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 
-/** How much of a file is read at first where the system says that it is empty, as it does of everything under /proc. */
+/**
+ * How much of a file is read at first where the system says that it is empty, as it does of
+ * everything under /proc.
+ */
 const unknownSizeBytes = 4 * 1024;
 
 function refuseOther(path: string, stats: Stats): void {
@@ -145,14 +168,20 @@ function refuseOther(path: string, stats: Stats): void {
   throw new CodedError('file_not_regular', `${path} is ${found}`, { fields: { path, found } });
 }
 
-/** Room for the whole file and one byte more, which tells a file that has grown. Throws unless it is a regular file in its bounds. */
+/**
+ * Room for the whole file and one byte more, which tells a file that has grown. Throws unless it is
+ * a regular file in its bounds.
+ */
 function firstRoom(path: string, stats: Stats, maxBytes: number): Buffer {
   refuseOther(path, stats);
   if (stats.size > maxBytes) throw tooLarge(path, `has ${stats.size} bytes`, maxBytes);
   return Buffer.alloc(Math.min(Math.max(stats.size, unknownSizeBytes), maxBytes) + 1);
 }
 
-/** The same bytes with room for more where it is full. What was left behind is overwritten: it may be a key. */
+/**
+ * The same bytes with room for more where it is full. What was left behind is overwritten: it may
+ * be a key.
+ */
 function moreRoom(path: string, bytes: Buffer, length: number, maxBytes: number): Buffer {
   if (length > maxBytes) throw tooLarge(path, 'grows beyond that while it is read', maxBytes);
   if (length < bytes.length) return bytes;
@@ -187,8 +216,8 @@ interface Explanation {
 }
 
 /**
- * Looks again, along the path: the system's code does not say whether the file or a folder on the way is meant. It does not wait
- * long, as that file system has just answered.
+ * Looks again, along the path: the system's code does not say whether the file or a folder on the
+ * way is meant. It does not wait long, as that file system has just answered.
  */
 function explain(path: string, system: string): Explanation {
   if (system === 'EISDIR') return { code: 'file_not_regular', found: 'a folder stands there' };
@@ -201,7 +230,10 @@ function explain(path: string, system: string): Explanation {
   return { code: 'file_unreadable', found: meanings[system] ?? 'the system does not give it' };
 }
 
-/** Nothing has this name, or a link leads to nothing: what it led to may be there, where somebody unmounted it. */
+/**
+ * Nothing has this name, or a link leads to nothing: what it led to may be there, where somebody
+ * unmounted it.
+ */
 function explainMissing(path: string): Explanation {
   for (const step of stepsTo(path)) {
     const there = lookAt(lstatSync, step);

@@ -1,6 +1,7 @@
 /**
- * Remedies for what several kinds of failures have in common: a service that is not reached, a file that is not read. The reason is the
- * code that the system, TLS or HTTP gave, and each gets the remedy of that cause.
+ * Remedies for what several kinds of failures have in common: a service that is not reached, a file
+ * that is not read. The reason is the code that the system, TLS or HTTP gave, and each gets the
+ * remedy of that cause.
  */
 
 /** Facts beside the message of an error, for logs and programs. Never secrets. */
@@ -12,7 +13,10 @@ export type Remedy = string | ((fields: ErrorFields) => string);
 const trustAuthority =
   'If that authority is yours, name its certificate (a PEM file) in the environment: NODE_EXTRA_CA_CERTS=<file>. If not, something between answers for it (a proxy that opens TLS?).';
 
-/** By the codes of Node (system errors, DNS, TLS) and of OpenSSL's verification, as the errors of `node:https` carry them. */
+/**
+ * By the codes of Node (system errors, DNS, TLS) and of OpenSSL's verification, as the errors of
+ * `node:https` carry them.
+ */
 const networkRemedies: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'Nothing listens at that address and port. Start what should, or correct the address and the port.',
   ENOTFOUND: 'That host name is not known to DNS here. Correct the name in the address, or mend DNS on this machine.',
@@ -43,7 +47,7 @@ const networkRemedies: Readonly<Record<string, string>> = {
   interrupted: 'The call was ended from here, by a person. Run the command again.',
 };
 
-/** By what an HTTP status says of whoever answered in the place of the service. */
+/** By what an HTTP status says of the program that answered in place of the service. */
 const statusRemedies: Readonly<Record<number, string>> = {
   407: 'A proxy between wants credentials of its own. Let these requests go past it, or give it what it wants.',
   502: 'What stands before the service (a proxy, a load balancer) does not reach it. It is tried again; look there if it stays.',

@@ -1,6 +1,9 @@
 import { randomUUID } from 'node:crypto';
 
-/** Time, chance and ids: everything in the program that is not a function of its inputs. Tests put their own in. */
+/**
+ * Time, chance and ids: everything in the program that is not a function of its inputs. Tests put
+ * their own in.
+ */
 export interface Runtime {
   /** Milliseconds since 1970, UTC. */
   now(): number;
@@ -12,7 +15,10 @@ export interface Runtime {
   wait(milliseconds: number, signal?: AbortSignal): Promise<void>;
 }
 
-/** Who holds a lease here, and whether somebody who held one has died since, as far as that can be known. */
+/**
+ * Who holds a lease here, and whether somebody who held one has died since, as far as that can be
+ * known.
+ */
 export interface ProcessOwner {
   /** Stands beside a lease. */
   readonly id: string;
@@ -40,7 +46,10 @@ export const systemRuntime: Runtime = {
     }),
 };
 
-/** The same, or, if the signal comes first, a rejection with its reason. The work itself goes on, and nobody hears of its end. */
+/**
+ * The same, or, if the signal comes first, a rejection with its reason. The work itself goes on,
+ * and nobody hears of its end.
+ */
 export async function unlessAborted<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
   if (signal === undefined) return work;
   let stop = () => {};

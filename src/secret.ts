@@ -4,8 +4,9 @@ import { setFlagsFromString } from 'node:v8';
 const placeholder = '[secret]';
 
 /**
- * Text that must not be seen: a private key, an API key, an access token. Printing, logging and serialising it give a
- * placeholder; only `reveal` gives the text, so that each place that needs it can be found by that word.
+ * Text that must not be seen: a private key, an API key, an access token. Printing, logging and
+ * serialising it give a placeholder; only `reveal` gives the text, so that each place that needs it
+ * can be found by that word.
  */
 export class Secret {
   readonly #bytes: Uint8Array;
@@ -20,7 +21,10 @@ export class Secret {
     return new TextDecoder().decode(this.#bytes);
   }
 
-  /** The same as bytes, for whoever can overwrite them after use: a text stays in memory until that is used again. Throws after `wipe`. */
+  /**
+   * The same as bytes, for callers that overwrite them after use: a text stays in memory until that
+   * is used again. Throws after `wipe`.
+   */
   revealBytes(): Buffer {
     if (this.wiped) throw new TypeError('this secret has been wiped');
     // Memory of its own: small buffers otherwise share theirs.
@@ -59,15 +63,19 @@ export class Secret {
 }
 
 /**
- * From now on memory that the garbage collector gets back is overwritten with zeros. A private key that has been a text (JSON
- * can be had in no other way) is then gone with the next collection, and not when its place happens to be used again.
- * For the beginning of a process: the setting is of the whole of it.
+ * From now on memory that the garbage collector gets back is overwritten with zeros. A private key
+ * that has been a text (JSON can be had in no other way) is then gone with the next collection, and
+ * not when its place happens to be used again. For the beginning of a process: the setting is of
+ * the whole of it.
  */
 export function overwriteFreedMemory(): void {
   setFlagsFromString('--clear-free-memory');
 }
 
-/** Where a secret is that is read only when it is needed: in the environment, AWS Parameter Store or AWS Secrets Manager. */
+/**
+ * Where a secret is that is read only when it is needed: in the environment, AWS Parameter Store or
+ * AWS Secrets Manager.
+ */
 export interface SecretReference {
   readonly from: 'env' | 'ssm' | 'secretsmanager';
   readonly name: string;

@@ -3,8 +3,9 @@ import { defined } from './defined.ts';
 import { isLoopback } from './http/loopback.ts';
 
 /**
- * Settings of a configuration as entries: the schema of each, what it means in words, and its default stand in one place. What
- * parses, `config explain`, the JSON schema for editors and the tables of settings in the pages are all made from these entries.
+ * Settings of a configuration as entries: the schema of each, what it means in words, and its
+ * default stand in one place. What parses, `config explain`, the JSON schema for editors and the
+ * tables of settings in the pages are all made from these entries.
  */
 
 /** What is known of a setting beside its schema. */
@@ -12,7 +13,10 @@ export interface SettingWords {
   readonly what: string;
   /** As it would be written; absent if there is none. */
   readonly default?: string | number | boolean;
-  /** What holds where nothing is written and there is no default, in words; absent where it must be given. */
+  /**
+   * What holds where nothing is written and there is no default, in words; absent where it must be
+   * given.
+   */
   readonly otherwise?: string;
   /** It refers to a secret. */
   readonly secret?: true;
@@ -32,7 +36,10 @@ const words = z.registry<SettingWords>();
 /** What a mapping is that has a `kind`. */
 const kindWords = z.registry<{ readonly what: string }>();
 
-/** A setting that must be given, where the mapping that it belongs to is; `otherwise` says what holds where that is not. */
+/**
+ * A setting that must be given, where the mapping that it belongs to is; `otherwise` says what
+ * holds where that is not.
+ */
 export function required<S extends z.ZodMiniType>(
   schema: S,
   what: string,

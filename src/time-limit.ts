@@ -1,7 +1,8 @@
 /**
- * A signal that aborts after so many milliseconds, with a `TimeoutError`, or as soon as one of the others does, with the reason of that
- * one. In the place of `AbortSignal.any` with an `AbortSignal.timeout`: in Node 20 nothing holds on to that timeout, so that it never
- * comes if memory is collected before. The timer keeps no process from ending.
+ * A signal that aborts after so many milliseconds, with a `TimeoutError`, or as soon as one of the
+ * others does, with the reason of that one. In the place of `AbortSignal.any` with an
+ * `AbortSignal.timeout`: in Node 20 nothing holds on to that timeout, so that it never comes if
+ * memory is collected before. The timer keeps no process from ending.
  */
 export function timeLimit(milliseconds: number, ...others: readonly AbortSignal[]): AbortSignal {
   const ending = new AbortController();

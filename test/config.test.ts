@@ -558,7 +558,10 @@ describe('what copies are called, and whether they give way', () => {
 });
 
 describe('links in a circle', () => {
-  /** Links among folders `a`, `b`, `c` and `d`, each as `primary>backup`, and `!` behind it where it copies onward. */
+  /**
+   * Links among folders `a`, `b`, `c` and `d`, each as `primary>backup`, and `!` behind it where it
+   * copies onward.
+   */
   const withLinks = (...links: readonly string[]) => {
     const stores = ['a', 'b', 'c', 'd'].map(
       (name) => `  ${name}: { kind: directory, path: /srv/${name}, id: ${name} }`,

@@ -11,7 +11,10 @@ import {
   visibleWithin,
 } from '../src/foreign-text.ts';
 
-/** Text as strangers write it: of every character, lone halves of surrogates too, with more of what does harm. */
+/**
+ * Text as strangers write it: of every character, lone halves of surrogates too, with more of what
+ * does harm.
+ */
 const foreign = fc
   .array(
     fc.oneof(

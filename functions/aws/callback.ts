@@ -5,7 +5,10 @@ import { afterFreeze, awsOptions, kept, log, metrics } from './platform.ts';
 const receiver = kept(() => awsCallback(awsOptions()));
 const measured = metrics();
 
-/** The callback: an HTTP request by API Gateway, or by a function URL, to the receiver and back. Never rejects. */
+/**
+ * The callback: an HTTP request by API Gateway, or by a function URL, to the receiver and back.
+ * Never rejects.
+ */
 export async function handler(event: HttpEvent): Promise<HttpResult> {
   await afterFreeze();
   const answer = await answerTo(event);

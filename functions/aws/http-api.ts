@@ -1,6 +1,9 @@
 import type { CallbackRequest, CallbackResponse } from '../../src/compose/aws-callback.ts';
 
-/** An event of API Gateway or of a function URL, payload format 1.0 or 2.0, as far as it is used (AWS, "Lambda proxy integrations for HTTP APIs"). */
+/**
+ * An event of API Gateway or of a function URL, payload format 1.0 or 2.0, as far as it is used
+ * (AWS, "Lambda proxy integrations for HTTP APIs").
+ */
 export interface HttpEvent {
   readonly version?: string;
   readonly rawPath?: string;
@@ -42,14 +45,20 @@ export const resultOf = ({ status, headers, body }: CallbackResponse): HttpResul
   body,
 });
 
-/** The path without the stage, which stands before it where the API has one of another name than `$default`. */
+/**
+ * The path without the stage, which stands before it where the API has one of another name than
+ * `$default`.
+ */
 function pathOf({ rawPath, path, requestContext }: HttpEvent): string {
   const whole = rawPath ?? path ?? '';
   const stage = `/${requestContext?.stage}`;
   return whole.startsWith(`${stage}/callback/`) ? whole.slice(stage.length) : whole;
 }
 
-/** Headers by their names in lower case. Format 1.0 has repeated ones in a list, 2.0 joins them itself. */
+/**
+ * Headers by their names in lower case. Format 1.0 has repeated ones in a list, 2.0 joins them
+ * itself.
+ */
 function headersOf({ headers, multiValueHeaders }: HttpEvent): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   for (const [name, value] of Object.entries(headers ?? {}))

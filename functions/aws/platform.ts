@@ -3,7 +3,10 @@ import { type AwsOptions, type EmbeddedMetrics, embeddedMetrics } from '../../sr
 import { jsonLog, type Log } from '../../src/log.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 
-/** The few members of Lambda's context that are used (AWS Lambda, "Using the Lambda context object"). */
+/**
+ * The few members of Lambda's context that are used (AWS Lambda, "Using the Lambda context
+ * object").
+ */
 export interface LambdaContext {
   getRemainingTimeInMillis(): number;
 }
@@ -13,7 +16,10 @@ const write = (line: string): void => void process.stdout.write(line);
 /** JSON lines, as CloudWatch Logs reads them. */
 export const log: Log = jsonLog({ least: 'info', now: runtime.now, write });
 
-/** What every function is made with, the configuration that was deployed beside it. Throws what reading that file throws. */
+/**
+ * What every function is made with, the configuration that was deployed beside it. Throws what
+ * reading that file throws.
+ */
 export function awsOptions(): AwsOptions {
   const deployment = readFileSync(new URL('./certstandby.json', import.meta.url), 'utf8');
   return { deployment, env: process.env, runtime, log };
@@ -26,7 +32,10 @@ export function metrics(): EmbeddedMetrics {
 /** When the time of an invocation ends, epoch milliseconds. */
 export const endOf = (context: LambdaContext): number => runtime.now() + context.getRemainingTimeInMillis();
 
-/** Something that is made by the first invocation and kept for the next ones of a warm process. What could not be made is tried again by the next one. */
+/**
+ * Something that is made by the first invocation and kept for the next ones of a warm process. What
+ * could not be made is tried again by the next one.
+ */
 export function kept<T>(make: () => Promise<T>): () => Promise<T> {
   let made: Promise<T> | undefined;
   return async () => {
@@ -41,7 +50,7 @@ export function kept<T>(make: () => Promise<T>): () => Promise<T> {
 }
 
 /**
- * Lets timers that came due while the platform had frozen the process run first: they close connections that the other side has given up
- * meanwhile, and that nothing may be sent into.
+ * Lets timers that came due while the platform had frozen the process run first: they close
+ * connections that the other side has given up meanwhile, and that nothing may be sent into.
  */
 export const afterFreeze = (): Promise<void> => runtime.wait(1);

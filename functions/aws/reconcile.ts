@@ -15,7 +15,10 @@ const measured = metrics();
 /** What stays of an invocation's time to count records and to have the next one begun. */
 const closingMs = 45_000;
 
-/** Each hour, and on demand: compares everything with everything. Goes on in a new invocation before its time runs out. */
+/**
+ * Each hour, and on demand: compares everything with everything. Goes on in a new invocation before
+ * its time runs out.
+ */
 export async function handler(event: ReconcileEvent, context: LambdaContext): Promise<ReconcileSummary> {
   await afterFreeze();
   // A schedule sends an event of its own form, which says nothing.

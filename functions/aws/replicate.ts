@@ -16,13 +16,17 @@ export interface SqsResult {
 const workers = kept(() => awsWorkers(awsOptions()));
 const measured = metrics();
 
-/** What one pass may take: the lease, and what comes before and after it. A pass that may not have that does not begin again. */
+/**
+ * What one pass may take: the lease, and what comes before and after it. A pass that may not have
+ * that does not begin again.
+ */
 const passMs = 65_000;
 
 /**
- * Wake-ups from the queue. A look that recorded its outcome, failure included, is done with the message: what fails is looked at again
- * when the record says. Only a message that cannot be understood, and one whose record could not be written, is handed out again, and after
- * a few times lies in the dead letter queue.
+ * Wake-ups from the queue. A look that recorded its outcome, failure included, is done with the
+ * message: what fails is looked at again when the record says. Only a message that cannot be
+ * understood, and one whose record could not be written, is handed out again, and after a few times
+ * lies in the dead letter queue.
  */
 export async function handler(event: SqsEvent, context: LambdaContext): Promise<SqsResult> {
   await afterFreeze();
@@ -37,7 +41,8 @@ export async function handler(event: SqsEvent, context: LambdaContext): Promise<
       } catch (thrown) {
         const error = asCodedError(thrown);
         log('error', 'wake_failed', { message: messageId, ...errorFields(error) });
-        // The record says what to do next, and a person must mend it: handing it out again would not.
+        // The record says what to do next, and a person must mend it: handing it out again would
+        // not.
         return error.code === 'configuration_link_moved' ? [] : [{ itemIdentifier: messageId }];
       }
     }),

@@ -4,7 +4,10 @@ import { afterFreeze, awsOptions, kept, metrics } from './platform.ts';
 const workers = kept(() => awsWorkers(awsOptions()));
 const measured = metrics();
 
-/** Each minute: wakes what is due, refreshes verification keys, and measures. What it throws, Lambda counts as an error. */
+/**
+ * Each minute: wakes what is due, refreshes verification keys, and measures. What it throws, Lambda
+ * counts as an error.
+ */
 export async function handler(): Promise<{ readonly woken: number }> {
   await afterFreeze();
   const seen = await (await workers()).sweep();

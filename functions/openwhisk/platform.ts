@@ -7,15 +7,19 @@ import { systemRuntime as runtime } from '../../src/runtime.ts';
 /** JSON lines, which the platform keeps with the activation. */
 export const log: Log = jsonLog({ least: 'info', now: runtime.now, write: (line) => void process.stdout.write(line) });
 
-/** When the platform ends this activation, epoch milliseconds. It gives five minutes where nothing says otherwise. */
+/**
+ * When the platform ends this activation, epoch milliseconds. It gives five minutes where nothing
+ * says otherwise.
+ */
 export function deadline(): number {
   const at = Number(process.env.__OW_DEADLINE);
   return Number.isFinite(at) && at > 0 ? at : runtime.now() + 5 * 60_000;
 }
 
 /**
- * Something that is made of the bound parameters by the first activation, and kept for the next ones of a warm process as long as what was
- * bound is the same. What could not be made is tried again by the next activation.
+ * Something that is made of the bound parameters by the first activation, and kept for the next
+ * ones of a warm process as long as what was bound is the same. What could not be made is tried
+ * again by the next activation.
  */
 export function kept<T>(make: (options: OpenwhiskActionOptions) => Promise<T>): (parameters: Parameters) => Promise<T> {
   let made: { readonly of: string; readonly value: Promise<T> } | undefined;
@@ -42,12 +46,18 @@ function digestOf(parameters: Parameters): string {
   return createHash('sha256').update(JSON.stringify(inOrder)).digest('hex');
 }
 
-/** What an action that failed answers: the platform marks the activation by `error`. Only what the registry says, and never parameters. */
+/**
+ * What an action that failed answers: the platform marks the activation by `error`. Only what the
+ * registry says, and never parameters.
+ */
 export function failure(thrown: unknown): { readonly error: Readonly<Record<string, string>> } {
   const error = asCodedError(thrown);
   log('error', 'action_failed', errorFields(error));
   return { error: { code: error.code, message: error.message, remedy: error.remedy } };
 }
 
-/** Lets timers run that came due while the platform had paused the container: they close connections that are dead by now. */
+/**
+ * Lets timers run that came due while the platform had paused the container: they close connections
+ * that are dead by now.
+ */
 export const afterPause = (): Promise<void> => runtime.wait(1);

@@ -6,7 +6,10 @@ const workers = kept(openwhiskWorkers);
 /** What stays of an activation's time to count records and to have the next one begun. */
 const closingMs = 30_000;
 
-/** Each hour, and on demand: compares everything with everything. Goes on in a new activation before its time runs out. */
+/**
+ * Each hour, and on demand: compares everything with everything. Goes on in a new activation before
+ * its time runs out.
+ */
 export async function main(parameters: Parameters): Promise<object> {
   await afterPause();
   try {

@@ -10,8 +10,9 @@ const workers = kept(openwhiskWorkers);
 const passMs = 65_000;
 
 /**
- * Looks at the certificates of `wakes`, some at one time. A look that recorded its outcome, failure included, is done. What it has no time
- * for, and what could not be recorded, is due in the records: the sweep wakes it again.
+ * Looks at the certificates of `wakes`, some at one time. A look that recorded its outcome, failure
+ * included, is done. What it has no time for, and what could not be recorded, is due in the
+ * records: the sweep wakes it again.
  */
 export async function main(parameters: Parameters): Promise<object> {
   await afterPause();

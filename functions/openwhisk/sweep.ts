@@ -3,7 +3,10 @@ import { afterPause, failure, kept, log } from './platform.ts';
 
 const workers = kept(openwhiskSweep);
 
-/** Each minute: wakes what is due, and refreshes verification keys. Answers, and logs, what it saw of each link. */
+/**
+ * Each minute: wakes what is due, and refreshes verification keys. Answers, and logs, what it saw
+ * of each link.
+ */
 export async function main(parameters: Parameters): Promise<object> {
   await afterPause();
   try {

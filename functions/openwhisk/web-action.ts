@@ -23,8 +23,9 @@ export function requestOf(parameters: Parameters): CallbackRequest {
 }
 
 /**
- * The body is a value, which the platform writes as JSON. A text of Content-Type JSON is read as base64 by its older versions, and by
- * services built on them: then the sender would be told 400, whatever was answered.
+ * The body is a value, which the platform writes as JSON. A text of Content-Type JSON is read as
+ * base64 by its older versions, and by services built on them: then the sender would be told 400,
+ * whatever was answered.
  */
 export const resultOf = ({ status, headers, body }: CallbackResponse): WebActionResult => ({
   statusCode: status,
@@ -32,7 +33,10 @@ export const resultOf = ({ status, headers, body }: CallbackResponse): WebAction
   body: JSON.parse(body),
 });
 
-/** What follows the name of the action in the URL is the link: `…/certstandby/callback.http/<link>`. An API in front may hand on the whole path. */
+/**
+ * What follows the name of the action in the URL is the link: `…/certstandby/callback.http/<link>`.
+ * An API in front may hand on the whole path.
+ */
 function pathOf(path: string): string {
   return path.startsWith('/callback/') ? path : `/callback${path}`;
 }
@@ -40,8 +44,9 @@ function pathOf(path: string): string {
 const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 
 /**
- * The bytes of the body. The platform hands JSON and whatever is not text on in base64, and other text as it is, and does not say which:
- * what begins like a JSON object cannot be base64, and everything that is no JSON object is refused, whatever it was.
+ * The bytes of the body. The platform hands JSON and whatever is not text on in base64, and other
+ * text as it is, and does not say which: what begins like a JSON object cannot be base64, and
+ * everything that is no JSON object is refused, whatever it was.
  */
 function bodyOf(body: unknown): Buffer {
   if (typeof body !== 'string') return Buffer.alloc(0);

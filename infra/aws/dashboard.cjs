@@ -1,4 +1,5 @@
-// The dashboard of a deployment, as CloudWatch takes it (CloudWatch API reference, "Dashboard body structure and syntax").
+// The dashboard of a deployment, as CloudWatch takes it (CloudWatch API reference, "Dashboard body
+// structure and syntax").
 
 /** @typedef {{ title: string, metrics: unknown[][], stat: string }} Graph */
 

@@ -1,7 +1,8 @@
 /**
- * Stands in for the AWS SDK's chain of credential providers in deployed functions: there the platform puts credentials into the
- * environment, and the chain (profiles, single sign-on, containers, other processes) is the largest part of what would be loaded.
- * They are read at each need, for the platform renews them.
+ * Stands in for the AWS SDK's chain of credential providers in deployed functions: there the
+ * platform puts credentials into the environment, and the chain (profiles, single sign-on,
+ * containers, other processes) is the largest part of what would be loaded. They are read at each
+ * need, for the platform renews them.
  */
 export const defaultProvider = () => async () => {
   const { AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN } = process.env;

@@ -1,4 +1,5 @@
-// Packs the functions of AWS: each bundle, with the checked configuration beside it, as dist/aws/<function>.zip.
+// Packs the functions of AWS: each bundle, with the checked configuration beside it, as
+// dist/aws/<function>.zip.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -6,7 +7,10 @@ import { zipSync } from 'fflate';
 
 const dist = fileURLToPath(new URL('../../dist/aws', import.meta.url));
 
-/** The same content is the same archive whenever it is packed, so that what has not changed is not deployed again. */
+/**
+ * The same content is the same archive whenever it is packed, so that what has not changed is not
+ * deployed again.
+ */
 const mtime = new Date(1980, 0, 1);
 
 /** Where the checked configuration is written, and packed from. */

@@ -1,4 +1,5 @@
-// What can be changed for one deployment with --param="name=value", and what each may be. serverless.yml has the values that hold otherwise.
+// What can be changed for one deployment with --param="name=value", and what each may be.
+// serverless.yml has the values that hold otherwise.
 
 /** @param {number} least */
 const wholeNumber = (least) => ({

@@ -1,5 +1,6 @@
-// What serverless.yml takes from the configuration: dist/aws/certstandby.json, which infra/deploy.mjs writes once certstandby.yaml has
-// been checked. Secrets stand in it by reference; here each reference becomes the right to read exactly that secret.
+// What serverless.yml takes from the configuration: dist/aws/certstandby.json, which
+// infra/deploy.mjs writes once certstandby.yaml has been checked. Secrets stand in it by reference;
+// here each reference becomes the right to read exactly that secret.
 const { existsSync, readFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { dashboard } = require('./dashboard.cjs');
@@ -7,7 +8,8 @@ const { dashboard } = require('./dashboard.cjs');
 /** @typedef {{ from: string, name: string }} Reference */
 
 /**
- * An ARN, or what CloudFormation makes one of: `parts` lie in the region and account of the deployment.
+ * An ARN, or what CloudFormation makes one of: `parts` lie in the region and account of the
+ * deployment.
  * @param {string} service
  * @param {string} resource
  */
@@ -15,7 +17,10 @@ const arnHere = (service, resource) => ({
   'Fn::Sub': `arn:\${AWS::Partition}:${service}:\${AWS::Region}:\${AWS::AccountId}:${resource}`,
 });
 
-/** What each kind of reference asks for, by which action, and what its service says when it opens the secret with a key. */
+/**
+ * What each kind of reference asks for, by which action, and what its service says when it opens
+ * the secret with a key.
+ */
 const kinds = {
   ssm: {
     sid: 'ReadParameters',
@@ -68,7 +73,10 @@ function rate(ms) {
   return minutes === 1 ? 'rate(1 minute)' : `rate(${minutes} minutes)`;
 }
 
-/** Parameters that are whole numbers, and the least that each may be: also where they were given to osls, past `npm run deploy`. */
+/**
+ * Parameters that are whole numbers, and the least that each may be: also where they were given to
+ * osls, past `npm run deploy`.
+ */
 const numbers = { callbackRate: 1, callbackBurst: 1, lookers: 2, replicateSeconds: 70, visibilitySeconds: 1 };
 
 /**
@@ -111,7 +119,10 @@ module.exports = async ({ resolveVariable }) => {
     region: table?.region,
     sweepRate: rate(worker.sweepEveryMs),
     reconcileRate: rate(worker.reconcileEveryMs),
-    /** After which there has been no successful reconcile for two periods, and how long a finding of the last one stands. */
+    /**
+     * After which there has been no successful reconcile for two periods, and how long a finding of
+     * the last one stands.
+     */
     twoPeriodsSeconds: 2 * periodSeconds,
     findingStandsFor: Math.min(287, Math.ceil(periodSeconds / 300) + 1),
     alarmSubscriptions: email === '' ? [] : [{ Protocol: 'email', Endpoint: email }],

@@ -1,10 +1,12 @@
-// Binds configuration and secrets to the actions, and alarms to the triggers. The parameters go in once the plugin has compiled the actions,
-// from memory to the platform's API: what stands in serverless.yml is kept, printed and searched for variables by the framework.
+// Binds configuration and secrets to the actions, and alarms to the triggers. The parameters go in
+// once the plugin has compiled the actions, from memory to the platform's API: what stands in
+// serverless.yml is kept, printed and searched for variables by the framework.
 const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
 
 /**
- * What each action is given, and nothing else: callback and sweep never hold the secrets of the stores.
+ * What each action is given, and nothing else: callback and sweep never hold the secrets of the
+ * stores.
  * @param {{ config: { secrets: { name: string }[] } }} deployment
  * @param {Record<string, string | undefined>} env
  * @returns {Record<string, { key: string, value: unknown }[]>}
@@ -38,7 +40,8 @@ module.exports = class Bind {
         for (const [name, { action }] of Object.entries(serverless.service.actions))
           action.parameters = parameters[name] ?? [];
       },
-      // The plugin (0.18.4) forgets the feeds while it makes the triggers: they would never fire, and nobody would be told.
+      // The plugin (0.18.4) forgets the feeds while it makes the triggers: they would never fire,
+      // and nobody would be told.
       'before:deploy:deploy': () => {
         feeds = Object.values(serverless.service.triggers).flatMap(({ feed }) => feed ?? []);
       },

@@ -1,10 +1,11 @@
 // Deploys to Apache OpenWhisk, or removes what was deployed:
 //   npm run deploy:openwhisk -- [--config certstandby.yaml] [--kind nodejs:20] [--without-alarms] [--create-table]
 //   npm run remove:openwhisk
-// The platform's address and key are OW_APIHOST and OW_AUTH, or those of ~/.wskprops; the credentials for the table are AWS_ACCESS_KEY_ID
-// and AWS_SECRET_ACCESS_KEY; the secrets of the stores are the variables that the configuration names. All of it is checked before
-// anything is sent. Secrets stand on no command line and in no file. Exit codes are those of the program: 3 for mistakes in configuration
-// and environment, 4 when the platform could not be asked or refused.
+// The platform's address and key are OW_APIHOST and OW_AUTH, or those of ~/.wskprops; the
+// credentials for the table are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the secrets of the
+// stores are the variables that the configuration names. All of it is checked before anything is
+// sent. Secrets stand on no command line and in no file. Exit codes are those of the program: 3 for
+// mistakes in configuration and environment, 4 when the platform could not be asked or refused.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -47,7 +48,10 @@ function must(command) {
   return stdout;
 }
 
-/** Address, key and namespace of the platform: from the environment, or else as `wsk property set` left them. */
+/**
+ * Address, key and namespace of the platform: from the environment, or else as `wsk property set`
+ * left them.
+ */
 function platformSettings() {
   const file = process.env.WSK_CONFIG_FILE ?? join(homedir(), '.wskprops');
   const lines = existsSync(file) ? readFileSync(file, 'utf8').split('\n') : [];
@@ -97,7 +101,8 @@ function environmentMistakes(secrets) {
 }
 
 /**
- * The checked deployment as text, and as a value. Throws with every mistake named: of the file, of the environment, of the platform's address.
+ * The checked deployment as text, and as a value. Throws with every mistake named: of the file, of
+ * the environment, of the platform's address.
  * @param {string} config
  * @param {ReturnType<typeof platformSettings>} settings
  */
@@ -113,7 +118,10 @@ function check(config, settings) {
   return { text: exported.stdout, deployment };
 }
 
-/** Builds the actions, and puts each where the plugin takes it from: in a zip that holds one file, under the name that the plugin gives it. */
+/**
+ * Builds the actions, and puts each where the plugin takes it from: in a zip that holds one file,
+ * under the name that the plugin gives it.
+ */
 function buildActions() {
   must(['infra/build-functions.mjs', '--for', 'openwhisk', '--configuration', join(built, 'certstandby.json')]);
   const folder = join(built, 'package');
@@ -129,7 +137,8 @@ function buildActions() {
 }
 
 /**
- * Runs the Serverless Framework with the plugin, which are installed first if they are not there as the lock file says.
+ * Runs the Serverless Framework with the plugin, which are installed first if they are not there as
+ * the lock file says.
  * @param {'deploy' | 'remove'} command
  * @param {ReturnType<typeof platformSettings>} settings
  * @param {{ kind?: string, alarms?: boolean }} [options]

@@ -14,8 +14,9 @@ export function askPlatform({ apiHost, auth, namespace: wanted }) {
   const headers = {
     authorization: `Basic ${Buffer.from(auth).toString('base64')}`,
     'content-type': 'application/json',
-    // A connection that is kept for the next question would be ended by the platform while the plugin is at work, which may take
-    // minutes: the next question would be sent into it, and get no answer.
+    // A connection that is kept for the next question would be ended by the platform while the
+    // plugin is at work, which may take minutes: the next question would be sent into it, and get
+    // no answer.
     connection: 'close',
   };
 
@@ -42,7 +43,10 @@ export function askPlatform({ apiHost, auth, namespace: wanted }) {
   return {
     url,
 
-    /** The namespace to deploy to: the one that was asked for, if the key opens it, else the one that the key belongs to. Throws `Stop`. */
+    /**
+     * The namespace to deploy to: the one that was asked for, if the key opens it, else the one
+     * that the key belongs to. Throws `Stop`.
+     */
     async namespace() {
       const response = await ask('GET', 'namespaces');
       if (!response.ok) throw refused(response, 'GET namespaces');
@@ -63,7 +67,10 @@ export function askPlatform({ apiHost, auth, namespace: wanted }) {
       throw refused(response, `GET ${asked}`);
     },
 
-    /** Has an action begun, and does not wait for its end. Throws `Stop`. @param {string} namespace @param {string} action */
+    /**
+     * Has an action begun, and does not wait for its end. Throws `Stop`. @param {string}
+     * namespace @param {string} action
+     */
     async invoke(namespace, action) {
       const asked = `namespaces/${encodeURIComponent(namespace)}/actions/${action}?blocking=false`;
       const response = await ask('POST', asked, '{}');

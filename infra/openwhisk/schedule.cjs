@@ -1,5 +1,6 @@
-// When sweep and reconcile run: what serverless.yml takes from the configuration, dist/openwhisk/certstandby.json, which
-// infra/openwhisk/deploy.mjs writes once certstandby.yaml has been checked.
+// When sweep and reconcile run: what serverless.yml takes from the configuration,
+// dist/openwhisk/certstandby.json, which infra/openwhisk/deploy.mjs writes once certstandby.yaml
+// has been checked.
 const { existsSync, readFileSync } = require('node:fs');
 const { join } = require('node:path');
 
@@ -10,7 +11,8 @@ const { worker } = existsSync(file)
   : { worker: { sweepEveryMs: 60_000, reconcileEveryMs: 3_600_000 } };
 
 /**
- * A trigger that fires each so many minutes. The feed knows nothing shorter than one; cron could not say 90.
+ * A trigger that fires each so many minutes. The feed knows nothing shorter than one; cron could
+ * not say 90.
  * @param {number} everyMs
  */
 const each = (everyMs) => ({

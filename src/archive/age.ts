@@ -25,9 +25,10 @@ import { type ArchiveFile, certbotNames, certificatesIn, type FoundFile, filesOf
 export const ageMagic = 'age-encryption.org/v1\n';
 
 /**
- * An age file with a tar of certbot's folders in it, so that `age --decrypt <file> | tar --extract` opens it too. Streams: memory does
- * not grow with the number of certificates, and nothing leaves it unencrypted.
- * Throws `archive_exists`, `archive_unusable`, and `usage` for a recipient that is none.
+ * An age file with a tar of certbot's folders in it, so that `age --decrypt <file> | tar --extract`
+ * opens it too. Streams: memory does not grow with the number of certificates, and nothing leaves
+ * it unencrypted. Throws `archive_exists`, `archive_unusable`, and `usage` for a recipient that is
+ * none.
  */
 export async function ageWriter(path: string, lock: ArchiveLock): Promise<ArchiveWriter> {
   const encrypter = new Encrypter();
@@ -38,7 +39,8 @@ export async function ageWriter(path: string, lock: ArchiveLock): Promise<Archiv
   const plain = webStream(Readable.from(tar));
   const encrypted = Readable.fromWeb((await encrypter.encrypt(plain)) as ReadableStream<Uint8Array>);
   const written = pipeline(encrypted, createWriteStream(partial, { flags: 'wx', mode: 0o600 }));
-  // It may fail while nobody waits for it, and what has failed takes nothing any more: `add` would wait without end.
+  // It may fail while nobody waits for it, and what has failed takes nothing any more: `add` would
+  // wait without end.
   let failure: unknown;
   let fail = (_thrown: unknown) => {};
   written.catch((thrown: unknown) => {
@@ -60,7 +62,8 @@ export async function ageWriter(path: string, lock: ArchiveLock): Promise<Archiv
   return {
     async add(certificate) {
       try {
-        // The stream still needs the bytes when it has taken them, so that they are not overwritten here.
+        // The stream still needs the bytes when it has taken them, so that they are not overwritten
+        // here.
         for (const file of filesOf(certificate, nameFor(certificate.name), certbotNames)) await addFile(file);
       } catch (thrown) {
         throw fileProblem('writing', path, failure ?? thrown);
@@ -92,9 +95,10 @@ export async function ageWriter(path: string, lock: ArchiveLock): Promise<Archiv
 }
 
 /**
- * The certificates of an age file. What it is made of is proven piece by piece, and its end by the last one: a file that was cut or
- * changed is `archive_damaged` as a whole. Throws `archive_passphrase_wrong`, `usage` for an identity that is none, what
- * `regular-file.ts` throws, and the signal's reason.
+ * The certificates of an age file. What it is made of is proven piece by piece, and its end by the
+ * last one: a file that was cut or changed is `archive_damaged` as a whole. Throws
+ * `archive_passphrase_wrong`, `usage` for an identity that is none, what `regular-file.ts` throws,
+ * and the signal's reason.
  */
 export async function* readAge(path: string, unlock: ArchiveUnlock, signal?: AbortSignal): AsyncGenerator<ArchiveItem> {
   const decrypter = new Decrypter();
@@ -115,7 +119,8 @@ export async function* readAge(path: string, unlock: ArchiveUnlock, signal?: Abo
 
 async function* filesInTar(archive: string, plain: Readable): AsyncGenerator<FoundFile> {
   const tar = extract();
-  // To the last byte, whatever tar makes of it: only the last piece proves that nothing was cut off.
+  // To the last byte, whatever tar makes of it: only the last piece proves that nothing was cut
+  // off.
   const whole = pipeline(plain, tar);
   whole.catch(() => undefined);
   let files = 0;
@@ -180,7 +185,10 @@ function addIdentity(decrypter: Decrypter, identity: string): void {
   }
 }
 
-/** As the library takes streams. Not by `Readable.toWeb`, which throws where nobody can catch it when its reader stops early. */
+/**
+ * As the library takes streams. Not by `Readable.toWeb`, which throws where nobody can catch it
+ * when its reader stops early.
+ */
 function webStream(stream: Readable): globalThis.ReadableStream<Uint8Array> {
   return ReadableStream.from<Uint8Array>(stream) as globalThis.ReadableStream<Uint8Array>;
 }

@@ -35,7 +35,10 @@ export interface PassedOverFile {
   readonly why: string;
 }
 
-/** What an archive holds, one after the other. A refusal takes back what came before under the same `entry`. */
+/**
+ * What an archive holds, one after the other. A refusal takes back what came before under the same
+ * `entry`.
+ */
 export type ArchiveItem = ArchiveEntry | RefusedEntry | PassedOverFile;
 
 /** Takes certificates one by one. Nothing stands under the wanted path before `finish`. */
@@ -56,7 +59,9 @@ export interface ArchiveLock {
 export interface ArchiveUnlock {
   readonly passphrase?: Secret;
   readonly identities?: readonly Secret[];
-  /** PKCS#12: files without a MAC are read too, though nobody can know whether they were changed. */
+  /**
+   * PKCS#12: files without a MAC are read too, though nobody can know whether they were changed.
+   */
   readonly acceptNoMac?: boolean;
 }
 

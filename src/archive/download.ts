@@ -12,7 +12,10 @@ export interface Download {
   readonly downloaded: number;
   /** Those that could not be read, and so are not in the archive. */
   readonly missing: readonly DownloadProblem[];
-  /** Those that are in it and would not serve, or be taken by an import: their key is another one's, or absent. */
+  /**
+   * Those that are in it and would not serve, or be taken by an import: their key is another one's,
+   * or absent.
+   */
   readonly suspect: readonly DownloadProblem[];
 }
 
@@ -38,8 +41,9 @@ export interface DownloadOptions {
 const readAhead = 8;
 
 /**
- * Writes the certificates of a store to an archive, private keys included, in the order of the store's listing. Nothing is left under
- * the archive's path, nor beside it, if it throws: what the listing throws, what the writer throws, and `interrupted`.
+ * Writes the certificates of a store to an archive, private keys included, in the order of the
+ * store's listing. Nothing is left under the archive's path, nor beside it, if it throws: what the
+ * listing throws, what the writer throws, and `interrupted`.
  */
 export async function download(
   runtime: Runtime,

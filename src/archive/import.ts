@@ -24,13 +24,21 @@ export interface ImportLine {
   readonly entry: string;
   readonly name: string;
   readonly fingerprint: string;
-  /** `present`: the store holds the same already. `conflict`: it holds another one of this name, which stays. */
+  /**
+   * `present`: the store holds the same already. `conflict`: it holds another one of this name,
+   * which stays.
+   */
   readonly action: 'import' | 'replace' | 'present' | 'conflict';
   /** Of the certificate in the store; absent before an import. */
   readonly id?: string;
-  /** Said of a conflict with one that was to be replaced, and serves no domain that this one does. */
+  /**
+   * Said of a conflict with one that was to be replaced, and serves no domain that this one does.
+   */
   readonly otherDomains?: true;
-  /** Said of a conflict with one that was to be replaced: an authority issued it, and this one is self-signed. */
+  /**
+   * Said of a conflict with one that was to be replaced: an authority issued it, and this one is
+   * self-signed.
+   */
   readonly selfSigned?: true;
   /** Said of a conflict with one that was to be replaced, and serves: why this one would not. */
   readonly wouldNotServe?: CodedError;
@@ -60,20 +68,26 @@ export interface ImportPlan {
   /** What belongs to no certificate. */
   readonly passedOver: readonly PassedOverFile[];
   /**
-   * Does it, one certificate after the other; what fails is told, and the others go on. Throws what the archive as a whole fails
-   * with, what the store fails with several times in a row, and the signal's reason.
+   * Does it, one certificate after the other; what fails is told, and the others go on. Throws what
+   * the archive as a whole fails with, what the store fails with several times in a row, and the
+   * signal's reason.
    */
   apply(): Promise<void>;
 }
 
-/** So many certificates in a row that a store did not answer for: then it is the store, and not the certificates. */
+/**
+ * So many certificates in a row that a store did not answer for: then it is the store, and not the
+ * certificates.
+ */
 const failuresInARow = 3;
 
 /**
- * Reads the whole archive, and compares it with what the store holds under the same names. Nothing is imported from an archive that was
- * cut, or whose seal does not hold: the first reading goes to its end. In one that is whole, each certificate is judged for itself: what
- * is wrong with one keeps no other out. Doing it again imports only what is not there, so that one that was stopped goes on.
- * Throws what `entries` throws, and, where that is all that there is, what the one certificate was refused for.
+ * Reads the whole archive, and compares it with what the store holds under the same names. Nothing
+ * is imported from an archive that was cut, or whose seal does not hold: the first reading goes to
+ * its end. In one that is whole, each certificate is judged for itself: what is wrong with one
+ * keeps no other out. Doing it again imports only what is not there, so that one that was stopped
+ * goes on. Throws what `entries` throws, and, where that is all that there is, what the one
+ * certificate was refused for.
  */
 export async function planImport(
   runtime: Runtime,
@@ -189,14 +203,19 @@ async function applyAll(
   for (const line of left.values()) failed?.(line, entryDamaged(line.entry, 'it was changed while it was imported'));
 }
 
-/** The service could not be asked, or will not hear us: the next certificate will fare no better. */
+/**
+ * The service could not be asked, or will not hear us: the next certificate will fare no better.
+ */
 const isOfTheStore = ({ code }: CodedError) =>
   code === 'store_unavailable' ||
   code === 'store_unanswered' ||
   code === 'store_unauthorized' ||
   code === 'store_nonsense';
 
-/** Those that are wanted; the key of each is overwritten when the next is asked for. What has no name that is known is told. */
+/**
+ * Those that are wanted; the key of each is overwritten when the next is asked for. What has no
+ * name that is known is told.
+ */
 async function* wantedOf(entries: AsyncIterable<ArchiveItem>, { wanted, signal }: ImportOptions) {
   for await (const each of entries) {
     signal?.throwIfAborted();
@@ -212,11 +231,15 @@ async function* wantedOf(entries: AsyncIterable<ArchiveItem>, { wanted, signal }
   }
 }
 
-/** What the store holds under these names, in full: fingerprints by name, and names under which something cannot be read. */
+/**
+ * What the store holds under these names, in full: fingerprints by name, and names under which
+ * something cannot be read.
+ */
 async function heldUnder(runtime: Runtime, store: Store, names: ReadonlySet<string>, signal: AbortSignal | undefined) {
   const held = new Map<string, Held[]>();
   const unreadable = new Map<string, CodedError>();
-  // Whether what stands there under one of these names is the same cannot be said; under another it is nobody's concern here.
+  // Whether what stands there under one of these names is the same cannot be said; under another it
+  // is nobody's concern here.
   const note = ({ name, error }: UnreadableElement) => {
     if (name !== undefined && names.has(name)) unreadable.set(name, error);
   };
@@ -239,7 +262,10 @@ function heldUnreadable(store: Store, id: string, { code, message, fields, cause
   });
 }
 
-/** Names need not be unique on either side: what is equal goes together first, and only one against one can be replaced. */
+/**
+ * Names need not be unique on either side: what is equal goes together first, and only one against
+ * one can be replaced.
+ */
 function compare(
   archived: readonly Archived[],
   held: ReadonlyMap<string, readonly Held[]>,

@@ -17,7 +17,10 @@ import {
   type PassedOverFile,
 } from './archive.ts';
 
-/** One file of an archive. `path` is `<folder>/<file>`, or `<file>` where the archive holds one certificate. */
+/**
+ * One file of an archive. `path` is `<folder>/<file>`, or `<file>` where the archive holds one
+ * certificate.
+ */
 export interface ArchiveFile {
   readonly path: string;
   readonly bytes: Buffer;
@@ -50,7 +53,7 @@ export const certbotNames: Names = { leaf: 'cert.pem', chain: 'chain.pem', whole
 /** As Certificate Manager names the three texts of a download. */
 export const certificateManagerNames: Names = { leaf: 'content.pem', chain: 'intermediate.pem', key: 'priv_key.pem' };
 
-/** May stand beside a certificate's file that has no chain in it, whoever made the rest. */
+/** May stand beside a certificate's file that has no chain in it, whichever tool made the rest. */
 const chainFiles: readonly string[] = ['chain.pem', 'intermediate.pem', 'cert.pem'];
 /** Where one of these cannot be read, a certificate must not be put together from what is left. */
 const knownFiles: readonly string[] = [
@@ -63,10 +66,16 @@ const knownFiles: readonly string[] = [
 /** What certbot leaves beside them, for people. */
 const ignored: readonly string[] = ['README'];
 
-/** Gives each certificate a folder name of its own. The name that it really has stands in the file of names beside it, or in the PKCS#12. */
+/**
+ * Gives each certificate a folder name of its own. The name that it really has stands in the file
+ * of names beside it, or in the PKCS#12.
+ */
 export const folderNames = (): ((name: string) => string) => fileNames('certificate');
 
-/** The files of one certificate in `folder`. The bytes of the secret one are its taker's, to be overwritten as soon as may be. */
+/**
+ * The files of one certificate in `folder`. The bytes of the secret one are its taker's, to be
+ * overwritten as soon as may be.
+ */
 export function filesOf(certificate: ArchivedCertificate, folder: string, names: Names): readonly ArchiveFile[] {
   const { certificate: leaf, intermediate = '', privateKey } = toPem(certificate.content);
   const { name, description, tags, from } = certificate;
@@ -86,9 +95,10 @@ export function filesOf(certificate: ArchivedCertificate, folder: string, names:
 export type FoundFile = Pick<ArchiveFile, 'path' | 'bytes'> | { readonly path: string; readonly error: CodedError };
 
 /**
- * The certificates of an archive's files, which stand folder by folder. What is wrong with one certificate (a file that cannot be
- * read, a missing key, a folder in two pieces) refuses that one; files that belong to none are passed over. Throws `archive_damaged`
- * for too many certificates, and where there is nothing but files that belong to none.
+ * The certificates of an archive's files, which stand folder by folder. What is wrong with one
+ * certificate (a file that cannot be read, a missing key, a folder in two pieces) refuses that one;
+ * files that belong to none are passed over. Throws `archive_damaged` for too many certificates,
+ * and where there is nothing but files that belong to none.
  */
 export async function* certificatesIn(archive: string, files: AsyncIterable<FoundFile>): AsyncGenerator<ArchiveItem> {
   const seen = new Set<string>();
@@ -205,7 +215,9 @@ function whyNot(bytes: Buffer): string {
   return found === undefined ? 'no certificate has a file of this name' : `it is ${found}, and PEM is read here`;
 }
 
-/** What one folder comes to: a certificate, or why it is none; and what was passed over beside it. */
+/**
+ * What one folder comes to: a certificate, or why it is none; and what was passed over beside it.
+ */
 function* itemsOf(archive: string, open: OpenFolder): Generator<ArchiveItem> {
   const { folder, files, unread, problems } = open;
   const entry = folder === '' ? archive : folder;
@@ -214,7 +226,8 @@ function* itemsOf(archive: string, open: OpenFolder): Generator<ArchiveItem> {
     const named = nameIn(entry, files, problems);
     for (const error of problems.slice(0, limits.passedOverNamed)) yield { entry, error, ...named };
     if (folder === '' && !isOfOne(open)) yield* flatItems(open, names);
-    // Beside the folders of certificates lies what is somebody else's; in the folder of one, PEM is of that one.
+    // Beside the folders of certificates lies what is somebody else's; in the folder of one, PEM is
+    // of that one.
     else if (problems.length === 0 && (names.size > 0 || (folder !== '' && open.others.some(({ isPem }) => isPem))))
       yield toItem(entry, open, () => layoutIn(entry, open, names));
     for (const { file, why } of open.others) yield { file, why };
@@ -224,7 +237,10 @@ function* itemsOf(archive: string, open: OpenFolder): Generator<ArchiveItem> {
   }
 }
 
-/** Whether the files that lie in no folder are those of one certificate, and not of several with a name each. */
+/**
+ * Whether the files that lie in no folder are those of one certificate, and not of several with a
+ * name each.
+ */
 function isOfOne({ files, unread, problems }: OpenFolder): boolean {
   const names = [...files.keys(), ...unread.keys()];
   const { certificates, nameless } = layoutsOfFlat(names);
@@ -232,7 +248,10 @@ function isOfOne({ files, unread, problems }: OpenFolder): boolean {
   return one || problems.length > 0 || (certificates.length === 0 && names.some((name) => knownFiles.includes(name)));
 }
 
-/** The certificates whose files lie side by side, each under a name of its own, as lego and Caddy leave them. */
+/**
+ * The certificates whose files lie side by side, each under a name of its own, as lego and Caddy
+ * leave them.
+ */
 function* flatItems(open: OpenFolder, names: ReadonlySet<string>): Generator<ArchiveItem> {
   const { certificates, incomplete } = layoutsOfFlat(names);
   for (const layout of certificates) {
@@ -250,7 +269,10 @@ function* flatItems(open: OpenFolder, names: ReadonlySet<string>): Generator<Arc
   }
 }
 
-/** The files of the certificate that a folder is of. Those of other names are passed over. Throws `archive_entry_damaged`. */
+/**
+ * The files of the certificate that a folder is of. Those of other names are passed over. Throws
+ * `archive_entry_damaged`.
+ */
 function layoutIn(entry: string, open: OpenFolder, names: ReadonlySet<string>): Layout {
   const { leaf, chain, key } = certificateManagerNames;
   const found = names.has(leaf) ? { layout: { certificate: leaf, chain, key } } : layoutOfFolder(names);
@@ -283,7 +305,10 @@ function toItem(entry: string, open: OpenFolder, layoutOf: () => Layout): Archiv
   }
 }
 
-/** What a certificate is called that cannot be taken: as its side file says, or else its folder. Nothing where that file is the trouble. */
+/**
+ * What a certificate is called that cannot be taken: as its side file says, or else its folder.
+ * Nothing where that file is the trouble.
+ */
 function nameIn(
   entry: string,
   files: ReadonlyMap<string, Buffer>,
@@ -297,7 +322,10 @@ function nameIn(
   }
 }
 
-/** Folder and file of a path; a path of one part stands in the folder `''`. `undefined` unless it is made of plain names. */
+/**
+ * Folder and file of a path; a path of one part stands in the folder `''`. `undefined` unless it is
+ * made of plain names.
+ */
 function placeOf(path: string): { readonly folder: string; readonly file: string } | undefined {
   const parts = path.replace(/^\.\//, '').split('/');
   const plain = parts.every((part) => part !== '' && part !== '.' && part !== '..' && !/[\\:\p{Cc}]/u.test(part));
@@ -334,7 +362,10 @@ function toEntry(entry: string, { files, unread }: OpenFolder, layout: Layout): 
   }
 }
 
-/** The content of an entry, its private key the right one. Throws `certificate_*`, with the entry's name. */
+/**
+ * The content of an entry, its private key the right one. Throws `certificate_*`, with the entry's
+ * name.
+ */
 export function readEntry(entry: string, pem: CertificatePem, keyless = false) {
   try {
     const content = parseContent(pem);

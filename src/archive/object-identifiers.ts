@@ -1,4 +1,7 @@
-/** What algorithms in PKCS#12 files of other programs are called (RFC 8018, RFC 7292, RFC 8103, RFC 9579, NIST's and GOST's registries). */
+/**
+ * What algorithms in PKCS#12 files of other programs are called (RFC 8018, RFC 7292, RFC 8103, RFC
+ * 9579, NIST's and GOST's registries).
+ */
 const names: Readonly<Record<string, string>> = {
   '1.2.840.113549.1.5.1': 'PBES1 with MD2 and DES',
   '1.2.840.113549.1.5.3': 'PBES1 with MD5 and DES',
@@ -28,7 +31,10 @@ const names: Readonly<Record<string, string>> = {
   '2.16.840.1.101.3.4.2.10': 'SHA3-512',
 };
 
-/** A text in which each object identifier that has a name here stands with it: `scrypt (1.3.6.1.4.1.11591.4.11)`. */
+/**
+ * A text in which each object identifier that has a name here stands with it:
+ * `scrypt (1.3.6.1.4.1.11591.4.11)`.
+ */
 export function withNames(text: string): string {
   return text.replace(/\b\d+(?:\.\d+){3,}\b/g, (oid) => (Object.hasOwn(names, oid) ? `${names[oid]} (${oid})` : oid));
 }

@@ -8,7 +8,10 @@ import { fileError, readRegularFile } from '../regular-file.ts';
 import { type ArchiveItem, type ArchiveWriter, fileProblem } from './archive.ts';
 import { type ArchiveFile, certbotNames, certificatesIn, type FoundFile, filesOf, folderNames } from './layout.ts';
 
-/** A folder of files with nothing but its owner's rights, which appears under its path only when it is complete. */
+/**
+ * A folder of files with nothing but its owner's rights, which appears under its path only when it
+ * is complete.
+ */
 export async function folderWriter(path: string, filesFor: Parameters<typeof writerInto>[1]): Promise<ArchiveWriter> {
   const partial = `${path}.${randomUUID()}.partial`;
   const there = await stat(path).catch(() => undefined);
@@ -22,7 +25,9 @@ export async function folderWriter(path: string, filesFor: Parameters<typeof wri
   return writerInto({ path, partial }, filesFor);
 }
 
-/** As certbot lays out its live folder: a folder per certificate, `privkey.pem` for its owner alone. */
+/**
+ * As certbot lays out its live folder: a folder per certificate, `privkey.pem` for its owner alone.
+ */
 export function pemFolderWriter(path: string): Promise<ArchiveWriter> {
   const nameFor = folderNames();
   return folderWriter(path, (certificate) => filesOf(certificate, nameFor(certificate.name), certbotNames));
@@ -73,8 +78,9 @@ async function write(path: string, bytes: Uint8Array, mode: number): Promise<voi
 }
 
 /**
- * The certificates of a folder of PEM files: of one certificate, or of one in each folder of it; of what is in it, only what is
- * `wanted`. Throws `archive_damaged`, what `regular-file.ts` throws of the folder itself, and `interrupted`.
+ * The certificates of a folder of PEM files: of one certificate, or of one in each folder of it; of
+ * what is in it, only what is `wanted`. Throws `archive_damaged`, what `regular-file.ts` throws of
+ * the folder itself, and `interrupted`.
  */
 export async function* readPemFolder(
   path: string,

@@ -11,16 +11,23 @@ export interface CertificateBag {
   readonly name?: string;
   /** `localKeyId` in hexadecimal: the key bag with the same one belongs to it. */
   readonly keyId?: string;
-  /** Java's word for a certificate that stands alone, as an alias of its own: it belongs to no key. */
+  /**
+   * Java's word for a certificate that stands alone, as an alias of its own: it belongs to no key.
+   */
   readonly trusted: boolean;
 }
 
-/** A private key of a PKCS#12 file as PKCS#8 (DER), not yet looked at. The bytes are their taker's, to be overwritten. */
+/**
+ * A private key of a PKCS#12 file as PKCS#8 (DER), not yet looked at. The bytes are their taker's,
+ * to be overwritten.
+ */
 export interface KeyBag {
   readonly der: Uint8Array;
   /** Why it could not be opened: then there are no bytes. */
   readonly problem?: { readonly code: ErrorCode; readonly message: string; readonly fields: ErrorFields };
-  /** Its friendly name, unless that is the name of a key container of Windows, which nobody gave it. */
+  /**
+   * Its friendly name, unless that is the name of a key container of Windows, which nobody gave it.
+   */
   readonly name?: string;
   readonly keyId?: string;
 }
@@ -62,8 +69,8 @@ const otherBags: Readonly<Record<string, string>> = {
 };
 
 /**
- * Opens one PKCS#12 file (RFC 7292) in BER or DER: checks its seal, then decrypts and takes apart what it holds. It is told the
- * file's messages apart by code, without the file's name:
+ * Opens one PKCS#12 file (RFC 7292) in BER or DER: checks its seal, then decrypts and takes apart
+ * what it holds. It is told the file's messages apart by code, without the file's name:
  *
  * - `archive_damaged`: it is no PKCS#12 file, or cut short;
  * - `archive_passphrase_missing`, `archive_passphrase_wrong`;
@@ -117,7 +124,10 @@ class Contents {
   readonly #secret: PassphraseForm | string | undefined;
   #bags = 0;
 
-  /** `secret` is the form of the passphrase that the seal holds under, or the passphrase where there is no seal. */
+  /**
+   * `secret` is the form of the passphrase that the seal holds under, or the passphrase where there
+   * is no seal.
+   */
   constructor(secret: PassphraseForm | string | undefined) {
     this.#secret = secret;
   }
@@ -180,7 +190,10 @@ class Contents {
       this.#passedOver.push(`${otherBags[kind] ?? `a bag of kind ${kind}`}${name === undefined ? '' : ` (${name})`}`);
   }
 
-  /** The PKCS#8 in an EncryptedPrivateKeyInfo. A key whose encryption is not known here keeps no other key from being read. */
+  /**
+   * The PKCS#8 in an EncryptedPrivateKeyInfo. A key whose encryption is not known here keeps no
+   * other key from being read.
+   */
   #unshrouded(value: Uint8Array): Pick<KeyBag, 'der' | 'problem'> {
     const [algorithm, encrypted] = readElements(readElement(value).content);
     let plain: Uint8Array = new Uint8Array();
@@ -216,7 +229,10 @@ class Contents {
   }
 }
 
-/** What was decrypted, if it is ASN.1 as it should be; `undefined` where the padding is wrong, or what came out is none. */
+/**
+ * What was decrypted, if it is ASN.1 as it should be; `undefined` where the padding is wrong, or
+ * what came out is none.
+ */
 function opened(decrypting: () => Buffer): Buffer | undefined {
   let plain: Buffer;
   try {
@@ -225,7 +241,8 @@ function opened(decrypting: () => Buffer): Buffer | undefined {
     if (thrown instanceof CodedError || thrown instanceof RangeError) throw thrown;
     return undefined;
   }
-  // Other bytes pass for right padding once in 256 times; both kinds of content begin with a sequence.
+  // Other bytes pass for right padding once in 256 times; both kinds of content begin with a
+  // sequence.
   if (plain[0] === derTag.sequence) return plain;
   plain.fill(0);
   return undefined;
@@ -260,7 +277,8 @@ function textOf(element: DerElement | undefined): string {
   if (element === undefined) return '';
   const bytes = Buffer.from(element.content);
   const text = element.tag === 0x1e ? bytes.swap16().toString('utf16le') : bytes.toString('utf8');
-  // Some end it with a zero, as C does. White space alone names nothing; around a name it is of the name.
+  // Some end it with a zero, as C does. White space alone names nothing; around a name it is of the
+  // name.
   const ended = text.endsWith('\0') ? text.slice(0, -1) : text;
   return ended.trim() === '' ? '' : ended;
 }

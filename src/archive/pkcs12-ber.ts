@@ -3,9 +3,10 @@ import { type DerElement, readElements } from '../certificate/der.ts';
 import { limits } from '../limits.ts';
 
 /**
- * The same in DER as was written in BER (X.690 section 8): lengths are said, and strings in pieces are put together. NSS, Bouncy
- * Castle and macOS write PKCS#12 with lengths that are not said beforehand. What stands inside of an octet string is not
- * touched, so that certificates stay as they were signed. Throws an Error for what is neither, is nested deeper than
+ * The same in DER as was written in BER (X.690 section 8): lengths are said, and strings in pieces
+ * are put together. NSS, Bouncy Castle and macOS write PKCS#12 with lengths that are not said
+ * beforehand. What stands inside of an octet string is not touched, so that certificates stay as
+ * they were signed. Throws an Error for what is neither, is nested deeper than
  * `limits.pkcs12Depth`, or goes on after its end.
  */
 export function derOfBer(bytes: Uint8Array): Buffer {
@@ -29,7 +30,10 @@ function putTogether(element: forge.asn1.Asn1): void {
   element.composed = false;
 }
 
-/** The octets of an `[n] IMPLICIT OCTET STRING`, in one piece or, as its constructed form, in several. */
+/**
+ * The octets of an `[n] IMPLICIT OCTET STRING`, in one piece or, as its constructed form, in
+ * several.
+ */
 export function implicitOctets({ tag, content }: DerElement): Uint8Array {
   return (tag & 0x20) === 0 ? content : Buffer.concat(readElements(content).map((piece) => piece.content));
 }

@@ -2,8 +2,9 @@ import { createCipheriv, createHash, createHmac, hash, pbkdf2Sync } from 'node:c
 import { integer, nothing, objectIdentifier, octetString, sequence } from './der-writing.ts';
 
 /**
- * What a PKCS#12 file makes of a passphrase, and how the files that are written here are encrypted and sealed: PBES2 with PBKDF2
- * and AES (RFC 8018), or for old programs triple DES and SHA-1 (RFC 7292 appendices B and C).
+ * What a PKCS#12 file makes of a passphrase, and how the files that are written here are encrypted
+ * and sealed: PBES2 with PBKDF2 and AES (RFC 8018), or for old programs triple DES and SHA-1 (RFC
+ * 7292 appendices B and C).
  */
 
 export const oids = {
@@ -17,7 +18,10 @@ export const oids = {
   sha256: '2.16.840.1.101.3.4.2.1',
 } as const;
 
-/** Rounds of derivation: a few times what OpenSSL does by default, and no more than Java and Windows take quickly. */
+/**
+ * Rounds of derivation: a few times what OpenSSL does by default, and no more than Java and Windows
+ * take quickly.
+ */
 const iterations = 100_000;
 
 /** Chance, so that tests can put their own in. */
@@ -25,15 +29,19 @@ export type Salt = (bytes: number) => Buffer;
 
 /** One way to write a passphrase as bytes. */
 export interface PassphraseForm {
-  /** For PKCS#12's own derivation: UTF-16, the high byte first, with two zero bytes at the end (RFC 7292 appendix B.1). */
+  /**
+   * For PKCS#12's own derivation: UTF-16, the high byte first, with two zero bytes at the end (RFC
+   * 7292 appendix B.1).
+   */
   readonly pkcs12: Uint8Array;
   /** For PBKDF2, scrypt and PBES1: UTF-8 (RFC 8018 section 3). */
   readonly text: Uint8Array;
 }
 
 /**
- * The forms in which programs write a passphrase. An empty one is two zero bytes to some, and nothing at all to others. OpenSSL
- * before 1.1 widened each byte of UTF-8 as if it were a character.
+ * The forms in which programs write a passphrase. An empty one is two zero bytes to some, and
+ * nothing at all to others. OpenSSL before 1.1 widened each byte of UTF-8 as if it were a
+ * character.
  */
 export function passphraseForms(passphrase: string): readonly PassphraseForm[] {
   const text = Buffer.from(passphrase, 'utf8');

@@ -24,9 +24,10 @@ interface Key {
 }
 
 /**
- * The certificates of one PKCS#12 file: one for each private key in it. Which certificate belongs to a key says the key itself,
- * and where it belongs to several, `localKeyId`; never the place where one stands. The name is that of the bag with the key, else
- * that of its certificate's bag, else the first name of the certificate, else the file's. `file` is its name in messages. The key
+ * The certificates of one PKCS#12 file: one for each private key in it. Which certificate belongs
+ * to a key says the key itself, and where it belongs to several, `localKeyId`; never the place
+ * where one stands. The name is that of the bag with the key, else that of its certificate's bag,
+ * else the first name of the certificate, else the file's. `file` is its name in messages. The key
  * bags are overwritten. Throws `certificate_key_missing` for a file without a key.
  */
 export function* entriesOf(file: string, { certificates, keys, passedOver }: Pkcs12Bags): Generator<ArchiveItem> {
@@ -53,14 +54,20 @@ export function* entriesOf(file: string, { certificates, keys, passedOver }: Pkc
   }
 }
 
-/** The certificates of one key: its own (several, where nothing tells them apart), and what they lead to. */
+/**
+ * The certificates of one key: its own (several, where nothing tells them apart), and what they
+ * lead to.
+ */
 interface Members {
   readonly leaf: readonly Certificate[];
   readonly chain: readonly Certificate[];
 }
 
-/** The certificates that go with a key. Of those that it does not lead to the ones that stand alone are another matter; the
- *  others come along where they can belong to no other key, to be judged. Throws `certificate_*`. */
+/**
+ * The certificates that go with a key. Of those that it does not lead to the ones that stand alone
+ * are another matter; the
+ *  others come along where they can belong to no other key, to be judged. Throws `certificate_*`.
+ */
 function membersOf(bag: KeyBag, pool: readonly Certificate[], only: boolean): Members {
   const privateKey = readKey(bag);
   try {
@@ -110,7 +117,10 @@ function attempt<T>(work: () => T): T | CodedError {
   }
 }
 
-/** Names of entries that are all different: the file's, where it holds one key, else with the certificate's own. */
+/**
+ * Names of entries that are all different: the file's, where it holds one key, else with the
+ * certificate's own.
+ */
 function entryNames(file: string, keys: number): (name: string) => string {
   const seen = new Map<string, number>();
   return (name) => {
@@ -126,7 +136,7 @@ function readKey({ der, problem }: KeyBag): PrivateKey {
   return readPrivateKey({ label: 'PRIVATE KEY', encrypted: false, base64: Buffer.from(der).toString('base64') });
 }
 
-/** Each different certificate once, and the names of those that are none. */
+/** Each different certificate once, and the names of those that are no certificates. */
 function readCertificates(bags: readonly CertificateBag[]) {
   const readable = new Map<string, Certificate>();
   const unreadable: string[] = [];
@@ -145,8 +155,9 @@ function readCertificates(bags: readonly CertificateBag[]) {
 }
 
 /**
- * The certificate of a key: all that hold its public half, unless one of them has its `localKeyId`. Where none holds it, the one
- * with the same `localKeyId`, which will then be refused by its name. Several are left where nothing tells them apart.
+ * The certificate of a key: all that hold its public half, unless one of them has its `localKeyId`.
+ * Where none holds it, the one with the same `localKeyId`, which will then be refused by its name.
+ * Several are left where nothing tells them apart.
  */
 function leavesOf({ privateKey, bag }: Key, pool: readonly Certificate[]): readonly Certificate[] {
   const sameId = (each: Certificate) => bag.keyId !== undefined && each.bag.keyId === bag.keyId;
@@ -167,7 +178,10 @@ function leavesOf({ privateKey, bag }: Key, pool: readonly Certificate[]): reado
   return own.length > 0 ? own : owned;
 }
 
-/** The certificates that a leaf leads to, issuer by issuer, both variants of a cross-signed one among them, and the others. */
+/**
+ * The certificates that a leaf leads to, issuer by issuer, both variants of a cross-signed one
+ * among them, and the others.
+ */
 function chainOf(leaves: readonly Certificate[], pool: readonly Certificate[]) {
   const bySubject = new Map<string, Certificate[]>();
   for (const each of pool) bySubject.set(each.x509.subject, [...(bySubject.get(each.x509.subject) ?? []), each]);
@@ -183,7 +197,10 @@ function chainOf(leaves: readonly Certificate[], pool: readonly Certificate[]) {
   return { chain: [...chain], others: pool.filter((each) => !chain.has(each) && !leaves.includes(each)) };
 }
 
-/** The name that a file gives a key and its certificate, else the first name that the certificate serves. */
+/**
+ * The name that a file gives a key and its certificate, else the first name that the certificate
+ * serves.
+ */
 function nameOf(key: KeyBag, leaf: Certificate | undefined): string | undefined {
   if (key.name !== undefined || leaf === undefined) return key.name;
   if (leaf.bag.name !== undefined) return leaf.bag.name;

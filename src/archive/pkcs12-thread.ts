@@ -6,16 +6,18 @@ import type { Secret } from '../secret.ts';
 import type { KeyBag, Pkcs12Bags } from './pkcs12-bags.ts';
 
 /**
- * PKCS#12 files are opened in a thread: whoever made a file says how many rounds of derivation it takes, and what runs them cannot
- * be stopped otherwise. This module is both sides: the one that asks, and what the thread runs. It is therefore imported by
- * `import()` alone, so that the build gives it a file of its own that loads nothing else.
+ * PKCS#12 files are opened in a thread: the file itself says how many rounds of derivation it
+ * takes, and what runs them cannot be stopped otherwise. This module is both sides: the one that
+ * asks, and what the thread runs. It is therefore imported by `import()` alone, so that the build
+ * gives it a file of its own that loads nothing else.
  */
 
 /** Opens PKCS#12 files, one after the other. */
 export interface Pkcs12Opener {
   /**
-   * Takes a file apart. The bytes are handed over: they are empty afterwards. Throws what `openBags` does, `archive_costly` when
-   * it takes longer than `limits.pkcs12OpenMs`, and the signal's reason.
+   * Takes a file apart. The bytes are handed over: they are empty afterwards. Throws what
+   * `openBags` does, `archive_costly` when it takes longer than `limits.pkcs12OpenMs`, and the
+   * signal's reason.
    */
   open(
     bytes: Uint8Array<ArrayBuffer>,
@@ -63,7 +65,8 @@ export function pkcs12Opener(signal?: AbortSignal, openMs: number = limits.pkcs1
       try {
         return await answerOf(thread, request, { signal, openMs });
       } catch (thrown) {
-        // What the file itself was refused for leaves the thread as it was; whatever else came, it may still be at work.
+        // What the file itself was refused for leaves the thread as it was; whatever else came, it
+        // may still be at work.
         if (!(thrown instanceof Refused)) {
           await close();
           throw thrown;
@@ -158,7 +161,8 @@ async function serve(port: MessagePort): Promise<void> {
     passphrase?.fill(0);
     try {
       const { keys, certificates, passedOver } = openBags(bytes, { passphrase: text, acceptNoMac });
-      // Handed over and not copied: a copy would take with it whatever else lies in the same memory.
+      // Handed over and not copied: a copy would take with it whatever else lies in the same
+      // memory.
       const owned = <Bag extends KeyBag>(bag: Bag) => ({ ...bag, der: ownMemory(bag.der) });
       const bags = { keys: keys.map(owned), certificates: certificates.map(owned), passedOver };
       const memory = [...bags.keys, ...bags.certificates].map(({ der }) => der.buffer);

@@ -7,12 +7,16 @@ import { withNames } from './object-identifiers.ts';
 import { derive, oids, type PassphraseForm, passphraseForms } from './pkcs12-ciphers.ts';
 
 /**
- * How PKCS#12 files are sealed and encrypted, for reading: PBES2 with PBKDF2 or scrypt, PBES1 (RFC 8018), PKCS#12's own
- * schemes (RFC 7292 appendix C), the MAC of RFC 7292 and PBMAC1 (RFC 9579). The platform's own ciphers and derivations wherever
- * it has them, since they take a fraction of the time; RC2 and DES alone are node-forge's.
+ * How PKCS#12 files are sealed and encrypted, for reading: PBES2 with PBKDF2 or scrypt, PBES1 (RFC
+ * 8018), PKCS#12's own schemes (RFC 7292 appendix C), the MAC of RFC 7292 and PBMAC1 (RFC 9579).
+ * The platform's own ciphers and derivations wherever it has them, since they take a fraction of
+ * the time; RC2 and DES alone are node-forge's.
  */
 
-/** Digests by their object identifiers, as the platform names them, with the block length that PKCS#12's derivation rests on. */
+/**
+ * Digests by their object identifiers, as the platform names them, with the block length that
+ * PKCS#12's derivation rests on.
+ */
 const digests: Readonly<Record<string, string>> = {
   '1.2.840.113549.2.5': 'md5',
   [oids.sha1]: 'sha1',
@@ -43,7 +47,10 @@ const hmacs: Readonly<Record<string, string>> = {
   '2.16.840.1.101.3.4.2.16': 'sha3-512',
 };
 
-/** A cipher: how many bytes of key it takes, and how it decrypts. `iv` is empty for one that takes none. */
+/**
+ * A cipher: how many bytes of key it takes, and how it decrypts. `iv` is empty for one that takes
+ * none.
+ */
 interface Cipher {
   readonly keyBytes: number;
   readonly ivBytes: number;
@@ -58,7 +65,9 @@ const ofPlatform = (name: string, keyBytes: number, ivBytes: number): Cipher => 
     return Buffer.concat([decipher.update(encrypted), decipher.final()]);
   },
 });
-/** RC2 in CBC (RFC 2268), as long as its key: OpenSSL 3 has it only among what must be loaded apart. */
+/**
+ * RC2 in CBC (RFC 2268), as long as its key: OpenSSL 3 has it only among what must be loaded apart.
+ */
 const rc2 = (keyBytes: number): Cipher => ({
   keyBytes,
   ivBytes: 8,
@@ -115,8 +124,9 @@ const pbes1Ciphers: Readonly<Record<string, { readonly digest: string; readonly 
 };
 
 /**
- * Decrypts what an AlgorithmIdentifier describes. Throws `archive_unsupported` for one that is not known here, `archive_costly`,
- * RangeError for parameters that are none, and an Error for padding that is wrong: another passphrase, or other bytes.
+ * Decrypts what an AlgorithmIdentifier describes. Throws `archive_unsupported` for one that is not
+ * known here, `archive_costly`, RangeError for parameters that are none, and an Error for padding
+ * that is wrong: another passphrase, or other bytes.
  */
 export function decrypt(algorithm: DerElement, encrypted: Uint8Array, passphrase: PassphraseForm): Buffer {
   const [oid, parameters] = readElements(algorithm.content);
@@ -145,7 +155,8 @@ function decryptPbes2(
 ): Buffer {
   const [schemeOid, schemeParameters] = readElements(contentOf(scheme));
   const name = oidText(contentOf(schemeOid));
-  // RC2-CBC says its key length in a number of its own beside the IV (RFC 8018 appendix B.2.3); all others have an IV alone.
+  // RC2-CBC says its key length in a number of its own beside the IV (RFC 8018 appendix B.2.3); all
+  // others have an IV alone.
   const rc2Parameters = name === '1.2.840.113549.3.2' ? readElements(contentOf(schemeParameters)) : undefined;
   const cipher = rc2Parameters === undefined ? pbes2Ciphers[name] : rc2Of(rc2Parameters);
   if (cipher === undefined) throw unsupported(`the cipher ${name}`);
@@ -155,7 +166,10 @@ function decryptPbes2(
   return cipher.decrypt(key, iv, encrypted);
 }
 
-/** RFC 8018 appendix B.2.3 says 40, 64 and 128 bits by these numbers; without one it is 32 bits, which nobody uses. */
+/**
+ * RFC 8018 appendix B.2.3 says 40, 64 and 128 bits by these numbers; without one it is 32 bits,
+ * which nobody uses.
+ */
 function rc2Of(parameters: readonly DerElement[]): Cipher | undefined {
   const [version] = parameters.length === 2 ? parameters : [];
   const bits = { 160: 40, 120: 64, 58: 128 }[version === undefined ? 0 : numberIn(version)];
@@ -172,7 +186,10 @@ function derivedKey([oid, parameters]: readonly DerElement[], secret: Uint8Array
   return pbkdf2Sync(secret, contentOf(salt), roundsOf(rest[0]), bytes, prf);
 }
 
-/** What may follow the salt in PBKDF2-params (RFC 8018 appendix A.2): rounds, a key length, and an HMAC, which is SHA-1's unless it is said. */
+/**
+ * What may follow the salt in PBKDF2-params (RFC 8018 appendix A.2): rounds, a key length, and an
+ * HMAC, which is SHA-1's unless it is said.
+ */
 function pbkdf2Options([, ...options]: readonly DerElement[]) {
   const length = options.find(({ tag }) => tag === derTag.integer);
   const algorithm = options.find(({ tag }) => tag === derTag.sequence);
@@ -196,7 +213,10 @@ function scryptKey(
   return scryptSync(secret, salt, bytes, { N, r, p, maxmem: 130 * limits.scryptWork });
 }
 
-/** Which form of the passphrase a MAC holds under; `undefined` if under none. Throws as `decrypt` does. */
+/**
+ * Which form of the passphrase a MAC holds under; `undefined` if under none. Throws as `decrypt`
+ * does.
+ */
 export function macHolds(
   macDataElement: DerElement,
   content: Uint8Array,
@@ -226,7 +246,10 @@ function macOf(content: Uint8Array, secret: Uint8Array, salt: Uint8Array, rounds
     .digest();
 }
 
-/** PBMAC1 (RFC 9579 section 4): an HMAC under a key of PBKDF2, whose length must be said and may not be short. */
+/**
+ * PBMAC1 (RFC 9579 section 4): an HMAC under a key of PBKDF2, whose length must be said and may not
+ * be short.
+ */
 function pbmac1(parameters: Uint8Array, content: Uint8Array, secret: Uint8Array): Buffer {
   const [derivation, scheme] = readElements(parameters);
   const [kdf, kdfParameters] = readElements(contentOf(derivation));
@@ -303,7 +326,10 @@ function contentOf(element: DerElement | undefined): Uint8Array {
   return element.content;
 }
 
-/** Says what is not known here; the object identifier is in the fields too, for those who search for it. */
+/**
+ * Says what is not known here; the object identifier is in the fields too, for those who search for
+ * it.
+ */
 function unsupported(what: string): CodedError {
   return new CodedError('archive_unsupported', `it uses ${withNames(what)}, which is not known here`, {
     fields: { uses: what },

@@ -33,7 +33,10 @@ interface Pkcs12Options {
   readonly salt?: Salt;
 }
 
-/** A folder with one `.p12` file for each certificate. PKCS#12 has no place for description and tags. */
+/**
+ * A folder with one `.p12` file for each certificate. PKCS#12 has no place for description and
+ * tags.
+ */
 export function pkcs12Writer(path: string, options: Pkcs12Options): Promise<ArchiveWriter> {
   const nameFor = folderNames();
   return folderWriter(path, ({ name, content }) => [
@@ -41,7 +44,10 @@ export function pkcs12Writer(path: string, options: Pkcs12Options): Promise<Arch
   ]);
 }
 
-/** One certificate as a PKCS#12 file (RFC 7292): its chain and itself encrypted, its key encrypted, all of it sealed. */
+/**
+ * One certificate as a PKCS#12 file (RFC 7292): its chain and itself encrypted, its key encrypted,
+ * all of it sealed.
+ */
 function formatPkcs12(
   name: string,
   { leaf, chain, privateKey }: CertificateContent,
@@ -94,8 +100,9 @@ function encryptedPart(content: Uint8Array, passphrase: string, salt: Salt, lega
 /** Reads PKCS#12 files, one after the other, in a thread that starts with the first one. */
 export interface Pkcs12Reader {
   /**
-   * The certificates of one file, one for each private key in it, and what else it holds. Throws `archive_*`, `certificate_key_missing`
-   * for a file without a key, what `regular-file.ts` throws, and the signal's reason.
+   * The certificates of one file, one for each private key in it, and what else it holds. Throws
+   * `archive_*`, `certificate_key_missing` for a file without a key, what `regular-file.ts` throws,
+   * and the signal's reason.
    */
   read(path: string): AsyncGenerator<ArchiveItem>;
   close(): Promise<void>;
@@ -122,10 +129,16 @@ export function pkcs12Reader({ passphrase, acceptNoMac = false }: ArchiveUnlock,
   };
 }
 
-/** Whether a name is one that PKCS#12 files have. Java's keystores are PKCS#12 since Java 9, whatever their name. */
+/**
+ * Whether a name is one that PKCS#12 files have. Java's keystores are PKCS#12 since Java 9,
+ * whatever their name.
+ */
 export const isPkcs12Name = (path: string): boolean => /\.(p12|pfx|pkcs12)$/i.test(path);
 
-/** Whether the first bytes of a file, one a character, are those of PKCS#12 (the version 3 in a sequence, BER or DER), or of its PEM. */
+/**
+ * Whether the first bytes of a file, one a character, are those of PKCS#12 (the version 3 in a
+ * sequence, BER or DER), or of its PEM.
+ */
 export function beginsAsPkcs12(beginning: string): boolean {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: bytes, one a character.
   const sequenceWithVersion3 = /^0(?:[\0-\x80]|\x81.|\x82..|\x83...|\x84....)\x02\x01\x03/s;
@@ -144,7 +157,10 @@ const pemBeginning = '-----BEGIN PKCS12-----';
 /** Base64 of a SEQUENCE, and nothing else. */
 const bareBase64 = /^MI[A-Za-z0-9+/\s]+={0,2}\s*$/;
 
-/** The file without what some put around it: the armour of PEM (GnuTLS), base64 alone (Azure Key Vault). In memory of its own. */
+/**
+ * The file without what some put around it: the armour of PEM (GnuTLS), base64 alone (Azure Key
+ * Vault). In memory of its own.
+ */
 function unarmoured(entry: string, bytes: Buffer): Uint8Array<ArrayBuffer> {
   if (bytes.toString('latin1', 0, 2) === 'MI') {
     const text = bytes.toString('latin1');

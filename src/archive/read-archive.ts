@@ -18,7 +18,10 @@ export interface OpenArchive {
 /** The first bytes of Java's own keystores, JKS and JCEKS: what `keytool` made before Java 9. */
 const javaMagics: readonly string[] = ['\xfe\xed\xfe\xed', '\xce\xce\xce\xce'];
 
-/** Looks which kind of archive stands at a path. Throws `archive_unknown`, `archive_java_keystore`, `archive_unusable` where there is none, what `regular-file.ts` throws, and `interrupted`. */
+/**
+ * Looks which kind of archive stands at a path. Throws `archive_unknown`, `archive_java_keystore`,
+ * `archive_unusable` where there is none, what `regular-file.ts` throws, and `interrupted`.
+ */
 export async function openArchive(path: string, unlock: ArchiveUnlock, signal?: AbortSignal): Promise<OpenArchive> {
   const pkcs12 = await pkcs12Files(path).catch((thrown: unknown) => {
     throw thrown instanceof CodedError && thrown.code === 'file_missing'
@@ -63,8 +66,8 @@ async function* readPkcs12(path: string, unlock: ArchiveUnlock, signal?: AbortSi
 }
 
 /**
- * The certificates of a folder of PKCS#12 files, each file for itself, and of the PEM files beside them. Where the passphrase opens
- * none of them, it is the wrong one.
+ * The certificates of a folder of PKCS#12 files, each file for itself, and of the PEM files beside
+ * them. Where the passphrase opens none of them, it is the wrong one.
  */
 async function* readPkcs12Folder(
   folder: string,

@@ -20,7 +20,10 @@ export interface WantedArchive {
   readonly unencryptedKeys?: boolean;
 }
 
-/** Begins an archive. Throws `usage` where what is wanted does not go together, `archive_exists` and `archive_unusable`. */
+/**
+ * Begins an archive. Throws `usage` where what is wanted does not go together, `archive_exists` and
+ * `archive_unusable`.
+ */
 export function createArchive(wanted: WantedArchive): Promise<ArchiveWriter> {
   const { path, kind, passphrase, recipients = [], legacy = false, unencryptedKeys = false } = wanted;
   const usage = (message: string) => new CodedError('usage', message);

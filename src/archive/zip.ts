@@ -15,7 +15,10 @@ import { certificateManagerNames, certificatesIn, type FoundFile, filesOf, folde
 /** The first bytes of a zip: a file's header, or the end of an empty one. */
 export const zipMagic = 'PK';
 
-/** A zip of folders with Certificate Manager's file names. Not encrypted; for its owner alone. Throws `archive_exists` and `archive_unusable`. */
+/**
+ * A zip of folders with Certificate Manager's file names. Not encrypted; for its owner alone.
+ * Throws `archive_exists` and `archive_unusable`.
+ */
 export async function zipWriter(path: string): Promise<ArchiveWriter> {
   const partial = `${path}.${randomUUID()}.partial`;
   const there = await stat(path).catch(() => undefined);
@@ -86,8 +89,9 @@ export async function zipWriter(path: string): Promise<ArchiveWriter> {
 }
 
 /**
- * The certificates of a zip. Its directory, at its end, says what is in it, so that one that was cut is `archive_damaged`; a file that
- * does not unpack to what the directory says refuses its certificate alone. Throws what `regular-file.ts` throws, and `interrupted`.
+ * The certificates of a zip. Its directory, at its end, says what is in it, so that one that was
+ * cut is `archive_damaged`; a file that does not unpack to what the directory says refuses its
+ * certificate alone. Throws what `regular-file.ts` throws, and `interrupted`.
  */
 export async function* readZip(path: string, signal?: AbortSignal): AsyncGenerator<ArchiveItem> {
   const maxBytes = limits.zipCertificates * 64 * 1024;
@@ -125,7 +129,9 @@ interface ListedZip {
   readonly entries: readonly Entry[];
 }
 
-/** Names stay bytes: the library would refuse the whole archive for one name that it does not like. */
+/**
+ * Names stay bytes: the library would refuse the whole archive for one name that it does not like.
+ */
 const readingOptions = { lazyEntries: true, decodeStrings: false, autoClose: false } as const;
 
 async function listZip(archive: string, bytes: Buffer): Promise<ListedZip> {
@@ -145,7 +151,10 @@ function nameOf({ generalPurposeBitFlag, fileNameRaw, extraFields }: Entry): str
   return getFileNameLowLevel(generalPurposeBitFlag, fileNameRaw, extraFields, false);
 }
 
-/** The bytes of one file, which are those that the directory tells of: of its length and its checksum. */
+/**
+ * The bytes of one file, which are those that the directory tells of: of its length and its
+ * checksum.
+ */
 async function unpack(zip: ZipFile, entry: Entry): Promise<Buffer> {
   const fileType = (entry.externalFileAttributes >>> 16) & constants.S_IFMT;
   // Zips that were not made on Unix say nothing of it.

@@ -7,7 +7,7 @@ export interface AwsCredentials {
   readonly sessionToken?: Secret;
 }
 
-/** The same in the clear, as whoever signs a request with them wants them. */
+/** The same in the clear, as signing a request takes them. */
 export function revealed({ accessKeyId, secretAccessKey, sessionToken }: AwsCredentials) {
   const keys = { accessKeyId, secretAccessKey: secretAccessKey.reveal() };
   return sessionToken === undefined ? keys : { ...keys, sessionToken: sessionToken.reveal() };

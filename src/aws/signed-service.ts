@@ -5,8 +5,9 @@ import { type AwsCredentials, revealed } from './credentials.ts';
 import { keptConnections } from './kept-connections.ts';
 
 /**
- * Calls of AWS services that speak JSON ("AWS JSON protocol": one POST, the operation in `X-Amz-Target`), signed by Signature Version 4.
- * For deployed functions: the SDK does the same, and takes longer to load when cold than all the rest of a function together.
+ * Calls of AWS services that speak JSON ("AWS JSON protocol": one POST, the operation in
+ * `X-Amz-Target`), signed by Signature Version 4. For deployed functions: the SDK does the same,
+ * and takes longer to load when cold than all the rest of a function together.
  */
 export interface SignedServiceOptions {
   /** Its name in signatures and in host names: `dynamodb`, `sqs`. */
@@ -23,7 +24,10 @@ export interface SignedServiceOptions {
   readonly answerTimeoutMs: number;
 }
 
-/** An answer that is a refusal or a fault. `name` is the service's word for it, `body` the whole answer. */
+/**
+ * An answer that is a refusal or a fault. `name` is the service's word for it, `body` the whole
+ * answer.
+ */
 export class AwsServiceError extends Error {
   readonly status: number;
   readonly body: Readonly<Record<string, unknown>>;
@@ -37,7 +41,10 @@ export class AwsServiceError extends Error {
   }
 }
 
-/** No whole answer came. `sent` false: nothing can have reached the service; true: nobody knows what it did. */
+/**
+ * No whole answer came. `sent` false: nothing can have reached the service; true: nobody knows what
+ * it did.
+ */
 class AwsUnansweredError extends Error {
   readonly sent: boolean;
   /** The system's word for it, where it has one. */
@@ -53,8 +60,9 @@ class AwsUnansweredError extends Error {
 
 export interface SignedService {
   /**
-   * Sends one operation, again up to `attempts` times while nobody answers, or the answer says to come again later. Throws
-   * `AwsServiceError` for what the service refused, and `AwsUnansweredError` where it did not answer.
+   * Sends one operation, again up to `attempts` times while nobody answers, or the answer says to
+   * come again later. Throws `AwsServiceError` for what the service refused, and
+   * `AwsUnansweredError` where it did not answer.
    */
   call(
     operation: string,
@@ -65,7 +73,10 @@ export interface SignedService {
   close(): void;
 }
 
-/** No answer of these operations is larger: DynamoDB ends a page at 1 MiB, and JSON escapes may double it. */
+/**
+ * No answer of these operations is larger: DynamoDB ends a page at 1 MiB, and JSON escapes may
+ * double it.
+ */
 const answerBytes = 4 * 1024 * 1024;
 /** Before the second attempt at most so long, twice that before the third. */
 const pauseMs = 100;
@@ -122,7 +133,10 @@ export function signedService(options: SignedServiceOptions): SignedService {
   };
 }
 
-/** Whether the same may succeed a moment later: nobody answered, or the answer says so (AWS, "Error handling"). */
+/**
+ * Whether the same may succeed a moment later: nobody answered, or the answer says so (AWS, "Error
+ * handling").
+ */
 function isWorthAnother(thrown: unknown): boolean {
   if (!(thrown instanceof AwsServiceError)) return true;
   return thrown.status >= 500 || thrown.status === 429 || /Throttl|Throughput|RequestLimit/.test(thrown.name);

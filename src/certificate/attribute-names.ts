@@ -1,6 +1,7 @@
 /**
- * OpenSSL's short names of the attributes that distinguished names are made of: X.520, RFC 4519 and RFC 4524, PKCS #9, the
- * CA/Browser Forum's for extended validation, and those of Russian authorities. Others go by their dotted identifier.
+ * OpenSSL's short names of the attributes that distinguished names are made of: X.520, RFC 4519 and
+ * RFC 4524, PKCS #9, the CA/Browser Forum's for extended validation, and those of Russian
+ * authorities. Others go by their dotted identifier.
  */
 export const attributeNames: Readonly<Record<string, string>> = {
   '2.5.4.3': 'CN',

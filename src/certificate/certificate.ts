@@ -4,7 +4,10 @@ import type { Secret } from '../secret.ts';
 /** A certificate as it serves: the leaf, its chain, its private key. */
 export interface CertificateContent {
   readonly leaf: X509Certificate;
-  /** A path in issuing order from the leaf upwards, then what is not on it, in the order given. A root is kept if it was given. */
+  /**
+   * A path in issuing order from the leaf upwards, then what is not on it, in the order given. A
+   * root is kept if it was given.
+   */
   readonly chain: readonly X509Certificate[];
   /** Absent if the certificate came without one. */
   readonly privateKey?: PrivateKey;

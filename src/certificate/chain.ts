@@ -1,12 +1,16 @@
 import type { X509Certificate } from 'node:crypto';
 
-/** What was found out of two certificates: neither changes, and their signatures cost most of what a judgement costs. */
+/**
+ * What was found out of two certificates: neither changes, and their signatures cost most of what a
+ * judgement costs.
+ */
 const known = new WeakMap<X509Certificate, WeakMap<X509Certificate, boolean>>();
 
 /**
- * Whether `issuer` signed `certificate`, as OpenSSL finds an issuer: the names agree (upper and lower case, spaces and the kind of
- * string make no difference, RFC 5280 section 7.1), the key identifiers do, its key usage allows it, and the signature holds.
- * Whether it is a certificate authority is not asked here.
+ * Whether `issuer` signed `certificate`, as OpenSSL finds an issuer: the names agree (upper and
+ * lower case, spaces and the kind of string make no difference, RFC 5280 section 7.1), the key
+ * identifiers do, its key usage allows it, and the signature holds. Whether it is a certificate
+ * authority is not asked here.
  */
 export function isSignedBy(certificate: X509Certificate, issuer: X509Certificate): boolean {
   const ofCertificate = known.get(certificate) ?? new WeakMap<X509Certificate, boolean>();
@@ -24,7 +28,10 @@ function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate): bool
   }
 }
 
-/** Whether the key of `signer` made the signature of `certificate`, whatever their names and uses are. */
+/**
+ * Whether the key of `signer` made the signature of `certificate`, whatever their names and uses
+ * are.
+ */
 export function isSignedWith(certificate: X509Certificate, signer: X509Certificate): boolean {
   try {
     return certificate.verify(signer.publicKey);
@@ -35,25 +42,31 @@ export function isSignedWith(certificate: X509Certificate, signer: X509Certifica
 }
 
 /**
- * Whether a certificate is its own issuer: name and signature are its own. Its key usage is not asked: that of a server's own
- * certificate rarely allows certificates to be signed.
+ * Whether a certificate is its own issuer: name and signature are its own. Its key usage is not
+ * asked: that of a server's own certificate rarely allows certificates to be signed.
  */
 export function isSelfSigned(certificate: X509Certificate): boolean {
   if (isSignedBy(certificate, certificate)) return true;
   return certificate.subject === certificate.issuer && isSignedWith(certificate, certificate);
 }
 
-/** Whether clients take it for an issuer: a certificate authority, or a self-signed root, which old ones do not say of themselves. */
+/**
+ * Whether clients take it for an issuer: a certificate authority, or a self-signed root, which old
+ * ones do not say of themselves.
+ */
 export const mayIssue = (certificate: X509Certificate): boolean => certificate.ca || isSelfSigned(certificate);
 
 /**
- * The certificates that came with a leaf, in the order in which they are kept, sent and counted into the fingerprint: never one
- * that depends on the clock. First a path in issuing order from the leaf upwards, then what is not on it, in the order given.
+ * The certificates that came with a leaf, in the order in which they are kept, sent and counted
+ * into the fingerprint: never one that depends on the clock. First a path in issuing order from the
+ * leaf upwards, then what is not on it, in the order given.
  *
- * Where several certificates signed the same one and all of them link, one after the other, the self-signed one comes first, since a
- * cross-signed one of the same key links to it, else the one whose DER is smaller. Where that leaves some over, the path takes the
- * first that was given, as OpenSSL's clients do: with variants by two authorities the order says which clients are served. Of several
- * by the same authority (renewed ones) it takes the one that lasts longest, and none that may not issue.
+ * Where several certificates signed the same one and all of them link, one after the other, the
+ * self-signed one comes first, since a cross-signed one of the same key links to it, else the one
+ * whose DER is smaller. Where that leaves some over, the path takes the first that was given, as
+ * OpenSSL's clients do: with variants by two authorities the order says which clients are served.
+ * Of several by the same authority (renewed ones) it takes the one that lasts longest, and none
+ * that may not issue.
  */
 export function inIssuingOrder(leaf: X509Certificate, others: readonly X509Certificate[]): readonly X509Certificate[] {
   const whole = climb(leaf, others, (signers) => signers.toSorted((a, b) => selfSignedFirst(a, b) || byDer(a, b))[0]);
@@ -81,9 +94,10 @@ function climb(
 }
 
 /**
- * The certificates that may be the leaf of a set, judged by the set alone: those that signed none of the others; among them those
- * that are no certificate authority, if there are any; and among these those that another one signed, if there are any: a root of
- * the first version does not say that it is an authority.
+ * The certificates that may be the leaf of a set, judged by the set alone: those that signed none
+ * of the others; among them those that are no certificate authority, if there are any; and among
+ * these those that another one signed, if there are any: a root of the first version does not say
+ * that it is an authority.
  */
 export function leafCandidates(certificates: readonly X509Certificate[]): readonly X509Certificate[] {
   const others = (certificate: X509Certificate) => certificates.filter((other) => other !== certificate);

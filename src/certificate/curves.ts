@@ -1,6 +1,9 @@
 import { contentOf, type DerElement, derTag, elementsIn, oidIn, oidText, unsignedIn } from './der.ts';
 
-/** A curve of ECDSA keys: y² = x³ - 3x + b over the integers modulo a prime (FIPS 186-5, SP 800-186 section 3.2.1). */
+/**
+ * A curve of ECDSA keys: y² = x³ - 3x + b over the integers modulo a prime (FIPS 186-5, SP 800-186
+ * section 3.2.1).
+ */
 export interface Curve {
   /** As OpenSSL names it. */
   readonly name: string;
@@ -58,7 +61,10 @@ const curves: readonly Curve[] = [
   },
 ];
 
-/** Other curves by the names of OpenSSL, and the bytes of a coordinate. Their keys are known, not taken. */
+/**
+ * Other curves by the names of OpenSSL, and the bytes of a coordinate. Their keys are known, not
+ * taken.
+ */
 const otherCurves: Readonly<Record<string, { readonly name: string; readonly bytes: number; readonly bits?: number }>> =
   {
     '1.2.840.10045.3.1.1': { name: 'prime192v1', bytes: 24 },
@@ -79,8 +85,9 @@ export type NamedCurve =
   | { readonly taken: false; readonly name: string; readonly bytes?: number; readonly bits?: number };
 
 /**
- * The curve of an EC key (ECParameters, RFC 5480 section 2.1.1 and RFC 3279 section 2.3.5): by its identifier, or written out in
- * full, if it then is one of those that are taken. Throws RangeError for what is neither.
+ * The curve of an EC key (ECParameters, RFC 5480 section 2.1.1 and RFC 3279 section 2.3.5): by its
+ * identifier, or written out in full, if it then is one of those that are taken. Throws RangeError
+ * for what is neither.
  */
 export function readCurve(parameters: DerElement | undefined): NamedCurve {
   if (parameters?.tag === derTag.sequence) {
@@ -92,7 +99,10 @@ export function readCurve(parameters: DerElement | undefined): NamedCurve {
   return curve ? { taken: true, curve } : { taken: false, ...(otherCurves[oid] ?? { name: `EC on ${oid}` }) };
 }
 
-/** SpecifiedECDomain (SEC 1 section C.2): version, field, curve, base point, order; then a cofactor and more that are left out. */
+/**
+ * SpecifiedECDomain (SEC 1 section C.2): version, field, curve, base point, order; then a cofactor
+ * and more that are left out.
+ */
 function isWrittenOut(curve: Curve, parameters: DerElement): boolean {
   const [, field, coefficients, base, n] = elementsIn(parameters, derTag.sequence);
   const [fieldType, p] = elementsIn(field, derTag.sequence);
@@ -107,7 +117,10 @@ function isWrittenOut(curve: Curve, parameters: DerElement): boolean {
   );
 }
 
-/** Whether these bytes are the number of a private key: from 1 to below the order. Nothing of it is copied. */
+/**
+ * Whether these bytes are the number of a private key: from 1 to below the order. Nothing of it is
+ * copied.
+ */
 export function isScalar({ order, bytes }: Curve, scalar: Uint8Array): boolean {
   const start = scalar.findIndex((byte) => byte !== 0);
   if (start === -1) return false;
@@ -117,8 +130,9 @@ export function isScalar({ order, bytes }: Curve, scalar: Uint8Array): boolean {
 }
 
 /**
- * A point without compression: 4, then both coordinates. It may come compressed, or in both ways at once (SEC 1 section 2.3.4,
- * X9.62 section 4.3.6). Throws RangeError for infinity, for other lengths, and for what is not on the curve.
+ * A point without compression: 4, then both coordinates. It may come compressed, or in both ways at
+ * once (SEC 1 section 2.3.4, X9.62 section 4.3.6). Throws RangeError for infinity, for other
+ * lengths, and for what is not on the curve.
  */
 export function readPoint(curve: Curve, point: Uint8Array): Uint8Array {
   const { prime, bytes } = curve;
@@ -133,7 +147,10 @@ export function readPoint(curve: Curve, point: Uint8Array): Uint8Array {
   return Buffer.from(`04${hexOf(x, bytes)}${hexOf(y, bytes)}`, 'hex');
 }
 
-/** The first byte of a point: 2 or 3 compressed, 4 not, 6 or 7 both. Throws RangeError for other bytes and lengths. */
+/**
+ * The first byte of a point: 2 or 3 compressed, 4 not, 6 or 7 both. Throws RangeError for other
+ * bytes and lengths.
+ */
 export function checkPointForm(point: Uint8Array, bytes: number): number {
   const [form = 0] = point;
   const length = form === 2 || form === 3 ? 1 + bytes : 1 + 2 * bytes;

@@ -1,4 +1,7 @@
-/** One element of DER: its tag byte, its content, the offset after it, and all its bytes, tag and length too. */
+/**
+ * One element of DER: its tag byte, its content, the offset after it, and all its bytes, tag and
+ * length too.
+ */
 export interface DerElement {
   readonly tag: number;
   readonly content: Uint8Array;
@@ -6,7 +9,10 @@ export interface DerElement {
   readonly whole: Uint8Array;
 }
 
-/** Tag bytes of X.690 that certificates use. `context` ones are told apart by the place where they stand. */
+/**
+ * Tag bytes of X.690 that certificates use. `context` ones are told apart by the place where they
+ * stand.
+ */
 export const derTag = {
   boolean: 0x01,
   integer: 0x02,
@@ -28,8 +34,9 @@ export const derTag = {
 } as const;
 
 /**
- * The element that begins at `offset`. Only what certificates need: tags of one byte, definite lengths of at most 4 bytes
- * (X.690 section 8.1). Throws RangeError for anything else and for an element that reaches beyond the bytes.
+ * The element that begins at `offset`. Only what certificates need: tags of one byte, definite
+ * lengths of at most 4 bytes (X.690 section 8.1). Throws RangeError for anything else and for an
+ * element that reaches beyond the bytes.
  */
 export function readElement(bytes: Uint8Array, offset = 0): DerElement {
   const tag = byteAt(bytes, offset);
@@ -56,7 +63,10 @@ export function readElements(bytes: Uint8Array): readonly DerElement[] {
   return elements;
 }
 
-/** The one element that these bytes are. Throws RangeError where `readElement` does, and for bytes after it. */
+/**
+ * The one element that these bytes are. Throws RangeError where `readElement` does, and for bytes
+ * after it.
+ */
 export function readWhole(bytes: Uint8Array): DerElement {
   const element = readElement(bytes);
   if (element.end !== bytes.length) throw new RangeError('DER: bytes after the end');
@@ -78,8 +88,9 @@ export const elementsIn = (element: DerElement | undefined, tag: number): readon
 export const oidIn = (element: DerElement | undefined): string => oidText(contentOf(element, derTag.oid));
 
 /**
- * The bytes of an INTEGER that is not negative, without the zero byte that keeps it so; empty for 0. Throws RangeError for
- * a negative one, for an empty one, and for more bytes than are needed (X.690 section 8.3.2).
+ * The bytes of an INTEGER that is not negative, without the zero byte that keeps it so; empty
+ * for 0. Throws RangeError for a negative one, for an empty one, and for more bytes than are needed
+ * (X.690 section 8.3.2).
  */
 export function unsignedIn(element: DerElement | undefined): Uint8Array {
   const content = contentOf(element, derTag.integer);
@@ -106,7 +117,9 @@ export function bitStringIn(element: DerElement | undefined): Uint8Array {
   return content.subarray(1);
 }
 
-/** An element of DER: tag byte, definite length in the fewest bytes, content (X.690 section 8.1). */
+/**
+ * An element of DER: tag byte, definite length in the fewest bytes, content (X.690 section 8.1).
+ */
 export function writeElement(tag: number, ...contents: readonly Uint8Array[]): Buffer {
   const content = Buffer.concat(contents);
   const length: number[] = [];
@@ -116,8 +129,8 @@ export function writeElement(tag: number, ...contents: readonly Uint8Array[]): B
 }
 
 /**
- * The content of an OBJECT IDENTIFIER in dotted form (X.690 section 8.19). Throws RangeError if it ends within
- * an arc or is empty.
+ * The content of an OBJECT IDENTIFIER in dotted form (X.690 section 8.19). Throws RangeError if it
+ * ends within an arc or is empty.
  */
 export function oidText(content: Uint8Array): string {
   const arcs: bigint[] = [];

@@ -7,8 +7,8 @@ import { commonNameOf, distinguishedName, domainsOf, readName } from './names.ts
 import { alternativeNamesOf, type CertificateStructure, readingCertificate, structureOf } from './structure.ts';
 
 /**
- * OpenSSL's long names of the algorithms that sign certificates. An algorithm that is not here goes by its
- * dotted identifier.
+ * OpenSSL's long names of the algorithms that sign certificates. An algorithm that is not here goes
+ * by its dotted identifier.
  */
 const signatureNames: Readonly<Record<string, string>> = {
   '1.2.840.113549.1.1.4': 'md5WithRSAEncryption',
@@ -30,8 +30,9 @@ const signatureNames: Readonly<Record<string, string>> = {
 const known = new WeakMap<X509Certificate, CertificateFacts>();
 
 /**
- * What a certificate (of a content, its leaf) says of itself, read from its DER once. Throws `certificate_malformed` where it cannot be
- * understood, and `certificate_key_unsupported` where its key is too large to verify with.
+ * What a certificate (of a content, its leaf) says of itself, read from its DER once. Throws
+ * `certificate_malformed` where it cannot be understood, and `certificate_key_unsupported` where
+ * its key is too large to verify with.
  */
 export function factsOf(of: CertificateContent | X509Certificate): CertificateFacts {
   const certificate = of instanceof X509Certificate ? of : of.leaf;
@@ -58,7 +59,10 @@ function readFacts(structure: CertificateStructure): CertificateFacts {
   });
 }
 
-/** Hex without leading zero bytes; with a minus sign, where it is negative, as OpenSSL writes it. RFC 5280 wants neither that nor 0. */
+/**
+ * Hex without leading zero bytes; with a minus sign, where it is negative, as OpenSSL writes it.
+ * RFC 5280 wants neither that nor 0.
+ */
 function serialText(serial: DerElement | undefined): string {
   const content = contentOf(serial, derTag.integer);
   if (content.length === 0) throw new RangeError('DER: an integer without a byte');
@@ -85,8 +89,9 @@ function readValidity(validity: DerElement | undefined): Validity {
 const digits = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?Z$/;
 
 /**
- * A Time of RFC 5280 section 4.1.2.5; the seconds may be missing, as old programs left them out. Two digits of a year are those of 1950
- * to 2049. Throws `certificate_malformed` for what is no date, and for years before 1000.
+ * A Time of RFC 5280 section 4.1.2.5; the seconds may be missing, as old programs left them out.
+ * Two digits of a year are those of 1950 to 2049. Throws `certificate_malformed` for what is no
+ * date, and for years before 1000.
  */
 function readTime({ tag, content }: DerElement): number {
   const text = Buffer.from(content).toString('latin1');

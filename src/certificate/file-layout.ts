@@ -11,8 +11,9 @@ export interface Layout {
 }
 
 /**
- * The files of one certificate by their exact names, in the order in which they are looked for. The first is what certbot keeps and
- * what we write, and dehydrated; the third is how Kubernetes mounts a secret. Their key may be missing.
+ * The files of one certificate by their exact names, in the order in which they are looked for. The
+ * first is what certbot keeps and what we write, and dehydrated; the third is how Kubernetes mounts
+ * a secret. Their key may be missing.
  */
 const exact: readonly Layout[] = [
   { certificate: 'fullchain.pem', key: 'privkey.pem' },
@@ -23,14 +24,16 @@ const exact: readonly Layout[] = [
 type Part = 'full' | 'certificate' | 'pem' | 'chain' | 'key';
 
 /**
- * What other tools call their files. The first pattern that fits says what a file is, and of which certificate: what stands before
- * it. `full` is leaf and chain, `pem` may hold anything.
+ * What other tools call their files. The first pattern that fits says what a file is, and of which
+ * certificate: what stands before it. `full` is leaf and chain, `pem` may hold anything.
  *
- * acme.sh: `<domain>.cer`, `<domain>.key`, `ca.cer`, `fullchain.cer`. lego, one flat folder: `<domain>.crt`, `<domain>.issuer.crt`,
- * `<domain>.key`, with `--pem` also `<domain>.pem`. Caddy: `<domain>.crt`, `<domain>.key`. Posh-ACME: `cert.cer`, `cert.key`,
- * `fullchain.cer`. acmetool: `fullchain`, `privkey`. getssl: `<domain>.crt`, `<domain>.key`, `fullchain.crt`. win-acme, flat:
- * `<name>-chain.pem`, `<name>-chain-only.pem`, `<name>-crt.pem`, `<name>-key.pem`. mkcert: `<name>.pem`, `<name>-key.pem`.
- * HAProxy: one `<name>.pem`, or `<name>.pem.key` and `<name>.pem.issuer` beside it. Apache and nginx by hand: `server.crt`, `server.key`.
+ * acme.sh: `<domain>.cer`, `<domain>.key`, `ca.cer`, `fullchain.cer`. lego, one flat folder:
+ * `<domain>.crt`, `<domain>.issuer.crt`, `<domain>.key`, with `--pem` also `<domain>.pem`. Caddy:
+ * `<domain>.crt`, `<domain>.key`. Posh-ACME: `cert.cer`, `cert.key`, `fullchain.cer`. acmetool:
+ * `fullchain`, `privkey`. getssl: `<domain>.crt`, `<domain>.key`, `fullchain.crt`. win-acme, flat:
+ * `<name>-chain.pem`, `<name>-chain-only.pem`, `<name>-crt.pem`, `<name>-key.pem`. mkcert:
+ * `<name>.pem`, `<name>-key.pem`. HAProxy: one `<name>.pem`, or `<name>.pem.key` and
+ * `<name>.pem.issuer` beside it. Apache and nginx by hand: `server.crt`, `server.key`.
  */
 const roles: readonly (readonly [Part, RegExp])[] = [
   ['key', /^()(?:privkey|privkey\.pem|key\.pem|private\.key|private\.pem|privatekey\.pem)$/],
@@ -50,7 +53,10 @@ const nothingToServe =
 
 type Group = Partial<Record<Part, string>>;
 
-/** The part that a file plays by its name, and of which certificate; `undefined` if its name says nothing of a certificate. */
+/**
+ * The part that a file plays by its name, and of which certificate; `undefined` if its name says
+ * nothing of a certificate.
+ */
 function roleOf(name: string): { readonly part: Part; readonly stem: string } | undefined {
   if (nothingToServe.test(name)) return undefined;
   for (const [part, pattern] of roles) {
@@ -60,10 +66,15 @@ function roleOf(name: string): { readonly part: Part; readonly stem: string } | 
   return undefined;
 }
 
-/** The part that a file plays by its name; `undefined` if its name says nothing of a certificate. */
+/**
+ * The part that a file plays by its name; `undefined` if its name says nothing of a certificate.
+ */
 export const partOf = (name: string): string | undefined => roleOf(name)?.part;
 
-/** The files by the certificate that they are of. Of two that play one part, the first by name counts, so that the answer is always the same. */
+/**
+ * The files by the certificate that they are of. Of two that play one part, the first by name
+ * counts, so that the answer is always the same.
+ */
 function groupsOf(names: Iterable<string>): ReadonlyMap<string, Group> {
   const groups = new Map<string, Group>();
   for (const name of [...names].sort()) {
@@ -81,7 +92,10 @@ function layoutOfGroup({ full, certificate, pem, chain, key }: Group): Layout | 
   return { certificate: file, ...(withChain && { chain }), ...defined({ key }) };
 }
 
-/** What the names of the files in a folder of one certificate come to: its layout, none, or more than one. */
+/**
+ * What the names of the files in a folder of one certificate come to: its layout, none, or more
+ * than one.
+ */
 export function layoutOfFolder(
   names: ReadonlySet<string>,
 ): { readonly layout: Layout } | { readonly several: readonly string[] } | undefined {
@@ -107,7 +121,10 @@ export function layoutOfFolder(
 export interface FlatFiles {
   /** Those that have a key, or may hold one. The name of the certificate's file is the id. */
   readonly certificates: readonly Layout[];
-  /** A certificate's files without a name of their own: somebody gave the folder of one for the folder of all. */
+  /**
+   * A certificate's files without a name of their own: somebody gave the folder of one for the
+   * folder of all.
+   */
   readonly nameless?: string;
   /** Files that are part of something, and what is missing to it. */
   readonly incomplete: readonly { readonly name: string; readonly lacks: 'key' | 'certificate' }[];
@@ -130,7 +147,10 @@ export function layoutsOfFlat(names: Iterable<string>): FlatFiles {
   return { certificates, incomplete, ...defined({ nameless }) };
 }
 
-/** Names that may belong to a certificate whose file has this name; `undefined` if no certificate's file has it. */
+/**
+ * Names that may belong to a certificate whose file has this name; `undefined` if no certificate's
+ * file has it.
+ */
 export function companionsOf(name: string): readonly string[] | undefined {
   const role = roleOf(name);
   if (role === undefined || role.part === 'chain' || role.part === 'key') return undefined;
@@ -154,7 +174,10 @@ export function companionsOf(name: string): readonly string[] | undefined {
   return endings.map((ending) => `${stem}${ending}`);
 }
 
-/** The layout of the certificate whose file in the folder of all has this name, from those of its companions that are there. */
+/**
+ * The layout of the certificate whose file in the folder of all has this name, from those of its
+ * companions that are there.
+ */
 export function layoutOfFlat(name: string, there: readonly string[]): Layout {
   const role = roleOf(name);
   const group: Group = groupsOf(there).get(role?.stem ?? '') ?? {};
@@ -166,7 +189,10 @@ export function layoutOfFlat(name: string, there: readonly string[]): Layout {
   };
 }
 
-/** The id of the certificate that a file in the folder of all belongs to, whether it is there or not any more. */
+/**
+ * The id of the certificate that a file in the folder of all belongs to, whether it is there or not
+ * any more.
+ */
 export function flatIdOf(name: string, names: Iterable<string>): string | undefined {
   const role = roleOf(name);
   if (role === undefined) return undefined;
@@ -174,7 +200,10 @@ export function flatIdOf(name: string, names: Iterable<string>): string | undefi
   return layout?.certificate ?? (role.part === 'chain' || role.part === 'key' ? undefined : name);
 }
 
-/** What a file is, by its first bytes, in words; `undefined` if it does not look like anything that belongs to a certificate. */
+/**
+ * What a file is, by its first bytes, in words; `undefined` if it does not look like anything that
+ * belongs to a certificate.
+ */
 export function looksLike(bytes: Buffer): string | undefined {
   if (bytes.length >= 4 && bytes.readUInt32BE(0) === 0xfeedfeed) return 'a Java keystore';
   if (bytes.length >= 4 && bytes.readUInt32BE(0) === 0xcececece) return 'a Java keystore (JCEKS)';

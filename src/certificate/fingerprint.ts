@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 import type { CertificateContent } from './certificate.ts';
 
 /**
- * Lower-case hex SHA-256 over the DER of the leaf, of each chain certificate in issuing order, and of the public key of the
- * private key (empty if there is none), each after its length as 4 bytes, big-endian. Equal fingerprint = equal content.
+ * Lower-case hex SHA-256 over the DER of the leaf, of each chain certificate in issuing order, and
+ * of the public key of the private key (empty if there is none), each after its length as 4 bytes,
+ * big-endian. Equal fingerprint = equal content.
  */
 export function fingerprintOf({ leaf, chain, privateKey }: CertificateContent): string {
   const certificates = [leaf, ...chain].flatMap(({ raw }) => withLength(raw));
@@ -11,8 +12,9 @@ export function fingerprintOf({ leaf, chain, privateKey }: CertificateContent): 
 }
 
 /**
- * Lower-case hex SHA-256 over name, description and sorted tags as UTF-8, each after its length as 4 bytes, big-endian; the
- * number of tags, as 4 bytes too, stands before them. The order of tags makes no difference.
+ * Lower-case hex SHA-256 over name, description and sorted tags as UTF-8, each after its length as
+ * 4 bytes, big-endian; the number of tags, as 4 bytes too, stands before them. The order of tags
+ * makes no difference.
  */
 export function metadataDigestOf(metadata: {
   readonly name: string;

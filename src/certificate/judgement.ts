@@ -16,20 +16,22 @@ export interface JudgementRules {
 }
 
 /**
- * The first reason why a certificate would not serve, or `undefined`: its private key, its chain, its validity, facts that cannot
- * be read. One of `certificate_key_missing`, `certificate_key_mismatch`, those of `publicProblem`.
+ * The first reason why a certificate would not serve, or `undefined`: its private key, its chain,
+ * its validity, facts that cannot be read. One of `certificate_key_missing`,
+ * `certificate_key_mismatch`, those of `publicProblem`.
  */
 export function contentProblem(content: CertificateContent, rules: JudgementRules): CodedError | undefined {
   return keyProblem(content) ?? publicProblem(content, rules);
 }
 
 /**
- * The same without a look at the private key: one of `certificate_chain_missing`, `certificate_expired`, `certificate_malformed`
- * and those of `pathProblem`.
+ * The same without a look at the private key: one of `certificate_chain_missing`,
+ * `certificate_expired`, `certificate_malformed` and those of `pathProblem`.
  */
 export function publicProblem(content: PublicContent, rules: JudgementRules): CodedError | undefined {
   const path = pathProblem(content, rules.nowMs);
-  // Where the leaf has expired too, renewing it brings the current intermediate: that is the one thing to do.
+  // Where the leaf has expired too, renewing it brings the current intermediate: that is the one
+  // thing to do.
   const late = path?.code === 'certificate_chain_expired' ? expiryProblem(content, rules.nowMs) : undefined;
   return (
     late ??
@@ -48,9 +50,10 @@ export function keyProblem({ leaf, privateKey }: CertificateContent): CodedError
 }
 
 /**
- * Whether a path leads up among what came with the leaf (`pathUp` says which), and if none does, what bars it. A leaf alone is no
- * problem here. Name constraints, extended key usage, path lengths, policies and revocation are not judged.
- * `certificate_chain_broken`, `certificate_issuer_no_authority`, `certificate_chain_expired`, `certificate_malformed`, or
+ * Whether a path leads up among what came with the leaf (`pathUp` says which), and if none does,
+ * what bars it. A leaf alone is no problem here. Name constraints, extended key usage, path
+ * lengths, policies and revocation are not judged. `certificate_chain_broken`,
+ * `certificate_issuer_no_authority`, `certificate_chain_expired`, `certificate_malformed`, or
  * `certificate_key_mismatch` where the key made an authority the leaf.
  */
 export function pathProblem(content: PublicContent, nowMs: number): CodedError | undefined {
@@ -66,15 +69,16 @@ export function pathProblem(content: PublicContent, nowMs: number): CodedError |
   if (last !== undefined && expired.length === authorities.length) return expiredIssuerProblem(last);
   const [undated] = authorities.filter((authority) => validityAt(authority, nowMs) === 'unreadable');
   if (undated !== undefined) return undatedIssuerProblem(undated);
-  // Above an authority that would do, only what is none can bar the way.
+  // Above an authority that would do, only a certificate that is no authority can bar the way.
   const linked = linkedTo(content);
   const barring = chain.find((candidate) => linked.has(candidate) && !mayIssue(candidate));
   return noAuthorityProblem(barring ?? leaf);
 }
 
 /**
- * Whether the leaf has expired: notAfter itself is still valid (RFC 5280 section 4.1.2.5). What is not yet valid is no problem.
- * `certificate_expired`, or `certificate_malformed` where it is no date.
+ * Whether the leaf has expired: notAfter itself is still valid (RFC 5280 section 4.1.2.5). What is
+ * not yet valid is no problem. `certificate_expired`, or `certificate_malformed` where it is no
+ * date.
  */
 export function expiryProblem({ leaf }: Pick<CertificateContent, 'leaf'>, nowMs: number): CodedError | undefined {
   return problemOf(() => {
@@ -90,7 +94,10 @@ function missingChainProblem({ leaf, chain }: PublicContent): CodedError | undef
   return new CodedError('certificate_chain_missing', 'the certificate came without the certificates that signed it');
 }
 
-/** The leaf is the certificate that the key belongs to, and it signed another one: that is the one that was to serve. */
+/**
+ * The leaf is the certificate that the key belongs to, and it signed another one: that is the one
+ * that was to serve.
+ */
 function authoritysKeyProblem(leaf: X509Certificate, below: X509Certificate): CodedError {
   const [subject, signed] = [leaf, below].map(subjectOf);
   const message = `the private key is that of ${subject}, which signed ${signed}, and not that of the certificate that is to serve`;

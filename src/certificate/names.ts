@@ -7,7 +7,10 @@ interface Attribute {
   readonly text: string;
 }
 
-/** A distinguished name as it stands in a certificate: relative names, the most general one first, of one or more attributes each. */
+/**
+ * A distinguished name as it stands in a certificate: relative names, the most general one first,
+ * of one or more attributes each.
+ */
 type DistinguishedName = readonly (readonly Attribute[])[];
 
 const commonName = '2.5.4.3';
@@ -23,7 +26,10 @@ export function readName(name: DerElement | undefined): DistinguishedName {
   );
 }
 
-/** A name as one line of RFC 4514, the most specific part first; attributes by OpenSSL's short names. */
+/**
+ * A name as one line of RFC 4514, the most specific part first; attributes by OpenSSL's short
+ * names.
+ */
 export function distinguishedName(name: DistinguishedName): string {
   return name
     .map((relative) => relative.map(({ type, text }) => `${attributeNames[type] ?? type}=${escaped(text)}`).join('+'))
@@ -31,14 +37,18 @@ export function distinguishedName(name: DistinguishedName): string {
     .join(',');
 }
 
-/** The common name. Of several the last: the most specific one (RFC 6125 section 6.4.4 speaks of it so). */
+/**
+ * The common name. Of several the last: the most specific one (RFC 6125 section 6.4.4 speaks of it
+ * so).
+ */
 export function commonNameOf(name: DistinguishedName): string | undefined {
   return name.flat().findLast(({ type }) => type === commonName)?.text;
 }
 
 /**
- * The text of a string of ASN.1 (X.690 section 8.23). Of the types that are not Unicode each byte is a character, T61String too, as
- * OpenSSL has it and as it was used; what is not text in its encoding becomes U+FFFD.
+ * The text of a string of ASN.1 (X.690 section 8.23). Of the types that are not Unicode each byte
+ * is a character, T61String too, as OpenSSL has it and as it was used; what is not text in its
+ * encoding becomes U+FFFD.
  */
 function textOf({ tag, content }: DerElement): string {
   const bytes = Buffer.from(content.buffer, content.byteOffset, content.byteLength);
@@ -65,7 +75,10 @@ function textOf({ tag, content }: DerElement): string {
 
 const wellFormed = (text: string): string => text.replace(/\p{Surrogate}/gu, '\uFFFD');
 
-/** Escaped as RFC 4514 section 2.4 wants it, and control characters by their codes, as OpenSSL writes names. */
+/**
+ * Escaped as RFC 4514 section 2.4 wants it, and control characters by their codes, as OpenSSL
+ * writes names.
+ */
 function escaped(text: string): string {
   const inside = text.replace(/[,+"\\<>;]|\p{Cc}/gu, (character) => {
     const code = character.charCodeAt(0);
@@ -77,14 +90,17 @@ function escaped(text: string): string {
 }
 
 /**
- * The DNS names and IP addresses among the alternative names of a certificate. They are read from the DER and not from Node's text
- * of them, where a name that holds commas could pass for several (CVE-2021-44532): one name is one entry, whatever it contains.
+ * The DNS names and IP addresses among the alternative names of a certificate. They are read from
+ * the DER and not from Node's text of them, where a name that holds commas could pass for several
+ * (CVE-2021-44532): one name is one entry, whatever it contains.
  */
 export function domainsOf(alternativeNames: readonly DerElement[]): readonly string[] {
   return alternativeNames.map(nameText).filter((name) => name !== undefined);
 }
 
-/** GeneralName of RFC 5280 section 4.2.1.6: dNSName is [2], iPAddress is [7]; others are no domains. */
+/**
+ * GeneralName of RFC 5280 section 4.2.1.6: dNSName is [2], iPAddress is [7]; others are no domains.
+ */
 function nameText({ tag, content }: DerElement): string | undefined {
   if (tag === derTag.primitive(2)) return Buffer.from(content).toString('latin1');
   if (tag === derTag.primitive(7)) return addressText(content);

@@ -7,17 +7,20 @@ import { validityOf } from './facts.ts';
 export type PublicContent = Pick<CertificateContent, 'leaf' | 'chain'>;
 
 /**
- * The path that clients find at a moment (epoch milliseconds) among what came with a leaf, from the issuer of the leaf upwards;
- * empty for a leaf alone and for one that is signed by itself; `undefined` where they find none.
+ * The path that clients find at a moment (epoch milliseconds) among what came with a leaf, from the
+ * issuer of the leaf upwards; empty for a leaf alone and for one that is signed by itself;
+ * `undefined` where they find none.
  *
- * What came is a set, as OpenSSL takes it: its order says nothing. Each certificate of the path is an authority that is valid then,
- * and signed the one before it. The last one is signed by itself, or clients must know its issuer themselves. An authority that is
- * not valid yet and a root that has expired are taken only where nothing else leads up: clocks differ, and of a root only the key
+ * What came is a set, as OpenSSL takes it: its order says nothing. Each certificate of the path is
+ * an authority that is valid then, and signed the one before it. The last one is signed by itself,
+ * or clients must know its issuer themselves. An authority that is not valid yet and a root that
+ * has expired are taken only where nothing else leads up: clocks differ, and of a root only the key
  * counts for many clients.
  *
- * What clients trust is not known here. So where all that signed a certificate above the leaf have expired, the path ends below
- * them: they are taken for cross certificates of a root that clients know by itself. What is no authority never was one, and
- * bars the way where nothing leads around it.
+ * What clients trust is not known here. So where all that signed a certificate above the leaf have
+ * expired, the path ends below them: they are taken for cross certificates of a root that clients
+ * know by itself. What is no authority never was one, and bars the way where nothing leads around
+ * it.
  */
 export function pathUp({ leaf, chain }: PublicContent, nowMs: number): readonly X509Certificate[] | undefined {
   if (isSelfSigned(leaf) || chain.length === 0) return [];
@@ -56,7 +59,9 @@ function climb(
   return above(leaf);
 }
 
-/** All that signed the leaf, or signed one that did, and so on, whatever else is wrong with them. */
+/**
+ * All that signed the leaf, or signed one that did, and so on, whatever else is wrong with them.
+ */
 export function linkedTo({ leaf, chain }: PublicContent): ReadonlySet<X509Certificate> {
   const found = new Set<X509Certificate>();
   const add = (below: X509Certificate) => {
@@ -72,7 +77,10 @@ export function linkedTo({ leaf, chain }: PublicContent): ReadonlySet<X509Certif
 
 export type Validity = 'valid' | 'early' | 'expired' | 'unreadable';
 
-/** How a certificate stands at a moment: notBefore and notAfter themselves are valid (RFC 5280 section 4.1.2.5). */
+/**
+ * How a certificate stands at a moment: notBefore and notAfter themselves are valid (RFC 5280
+ * section 4.1.2.5).
+ */
 export function validityAt(certificate: X509Certificate, nowMs: number): Validity {
   try {
     const { notBefore, notAfter } = validityOf(certificate);

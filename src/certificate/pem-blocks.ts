@@ -5,7 +5,9 @@ import { readElement } from './der.ts';
 export interface PemBlock {
   /** What stands after BEGIN: `CERTIFICATE`. */
   readonly label: string;
-  /** Whether its content is encrypted, by its label or by its headers (RFC 1421 section 4.6.1.1). */
+  /**
+   * Whether its content is encrypted, by its label or by its headers (RFC 1421 section 4.6.1.1).
+   */
   readonly encrypted: boolean;
   /** Base64 without white space, not yet checked. */
   readonly base64: string;
@@ -15,9 +17,10 @@ const damaged = { fields: { reason: 'damaged_pem' } } as const;
 const boundary = /^-----(BEGIN|END) ([A-Z0-9 ]+)-----$/;
 
 /**
- * The blocks of a text in the order in which they stand (RFC 7468, and the headers of RFC 1421). Lines may end in `\n`, `\r\n` or
- * `\r`, in any mixture; text outside of blocks is passed over. Throws `certificate_malformed` for a block that does not end, or
- * an end that does not belong to a beginning: a text that was cut somewhere must not pass for a shorter one.
+ * The blocks of a text in the order in which they stand (RFC 7468, and the headers of RFC 1421).
+ * Lines may end in `\n`, `\r\n` or `\r`, in any mixture; text outside of blocks is passed over.
+ * Throws `certificate_malformed` for a block that does not end, or an end that does not belong to a
+ * beginning: a text that was cut somewhere must not pass for a shorter one.
  */
 export function readBlocks(text: string): readonly PemBlock[] {
   const blocks: PemBlock[] = [];
@@ -36,7 +39,10 @@ export function readBlocks(text: string): readonly PemBlock[] {
   return blocks;
 }
 
-/** A PEM text without its private keys, and these: a server may want both in one file. Nothing is checked. */
+/**
+ * A PEM text without its private keys, and these: a server may want both in one file. Nothing is
+ * checked.
+ */
 export function keysApart(text: string): { readonly keys: string; readonly rest: string } {
   if (!text.includes('PRIVATE KEY-----')) return { keys: '', rest: text };
   let keys = '';
@@ -51,7 +57,10 @@ export function keysApart(text: string): { readonly keys: string; readonly rest:
   return { keys, rest };
 }
 
-/** The DER in a block. Throws `certificate_malformed` unless it is base64 of one DER element and nothing more. */
+/**
+ * The DER in a block. Throws `certificate_malformed` unless it is base64 of one DER element and
+ * nothing more.
+ */
 export function derOf(block: PemBlock): Buffer {
   if (!/^[A-Za-z0-9+/]+={0,2}$/.test(block.base64) || block.base64.length % 4 !== 0) {
     throw new CodedError('certificate_malformed', `a PEM block (${block.label}) is not base64`, damaged);
@@ -66,7 +75,7 @@ export function derOf(block: PemBlock): Buffer {
 /** One block of PEM: 64 characters in a line, `\n` line ends, the last line too. */
 export function formatBlock(label: string, der: Uint8Array): string {
   const lines =
-    // The same memory, no copy: it may be a private key, and is overwritten by whoever gave it.
+    // The same memory, no copy: it may be a private key, and the caller overwrites it.
     Buffer.from(der.buffer, der.byteOffset, der.byteLength)
       .toString('base64')
       .match(/.{1,64}/g) ?? [];

@@ -11,7 +11,9 @@ import { subjectOf } from './words.ts';
 
 const certificateLabels: ReadonlySet<string> = new Set(['CERTIFICATE', 'X509 CERTIFICATE']);
 
-/** What the caller calls the three texts, for the errors: the members of an API, the names of files. */
+/**
+ * What the caller calls the three texts, for the errors: the members of an API, the names of files.
+ */
 export type PartNames = Readonly<Record<keyof CertificatePem, string>>;
 const partNames: PartNames = {
   certificate: 'the certificate text',
@@ -22,14 +24,15 @@ const partNames: PartNames = {
 export const apiPartNames: PartNames = { certificate: 'content', intermediate: 'intermediate', privateKey: 'priv_key' };
 
 /**
- * A certificate from PEM texts. Which text a block stands in, and in which order, makes no difference: the leaf is the
- * certificate that the private key belongs to; without a key, or if it belongs to none or to several, the one (of these) that
- * signed none of the others.
- * Blocks of other kinds (`EC PARAMETERS`, ...) are passed over, a certificate that is there twice counts once, an empty text is
- * none. Whether the key belongs to the leaf and the chain holds is not judged here.
+ * A certificate from PEM texts. Which text a block stands in, and in which order, makes no
+ * difference: the leaf is the certificate that the private key belongs to; without a key, or if it
+ * belongs to none or to several, the one (of these) that signed none of the others. Blocks of other
+ * kinds (`EC PARAMETERS`, ...) are passed over, a certificate that is there twice counts once, an
+ * empty text is none. Whether the key belongs to the leaf and the chain holds is not judged here.
  *
- * Throws `certificate_too_large`, `certificate_chain_too_long`, `certificate_key_encrypted`, `certificate_key_unsupported`, and
- * `certificate_malformed` for anything that cannot be read, for several leaves and for several private keys.
+ * Throws `certificate_too_large`, `certificate_chain_too_long`, `certificate_key_encrypted`,
+ * `certificate_key_unsupported`, and `certificate_malformed` for anything that cannot be read, for
+ * several leaves and for several private keys.
  */
 export function parseContent(pem: CertificatePem, names: PartNames = partNames): CertificateContent {
   const blocks = [
@@ -50,8 +53,8 @@ export function parseContent(pem: CertificatePem, names: PartNames = partNames):
 }
 
 /**
- * A certificate as PEM texts: 64 characters in a line, `\n` line ends, the last line too; `intermediate` only if
- * there is a chain.
+ * A certificate as PEM texts: 64 characters in a line, `\n` line ends, the last line too;
+ * `intermediate` only if there is a chain.
  */
 export function toPem({ leaf, chain, privateKey }: CertificateContent): CertificatePem {
   return {
@@ -64,7 +67,8 @@ export function toPem({ leaf, chain, privateKey }: CertificateContent): Certific
 const isCertificate = (block: PemBlock): boolean => certificateLabels.has(block.label);
 
 function blocksOf(part: string, text = ''): readonly PemBlock[] {
-  // No character takes less than a byte, so a text that is too long by characters need not be measured.
+  // No character takes less than a byte, so a text that is too long by characters need not be
+  // measured.
   const bytes = text.length > limits.pemBytes ? text.length : Buffer.byteLength(text);
   if (bytes > limits.pemBytes) {
     throw new CodedError('certificate_too_large', `${part} is longer than ${limits.pemBytes} bytes`, {
@@ -113,7 +117,8 @@ function findLeaf(certificates: readonly X509Certificate[], privateKey: PrivateK
   const owners = privateKey ? certificates.filter((certificate) => belongsTo(privateKey, certificate)) : [];
   // A key may belong to an authority too, where a root's own key was used again.
   const candidates = leafCandidates(owners.length > 0 ? owners : certificates);
-  // Certificate authorities that signed none of the others are not leaves; the first of them is as good as any.
+  // Certificate authorities that signed none of the others are not leaves; the first of them is as
+  // good as any.
   if (candidates.length > 1 && (owners.length > 0 || candidates.some(({ ca }) => !ca))) {
     const subjects = candidates.map(subjectOf).join(' and ');
     throw new CodedError(

@@ -25,7 +25,9 @@ import {
   unsupportedKey,
 } from './public-key.ts';
 
-/** How the DER of a private key may be put together: RFC 5958, RFC 8017 appendix A.1.2, RFC 5915. */
+/**
+ * How the DER of a private key may be put together: RFC 5958, RFC 8017 appendix A.1.2, RFC 5915.
+ */
 export type KeyEncoding = 'pkcs8' | 'pkcs1' | 'sec1';
 
 /** What a private key says of itself, read from its DER alone. Nothing of its secret part. */
@@ -33,15 +35,19 @@ export interface PrivateKeyStructure {
   readonly kind: TakenKind;
   /** The digest that it is bound to, by the platform's name; absent where it is bound to none. */
   readonly digest?: string;
-  /** SubjectPublicKeyInfo of the public half, where the encoding carries it and it has one encoding only. */
+  /**
+   * SubjectPublicKeyInfo of the public half, where the encoding carries it and it has one encoding
+   * only.
+   */
   readonly publicKeyDer?: Uint8Array;
 }
 
 /**
- * Reads a private key before anything else looks at it: kind, curve, sizes; a number from 1 to below the order, a point on the curve,
- * RSA numbers that can be reckoned with. Whether the halves belong together is for a signature to prove. Throws
- * `certificate_malformed` for what cannot be a key, and `certificate_key_unsupported` for kinds and sizes that are not taken; nothing
- * of the key is in the error, and no copy of its secret part stays.
+ * Reads a private key before anything else looks at it: kind, curve, sizes; a number from 1 to
+ * below the order, a point on the curve, RSA numbers that can be reckoned with. Whether the halves
+ * belong together is for a signature to prove. Throws `certificate_malformed` for what cannot be a
+ * key, and `certificate_key_unsupported` for kinds and sizes that are not taken; nothing of the key
+ * is in the error, and no copy of its secret part stays.
  */
 export function readPrivateKeyStructure(der: Uint8Array, encoding: KeyEncoding): PrivateKeyStructure {
   return readingKey('the private key', () => {
@@ -89,9 +95,9 @@ function readPkcs8(info: DerElement): PrivateKeyStructure {
 }
 
 /**
- * RSAPrivateKey: version, n, e, d, p, q, d mod (p-1), d mod (q-1), the inverse of q modulo p; of version 1 with more primes. The
- * sizes of its numbers are held to what the modulus says: they decide how long a signature takes. `pss`: its parameters, for a
- * key of that kind.
+ * RSAPrivateKey: version, n, e, d, p, q, d mod (p-1), d mod (q-1), the inverse of q modulo p; of
+ * version 1 with more primes. The sizes of its numbers are held to what the modulus says: they
+ * decide how long a signature takes. `pss`: its parameters, for a key of that kind.
  */
 function readRsa(key: DerElement, pss?: { readonly parameters: DerElement | undefined }): PrivateKeyStructure {
   const [version, ...members] = elementsIn(key, derTag.sequence);
@@ -119,9 +125,10 @@ function readRsa(key: DerElement, pss?: { readonly parameters: DerElement | unde
 }
 
 /**
- * Whether the numbers that a signature is made with fit each other (RFC 8017 section 3.2). Where they do not, OpenSSL begins anew without
- * them, which takes ten times as long: for a large key longer than everything else on this thread may wait. Small keys are not
- * looked at so: big integers stay in memory that nobody can overwrite.
+ * Whether the numbers that a signature is made with fit each other (RFC 8017 section 3.2). Where
+ * they do not, OpenSSL begins anew without them, which takes ten times as long: for a large key
+ * longer than everything else on this thread may wait. Small keys are not looked at so: big
+ * integers stay in memory that nobody can overwrite.
  */
 function checkRemainders(parts: Readonly<Record<'e' | 'p' | 'q' | 'dp' | 'dq' | 'qInverse', Uint8Array>>): void {
   const whole = (bytes: Uint8Array) => BigInt(`0x${Buffer.from(bytes).toString('hex')}`);
@@ -146,7 +153,9 @@ function nonZero(element: DerElement | undefined): Uint8Array {
   return number;
 }
 
-/** ECPrivateKey: version 1, the number, and [0] the curve, [1] the point, each where it is given. */
+/**
+ * ECPrivateKey: version 1, the number, and [0] the curve, [1] the point, each where it is given.
+ */
 function readEc(key: DerElement, parameters: DerElement | undefined): PrivateKeyStructure {
   const [version, scalar, ...rest] = elementsIn(key, derTag.sequence);
   if (smallIntegerIn(version) !== 1) throw new RangeError('EC: another version than 1');

@@ -14,7 +14,10 @@ import { publicKeyOf } from './structure.ts';
 
 export const isPrivateKey = (block: PemBlock): boolean => block.label.endsWith('PRIVATE KEY');
 
-/** What the labels say of the DER in a block (RFC 7468 section 10, and OpenSSL's for the older encodings). */
+/**
+ * What the labels say of the DER in a block (RFC 7468 section 10, and OpenSSL's for the older
+ * encodings).
+ */
 const encodings: Readonly<Record<string, KeyEncoding>> = {
   'PRIVATE KEY': 'pkcs8',
   'RSA PRIVATE KEY': 'pkcs1',
@@ -28,8 +31,8 @@ const otherEncodings: Readonly<Record<string, string>> = {
 };
 
 /**
- * A private key from a block of PKCS#8, PKCS#1 or SEC1. Throws `certificate_key_encrypted`, `certificate_key_unsupported`, or
- * `certificate_malformed`; nothing of the key is in the error.
+ * A private key from a block of PKCS#8, PKCS#1 or SEC1. Throws `certificate_key_encrypted`,
+ * `certificate_key_unsupported`, or `certificate_malformed`; nothing of the key is in the error.
  */
 export function readPrivateKey(block: PemBlock): PrivateKey {
   if (block.encrypted) throw new CodedError('certificate_key_encrypted', 'the private key is encrypted');
@@ -55,10 +58,13 @@ interface Handle {
   readonly structure: PrivateKeyStructure;
 }
 
-/** The platform's handles of keys that were read here, as long as they are used: reading one takes as long as signing with it. */
+/**
+ * The platform's handles of keys that were read here, as long as they are used: reading one takes
+ * as long as signing with it.
+ */
 const handles = new WeakMap<PrivateKey, Handle>();
 
-/** The same key, its text apart: whoever has one of the two may wipe it. */
+/** The same key with a text of its own: either of the two may be wiped. */
 export function ownKey(key: PrivateKey): PrivateKey {
   const own = { pem: key.pem.copy(), publicKeyDer: Uint8Array.from(key.publicKeyDer) };
   const handle = handles.get(key);
@@ -66,7 +72,10 @@ export function ownKey(key: PrivateKey): PrivateKey {
   return own;
 }
 
-/** The same key as a PEM block of PKCS#8, whatever its encoding. Throws what `readPrivateKey` throws. */
+/**
+ * The same key as a PEM block of PKCS#8, whatever its encoding. Throws what `readPrivateKey`
+ * throws.
+ */
 export function asPkcs8(key: PrivateKey): Secret {
   const pem = key.pem.revealBytes();
   try {
@@ -79,7 +88,10 @@ export function asPkcs8(key: PrivateKey): Secret {
   }
 }
 
-/** Whether the public half of a private key is the public key of a certificate, however either is encoded. */
+/**
+ * Whether the public half of a private key is the public key of a certificate, however either is
+ * encoded.
+ */
 export function belongsTo(key: PrivateKey, certificate: X509Certificate): boolean {
   const theirs = publicKeyOf(certificate);
   // As nearly always. Else perhaps one key in two encodings, which takes longer to see.
@@ -89,8 +101,8 @@ export function belongsTo(key: PrivateKey, certificate: X509Certificate): boolea
 }
 
 /**
- * Whether a signature of the private key is verified by the certificate: some encodings carry the public half beside the
- * private one, and the two need not belong together.
+ * Whether a signature of the private key is verified by the certificate: some encodings carry the
+ * public half beside the private one, and the two need not belong together.
  */
 export function signsFor(key: PrivateKey, certificate: X509Certificate): boolean {
   const pem = key.pem.revealBytes();
@@ -109,8 +121,8 @@ export function signsFor(key: PrivateKey, certificate: X509Certificate): boolean
 }
 
 /**
- * What was found out of a key and a certificate: neither changes, and to sign and to verify takes as long as to read both. It is
- * forgotten with the key.
+ * What was found out of a key and a certificate: neither changes, and to sign and to verify takes
+ * as long as to read both. It is forgotten with the key.
  */
 const signers = new WeakMap<Handle, WeakMap<X509Certificate, boolean>>();
 
@@ -131,8 +143,9 @@ function handleOf(pem: Uint8Array): Handle {
 }
 
 /**
- * The platform's handle of a key, and DER of its public half, which is the same for every encoding of the key. The platform sees only
- * what was found to be a key, and is given DER: of PEM it leaves decoded copies in memory that are not overwritten.
+ * The platform's handle of a key, and DER of its public half, which is the same for every encoding
+ * of the key. The platform sees only what was found to be a key, and is given DER: of PEM it leaves
+ * decoded copies in memory that are not overwritten.
  */
 function onPlatform(
   der: Buffer,
@@ -143,7 +156,8 @@ function onPlatform(
     const key = createPrivateKey({ key: der, format: 'der', type });
     if (publicKeyDer !== undefined) return [key, publicKeyDer];
     const given = createPublicKey(key);
-    // The point of an elliptic curve may come compressed, and the curve written out: by way of a JWK neither is.
+    // The point of an elliptic curve may come compressed, and the curve written out: by way of a
+    // JWK neither is.
     const plain = kind === 'ec' ? createPublicKey({ key: given.export({ format: 'jwk' }), format: 'jwk' }) : given;
     return [key, plain.export({ type: 'spki', format: 'der' })];
   } catch (cause) {

@@ -4,8 +4,9 @@ import { derOf, readBlocks } from './pem-blocks.ts';
 import { type PublicKey, readingKey, readPublicKey, rsaPublicKeyDer } from './public-key.ts';
 
 /**
- * The public key that the first PEM block of a text is: SubjectPublicKeyInfo (`PUBLIC KEY`), or RSAPublicKey of RFC 8017 appendix
- * A.1.1 (`RSA PUBLIC KEY`). Throws `certificate_malformed` and `certificate_key_unsupported`, for other blocks too.
+ * The public key that the first PEM block of a text is: SubjectPublicKeyInfo (`PUBLIC KEY`), or
+ * RSAPublicKey of RFC 8017 appendix A.1.1 (`RSA PUBLIC KEY`). Throws `certificate_malformed` and
+ * `certificate_key_unsupported`, for other blocks too.
  */
 export function readPublicKeyPem(pem: string): PublicKey {
   const [block] = readBlocks(pem);

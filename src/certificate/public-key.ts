@@ -21,17 +21,26 @@ export type TakenKind = 'rsa' | 'rsa-pss' | 'ec' | 'ed25519';
 export interface PublicKey {
   /** `other`: of a kind that is known at most by name, whose form nobody looked at. */
   readonly kind: TakenKind | 'other';
-  /** OpenSSL's long name of its algorithm, as Certificate Manager uses it; else the dotted identifier. */
+  /**
+   * OpenSSL's long name of its algorithm, as Certificate Manager uses it; else the dotted
+   * identifier.
+   */
   readonly algorithm: string;
   /** Absent where they are not known. */
   readonly bits?: number;
   /** A text that two keys share if they are one key, however each is encoded. */
   readonly identity: string;
-  /** The encoding of this key that is the same for all its encodings: SubjectPublicKeyInfo, points not compressed. */
+  /**
+   * The encoding of this key that is the same for all its encodings: SubjectPublicKeyInfo, points
+   * not compressed.
+   */
   readonly der: Uint8Array;
 }
 
-/** OpenSSL's long names of the algorithms of public keys. An algorithm that is not here goes by its dotted identifier. */
+/**
+ * OpenSSL's long names of the algorithms of public keys. An algorithm that is not here goes by its
+ * dotted identifier.
+ */
 const algorithmNames: Readonly<Record<string, string>> = {
   '1.2.840.113549.1.1.1': 'rsaEncryption',
   '1.2.840.113549.1.1.10': 'rsassaPss',
@@ -72,9 +81,10 @@ const readers: Readonly<Record<string, Reader>> = {
 };
 
 /**
- * A public key from its SubjectPublicKeyInfo (RFC 5280 section 4.1), which nothing else looks at before: the platform ends the process
- * where it is asked about some keys that cannot exist. Throws `certificate_malformed` for one that cannot be what it says, and
- * `certificate_key_unsupported` for one that is too small, too large, or bound to a digest that is not known.
+ * A public key from its SubjectPublicKeyInfo (RFC 5280 section 4.1), which nothing else looks at
+ * before: the platform ends the process where it is asked about some keys that cannot exist. Throws
+ * `certificate_malformed` for one that cannot be what it says, and `certificate_key_unsupported`
+ * for one that is too small, too large, or bound to a digest that is not known.
  */
 export function readPublicKey(der: Uint8Array): PublicKey {
   return readingKey('the public key', () => {
@@ -87,7 +97,9 @@ export function readPublicKey(der: Uint8Array): PublicKey {
   });
 }
 
-/** Does a reading, and says of what it throws that a key cannot be read. Coded errors go through. */
+/**
+ * Does a reading, and says of what it throws that a key cannot be read. Coded errors go through.
+ */
 export function readingKey<T>(what: string, read: () => T): T {
   try {
     return read();
@@ -131,8 +143,9 @@ function rsaKey(kind: 'rsa' | 'rsa-pss', { algorithm, key, der }: Encoded): Publ
 }
 
 /**
- * The bits of an RSA modulus that may be one, with an exponent that may be one (RFC 8017 section 3.1): both odd, the exponent at
- * least 3. Throws RangeError, and `certificate_key_unsupported` where one is too small or too large to be reckoned with.
+ * The bits of an RSA modulus that may be one, with an exponent that may be one (RFC 8017 section
+ * 3.1): both odd, the exponent at least 3. Throws RangeError, and `certificate_key_unsupported`
+ * where one is too small or too large to be reckoned with.
  */
 export function checkRsaNumbers(n: Uint8Array, e: Uint8Array, mostBits: number): number {
   const bits = bitsOf(n);
@@ -149,7 +162,10 @@ export function checkRsaNumbers(n: Uint8Array, e: Uint8Array, mostBits: number):
   return bits;
 }
 
-/** The SubjectPublicKeyInfo of an RSA key (RFC 3279 section 2.3.1) of these numbers, without leading zeros. */
+/**
+ * The SubjectPublicKeyInfo of an RSA key (RFC 3279 section 2.3.1) of these numbers, without leading
+ * zeros.
+ */
 export function rsaPublicKeyDer(n: Uint8Array, e: Uint8Array): Buffer {
   const integer = (bytes: Uint8Array) =>
     writeElement(derTag.integer, new Uint8Array((bytes[0] ?? 0) >= 0x80 ? 1 : 0), bytes);
@@ -173,9 +189,10 @@ const pssDigests: Readonly<Record<string, readonly [name: string, bytes: number]
 };
 
 /**
- * The digest that an RSASSA-PSS key is bound to (RFC 4055 section 3.1), by the name of the platform; `undefined` if it is bound to
- * none. Throws RangeError for parameters that say nothing that can be, and `certificate_key_unsupported` for digests that are not
- * known and for salt that has no room.
+ * The digest that an RSASSA-PSS key is bound to (RFC 4055 section 3.1), by the name of the
+ * platform; `undefined` if it is bound to none. Throws RangeError for parameters that say nothing
+ * that can be, and `certificate_key_unsupported` for digests that are not known and for salt that
+ * has no room.
  */
 export function readPssParameters(parameters: DerElement | undefined, modulusBits: number): string | undefined {
   if (parameters === undefined) return undefined;
@@ -225,7 +242,8 @@ function readEc(encoded: Encoded): PublicKey {
   if (named.taken) return ecKey(named.curve, encoded.key);
   const { name, bytes, bits } = named;
   if (encoded.parameters?.tag !== derTag.oid) throw unsupportedKey(name, `a public key is of the kind ${name}`);
-  // Whether the point is on a curve that is not taken is for the platform to say; infinity is a point of none.
+  // Whether the point is on a curve that is not taken is for the platform to say; infinity is a
+  // point of none.
   checkPointForm(encoded.key, bytes ?? Math.floor((encoded.key.length - 1) / ((encoded.key[0] ?? 0) < 4 ? 1 : 2)));
   return { ...other(encoded), ...defined({ bits }) };
 }

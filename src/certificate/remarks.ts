@@ -6,8 +6,9 @@ import { issuerOf, subjectOf } from './words.ts';
 /** What is to be told of a certificate that came with a leaf that serves. */
 export interface ChainRemark {
   /**
-   * `expired`, `not-yet-valid`, `unreadable-dates`; `no-authority`: it signed one of the others and may not; `spare`: clients find
-   * another way up without it; `unrelated`: neither the leaf nor what is above it was signed by it.
+   * `expired`, `not-yet-valid`, `unreadable-dates`; `no-authority`: it signed one of the others and
+   * may not; `spare`: clients find another way up without it; `unrelated`: neither the leaf nor
+   * what is above it was signed by it.
    */
   readonly kind: 'expired' | 'not-yet-valid' | 'unreadable-dates' | 'no-authority' | 'spare' | 'unrelated';
   /** Of the certificate that it is about: one RFC 4514 line, cut where it is very long. */
@@ -16,8 +17,9 @@ export interface ChainRemark {
 }
 
 /**
- * What is on no path, or on it with a flaw that does not break it: it is copied as it is, and no reason to refuse anything. At most
- * one remark for each certificate, in their order; none where no path leads up at all. `nowMs`: epoch milliseconds.
+ * What is on no path, or on it with a flaw that does not break it: it is copied as it is, and no
+ * reason to refuse anything. At most one remark for each certificate, in their order; none where no
+ * path leads up at all. `nowMs`: epoch milliseconds.
  */
 export function chainRemarks(content: PublicContent, nowMs: number): readonly ChainRemark[] {
   const path = pathUp(content, nowMs);

@@ -2,17 +2,24 @@ import type { X509Certificate } from 'node:crypto';
 import { commonNameOf, readName } from './names.ts';
 import { readingCertificate, structureOf } from './structure.ts';
 
-/** What cert-manager calls the authority of a temporary certificate, and the serial number that it gives the subject. */
+/**
+ * What cert-manager calls the authority of a temporary certificate, and the serial number that it
+ * gives the subject.
+ */
 const temporaryIssuer = 'cert-manager.local';
 const temporarySubjectNumber = '1234567890';
-/** The attribute `serialNumber` of a name (RFC 4519 section 2.31): nothing to do with the serial number of a certificate. */
+/**
+ * The attribute `serialNumber` of a name (RFC 4519 section 2.31): nothing to do with the serial
+ * number of a certificate.
+ */
 const serialNumber = '2.5.4.5';
 
 const known = new WeakMap<X509Certificate, boolean>();
 
 /**
- * Whether a leaf is the temporary certificate that cert-manager puts into a secret until the real one is issued
- * (`GenerateLocallySignedTemporaryCertificate` in its package `pki`): no client trusts it. Throws `certificate_malformed`.
+ * Whether a leaf is the temporary certificate that cert-manager puts into a secret until the real
+ * one is issued (`GenerateLocallySignedTemporaryCertificate` in its package `pki`): no client
+ * trusts it. Throws `certificate_malformed`.
  */
 export function isTemporary(leaf: X509Certificate): boolean {
   const answer = known.get(leaf) ?? readTemporary(leaf);

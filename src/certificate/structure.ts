@@ -23,8 +23,9 @@ export interface CertificateStructure {
 const structures = new WeakMap<X509Certificate, CertificateStructure>();
 
 /**
- * A certificate from its DER. Its public key was read before the platform sees it. Throws `certificate_malformed`, and
- * `certificate_key_unsupported` for a key that is too large to verify with.
+ * A certificate from its DER. Its public key was read before the platform sees it. Throws
+ * `certificate_malformed`, and `certificate_key_unsupported` for a key that is too large to verify
+ * with.
  */
 export function readCertificate(der: Buffer): X509Certificate {
   const structure = readStructure(der);
@@ -51,7 +52,8 @@ function readStructure(der: Uint8Array): CertificateStructure {
   return readingCertificate(() => {
     const [toBeSigned, signature] = elementsIn(readWhole(der), derTag.sequence);
     const fields = elementsIn(toBeSigned, derTag.sequence);
-    // version [0] is left out of version 1; then serial, signature, issuer, validity, subject, key; and optional [1] [2] [3].
+    // version [0] is left out of version 1; then serial, signature, issuer, validity, subject, key;
+    // and optional [1] [2] [3].
     const [serial, , issuer, validity, subject, key, ...optional] =
       fields[0]?.tag === derTag.constructed(0) ? fields.slice(1) : fields;
     if (key === undefined) throw new RangeError('DER: the public key is missing');
@@ -71,8 +73,8 @@ const subjectAlternativeName = '2.5.29.17';
 const keyUsage = '2.5.29.15';
 
 /**
- * The names of the subject alternative name extension, one element of DER each. Empty without that extension. Throws
- * `certificate_malformed`.
+ * The names of the subject alternative name extension, one element of DER each. Empty without that
+ * extension. Throws `certificate_malformed`.
  */
 export function alternativeNamesOf(structure: CertificateStructure): readonly DerElement[] {
   return readingCertificate(() => {
@@ -82,8 +84,8 @@ export function alternativeNamesOf(structure: CertificateStructure): readonly De
 }
 
 /**
- * Whether the key usage extension (RFC 5280 section 4.2.1.3) is there and says that the key signs certificates. Throws
- * `certificate_malformed`.
+ * Whether the key usage extension (RFC 5280 section 4.2.1.3) is there and says that the key signs
+ * certificates. Throws `certificate_malformed`.
  */
 export function saysItSignsCertificates(structure: CertificateStructure): boolean {
   return readingCertificate(() => {
@@ -106,7 +108,10 @@ function extensionIn({ extensions }: CertificateStructure, wanted: string): DerE
   return undefined;
 }
 
-/** Does a reading of a certificate's DER. Throws `certificate_malformed` where it throws something else than a coded error. */
+/**
+ * Does a reading of a certificate's DER. Throws `certificate_malformed` where it throws something
+ * else than a coded error.
+ */
 export function readingCertificate<T>(read: () => T): T {
   try {
     return read();

@@ -3,13 +3,18 @@ import { limits } from '../limits.ts';
 import { Secret } from '../secret.ts';
 import { readNamedFileOrInput } from './named-file.ts';
 
-/** Where a passphrase may stand when it is in no file. Never on the command line, where every user of the machine reads it. */
+/**
+ * Where a passphrase may stand when it is in no file. Never on the command line, where every user
+ * of the machine reads it.
+ */
 export const passphraseVariable = 'CERTSTANDBY_PASSPHRASE';
 
 /**
- * The passphrase in the first line of a file (`-` is standard input), or in `CERTSTANDBY_PASSPHRASE`; `undefined` if there is neither.
- * A new one (`fresh`) must not be short: private keys rest on it. One that opens may be empty, as some programs export, where a file
- * says so: a variable that is empty is most often one that nobody set. Throws `usage`, and what `regular-file.ts` throws.
+ * The passphrase in the first line of a file (`-` is standard input), or in
+ * `CERTSTANDBY_PASSPHRASE`; `undefined` if there is neither. A new one (`fresh`) must not be short:
+ * private keys rest on it. One that opens may be empty, as some programs export, where a file says
+ * so: a variable that is empty is most often one that nobody set. Throws `usage`, and what
+ * `regular-file.ts` throws.
  */
 export async function readPassphrase(
   file: string | undefined,
@@ -29,7 +34,10 @@ export async function readPassphrase(
   return new Secret(text);
 }
 
-/** The lines of a file of age identities or recipients (`-` is standard input) that are no comments. Throws as `readPassphrase`. */
+/**
+ * The lines of a file of age identities or recipients (`-` is standard input) that are no comments.
+ * Throws as `readPassphrase`.
+ */
 export async function readAgeLines(file: string, what: string, signal: AbortSignal): Promise<readonly string[]> {
   const found = (await lines(file, what, signal)).filter((line) => line !== '' && !line.startsWith('#'));
   if (found.length === 0) throw new CodedError('usage', `${file} holds no ${what}`);

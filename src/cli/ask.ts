@@ -3,8 +3,9 @@ import { CodedError } from '../errors.ts';
 import type { Host } from './output/output.ts';
 
 /**
- * Asks a person a question that is answered with y or n; anything but y or yes is a no. Throws `usage`, with the option that
- * answers it beforehand, where nobody can be asked, and the signal's reason when it is aborted.
+ * Asks a person a question that is answered with y or n; anything but y or yes is a no. Throws
+ * `usage`, with the option that answers it beforehand, where nobody can be asked, and the signal's
+ * reason when it is aborted.
  */
 export async function askYesNo(
   question: string,

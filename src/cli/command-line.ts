@@ -15,8 +15,9 @@ interface CommandEntry {
 }
 
 /**
- * What there is, in the order of the help. One file per command, which says what it is called, takes and does; it is loaded only when
- * it is the one that was typed, so that help and small commands start fast.
+ * What there is, in the order of the help. One file per command, which says what it is called,
+ * takes and does; it is loaded only when it is the one that was typed, so that help and small
+ * commands start fast.
  */
 export const commandEntries: readonly CommandEntry[] = [
   {
@@ -130,8 +131,8 @@ const examples = `Examples:
 certstandby <command> --help says more, with examples.`;
 
 /**
- * The command line as a whole, with the commands that are wanted; of the others it knows name and description. Errors are thrown, not
- * printed: `runCommandLine` does that.
+ * The command line as a whole, with the commands that are wanted; of the others it knows name and
+ * description. Errors are thrown, not printed: `runCommandLine` does that.
  */
 export async function commandLine(host: Host, wanted: (name: string) => boolean = () => true): Promise<Command> {
   const program = new Command('certstandby')
@@ -172,8 +173,8 @@ function hintAtHelp(command: Command): void {
 }
 
 /**
- * Runs the command line with these arguments, prints what it throws, and sets the exit code. Never rejects. A signal ends it, whatever
- * it waits for.
+ * Runs the command line with these arguments, prints what it throws, and sets the exit code. Never
+ * rejects. A signal ends it, whatever it waits for.
  */
 export async function runCommandLine(args: readonly string[], given: Host): Promise<void> {
   const host = onScreens(given);
@@ -201,7 +202,10 @@ export async function runCommandLine(args: readonly string[], given: Host): Prom
   }
 }
 
-/** A wait that was ended by a signal rejects with an error of Node's, whose cause is the reason that `interrupted` gave. */
+/**
+ * A wait that was ended by a signal rejects with an error of Node's, whose cause is the reason that
+ * `interrupted` gave.
+ */
 function commandError(thrown: unknown): CodedError {
   const { name, cause } = thrown instanceof Error ? thrown : {};
   return name === 'AbortError' && cause instanceof CodedError ? cause : asCodedError(thrown);

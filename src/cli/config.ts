@@ -66,7 +66,10 @@ function check(options: ConfigOptions, output: Output, host: Host): void {
   output.line(`${options.config} is ${output.paint.good('good')}: ${counted}`);
 }
 
-/** What is written in a configuration that is good. Read after it was checked: a secret written out in it is a mistake, and is never printed. */
+/**
+ * What is written in a configuration that is good. Read after it was checked: a secret written out
+ * in it is a mistake, and is never printed.
+ */
 function writtenIn(options: ConfigOptions, host: Host): Written {
   loadConfig(options.config, host.env);
   return writtenSettings(readConfigFile(options.config));

@@ -6,8 +6,9 @@ import { systemRuntime as runtime } from '../runtime.ts';
 import { every } from './schedule.ts';
 
 /**
- * Drills every link so often, where the configuration says so: the first time a period after the start. A drill with failures is logged
- * as an error; a link that cannot be drilled does not keep the others from theirs.
+ * Drills every link so often, where the configuration says so: the first time a period after the
+ * start. A drill with failures is logged as an error; a link that cannot be drilled does not keep
+ * the others from theirs.
  */
 export function drillEvery(
   program: Pick<Program, 'config' | 'links' | 'drill'>,

@@ -103,7 +103,10 @@ interface Outcome {
   readonly notDrilled: readonly unknown[];
 }
 
-/** Nothing is good that was not tried: backups that could not be read come before copies that failed. */
+/**
+ * Nothing is good that was not tried: backups that could not be read come before copies that
+ * failed.
+ */
 function exitOf({ failed, notDrilled }: Outcome): number {
   if (notDrilled.length > 0) return errorRegistry.store_unavailable.exit;
   return failed > 0 ? errorRegistry.certificate_expired.exit : 0;

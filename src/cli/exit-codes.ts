@@ -1,4 +1,7 @@
-/** What each exit code means, in the order of the help. A test wants every exit of the error registry among them. */
+/**
+ * What each exit code means, in the order of the help. A test wants every exit of the error
+ * registry among them.
+ */
 export const exitCodes: readonly (readonly [number, string])[] = [
   [0, 'it is as it should be'],
   [1, 'anything else'],

@@ -10,15 +10,19 @@ import type { MappedId } from '../replication/id-map.ts';
 
 const header = 'name,old store,old id,new store,new id\n';
 
-/** The map of old and new ids as CSV, each line with its line end. Ids are those of the service's own API. */
+/**
+ * The map of old and new ids as CSV, each line with its line end. Ids are those of the service's
+ * own API.
+ */
 export function idMapLines(rows: readonly MappedId[]): readonly string[] {
   const cells = ({ store, certificate }: MappedId['now']) => [store, publicIdOf(store, certificate)];
   return [header, ...rows.map(({ name, before, now }) => csvLine([name, ...cells(before), ...cells(now)]))];
 }
 
 /**
- * Writes the map to a file, whole or not at all. Rows of a map that stands there and are not among these are kept: a map only grows.
- * Throws `map_file_unusable` where something else stands there or nothing can be written, and then leaves all as it was.
+ * Writes the map to a file, whole or not at all. Rows of a map that stands there and are not among
+ * these are kept: a map only grows. Throws `map_file_unusable` where something else stands there or
+ * nothing can be written, and then leaves all as it was.
  */
 export async function writeIdMap(path: string, rows: readonly MappedId[]): Promise<void> {
   const lines = idMapLines(rows);
@@ -70,7 +74,10 @@ async function linesOf(path: string): Promise<readonly string[]> {
 /** What tells a row from others: all but the name, which people change. */
 const idsIn = (line: string) => JSON.stringify(cellsOf(line.trimEnd())?.slice(1));
 
-/** The five cells of a row that this program wrote, or a program that people keep tables with; `undefined` if it is none. */
+/**
+ * The five cells of a row that this program wrote, or a program that people keep tables with;
+ * `undefined` if it is none.
+ */
 function cellsOf(line: string): readonly string[] | undefined {
   const cells = [...line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^",]*))/g)];
   const whole = cells.map(([cell]) => cell).join('') === line;

@@ -148,7 +148,9 @@ interface Outcome {
   readonly done: readonly ImportLine[];
 }
 
-/** Prints what came of it: each certificate that was not taken, then the sum. Answers the exit code. */
+/**
+ * Prints what came of it: each certificate that was not taken, then the sum. Answers the exit code.
+ */
 function report(plan: Awaited<ReturnType<typeof importFrom>>, outcome: Outcome, output: Output): number {
   const { kind, lines, passedOver } = plan;
   const { path, into, dryRun, failed, done } = outcome;

@@ -4,7 +4,7 @@ import { processHost } from './process-host.ts';
 
 // The program `certstandby`. The list of its commands is in command-line.ts.
 
-// Whoever reads stdout may have seen enough (`| head`): that is no failure.
+// The reader of stdout may have seen enough (`| head`): that is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
   process.exit();

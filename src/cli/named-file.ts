@@ -4,8 +4,8 @@ import { fileError, readTextFileSync, whyUnreadable } from '../regular-file.ts';
 import { unlessAborted } from '../runtime.ts';
 
 /**
- * The text of a file that the command line names; `what` it is to hold stands in the message. Throws `usage` where there is no such
- * file, else what `regular-file.ts` throws.
+ * The text of a file that the command line names; `what` it is to hold stands in the message.
+ * Throws `usage` where there is no such file, else what `regular-file.ts` throws.
  */
 export function readNamedFile(path: string, what: string, maxBytes: number = limits.textFileBytes): string {
   try {

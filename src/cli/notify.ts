@@ -68,7 +68,10 @@ async function run(names: readonly string[], options: NotifyOptions, host: Host)
   output.line(`${to} ${delivered.status === 'taken' ? 'took' : 'says'} ${delivered.status}: ${what}`);
 }
 
-/** The key that a reference leads to. Never on the command line, where every user of the machine reads it. */
+/**
+ * The key that a reference leads to. Never on the command line, where every user of the machine
+ * reads it.
+ */
 function readKey(reference: string, host: Host): Secret {
   const [, scheme, target = ''] = /^(env|file):(.+)$/.exec(reference) ?? [];
   if (scheme === 'file') return new Secret(readNamedFile(target, 'the key that signs').trim());
@@ -80,7 +83,10 @@ function readKey(reference: string, host: Host): Secret {
   return new Secret(held.trim());
 }
 
-/** Makes a key pair: the private key in a file that only its owner reads, the public one on the screen. */
+/**
+ * Makes a key pair: the private key in a file that only its owner reads, the public one on the
+ * screen.
+ */
 function newKey(path: string, output: Output): void {
   const { privateKey, publicKey } = newKeyPair();
   try {

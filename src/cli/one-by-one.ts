@@ -2,9 +2,9 @@ import { asCodedError } from '../errors.ts';
 import type { Output } from './output/output.ts';
 
 /**
- * Does the same for each of several, one after the other. One that fails is told of by its name, and keeps no other from its turn.
- * Answers the exit code of what failed, 0 if nothing did. Where there is only one, its failure is thrown, and so are mistakes in the
- * command line and a signal.
+ * Does the same for each of several, one after the other. One that fails is told of by its name,
+ * and keeps no other from its turn. Answers the exit code of what failed, 0 if nothing did. Where
+ * there is only one, its failure is thrown, and so are mistakes in the command line and a signal.
  */
 export async function oneByOne<T>(
   those: readonly T[],

@@ -30,7 +30,10 @@ export function seconds(text: string): number {
   return value;
 }
 
-/** The address under which senders reach the receiver: `https://…`, or `http://` on this machine. Throws what the command line prints. */
+/**
+ * The address under which senders reach the receiver: `https://…`, or `http://` on this machine.
+ * Throws what the command line prints.
+ */
 export function callbackBase(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const local = url !== undefined && isLoopback(url.hostname);

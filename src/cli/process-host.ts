@@ -4,8 +4,8 @@ import type { Host, StopSignal } from './output/output.ts';
 /** This process as commands meet it. */
 export interface ProcessHost extends Host {
   /**
-   * Ends the process if a signal came, for when everything has been said: what the command has left behind (a connection, a timer) does
-   * not keep it.
+   * Ends the process if a signal came, for when everything has been said: what the command has left
+   * behind (a connection, a timer) does not keep it.
    */
   endIfStopped(): Promise<void>;
 }
@@ -30,8 +30,9 @@ export function processHost(): ProcessHost {
         listener(signal);
       }),
     exit(code) {
-      // Node waits at its end for its threads, and so for a file system or a name server that does not answer. With such a call under
-      // way the process dies of the signal itself, as it would if nobody listened.
+      // Node waits at its end for its threads, and so for a file system or a name server that does
+      // not answer. With such a call under way the process dies of the signal itself, as it would
+      // if nobody listened.
       if (stoppedBy !== undefined && waitsForThreads()) {
         process.removeAllListeners(stoppedBy);
         process.kill(process.pid, stoppedBy);

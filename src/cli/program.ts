@@ -72,7 +72,10 @@ function reworded(thrown: unknown, wording: (text: string) => string): unknown {
   return words === message ? thrown : new CodedError(code, words, { fields, cause });
 }
 
-/** Does something for one link and answers its exit code; a link that fails is told of, and keeps no other from its turn. */
+/**
+ * Does something for one link and answers its exit code; a link that fails is told of, and keeps no
+ * other from its turn.
+ */
 export async function forLink(link: Link, output: Output, work: () => Promise<number>): Promise<number> {
   try {
     return await work();
@@ -92,19 +95,27 @@ export function onlyLink<T extends { readonly name: string }>(links: readonly T[
   throw new CodedError('usage', `say which link with --link: ${links.map(({ name }) => name).join(', ')}`);
 }
 
-/** Puts, in a text for people, the names that the configuration gives to stores in the place of their ids. */
+/**
+ * Puts, in a text for people, the names that the configuration gives to stores in the place of
+ * their ids.
+ */
 function storesByName({ stores }: Pick<Program, 'stores'>): (text: string) => string {
   const named = [...stores].map(([name, { id }]) => [id, name] as const);
   return (text) => named.reduce((words, [id, name]) => words.replaceAll(id, () => name), text);
 }
 
-/** Stores by the names that the configuration gives them; a store that it does not name, by its id. */
+/**
+ * Stores by the names that the configuration gives them; a store that it does not name, by its id.
+ */
 export function storeNames(program: Pick<Program, 'stores'>): (id: string) => string {
   const names = new Map([...program.stores].map(([name, { id }]) => [id, name]));
   return (id) => names.get(id) ?? id;
 }
 
-/** One store of a configuration by the name that it has there. Nothing is asked of it yet. Throws `usage` if there is none. */
+/**
+ * One store of a configuration by the name that it has there. Nothing is asked of it yet. Throws
+ * `usage` if there is none.
+ */
 export async function storeNamed(name: string, configPath: string, host: Host, runtime: Runtime): Promise<Store> {
   return storeOf(loadConfig(configPath, host.env), name, configPath, runtime);
 }
@@ -120,7 +131,9 @@ export async function storeOf(config: Config, name: string, configPath: string, 
   );
 }
 
-/** Whether a certificate's name fits one of these, `*` for anything; without any, every one does. */
+/**
+ * Whether a certificate's name fits one of these, `*` for anything; without any, every one does.
+ */
 export function namesFit(names: readonly string[]): (name: string) => boolean {
   const filter = { names, domains: [] };
   return (name) => includes(filter, { name, domains: [] });

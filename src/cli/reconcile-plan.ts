@@ -95,7 +95,10 @@ function printBackups(output: Output, findings: BackupFindings, nameOf: (store: 
   for (const keys of findings.keysNotProven ?? []) output.line(`  ${keysNotProvenWords(keys, nameOf)}`);
 }
 
-/** The certificates of the plan with this digest, if that is still what would be done. Throws `reconcile_plan_changed`. */
+/**
+ * The certificates of the plan with this digest, if that is still what would be done. Throws
+ * `reconcile_plan_changed`.
+ */
 export async function confirmPlan(
   { program, link, signal }: LinkRun,
   given: { readonly comparison: Plan['comparison']; readonly full: boolean | undefined },

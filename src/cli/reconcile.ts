@@ -102,7 +102,10 @@ export interface Run extends LinkRun {
   readonly watch: Watch;
 }
 
-/** Reconciles one link and prints what came of it; a link that fails does not keep the others from theirs. Answers its exit code. */
+/**
+ * Reconciles one link and prints what came of it; a link that fails does not keep the others from
+ * theirs. Answers its exit code.
+ */
 export async function reconcileLink(
   run: Run,
   options: Pick<ReconcileOptions, 'apply' | 'full' | 'yesChange' | 'acceptVanished' | 'acceptChanges' | 'wait'>,
@@ -187,8 +190,8 @@ interface Problem {
 }
 
 /**
- * Works off what was asked for, and then waits, at most so long, while there is something that time alone may mend. Answers the
- * problems that are left.
+ * Works off what was asked for, and then waits, at most so long, while there is something that time
+ * alone may mend. Answers the problems that are left.
  */
 async function settle(
   run: Run,
@@ -248,7 +251,9 @@ async function problemsOf({
   return { problems, pending };
 }
 
-/** What could not be read, without the copies that a pass has taken over meanwhile and written anew. */
+/**
+ * What could not be read, without the copies that a pass has taken over meanwhile and written anew.
+ */
 async function stillUnknown({ program, link }: Run, notRead: ReconcileReport['notRead']): Promise<typeof notRead> {
   if (!notRead.some(({ store, id }) => id !== undefined && store !== link.primary.id)) return notRead;
   const known = new Set<string>();

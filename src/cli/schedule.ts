@@ -2,7 +2,10 @@ import { asCodedError } from '../errors.ts';
 import { errorFields, type Log } from '../log.ts';
 import type { Runtime } from '../runtime.ts';
 
-/** Does a task every so often until stopped; never twice at one time. What it throws is logged, and it is done again the next time. */
+/**
+ * Does a task every so often until stopped; never twice at one time. What it throws is logged, and
+ * it is done again the next time.
+ */
 export function every(
   options: { readonly name: string; readonly periodMs: number; readonly runtime: Runtime; readonly log: Log },
   task: () => Promise<unknown>,

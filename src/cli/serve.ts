@@ -46,7 +46,10 @@ export function serveCommand(host: Host): Command {
     .action((options: ServeOptions) => serve(options, host));
 }
 
-/** Serves until a signal comes, which may be before it has started. Throws what keeps it from starting. */
+/**
+ * Serves until a signal comes, which may be before it has started. Throws what keeps it from
+ * starting.
+ */
 export async function serve(options: ServeOptions, host: Host): Promise<void> {
   const stopping = interrupted(host);
   try {
@@ -72,7 +75,8 @@ async function serveUntil(stopping: AbortSignal, options: ServeOptions, host: Ho
     passed: (report: Parameters<Metrics['passed']>[0]) => metrics?.passed(report),
   };
   const program = await unlessAborted(stopping, compose(config, { runtime, log, observer }));
-  // Closed in this order: intake, what runs by the clock, and last those who watch, so that a stop can be watched.
+  // Closed in this order: intake, what runs by the clock, and last those who watch, so that a stop
+  // can be watched.
   const closing: (() => Promise<unknown>)[] = [() => program.close()];
   try {
     metrics = await metricsOf(program);
@@ -135,7 +139,10 @@ async function listen(config: Config, parts: Parts & { readonly closing: (() => 
   return { monitor, server };
 }
 
-/** Starts what runs by the clock: sweep and reconcile, at once and then every so often, and the look at the TLS files. */
+/**
+ * Starts what runs by the clock: sweep and reconcile, at once and then every so often, and the look
+ * at the TLS files.
+ */
 function startWork(config: Config, parts: Parts & { readonly stopping: AbortSignal }) {
   const { program, tls, log } = parts;
   const { sweepEveryMs, reconcileEveryMs } = config.worker;
@@ -159,7 +166,9 @@ function startWork(config: Config, parts: Parts & { readonly stopping: AbortSign
   };
 }
 
-/** Reconciles one link. Never throws: one that fails neither hides the others nor is hidden by them. */
+/**
+ * Reconciles one link. Never throws: one that fails neither hides the others nor is hidden by them.
+ */
 async function reconcileLink(
   link: Program['links'][number],
   { program, metrics, log, stopping }: Parts & { readonly stopping: AbortSignal },
@@ -170,7 +179,8 @@ async function reconcileLink(
   } catch (thrown) {
     if (stopping.aborted) return;
     const error = asCodedError(thrown);
-    // A person's, say. What it asks for is looked at by whoever is woken, this process too.
+    // A person's, say. What it asks for is looked at by the process that is woken, which may be
+    // this one.
     if (error.code === 'reconcile_running') return log('info', 'reconcile_elsewhere', { link: link.name });
     metrics.reconciled(
       link.name,
@@ -180,7 +190,10 @@ async function reconcileLink(
   }
 }
 
-/** Stops one after the other; what takes too long is left, and the process ends all the same: a pass that was cut off is looked at again. */
+/**
+ * Stops one after the other; what takes too long is left, and the process ends all the same: a pass
+ * that was cut off is looked at again.
+ */
 export async function stopWithin(closing: readonly (() => Promise<unknown>)[], withinMs: number, log: Log, host: Host) {
   const startedAt = runtime.now();
   const closed = (async () => {

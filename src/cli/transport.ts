@@ -3,8 +3,9 @@ import { CodedError } from '../errors.ts';
 import { isLoopback } from '../http/loopback.ts';
 
 /**
- * Notifications are signed, not secret; but plain HTTP off loopback lets anybody on the way drop or hold them back, and is hardly
- * ever meant. Throws `receiver_not_private` unless TLS ends here or, as the configuration says, in front.
+ * Notifications are signed, not secret; but plain HTTP off loopback lets anybody on the way drop or
+ * hold them back, and is hardly ever meant. Throws `receiver_not_private` unless TLS ends here or,
+ * as the configuration says, in front.
  */
 export function checkTransport({ receiver, serve = defaultServe }: Config): void {
   if (serve.tls !== undefined || serve.behindProxy || isLoopback(receiver.host)) return;

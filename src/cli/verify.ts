@@ -92,7 +92,10 @@ function refusedWords(refused: VerifyFinding['refused']): string {
   return `; refused there since ${day(since)}${ends}: ${clean(message)} [${code}]`;
 }
 
-/** Keeps copies that one backup does not take from hiding the others, and tells when the first that is not shown stops serving. */
+/**
+ * Keeps copies that one backup does not take from hiding the others, and tells when the first that
+ * is not shown stops serving.
+ */
 function refusedCopies() {
   const cap = cappedByCause<VerifyFinding>();
   const stopsOf = new Map<string, number>();

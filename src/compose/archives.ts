@@ -5,7 +5,10 @@ import type { WantedArchive } from '../archive/write-archive.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Store } from '../store/store.ts';
 
-/** Writes certificates of a store to an archive. What archives need is loaded only here: most commands never see one. */
+/**
+ * Writes certificates of a store to an archive. What archives need is loaded only here: most
+ * commands never see one.
+ */
 export async function downloadTo(runtime: Runtime, store: Store, archive: WantedArchive, options: DownloadOptions) {
   const [{ createArchive }, { download }] = await Promise.all([
     import('../archive/write-archive.ts'),

@@ -29,7 +29,9 @@ export interface AwsOptions {
 
 type AwsEnvironment = Readonly<Record<keyof typeof variables, string>>;
 
-/** What the environment says. Throws `configuration_invalid`, naming every variable that is missing. */
+/**
+ * What the environment says. Throws `configuration_invalid`, naming every variable that is missing.
+ */
 export function awsEnvironment(env: AwsOptions['env']): AwsEnvironment {
   const missing = Object.values(variables).filter((name) => !env[name]);
   if (missing.length > 0)
@@ -62,7 +64,10 @@ function credentialsIn(env: AwsOptions['env']): AwsCredentials {
   return session ? { ...keys, sessionToken: new Secret(session) } : keys;
 }
 
-/** Another address of a service, by the variables that all AWS programs know ("Service-specific endpoints"). */
+/**
+ * Another address of a service, by the variables that all AWS programs know ("Service-specific
+ * endpoints").
+ */
 function endpointOf(service: string, env: AwsOptions['env']): { readonly endpoint?: string } {
   const endpoint = env[`AWS_ENDPOINT_URL_${service}`] || env.AWS_ENDPOINT_URL;
   return endpoint ? { endpoint } : {};

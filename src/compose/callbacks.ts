@@ -13,9 +13,10 @@ import { partsOf } from './services.ts';
 export type Acknowledged = (link: string, event: LifecycleEvent, answer: 'new' | 'repeat') => void;
 
 /**
- * The callbacks: one of each link whose primary tells of itself, and one of each sender of the configuration. A primary that signs
- * nothing has none of its own, for whatever came there could not be proven genuine. What arrives reaches every link that has the store
- * as primary, whichever of its senders told.
+ * The callbacks: one of each link whose primary tells of itself, and one of each sender of the
+ * configuration. A primary that signs nothing has none of its own, for whatever came there could
+ * not be proven genuine. What arrives reaches every link that has the store as primary, whichever
+ * of its senders told.
  */
 export async function callbacksOf(
   config: Pick<Config, 'stores' | 'links' | 'senders'>,
@@ -83,7 +84,9 @@ export async function callbacksOf(
   return [...ofLinks, ...(await Promise.all(ofSenders))];
 }
 
-/** Who sends as a store of the configuration, or as a sender of its own; `undefined` if nobody does. */
+/**
+ * Who sends as a store of the configuration, or as a sender of its own; `undefined` if nobody does.
+ */
 async function senderOf(config: { readonly name: string; readonly kind: string }): Promise<Sender | undefined> {
   return (await partsOf(config).sender?.())?.senderOf(config as never);
 }

@@ -20,7 +20,7 @@ import { vanishedTally } from '../replication/vanished.ts';
 import type { FunctionParts } from './function-callback.ts';
 import { keySourcesOf, openService, type SecretOf, toLink } from './services.ts';
 
-/** What a sweep saw of a link, for whoever watches. */
+/** What a sweep saw of a link, for those who watch. */
 export interface LinkSeen {
   readonly link: string;
   readonly woken: number;
@@ -28,22 +28,27 @@ export interface LinkSeen {
   readonly reconcileAwaitedSince: number;
 }
 
-/** Work of functions that look at stores. Made once, and used by every invocation that finds the process warm. */
+/**
+ * Work of functions that look at stores. Made once, and used by every invocation that finds the
+ * process warm.
+ */
 export interface FunctionWorkers {
   /**
-   * Looks at one certificate, or finds out what the hints of a link mean. No pass begins again after `beginBy` (epoch milliseconds). A wake-up for a link that the configuration no
-   * longer has is nothing. Throws when the table cannot be asked.
+   * Looks at one certificate, or finds out what the hints of a link mean. No pass begins again
+   * after `beginBy` (epoch milliseconds). A wake-up for a link that the configuration no longer has
+   * is nothing. Throws when the table cannot be asked.
    */
   replicate(wake: Wake, beginBy: number): Promise<readonly PassReport[]>;
   /**
-   * Wakes what is due on every link, refreshes verification keys, has a reconcile that somebody asked for begun when it is due, and answers
-   * what it saw. Throws when the table cannot be asked.
+   * Wakes what is due on every link, refreshes verification keys, has a reconcile that somebody
+   * asked for begun when it is due, and answers what it saw. Throws when the table cannot be asked.
    */
   sweep(): Promise<readonly LinkSeen[]>;
   /**
-   * Reconciles the links of `rest`, all, or only those of which somebody `asked` for it and that are due, until `stopAt` (epoch
-   * milliseconds), and has the rest done by another invocation.
-   * Throws `dispatch_unavailable` if that one could not be had, and `reconcile_out_of_time` if it would go on for ever.
+   * Reconciles the links of `rest`, all, or only those of which somebody `asked` for it and that
+   * are due, until `stopAt` (epoch milliseconds), and has the rest done by another invocation.
+   * Throws `dispatch_unavailable` if that one could not be had, and `reconcile_out_of_time` if it
+   * would go on for ever.
    */
   reconcile(rest: Partial<Rest> & { readonly asked?: boolean }, stopAt: number): Promise<ReconcileSummary>;
 }
@@ -56,10 +61,16 @@ export interface ReconcileSummary {
   readonly figures: readonly { readonly link: string; readonly pending: number; readonly failing: number }[];
 }
 
-/** How often one run of a reconcile goes on in a new invocation. AWS stops chains of sixteen by itself ("recursive loop detection"). */
+/**
+ * How often one run of a reconcile goes on in a new invocation. AWS stops chains of sixteen by
+ * itself ("recursive loop detection").
+ */
 const mostContinuations = 10;
 
-/** Nothing is asked of a store, or of where its API key is, before the work needs it. Throws `configuration_invalid`. */
+/**
+ * Nothing is asked of a store, or of where its API key is, before the work needs it. Throws
+ * `configuration_invalid`.
+ */
 export async function composeWorkers(
   parts: FunctionParts & { readonly secretOf: SecretOf; readonly continuation: Continuation },
 ): Promise<FunctionWorkers> {
@@ -143,7 +154,10 @@ export async function composeWorkers(
     },
   };
 
-  /** Has the function that may ask the stores reconcile what is due. Never throws: what fails here is tried again by the next sweep. */
+  /**
+   * Has the function that may ask the stores reconcile what is due. Never throws: what fails here
+   * is tried again by the next sweep.
+   */
   async function beginAsked(): Promise<void> {
     const due = await Promise.all(
       links.map((link) =>
@@ -159,7 +173,10 @@ export async function composeWorkers(
       .catch((thrown: unknown) => log('error', 'asked_reconcile_failed', errorFields(asCodedError(thrown))));
   }
 
-  /** A link that took all the time of an invocation that began with it would take all of the next one too. */
+  /**
+   * A link that took all the time of an invocation that began with it would take all of the next
+   * one too.
+   */
   async function goOn(remaining: readonly string[], count: number, first: string | undefined): Promise<void> {
     if (count < mostContinuations && !(count > 0 && remaining[0] === first))
       return continuation.goOn({ links: remaining, continuation: count + 1 });

@@ -52,12 +52,18 @@ interface InstancesContext {
   readonly log: Log;
 }
 
-/** Instances of our own on one table, as commands and servers use them. Everything throws what the table and the root keys throw. */
+/**
+ * Instances of our own on one table, as commands and servers use them. Everything throws what the
+ * table and the root keys throw.
+ */
 export interface Instances {
   readonly registry: InstanceRegistry;
   /** How long a deleted instance can be reclaimed, in milliseconds. */
   readonly reclaimMs: number;
-  /** Root key files that were made here, with their recovery texts: who shows one takes it out of this list. */
+  /**
+   * Root key files that were made here, with their recovery texts: who shows one takes it out of
+   * this list.
+   */
   readonly made: { readonly path: string; readonly recoveryText: Secret }[];
   /** When recovery texts were shown to be right. */
   readonly recoveryProofs: RecoveryProofs;
@@ -74,14 +80,17 @@ export interface Instances {
   /** The keyring of a tenant, by whichever root keys are in force when it is used. */
   keyringOf(tenant: string): Keyring;
   /**
-   * Changes to these root keys; a file that is not there is made. What is under way goes on with those it began with: their data
-   * keys leave the memory at the end of their time, as always.
+   * Changes to these root keys; a file that is not there is made. What is under way goes on with
+   * those it began with: their data keys leave the memory at the end of their time, as always.
    */
   useRootKeys(configs: readonly RootKeyConfig[]): Promise<void>;
 
   /** Work on all certificates of an instance. */
   upkeepOf(instanceCrn: string): CertificateUpkeep;
-  /** Orders and renewals of an instance, as a command asks for them: a server of the same table carries them out. */
+  /**
+   * Orders and renewals of an instance, as a command asks for them: a server of the same table
+   * carries them out.
+   */
   ordersOf(instanceCrn: string): Promise<OrderingElsewhere>;
   /** Serves the instances of the registry, and others if asked. */
   serve(
@@ -92,9 +101,9 @@ export interface Instances {
 }
 
 /**
- * Opens the table and the root keys of instances of our own. A root key file that is not there is made, as long as no data key
- * needs another one; its recovery text is in `made` then, for the only time.
- * Throws what the table and the root keys throw.
+ * Opens the table and the root keys of instances of our own. A root key file that is not there is
+ * made, as long as no data key needs another one; its recovery text is in `made` then, for the only
+ * time. Throws what the table and the root keys throw.
  */
 export async function openInstances(config: InstancesConfig, { runtime, log }: InstancesContext): Promise<Instances> {
   const table = await openTable(config.table);
@@ -174,7 +183,8 @@ export async function openInstances(config: InstancesConfig, { runtime, log }: I
     async useRootKeys(configs) {
       await openRootKeys(configs, true);
       everOpened.push(...keyrings.values());
-      // Whoever is still at work on an instance that was erased must make no new data key: its keyring stays, closed.
+      // Work that is still going on for an erased instance must make no new data key: its keyring
+      // stays, closed.
       for (const tenant of keyrings.keys()) if (!destroyed.has(tenant)) keyrings.delete(tenant);
     },
     upkeepOf(instanceCrn) {
@@ -209,8 +219,9 @@ async function keyringApart(
 }
 
 /**
- * Whether a snapshot is whole, and opens under these root keys. No table is opened, and no root key before the file was read.
- * Throws what `checkSnapshot` of snapshot-restore.ts and the root keys throw.
+ * Whether a snapshot is whole, and opens under these root keys. No table is opened, and no root key
+ * before the file was read. Throws what `checkSnapshot` of snapshot-restore.ts and the root keys
+ * throw.
  */
 export async function checkSnapshotFile(
   path: string,
@@ -235,7 +246,10 @@ export async function checkSnapshotFile(
   }
 }
 
-/** Ids of the root keys of which one opens the data keys of the instances on a table. No root key is opened. Throws what the table throws. */
+/**
+ * Ids of the root keys of which one opens the data keys of the instances on a table. No root key is
+ * opened. Throws what the table throws.
+ */
 export async function rootKeysThatOpen(config: TableConfig, runtime: Runtime): Promise<ReadonlySet<string>> {
   const table = await openTable(config);
   try {

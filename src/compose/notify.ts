@@ -18,7 +18,10 @@ export interface Delivered {
   readonly tries: number;
 }
 
-/** Answers after which the same message, signed anew, may be taken: Too Early and Request Timeout among them. */
+/**
+ * Answers after which the same message, signed anew, may be taken: Too Early and Request Timeout
+ * among them.
+ */
 const triedAgain = (status: number): boolean => status >= 500 || [401, 404, 408, 425, 429].includes(status);
 
 /** Waits between tries, milliseconds; the last one repeats. */
@@ -26,12 +29,15 @@ const waitsMs = [1_000, 2_000, 5_000, 10_000, 30_000];
 const requestTimeoutMs = 20_000;
 
 /**
- * Tells a receiver by a message of the Standard Webhooks specification that certificates have changed, or, without any, that something
- * has. It is signed anew for each try, under one id and with one body, so that however often it arrives it counts once. Resolves when it
- * was taken; until `withinMs` is over it is tried again after no answer and after answers that may change: not signed by a key that is
- * known there (keys may be changed on that side next), not ready, not found, too many.
+ * Tells a receiver by a message of the Standard Webhooks specification that certificates have
+ * changed, or, without any, that something has. It is signed anew for each try, under one id and
+ * with one body, so that however often it arrives it counts once. Resolves when it was taken; until
+ * `withinMs` is over it is tried again after no answer and after answers that may change: not
+ * signed by a key that is known there (keys may be changed on that side next), not ready, not
+ * found, too many.
  *
- * Throws `notify_key_invalid`; `notify_refused` for an answer that does not change; `notify_failed` when time is over; `interrupted`.
+ * Throws `notify_key_invalid`; `notify_refused` for an answer that does not change; `notify_failed`
+ * when time is over; `interrupted`.
  */
 export async function notify(options: {
   /** The callback URL of a sender of the configuration. */

@@ -9,11 +9,17 @@ export { asWakes } from '../dispatch/wake-message.ts';
 export type { FunctionWorkers } from './function-workers.ts';
 export type { OpenwhiskActionOptions, Parameters } from './openwhisk.ts';
 
-/** The sweep alone, which asks stores nothing for which they want a secret. Throws as `openwhiskWorkers`. */
+/**
+ * The sweep alone, which asks stores nothing for which they want a secret. Throws as
+ * `openwhiskWorkers`.
+ */
 export const openwhiskSweep = (options: OpenwhiskActionOptions): Promise<Pick<FunctionWorkers, 'sweep'>> =>
   workersWith(options, []);
 
-/** The workers on OpenWhisk, and how many looks they take on at one time. Throws `configuration_invalid`, naming every parameter that is missing. */
+/**
+ * The workers on OpenWhisk, and how many looks they take on at one time. Throws
+ * `configuration_invalid`, naming every parameter that is missing.
+ */
 export async function openwhiskWorkers(
   options: OpenwhiskActionOptions,
 ): Promise<FunctionWorkers & { readonly concurrency: number }> {

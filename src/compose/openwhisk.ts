@@ -8,7 +8,10 @@ import { Secret } from '../secret.ts';
 import { directDynamodbTable } from '../table/dynamodb-direct.ts';
 import type { FunctionParts } from './function-callback.ts';
 
-/** Parameters that are bound to an action when it is deployed; a caller cannot put others in their place. */
+/**
+ * Parameters that are bound to an action when it is deployed; a caller cannot put others in their
+ * place.
+ */
 export type Parameters = Readonly<Record<string, unknown>>;
 
 export interface OpenwhiskActionOptions {
@@ -31,8 +34,8 @@ export function textOf(parameters: Parameters, name: string): string | undefined
 }
 
 /**
- * Configuration, table and dispatch of an action. Throws `configuration_invalid`, naming everything that is missing: parameters, secrets of
- * `names` among them, and what only the platform can give.
+ * Configuration, table and dispatch of an action. Throws `configuration_invalid`, naming everything
+ * that is missing: parameters, secrets of `names` among them, and what only the platform can give.
  */
 export function openwhiskParts(options: OpenwhiskActionOptions, names: readonly string[] = []): FunctionParts {
   const { parameters, env, runtime, log } = options;

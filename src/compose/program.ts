@@ -78,11 +78,17 @@ export interface ComposeOptions {
   readonly observer?: Observer;
   /** Instead of the table that the configuration names. The program closes it. */
   readonly table?: Table;
-  /** A link whose primary is another one than its records say: what moves it there is about to be called. */
+  /**
+   * A link whose primary is another one than its records say: what moves it there is about to be
+   * called.
+   */
   readonly moving?: string;
 }
 
-/** The program for one machine: contracts met with kinds, nothing started yet. What is asked of it about a link throws what the table and the stores throw. */
+/**
+ * The program for one machine: contracts met with kinds, nothing started yet. What is asked of it
+ * about a link throws what the table and the stores throw.
+ */
 export interface Program {
   readonly config: Config;
   readonly links: readonly Link[];
@@ -96,22 +102,35 @@ export interface Program {
 
   /** Watches the primaries that can be watched from here, until closed. */
   watch(): { close(): void };
-  /** Wakes what is due on every link, and refreshes verification keys. Answers how many were woken, in all and by link. */
+  /**
+   * Wakes what is due on every link, and refreshes verification keys. Answers how many were woken,
+   * in all and by link.
+   */
   sweep(): Promise<{ readonly woken: number; readonly byLink: ReadonlyMap<string, number> }>;
   /** Wakes what is due on one link, as much as a sweep does. Answers how many that were. */
   wakeDue(link: Link): Promise<number>;
-  /** The links of which somebody asked for a reconcile that is due now: see `isAskedReconcileDue`. */
+  /**
+   * The links of which somebody asked for a reconcile that is due now: see `isAskedReconcileDue`.
+   */
   reconcilesAsked(): Promise<readonly Link[]>;
   reconcile(link: Link, given?: ReconcileOptions): Promise<ReconcileReport>;
   /** What a reconcile of one link would do. Changes nothing. */
   plan(link: Link, given?: Parameters<typeof planReconcile>[2]): Promise<Plan>;
-  /** What would hold a reconcile back that finds what this plan found; undefined if nothing would. */
+  /**
+   * What would hold a reconcile back that finds what this plan found; undefined if nothing would.
+   */
   brakeOf(link: Link, plan: Plan): Brake | undefined;
   /** Proves one link by reading both sides. */
   verify(link: Link, given?: VerifyOptions): Promise<VerifyReport>;
-  /** Serves the copies of one link to a client, as `configuration.drill` says, signs and keeps what came of it. */
+  /**
+   * Serves the copies of one link to a client, as `configuration.drill` says, signs and keeps what
+   * came of it.
+   */
   drill(link: Link, given?: Omit<DrillOptions, 'trust'> & { readonly trust?: string }): Promise<KeptDrill>;
-  /** Moves the certificates of one link into its primary, as it is configured now, and points the link there. */
+  /**
+   * Moves the certificates of one link into its primary, as it is configured now, and points the
+   * link there.
+   */
   restore(link: Link, given: RestoreOptions): Promise<RestoreResult>;
   /** Takes a copy that somebody else made under management, and has it looked at. */
   adopt(link: Link, request: Parameters<typeof adopt>[2]): Promise<Adoption>;
@@ -128,7 +147,10 @@ export interface Program {
   boundTo(link: Link): Promise<string | undefined>;
   /** The last acknowledged event of each certificate, the newest first. */
   events(link: Link, given: Parameters<typeof acknowledgedEvents>[2]): Promise<readonly AcknowledgedEvent[]>;
-  /** When the last successful reconcile of a link began, epoch milliseconds; undefined if there was none. */
+  /**
+   * When the last successful reconcile of a link began, epoch milliseconds; undefined if there was
+   * none.
+   */
   lastReconcileAt(link: Link): Promise<number | undefined>;
   /** The replication record of one certificate; undefined if there is none. */
   record(link: Link, certificate: string): Promise<ReplicationRecord | undefined>;
@@ -146,8 +168,9 @@ export interface Program {
 }
 
 /**
- * Puts the program together for one machine: the configured table and stores, workers in this process.
- * Throws `table_unavailable` if the table cannot be opened, `configuration_link_moved` if a link's records belong to another primary.
+ * Puts the program together for one machine: the configured table and stores, workers in this
+ * process. Throws `table_unavailable` if the table cannot be opened, `configuration_link_moved` if
+ * a link's records belong to another primary.
  */
 export async function compose(config: Config, options: ComposeOptions): Promise<Program> {
   const { runtime, log, observer = {} } = options;
@@ -163,7 +186,8 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
   const configured = new Set([...opened.values()].map(({ id }) => id));
   const stores = new Map(
     [...opened].map(([name, store]) => {
-      // What lies on this machine is asked before each call: its answer costs nothing, and a share may go at any moment.
+      // What lies on this machine is asked before each call: its answer costs nothing, and a share
+      // may go at any moment.
       const everyMs = isOnThisMachine(store) ? 0 : identityMs;
       return [name, identifiedStore(store, { runtime, book, configured, everyMs })] as const;
     }),

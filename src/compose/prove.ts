@@ -7,8 +7,8 @@ import type { QuotaLeft, Store } from '../store/store.ts';
 import type { Table } from '../table/table.ts';
 
 /**
- * Proves what a store states about itself, with a certificate of its own, and waits for its word of a change where one of these
- * links listens to it. Loaded only when it is wanted.
+ * Proves what a store states about itself, with a certificate of its own, and waits for its word of
+ * a change where one of these links listens to it. Loaded only when it is wanted.
  */
 export async function proveStore(
   given: {
@@ -35,7 +35,10 @@ export async function proveStore(
   return prove({ ...given, issue, eventSeenAt });
 }
 
-/** A store whose quotas are counted on a table, as the program counts them, and what is left of them now. */
+/**
+ * A store whose quotas are counted on a table, as the program counts them, and what is left of them
+ * now.
+ */
 export async function countedOn(
   table: Table,
   store: Store,

@@ -32,12 +32,17 @@ export async function openRootKey(
   return { rootKey: keyProtectRootKey({ ...options, runtime }) };
 }
 
-/** Makes a root key file again from its recovery text; the id of the root key. Throws `keys_recovery_text_wrong` and `keys_file_unusable`. */
+/**
+ * Makes a root key file again from its recovery text; the id of the root key. Throws
+ * `keys_recovery_text_wrong` and `keys_file_unusable`.
+ */
 export async function recoverRootKey(path: string, text: Secret): Promise<string> {
   return (await import('../keys/file.ts')).recoverFileRootKey(path, text);
 }
 
-/** The id of the root key that this recovery text makes again. Throws `keys_recovery_text_wrong`. */
+/**
+ * The id of the root key that this recovery text makes again. Throws `keys_recovery_text_wrong`.
+ */
 export async function rootKeyOfRecoveryText(text: Secret): Promise<string> {
   return (await import('../keys/file.ts')).rootKeyOfRecoveryText(text);
 }

@@ -14,7 +14,9 @@ import type { Store } from '../store/store.ts';
 
 const services: readonly ServiceParts[] = Object.values(registry);
 
-/** Finds the secret that a reference leads to. Throws `secret_unreadable` and `secret_unavailable`. */
+/**
+ * Finds the secret that a reference leads to. Throws `secret_unreadable` and `secret_unavailable`.
+ */
 export type SecretOf = (reference: SecretReference) => Promise<Secret>;
 
 /** What a store is opened with. */
@@ -27,7 +29,10 @@ export interface ServiceContext {
   readonly quotas?: QuotaBook | undefined;
 }
 
-/** The parts of the service that a store of the configuration is of. Throws `configuration_invalid` where this program has none of it. */
+/**
+ * The parts of the service that a store of the configuration is of. Throws `configuration_invalid`
+ * where this program has none of it.
+ */
 export function partsOf({ name, kind }: Pick<StoreConfig, 'name' | 'kind'>): ServiceParts {
   const found = services.find((service) => service.kind === kind);
   if (found !== undefined) return found;
@@ -39,8 +44,9 @@ export function partsOf({ name, kind }: Pick<StoreConfig, 'name' | 'kind'>): Ser
 }
 
 /**
- * A store of the configuration, within its limits. Nothing is asked of it yet, and a secret that is elsewhere is read only when the
- * store is asked something. Throws `configuration_invalid` where this program has no such store.
+ * A store of the configuration, within its limits. Nothing is asked of it yet, and a secret that is
+ * elsewhere is read only when the store is asked something. Throws `configuration_invalid` where
+ * this program has no such store.
  */
 export async function openService(config: StoreConfig, context: ServiceContext): Promise<Store> {
   const { runtime, secretOf, sent = () => {}, quotas } = context;
@@ -79,7 +85,10 @@ export async function keySourcesOf(
   return (await Promise.all(sources)).flat();
 }
 
-/** A link of the configuration with its stores. Throws `configuration_invalid` if one is not there, or if they are not able to do what the link says. */
+/**
+ * A link of the configuration with its stores. Throws `configuration_invalid` if one is not there,
+ * or if they are not able to do what the link says.
+ */
 export function toLink(
   { name, primary, backups, filter, policy, naming }: LinkConfig,
   stores: ReadonlyMap<string, Store>,

@@ -13,7 +13,8 @@ import { openService, partsOf, secretBy } from './services.ts';
 import { openTable } from './tables.ts';
 
 /**
- * The configured stores by their names in the configuration. Nothing is asked of them yet; `sent` is called for each request.
+ * The configured stores by their names in the configuration. Nothing is asked of them yet; `sent`
+ * is called for each request.
  */
 export async function openStores(
   config: Pick<Config, 'stores'>,
@@ -25,7 +26,10 @@ export async function openStores(
   return new Map(await Promise.all(opened));
 }
 
-/** The configured stores, each with what its service knows to ask and to say of it: for `doctor`. As `openStores`. */
+/**
+ * The configured stores, each with what its service knows to ask and to say of it: for `doctor`. As
+ * `openStores`.
+ */
 export async function openForDiagnosis(
   config: Pick<Config, 'stores'>,
   runtime: Runtime,
@@ -40,9 +44,10 @@ export async function openForDiagnosis(
 }
 
 /**
- * Binds a store to the place that is behind its setting now, whatever it was bound to: a person said that it is meant. A place that
- * has no identity yet gets one with its next write; one that another store is bound to gets one of its own. Answers what it was
- * bound to, and what it is bound to now; both are absent for a store that can prove no identity.
+ * Binds a store to the place that is behind its setting now, whatever it was bound to: a person
+ * said that it is meant. A place that has no identity yet gets one with its next write; one that
+ * another store is bound to gets one of its own. Answers what it was bound to, and what it is bound
+ * to now; both are absent for a store that can prove no identity.
  */
 export async function acceptStore(
   tableConfig: TableConfig,
@@ -86,7 +91,10 @@ export interface KeysOfLink {
   readonly dropped: readonly string[];
 }
 
-/** The verification keys that are kept for each link whose primary is this store. Throws what the table throws. */
+/**
+ * The verification keys that are kept for each link whose primary is this store. Throws what the
+ * table throws.
+ */
 export function keptKeysOf(
   config: Pick<Config, 'links' | 'table'>,
   store: string,
@@ -96,8 +104,9 @@ export function keptKeysOf(
 }
 
 /**
- * Drops one of these keys, by its id, for each link that keeps it: at once, and for ever. Answers what is kept then of those links; of
- * none, if no link keeps it. Throws `verification_key_last` where a link would be left without a key, and then drops it for none.
+ * Drops one of these keys, by its id, for each link that keeps it: at once, and for ever. Answers
+ * what is kept then of those links; of none, if no link keeps it. Throws `verification_key_last`
+ * where a link would be left without a key, and then drops it for none.
  */
 export function dropKeptKey(
   config: Pick<Config, 'links' | 'table'>,

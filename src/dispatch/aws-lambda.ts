@@ -2,7 +2,10 @@ import { InvokeCommand, LambdaClient } from '@aws-sdk/client-lambda';
 import { CodedError } from '../errors.ts';
 import type { Continuation } from './continuation.ts';
 
-/** Invokes an AWS Lambda function that reconciles, and does not wait for it. API: `Invoke` with `InvocationType: Event`. */
+/**
+ * Invokes an AWS Lambda function that reconciles, and does not wait for it. API: `Invoke` with
+ * `InvocationType: Event`.
+ */
 export function lambdaContinuation({ functionName }: { readonly functionName: string }): Continuation {
   async function invoke(payload: object): Promise<void> {
     const client = new LambdaClient({ maxAttempts: 3 });

@@ -14,7 +14,10 @@ export interface SqsDispatchOptions {
   readonly endpoint?: string;
   readonly credentials: () => AwsCredentials;
   readonly runtime: Runtime;
-  /** Milliseconds for one attempt until its answer, default 2,000. There are two: whoever waits for an answer waits for this too. */
+  /**
+   * Milliseconds for one attempt until its answer, default 2,000. There are two, and the caller
+   * waits for both.
+   */
   readonly answerTimeoutMs?: number;
 }
 
@@ -24,10 +27,11 @@ const batchMessages = 10;
 const batchesAtOnce = 8;
 
 /**
- * Wakes workers by messages in an SQS FIFO queue. The group of a message is its link and certificate, so that one certificate is looked at
- * by one worker at a time; the deduplication id is a new one each time, for SQS swallows an id that it has seen within five minutes, and a
- * change that comes right after another must wake too. FIFO queues cannot delay one message: delayed wake-ups are the sweep's.
- * API: `SendMessageBatch`.
+ * Wakes workers by messages in an SQS FIFO queue. The group of a message is its link and
+ * certificate, so that one certificate is looked at by one worker at a time; the deduplication id
+ * is a new one each time, for SQS swallows an id that it has seen within five minutes, and a change
+ * that comes right after another must wake too. FIFO queues cannot delay one message: delayed
+ * wake-ups are the sweep's. API: `SendMessageBatch`.
  */
 export function sqsDispatch(options: SqsDispatchOptions): Dispatch {
   const { queueUrl, runtime, answerTimeoutMs = 2_000, ...rest } = options;
@@ -60,5 +64,7 @@ export function sqsDispatch(options: SqsDispatchOptions): Dispatch {
   };
 }
 
-/** Certificate ids are opaque and may be longer, or of other characters, than SQS allows in a group. */
+/**
+ * Certificate ids are opaque and may be longer, or of other characters, than SQS allows in a group.
+ */
 const groupOf = (wake: Wake): string => createHash('sha256').update(wakeKey(wake)).digest('hex');

@@ -1,6 +1,9 @@
 import type { Wake } from './dispatch.ts';
 
-/** Sends wake-ups in batches, some at one time. Answers what the batches that failed threw; the others were sent. */
+/**
+ * Sends wake-ups in batches, some at one time. Answers what the batches that failed threw; the
+ * others were sent.
+ */
 export async function sendInBatches(
   wakes: readonly Wake[],
   { size, atOnce }: { readonly size: number; readonly atOnce: number },

@@ -4,12 +4,18 @@ import { type Dispatch, type Wake, wakeKey } from './dispatch.ts';
 export interface InProcessDispatch extends Dispatch {
   /** Resolves when nothing runs or waits for a worker. Delayed wake-ups do not count. */
   idle(): Promise<void>;
-  /** Takes no more, forgets what waits, and resolves when what runs has ended. What is forgotten is due in the records. */
+  /**
+   * Takes no more, forgets what waits, and resolves when what runs has ended. What is forgotten is
+   * due in the records.
+   */
   stop(): Promise<void>;
 }
 
 export interface InProcessOptions {
-  /** One look at one certificate. What it throws goes to `failed`. Answers when the next look is due, if it knows. */
+  /**
+   * One look at one certificate. What it throws goes to `failed`. Answers when the next look is
+   * due, if it knows.
+   */
   readonly work: (wake: Wake) => Promise<{ readonly again?: number }>;
   readonly failed: (wake: Wake, thrown: unknown) => void;
   /** Looks at one time. */
@@ -19,7 +25,10 @@ export interface InProcessOptions {
   readonly runtime: Runtime;
 }
 
-/** Workers in this process. One certificate is never looked at twice at one time here; a wake-up that comes meanwhile counts once. */
+/**
+ * Workers in this process. One certificate is never looked at twice at one time here; a wake-up
+ * that comes meanwhile counts once.
+ */
 export function inProcessDispatch(options: InProcessOptions): InProcessDispatch {
   const { work, failed, concurrency, most, runtime } = options;
   const waiting = new Map<string, Wake>();

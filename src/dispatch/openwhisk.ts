@@ -11,7 +11,10 @@ import { plainWake } from './wake-message.ts';
 export interface OpenwhiskOptions {
   /** Where the platform's API is, as it says itself in `__OW_API_HOST`. */
   readonly apiHost: string;
-  /** `<user>:<password>` of the namespace, as the platform gives it in `__OW_API_KEY` to actions that may ask it. */
+  /**
+   * `<user>:<password>` of the namespace, as the platform gives it in `__OW_API_KEY` to actions
+   * that may ask it.
+   */
   readonly apiKey: Secret;
   /** The action that is invoked: `/<namespace>/<package>/<action>`. */
   readonly action: string;
@@ -20,13 +23,17 @@ export interface OpenwhiskOptions {
   readonly answerTimeoutMs?: number;
 }
 
-/** Invocations under way at once: most platforms allow some tens at one time, and others want theirs. */
+/**
+ * Invocations under way at once: most platforms allow some tens at one time, and others want
+ * theirs.
+ */
 const together = { size: limits.wakesOfOneInvocation, atOnce: 4 };
 
 /**
- * Wakes workers by invoking their action and not waiting for it (`blocking=false`). One invocation carries some tens of wake-ups: far below
- * the megabyte that parameters may have, and as many as it can look at in its time. What it has no time for is due, and the sweep's.
- * Delayed wake-ups are the sweep's too. API: `POST /namespaces/<namespace>/actions/<package>/<action>`.
+ * Wakes workers by invoking their action and not waiting for it (`blocking=false`). One invocation
+ * carries some tens of wake-ups: far below the megabyte that parameters may have, and as many as it
+ * can look at in its time. What it has no time for is due, and the sweep's. Delayed wake-ups are
+ * the sweep's too. API: `POST /namespaces/<namespace>/actions/<package>/<action>`.
  */
 export function openwhiskDispatch(options: OpenwhiskOptions): Dispatch {
   const invoke = invoker(options);

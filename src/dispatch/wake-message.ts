@@ -24,7 +24,10 @@ export function readWake(text: string): Wake {
   return asWake(value);
 }
 
-/** The wake-ups in a value that came as a parameter. Throws `dispatch_malformed` unless it is a list of such, of bearable length. */
+/**
+ * The wake-ups in a value that came as a parameter. Throws `dispatch_malformed` unless it is a list
+ * of such, of bearable length.
+ */
 export function asWakes(value: unknown): readonly Wake[] {
   if (!Array.isArray(value) || value.length > limits.wakesOfOneInvocation) throw malformed();
   return value.map(asWake);

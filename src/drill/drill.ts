@@ -12,7 +12,10 @@ import type { CertificateMetadata, Reading, Store, StoredCertificate, Unreadable
 import { proveByHandshake } from './handshake.ts';
 import type { DrilledCopy, DrillReport, NotDrilled } from './report.ts';
 
-/** How long one handshake on this machine may take, one full read, and one page of a listing with all its waits, in milliseconds. */
+/**
+ * How long one handshake on this machine may take, one full read, and one page of a listing with
+ * all its waits, in milliseconds.
+ */
 const handshakeMs = 10_000;
 const readMs = 120_000;
 const listingMs = limits.listingTries * (limits.listingWaitMs + readMs);
@@ -28,9 +31,10 @@ export interface DrillOptions {
 }
 
 /**
- * Proves that the copies of one link would serve, from the backups alone, as on the day on which there is no primary: each is read in
- * full and served to a client. Changes nothing, keeps no key. Each copy gets a result of its own, whatever is wrong with it or with the
- * store. Throws `interrupted` when the signal says so.
+ * Proves that the copies of one link would serve, from the backups alone, as on the day on which
+ * there is no primary: each is read in full and served to a client. Changes nothing, keeps no key.
+ * Each copy gets a result of its own, whatever is wrong with it or with the store. Throws
+ * `interrupted` when the signal says so.
  */
 export async function drill(
   runtime: Runtime,
@@ -80,7 +84,10 @@ export async function drill(
   };
 }
 
-/** Some of them by chance, in their order (selection sampling: each with what is still wanted of what is left). */
+/**
+ * Some of them by chance, in their order (selection sampling: each with what is still wanted of
+ * what is left).
+ */
 function chosen<T>(all: readonly T[], wanted = all.length, { random }: Pick<Runtime, 'random'>): readonly T[] {
   let left = all.length;
   let want = Math.min(wanted, all.length);
@@ -97,7 +104,10 @@ interface Run {
   readonly signal: AbortSignal | undefined;
 }
 
-/** The copies of this primary that a backup lists, and those that cannot be read: where the listing fails, those that it gave before, and why. */
+/**
+ * The copies of this primary that a backup lists, and those that cannot be read: where the listing
+ * fails, those that it gave before, and why.
+ */
 async function listed(
   run: Run,
   store: Store,
@@ -178,7 +188,10 @@ async function read(run: Run, store: Store, id: string): Promise<Reading<StoredC
   }
 }
 
-/** What the work answers. Throws `store_unavailable` after so many milliseconds, and `interrupted` when the signal says so. */
+/**
+ * What the work answers. Throws `store_unavailable` after so many milliseconds, and `interrupted`
+ * when the signal says so.
+ */
 async function inTime<T>(
   { runtime, signal }: Run,
   mostMs: number,

@@ -5,7 +5,9 @@ import { toPem } from '../certificate/pem.ts';
 import { defined } from '../defined.ts';
 import { clientNamesOf } from './host-names.ts';
 
-/** So many names are asked for: each is compared with all, and a certificate may hold ten thousand. */
+/**
+ * So many names are asked for: each is compared with all, and a certificate may hold ten thousand.
+ */
 const mostNames = 100;
 
 /** Why a copy would not serve. */
@@ -37,9 +39,10 @@ const meanings: Readonly<Record<string, readonly [DrillFailure, string]>> = {
 };
 
 /**
- * Serves the certificate over TLS on a free port of 127.0.0.1 and connects to it as a client would: the chain must lead to one
- * of `trust` (PEM; the authorities that Node brings, if absent), the dates must hold, the names that clients compare with it must be
- * accepted (RFC 9525; the first hundred), and the handshake proves that the server has the private key (RFC 8446, 4.4.3). All of
+ * Serves the certificate over TLS on a free port of 127.0.0.1 and connects to it as a client would:
+ * the chain must lead to one of `trust` (PEM; the authorities that Node brings, if absent), the
+ * dates must hold, the names that clients compare with it must be accepted (RFC 9525; the first
+ * hundred), and the handshake proves that the server has the private key (RFC 8446, 4.4.3). All of
  * it ends after `timeoutMs`. Never throws.
  */
 export async function proveByHandshake(
@@ -72,7 +75,7 @@ function failed(failure: DrillFailure, message: string): Handshake {
   return { served: false, failure, message };
 }
 
-/** The names to ask for, or in words why there is none. */
+/** The names to ask for, or why there are none, in words. */
 function namesOf({ leaf }: CertificateContent): string[] | string {
   const { names, alternativeNames } = clientNamesOf(leaf);
   if (names.length > 0) return names.slice(0, mostNames);

@@ -13,14 +13,18 @@ const label = /^[a-z0-9_-]{1,63}$/i;
 export interface ClientNames {
   /** Host names and addresses, each once: `drill` stands for the star of a wildcard. */
   readonly names: readonly string[];
-  /** How many alternative names the certificate has, of whatever kind; the common name counts only where this is 0. */
+  /**
+   * How many alternative names the certificate has, of whatever kind; the common name counts only
+   * where this is 0.
+   */
   readonly alternativeNames: number;
 }
 
 /**
- * The names that clients compare with a certificate (RFC 6125 section 6.4, RFC 9525): of its alternative names the host names and the
- * addresses, and its common name only where it has no alternative names at all. What stands there and no client could ask for is
- * left out: static text, mail addresses, an address as a host name, a star where it stands for nothing. Throws
+ * The names that clients compare with a certificate (RFC 6125 section 6.4, RFC 9525): of its
+ * alternative names the host names and the addresses, and its common name only where it has no
+ * alternative names at all. What stands there and no client could ask for is left out: static text,
+ * mail addresses, an address as a host name, a star where it stands for nothing. Throws
  * `certificate_malformed`.
  */
 export function clientNamesOf(certificate: X509Certificate): ClientNames {
@@ -37,8 +41,8 @@ export function clientNamesOf(certificate: X509Certificate): ClientNames {
 }
 
 /**
- * A host that the name is for, in lower case; empty where there is none. A star stands for the whole first label, and two more
- * must follow: clients take `*.test` for no name.
+ * A host that the name is for, in lower case; empty where there is none. A star stands for the
+ * whole first label, and two more must follow: clients take `*.test` for no name.
  */
 function hostFor(name: string): string {
   const host = name.toLowerCase().replace(/^\*(?=\.[^.]+\.)/, 'drill');

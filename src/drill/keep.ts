@@ -31,8 +31,9 @@ export interface KeptDrill {
 const mostExamples = 5;
 
 /**
- * Drills one link and writes the report to `folder`: signed, as `<time>-<link>.json`, and as a page beside it. `trust` is a PEM file.
- * Throws `drill_key_unusable` before anything is read, and `configuration_invalid` where `trust` holds no certificate.
+ * Drills one link and writes the report to `folder`: signed, as `<time>-<link>.json`, and as a page
+ * beside it. `trust` is a PEM file. Throws `drill_key_unusable` before anything is read, and
+ * `configuration_invalid` where `trust` holds no certificate.
  */
 export async function drillAndKeep(
   runtime: Runtime,
@@ -69,7 +70,10 @@ function summaryOf({ kept, served, failed, copies, notDrilled }: DrillReport, co
   };
 }
 
-/** The certificates of a PEM file, one each. One that cannot be read is trusted by nobody: it does not keep the others from it. */
+/**
+ * The certificates of a PEM file, one each. One that cannot be read is trusted by nobody: it does
+ * not keep the others from it.
+ */
 function readTrust(path: string): readonly string[] {
   let text = '';
   try {

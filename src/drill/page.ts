@@ -5,7 +5,10 @@ const style = html`body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margi
 h1{font-size:1.5rem}table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.4rem .8rem .4rem 0;vertical-align:top}
 tr+tr td{border-top:1px solid #ddd}code{font-size:.8rem;word-break:break-all}.good{color:#0a6b2d}.bad{color:#b00020}`;
 
-/** The report as a page for people. It is a view: what proves anything is the signed file, which the page names. */
+/**
+ * The report as a page for people. It is a view: what proves anything is the signed file, which the
+ * page names.
+ */
 export function reportPage(report: DrillReport, signedFile: string): string {
   const { link, startedAt, completedAt, served, failed, kept, copies, notDrilled, trust } = report;
   const good = failed === 0 && notDrilled.length === 0 && served > 0;

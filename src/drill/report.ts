@@ -34,9 +34,15 @@ const reportSchema = z.object({
   notDrilled: z.array(z.object({ store: z.string(), code: z.string(), message: z.string() })),
 });
 
-/** What a drill came to, for one link. `kept`: copies that the backups list, of which a sample may have been drilled. */
+/**
+ * What a drill came to, for one link. `kept`: copies that the backups list, of which a sample may
+ * have been drilled.
+ */
 export type DrillReport = z.infer<typeof reportSchema>;
-/** One copy. `failure`: a word for machines; absent if it served. `names`: what was asked for. `remarks`: of a chain that may serve all the same. */
+/**
+ * One copy. `failure`: a word for machines; absent if it served. `names`: what was asked for.
+ * `remarks`: of a chain that may serve all the same.
+ */
 export type DrilledCopy = DrillReport['copies'][number];
 /** A backup that could not be drilled at all. */
 export type NotDrilled = DrillReport['notDrilled'][number];
@@ -47,8 +53,8 @@ const signedSchema = z.object({
 });
 
 /**
- * A report as text, with a signature over the very bytes of its own text (RFC 8032), which stands inside as a string: so there is no
- * question of how JSON is written.
+ * A report as text, with a signature over the very bytes of its own text (RFC 8032), which stands
+ * inside as a string: so there is no question of how JSON is written.
  */
 export function signReport(report: DrillReport, privateKeyPem: string): string {
   const key = createPrivateKey(privateKeyPem);
@@ -59,8 +65,9 @@ export function signReport(report: DrillReport, privateKeyPem: string): string {
 }
 
 /**
- * The report in a text that `signReport` made with this key. Throws `drill_report_changed` if a byte of it is another one or it was
- * signed with another key, `drill_report_unreadable` if it is no such text, `usage` if the key is no public key of Ed25519 in PEM.
+ * The report in a text that `signReport` made with this key. Throws `drill_report_changed` if a
+ * byte of it is another one or it was signed with another key, `drill_report_unreadable` if it is
+ * no such text, `usage` if the key is no public key of Ed25519 in PEM.
  */
 export function checkReport(text: string, publicKeyPem: string): DrillReport {
   let raw: unknown;

@@ -7,13 +7,16 @@ import { readRegularFileSync } from '../regular-file.ts';
 import { Secret } from '../secret.ts';
 import { pemOf } from './report.ts';
 
-/** Files in the folder of reports: the key that signs them, and its public half to be kept somewhere else. */
+/**
+ * Files in the folder of reports: the key that signs them, and its public half to be kept somewhere
+ * else.
+ */
 const signingKeyFile = 'signing.key';
 const publicKeyFile = 'signing.pub';
 
 /**
- * The Ed25519 key that signs reports in this folder. Made on first use, mode 0600, with its public half beside it. Throws
- * `drill_key_unusable` if others may read it, or it is not what was written.
+ * The Ed25519 key that signs reports in this folder. Made on first use, mode 0600, with its public
+ * half beside it. Throws `drill_key_unusable` if others may read it, or it is not what was written.
  */
 export function openSigningKey(folder: string): { readonly privateKey: Secret; readonly publicKey: string } {
   const path = join(folder, signingKeyFile);

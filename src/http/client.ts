@@ -36,8 +36,9 @@ export interface HttpAnswer extends HttpHead {
 }
 
 /**
- * How a request ended: with a whole answer, or without one. `sent` false means that nothing can have reached the other side;
- * true means that nobody knows. `head` is there if the answer had begun.
+ * How a request ended: with a whole answer, or without one. `sent` false means that nothing can
+ * have reached the other side; true means that nobody knows. `head` is there if the answer had
+ * begun.
  */
 export type HttpOutcome =
   | { readonly answer: HttpAnswer }
@@ -57,15 +58,24 @@ export interface HttpResponse extends HttpHead {
   readonly body: AsyncIterable<Uint8Array>;
 }
 
-/** Sends one request. Calls `connected` before the first byte of it can leave; rejects when there is no answer, or when the signal says so. */
+/**
+ * Sends one request. Calls `connected` before the first byte of it can leave; rejects when there is
+ * no answer, or when the signal says so.
+ */
 export type HttpSend = (
   request: HttpRequest,
   options: { readonly signal: AbortSignal; readonly connected: () => void },
 ) => Promise<HttpResponse>;
 
-/** A client that never follows a redirect, gives up after `requestTimeoutMs`, and reads at most `answerBytes` of an answer. */
+/**
+ * A client that never follows a redirect, gives up after `requestTimeoutMs`, and reads at most
+ * `answerBytes` of an answer.
+ */
 export function httpClient(options: {
-  /** Without `wait` time limits go by the real clock: where `now` is that of a caller, which may stand still. */
+  /**
+   * Without `wait` time limits go by the real clock: where `now` is that of a caller, which may
+   * stand still.
+   */
   readonly runtime: Pick<Runtime, 'now'> & Partial<Pick<Runtime, 'wait'>>;
   /** Until the last byte of the answer has come. */
   readonly requestTimeoutMs: number;
@@ -120,7 +130,8 @@ export function httpClient(options: {
       return { failure: ended ?? 'network', sent, cause, ...defined({ head }) };
     } finally {
       signal?.removeEventListener('abort', onAbort);
-      // With a reason: the default one is an error with a stack, made anew for each request and read by nobody.
+      // With a reason: the default one is an error with a stack, made anew for each request and
+      // read by nobody.
       settled.abort('settled');
     }
   };
@@ -137,20 +148,24 @@ export function connections(
   options: {
     /** At once to one host; the others wait. Default: no bound. */
     readonly most?: number;
-    /** PEM of the only authorities that a server's certificate is checked against. Default: those of the platform. */
+    /**
+     * PEM of the only authorities that a server's certificate is checked against. Default: those of
+     * the platform.
+     */
     readonly trust?: string | undefined;
     /** What turns host names into addresses. Default: the platform. */
     readonly lookup?: LookupFunction;
     /**
-     * Whether a request is sent once more where the other side reset a kept connection, most likely before it saw the request. Only
-     * where it does no harm that it arrives twice.
+     * Whether a request is sent once more where the other side reset a kept connection, most likely
+     * before it saw the request. Only where it does no harm that it arrives twice.
      */
     readonly againOnReset?: boolean;
   } = {},
 ): Connections {
   const { most, trust, lookup, againOnReset = false } = options;
-  // A kept connection is given up before the other side does so: servers keep one for five seconds and more. A function that its
-  // platform froze would find an old one dead, and a write that is sent into it, once, is lost.
+  // A kept connection is given up before the other side does so: servers keep one for five seconds
+  // and more. A function that its platform froze would find an old one dead, and a write that is
+  // sent into it, once, is lost.
   const kept = { keepAlive: true, timeout: 4_000, ...defined({ maxSockets: most }) };
   const plain = { request: requestHttp, agent: new HttpAgent(kept), ready: 'connect' } as const;
   const encrypted = { request: requestHttps, agent: new HttpsAgent(kept), ready: 'secureConnect' } as const;
@@ -196,7 +211,10 @@ export function connections(
   };
 }
 
-/** Over connections that are kept and shared by all clients of the process that have none of their own. */
+/**
+ * Over connections that are kept and shared by all clients of the process that have none of their
+ * own.
+ */
 export const sendOverNetwork: HttpSend = connections().send;
 
 function first(header: string | string[] | undefined): string {
@@ -204,8 +222,8 @@ function first(header: string | string[] | undefined): string {
 }
 
 /**
- * The base of a service's URLs, without a slash at its end. Throws `configuration_invalid` unless it is `https:`, or `http:` on this
- * very machine, and carries nothing but host, port and path.
+ * The base of a service's URLs, without a slash at its end. Throws `configuration_invalid` unless
+ * it is `https:`, or `http:` on this very machine, and carries nothing but host, port and path.
  */
 export function serviceBase(text: string, what: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;

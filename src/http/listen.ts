@@ -3,8 +3,9 @@ import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 
 /**
- * Until when the headers and the whole of a request must have arrived, for every listener of this program. Node looks at it
- * each half a minute unless told otherwise, and who sends a byte now and then would hold a connection for that long.
+ * Until when the headers and the whole of a request must have arrived, for every listener of this
+ * program. Node looks at it each half a minute unless told otherwise, and who sends a byte now and
+ * then would hold a connection for that long.
  */
 export const requestBounds = {
   headersTimeout: limits.requestHeadersMs,
@@ -20,9 +21,9 @@ export interface Listening {
 }
 
 /**
- * Makes an HTTP server listen; port 0 asks for any free one. With `nextFree`, a port that is taken is passed over for the one
- * after it, `limits.portsTried` ports in all.
- * Rejects with `configuration_invalid`, naming host and port, if it cannot listen there.
+ * Makes an HTTP server listen; port 0 asks for any free one. With `nextFree`, a port that is taken
+ * is passed over for the one after it, `limits.portsTried` ports in all. Rejects with
+ * `configuration_invalid`, naming host and port, if it cannot listen there.
  */
 export async function listen(
   server: Server,

@@ -1,4 +1,7 @@
-/** Milliseconds to wait from `nowMs` by a `Retry-After` header: seconds or a date (RFC 9110, 10.2.3). Undefined if there is none that can be read. */
+/**
+ * Milliseconds to wait from `nowMs` by a `Retry-After` header: seconds or a date (RFC 9110,
+ * 10.2.3). Undefined if there is none that can be read.
+ */
 export function parseRetryAfter(header: string | undefined, nowMs: number): number | undefined {
   const text = header?.trim() ?? '';
   if (/^\d+$/.test(text)) return Number(text) * 1000;

@@ -15,14 +15,18 @@ export interface TlsFiles {
   current(): TlsContent;
   /** Until when the certificate that is shown is valid, epoch milliseconds. */
   notAfter(): number;
-  /** Reads the files again. What has changed and is good is shown from now on; what is not good is logged once, and the old one stays. */
+  /**
+   * Reads the files again. What has changed and is good is shown from now on; what is not good is
+   * logged once, and the old one stays.
+   */
   reload(): void;
   onChange(listener: (content: TlsContent) => void): void;
 }
 
 /**
- * The certificate and key of a server, in PEM. Throws `tls_unusable` if a file cannot be read, or they do not belong together. An
- * expired certificate is used all the same: the senders' refusal says more than a receiver that does not start.
+ * The certificate and key of a server, in PEM. Throws `tls_unusable` if a file cannot be read, or
+ * they do not belong together. An expired certificate is used all the same: the senders' refusal
+ * says more than a receiver that does not start.
  */
 export function tlsFiles(options: { readonly certificate: string; readonly key: string; readonly log: Log }): TlsFiles {
   const { log } = options;

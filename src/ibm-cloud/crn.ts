@@ -10,7 +10,10 @@ export interface InstanceCrn {
 
 const instancePattern = /^(crn:v1:[\w-]+:[\w-]+:cloudcerts:([\w.-]+):[\w./-]+:([\w-]+)):{0,2}$/;
 
-/** The instance CRN with its two empty segments, which people leave out. Throws `configuration_invalid`. */
+/**
+ * The instance CRN with its two empty segments, which people leave out. Throws
+ * `configuration_invalid`.
+ */
 export function instanceCrn(text: string): InstanceCrn {
   const [, stem, region, guid] = instancePattern.exec(text) ?? [];
   if (stem === undefined || region === undefined || guid === undefined) {
@@ -28,13 +31,19 @@ export function certificateCrn(instance: InstanceCrn, id: string): string {
   return `${instance.crn.slice(0, -1)}certificate:${id}`;
 }
 
-/** The id by which people and the service's API know a certificate: its CRN in Certificate Manager, its id everywhere else. */
+/**
+ * The id by which people and the service's API know a certificate: its CRN in Certificate Manager,
+ * its id everywhere else.
+ */
 export function publicIdOf(store: string, certificate: string): string {
   if (!instancePattern.test(store) || certificate.startsWith('crn:')) return certificate;
   return certificateCrn(instanceCrn(store), certificate);
 }
 
-/** The id in a certificate's CRN, or `undefined` if it is not the CRN of a certificate of this instance. */
+/**
+ * The id in a certificate's CRN, or `undefined` if it is not the CRN of a certificate of this
+ * instance.
+ */
 export function certificateIdOf(instance: InstanceCrn, crn: string): string | undefined {
   const stem = certificateCrn(instance, '');
   const id = crn.startsWith(stem) ? crn.slice(stem.length) : '';

@@ -31,7 +31,10 @@ export interface ServiceRequest {
 /** Resolves with a success of the service; anything else is thrown as a coded error. */
 export type SendToService = (call: ServiceCall, request: ServiceRequest) => Promise<HttpAnswer>;
 
-/** A JSON service of IBM Cloud behind IAM tokens. 401 and 403 get one new token and one more try, as in IBM-Cloud/bluemix-go. */
+/**
+ * A JSON service of IBM Cloud behind IAM tokens. 401 and 403 get one new token and one more try, as
+ * in IBM-Cloud/bluemix-go.
+ */
 export function iamService(options: IamServiceOptions): SendToService {
   const { base, runtime, send, requestTimeoutMs = 30_000, iamUrl = iamOf(base), apiKey } = options;
   const client = httpClient({ runtime, requestTimeoutMs, ...defined({ send }) });

@@ -10,15 +10,21 @@ import { foreignWords, parseJson } from './service-failure.ts';
 /** IAM access tokens for one API key, exchanged when needed and kept while they live. */
 export interface IamTokens {
   /**
-   * A token that is good for ten seconds at least. Throws `store_unauthorized`, `store_unavailable`, `store_limited`, `store_nonsense`, and
-   * what reading the API key throws.
+   * A token that is good for ten seconds at least. Throws `store_unauthorized`,
+   * `store_unavailable`, `store_limited`, `store_nonsense`, and what reading the API key throws.
    */
   token(options?: { readonly signal?: AbortSignal | undefined }): Promise<Secret>;
-  /** A new token, after a service has refused `rejected`; the one that replaced it meanwhile, if another caller was faster. */
+  /**
+   * A new token, after a service has refused `rejected`; the one that replaced it meanwhile, if
+   * another caller was faster.
+   */
   refresh(rejected: Secret, options?: { readonly signal?: AbortSignal | undefined }): Promise<Secret>;
 }
 
-/** An API key, or a way to read it anew each time that it is exchanged: where it is kept elsewhere, it may change there. */
+/**
+ * An API key, or a way to read it anew each time that it is exchanged: where it is kept elsewhere,
+ * it may change there.
+ */
 export type ApiKey = Secret | (() => Promise<Secret>);
 
 export interface IamOptions {
@@ -31,15 +37,19 @@ export interface IamOptions {
   readonly requestTimeoutMs?: number;
 }
 
-/** Hosts under which IBM Cloud alone has names: the services that these programs call. Its customers get other ones. */
+/**
+ * Hosts under which IBM Cloud alone has names: the services that these programs call. Its customers
+ * get other ones.
+ */
 const ibmHosts = /\.(?:cloud\.ibm\.com|hs-crypto\.appdomain\.cloud)$/;
 
 /** Whether a service at this address is one of IBM's. */
 export const isIbms = (serviceAddress: string): boolean => ibmHosts.test(new URL(serviceAddress).hostname);
 
 /**
- * Where an API key for a service at this address is exchanged, if nobody said: at IBM's public IAM for a service of IBM (private
- * endpoints too), and for any other at the service itself, as an instance of one's own has it. An API key goes to nobody else.
+ * Where an API key for a service at this address is exchanged, if nobody said: at IBM's public IAM
+ * for a service of IBM (private endpoints too), and for any other at the service itself, as an
+ * instance of one's own has it. An API key goes to nobody else.
  */
 export function iamOf(serviceAddress: string): string {
   return isIbms(serviceAddress) ? 'https://iam.cloud.ibm.com' : new URL(serviceAddress).origin;
@@ -58,7 +68,8 @@ const retryRenewalMs = 60_000;
 const renewAtShare = 0.8;
 
 const grant = z.object({
-  // A token stands in a header: whatever else it were, an error that quotes the header would show it.
+  // A token stands in a header: whatever else it were, an error that quotes the header would show
+  // it.
   access_token: z.string().check(z.regex(/^[\x21-\x7e]+$/)),
   expires_in: otherwise(z.optional(z.number()), undefined),
   expiration: otherwise(z.optional(z.number()), undefined),
@@ -66,10 +77,12 @@ const grant = z.object({
 const refusal = z.object({ errorCode: z.string().check(z.regex(/^\w{1,40}$/)) });
 
 /**
- * Tokens by exchange of an API key at IBM Cloud IAM (`POST /identity/token`), with the refresh policy of IBM's SDKs (go-sdk-core,
- * `iam_authenticator.go`): renewed in the background after 80 % of the lifetime, expired ten seconds early, one exchange in
- * flight, and a minute between attempts in the background. Lifetimes are measured by our own clock from the moment of asking, so
- * that a clock that differs from IAM's does not matter. Throws `configuration_invalid` for a URL that would show the API key.
+ * Tokens by exchange of an API key at IBM Cloud IAM (`POST /identity/token`), with the refresh
+ * policy of IBM's SDKs (go-sdk-core, `iam_authenticator.go`): renewed in the background after 80 %
+ * of the lifetime, expired ten seconds early, one exchange in flight, and a minute between attempts
+ * in the background. Lifetimes are measured by our own clock from the moment of asking, so that a
+ * clock that differs from IAM's does not matter. Throws `configuration_invalid` for a URL that
+ * would show the API key.
  */
 export function iamTokens(options: IamOptions): IamTokens {
   const { apiKey, runtime } = options;
@@ -106,7 +119,8 @@ export function iamTokens(options: IamOptions): IamTokens {
       if (living === undefined || now >= living.expiredAt) return (await endingWith(signal, exchangeOnce())).secret;
       if (now >= living.renewAt) {
         living.renewAt = now + retryRenewalMs;
-        // The token still serves, and when it no longer does, the exchange is tried again and its failure thrown.
+        // The token still serves, and when it no longer does, the exchange is tried again and its
+        // failure thrown.
         exchangeOnce().catch(() => {});
       }
       return living.secret;
@@ -146,13 +160,19 @@ async function exchange(client: HttpClient, url: string, apiKey: Secret, runtime
   };
 }
 
-/** `expires_in`, a span and so right by any clock; else what is left until `expiration`, a moment by IAM's. */
+/**
+ * `expires_in`, a span and so right by any clock; else what is left until `expiration`, a moment by
+ * IAM's.
+ */
 function lifetimeOf({ expires_in, expiration }: z.infer<typeof grant>, askedAt: number): number | undefined {
   const milliseconds = expires_in !== undefined ? expires_in * 1000 : (expiration ?? 0) * 1000 - askedAt;
   return milliseconds > 0 ? milliseconds : undefined;
 }
 
-/** IAM answers 400, not 401, to an API key that it does not know. Its words are left out, its code is enough. */
+/**
+ * IAM answers 400, not 401, to an API key that it does not know. Its words are left out, its code
+ * is enough.
+ */
 function refused({ status, text, retryAfterMs }: HttpAnswer): CodedError {
   const iamCode = foreignWords(z.safeParse(refusal, parseJson(text)).data?.errorCode);
   const code: ErrorCode =
@@ -179,7 +199,10 @@ function failed(
   });
 }
 
-/** The same promise, given up when the signal says so: the exchange belongs to all who wait for it, and goes on. */
+/**
+ * The same promise, given up when the signal says so: the exchange belongs to all who wait for it,
+ * and goes on.
+ */
 function endingWith<T>(signal: AbortSignal | undefined, promise: Promise<T>): Promise<T> {
   if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {

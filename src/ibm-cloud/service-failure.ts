@@ -15,7 +15,10 @@ export interface ServiceCall {
   readonly writes: boolean;
   /** The certificate that it names, if it names one. */
   readonly certificate?: string;
-  /** It gives the service content: what the service does not understand or allow in it is then the content. */
+  /**
+   * It gives the service content: what the service does not understand or allow in it is then the
+   * content.
+   */
   readonly givesContent?: boolean;
 }
 
@@ -36,7 +39,10 @@ const failures = {
   oversized: both('store_nonsense'),
 } as const;
 
-/** What each status means. One that is not here goes by its class; a success that cannot be understood is `store_nonsense`. */
+/**
+ * What each status means. One that is not here goes by its class; a success that cannot be
+ * understood is `store_nonsense`.
+ */
 const statuses: Readonly<Record<number, Row>> = {
   401: both('store_unauthorized'),
   403: both('store_unauthorized'),
@@ -46,7 +52,10 @@ const statuses: Readonly<Record<number, Row>> = {
   429: both('store_limited'),
 };
 
-/** What a service answers to content that it does not take: malformed, too large, or not to be processed. */
+/**
+ * What a service answers to content that it does not take: malformed, too large, or not to be
+ * processed.
+ */
 const contentStatuses: ReadonlySet<number> = new Set([400, 413, 422]);
 
 function rowOf(status: number): Row {
@@ -69,13 +78,17 @@ const foundWords = {
   ended: 'the call was ended',
 } as const;
 
-/** The error for an answer that is not a success. 404 means gone only where the request names a certificate. */
+/**
+ * The error for an answer that is not a success. 404 means gone only where the request names a
+ * certificate.
+ */
 export function answerError(call: ServiceCall, answer: HttpAnswer): CodedError {
   const { status, retryAfterMs } = answer;
   const said = z.safeParse(errorBody, parseJson(answer.text)).data ?? {};
   const foreign = status === 404 && looksForeign(answer);
   const nameless = status === 404 && call.certificate === undefined;
-  // An instance of our own says so of what it keeps: an answer about the certificate, not about the service.
+  // An instance of our own says so of what it keeps: an answer about the certificate, not about the
+  // service.
   const unreadable = said.code === 'instance_content_unreadable' && call.certificate !== undefined && !call.writes;
   if (unreadable) {
     return failed(call, both('store_content_unreadable'), 'it cannot open what it keeps', { status });
@@ -93,7 +106,9 @@ export function nonsenseError(call: ServiceCall, answer: HttpAnswer, found: stri
   return failed(call, both('store_nonsense'), `it answered ${answer.status} with ${found}`, { status: answer.status });
 }
 
-/** Whether a body is no JSON object and not empty either: a proxy's page, not the service's words. */
+/**
+ * Whether a body is no JSON object and not empty either: a proxy's page, not the service's words.
+ */
 export function looksForeign({ text }: HttpAnswer): boolean {
   const value = parseJson(text);
   return text.trim() !== '' && (typeof value !== 'object' || value === null);
@@ -104,7 +119,9 @@ export function looksLikePage({ mediaType, text }: HttpAnswer): boolean {
   return mediaType === 'text/html' || text.trimStart().startsWith('<');
 }
 
-/** A body as JSON, `undefined` if it is not. The parser's own error is dropped: it quotes the body. */
+/**
+ * A body as JSON, `undefined` if it is not. The parser's own error is dropped: it quotes the body.
+ */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -117,8 +134,8 @@ const textOrNumber = otherwise(z.optional(z.union([z.string(), z.number()])), un
 const errorBody = z.object({ code: textOrNumber, message: textOrNumber });
 
 /**
- * Foreign words fit for a log line: one line, short, and nothing that a service may have quoted of what it was sent: no PEM, no
- * token, no API key, no line of base64 or hex.
+ * Foreign words fit for a log line: one line, short, and nothing that a service may have quoted of
+ * what it was sent: no PEM, no token, no API key, no line of base64 or hex.
  */
 export function foreignWords(value: string | number | undefined): string | undefined {
   const text = String(value ?? '')
@@ -130,7 +147,10 @@ export function foreignWords(value: string | number | undefined): string | undef
   return text === '' ? undefined : visibleWithin(text, serviceWordsCharacters);
 }
 
-/** A long run of letters that is no secret: words (`CERTIFICATE_NOT_FOUND`, `certificateNotFound`, `www-shop`), or a UUID. */
+/**
+ * A long run of letters that is no secret: words (`CERTIFICATE_NOT_FOUND`, `certificateNotFound`,
+ * `www-shop`), or a UUID.
+ */
 const harmless =
   /^(?:[a-z]+(?:[_-][a-z]+)*|[A-Z]+(?:[_-][A-Z]+)*|[A-Z]?[a-z]{2,}(?:[A-Z][a-z]{2,})*|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 

@@ -19,7 +19,10 @@ export interface AwsKmsOptions {
   readonly credentials?: AwsCredentials;
   /** Milliseconds for a connection, default 1,000. */
   readonly connectTimeoutMs?: number;
-  /** Milliseconds for one attempt until its answer, default 3,000. There are three attempts, with pauses of at most 1 s between. */
+  /**
+   * Milliseconds for one attempt until its answer, default 3,000. There are three attempts, with
+   * pauses of at most 1 s between.
+   */
   readonly answerTimeoutMs?: number;
 }
 
@@ -28,7 +31,10 @@ const arns = /^arn:aws[a-z-]*:kms:([a-z0-9-]+):\d{12}:key\/[\w-]+$/;
 const ciphertextBytes = 6144;
 const attempts = 3;
 
-/** What each answer of KMS means (API reference, common errors, and those of Encrypt and Decrypt). Any other goes by its status. */
+/**
+ * What each answer of KMS means (API reference, common errors, and those of Encrypt and Decrypt).
+ * Any other goes by its status.
+ */
 const answers: Readonly<Record<string, ErrorCode>> = {
   AccessDeniedException: 'keys_refused',
   DisabledException: 'keys_refused',
@@ -48,9 +54,11 @@ const answers: Readonly<Record<string, ErrorCode>> = {
 };
 
 /**
- * A symmetric key of AWS KMS. The context is the encryption context, so it stands in CloudTrail too; `Decrypt` names the key, so that a
- * ciphertext made under another one is refused. It takes the rights `kms:Encrypt` and `kms:Decrypt`, nothing else. A rotated key opens
- * what its older versions wrapped, so nothing is ever renewed. Throws `configuration_invalid` if an option is wrong.
+ * A symmetric key of AWS KMS. The context is the encryption context, so it stands in CloudTrail
+ * too; `Decrypt` names the key, so that a ciphertext made under another one is refused. It takes
+ * the rights `kms:Encrypt` and `kms:Decrypt`, nothing else. A rotated key opens what its older
+ * versions wrapped, so nothing is ever renewed. Throws `configuration_invalid` if an option is
+ * wrong.
  */
 export function awsKmsRootKey(options: AwsKmsOptions): RootKey {
   const { keyArn } = options;
@@ -147,7 +155,10 @@ function nonsense(operation: string, keyArn: string, found: string): CodedError 
   });
 }
 
-/** The SDK hangs the whole request on its errors, data key and session token included: that must not reach a log. */
+/**
+ * The SDK hangs the whole request on its errors, data key and session token included: that must not
+ * reach a log.
+ */
 function bare(thrown: unknown): unknown {
   if (!(thrown instanceof Error)) return undefined;
   const { name, message, stack } = thrown;

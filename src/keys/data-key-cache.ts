@@ -14,7 +14,10 @@ interface Kept {
 
 /** Plain data keys in memory: few, for minutes, and wiped. */
 export interface DataKeyCache {
-  /** What `work` makes of the data key. It gets the bytes for as long as it runs, so it does not wait for anything. */
+  /**
+   * What `work` makes of the data key. It gets the bytes for as long as it runs, so it does not
+   * wait for anything.
+   */
   use<Result>(id: string, work: (bytes: Uint8Array) => Result): Promise<Result>;
   /** Keeps this data key; the bytes belong to the cache from now on. */
   keep(id: string, bytes: Uint8Array): void;
@@ -23,7 +26,10 @@ export interface DataKeyCache {
   /** Wipes all for good. */
   close(): void;
   size(): number;
-  /** Whether the last loading of some data key failed; and until when some of them serve all the same. */
+  /**
+   * Whether the last loading of some data key failed; and until when some of them serve all the
+   * same.
+   */
   trouble(): { readonly failed: boolean; readonly servesUntil?: number };
 }
 
@@ -46,9 +52,10 @@ const triesToUse = 3;
 const passing: ReadonlySet<string> = new Set(['keys_unavailable', 'table_unavailable']);
 
 /**
- * A data key is loaded once for all who want it at the same time, and kept for `cacheMs`. Then it is wiped if nobody has used it, else
- * loaded anew. If that fails because nobody can be asked, it serves on for at most `outageMs`, and is tried again beside that; any
- * other failure wipes it at once.
+ * A data key is loaded once for all who want it at the same time, and kept for `cacheMs`. Then it
+ * is wiped if nobody has used it, else loaded anew. If that fails because nobody can be asked, it
+ * serves on for at most `outageMs`, and is tried again beside that; any other failure wipes it at
+ * once.
  */
 export function dataKeyCache(options: DataKeyCacheOptions): DataKeyCache {
   const { runtime, cacheMs, outageMs, pauseMs, most } = options;
@@ -98,7 +105,10 @@ export function dataKeyCache(options: DataKeyCacheOptions): DataKeyCache {
     wipe(id);
   }
 
-  /** Loads a data key, in one flight for all. Rejects when it could not be had; what was kept stays only if that may pass. */
+  /**
+   * Loads a data key, in one flight for all. Rejects when it could not be had; what was kept stays
+   * only if that may pass.
+   */
   function reload(id: string): Promise<void> {
     const flight = flights.get(id);
     if (flight !== undefined) return flight;
@@ -109,7 +119,8 @@ export function dataKeyCache(options: DataKeyCacheOptions): DataKeyCache {
         (thrown: unknown) => {
           const error = asCodedError(thrown);
           if (!passing.has(error.code)) wipe(id);
-          // Where there is no such data key, no root key was asked, and what it was asked for is of the asker's making.
+          // Where there is no such data key, no root key was asked, and what it was asked for is of
+          // the asker's making.
           if (error.code !== 'sealed_unreadable') failures.set(id, { error, until: runtime.now() + pauseMs });
           throw error;
         },
@@ -126,7 +137,8 @@ export function dataKeyCache(options: DataKeyCacheOptions): DataKeyCache {
     if (entry === undefined || now < entry.freshUntil) return entry;
     const failure = failures.get(id);
     if (failure === undefined || now >= entry.keptUntil) return undefined;
-    // Known to be out of reach: no request waits to hear that again, one of them asks beside its work.
+    // Known to be out of reach: no request waits to hear that again, one of them asks beside its
+    // work.
     if (now >= failure.until) reload(id).catch(() => {});
     return entry;
   }

@@ -3,7 +3,10 @@ import { type Condition, pagesOf, type Row, type Table } from '../table/table.ts
 
 /** A data key as it lies on the table: never plain, once for each root key that wraps it. */
 export interface DataKeyRow {
-  /** `<version>-<8 hex>`: no two data keys share it, not even when a tenant's were erased in between. */
+  /**
+   * `<version>-<8 hex>`: no two data keys share it, not even when a tenant's were erased in
+   * between.
+   */
   readonly id: string;
   readonly version: number;
   readonly createdAt: number;
@@ -35,8 +38,9 @@ export interface DataKeyRows {
 }
 
 /**
- * The data keys of one tenant on the table, one row for each version. Each wrap is a field of its own, changed only under the condition
- * that it still is what was read, so that writers of different wraps never meet and none writes over what it has not seen.
+ * The data keys of one tenant on the table, one row for each version. Each wrap is a field of its
+ * own, changed only under the condition that it still is what was read, so that writers of
+ * different wraps never meet and none writes over what it has not seen.
  */
 export function dataKeyRows(table: Table, tenant: string): DataKeyRows {
   const partition = dataKeyPartition(tenant);

@@ -14,7 +14,10 @@ export function contextOf(tenant: string, dataKey: string): KeyContext {
 
 const versionOf = (dataKey: string) => Number.parseInt(dataKey, 10);
 
-/** The data keys of one tenant, plain: which one is current, how a wrapped one is opened, how a new one is made. */
+/**
+ * The data keys of one tenant, plain: which one is current, how a wrapped one is opened, how a new
+ * one is made.
+ */
 export function dataKeys(options: {
   readonly rows: DataKeyRows;
   readonly roots: RootKeys;
@@ -39,7 +42,10 @@ export function dataKeys(options: {
     return current;
   }
 
-  /** A new data key, wrapped by every root key and proven to open under each, before anything is sealed with it. The winner's, if another process was faster. */
+  /**
+   * A new data key, wrapped by every root key and proven to open under each, before anything is
+   * sealed with it. The winner's, if another process was faster.
+   */
   async function make(version: number): Promise<string> {
     const id = `${version}-${randomBytes(4).toString('hex')}`;
     const dataKey = randomBytes(dataKeyBytes);
@@ -78,7 +84,10 @@ export function dataKeys(options: {
     }
   }
 
-  /** Keeps the wrap that a rotated root key gave instead of the old one. A lost race or a table that is down only costs the next one. */
+  /**
+   * Keeps the wrap that a rotated root key gave instead of the old one. A lost race or a table that
+   * is down only costs the next one.
+   */
   async function keepRenewed(row: DataKeyRow, rootKey: string, renewed: string): Promise<void> {
     const fields = { tenant, dataKey: row.id, rootKey };
     try {

@@ -6,7 +6,7 @@ import { defined } from '../defined.ts';
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import { limits } from '../limits.ts';
 
-/** A root key as its file holds it. Whoever asked for the key wipes it. */
+/** A root key as its file holds it. The caller wipes it. */
 export interface FileKey {
   readonly id: string;
   readonly key: Uint8Array;
@@ -23,9 +23,10 @@ export function idOfKey(key: Uint8Array): string {
 }
 
 /**
- * Reads a root key file: three lines, the format, the id and the key in hexadecimal. Throws `keys_file_missing`; `keys_file_exposed`
- * when anyone but its owner, who is us or root, may read or change it, or the file that it is a symbolic link to; `keys_file_unusable` when
- * it is not what was written; `keys_unavailable` when the system cannot read it now.
+ * Reads a root key file: three lines, the format, the id and the key in hexadecimal. Throws
+ * `keys_file_missing`; `keys_file_exposed` when anyone but its owner, who is us or root, may read
+ * or change it, or the file that it is a symbolic link to; `keys_file_unusable` when it is not what
+ * was written; `keys_unavailable` when the system cannot read it now.
  */
 export async function readKeyFile(path: string): Promise<FileKey> {
   let file: FileHandle | undefined;
@@ -51,8 +52,9 @@ export async function readKeyFile(path: string): Promise<FileKey> {
 }
 
 /**
- * Makes the file, mode 0600, whole or not at all; `false` if there is one already, whatever it is. Of several processes at the same time,
- * one makes it. Its folder is made if it is not there (mode 0700).
+ * Makes the file, mode 0600, whole or not at all; `false` if there is one already, whatever it is.
+ * Of several processes at the same time, one makes it. Its folder is made if it is not there (mode
+ * 0700).
  */
 export async function writeKeyFile(path: string, key: Uint8Array): Promise<boolean> {
   const folder = dirname(path);
@@ -91,7 +93,8 @@ async function writeFlushed(path: string, content: Uint8Array): Promise<void> {
 }
 
 async function syncFolder(path: string): Promise<void> {
-  // Some file systems flush no folders; then the file may have to be made again after a power failure, before anything was wrapped.
+  // Some file systems flush no folders; then the file may have to be made again after a power
+  // failure, before anything was wrapped.
   const folder = await open(path, constants.O_RDONLY).catch(() => undefined);
   await folder?.sync().catch(() => {});
   await folder?.close();

@@ -2,7 +2,10 @@ import { createHash } from 'node:crypto';
 import { CodedError } from '../errors.ts';
 import { Secret } from '../secret.ts';
 
-/** Crockford's Base32: no I, L, O, U, so that what is read from paper is not mistaken (https://www.crockford.com/base32.html). */
+/**
+ * Crockford's Base32: no I, L, O, U, so that what is read from paper is not mistaken
+ * (https://www.crockford.com/base32.html).
+ */
 const digits = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
 const prefix = 'CS';
 const version = '1';
@@ -12,7 +15,10 @@ const groupCharacters = 4;
 /** 35 bytes are 56 digits of 5 bits, with none left over. */
 const textDigits = ((keyBytes + checksumBytes) * 8) / 5;
 
-/** A root key as text for paper: `CS1`, then 14 groups of four digits, the last five of which check the others. */
+/**
+ * A root key as text for paper: `CS1`, then 14 groups of four digits, the last five of which check
+ * the others.
+ */
 export function recoveryTextOf(key: Uint8Array): Secret {
   let bits = 0;
   let value = 0;
@@ -27,8 +33,9 @@ export function recoveryTextOf(key: Uint8Array): Secret {
 }
 
 /**
- * The root key of a recovery text as somebody typed it: small letters, spaces instead of hyphens, O for 0, I and L for 1 are fine.
- * Throws `keys_recovery_text_wrong`, which says what is wrong without saying what was typed. The caller wipes the key.
+ * The root key of a recovery text as somebody typed it: small letters, spaces instead of hyphens, O
+ * for 0, I and L for 1 are fine. Throws `keys_recovery_text_wrong`, which says what is wrong
+ * without saying what was typed. The caller wipes the key.
  */
 export function keyOfRecoveryText(typed: Secret): Uint8Array {
   const text = typed.reveal().toUpperCase().replace(/[\s-]/g, '').replace(/O/g, '0').replace(/[IL]/g, '1');

@@ -7,7 +7,10 @@ import type { KeyContext, RootKey } from './root-key.ts';
 
 export interface FileRootKeyOptions {
   readonly path: string;
-  /** Whether to make the file if there is none. Not where data keys exist already: a new root key opens none of them. */
+  /**
+   * Whether to make the file if there is none. Not where data keys exist already: a new root key
+   * opens none of them.
+   */
   readonly create: boolean;
 }
 
@@ -17,12 +20,14 @@ const tagBytes = 16;
 const wrapped = /^1\.([\w-]{80})$/;
 
 /**
- * A root key in a file of this machine: 32 random bytes, with which AES-256-GCM wraps; the context is authenticated. The file is
- * read for each call and the key wiped after it, so it is in memory for the time of a call, and a file that is taken away, opened
- * to others or replaced is noticed at the next one. Its id is a digest of the key.
+ * A root key in a file of this machine: 32 random bytes, with which AES-256-GCM wraps; the context
+ * is authenticated. The file is read for each call and the key wiped after it, so it is in memory
+ * for the time of a call, and a file that is taken away, opened to others or replaced is noticed at
+ * the next one. Its id is a digest of the key.
  *
- * `recoveryText` is there only where this very call has made the file: the caller shows it once, and nothing keeps it.
- * Throws `keys_file_missing`, `keys_file_exposed`, `keys_file_unusable`, `keys_unavailable`, as do `wrap` and `unwrap`.
+ * `recoveryText` is there only where this very call has made the file: the caller shows it once,
+ * and nothing keeps it. Throws `keys_file_missing`, `keys_file_exposed`, `keys_file_unusable`,
+ * `keys_unavailable`, as do `wrap` and `unwrap`.
  */
 export async function fileRootKey(
   options: FileRootKeyOptions,
@@ -39,8 +44,9 @@ export async function fileRootKey(
 }
 
 /**
- * Makes the file again from its recovery text; the id of its root key. If a file is there and holds that key, it stays. Throws
- * `keys_recovery_text_wrong`, and `keys_file_unusable` when another root key is there: it is not written over.
+ * Makes the file again from its recovery text; the id of its root key. If a file is there and holds
+ * that key, it stays. Throws `keys_recovery_text_wrong`, and `keys_file_unusable` when another root
+ * key is there: it is not written over.
  */
 export async function recoverFileRootKey(path: string, recoveryText: Secret): Promise<string> {
   const key = keyOfRecoveryText(recoveryText);
@@ -62,7 +68,10 @@ export async function recoverFileRootKey(path: string, recoveryText: Secret): Pr
   }
 }
 
-/** The id of the root key that this recovery text would give back, to be compared with `RootKey.id`. Throws `keys_recovery_text_wrong`. */
+/**
+ * The id of the root key that this recovery text would give back, to be compared with `RootKey.id`.
+ * Throws `keys_recovery_text_wrong`.
+ */
 export function rootKeyOfRecoveryText(recoveryText: Secret): string {
   const key = keyOfRecoveryText(recoveryText);
   const id = idOfKey(key);

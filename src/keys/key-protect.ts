@@ -17,13 +17,19 @@ export interface KeyProtectOptions {
   /** The ring it lies in, if not `default`. */
   readonly keyRing?: string;
   readonly apiKey: Secret;
-  /** Default `https://<region>.kms.cloud.ibm.com`; `https://private.<region>.kms.cloud.ibm.com` inside of IBM Cloud. */
+  /**
+   * Default `https://<region>.kms.cloud.ibm.com`; `https://private.<region>.kms.cloud.ibm.com`
+   * inside of IBM Cloud.
+   */
   readonly endpoint?: string;
   /** Default: see `iamOf`. */
   readonly iamUrl?: string;
   readonly runtime: Runtime;
   readonly send?: HttpSend;
-  /** How long one attempt may take. Default 5 s. There are three, with pauses of at most 2 s between. */
+  /**
+   * How long one attempt may take. Default 5 s. There are three, with pauses of at most 2 s
+   * between.
+   */
   readonly requestTimeoutMs?: number;
 }
 
@@ -49,7 +55,8 @@ const errorAnswer = z.object({
 
 /** What each reason means (Key Protect, "Error messages"). Any other goes by its status. */
 const reasons: Readonly<Record<string, ErrorCode>> = {
-  // Wrong key, wrong context, or damaged; the second one where it is not even base64 of the right shape.
+  // Wrong key, wrong context, or damaged; the second one where it is not even base64 of the right
+  // shape.
   UNPROCESSABLE_CIPHERTEXT_ERR: 'keys_unreadable',
   INVALID_FIELD_ERR: 'keys_unreadable',
   KEY_INVALID_STATE_ERR: 'keys_refused',
@@ -61,9 +68,10 @@ const reasons: Readonly<Record<string, ErrorCode>> = {
 };
 
 /**
- * A root key of IBM Key Protect (or of Hyper Protect Crypto Services, which speaks the same API), by an API key that IAM exchanges for
- * tokens. The context goes as additional authenticated data, one `name=value` for each. After the root key was rotated, `unwrap` gives
- * a renewed text. It takes the role ReaderPlus of the service. Throws `configuration_invalid` if an option is wrong.
+ * A root key of IBM Key Protect (or of Hyper Protect Crypto Services, which speaks the same API),
+ * by an API key that IAM exchanges for tokens. The context goes as additional authenticated data,
+ * one `name=value` for each. After the root key was rotated, `unwrap` gives a renewed text. It
+ * takes the role ReaderPlus of the service. Throws `configuration_invalid` if an option is wrong.
  */
 export function keyProtectRootKey(options: KeyProtectOptions): RootKey {
   const { region, instance, key, keyRing, apiKey, runtime, send, requestTimeoutMs = 5_000 } = options;
@@ -104,7 +112,10 @@ export function keyProtectRootKey(options: KeyProtectOptions): RootKey {
     }
   }
 
-  /** Asks until there is an answer that would not be another one a moment later. Asking twice does no harm. */
+  /**
+   * Asks until there is an answer that would not be another one a moment later. Asking twice does
+   * no harm.
+   */
   async function ask<Schema extends z.ZodMiniType>(action: Action, input: object, schema: Schema) {
     const body = JSON.stringify(input);
     const begunAt = runtime.now();
@@ -154,14 +165,20 @@ function checkOptions({ region, instance, key, keyRing }: KeyProtectOptions): vo
   if (keyRing !== undefined && !ringNames.test(keyRing)) throw invalid(`"${keyRing}" is no name of a key ring`);
 }
 
-/** At most 255 characters each: names are short, and values at most 200. In the order of the names, since order counts there. */
+/**
+ * At most 255 characters each: names are short, and values at most 200. In the order of the names,
+ * since order counts there.
+ */
 function aadOf(context: KeyContext): string[] {
   return Object.entries(context)
     .map(([name, value]) => `${name}=${value}`)
     .sort();
 }
 
-/** Key Protect gives base64, and a few hundred characters of it. What else the service would make of another text is left open. */
+/**
+ * Key Protect gives base64, and a few hundred characters of it. What else the service would make of
+ * another text is left open.
+ */
 function checkWrapped(id: string, action: Action, wrapped: string): void {
   const known = wrapped !== '' && wrapped.length <= wrappedCharacters;
   if (!known || Buffer.from(wrapped, 'base64').toString('base64') !== wrapped)
@@ -179,7 +196,10 @@ function errorOf(id: string, action: Action, { status, text, retryAfterMs }: Htt
   return failed(code, id, action, found, { status, serviceCode: reason, retryAfterMs });
 }
 
-/** A request that Key Protect finds fault with was refused. All else is no word about the key: what is no error of its own comes from a proxy. */
+/**
+ * A request that Key Protect finds fault with was refused. All else is no word about the key: what
+ * is no error of its own comes from a proxy.
+ */
 function byStatus(status: number, itsOwn: boolean): ErrorCode {
   if (status === 401 || status === 403) return 'keys_refused';
   return itsOwn && status >= 400 && status < 500 && status !== 408 && status !== 429

@@ -47,7 +47,10 @@ interface Upkeep {
   readonly log: Log;
 }
 
-/** A row may be changed by a server in between: by a renewed wrap, or by another rewrap. Each change makes the next one less likely. */
+/**
+ * A row may be changed by a server in between: by a renewed wrap, or by another rewrap. Each change
+ * makes the next one less likely.
+ */
 const triesPerDataKey = 10;
 
 /** Asks every root key to open every data key. Changes nothing. */

@@ -16,40 +16,58 @@ export type { KeyCheck, Place, RewrapReport };
 export { dataKeyPartition };
 
 /**
- * The keyring of one tenant: its data keys, each of 256 bits, on a table, wrapped by one or two root keys of which either opens.
- * Several keyrings of one tenant, in one process or in many, share the data keys. Every method that may need a data key throws
- * - `keys_unavailable` (503, retry): no root key service was reached, and what was kept in memory is used up.
- * - `keys_refused`, `keys_file_...` (503): every root key says no. What was kept in memory is wiped at that moment.
+ * The keyring of one tenant: its data keys, each of 256 bits, on a table, wrapped by one or two
+ * root keys of which either opens. Several keyrings of one tenant, in one process or in many, share
+ * the data keys. Every method that may need a data key throws
+ * - `keys_unavailable` (503, retry): no root key service was reached, and what was kept in memory
+ *   is used up.
+ * - `keys_refused`, `keys_file_...` (503): every root key says no. What was kept in memory is wiped
+ *   at that moment.
  * - `keys_unreadable` (500): the data key opens under none of these root keys.
- * - `table_unavailable`, `table_row_unreadable`: of the table; the latter also for a data key in a format of a later version.
+ * - `table_unavailable`, `table_row_unreadable`: of the table; the latter also for a data key in a
+ *   format of a later version.
  */
 export interface Keyring {
-  /** The content as JWE compact under the current data key, bound to its place. Makes the first data key if there is none. `content` is left as it is. */
+  /**
+   * The content as JWE compact under the current data key, bound to its place. Makes the first data
+   * key if there is none. `content` is left as it is.
+   */
   seal(place: Place, content: Uint8Array): Promise<string>;
   /**
-   * What was sealed for this place: bytes of their own, for the caller to wipe. Throws `sealed_unreadable` for whatever was moved, cut,
-   * changed, sealed elsewhere, or sealed with a data key that is no longer there. That is never the same as absent.
+   * What was sealed for this place: bytes of their own, for the caller to wipe. Throws
+   * `sealed_unreadable` for whatever was moved, cut, changed, sealed elsewhere, or sealed with a
+   * data key that is no longer there. That is never the same as absent.
    */
   open(place: Place, sealed: string): Promise<Uint8Array>;
-  /** The id of the data key that a sealed value needs. Asks nobody. Throws `sealed_unreadable` when it is none. */
+  /**
+   * The id of the data key that a sealed value needs. Asks nobody. Throws `sealed_unreadable` when
+   * it is none.
+   */
   sealedWith(sealed: string): string;
-  /** The id of the data key that new values are sealed with. Makes the first one if there is none. */
+  /**
+   * The id of the data key that new values are sealed with. Makes the first one if there is none.
+   */
   currentDataKey(): Promise<string>;
   /**
-   * Makes a new data key; the id of the one that is current afterwards. What older ones sealed still opens. Other processes notice within
-   * the cache period, so reseal rows no earlier than that, and by `sealedWith`.
+   * Makes a new data key; the id of the one that is current afterwards. What older ones sealed
+   * still opens. Other processes notice within the cache period, so reseal rows no earlier than
+   * that, and by `sealedWith`.
    */
   rotate(): Promise<string>;
   /**
-   * Brings all data keys under the configured root keys as these are now: wraps what a root key does not wrap yet, wraps anew what
-   * it does, and drops wraps by root keys that are no longer configured, once every configured one was proven to open. Safe beside
-   * running servers and when it is interrupted anywhere; running it again goes on. Throws only for the table.
+   * Brings all data keys under the configured root keys as these are now: wraps what a root key
+   * does not wrap yet, wraps anew what it does, and drops wraps by root keys that are no longer
+   * configured, once every configured one was proven to open. Safe beside running servers and when
+   * it is interrupted anywhere; running it again goes on. Throws only for the table.
    */
   rewrap(): Promise<RewrapReport>;
   /** Asks every root key to open every data key. Changes nothing. Throws only for the table. */
   check(): Promise<KeyCheck>;
   status(): KeyringStatus;
-  /** Erases all data keys: what they sealed opens never again. Other processes forget theirs within the cache period. The keyring is closed then. */
+  /**
+   * Erases all data keys: what they sealed opens never again. Other processes forget theirs within
+   * the cache period. The keyring is closed then.
+   */
   destroy(): Promise<void>;
   /** Wipes what is in memory. The root keys are left open for other tenants. */
   close(): Promise<void>;
@@ -65,14 +83,18 @@ export interface KeyringOptions {
   readonly log: Log;
   /** How long a plain data key is kept in memory. Default 5 minutes. */
   readonly cacheMs?: number;
-  /** How much longer while no root key service can be reached; a refusal ends it at once. Default 10 minutes. */
+  /**
+   * How much longer while no root key service can be reached; a refusal ends it at once. Default 10
+   * minutes.
+   */
   readonly outageMs?: number;
 }
 
 export interface KeyringStatus {
   /**
-   * `ready`: nothing failed when last asked. `degraded`: a root key failed, another one opened. `outage`: none can be asked, and what
-   * is in memory serves until `servesUntil`. `failed`: a data key could not be had.
+   * `ready`: nothing failed when last asked. `degraded`: a root key failed, another one opened.
+   * `outage`: none can be asked, and what is in memory serves until `servesUntil`. `failed`: a data
+   * key could not be had.
    */
   readonly state: 'ready' | 'degraded' | 'outage' | 'failed';
   readonly rootKeys: readonly {
@@ -158,7 +180,10 @@ export function keyring(options: KeyringOptions): Keyring {
   };
 }
 
-/** Whether the tenant has data keys on this table: then its root keys are there already, and a new one would open nothing. */
+/**
+ * Whether the tenant has data keys on this table: then its root keys are there already, and a new
+ * one would open nothing.
+ */
 export function hasDataKeys(table: Table, tenant: string): Promise<boolean> {
   return dataKeyRows(table, tenant).any();
 }

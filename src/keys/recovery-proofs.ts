@@ -8,8 +8,9 @@ export interface RecoveryProofs {
 }
 
 /**
- * When somebody has last shown the recovery text of a root key file: a text that nobody can find is none, and the day on which
- * the file is lost is a bad one to learn it. Kept on the table under the id of the root key, which is no secret.
+ * When somebody has last shown the recovery text of a root key file: a text that nobody can find is
+ * worth nothing, and the day on which the file is lost is a bad one to learn it. Kept on the table
+ * under the id of the root key, which is no secret.
  */
 export function recoveryProofs(table: Table): RecoveryProofs {
   const keyOf = (rootKey: string) => ({ partition: 'recovery.1', sort: rootKey });

@@ -27,7 +27,10 @@ export interface RootKeys {
   readonly all: readonly RootKey[];
   /** One call to one of them. Throws what it throws, as a coded error. */
   unwrap(rootKey: RootKey, wrapped: string, context: KeyContext): Promise<Opened>;
-  /** A wrap of this data key that was proven to open again; anew from `old`, if the service does that by itself. */
+  /**
+   * A wrap of this data key that was proven to open again; anew from `old`, if the service does
+   * that by itself.
+   */
   wrap(rootKey: RootKey, dataKey: Uint8Array, context: KeyContext, old?: string): Promise<string>;
   /** Opens one of the wraps: the root keys that worked last come first. Throws when none does. */
   unwrapAny(dataKeyId: string, wraps: ReadonlyMap<string, string>, context: KeyContext): Promise<Opened>;
@@ -109,7 +112,10 @@ export function rootKeySet(options: {
 
   const isTroubled = ({ id }: RootKey) => !['unasked', 'opens'].includes(states.get(id)?.state ?? 'unasked');
 
-  /** Asks those that failed last, beside the work that another one has done: else nobody would notice that they are back. */
+  /**
+   * Asks those that failed last, beside the work that another one has done: else nobody would
+   * notice that they are back.
+   */
   function probe(wraps: ReadonlyMap<string, string>, context: KeyContext): void {
     for (const rootKey of rootKeys.filter(isTroubled)) {
       const wrapped = wraps.get(rootKey.id);
@@ -147,7 +153,10 @@ export function rootKeySet(options: {
   };
 }
 
-/** The one error for a data key that no root key opens. What may pass by itself comes first: then it is worth another try. */
+/**
+ * The one error for a data key that no root key opens. What may pass by itself comes first: then it
+ * is worth another try.
+ */
 function closed(
   dataKey: string,
   context: KeyContext,

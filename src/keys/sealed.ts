@@ -1,7 +1,10 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { CodedError } from '../errors.ts';
 
-/** Where a sealed value belongs; it opens nowhere else. `certificate` is empty for what belongs to the tenant as such. */
+/**
+ * Where a sealed value belongs; it opens nowhere else. `certificate` is empty for what belongs to
+ * the tenant as such.
+ */
 export interface Place {
   readonly certificate: string;
   readonly field: string;
@@ -25,9 +28,10 @@ const ivBytes = 12;
 const tagBytes = 16;
 
 /**
- * Seals content: JWE compact (RFC 7516) with `alg` dir and `enc` A256GCM (RFC 7518, 4.5 and 5.3). The protected header, which GCM
- * authenticates, says which data key, which tenant and which place. The IV is random: a data key should be rotated before
- * 2^32 values (NIST SP 800-38D, 8.3). Written on `node:crypto`: a tenth of what a general JOSE library costs for a value this small.
+ * Seals content: JWE compact (RFC 7516) with `alg` dir and `enc` A256GCM (RFC 7518, 4.5 and 5.3).
+ * The protected header, which GCM authenticates, says which data key, which tenant and which place.
+ * The IV is random: a data key should be rotated before 2^32 values (NIST SP 800-38D, 8.3). Written
+ * on `node:crypto`: a tenth of what a general JOSE library costs for a value this small.
  */
 export function sealValue(key: Uint8Array, binding: Binding, content: Uint8Array): string {
   const header = headerOf(binding);
@@ -41,14 +45,16 @@ export function sealValue(key: Uint8Array, binding: Binding, content: Uint8Array
 }
 
 /**
- * Opens what `sealValue` made for this very binding, with this very key: bytes of their own, for the caller to wipe. Whatever else
- * throws `sealed_unreadable`; each value has one spelling, and any other is refused too.
+ * Opens what `sealValue` made for this very binding, with this very key: bytes of their own, for
+ * the caller to wipe. Whatever else throws `sealed_unreadable`; each value has one spelling, and
+ * any other is refused too.
  */
 export function openValue(key: Uint8Array, binding: Binding, sealed: string): Uint8Array {
   const [header = '', encryptedKey, iv = '', ciphertext = '', tag = '', ...more] = sealed.split('.');
   if (encryptedKey !== '' || more.length > 0)
     throw unreadable('it is not of five parts, the second one empty', binding);
-  // Nothing in the header is a choice, so the one that must stand there is made anew and compared whole.
+  // Nothing in the header is a choice, so the one that must stand there is made anew and compared
+  // whole.
   if (header !== headerOf(binding)) throw unreadable('it says that it belongs elsewhere', binding);
   const opening = createDecipheriv(cipher, key, decoded(iv, binding, ivBytes), { authTagLength: tagBytes });
   opening.setAAD(Buffer.from(header, 'latin1'));
@@ -63,7 +69,10 @@ export function openValue(key: Uint8Array, binding: Binding, sealed: string): Ui
   return content;
 }
 
-/** Which data key a sealed value says it needs. Throws `sealed_unreadable` when it is no sealed value of a format known here. */
+/**
+ * Which data key a sealed value says it needs. Throws `sealed_unreadable` when it is no sealed
+ * value of a format known here.
+ */
 export function dataKeyOf(sealed: string): string {
   const header = parsed(sealed.slice(0, Math.max(0, sealed.indexOf('.'))));
   const { typ, kid } = header ?? {};
@@ -90,7 +99,10 @@ function base64url(bytes: Buffer): string {
   return bytes.toString('base64url');
 }
 
-/** Node's decoder skips what it does not understand, so the text must also be what its encoder makes of the bytes. */
+/**
+ * Node's decoder skips what it does not understand, so the text must also be what its encoder makes
+ * of the bytes.
+ */
 function decoded(text: string, binding: Binding, length?: number): Buffer {
   const bytes = Buffer.from(text, 'base64url');
   if (base64url(bytes) !== text) throw unreadable('a part of it is not base64url', binding);

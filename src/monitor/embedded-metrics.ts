@@ -2,7 +2,10 @@ import { defined } from '../defined.ts';
 import type { PassReport } from '../replication/pass/replicate.ts';
 import { lagOf } from './lag.ts';
 
-/** What functions on AWS measure. Each is a line of the log that CloudWatch turns into metrics, by stage, and by stage and link. */
+/**
+ * What functions on AWS measure. Each is a line of the log that CloudWatch turns into metrics, by
+ * stage, and by stage and link.
+ */
 export interface EmbeddedMetrics {
   /** A pass has ended. */
   passed(report: PassReport): void;
@@ -13,7 +16,10 @@ export interface EmbeddedMetrics {
     link: string,
     seen: {
       readonly woken: number;
-      /** Epoch milliseconds: since when the earliest wake-up is due, and since when a reconcile that succeeds is awaited. */
+      /**
+       * Epoch milliseconds: since when the earliest wake-up is due, and since when a reconcile that
+       * succeeds is awaited.
+       */
       readonly dueSince: number | undefined;
       readonly reconcileAwaitedSince: number;
     },
@@ -28,8 +34,9 @@ type Values = Readonly<Record<string, readonly [number, Unit]>>;
 const namespace = 'certstandby';
 
 /**
- * Metrics in the embedded metric format (Amazon CloudWatch, "Specification: Embedded metric format"): no request is sent for them.
- * `write` gets whole lines. Names of certificates are no dimensions: each would be a metric of its own, and paid for.
+ * Metrics in the embedded metric format (Amazon CloudWatch, "Specification: Embedded metric
+ * format"): no request is sent for them. `write` gets whole lines. Names of certificates are no
+ * dimensions: each would be a metric of its own, and paid for.
  */
 export function embeddedMetrics(options: {
   readonly stage: string;

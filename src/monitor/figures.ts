@@ -28,7 +28,10 @@ export const certificateStates: readonly CertificateState[] = [
   'gone',
 ];
 
-/** What stands in the way of how many certificates: at which store, by its id, and the code of the failure. */
+/**
+ * What stands in the way of how many certificates: at which store, by its id, and the code of the
+ * failure.
+ */
 interface Failing {
   readonly store: string;
   readonly code: ErrorCode;
@@ -52,8 +55,8 @@ export interface LinkFigures {
 }
 
 /**
- * Counts the records of a link. `standing` is what the last reconcile found to be gone, `lost` counts it anew. Streams: holds figures, and
- * what that holds, not records.
+ * Counts the records of a link. `standing` is what the last reconcile found to be gone, `lost`
+ * counts it anew. Streams: holds figures, and what that holds, not records.
  */
 export async function linkFigures(
   link: Link,
@@ -129,7 +132,10 @@ function stateOf(link: Link, record: ReplicationRecord): CertificateState {
   return refusing ? 'refused' : 'equal';
 }
 
-/** The change that a record waits with. What was never looked at waits since it was asked for, if that is known. */
+/**
+ * The change that a record waits with. What was never looked at waits since it was asked for, if
+ * that is known.
+ */
 function waitsSince({ eventAt, primary, lastError, backups }: ReplicationRecord): number | undefined {
   const failedAt = backups.reduce<number | undefined>((at, state) => earliest(at, state.lastError?.at), lastError?.at);
   const asked = [eventAt, primary?.changedAt].filter((moment) => moment !== undefined);

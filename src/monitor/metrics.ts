@@ -22,7 +22,10 @@ export interface MetricsOptions {
   readonly links: readonly LinkView[];
   readonly ready: () => Promise<boolean>;
   readonly now: () => number;
-  /** Figures are counted again when they are older than this; counting reads every record. Default 1 s. */
+  /**
+   * Figures are counted again when they are older than this; counting reads every record. Default 1
+   * s.
+   */
   readonly figuresMs?: number;
   /** The figures of the process (memory, event loop). Default yes. */
   readonly process?: boolean;
@@ -31,7 +34,10 @@ export interface MetricsOptions {
 /** `incomplete`: a backup could not be listed; `held`: the brake waits for a person. */
 type ReconcileOutcome = 'complete' | 'incomplete' | 'held' | 'failed';
 
-/** The metrics of one process. What is counted here begins with it; gauges are read from the records when somebody asks. */
+/**
+ * The metrics of one process. What is counted here begins with it; gauges are read from the records
+ * when somebody asks.
+ */
 export interface Metrics {
   acknowledged(link: string, event: LifecycleEvent, answer: 'new' | 'repeat'): void;
   /** A request to the callback was answered with this status. */
@@ -43,7 +49,10 @@ export interface Metrics {
   readonly contentType: string;
 }
 
-/** Seconds: below one second lies what is normal, above it what a person wants to tell apart: a rate limit, an outage, a night. */
+/**
+ * Seconds: below one second lies what is normal, above it what a person wants to tell apart: a rate
+ * limit, an outage, a night.
+ */
 const lagBuckets = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400, 86_400];
 
 export function createMetrics(options: MetricsOptions): Metrics {
@@ -129,7 +138,10 @@ export function createMetrics(options: MetricsOptions): Metrics {
   };
 }
 
-/** Makes the gauges. The answer reads them all anew: the registry asks its metrics side by side, and could show halves of two readings. */
+/**
+ * Makes the gauges. The answer reads them all anew: the registry asks its metrics side by side, and
+ * could show halves of two readings.
+ */
 function registerGauges(registry: Registry, options: MetricsOptions): () => Promise<void> {
   const { links, storeNames, now, figuresMs = 1_000 } = options;
   const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[]) =>
@@ -217,7 +229,10 @@ function registerGauges(registry: Registry, options: MetricsOptions): () => Prom
   };
 }
 
-/** The answer of a task, asked for again when it is older than `leastMs` and than twenty times what the task took. */
+/**
+ * The answer of a task, asked for again when it is older than `leastMs` and than twenty times what
+ * the task took.
+ */
 function heldFor<T>(leastMs: number, now: () => number, task: () => Promise<T>): () => Promise<T> {
   let answer: Promise<T> | undefined;
   let goodUntil = Number.NEGATIVE_INFINITY;

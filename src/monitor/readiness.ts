@@ -13,9 +13,10 @@ export interface NotReady {
 const holdsMs = 2_000;
 
 /**
- * Whether a notification would be acknowledged now: the table takes writes, and each callback has the key that verifies. Empty if so.
- * Nothing else counts. A backup that is down, or a reconcile that has not been, must not take the receiver out of service: what
- * it acknowledges meanwhile is exactly what would be lost. Never rejects.
+ * Whether a notification would be acknowledged now: the table takes writes, and each callback has
+ * the key that verifies. Empty if so. Nothing else counts. A backup that is down, or a reconcile
+ * that has not been, must not take the receiver out of service: what it acknowledges meanwhile is
+ * exactly what would be lost. Never rejects.
  */
 export function readiness(options: {
   readonly table: Table;

@@ -11,9 +11,10 @@ export interface MonitorServer extends Listening {
 }
 
 /**
- * The listener for those who watch: `GET /metrics` for Prometheus, `/healthz` (the process answers) and `/readyz` (whether
- * notifications would be acknowledged, and if not, why). It is apart from the callback's, because that one faces the internet.
- * Rejects with `configuration_invalid`, naming the port, if it cannot listen there.
+ * The listener for those who watch: `GET /metrics` for Prometheus, `/healthz` (the process answers)
+ * and `/readyz` (whether notifications would be acknowledged, and if not, why). It is apart from
+ * the callback's, because that one faces the internet. Rejects with `configuration_invalid`, naming
+ * the port, if it cannot listen there.
  */
 export async function startMonitorServer(options: {
   readonly metrics: Pick<Metrics, 'text' | 'contentType'>;

@@ -3,7 +3,9 @@ import type { Runtime } from '../runtime.ts';
 import type { CertificateMetadata } from '../store/store.ts';
 import type { PatientCalls } from './patient-calls.ts';
 
-/** What one way of asking showed after a write. Times in milliseconds since the write was answered. */
+/**
+ * What one way of asking showed after a write. Times in milliseconds since the write was answered.
+ */
 interface Answers {
   readonly asked: number;
   /** Answers that did not show the write. */
@@ -21,14 +23,18 @@ export interface Following {
   readonly landedMs?: number;
 }
 
-/** A change counts as shown after so many answers in a row that show it: replicas may disagree for a while. */
+/**
+ * A change counts as shown after so many answers in a row that show it: replicas may disagree for a
+ * while.
+ */
 const inARow = { reads: 4, listings: 2 } as const;
 const firstPauseMs = 100;
 const longestPauseMs = 2_000;
 
 /**
- * Reads one certificate directly, and lists the store, again and again until both show a write that was answered at `answeredAt`,
- * several times in a row, or patience ends. The pauses grow, so that a slow store is not asked without end. `listMs: 0` lists nothing.
+ * Reads one certificate directly, and lists the store, again and again until both show a write that
+ * was answered at `answeredAt`, several times in a row, or patience ends. The pauses grow, so that
+ * a slow store is not asked without end. `listMs: 0` lists nothing.
  */
 export async function follow(options: {
   readonly runtime: Runtime;

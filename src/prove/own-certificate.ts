@@ -11,7 +11,10 @@ export const testDomain = 'certstandby-prove.invalid';
 /** How the certificate's name begins, for people who see it in the service's own console. */
 export const shownName = 'certstandby-prove';
 
-/** The store that stands in marks of such certificates: none, so that no link takes them for copies of its primary. */
+/**
+ * The store that stands in marks of such certificates: none, so that no link takes them for copies
+ * of its primary.
+ */
 const markStore = 'certstandby-prove';
 
 /** A mark for one certificate of a proof. */
@@ -20,8 +23,9 @@ export function testMark(runtime: Runtime): Mark {
 }
 
 /**
- * Removes what proofs that were killed have left, each after a direct read has shown that it still carries such a mark. Answers
- * how many. Two proofs of one store at the same moment would remove each other's.
+ * Removes what proofs that were killed have left, each after a direct read has shown that it still
+ * carries such a mark. Answers how many. Two proofs of one store at the same moment would remove
+ * each other's.
  */
 export async function removeLeftovers(calls: PatientCalls): Promise<number> {
   const { store } = calls;

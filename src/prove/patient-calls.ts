@@ -5,7 +5,10 @@ import { type GoingOn, seenToEnd } from '../replication/write-to-end.ts';
 import type { Runtime } from '../runtime.ts';
 import type { CallOptions, CertificateMetadata, LongWrite, Reading, Store, WriteAnswer } from '../store/store.ts';
 
-/** Calls of a proof: what a limit or a bad connection puts off is sent again, a bounded number of times, and all is counted. */
+/**
+ * Calls of a proof: what a limit or a bad connection puts off is sent again, a bounded number of
+ * times, and all is counted.
+ */
 export interface PatientCalls {
   readonly runtime: Runtime;
   readonly store: Store;
@@ -32,7 +35,9 @@ export interface PatientCalls {
   readonly limited: number;
 }
 
-/** How often a request is sent at the most, by what came of it. What is not here is not sent again. */
+/**
+ * How often a request is sent at the most, by what came of it. What is not here is not sent again.
+ */
 const triesOf: Readonly<Record<string, number>> = { store_limited: 20, store_unavailable: 4, store_unanswered: 4 };
 /** The wait before that where nothing names one, in milliseconds. */
 const pauseMs = 1_000;

@@ -22,7 +22,9 @@ import { type PatientCalls, patientCalls } from './patient-calls.ts';
 /** What a read or a listing shows of the certificate. */
 type Seen = CertificateMetadata | undefined;
 
-/** The bounds that a store states, and `events`: how long its word of a change takes to arrive here. */
+/**
+ * The bounds that a store states, and `events`: how long its word of a change takes to arrive here.
+ */
 export type ProvenBound = 'readSettles' | 'listingLag' | 'settles' | 'rate' | 'events';
 
 /** One bound, as stated and as it was seen. Times in milliseconds. */
@@ -30,13 +32,19 @@ export interface BoundFinding {
   readonly about: ProvenBound;
   readonly outcome: 'holds' | 'exceeded' | 'not-seen';
   readonly stated?: number;
-  /** The worst that was seen: at least so long, or so many requests in a second. Absent if nothing was seen. */
+  /**
+   * The worst that was seen: at least so long, or so many requests in a second. Absent if nothing
+   * was seen.
+   */
   readonly measured?: number;
   /** What `measured` rests on, in words. */
   readonly message: string;
 }
 
-/** One thing that the store says it does, or that a person wants to know of it, and whether it was seen to. */
+/**
+ * One thing that the store says it does, or that a person wants to know of it, and whether it was
+ * seen to.
+ */
 export interface AbilityFinding {
   readonly about: string;
   readonly outcome: 'holds' | 'differs' | 'told';
@@ -66,8 +74,8 @@ export interface ProveOptions {
   /** Makes a certificate for these names, chain and private key included. */
   readonly issue: Issue;
   /**
-   * When an event of this certificate was last acknowledged here, epoch milliseconds, `undefined` if never. Absent where
-   * nothing here listens to this store.
+   * When an event of this certificate was last acknowledged here, epoch milliseconds, `undefined`
+   * if never. Absent where nothing here listens to this store.
    */
   readonly eventSeenAt?: (certificate: string) => Promise<number | undefined>;
   readonly signal?: AbortSignal;
@@ -92,13 +100,14 @@ export function proveCost({ abilities }: Pick<Store, 'abilities'>): ProveCost {
 }
 
 /**
- * Proves what a store states about itself, with a certificate of its own: imports it, reads it, lists it, replaces it,
- * describes it, waits for the event, deletes it, and measures after each answered write how long old answers are still
- * given. The certificate carries a mark that no link uses, so nobody copies it on. It is removed at the end, whatever
- * happens; what a killed run left is removed by the next one.
+ * Proves what a store states about itself, with a certificate of its own: imports it, reads it,
+ * lists it, replaces it, describes it, waits for the event, deletes it, and measures after each
+ * answered write how long old answers are still given. The certificate carries a mark that no link
+ * uses, so nobody copies it on. It is removed at the end, whatever happens; what a killed run left
+ * is removed by the next one.
  *
- * Throws what the store throws where a step cannot be done at all, and the signal's reason when it is stopped, after
- * cleaning up; `prove_not_cleaned` if that failed.
+ * Throws what the store throws where a step cannot be done at all, and the signal's reason when it
+ * is stopped, after cleaning up; `prove_not_cleaned` if that failed.
  */
 export async function proveStore(options: ProveOptions): Promise<ProveReport> {
   const { runtime, store, signal } = options;
@@ -156,7 +165,9 @@ async function cleanUp(
 
 /** What became of a write that got no answer. */
 interface Lost {
-  /** When its effect was first seen, in milliseconds after it was given up; absent if it had none. */
+  /**
+   * When its effect was first seen, in milliseconds after it was given up; absent if it had none.
+   */
   readonly landedMs?: number;
 }
 
@@ -273,8 +284,9 @@ class Proof {
   }
 
   /**
-   * Sends a write, and reads and lists until both show it. One whose answer is lost is looked for until the store says
-   * that it can take no effect any more, and then sent again: all of these may be repeated.
+   * Sends a write, and reads and lists until both show it. One whose answer is lost is looked for
+   * until the store says that it can take no effect any more, and then sent again: all of these may
+   * be repeated.
    */
   async #write<T>(
     about: LongWrite | 'describe',
@@ -307,7 +319,9 @@ class Proof {
     return landedMs !== undefined;
   }
 
-  /** Reads and lists after an answered write until both show it, and remembers how long that took. */
+  /**
+   * Reads and lists after an answered write until both show it, and remembers how long that took.
+   */
   async #follow(answeredAt: number, isShown: (seen: Seen) => boolean, id: string): Promise<void> {
     const { runtime, store, signal } = this.#options;
     const { readSettlesMs, listingLagMs } = store.abilities;
@@ -316,7 +330,10 @@ class Proof {
     this.#followed.push(await follow({ runtime, calls: this.#calls, id, answeredAt, isShown, patience, signal }));
   }
 
-  /** Imports it; where the answer is lost, the listing is asked for the mark until the import can take no effect any more. */
+  /**
+   * Imports it; where the answer is lost, the listing is asked for the mark until the import can
+   * take no effect any more.
+   */
   async #import(entry: NewCertificate, mark: Mark): Promise<string> {
     const { store } = this.#options;
     this.importSent = true;
@@ -343,7 +360,10 @@ class Proof {
     }
   }
 
-  /** Looks for an import that got no answer, by its mark, as long as it may still come and be listed. */
+  /**
+   * Looks for an import that got no answer, by its mark, as long as it may still come and be
+   * listed.
+   */
   async #findLostImport(mark: Mark): Promise<string | undefined> {
     const { store, runtime, signal } = this.#options;
     const { settlesMs, listingLagMs } = store.abilities;
@@ -461,8 +481,8 @@ class Proof {
   }
 
   /**
-   * Sends a write, gives it up half way, and looks for when it takes effect all the same: what an answer that is lost leaves
-   * behind. One that takes no effect was stopped on its way.
+   * Sends a write, gives it up half way, and looks for when it takes effect all the same: what an
+   * answer that is lost leaves behind. One that takes no effect was stopped on its way.
    */
   async #giveUpAWrite(id: string, held: CertificateContent, usualMs: number): Promise<void> {
     const { store, issue, runtime } = this.#options;

@@ -7,7 +7,10 @@ import type { Log } from '../log.ts';
 import type { CallbackRequest, CallbackResponse } from './receiver.ts';
 import { drain, receiveBody } from './request-body.ts';
 
-/** Bounds of the server in milliseconds and connections; each defaults to the one of that name in `limits`. */
+/**
+ * Bounds of the server in milliseconds and connections; each defaults to the one of that name in
+ * `limits`.
+ */
 type HostLimit = 'requestHeadersMs' | 'requestMs' | 'lingerMs' | 'closeMs' | 'receiverConnections';
 
 export interface ReceiverServerOptions {
@@ -20,15 +23,24 @@ export interface ReceiverServerOptions {
   readonly nextFree?: boolean;
   /** Ends TLS here, with what the files hold now; without it, it speaks plain HTTP. */
   readonly tls?: TlsFiles;
-  /** What `GET /readyz` answers by: whether a notification would be acknowledged now. Default: yes. Told to everybody, so no reasons. */
+  /**
+   * What `GET /readyz` answers by: whether a notification would be acknowledged now. Default: yes.
+   * Told to everybody, so no reasons.
+   */
   readonly ready?: () => Promise<boolean>;
   readonly log: Log;
   readonly limits?: { readonly [limit in HostLimit]?: number };
 }
 
-/** A running server: callbacks at `/callback/<link>`; `GET /healthz` answers while it runs, `/readyz` whether it is of use. */
+/**
+ * A running server: callbacks at `/callback/<link>`; `GET /healthz` answers while it runs,
+ * `/readyz` whether it is of use.
+ */
 export interface ReceiverServer extends Listening {
-  /** Takes no more connections, lets requests under way finish for a bounded time, then ends what is left. */
+  /**
+   * Takes no more connections, lets requests under way finish for a bounded time, then ends what is
+   * left.
+   */
   close(): Promise<void>;
 }
 
@@ -127,7 +139,8 @@ async function answer(
   });
   if (!body.complete || context.isClosing()) response.setHeader('connection', 'close');
   send(response, answered);
-  // The answer is complete for its reader; closing at once on a sender who still sends would take it away again.
+  // The answer is complete for its reader; closing at once on a sender who still sends would take
+  // it away again.
   if (!body.complete) await drain(request, context.lingerMs);
   response.end();
 }

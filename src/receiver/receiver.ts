@@ -10,7 +10,10 @@ export interface CallbackRequest extends SenderRequest {
   readonly method: string;
   /** As it was sent, percent-encoding kept, without the query. */
   readonly path: string;
-  /** As it arrived. A host that stops reading a body that is too large hands on more than `limits.notificationBytes` all the same. */
+  /**
+   * As it arrived. A host that stops reading a body that is too large hands on more than
+   * `limits.notificationBytes` all the same.
+   */
   readonly body: Uint8Array;
 }
 
@@ -22,14 +25,23 @@ export interface CallbackResponse {
 
 /** One callback: who sends there, how that is proven, and where it leads. */
 export interface Callback {
-  /** The last part of its path: the name of a link, for the sender that its primary is, or of a sender of the configuration. */
+  /**
+   * The last part of its path: the name of a link, for the sender that its primary is, or of a
+   * sender of the configuration.
+   */
   readonly name: string;
   /** Who sends here, and for which link where it is that of one alone: in every line of the log. */
   readonly told: { readonly sender: string; readonly link?: string };
   readonly sender: Pick<Sender, 'receive' | 'tryAgain'>;
-  /** The pinned keys by their ids, from configuration or the table, never from a service; none as long as there is none. */
+  /**
+   * The pinned keys by their ids, from configuration or the table, never from a service; none as
+   * long as there is none.
+   */
   verificationKeys(): Promise<VerificationKeys>;
-  /** Makes events durable, all at once. Called once for each genuine notification of a change, with its events that change certificates. */
+  /**
+   * Makes events durable, all at once. Called once for each genuine notification of a change, with
+   * its events that change certificates.
+   */
   acknowledge(events: readonly LifecycleEvent[]): Promise<'new' | 'repeat'>;
 }
 
@@ -39,10 +51,10 @@ const retryAfterSeconds = 30;
 /**
  * The callback as one function from request to response: `POST /callback/{name}`.
  *
- * 202 is answered after the durable write, 200 for what was seen before or only informs. What is refused is answered
- * by the status of its code, with `{"code","message"}`; what is to come again, by the status that its sender tries again after, with
- * `Retry-After`. It never throws and never rejects.
- * Throws, when made, `configuration_invalid` if two callbacks have the same name.
+ * 202 is answered after the durable write, 200 for what was seen before or only informs. What is
+ * refused is answered by the status of its code, with `{"code","message"}`; what is to come again,
+ * by the status that its sender tries again after, with `Retry-After`. It never throws and never
+ * rejects. Throws, when made, `configuration_invalid` if two callbacks have the same name.
  */
 export function createReceiver(options: {
   readonly callbacks: readonly Callback[];
@@ -86,7 +98,10 @@ export function createReceiver(options: {
   };
 }
 
-/** Callbacks are found by their name in the path, spelled as in a URL. A map, so that no name of the language is one. */
+/**
+ * Callbacks are found by their name in the path, spelled as in a URL. A map, so that no name of the
+ * language is one.
+ */
 function findCallback(callbacks: ReadonlyMap<string, Callback>, path: string): Callback {
   const callback = path.startsWith(callbackPath) ? callbacks.get(path.slice(callbackPath.length)) : undefined;
   if (callback !== undefined) return callback;
@@ -143,7 +158,10 @@ function refuse(
   return json(status, { code: error.code, message: publicMessage(error) }, refusalHeaders(error, isNotYet));
 }
 
-/** What is answered where there is no receiver, because it could not be made: the sender is to try again. */
+/**
+ * What is answered where there is no receiver, because it could not be made: the sender is to try
+ * again.
+ */
 export function refusedWithout(thrown: unknown, log: Log): CallbackResponse {
   const error = asCodedError(thrown);
   neverThrows(log)('error', 'callback_unusable', errorFields(error));

@@ -4,15 +4,19 @@ import { limits } from '../limits.ts';
 
 export interface ReceivedBody {
   readonly bytes: Uint8Array;
-  /** Whether the request was read to its end. Where it was not, `bytes` is over the limit, and nothing of what was sent. */
+  /**
+   * Whether the request was read to its end. Where it was not, `bytes` is over the limit, and
+   * nothing of what was sent.
+   */
   readonly complete: boolean;
 }
 
 const overTheLimit: ReceivedBody = { bytes: new Uint8Array(limits.notificationBytes + 1), complete: false };
 
 /**
- * The body of a request, at most `limits.notificationBytes` of it: a larger one is not read if its length says so, and given up as
- * soon as it is known otherwise. `undefined` if the sender went away. `begin` is called before anything is read.
+ * The body of a request, at most `limits.notificationBytes` of it: a larger one is not read if its
+ * length says so, and given up as soon as it is known otherwise. `undefined` if the sender went
+ * away. `begin` is called before anything is read.
  */
 export function receiveBody(request: IncomingMessage, begin: () => void): Promise<ReceivedBody | undefined> {
   if (Number(request.headers['content-length'] ?? 0) > limits.notificationBytes) return Promise.resolve(overTheLimit);

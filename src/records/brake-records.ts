@@ -4,8 +4,8 @@ import { type Key, pagesOf, type Table } from '../table/table.ts';
 import { fitsTable, numberIn } from './row-fields.ts';
 
 /**
- * What is counted against the brake. `going-back`: content that is older than that of the copy. `unannounced`: content that changed
- * without an event, and without a trace in the listing.
+ * What is counted against the brake. `going-back`: content that is older than that of the copy.
+ * `unannounced`: content that changed without an event, and without a trace in the listing.
  */
 export type BrakeKind = 'going-back' | 'unannounced';
 
@@ -25,28 +25,39 @@ export interface CountedChange {
 }
 
 /**
- * Counts changes that need a person when there are many: a row for each certificate in a partition for each link and kind, and a row
- * that says that the brake holds. All workers of a table count together: each writes its own row first and counts then, so that
- * of several at the same moment the last one at least sees all of them, and no more than are allowed get through.
+ * Counts changes that need a person when there are many: a row for each certificate in a partition
+ * for each link and kind, and a row that says that the brake holds. All workers of a table count
+ * together: each writes its own row first and counts then, so that of several at the same moment
+ * the last one at least sees all of them, and no more than are allowed get through.
  *
- * A clock that is set back does not empty the hour: a row from the future counts, and gets the time as it is now. One that is set
- * forward and back again may, but what the brake has caught stays caught until a person has spoken.
+ * A clock that is set back does not empty the hour: a row from the future counts, and gets the time
+ * as it is now. One that is set forward and back again may, but what the brake has caught stays
+ * caught until a person has spoken.
  */
 export function brakeRecords(table: Table) {
   const partitionOf = (kind: BrakeKind, link: string) => `brake.1/${kind}/${link}`;
-  /** An id that has a record fits here too: by its digest where the name of the partition leaves no room for it. */
+  /**
+   * An id that has a record fits here too: by its digest where the name of the partition leaves no
+   * room for it.
+   */
   function changeKeyOf({ kind, link, certificate }: Pick<CountedChange, 'kind' | 'link' | 'certificate'>): Key {
     const key = { partition: partitionOf(kind, link), sort: certificate };
     return fitsTable(key) ? key : { ...key, sort: createHash('sha256').update(certificate).digest('hex') };
   }
   const holdKeyOf = (kind: BrakeKind, link: string): Key => ({ partition: `brake-holds.1/${kind}`, sort: link });
 
-  /** Since when the brake holds changes of this kind, epoch milliseconds; `undefined` if it does not. */
+  /**
+   * Since when the brake holds changes of this kind, epoch milliseconds; `undefined` if it does
+   * not.
+   */
   async function brakeHeldSince(link: string, kind: BrakeKind): Promise<number | undefined> {
     return numberIn(await table.get(holdKeyOf(kind, link)), 'since');
   }
 
-  /** How many certificates are counted, at most `enough`; what is older than the hour is removed on the way. */
+  /**
+   * How many certificates are counted, at most `enough`; what is older than the hour is removed on
+   * the way.
+   */
   async function countUpTo(enough: number, { link, kind, now }: CountedChange): Promise<number> {
     const partition = partitionOf(kind, link);
     let counted = 0;
@@ -71,9 +82,10 @@ export function brakeRecords(table: Table) {
     brakeHeldSince,
 
     /**
-     * Counts a change, each certificate once within the hour. Answers whether it may be written: not while the brake holds, and not if
-     * it is one more than are allowed, which makes the brake hold. Content that was let through before within the hour goes on, also
-     * where the brake holds by now: a copy that it has replaced is removed by a later pass.
+     * Counts a change, each certificate once within the hour. Answers whether it may be written:
+     * not while the brake holds, and not if it is one more than are allowed, which makes the brake
+     * hold. Content that was let through before within the hour goes on, also where the brake holds
+     * by now: a copy that it has replaced is removed by a later pass.
      */
     async countChange(change: CountedChange): Promise<boolean> {
       const { link, kind, fingerprint, now, allowed } = change;
@@ -97,9 +109,13 @@ export function brakeRecords(table: Table) {
       return false;
     },
 
-    /** Lets go of the brake, if it has held since before this moment: nothing that it caught is left, or a person has spoken. */
+    /**
+     * Lets go of the brake, if it has held since before this moment: nothing that it caught is
+     * left, or a person has spoken.
+     */
     async releaseBrake(link: string, kind: BrakeKind, before: number): Promise<void> {
-      // Each reconcile asks for this, and hardly ever is there anything: a read costs less than a removal.
+      // Each reconcile asks for this, and hardly ever is there anything: a read costs less than a
+      // removal.
       if ((await table.get(holdKeyOf(kind, link))) === undefined) return;
       await table.delete(holdKeyOf(kind, link), { field: 'since', is: '<', to: before });
     },

@@ -4,7 +4,10 @@ import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import type { Key, Table } from '../table/table.ts';
 
-/** What stands for a certificate until a worker has found out which one is meant: its name, how its id begins, or the id itself. */
+/**
+ * What stands for a certificate until a worker has found out which one is meant: its name, how its
+ * id begins, or the id itself.
+ */
 export interface HintText {
   /** `id`: nothing has to be found out, and it is looked at when the moment has come. */
   readonly by: 'id' | 'name' | 'id-start';
@@ -29,7 +32,10 @@ export interface ToldHint {
   readonly now: number;
   /** When it is to be looked at; absent: now. */
   readonly wakeAt?: number;
-  /** Given by a sender that signs what it says: when it was acknowledged, and when it happened by its clock, if it says. */
+  /**
+   * Given by a sender that signs what it says: when it was acknowledged, and when it happened by
+   * its clock, if it says.
+   */
   readonly eventAt?: number;
   readonly occurredAt?: number | undefined;
 }
@@ -38,8 +44,9 @@ export interface ToldHint {
 const unchanged = ({ told }: WaitingHint) => ({ field: 'told', is: '=' as const, to: told });
 
 /**
- * Hints of all links, on a table: one row for each text, in a partition of their own, so that an old worker never takes one for a
- * record. A row goes when it was resolved; what is told meanwhile keeps it.
+ * Hints of all links, on a table: one row for each text, in a partition of their own, so that an
+ * old worker never takes one for a record. A row goes when it was resolved; what is told meanwhile
+ * keeps it.
  */
 export function hintRecords(table: Table) {
   const partitionOf = (link: string) => `hint.1/${link}`;
@@ -69,8 +76,8 @@ export function hintRecords(table: Table) {
     },
 
     /**
-     * Hints that are due, the earliest first, and what is wrong with rows that cannot be understood:
-     * these keep no other from being looked at. May lag behind the writes by seconds.
+     * Hints that are due, the earliest first, and what is wrong with rows that cannot be
+     * understood: these keep no other from being looked at. May lag behind the writes by seconds.
      */
     async hintsDue(
       link: string,

@@ -14,8 +14,9 @@ export interface IdempotencyRecords {
 }
 
 /**
- * That a notification was seen before. It saves work; safety does not rest on it, because two genuine notifications can be
- * the same bytes. The key is the digest of the verified content, never token text: one token has many spellings.
+ * That a notification was seen before. It saves work; safety does not rest on it, because two
+ * genuine notifications can be the same bytes. The key is the digest of the verified content, never
+ * token text: one token has many spellings.
  */
 export function idempotencyRecords(table: Table): IdempotencyRecords {
   const keyOf = (link: string, digest: string): Key => ({

@@ -2,8 +2,8 @@ import { CodedError } from '../errors.ts';
 import type { Key, Table } from '../table/table.ts';
 
 /**
- * Which identity each store of the configuration proved when it was first used: one row by the store's id, and one by the identity,
- * so that two settings that lead to one place are found out.
+ * Which identity each store of the configuration proved when it was first used: one row by the
+ * store's id, and one by the identity, so that two settings that lead to one place are found out.
  */
 export function identityRecords(table: Table) {
   const keyOf = (store: string): Key => ({ partition: 'store-identity.1', sort: `store ${store}` });
@@ -25,8 +25,9 @@ export function identityRecords(table: Table) {
     holderOf: (identity: string): Promise<string | undefined> => text(holderKeyOf(identity), 'store'),
 
     /**
-     * Binds a store to an identity. Answers the identity that it is bound to then: another process may have been first.
-     * With `instead` a store that is bound already is bound anew: a person said so.
+     * Binds a store to an identity. Answers the identity that it is bound to then: another process
+     * may have been first. With `instead` a store that is bound already is bound anew: a person
+     * said so.
      */
     async bindIdentity(store: string, identity: string, { instead = false } = {}): Promise<string> {
       const before = await text(keyOf(store), 'identity');

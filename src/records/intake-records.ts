@@ -11,8 +11,9 @@ export interface AskedReconcile {
 const minuteMs = 60_000;
 
 /**
- * What is kept of a link so that senders who prove less cost no more than is allowed. It stands on the table and not in a process:
- * functions are as many processes as there are requests, and a budget of each would be none.
+ * What is kept of a link so that senders who prove less cost no more than is allowed. It stands on
+ * the table and not in a process: functions are as many processes as there are requests, and a
+ * budget of each would be none.
  */
 export function intakeRecords(table: Table) {
   const keyOf = (link: string, sort: 'budget' | 'reconcile' | 'listing'): Key => ({
@@ -25,7 +26,8 @@ export function intakeRecords(table: Table) {
     async takeFromBudget(link: string, now: number, most: number): Promise<boolean> {
       const key = keyOf(link, 'budget');
       const minute = Math.floor(now / minuteMs);
-      // A clock that is behind another one takes from the later minute. One that was far ahead must not stop the others.
+      // A clock that is behind another one takes from the later minute. One that was far ahead must
+      // not stop the others.
       const isCurrent: Condition = {
         all: [
           { field: 'minute', is: '>=', to: minute },
@@ -49,7 +51,10 @@ export function intakeRecords(table: Table) {
       return taken.row?.minute !== begun.row?.minute && (await take()).applied;
     },
 
-    /** Claims the next listing. Answers until when it is somebody else's; `undefined` if it was taken. */
+    /**
+     * Claims the next listing. Answers until when it is somebody else's; `undefined` if it was
+     * taken.
+     */
     async claimListing(link: string, now: number, everyMs: number): Promise<number | undefined> {
       const outcome = await table.update(
         keyOf(link, 'listing'),
@@ -85,7 +90,10 @@ export function intakeRecords(table: Table) {
       return { lastAt, since: numberIn(row, 'since') ?? lastAt };
     },
 
-    /** Notes that a reconcile has been which answers everything that was asked for until a moment; what came later stays asked for. */
+    /**
+     * Notes that a reconcile has been which answers everything that was asked for until a moment;
+     * what came later stays asked for.
+     */
     async answerAskedReconcile(link: string, until: number): Promise<void> {
       const key = keyOf(link, 'reconcile');
       // Hardly ever is one asked for: a read costs less than a removal.

@@ -26,7 +26,10 @@ export interface Place {
   readonly certificate: string;
 }
 
-/** A process whose configuration says otherwise must not go on: it would write in a direction that is no longer the link's. */
+/**
+ * A process whose configuration says otherwise must not go on: it would write in a direction that
+ * is no longer the link's.
+ */
 export function moved(link: string, configured: string, recorded: unknown): CodedError {
   return new CodedError('configuration_link_moved', `the records of link ${link} belong to another primary`, {
     fields: { link, configured, recorded: String(recorded) },
@@ -34,8 +37,9 @@ export function moved(link: string, configured: string, recorded: unknown): Code
 }
 
 /**
- * What is known of a link as a whole: which primary its records belong to, which backups have completed their first reconcile,
- * the keys that verify the primary's notifications, how its reconciles and verifies go, and what was told that names no id.
+ * What is known of a link as a whole: which primary its records belong to, which backups have
+ * completed their first reconcile, the keys that verify the primary's notifications, how its
+ * reconciles and verifies go, and what was told that names no id.
  */
 export function linkRecords(table: Table) {
   const keyOf = (link: string): Key => ({ partition: 'link.1', sort: link });
@@ -68,7 +72,10 @@ export function linkRecords(table: Table) {
     ...intakeRecords(table),
     ...keys,
 
-    /** Binds the link's records to this primary. Throws `configuration_link_moved` if they belong to another one. */
+    /**
+     * Binds the link's records to this primary. Throws `configuration_link_moved` if they belong to
+     * another one.
+     */
     async bind(link: string, primary: string): Promise<void> {
       const outcome = await table.update(
         keyOf(link),
@@ -87,9 +94,10 @@ export function linkRecords(table: Table) {
     boundTo: async (link: string): Promise<string | undefined> => (await bindingOf(link)).primary,
 
     /**
-     * Points the link at another primary. What was known of the old one is no longer true: when its backups were compared, and the key
-     * of its notifications. Until `repointed`, records of the old direction may still be there. Throws `configuration_link_moved` if
-     * somebody else has pointed it elsewhere meanwhile.
+     * Points the link at another primary. What was known of the old one is no longer true: when its
+     * backups were compared, and the key of its notifications. Until `repointed`, records of the
+     * old direction may still be there. Throws `configuration_link_moved` if somebody else has
+     * pointed it elsewhere meanwhile.
      */
     async repoint(link: string, { primary: from, former }: Binding, to: string): Promise<void> {
       const row = await table.get(keyOf(link));
@@ -112,7 +120,10 @@ export function linkRecords(table: Table) {
       await table.update(keyOf(link), { remove: ['turning'] });
     },
 
-    /** Whether a restore of the link ended before its end, and when, if it could still say so (epoch milliseconds). */
+    /**
+     * Whether a restore of the link ended before its end, and when, if it could still say so (epoch
+     * milliseconds).
+     */
     async unfinishedRestore(link: string): Promise<{ readonly stoppedAt?: number } | undefined> {
       const row = await table.get(keyOf(link));
       if (row?.restoring !== true) return undefined;
@@ -127,7 +138,10 @@ export function linkRecords(table: Table) {
       else await table.update(keyOf(link), { set: { restoreStoppedAt: how.stoppedAt } });
     },
 
-    /** Where a certificate came from when it was moved to the primary it is in now; `undefined` if it was not. */
+    /**
+     * Where a certificate came from when it was moved to the primary it is in now; `undefined` if
+     * it was not.
+     */
     async homeOf(link: string, now: Place): Promise<Place | undefined> {
       const row = await table.get(homeKeyOf(link, now));
       const { store, certificate } = (row ?? {}) as Row;
@@ -137,13 +151,19 @@ export function linkRecords(table: Table) {
     /** Whether it can be written down where this certificate was before, or is now. */
     canKeepHome: (link: string, place: Place): boolean => fitsTable(homeKeyOf(link, place)),
 
-    /** Writes down where a certificate is now, and where it was: the map of old ids to new ones, and the way home. */
+    /**
+     * Writes down where a certificate is now, and where it was: the map of old ids to new ones, and
+     * the way home.
+     */
     async saveHome(link: string, now: Place, before: Place, name: string): Promise<void> {
       const { store, certificate } = before;
       await table.update(homeKeyOf(link, now), { set: { store, certificate, name } });
     },
 
-    /** All that `saveHome` wrote down of a link, for every primary that it had. The version before kept no names. */
+    /**
+     * All that `saveHome` wrote down of a link, for every primary that it had. The version before
+     * kept no names.
+     */
     async *homes(
       link: string,
     ): AsyncGenerator<{ readonly now: Place; readonly before: Place; readonly name?: string }> {
@@ -165,8 +185,8 @@ export function linkRecords(table: Table) {
     },
 
     /**
-     * Since when the next reconcile is awaited: when the last successful one began, or, before the first, when somebody first asked,
-     * which is noted.
+     * Since when the next reconcile is awaited: when the last successful one began, or, before the
+     * first, when somebody first asked, which is noted.
      */
     async reconcileAwaitedSince(link: string, now: number): Promise<number> {
       const last = await this.lastReconcileAt(link);
@@ -182,7 +202,10 @@ export function linkRecords(table: Table) {
       await table.update(keyOf(link), { set: { firstReconcileAt: at } }, { absent: 'firstReconcileAt' });
     },
 
-    /** When the link completed its first reconcile; `undefined` if it has not, or before that was kept. */
+    /**
+     * When the link completed its first reconcile; `undefined` if it has not, or before that was
+     * kept.
+     */
     async firstReconciledAt(link: string): Promise<number | undefined> {
       return numberIn(await table.get(keyOf(link)), 'firstReconcileAt');
     },

@@ -15,14 +15,18 @@ interface CountedQuota {
 type Spans = Readonly<Record<string, number>>;
 
 /**
- * How much of each quota of a store has been used: a row for each quota, in which uses are counted by spans of time, a sixty-fourth of the
- * period each. A span counts until its last moment is a period ago, so that no period ever sees more than the quota; what is counted
- * comes back up to a span later than it might. Rows change under the condition that nobody else has changed them meanwhile.
+ * How much of each quota of a store has been used: a row for each quota, in which uses are counted
+ * by spans of time, a sixty-fourth of the period each. A span counts until its last moment is a
+ * period ago, so that no period ever sees more than the quota; what is counted comes back up to a
+ * span later than it might. Rows change under the condition that nobody else has changed them
+ * meanwhile.
  */
 export function quotaRecords(table: Table) {
   const keyOf = ({ store, name }: CountedQuota): Key => ({ partition: `quota.1/${store}`, sort: name });
   const spanMs = ({ perMs }: CountedQuota) => Math.max(1, Math.ceil(perMs / limits.quotaSpans));
-  /** Uses of one quota by this process, one after the other: else they would only meet in the table. */
+  /**
+   * Uses of one quota by this process, one after the other: else they would only meet in the table.
+   */
   const lines = new Map<string, Promise<unknown>>();
 
   function inLine<T>(quota: CountedQuota, work: () => Promise<T>): Promise<T> {
@@ -47,14 +51,20 @@ export function quotaRecords(table: Table) {
 
   /** When a span no longer counts. */
   const endOf = (quota: CountedQuota, span: string) => (Number(span) + 1) * spanMs(quota) + quota.perMs;
-  /** Spans that count at a moment, the earliest first. Those of a clock that was ahead are among them. */
+  /**
+   * Spans that count at a moment, the earliest first. Those of a clock that was ahead are among
+   * them.
+   */
   const living = (quota: CountedQuota, spans: Spans, now: number) =>
     Object.entries(spans)
       .filter(([span]) => endOf(quota, span) > now)
       .sort(([a], [b]) => Number(a) - Number(b));
   const sum = (spans: readonly (readonly [string, number])[]) => spans.reduce((total, [, count]) => total + count, 0);
 
-  /** Writes what `next` makes of the spans, unless that is `undefined`. Answers the spans as they are then. */
+  /**
+   * Writes what `next` makes of the spans, unless that is `undefined`. Answers the spans as they
+   * are then.
+   */
   async function change(quota: CountedQuota, next: (spans: Spans) => Spans | undefined): Promise<Spans | undefined> {
     let row = await table.get(keyOf(quota));
     for (let tries = 0; tries < limits.quotaTries; tries += 1) {
@@ -77,8 +87,9 @@ export function quotaRecords(table: Table) {
 
   return {
     /**
-     * Counts one use at a moment (epoch milliseconds) if fewer than `most` lie in the period before it. If not it answers when
-     * there will be room; `until` is absent if there never will. Throws what the table throws.
+     * Counts one use at a moment (epoch milliseconds) if fewer than `most` lie in the period before
+     * it. If not it answers when there will be room; `until` is absent if there never will. Throws
+     * what the table throws.
      */
     useQuota: (
       quota: CountedQuota,
@@ -117,7 +128,9 @@ export function quotaRecords(table: Table) {
         });
       }),
 
-    /** How many uses lie in the period before a moment, and when the first of them no longer will. */
+    /**
+     * How many uses lie in the period before a moment, and when the first of them no longer will.
+     */
     async quotaUsed(quota: CountedQuota, now: number): Promise<{ readonly count: number; readonly nextAt?: number }> {
       const alive = living(quota, spansOf(quota, await table.get(keyOf(quota))), now).filter(([, count]) => count > 0);
       const [first] = alive;

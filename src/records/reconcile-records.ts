@@ -11,11 +11,16 @@ const failure = z.object({
   status: z.optional(z.number()),
 });
 
-/** What was in the primary and is gone, more than is lost on an ordinary day. It stands until a person has said that it is meant. */
+/**
+ * What was in the primary and is gone, more than is lost on an ordinary day. It stands until a
+ * person has said that it is meant.
+ */
 const vanishedSchema = z.object({
   /** Names exactly these certificates: a person accepts what was seen, and no more. */
   id: z.string(),
-  /** When it was last found, and since when the first of them is known to be gone (0: nobody knows). */
+  /**
+   * When it was last found, and since when the first of them is known to be gone (0: nobody knows).
+   */
   at: z.number(),
   since: z.number(),
   gone: z.number(),
@@ -39,7 +44,10 @@ const stateSchema = z.object({
   included: z.optional(z.number()),
   unmarked: z.optional(z.number()),
   notListed: z.optional(z.array(z.string())),
-  /** What stood in a store and could not be read, and no record tells of: how much, and the first of it in words. */
+  /**
+   * What stood in a store and could not be read, and no record tells of: how much, and the first of
+   * it in words.
+   */
   notRead: z.optional(z.number()),
   notReadFirst: z.optional(z.array(z.string())),
   /** Elements of the primary that are no certificates. */
@@ -60,12 +68,15 @@ const stateSchema = z.object({
 });
 
 /**
- * What is known of the reconciles of one link: who runs one now and how far it is, how the last one ended, and whether the brake
- * holds. All moments are epoch milliseconds.
+ * What is known of the reconciles of one link: who runs one now and how far it is, how the last one
+ * ended, and whether the brake holds. All moments are epoch milliseconds.
  */
 export type ReconcileState = z.infer<typeof stateSchema>;
 
-/** What stopped a reconcile before it changed anything: more would change or vanish than is allowed without a person. */
+/**
+ * What stopped a reconcile before it changed anything: more would change or vanish than is allowed
+ * without a person.
+ */
 export type Brake = NonNullable<ReconcileState['brake']>;
 
 /** Why the last one did not come to its end, and at which store, if it was one. */
@@ -124,8 +135,9 @@ export interface CompletedReconcile {
 }
 
 /**
- * One row for each link: the lease of the one reconcile that may run, its progress, and how the last one ended; and one each for the
- * last verify and the last drill. A second reconcile would be harmless, since asking twice is; the lease gives it a clear answer instead.
+ * One row for each link: the lease of the one reconcile that may run, its progress, and how the
+ * last one ended; and one each for the last verify and the last drill. A second reconcile would be
+ * harmless, since asking twice is; the lease gives it a clear answer instead.
  */
 export function reconcileRecords(table: Table) {
   const keyOf = (link: string): Key => ({ partition: 'reconcile.1', sort: link });
@@ -154,8 +166,9 @@ export function reconcileRecords(table: Table) {
     reconcileState,
 
     /**
-     * Takes the link's reconcile for `owner`. Answers its token, or who has it. One whose owner died is free again once its lease
-     * and the allowed skew have passed; at once, if it is the one of token `instead`, whose owner is known to be dead.
+     * Takes the link's reconcile for `owner`. Answers its token, or who has it. One whose owner
+     * died is free again once its lease and the allowed skew have passed; at once, if it is the one
+     * of token `instead`, whose owner is known to be dead.
      */
     async beginReconcile(
       link: string,
@@ -192,7 +205,9 @@ export function reconcileRecords(table: Table) {
       return (await table.update(keyOf(link), { set: progress }, held(token))).applied;
     },
 
-    /** Gives it back, with how it ended: completed, failed, or stopped by the brake or by a person. */
+    /**
+     * Gives it back, with how it ended: completed, failed, or stopped by the brake or by a person.
+     */
     async endReconcile(
       link: string,
       token: number,

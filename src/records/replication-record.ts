@@ -72,15 +72,19 @@ export interface BackupState {
   /** No attempt before this moment. */
   readonly notBefore?: number;
   readonly lastError?: RecordedError;
-  // From here on each member is a field of its own at the top of the row, `<member>/<store>`: a worker of an older version
-  // rewrites `backups` as it knows it, and leaves the fields of the row that it does not know alone.
+  // From here on each member is a field of its own at the top of the row, `<member>/<store>`: a
+  // worker of an older version rewrites `backups` as it knows it, and leaves the fields of the row
+  // that it does not know alone.
   /** The last write here that was answered. */
   readonly written?: AnsweredWrite;
   /** Why what the primary holds is not copied here, though nothing is wrong with it elsewhere. */
   readonly refusal?: Refusal;
   /** Copies of ours beside the kept one whose removal the service refuses. */
   readonly unremovable?: readonly Unremovable[];
-  /** The service does not give the copy's private key back: it was compared without, and is not proven. */
+  /**
+   * The service does not give the copy's private key back: it was compared without, and is not
+   * proven.
+   */
   readonly keyWithheld?: boolean;
   /** An operation there that was begun, or was about to be, and of which no end has been seen. */
   readonly operation?: Operation;
@@ -94,7 +98,10 @@ export interface BackupState {
   readonly replacing?: Replacing;
 }
 
-/** Copies whose service refuses this content (by fingerprint) for them: it is not asked again before another copy has it. */
+/**
+ * Copies whose service refuses this content (by fingerprint) for them: it is not asked again before
+ * another copy has it.
+ */
 export interface Replacing {
   readonly fingerprint: string;
   readonly copies: readonly string[];
@@ -117,7 +124,9 @@ export interface Overwritten {
   readonly lastAt: number;
 }
 
-/** A write that its service goes on with after it has answered. Written down before it is started. */
+/**
+ * A write that its service goes on with after it has answered. Written down before it is started.
+ */
 export interface Operation {
   readonly kind: 'import' | 'reimport' | 'delete';
   /** When it was about to be started. */
@@ -129,7 +138,10 @@ export interface Operation {
   readonly metadataDigest?: string;
   /** By which it can be asked for, once the service has answered. */
   readonly handle?: string;
-  /** Until when it may go on if nobody can be asked; absent while the pass that began it has not come to its end. */
+  /**
+   * Until when it may go on if nobody can be asked; absent while the pass that began it has not
+   * come to its end.
+   */
   readonly until?: number;
 }
 
@@ -150,7 +162,10 @@ export interface Unremovable {
   readonly again: number;
 }
 
-/** A write that a service has answered: until its reads have settled, only an answer that shows this write proves anything. */
+/**
+ * A write that a service has answered: until its reads have settled, only an answer that shows this
+ * write proves anything.
+ */
 export interface AnsweredWrite {
   /** The copy that was written to. */
   readonly id: string;
@@ -161,11 +176,16 @@ export interface AnsweredWrite {
   readonly metadataDigest: string;
   /** The revision that the write made; absent if the answer did not tell. */
   readonly revision?: string;
-  /** How many writes of this content were read back as something else, as far as reads have shown. */
+  /**
+   * How many writes of this content were read back as something else, as far as reads have shown.
+   */
   readonly unlike?: number;
   /** This one is among them. */
   readonly counted?: boolean;
-  /** From when on the leaf that was given is valid, and whether it is signed by itself. Rows of older versions do not tell. */
+  /**
+   * From when on the leaf that was given is valid, and whether it is signed by itself. Rows of
+   * older versions do not tell.
+   */
   readonly validFrom?: number;
   readonly selfSigned?: boolean;
 }
@@ -175,14 +195,20 @@ export interface Refusal {
   readonly code: ErrorCode;
   /** Tells this finding from another one of the same code. */
   readonly facts: string;
-  /** Found by judging the primary alone. Rows of older versions also have one without: it was found against the copy of some backup. */
+  /**
+   * Found by judging the primary alone. Rows of older versions also have one without: it was found
+   * against the copy of some backup.
+   */
   readonly byPolicy?: boolean;
-  /** The primary's revision when it was found, if it has one, and serial and dates as a listing tells them, if they could be had. */
+  /**
+   * The primary's revision when it was found, if it has one, and serial and dates as a listing
+   * tells them, if they could be had.
+   */
   readonly revision?: string;
   readonly listedFacts?: string;
   /**
-   * The same of the copy that it was found over, as that copy's store tells them; absent where there was none, nobody could tell, or
-   * a version before has found it.
+   * The same of the copy that it was found over, as that copy's store tells them; absent where
+   * there was none, nobody could tell, or a version before has found it.
    */
   readonly copyFacts?: string;
   readonly since: number;
@@ -192,23 +218,30 @@ export interface Refusal {
 }
 
 /**
- * Why a certificate is at rest without being copied, other than by refusal: it has no private key, its service does not give the key
- * back, the filter does not include it, it is a copy itself, its key is that of an authority, which the filter does not name exactly, or
- * (`circle`) it is a copy, the link copies those onward, and every backup is a store that it came from or through.
+ * Why a certificate is at rest without being copied, other than by refusal: it has no private key,
+ * its service does not give the key back, the filter does not include it, it is a copy itself, its
+ * key is that of an authority, which the filter does not name exactly, or (`circle`) it is a copy,
+ * the link copies those onward, and every backup is a store that it came from or through.
  */
 export type Aside = 'keyless' | 'withheld' | 'excluded' | 'marked' | 'authority' | 'circle';
 
-/** Whether a certificate that is not copied is none that anybody misses in a backup: nothing is wrong with it. */
+/**
+ * Whether nobody misses a certificate in a backup although it is not copied: nothing is wrong with
+ * it.
+ */
 export function isLeftAside(aside: Aside | undefined): aside is Exclude<Aside, 'keyless' | 'withheld'> {
   return aside !== undefined && aside !== 'keyless' && aside !== 'withheld';
 }
 
-/** The replication record: what was asked for, what has been done, who is working on it. All moments are epoch milliseconds. */
+/**
+ * The replication record: what was asked for, what has been done, who is working on it. All moments
+ * are epoch milliseconds.
+ */
 export interface ReplicationRecord {
   readonly link: string;
   readonly certificate: string;
 
-  // Written by whoever asks.
+  // Written by those who ask for a look.
   readonly requested: number;
   readonly wakeAt?: number;
   /** When the last notification was acknowledged. */
@@ -216,30 +249,41 @@ export interface ReplicationRecord {
   /** When it happened by the sender's clock, if the notification says. */
   readonly occurredAt?: number;
   /**
-   * When a sender that does not sign what it says last had it looked at. It says nothing of when anything happened: no lag is counted
-   * from it, and no alarm.
+   * When a sender that does not sign what it says last had it looked at. It says nothing of when
+   * anything happened: no lag is counted from it, and no alarm.
    */
   readonly toldAt?: number;
   /**
-   * Until then a write that nobody heard the end of may still take effect, or a listing may not show it yet. Of all backups the latest:
-   * the one that workers of older versions know. What it means for one backup is for `doubtOf` to say.
+   * Until then a write that nobody heard the end of may still take effect, or a listing may not
+   * show it yet. Of all backups the latest: the one that workers of older versions know. What it
+   * means for one backup is for `doubtOf` to say.
    */
   readonly doubt?: number;
-  /** The same for every backup alike: a lease was taken over, and nobody knows to which of them it wrote. */
+  /**
+   * The same for every backup alike: a lease was taken over, and nobody knows to which of them it
+   * wrote.
+   */
   readonly everyDoubt?: number;
   /** The same for one backup, by store id. */
   readonly doubts?: Readonly<Record<string, number>>;
   /** The token of the last commit that knew `doubts`: one of an older version leaves it behind. */
   readonly doubtToken?: number;
-  /** When a reconcile last allowed to remove the copies of a certificate that is gone. One pass may make use of it. */
+  /**
+   * When a reconcile last allowed to remove the copies of a certificate that is gone. One pass may
+   * make use of it.
+   */
   readonly removalAskedAt?: number;
-  /** When a person said that the certificate is meant to be gone. Void once it is seen in the primary again. */
+  /**
+   * When a person said that the certificate is meant to be gone. Void once it is seen in the
+   * primary again.
+   */
   readonly goneAcceptedAt?: number;
   /** The fingerprint of the content that a person said is meant, where the brake had held it. */
   readonly acceptedContent?: string;
   /**
-   * When a reconcile last asked without having seen that content changed: a revision had moved, or it was time for a full look. Until
-   * an event comes, what such a look finds changed is counted against the brake.
+   * When a reconcile last asked without having seen that content changed: a revision had moved, or
+   * it was time for a full look. Until an event comes, what such a look finds changed is counted
+   * against the brake.
    */
   readonly unannouncedAt?: number;
 
@@ -391,7 +435,10 @@ export interface UnreadableRecord {
   readonly error: CodedError;
 }
 
-/** A row as a record. Throws `table_row_unreadable`: a row that is not understood is never taken for an empty one. */
+/**
+ * A row as a record. Throws `table_row_unreadable`: a row that is not understood is never taken for
+ * an empty one.
+ */
 export function parseReplicationRecord(link: string, certificate: string, row: Row): ReplicationRecord {
   const damaged: string[] = [];
   const parsed = rowSchema.safeParse(row);
@@ -433,8 +480,9 @@ interface AsideFields {
 }
 
 /**
- * Why a certificate rests, as a row keeps it: a worker of an older version knows a key that is withheld as one that is not there, an
- * authority as excluded, and what is in a circle as a copy like others.
+ * Why a certificate rests, as a row keeps it: a worker of an older version knows a key that is
+ * withheld as one that is not there, an authority as excluded, and what is in a circle as a copy
+ * like others.
  */
 export function rowOfAside(aside: Aside | undefined): AsideFields {
   const none = { primaryKeyWithheld: undefined, primaryIsAuthority: undefined, circle: undefined };
@@ -444,7 +492,10 @@ export function rowOfAside(aside: Aside | undefined): AsideFields {
   return { ...none, aside };
 }
 
-/** Backups of which no commit tells yet, and at which an operation was begun all the same: it is written down before it is started. */
+/**
+ * Backups of which no commit tells yet, and at which an operation was begun all the same: it is
+ * written down before it is started.
+ */
 function begunWithoutState(row: Row, states: readonly BackupState[]): readonly BackupState[] {
   const start = fieldOf('operation', '');
   const begun = Object.keys(row).filter((field) => field.startsWith(start));
@@ -479,7 +530,10 @@ function backupFieldsOf(row: Row, store: string, damaged: string[]): Partial<Bac
   return found;
 }
 
-/** The states of the backups as a row keeps them: what an older version knows in one list, and everything else in fields of its own. */
+/**
+ * The states of the backups as a row keeps them: what an older version knows in one list, and
+ * everything else in fields of its own.
+ */
 export function rowOfBackups(states: readonly BackupState[]): Readonly<Record<string, unknown>> {
   const fields: Record<string, unknown> = {};
   const backups = states.map((state) => {
@@ -495,9 +549,10 @@ export function rowOfBackups(states: readonly BackupState[]): Readonly<Record<st
 }
 
 /**
- * The doubt of one backup: the later of its own, and that of every backup. A worker of an older version knows one doubt for all, and
- * where one has set it, it counts for each: that is, where it is later than anything known here, or where somebody has held the
- * lease since the last commit that wrote the doubts of each.
+ * The doubt of one backup: the later of its own, and that of every backup. A worker of an older
+ * version knows one doubt for all, and where one has set it, it counts for each: that is, where it
+ * is later than anything known here, or where somebody has held the lease since the last commit
+ * that wrote the doubts of each.
  */
 export function doubtOf(
   record: Pick<ReplicationRecord, 'doubt' | 'everyDoubt' | 'doubts' | 'doubtToken' | 'leaseToken' | 'leaseUntil'>,
@@ -511,9 +566,10 @@ export function doubtOf(
 }
 
 /**
- * What the copy in a backup holds, if the record knows it for certain; `undefined` otherwise. A worker of an older version writes copies and
- * knows nothing of this field, and so it is void where one has held the lease since; and while there is doubt, because a write
- * that nobody heard the end of may have put something else there.
+ * What the copy in a backup holds, if the record knows it for certain; `undefined` otherwise. A
+ * worker of an older version writes copies and knows nothing of this field, and so it is void where
+ * one has held the lease since; and while there is doubt, because a write that nobody heard the end
+ * of may have put something else there.
  */
 export function heldNow(record: ReplicationRecord, store: string): HeldContent | undefined {
   const { doubtToken = 0, leaseToken, leaseUntil } = record;

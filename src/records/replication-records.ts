@@ -49,7 +49,10 @@ export interface Request {
   readonly occurredAt?: number;
   /** Given in place of both when the sender does not sign what it says. */
   readonly toldAt?: number;
-  /** Given when what the backups hold is doubtful: until when, for every one alike, or for each, by store id. Never lowers what is there. */
+  /**
+   * Given when what the backups hold is doubtful: until when, for every one alike, or for each, by
+   * store id. Never lowers what is there.
+   */
   readonly doubt?: number;
   readonly doubts?: Readonly<Record<string, number>>;
   /** Given when the copies may be removed, if the original is still gone. */
@@ -58,7 +61,10 @@ export interface Request {
   readonly unannouncedAt?: number | null;
   /** Given when a person said that this content is meant, by its fingerprint. */
   readonly acceptedContent?: string;
-  /** Given when a record was the reason: if it has been forgotten since, nothing is asked for. Not beside doubt. */
+  /**
+   * Given when a record was the reason: if it has been forgotten since, nothing is asked for. Not
+   * beside doubt.
+   */
   readonly ifKnown?: true;
 }
 
@@ -75,18 +81,22 @@ export interface Commit {
   readonly seen: number;
   readonly fields: LeaseHolderFields;
   /**
-   * The doubt of each backup of the link from now on, by store id: one that is not there has none. If more was asked for meanwhile
-   * none is lowered. Absent: doubt stays as it stands, all of it.
+   * The doubt of each backup of the link from now on, by store id: one that is not there has none.
+   * If more was asked for meanwhile none is lowered. Absent: doubt stays as it stands, all of it.
    */
   readonly doubts?: Readonly<Record<string, number>>;
   /** The next look; absent for none, if nothing was asked for meanwhile. */
   readonly wakeAt?: number;
 }
 
-/** `moved`: committed, but more was asked for meanwhile. `refused`: someone else holds the lease, or it was dropped already. */
+/**
+ * `moved`: committed, but more was asked for meanwhile. `refused`: someone else holds the lease, or
+ * it was dropped already.
+ */
 export type CommitAnswer = 'committed' | 'moved' | 'refused';
 
-// The format stands in the partition: a record of another format is in another place, and can neither be misread nor overwritten.
+// The format stands in the partition: a record of another format is in another place, and can
+// neither be misread nor overwritten.
 const partitionOf = (link: string) => `replication.1/${link}`;
 const keyOf = (link: string, certificate: string): Key => ({ partition: partitionOf(link), sort: certificate });
 
@@ -168,7 +178,10 @@ export function replicationRecords(table: Table): ReplicationRecords {
     return row && parse(row);
   }
 
-  /** Makes "this certificate must be looked at again" durable. Adding nothing to `replicated` and `leaseToken` creates them, so that conditions can compare them. */
+  /**
+   * Makes "this certificate must be looked at again" durable. Adding nothing to `replicated` and
+   * `leaseToken` creates them, so that conditions can compare them.
+   */
   async function ask(request: Request): Promise<void> {
     const { link, certificate, now, eventAt, occurredAt, toldAt, doubt, doubts, ...more } = request;
     const { removalAskedAt, unannouncedAt, acceptedContent, ifKnown } = more;
@@ -184,7 +197,8 @@ export function replicationRecords(table: Table): ReplicationRecords {
         acceptedContent,
       }),
       remove: [
-        // A notification without a time of its own says nothing about when it happened; an older one's word would be wrong.
+        // A notification without a time of its own says nothing about when it happened; an older
+        // one's word would be wrong.
         ...(eventAt !== undefined && occurredAt === undefined ? ['occurredAt'] : []),
         ...(unannouncedAt === null ? ['unannouncedAt'] : []),
       ],
@@ -196,8 +210,9 @@ export function replicationRecords(table: Table): ReplicationRecords {
   }
 
   /**
-   * Has a certificate looked at that a sender named who does not sign what it says: once in `everyMs`. `unknown`: there is no record
-   * of it, and none was made. `again`: it was asked for so short a time ago that it is to be asked for at that moment.
+   * Has a certificate looked at that a sender named who does not sign what it says: once in
+   * `everyMs`. `unknown`: there is no record of it, and none was made. `again`: it was asked for so
+   * short a time ago that it is to be asked for at that moment.
    */
   async function tell(request: {
     readonly link: string;
@@ -228,11 +243,15 @@ export function replicationRecords(table: Table): ReplicationRecords {
     return { again: (numberIn(outcome.row, 'toldAt') ?? now) + everyMs };
   }
 
-  /** Makes the record of a certificate that only such a sender has named. It may be forgotten if there is no such certificate. */
+  /**
+   * Makes the record of a certificate that only such a sender has named. It may be forgotten if
+   * there is no such certificate.
+   */
   async function tellNew({ link, certificate, now }: Pick<Request, 'link' | 'certificate' | 'now'>): Promise<void> {
     const made = await table.update(
       keyOf(link, certificate),
-      // Tokens go up from this moment: one of a record that was forgotten never comes again, and a late worker of that one commits nothing.
+      // Tokens go up from this moment: one of a record that was forgotten never comes again, and a
+      // late worker of that one commits nothing.
       { add: { requested: 1, replicated: 0, leaseToken: now }, set: { wakeAt: now, toldAt: now } },
       { absent: 'requested' },
     );
@@ -240,8 +259,8 @@ export function replicationRecords(table: Table): ReplicationRecords {
   }
 
   /**
-   * Forgets the record of what never was in the primary, in place of a commit. Answers whether it did: not if somebody else holds the
-   * lease, or asked meanwhile.
+   * Forgets the record of what never was in the primary, in place of a commit. Answers whether it
+   * did: not if somebody else holds the lease, or asked meanwhile.
    */
   async function forgetNeverThere(
     link: string,
@@ -255,8 +274,9 @@ export function replicationRecords(table: Table): ReplicationRecords {
   }
 
   /**
-   * Makes a change that sets doubt and lowers none, under a condition or none. Askers come at any moment, so what was read of
-   * the doubts may have grown when it is written: then it is written once more, by the row that refused.
+   * Makes a change that sets doubt and lowers none, under a condition or none. Askers come at any
+   * moment, so what was read of the doubts may have grown when it is written: then it is written
+   * once more, by the row that refused.
    */
   async function raiseDoubt(
     key: Key,
@@ -280,9 +300,10 @@ export function replicationRecords(table: Table): ReplicationRecords {
   }
 
   /**
-   * Takes the lease if work is pending, its `notBefore` has passed and nobody alive holds it (a lease lives until `leaseUntil`
-   * plus the allowed skew, or until its holder is known to have died). A lease that was never dropped may have left a write under way,
-   * at any backup: taking it over sets the doubt of each.
+   * Takes the lease if work is pending, its `notBefore` has passed and nobody alive holds it (a
+   * lease lives until `leaseUntil` plus the allowed skew, or until its holder is known to have
+   * died). A lease that was never dropped may have left a write under way, at any backup: taking it
+   * over sets the doubt of each.
    */
   async function claim(options: {
     readonly link: string;
@@ -359,15 +380,17 @@ export function replicationRecords(table: Table): ReplicationRecords {
       all: [held, { field: 'requested', is: '=', to: seen }],
     });
     if (unmoved.applied) return 'committed';
-    // Asked for meanwhile: `wakeAt` is the asker's, and so may doubt be; neither is cleared, doubt only grows.
+    // Asked for meanwhile: `wakeAt` is the asker's, and so may doubt be; neither is cleared, doubt
+    // only grows.
     const counted = doubts === undefined ? done : mergeChanges(done, { set: { doubtToken: token } });
     const moved = await raiseDoubt(key, counted, { each: doubts ?? {} }, { row: unmoved.row, condition: held });
     return moved.applied ? 'moved' : 'refused';
   }
 
   /**
-   * Writes down an operation at a backup, under the lease of a pass: before it is started, and again with its handle. Answers whether the
-   * lease is still its own: if not, nothing may be started.
+   * Writes down an operation at a backup, under the lease of a pass: before it is started, and
+   * again with its handle. Answers whether the lease is still its own: if not, nothing may be
+   * started.
    */
   async function noteOperation(
     link: string,
@@ -387,13 +410,19 @@ export function replicationRecords(table: Table): ReplicationRecords {
     return page.rows.map((row) => row.sort);
   }
 
-  /** Since when the earliest wake-up is due; `undefined` if none is. May lag behind the writes by seconds. */
+  /**
+   * Since when the earliest wake-up is due; `undefined` if none is. May lag behind the writes by
+   * seconds.
+   */
   async function dueSince(link: string, until: number): Promise<number | undefined> {
     const { rows } = await table.queryIndex({ partition: partitionOf(link), until, limit: 1 });
     return numberIn(rows[0], 'wakeAt');
   }
 
-  /** All records of a link, a page at a time, in order of the certificate id. A row that cannot be understood goes to `unreadable`; without that it is thrown. */
+  /**
+   * All records of a link, a page at a time, in order of the certificate id. A row that cannot be
+   * understood goes to `unreadable`; without that it is thrown.
+   */
   async function* all(
     link: string,
     unreadable?: (record: UnreadableRecord) => void,
@@ -406,7 +435,10 @@ export function replicationRecords(table: Table): ReplicationRecords {
     }
   }
 
-  /** Writes down that a person said, at this moment, that a certificate is meant to be gone. Asks for nothing. */
+  /**
+   * Writes down that a person said, at this moment, that a certificate is meant to be gone. Asks
+   * for nothing.
+   */
   async function acceptGone(link: string, certificate: string, at: number): Promise<void> {
     await table.update(keyOf(link, certificate), {
       add: { requested: 0, replicated: 0, leaseToken: 0 },
@@ -414,7 +446,10 @@ export function replicationRecords(table: Table): ReplicationRecords {
     });
   }
 
-  /** Forgets a record of a direction that the link no longer has. Whoever still works under it finds its commit refused. */
+  /**
+   * Forgets a record of a direction that the link no longer has. A worker that is still at it finds
+   * its commit refused.
+   */
   async function forget(link: string, certificate: string): Promise<void> {
     await table.delete(keyOf(link, certificate));
   }
@@ -466,16 +501,24 @@ function storableValue(value: unknown): Value {
   return typeof value === 'object' && value !== null ? storable(value as Record<string, unknown>) : (value as Value);
 }
 
-/** How often doubt that grew at the very moment is read again. Askers are few, and each asks once. */
+/**
+ * How often doubt that grew at the very moment is read again. Askers are few, and each asks once.
+ */
 const raiseTries = 5;
 
-/** Every doubt of a row as it is from now on, with the one that workers of older versions know: the latest of all. */
+/**
+ * Every doubt of a row as it is from now on, with the one that workers of older versions know: the
+ * latest of all.
+ */
 function doubtFields(backups: LeaseHolderFields['backups'], doubts: Readonly<Record<string, number>>, token: number) {
   const each = Object.fromEntries(backups.map(({ store }) => [fieldOf('doubt', store), doubts[store]]));
   return { ...each, doubt: latest(Object.values(doubts)), everyDoubt: undefined, doubtToken: token };
 }
 
-/** The doubt fields of a row that is doubted until these moments, none of them earlier than it is in the row. */
+/**
+ * The doubt fields of a row that is doubted until these moments, none of them earlier than it is in
+ * the row.
+ */
 function raisedDoubts(
   doubt: { readonly every?: number | undefined; readonly each: Readonly<Record<string, number>> },
   row: Row | undefined,
@@ -495,7 +538,10 @@ function heldBy(token: number): Condition {
   return { all: [{ field: 'leaseToken', is: '=', to: token }, { exists: 'leaseUntil' }] };
 }
 
-/** That a moment of the row would not be lowered by setting it to this: someone may have set it since it was read. */
+/**
+ * That a moment of the row would not be lowered by setting it to this: someone may have set it
+ * since it was read.
+ */
 function upTo(field: string, moment: number): Condition {
   return { any: [{ absent: field }, { field, is: '<=', to: moment }] };
 }

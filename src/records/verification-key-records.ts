@@ -7,7 +7,9 @@ import type { Key, Table } from '../table/table.ts';
 
 /** A key that verifies notifications, as the table keeps it. */
 export interface KeptKey {
-  /** What the sender calls it; SHA-256 of the key, where the sender has one key and no name for it. */
+  /**
+   * What the sender calls it; SHA-256 of the key, where the sender has one key and no name for it.
+   */
   readonly id: string;
   readonly pem: string;
   /** Since when its sender does not serve it any more, epoch milliseconds; absent: it does. */
@@ -17,7 +19,10 @@ export interface KeptKey {
 /** The keys of a link as they stand on the table. */
 export interface KeptKeys {
   readonly keys: readonly KeptKey[];
-  /** Ids of keys that a person dropped: they do not come back, whoever serves them. */
+  /**
+   * Ids of keys that a person dropped: they do not come back, even where a service still serves
+   * them.
+   */
   readonly dropped: readonly string[];
   /** Goes up with each write: what one is conditional on. */
   readonly version: number;
@@ -30,7 +35,9 @@ const rowSchema = z.object({
   version: z._default(z.number(), 0),
 });
 
-/** The id of a key whose sender has none: SHA-256 of its DER, from PEM of a `PUBLIC KEY`, in hex. */
+/**
+ * The id of a key whose sender has none: SHA-256 of its DER, from PEM of a `PUBLIC KEY`, in hex.
+ */
 export const keyIdOf = (pem: string): string =>
   createHash('sha256')
     .update(Buffer.from(pem.replace(/-----[A-Z ]+-----/g, ''), 'base64'))
@@ -59,7 +66,9 @@ export function verificationKeyRecords(table: Table) {
     return { keys: known.filter(({ id }) => !dropped.includes(id)), dropped, version };
   }
 
-  /** Writes the set under the condition that nobody wrote since it was read. Answers whether it did. */
+  /**
+   * Writes the set under the condition that nobody wrote since it was read. Answers whether it did.
+   */
   async function save(
     link: string,
     read: KeptKeys,
@@ -93,7 +102,10 @@ export function verificationKeyRecords(table: Table) {
       return servedPem((await verificationKeys(link)).keys);
     },
 
-    /** Keeps the set that was made of `read`. Answers whether it did: not if somebody wrote meanwhile. */
+    /**
+     * Keeps the set that was made of `read`. Answers whether it did: not if somebody wrote
+     * meanwhile.
+     */
     saveVerificationKeys: (link: string, read: KeptKeys, keys: readonly KeptKey[], now: number): Promise<boolean> =>
       save(link, read, { keys, dropped: read.dropped }, now),
 

@@ -20,19 +20,22 @@ export interface Intake {
   readonly log: Log;
 }
 
-/** What came of one event for one link, once it is durable. The wake-ups may be lost without harm. */
+/**
+ * What came of one event for one link, once it is durable. The wake-ups may be lost without harm.
+ */
 interface Taken {
   readonly answer: 'new' | 'repeat';
   readonly wakes: readonly (Wake & { readonly delayMs?: number })[];
 }
 
 /**
- * Makes "what these events name must be looked at again" durable for each of these links, all side by side, then wakes workers. Resolves
- * after the writes; no certificate service is called. `repeat` if every event was seen before on every link: a repeat is not dispatched,
- * whatever the number of repeats; it is due, and the sweep looks once. It must be looked at, because two genuine notifications can be the
- * same bytes.
- * Throws `table_unavailable` if not all could be written. What could be is durable and woken all the same; the sender's next try
- * counts as new for the events that failed.
+ * Makes "what these events name must be looked at again" durable for each of these links, all side
+ * by side, then wakes workers. Resolves after the writes; no certificate service is called.
+ * `repeat` if every event was seen before on every link: a repeat is not dispatched, whatever the
+ * number of repeats; it is due, and the sweep looks once. It must be looked at, because two genuine
+ * notifications can be the same bytes. Throws `table_unavailable` if not all could be written. What
+ * could be is durable and woken all the same; the sender's next try counts as new for the events
+ * that failed.
  */
 export async function acknowledge(
   intake: Intake,
@@ -93,9 +96,10 @@ async function takeSigned(intake: Intake, link: string, event: LifecycleEvent): 
 }
 
 /**
- * One event of a sender that proved itself and not what it says. It is not remembered: whoever can send could fill the table with
- * event ids. What is known is looked at once in a while; what is not known takes from a budget, and beyond that one reconcile looks for
- * all of it. Nothing of its times is kept.
+ * One event of a sender that proved itself and not what it says. It is not remembered: a sender
+ * could fill the table with event ids. What is known is looked at once in a while; what is not
+ * known takes from a budget, and beyond that one reconcile looks for all of it. Nothing of its
+ * times is kept.
  */
 async function takeUnsigned(
   intake: Intake,
@@ -121,7 +125,8 @@ async function tellCertificate(intake: Intake, link: string, certificate: string
   const looked: Taken = { answer: 'new', wakes: [{ link, certificate }] };
   if (outcome === 'asked') return looked;
   if (outcome !== 'unknown') {
-    // The last word of many is looked at when its time has come, whoever lives then.
+    // The last word of many is looked at when its time has come, even if this process is gone by
+    // then.
     await linkRecords.keepHint(link, { by: 'id', text: certificate }, { now, wakeAt: outcome.again });
     return { answer: 'repeat', wakes: [{ ...hintsWake(link), delayMs: outcome.again - now }] };
   }

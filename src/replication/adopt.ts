@@ -22,12 +22,14 @@ export interface Adoption {
 }
 
 /**
- * Takes a copy that a person made under management: from now on it is the copy of its certificate, and passes keep it equal and
- * leave our mark on it. Its original is the one given, else the one certificate of the primary that has the same leaf.
+ * Takes a copy that a person made under management: from now on it is the copy of its certificate,
+ * and passes keep it equal and leave our mark on it. Its original is the one given, else the one
+ * certificate of the primary that has the same leaf.
  *
- * Throws `adopt_refused`, with nothing changed, if the copy is not there, carries a mark already, has no original or several, if
- * that would not serve, if the backup holds a copy of it already, and if the copy's content differs unless `replace` is set;
- * `store_name_unreadable` if no record can be kept of the original's id.
+ * Throws `adopt_refused`, with nothing changed, if the copy is not there, carries a mark already,
+ * has no original or several, if that would not serve, if the backup holds a copy of it already,
+ * and if the copy's content differs unless `replace` is set; `store_name_unreadable` if no record
+ * can be kept of the original's id.
  */
 export async function adopt(
   worker: Worker,

@@ -233,7 +233,10 @@ function endOf({ primary }: ReplicationRecord, state: BackupState): number | und
   return isSameLeaf ? primary?.notAfter : notAfter;
 }
 
-/** What a service says, without what it says of one certificate alone: names with dots, ids, numbers. */
+/**
+ * What a service says, without what it says of one certificate alone: names with dots, ids,
+ * numbers.
+ */
 const causeIn = (message: string): string => message.replace(/[^\s"'(),:;]*[\d.][^\s"'(),:;]*/g, '…');
 
 /**

@@ -7,7 +7,10 @@ const namesKept = 3;
 
 /** What the brake keeps from being written until a person has spoken. */
 export interface HeldByBrake {
-  /** Names exactly these certificates with exactly this content: a person accepts what was seen, and no more. */
+  /**
+   * Names exactly these certificates with exactly this content: a person accepts what was seen, and
+   * no more.
+   */
   readonly id: string;
   /** Since when the first of them has been kept, epoch milliseconds. */
   readonly since: number;
@@ -19,7 +22,10 @@ export interface HeldByBrake {
 }
 
 export interface HeldFound extends HeldByBrake {
-  /** All of them: the id in the primary, and the fingerprint of the content that is kept from being written. */
+  /**
+   * All of them: the id in the primary, and the fingerprint of the content that is kept from being
+   * written.
+   */
   readonly contents: readonly { readonly certificate: string; readonly fingerprint: string }[];
 }
 

@@ -1,6 +1,7 @@
 /**
- * Texts by a text, in few bytes: what a listing of a hundred thousand certificates says is held in blocks outside of the heap, for
- * as long as a reconcile or a verify runs. Nothing is removed; a value that is set again takes the place of the one before.
+ * Texts by a text, in few bytes: what a listing of a hundred thousand certificates says is held in
+ * blocks outside of the heap, for as long as a reconcile or a verify runs. Nothing is removed; a
+ * value that is set again takes the place of the one before.
  */
 export interface CompactMap {
   readonly size: number;
@@ -23,7 +24,8 @@ export function compactMap(): CompactMap {
   let places = new Uint32Array(4 * 256);
   let ticked = new Uint8Array(256);
   let size = 0;
-  // Open addressing: the number of the entry plus one, 0 for a free place. Never more than half full.
+  // Open addressing: the number of the entry plus one, 0 for a free place. Never more than half
+  // full.
   let slots = new Uint32Array(1024);
 
   function append(text: string): readonly [block: number, offset: number, length: number] {
@@ -110,7 +112,10 @@ export function compactMap(): CompactMap {
   };
 }
 
-/** FNV-1a over UTF-16 units, its high bits folded in. A crafted collision costs time, never a wrong answer: keys are compared whole. */
+/**
+ * FNV-1a over UTF-16 units, its high bits folded in. A crafted collision costs time, never a wrong
+ * answer: keys are compared whole.
+ */
 function hashOf(key: string): number {
   let hash = 0x811c9dc5;
   for (let index = 0; index < key.length; index += 1) hash = Math.imul(hash ^ key.charCodeAt(index), 0x01000193);

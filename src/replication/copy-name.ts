@@ -4,9 +4,10 @@ import type { DescriptiveMetadata, Store } from '../store/store.ts';
 import type { Naming } from './link.ts';
 
 /**
- * The name and description for a copy. Where names are unique, sixteen hex digits of the mark keep copies apart, however short a name
- * must be: of the store and the certificate there, so that two primaries with one `web/shop-tls` do not meet. Where readers look for
- * the name (`exact`) it is the original's.
+ * The name and description for a copy. Where names are unique, sixteen hex digits of the mark keep
+ * copies apart, however short a name must be: of the store and the certificate there, so that two
+ * primaries with one `web/shop-tls` do not meet. Where readers look for the name (`exact`) it is
+ * the original's.
  */
 export function descriptive(
   metadata: DescriptiveMetadata,
@@ -21,8 +22,8 @@ export function descriptive(
 }
 
 /**
- * The same as versions before named it, by the certificate alone; `undefined` where that is no other name. Such a copy is renamed when
- * it is next written.
+ * The same as versions before named it, by the certificate alone; `undefined` where that is no
+ * other name. Such a copy is renamed when it is next written.
  */
 export function descriptiveBefore(
   metadata: DescriptiveMetadata,
@@ -35,7 +36,10 @@ export function descriptiveBefore(
   return withSuffix({ name, description, tags }, formerSuffixOf(mark), mark, store);
 }
 
-/** For a copy that takes the place of another one while that still has the name: a later look gives the name over. */
+/**
+ * For a copy that takes the place of another one while that still has the name: a later look gives
+ * the name over.
+ */
 export function descriptiveReplacement(
   given: DescriptiveMetadata,
   replacement: string,
@@ -46,7 +50,10 @@ export function descriptiveReplacement(
   return withSuffix(given, `-${sha256(replacement).slice(0, 8)}`, mark, store);
 }
 
-/** The name of the original, as far as a copy's name tells: without what `descriptive`, or a version before, put behind it. */
+/**
+ * The name of the original, as far as a copy's name tells: without what `descriptive`, or a version
+ * before, put behind it.
+ */
 export function givenName(name: string, mark: FoundMark | undefined, store: Store): string {
   if (mark === undefined || !store.abilities.uniqueNames) return name;
   const suffixes = [suffixOf(mark), ...(isWhole(mark) ? [formerSuffixOf(mark)] : [])];

@@ -1,8 +1,9 @@
 import type { Runtime } from '../runtime.ts';
 
 /**
- * Runs work that must end at a moment (epoch milliseconds). When the moment comes first, the work's signal is aborted and `late`
- * answers or throws in its place; what the work does after that is nobody's.
+ * Runs work that must end at a moment (epoch milliseconds). When the moment comes first, the work's
+ * signal is aborted and `late` answers or throws in its place; what the work does after that is
+ * nobody's.
  */
 export async function withDeadline<T>(
   runtime: Runtime,
@@ -21,7 +22,8 @@ export async function withDeadline<T>(
     (error: unknown) => ({ error }),
   );
   const first = await Promise.race([result, expired]);
-  // With a reason: the default one is an error with a stack, made anew each time and read by nobody.
+  // With a reason: the default one is an error with a stack, made anew each time and read by
+  // nobody.
   timer.abort('ended');
   if (typeof first === 'string') {
     call.abort();

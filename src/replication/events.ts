@@ -4,7 +4,10 @@ import type { Link } from './link.ts';
 import { type Standing, standingOf } from './standing.ts';
 import { lagOf } from './status.ts';
 
-/** The last event that was acknowledged of one certificate, and what became of it. All moments are epoch milliseconds. */
+/**
+ * The last event that was acknowledged of one certificate, and what became of it. All moments are
+ * epoch milliseconds.
+ */
 export interface AcknowledgedEvent {
   readonly certificate: string;
   readonly name: string;
@@ -12,14 +15,18 @@ export interface AcknowledgedEvent {
   /** When it happened, by the sender's clock, if the notification said. */
   readonly occurredAt?: number;
   readonly standing: Standing;
-  /** When it was equal in every backup by a write of ours, if it took one, and how long that was after the change. */
+  /**
+   * When it was equal in every backup by a write of ours, if it took one, and how long that was
+   * after the change.
+   */
   readonly replicatedAt?: number;
   readonly lagMs?: number;
 }
 
 /**
- * The last event of each certificate that any was acknowledged of, the newest first, at most so many. From the records alone, which
- * keep the last one of each certificate: memory grows with `most`, not with the estate.
+ * The last event of each certificate that any was acknowledged of, the newest first, at most so
+ * many. From the records alone, which keep the last one of each certificate: memory grows with
+ * `most`, not with the estate.
  */
 export async function acknowledgedEvents(
   records: ReplicationRecords,

@@ -23,10 +23,11 @@ export interface IdMap {
 }
 
 /**
- * The old and new ids of all certificates of a link that were ever moved to the primary that it has now, whoever moved them and when: from
- * the table, and from the marks in its stores, which tell of a move that was not finished, or that is written down on another machine's
- * table. With `marks: false` no store is asked. `others` are primaries of other links: their marks are no moves of this one.
- * Throws what the table throws.
+ * The old and new ids of all certificates of a link that were ever moved to the primary that it has
+ * now, at any time: from the table, and from the marks in its stores, which tell of a move that was
+ * not finished, or that is written down on another machine's table. With `marks: false` no store is
+ * asked. `others` are primaries of other links: their marks are no moves of this one. Throws what
+ * the table throws.
  */
 export async function idMap(
   parts: { readonly linkRecords: LinkRecords; readonly records: ReplicationRecords; readonly runtime: Runtime },
@@ -54,7 +55,7 @@ export async function idMap(
   for (const { now, name: keptName } of kept) {
     const record = keptName === '' ? await parts.records.get(link.name, now.certificate) : undefined;
     const name = names.get(now.certificate) ?? record?.primary?.name ?? keptName;
-    // It may have been moved more than once: whoever still has one of the older ids finds it too.
+    // It may have been moved more than once: each of the older ids finds it too.
     const seen = new Set<string>();
     for (let before = homes.get(keyOf(now)); before !== undefined && !seen.has(keyOf(before)); ) {
       seen.add(keyOf(before));
@@ -104,7 +105,10 @@ async function listings(
   };
 }
 
-/** What the marks tell: one in the primary names where it came from; one in a backup names an original that the primary holds again. */
+/**
+ * What the marks tell: one in the primary names where it came from; one in a backup names an
+ * original that the primary holds again.
+ */
 function* byMarks({ primary }: Link, listed: Listings, others: ReadonlySet<string>): Generator<MappedId> {
   const isElsewhere = (store: string) => store !== primary.id && !others.has(store);
   for (const { id, mark: found, name } of listed.primary) {
@@ -129,7 +133,10 @@ function* byMarks({ primary }: Link, listed: Listings, others: ReadonlySet<strin
     }
 }
 
-/** The same certificate, by what an authority never gives twice; `undefined` where the listing does not say enough. */
+/**
+ * The same certificate, by what an authority never gives twice; `undefined` where the listing does
+ * not say enough.
+ */
 function contentKey(metadata: CertificateMetadata): string | undefined {
   const { serial, issuer } = metadata;
   return serial === undefined ? undefined : `${listedFacts(metadata)} ${issuer ?? ''}`;

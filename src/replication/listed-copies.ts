@@ -18,9 +18,15 @@ export interface ListedCopies {
   readonly primary: string;
   /** Certificates with a copy, by their id in the primary. Values are read with `copiesIn`. */
   readonly copies: CompactMap;
-  /** Certificates with a place of ours that holds no content, by their id in the primary. Values are read with `placesIn`. */
+  /**
+   * Certificates with a place of ours that holds no content, by their id in the primary. Values are
+   * read with `placesIn`.
+   */
   readonly vacant: CompactMap;
-  /** Copies by the digest of their mark, where the store keeps no more of it, as far as nobody has asked for their certificates. */
+  /**
+   * Copies by the digest of their mark, where the store keeps no more of it, as far as nobody has
+   * asked for their certificates.
+   */
   readonly digested: Map<string, readonly ListedCopy[]>;
   /** Certificates without a mark. */
   readonly unmarked: number;
@@ -29,8 +35,9 @@ export interface ListedCopies {
 }
 
 /**
- * Lists a backup. `foreign` is called for each certificate without a mark; `versions`: a direct read
- * tells the version of each copy where listings do not show it. Throws what the listing throws.
+ * Lists a backup. `foreign` is called for each certificate without a mark; `versions`: a direct
+ * read tells the version of each copy where listings do not show it. Throws what the listing
+ * throws.
  */
 export async function listCopies(
   primary: string,
@@ -88,7 +95,10 @@ export function placesIn(
   return [...readPlaces(vacant, certificate), ...readPlaces(vacant, digest)];
 }
 
-/** Where the place of a mark stands of which no more than the digest is known. No id of a certificate begins so. */
+/**
+ * Where the place of a mark stands of which no more than the digest is known. No id of a
+ * certificate begins so.
+ */
 const digestKey = (digest: string) => `\0${digest}`;
 
 function readPlaces(vacant: CompactMap, key: string): readonly Pick<VacantElement, 'id' | 'why'>[] {
@@ -109,13 +119,19 @@ export function noListedCopies(primary: string, store: string): ListedCopies {
   };
 }
 
-/** All copies of a certificate that were listed, those too that are known by the digest of their mark alone. */
+/**
+ * All copies of a certificate that were listed, those too that are known by the digest of their
+ * mark alone.
+ */
 export function copiesIn(listed: ListedCopies, certificate: string): readonly ListedCopy[] {
   claimDigested(listed, certificate);
   return readCopies(listed.copies, certificate);
 }
 
-/** Notes that a certificate with copies is known: what stays unticked is an orphan. Answers whether it has any. */
+/**
+ * Notes that a certificate with copies is known: what stays unticked is an orphan. Answers whether
+ * it has any.
+ */
 export function tickCopies(listed: ListedCopies, certificate: string): boolean {
   claimDigested(listed, certificate);
   return listed.copies.tick(certificate);

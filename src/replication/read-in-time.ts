@@ -5,9 +5,10 @@ import type { CertificateMetadata, Reading, Store, StoredCertificate } from '../
 import { withDeadline } from './deadline.ts';
 
 /**
- * Reads one of many certificates in full. One that does not come within `limits.readMs` is `unreadable` (`store_unavailable`), so that
- * it holds up no other, whatever its store waits for; what a store throws although it should answer is `unreadable` too. Throws only the
- * reason of the signal.
+ * Reads one of many certificates in full. One that does not come within `limits.readMs` is
+ * `unreadable` (`store_unavailable`), so that it holds up no other, whatever its store waits for;
+ * what a store throws although it should answer is `unreadable` too. Throws only the reason of the
+ * signal.
  */
 export function readInTime(
   runtime: Runtime,

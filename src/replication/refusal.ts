@@ -14,8 +14,8 @@ export const heldCodes: ReadonlySet<ErrorCode> = new Set([
 ]);
 
 /**
- * When a write is tried again that a person there does not let through: they may let go of it at any moment, and no event tells. The longer
- * it has been so since `since`, the later.
+ * When a write is tried again that a person there does not let through: they may let go of it at
+ * any moment, and no event tells. The longer it has been so since `since`, the later.
  */
 export function heldAgain(since: number, beganAt: number, timing: Timing): number {
   return beganAt + Math.min(timing.heldLooksMs, Math.max(beganAt - since, timing.refusalLooksMs[0] ?? 0));
@@ -34,14 +34,20 @@ export function countedOn(
 /** In the facts of a finding: the attempt took the turn of a copy beside it. */
 const turnTaken = ', and took the turn';
 
-/** The facts of a finding against the copy of a backup: what was found of which content, by its fingerprint. */
+/**
+ * The facts of a finding against the copy of a backup: what was found of which content, by its
+ * fingerprint.
+ */
 export const factsOfRefusal = (code: ErrorCode, fingerprint: string, tookTheTurn = false): string =>
   `${code} ${fingerprint}${tookTheTurn ? turnTaken : ''}`;
 
 /** Whether the attempt that ended in this finding took the turn of a copy beside it. */
 export const tookTurn = ({ facts }: Refusal): boolean => facts.endsWith(turnTaken);
 
-/** When a finding of a look that began at this moment is looked at again, though nothing has changed; `undefined`: it rests. */
+/**
+ * When a finding of a look that began at this moment is looked at again, though nothing has
+ * changed; `undefined`: it rests.
+ */
 export function nextLookAtRefusal(
   { until, looks, code, since }: Pick<Refusal, 'until' | 'looks' | 'code' | 'since'>,
   beganAt: number,
@@ -56,8 +62,9 @@ export function nextLookAtRefusal(
 }
 
 /**
- * Whether a backup rests by a finding about this very content, and until when: `again` is absent where it has no moment of its own.
- * `undefined`: it does not, or that moment has come, or the end of a doubt since that look.
+ * Whether a backup rests by a finding about this very content, and until when: `again` is absent
+ * where it has no moment of its own. `undefined`: it does not, or that moment has come, or the end
+ * of a doubt since that look.
  */
 export function restOf(
   { refusal, lastError, operation }: BackupState,

@@ -38,12 +38,14 @@ const concurrency = 32;
 const hintsLogged = 10;
 
 /**
- * Finds out which certificates the hints of a link mean that are due, and asks for each of them: by one listing of the primary for
- * all, which begins once in `toldEveryMs` at most. A hint is forgotten only when its certificates are asked for, and when no listing
- * that is still to come could show another one: so a crash anywhere has it looked at once more.
+ * Finds out which certificates the hints of a link mean that are due, and asks for each of them: by
+ * one listing of the primary for all, which begins once in `toldEveryMs` at most. A hint is
+ * forgotten only when its certificates are asked for, and when no listing that is still to come
+ * could show another one: so a crash anywhere has it looked at once more.
  *
- * A name is what the listing says when it is looked for: a certificate that was given another name since then is found by reconcile.
- * Throws when the table cannot be asked. Where the primary cannot be listed, everything waits for the next wake-up.
+ * A name is what the listing says when it is looked for: a certificate that was given another name
+ * since then is found by reconcile. Throws when the table cannot be asked. Where the primary cannot
+ * be listed, everything waits for the next wake-up.
  */
 export async function resolveHints(resolver: HintResolver, link: Link): Promise<ResolvedHints> {
   const { linkRecords, runtime, timing, log } = resolver;
@@ -84,8 +86,9 @@ export async function resolveHints(resolver: HintResolver, link: Link): Promise<
 }
 
 /**
- * From when on a listing tells everything about a hint: what was acknowledged is in it then. `undefined`: at any moment. What nothing
- * answers to may be new there, and is not taken for nothing before direct reads would know of it too.
+ * From when on a listing tells everything about a hint: what was acknowledged is in it then.
+ * `undefined`: at any moment. What nothing answers to may be new there, and is not taken for
+ * nothing before direct reads would know of it too.
  */
 function settlesAt(link: Link, { toldAt }: WaitingHint, matched: boolean, timing: Timing): number | undefined {
   const { listingLagMs, readSettlesMs } = link.primary.abilities;
@@ -116,7 +119,10 @@ async function askFor(
   return holdable.length;
 }
 
-/** The ids that each hint means, by one listing of the primary. What is listed and cannot be read counts: it is there. */
+/**
+ * The ids that each hint means, by one listing of the primary. What is listed and cannot be read
+ * counts: it is there.
+ */
 async function matchesIn(
   { runtime }: HintResolver,
   link: Link,
@@ -142,8 +148,8 @@ async function matchesIn(
 }
 
 /**
- * The primary cannot be listed. The hints wait; but where as many wait as one listing looks for, a reconcile takes their place, so
- * that their number stays bounded for however long it lasts.
+ * The primary cannot be listed. The hints wait; but where as many wait as one listing looks for, a
+ * reconcile takes their place, so that their number stays bounded for however long it lasts.
  */
 async function standIn(
   { linkRecords, runtime, log }: HintResolver,
@@ -165,7 +171,10 @@ function tellOf({ log }: HintResolver, link: Link, unmatched: readonly WaitingHi
   log('info', 'hints_match_nothing', { link: link.name, count: unmatched.length, first });
 }
 
-/** Wakes a worker for the hints of a link, if any is due. Throws what the table and the dispatch throw. */
+/**
+ * Wakes a worker for the hints of a link, if any is due. Throws what the table and the dispatch
+ * throw.
+ */
 export async function wakeHints(
   { linkRecords, dispatch, runtime }: Pick<HintResolver, 'linkRecords' | 'dispatch' | 'runtime'>,
   link: Pick<Link, 'name'>,

@@ -14,20 +14,27 @@ import type {
 import { readMetadataInTime } from './read-in-time.ts';
 
 export interface ListingOptions {
-  /** Called for what is there and cannot be read. It has to be told of by somebody: it is not absent. */
+  /**
+   * Called for what is there and cannot be read. It has to be told of by somebody: it is not
+   * absent.
+   */
   readonly unreadable: (element: UnreadableElement) => void;
   /** Called for what is there and holds no content: no certificate, and not absent either. */
   readonly vacant?: ((element: VacantElement) => void) | undefined;
   /** Called for what was looked at and is no certificate. */
   readonly passedOver?: ((element: PassedOver) => void) | undefined;
   /**
-   * Where listings do not show that content changed (`abilities.silentListings`), of which elements a
-   * direct read tells the version. Absent: of none. Of the others nothing is said of their content.
+   * Where listings do not show that content changed (`abilities.silentListings`), of which elements
+   * a direct read tells the version. Absent: of none. Of the others nothing is said of their
+   * content.
    */
   readonly versionsOf?: (listed: CertificateMetadata) => boolean;
   /** Called now and then while versions are asked for, which takes a request for each. */
   readonly asking?: (() => Promise<void> | void) | undefined;
-  /** For waits: a listing that the store limits is asked again when the store allows. Absent: it throws. */
+  /**
+   * For waits: a listing that the store limits is asked again when the store allows. Absent: it
+   * throws.
+   */
   readonly runtime?: Runtime;
   readonly signal?: AbortSignal | undefined;
   /** Called for each page. */
@@ -35,8 +42,9 @@ export interface ListingOptions {
 }
 
 /**
- * All metadata of a store, page by page; what cannot be read goes to `unreadable`, and keeps no other from being listed. A listing that runs in circles ends in `store_nonsense`, one whose signal is aborted in
- * the signal's reason, between two pages.
+ * All metadata of a store, page by page; what cannot be read goes to `unreadable`, and keeps no
+ * other from being listed. A listing that runs in circles ends in `store_nonsense`, one whose
+ * signal is aborted in the signal's reason, between two pages.
  */
 export async function* listAll(store: Store, options: ListingOptions): AsyncGenerator<CertificateMetadata> {
   let cursor: string | undefined;
@@ -101,7 +109,9 @@ async function* withVersions(
   }
 }
 
-/** What a direct read says. Where it says nothing the version is not known, and only a look tells. */
+/**
+ * What a direct read says. Where it says nothing the version is not known, and only a look tells.
+ */
 async function versionOf(
   store: Store,
   listed: CertificateMetadata,
@@ -116,7 +126,9 @@ async function versionOf(
   }
 }
 
-/** What a listing or a search has shown, without what it says of content where that proves nothing. */
+/**
+ * What a listing or a search has shown, without what it says of content where that proves nothing.
+ */
 export function asListed({ abilities }: Store, listed: CertificateMetadata): CertificateMetadata {
   if (abilities.silentListings !== true) return listed;
   const { revision: _revision, lastModified: _at, serial: _serial, ...rest } = listed;
@@ -124,13 +136,19 @@ export function asListed({ abilities }: Store, listed: CertificateMetadata): Cer
   return bare;
 }
 
-/** A copy that cannot be read, as far as a listing shows it all the same; `undefined` if not even its mark can be. */
+/**
+ * A copy that cannot be read, as far as a listing shows it all the same; `undefined` if not even
+ * its mark can be.
+ */
 export function copyOf({ id, mark, name }: UnreadableElement): CertificateMetadata | undefined {
   if (id === undefined || mark === undefined) return undefined;
   return { id, name: name ?? id, description: '', tags: [], domains: [], mark };
 }
 
-/** What is found of each mark that somebody waits for, by its digest: memory grows with those who wait, not with the estate. */
+/**
+ * What is found of each mark that somebody waits for, by its digest: memory grows with those who
+ * wait, not with the estate.
+ */
 type Wanted = Map<string, { readonly copies: CertificateMetadata[]; readonly vacant: VacantElement[] }>;
 
 interface Listing {
@@ -166,9 +184,10 @@ interface Listings {
 
 export interface SharedListings {
   /**
-   * The copies with this mark, by a listing that starts after this call, or by one that an earlier look asked for and could not
-   * wait for, if it began at `since` or later. `patienceMs`: how long the caller can wait; what else is found is told as
-   * `Store.findByMark` does. Throws what the listing throws, and `store_search_running` where it is known to take longer than that.
+   * The copies with this mark, by a listing that starts after this call, or by one that an earlier
+   * look asked for and could not wait for, if it began at `since` or later. `patienceMs`: how long
+   * the caller can wait; what else is found is told as `Store.findByMark` does. Throws what the
+   * listing throws, and `store_search_running` where it is known to take longer than that.
    */
   marked(
     store: Store,
@@ -181,11 +200,13 @@ export interface SharedListings {
 }
 
 /**
- * Finds copies by their mark in stores that cannot be asked for one, by listing. Listings are shared: one that starts after a
- * look began serves every look that waits for one, so a thousand looks in doubt cost two listings, not a thousand.
+ * Finds copies by their mark in stores that cannot be asked for one, by listing. Listings are
+ * shared: one that starts after a look began serves every look that waits for one, so a thousand
+ * looks in doubt cost two listings, not a thousand.
  *
- * A listing that takes longer than a look can wait goes on without it, once for all who asked: a later look gets what it found, with
- * the moment at which it began, and none of them begins another one that nobody will wait for.
+ * A listing that takes longer than a look can wait goes on without it, once for all who asked: a
+ * later look gets what it found, with the moment at which it began, and none of them begins another
+ * one that nobody will wait for.
  */
 export function sharedListings(runtime: Runtime): SharedListings {
   const stores = new Map<Store, Listings>();
@@ -262,7 +283,7 @@ export function sharedListings(runtime: Runtime): SharedListings {
       const runningMs = now - (own.running?.beganAt ?? now);
       const isSlow = runningMs > patienceMs || (own.lastMs ?? 0) > patienceMs;
       const kept = own.kept.get(digest);
-      // Told once: whoever asks again has a reason to doubt it.
+      // Answered once: a second question has a reason to doubt it.
       own.kept.delete(digest);
       if (isSlow && kept !== undefined && kept.beganAt >= since) {
         tell(kept, options);

@@ -16,7 +16,10 @@ export type Standing =
   | { readonly kind: 'aside'; readonly why: Exclude<Aside, 'keyless' | 'withheld'> }
   /** Gone from the primary; what copies there are stay. */
   | { readonly kind: 'gone'; readonly copies: number }
-  /** What the primary holds is not copied: a person must mend it there, or in the one store that refuses it. */
+  /**
+   * What the primary holds is not copied: a person must mend it there, or in the one store that
+   * refuses it.
+   */
   | { readonly kind: 'refused'; readonly error: RecordedError; readonly store?: string }
   /** It was tried, and did not work; it is tried again. */
   | { readonly kind: 'failing'; readonly store: string; readonly error: RecordedError; readonly again?: number }
@@ -52,7 +55,8 @@ export function standingOf(link: Link, record: ReplicationRecord): Standing {
   if (absentSince !== undefined) {
     return trouble ?? { kind: 'gone', copies: states.filter(({ id }) => id !== undefined).length };
   }
-  // An authority that was copied before it was set aside has left a copy that nobody keeps equal: that is for a person.
+  // An authority that was copied before it was set aside has left a copy that nobody keeps equal:
+  // that is for a person.
   const isCopied = aside === 'authority' && states.some(({ id }) => id !== undefined);
   if (isLeftAside(aside) && !isCopied) return { kind: 'aside', why: aside };
   if (isKeyProblem(aside)) return { kind: 'refused', error: { ...keyProblems[aside], at: primary?.lookedAt ?? 0 } };

@@ -92,11 +92,17 @@ export interface LinkStatus extends BackupFindings {
   /** Epoch milliseconds, as all moments here. */
   readonly now: number;
   readonly counts: Readonly<Record<Standing['kind'], number>>;
-  /** Certificates that are not copied because their keys are those of authorities: how many, and names of the first of them. */
+  /**
+   * Certificates that are not copied because their keys are those of authorities: how many, and
+   * names of the first of them.
+   */
   readonly authorities: { readonly count: number; readonly names: readonly string[] };
   /** Certificates that expired in the primary, whether or not that was looked at. */
   readonly expired: number;
-  /** Of those that are equal, how many were written to a backup after the last verify began; all of them if there was none. */
+  /**
+   * Of those that are equal, how many were written to a backup after the last verify began; all of
+   * them if there was none.
+   */
   readonly unproven: number;
   /** Certificates that came from a backup of the link, or through it, and get no copy there. */
   readonly circles: number;
@@ -110,7 +116,10 @@ export interface LinkStatus extends BackupFindings {
    * refuses stands in `refusals`.
    */
   readonly stuck: readonly Trouble[];
-  /** What is gone from the primary, more than is lost on an ordinary day, and nobody has said yet that it is meant. */
+  /**
+   * What is gone from the primary, more than is lost on an ordinary day, and nobody has said yet
+   * that it is meant.
+   */
   readonly vanished?: Vanished;
   /** What the brake keeps from being written until a person has spoken. */
   readonly held?: HeldByBrake;
@@ -133,7 +142,10 @@ export interface LinkStatus extends BackupFindings {
   readonly quotas?: readonly StoreQuota[];
   /** Stores whose listings do not show that content changed; absent: there are none. */
   readonly silentListings?: readonly SilentListing[];
-  /** How long a copy of everything into an empty backup takes under the stated limits, and whose limit that is; absent: no store states one. */
+  /**
+   * How long a copy of everything into an empty backup takes under the stated limits, and whose
+   * limit that is; absent: no store states one.
+   */
   readonly fullCopy?: { readonly ms: number; readonly store: string };
 }
 
@@ -141,7 +153,9 @@ const namesKept = 3;
 /** Lags are told of what changed in this time. */
 const lagWindowMs = 30 * 24 * 3_600_000;
 
-/** What is known of a link, from the table alone: no store is asked. Throws what the table throws. */
+/**
+ * What is known of a link, from the table alone: no store is asked. Throws what the table throws.
+ */
 export async function statusOf({ records, linkRecords, runtime }: StatusKeeper, link: Link): Promise<LinkStatus> {
   const now = runtime.now();
   const [reconciled, state, verify, drill] = await Promise.all([
@@ -150,7 +164,8 @@ export async function statusOf({ records, linkRecords, runtime }: StatusKeeper, 
     linkRecords.lastVerify(link.name),
     linkRecords.lastDrill(link.name),
   ]);
-  // What changed before the link began was copied when it began: its lag would be the age of the estate.
+  // What changed before the link began was copied when it began: its lag would be the age of the
+  // estate.
   const first = await linkRecords.firstReconciledAt(link.name);
   const seen = seenSoFar(link, now, {
     beganAt: first ?? Math.max(0, ...reconciled.values()),
@@ -200,7 +215,10 @@ export async function statusOf({ records, linkRecords, runtime }: StatusKeeper, 
 
 type Counted<T> = { -readonly [K in keyof T]: T[K] };
 
-/** Goes through the records once; memory grows with what is wrong and with recent changes, by eight bytes. */
+/**
+ * Goes through the records once; memory grows with what is wrong and with recent changes, by eight
+ * bytes.
+ */
 function seenSoFar(
   link: Link,
   now: number,
@@ -342,7 +360,10 @@ function troublesOf(link: Link, record: ReplicationRecord, standing: Standing): 
   );
 }
 
-/** From the change in the primary until the slowest backup had it; `undefined` if no write of ours brought it there. */
+/**
+ * From the change in the primary until the slowest backup had it; `undefined` if no write of ours
+ * brought it there.
+ */
 export function lagOf({ primary, backups }: ReplicationRecord): number | undefined {
   const moments = backups.map(({ replicatedAt }) => replicatedAt);
   if (primary === undefined || moments.length === 0 || moments.includes(undefined)) return undefined;
@@ -350,7 +371,10 @@ export function lagOf({ primary, backups }: ReplicationRecord): number | undefin
   return lag < 0 ? undefined : lag;
 }
 
-/** When the change happened that is not in every backup yet, as far as it is known: what told of it last. */
+/**
+ * When the change happened that is not in every backup yet, as far as it is known: what told of it
+ * last.
+ */
 function unreplicatedSince({ primary, eventAt, occurredAt, replicated }: ReplicationRecord): number | undefined {
   const moments = [eventAt, occurredAt, replicated > 0 ? primary?.changedAt : undefined];
   const known = moments.filter((moment) => moment !== undefined);
@@ -365,8 +389,8 @@ function lagsOf(lags: number[]): Lag | undefined {
 }
 
 /**
- * A first copy takes one full read in the primary and one import in each backup, which count for the store and not for a
- * certificate: the slowest store decides, by its requests in a second.
+ * A first copy takes one full read in the primary and one import in each backup, which count for
+ * the store and not for a certificate: the slowest store decides, by its requests in a second.
  */
 export function fullCopyOf(link: Link, certificates: number): LinkStatus['fullCopy'] {
   const limited = [link.primary, ...link.backups].flatMap(({ id, abilities: { requestsPerSecond } }) =>

@@ -19,8 +19,9 @@ export interface Sweeper {
 }
 
 /**
- * Wakes what is due, hints too, and refreshes the keys that verify notifications: those of the primaries, and those of `keys` that
- * others serve. Each link alone: one that fails does not hold up the others. Never throws.
+ * Wakes what is due, hints too, and refreshes the keys that verify notifications: those of the
+ * primaries, and those of `keys` that others serve. Each link alone: one that fails does not hold
+ * up the others. Never throws.
  */
 export async function sweep(
   sweeper: Sweeper,

@@ -13,19 +13,34 @@ export interface Timing {
   /** Backoff of failed attempts: full jitter below `base * 2 ** (attempts - 1)`, at most `cap`. */
   readonly backoffBaseMs: number;
   readonly backoffCapMs: number;
-  /** When a refused certificate is looked at again, counted from each look; after the last one it rests. */
+  /**
+   * When a refused certificate is looked at again, counted from each look; after the last one it
+   * rests.
+   */
   readonly refusalLooksMs: readonly number[];
-  /** How long what a person holds in a store (locked, in use, a quota) is left alone before it is tried again. */
+  /**
+   * How long what a person holds in a store (locked, in use, a quota) is left alone before it is
+   * tried again.
+   */
   readonly heldLooksMs: number;
   /** After which an absent certificate is looked at once more before it counts as deleted. */
   readonly absenceMs: number;
   /** How long a notification is remembered. */
   readonly notificationKeepMs: number;
-  /** A sender that does not sign the body has one certificate looked at once in this time, and one listing for hints begins in it. */
+  /**
+   * A sender that does not sign the body has one certificate looked at once in this time, and one
+   * listing for hints begins in it.
+   */
   readonly toldEveryMs: number;
-  /** Ids and names that senders who do not sign the body may make up in a minute, for one link; beyond, one reconcile takes their place. */
+  /**
+   * Ids and names that senders who do not sign the body may make up in a minute, for one link;
+   * beyond, one reconcile takes their place.
+   */
   readonly unknownPerMinute: number;
-  /** A reconcile that somebody asked for begins once in this time at most, and waits no longer for what asks for it to end. */
+  /**
+   * A reconcile that somebody asked for begins once in this time at most, and waits no longer for
+   * what asks for it to end.
+   */
   readonly askedReconcileEveryMs: number;
   /** Each certificate is looked at in full at least this often. */
   readonly fullLookMs: number;
@@ -48,7 +63,10 @@ export const defaultTiming: Timing = {
   fullLookMs: 7 * 24 * 3_600_000,
 };
 
-/** How long after an unanswered write to this store everything about it is settled, and shown by listings and reads. */
+/**
+ * How long after an unanswered write to this store everything about it is settled, and shown by
+ * listings and reads.
+ */
 export function settledMs({ abilities }: Pick<Store, 'abilities'>, timing: Timing): number {
   const { settlesMs, listingLagMs, readSettlesMs } = abilities;
   return settlesMs + Math.max(listingLagMs, readSettlesMs) + timing.skewMs;
@@ -60,8 +78,8 @@ export function longestSettledMs(stores: readonly Pick<Store, 'abilities'>[], ti
 }
 
 /**
- * How long after a moment by another worker's clock everything shows that lags by so much: not at all where nothing lags; else their
- * clocks may be apart as well.
+ * How long after a moment by another worker's clock everything shows that lags by so much: not at
+ * all where nothing lags; else their clocks may be apart as well.
  */
 export function shownAfterMs(lagMs: number, { skewMs }: Timing): number {
   return lagMs === 0 ? 0 : lagMs + skewMs;
@@ -75,7 +93,10 @@ export function absenceConfirmedMs(
   return Math.max(timing.absenceMs, shownAfterMs(primary.abilities.readSettlesMs, timing));
 }
 
-/** The wait before the next attempt: full jitter, and never earlier than the other side asked for. `attempts` counts the failed ones, 1 or more. */
+/**
+ * The wait before the next attempt: full jitter, and never earlier than the other side asked for.
+ * `attempts` counts the failed ones, 1 or more.
+ */
 export function backoffMs(attempts: number, random: () => number, timing: Timing, retryAfterMs = 0): number {
   const ceiling = Math.min(timing.backoffCapMs, timing.backoffBaseMs * 2 ** Math.min(attempts - 1, 30));
   return Math.ceil(retryAfterMs + random() * ceiling);

@@ -4,21 +4,33 @@ import type { Vanished } from '../records/reconcile-records.ts';
 import { isLeftAside, type ReplicationRecord } from '../records/replication-record.ts';
 import { defaultBrakeShare, includes, type Link } from './link.ts';
 
-/** Losses of so long count together: what a disk, a folder or an account loses may be noticed bit by bit. */
+/**
+ * Losses of so long count together: what a disk, a folder or an account loses may be noticed bit by
+ * bit.
+ */
 const windowMs = 24 * 3_600_000;
 const namesKept = 3;
 
-/** The most copies of so many that may change, or lose their originals, without a person: `least` at any rate. */
+/**
+ * The most copies of so many that may change, or lose their originals, without a person: `least` at
+ * any rate.
+ */
 export function allowedShare({ policy }: Pick<Link, 'policy'>, of: number, least: number = limits.brakeLeast): number {
   return Math.max(least, Math.floor((policy.brakeShare ?? defaultBrakeShare) * of));
 }
 
-/** Whether a person has said that a certificate is meant to be gone, and it was not seen in the primary since. */
+/**
+ * Whether a person has said that a certificate is meant to be gone, and it was not seen in the
+ * primary since.
+ */
 export function isGoneAccepted({ goneAcceptedAt, primary }: ReplicationRecord): boolean {
   return goneAcceptedAt !== undefined && goneAcceptedAt >= (primary?.lookedAt ?? 0);
 }
 
-/** Whether this link copies a certificate that is gone from the primary now, as far as its record tells. */
+/**
+ * Whether this link copies a certificate that is gone from the primary now, as far as its record
+ * tells.
+ */
 function wasCopied({ filter }: Pick<Link, 'filter'>, record: ReplicationRecord): boolean {
   const { aside, primary, backups } = record;
   if (isLeftAside(aside)) return false;
@@ -47,10 +59,11 @@ export interface VanishedFound extends Vanished {
 }
 
 /**
- * Counts what was in the primary and is gone, over all certificates of a link at the moment `now` (epoch milliseconds). It is to be
- * said to a person when nothing is left of what was there, however little that was, or when more than the brake's share went within a
- * day; from then on (`standing`) until all of it is back, or a person has said that it is meant. What a person has said that of is not
- * counted. Memory grows with what is gone.
+ * Counts what was in the primary and is gone, over all certificates of a link at the moment `now`
+ * (epoch milliseconds). It is to be said to a person when nothing is left of what was there,
+ * however little that was, or when more than the brake's share went within a day; from then on
+ * (`standing`) until all of it is back, or a person has said that it is meant. What a person has
+ * said that of is not counted. Memory grows with what is gone.
  */
 export function vanishedTally(link: Link, now: number, standing: Vanished | undefined): VanishedTally {
   const from = Math.min(now - windowMs, standing?.since ?? Number.POSITIVE_INFINITY);
@@ -78,7 +91,8 @@ export function vanishedTally(link: Link, now: number, standing: Vanished | unde
     gone(record) {
       if (!wasCopied(link, record) || isGoneAccepted(record)) return;
       const { certificate, primary, absentSince = now } = record;
-      // What only a mark told of is known from when it was first looked for: that is no loss of that day.
+      // What only a mark told of is known from when it was first looked for: that is no loss of
+      // that day.
       const since = primary === undefined ? 0 : absentSince;
       gone.push({ certificate, name: primary?.name ?? certificate, since });
     },
@@ -99,7 +113,10 @@ export function vanishedSummary({ id, at, since, gone, of, names }: Vanished): V
   return { id, at, since, gone, of, names: [...names] };
 }
 
-/** The one of two findings of the same link by which more is gone: one may have come from the records, and one from a listing. */
+/**
+ * The one of two findings of the same link by which more is gone: one may have come from the
+ * records, and one from a listing.
+ */
 export function worseOf(a: Vanished | undefined, b: Vanished | undefined): Vanished | undefined {
   if (a === undefined || b === undefined) return a ?? b;
   return b.gone > a.gone ? b : a;

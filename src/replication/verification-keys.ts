@@ -23,8 +23,9 @@ export function keySourceOf({ name, primary }: Link): KeySource | undefined {
 }
 
 /**
- * Fetches the keys that verify what arrives at a callback into the table, by the clock, whatever arrives: the receiver reads them from
- * there, and a notification never causes a call. What cannot be fetched, or is none that may verify, changes nothing. Never throws.
+ * Fetches the keys that verify what arrives at a callback into the table, by the clock, whatever
+ * arrives: the receiver reads them from there, and a notification never causes a call. A key that
+ * cannot be fetched, or that may not verify, changes nothing. Never throws.
  */
 export async function refreshVerificationKeys(
   { linkRecords, runtime, log }: { readonly linkRecords: LinkRecords; readonly runtime: Runtime; readonly log: Log },
@@ -38,14 +39,18 @@ export async function refreshVerificationKeys(
       if (read.dropped.includes(id))
         log('error', 'verification_key_dropped', { link: name, key: id, message: 'the primary still serves it' });
     const keys = refreshedKeys(read.keys, served, read.dropped, now);
-    // Somebody who wrote meanwhile, a person or another sweep, has the last word: the next sweep comes in a minute.
+    // Somebody who wrote meanwhile, a person or another sweep, has the last word: the next sweep
+    // comes in a minute.
     if (keys.length > 0 && !isSame(keys, read.keys)) await linkRecords.saveVerificationKeys(name, read, keys, now);
   } catch (thrown) {
     log('warn', 'verification_key_not_refreshed', { link: name, ...errorFields(asCodedError(thrown)) });
   }
 }
 
-/** A key with the id that it gets where its sender has none. Throws `store_nonsense` for what may not verify notifications. */
+/**
+ * A key with the id that it gets where its sender has none. Throws `store_nonsense` for what may
+ * not verify notifications.
+ */
 function identified(pem: string): KeptKey {
   const { kind, bits = 0 } = readPublicKeyPem(pem);
   if (kind === 'rsa' && bits >= limits.verificationKeyBits) return { id: keyIdOf(pem), pem };
@@ -54,8 +59,9 @@ function identified(pem: string): KeptKey {
 }
 
 /**
- * The set of keys after a fetch: what is served comes first, what is served no more stays for `limits.goneKeyMs`, and what a person
- * dropped does not come back. Of too many, those go that went first.
+ * The set of keys after a fetch: what is served comes first, what is served no more stays for
+ * `limits.goneKeyMs`, and what a person dropped does not come back. Of too many, those go that went
+ * first.
  */
 export function refreshedKeys(
   kept: readonly KeptKey[],

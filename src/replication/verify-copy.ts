@@ -29,11 +29,17 @@ export interface CopyVerdict {
   readonly how: string;
   /** It is the same, as its service keeps it: what it gives back is not what it was given. */
   readonly reshaped?: true;
-  /** The service does not give its private key back: it was compared without, and nothing is proven of the key. */
+  /**
+   * The service does not give its private key back: it was compared without, and nothing is proven
+   * of the key.
+   */
   readonly keyNotProven?: true;
 }
 
-/** Compares what both sides gave by full reads: certificate, chain, private key unless it is withheld, name, description, mark. */
+/**
+ * Compares what both sides gave by full reads: certificate, chain, private key unless it is
+ * withheld, name, description, mark.
+ */
 export function compareCopy(
   original: StoredCertificate,
   copy: StoredCertificate,
@@ -90,8 +96,8 @@ export function servingProblem(copy: StoredCertificate, nowMs: number): CodedErr
 }
 
 /**
- * Whether a copy is what the store was given, or what the store says that it makes of that. A key that its service withholds is left out of
- * the comparison; one that is lost is not.
+ * Whether a copy is what the store was given, or what the store says that it makes of that. A key
+ * that its service withholds is left out of the comparison; one that is lost is not.
  */
 export function holdsSame(store: Store, given: CertificateContent, copy: StoredCertificate): boolean {
   const key = keyAnswerOf(copy);

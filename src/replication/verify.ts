@@ -71,8 +71,8 @@ export interface VerifyFinding {
   /** Whether something is wrong. What is not ours, or is kept on purpose, is not. */
   readonly problem: boolean;
   /**
-   * What is to be told of the original's chain and is no reason to refuse it, such as an expired cross certificate. At one finding of
-   * a certificate, however many backups there are.
+   * What is to be told of the original's chain and is no reason to refuse it, such as an expired
+   * cross certificate. At one finding of a certificate, however many backups there are.
    */
   readonly remarks?: readonly string[];
   /** The service does not give the copy's private key back: nothing is proven of it. */
@@ -93,7 +93,10 @@ export interface RefusedCopy {
 
 export interface VerifyReport extends VerifySummary {
   readonly link: string;
-  /** What is gone from the primary, more than is lost on an ordinary day, and nobody has said that it is meant. */
+  /**
+   * What is gone from the primary, more than is lost on an ordinary day, and nobody has said that
+   * it is meant.
+   */
   readonly vanished?: Vanished;
   /** Backups that could not be listed: nothing is proven of them. */
   readonly notListed: readonly { readonly store: string; readonly error: CodedError }[];
@@ -112,9 +115,10 @@ const concurrency = 8;
 const examplesKept = 5;
 
 /**
- * Proves by reading that each backup equals the primary: both sides in full, private keys too where the service gives them. The
- * records are never believed: they only say where else a copy might be. What is found to differ is read once more before it is said.
- * The summary is kept for status. Throws what the primary's listing throws, and the reason of the signal.
+ * Proves by reading that each backup equals the primary: both sides in full, private keys too where
+ * the service gives them. The records are never believed: they only say where else a copy might be.
+ * What is found to differ is read once more before it is said. The summary is kept for status.
+ * Throws what the primary's listing throws, and the reason of the signal.
  */
 export async function verify(verifier: Verifier, link: Link, options: VerifyOptions = {}): Promise<VerifyReport> {
   const { runtime, linkRecords } = verifier;
@@ -164,7 +168,8 @@ export async function verify(verifier: Verifier, link: Link, options: VerifyOpti
     if (batch.length >= concurrency) await done();
   }
   await done();
-  // What the listing could not read is read once more, by itself; what has no id is told of by its place.
+  // What the listing could not read is read once more, by itself; what has no id is told of by its
+  // place.
   for (const { id, name, place, error } of notRead) {
     if (id !== undefined && (listed.tick(id) || !verifier.records.canHold(link.name, id))) continue;
     if (id !== undefined) listed.set(id, inPrimary);
@@ -178,7 +183,8 @@ export async function verify(verifier: Verifier, link: Link, options: VerifyOpti
   }
   await done();
   await nameDigested(verifier, link, sides);
-  // Copies of what the listing did not show: gone, or moved while it was paged. A direct read tells.
+  // Copies of what the listing did not show: gone, or moved while it was paged. A direct read
+  // tells.
   for (const side of sides) {
     for (const certificate of side.listed.copies.unticked()) {
       if (listed.tick(certificate)) continue;
@@ -209,7 +215,10 @@ export async function verify(verifier: Verifier, link: Link, options: VerifyOpti
   };
 }
 
-/** What the records, or copies, tell of and the primary does not hold. Its listing ticked what it showed; direct reads found the rest. */
+/**
+ * What the records, or copies, tell of and the primary does not hold. Its listing ticked what it
+ * showed; direct reads found the rest.
+ */
 async function countLost(
   { records }: Verifier,
   { name }: Link,
@@ -266,7 +275,10 @@ async function listSide(
   }
 }
 
-/** Where a backup keeps digests of marks, the records tell which certificates they may be of; what stays unknown is told. */
+/**
+ * Where a backup keeps digests of marks, the records tell which certificates they may be of; what
+ * stays unknown is told.
+ */
 async function nameDigested({ records }: Verifier, link: Link, sides: readonly Side[]): Promise<void> {
   const digested = sides.filter(({ listed }) => listed.digested.size > 0);
   if (digested.length === 0) return;
@@ -372,7 +384,8 @@ async function verifySide(
 
   const now = verifier.runtime.now();
   const verdict = judge(link, reading, now);
-  // An authority that was never copied is none of a verify's; the copy of one is told, because nobody keeps it equal.
+  // An authority that was never copied does not concern a verify; the copy of one is reported,
+  // because nobody keeps it equal.
   const isTold = verdict.kind === 'aside' && verdict.why === 'authority' && copies.length > 0;
   if (verdict.kind === 'aside' && isLeftAside(verdict.why) && !isTold) return [];
   if (verdict.kind === 'unreadable') {
@@ -456,7 +469,10 @@ interface ReadCopy {
   readonly reading: Reading<StoredCertificate>;
 }
 
-/** Reads what may be copies in full. What is not there any more, or carries another mark by now, is none. */
+/**
+ * Reads what may be copies in full. What is not there any more, or carries another mark by now, is
+ * no copy.
+ */
 async function readCopies(
   run: Run,
   { store, foreign }: Side,
@@ -472,7 +488,8 @@ async function readCopies(
     if (reading.state === 'vacant') return sameMark(reading.mark, mark);
     const { mark: found } = reading.value.metadata;
     if (found !== undefined) return sameMark(found, mark);
-    // The records name it, and its mark is gone: it is told as a copy without one, not as a stranger.
+    // The records name it, and its mark is gone: it is told as a copy without one, not as a
+    // stranger.
     foreign.tick(id);
     return true;
   });
@@ -538,7 +555,10 @@ function tallied(link: Link, options: VerifyOptions) {
   const result = { certificates: 0, withoutKeys: 0, problems: 0 };
   let reshaped = 0;
   return {
-    /** Takes all findings of one certificate. Those that only tell of what is kept, or not ours, are of none. */
+    /**
+     * Takes all findings of one certificate. Those that only tell of what is kept, or not ours, are
+     * of none.
+     */
     add(findings: readonly VerifyFinding[]): void {
       if (findings.some(({ state, problem }) => problem || state !== 'extra')) result.certificates += 1;
       for (const finding of findings) {

@@ -16,9 +16,10 @@ interface Watcher {
 }
 
 /**
- * Has a certificate looked at whenever the primary of a link, where that can be watched, tells of a change: asked for durably, then
- * woken, as after a notification. What cannot be written, or happened while nobody watched, is found by reconcile; one is asked for
- * where no record can be kept of the certificate's id.
+ * Has a certificate looked at whenever the primary of a link, where that can be watched, tells of a
+ * change: asked for durably, then woken, as after a notification. What cannot be written, or
+ * happened while nobody watched, is found by reconcile; one is asked for where no record can be
+ * kept of the certificate's id.
  */
 export function watchPrimaries(
   { records, linkRecords, dispatch, runtime, log }: Watcher,

@@ -14,21 +14,26 @@ import {
 } from '../store/store.ts';
 import { withDeadline } from './deadline.ts';
 
-/** A write that its service goes on with, and how long that may take by its own word, in milliseconds. */
+/**
+ * A write that its service goes on with, and how long that may take by its own word, in
+ * milliseconds.
+ */
 export interface GoingOn {
   readonly store: string;
   readonly kind: LongWrite;
   readonly longestMs: number;
 }
 
-/** Whoever waits for the end of such a write. */
+/** What a wait for the end of such a write needs. */
 export interface EndWaiter {
   readonly runtime: Runtime;
   readonly store: Store;
   readonly signal?: AbortSignal | undefined;
   /** Called once, before the wait. */
   readonly goesOn?: ((about: GoingOn) => void) | undefined;
-  /** Called before each question, to keep what would end meanwhile; what it throws ends the wait. */
+  /**
+   * Called before each question, to keep what would end meanwhile; what it throws ends the wait.
+   */
   readonly keep?: (() => Promise<void>) | undefined;
 }
 
@@ -43,8 +48,8 @@ const longestPauseMs = 30_000;
 const askMs = 20_000;
 
 /**
- * The longest that a write to this store may go on after it was sent, by its own word: 0 where every
- * write is done when it is answered. In milliseconds.
+ * The longest that a write to this store may go on after it was sent, by its own word: 0 where
+ * every write is done when it is answered. In milliseconds.
  */
 export function longestWriteMs({ abilities }: Pick<Store, 'abilities'>, ...kinds: readonly LongWrite[]): number {
   return Math.max(0, ...kinds.map((kind) => abilities.longWrites?.[kind] ?? 0));
@@ -114,7 +119,9 @@ async function stateOf(waiter: EndWaiter, { isDone: _, ...asked }: Begun): Promi
   });
 }
 
-/** A question whose failure is no answer: it is asked again. Throws only the reason of the signal. */
+/**
+ * A question whose failure is no answer: it is asked again. Throws only the reason of the signal.
+ */
 async function answered<T>(
   { runtime, signal }: EndWaiter,
   ask: (options: CallOptions) => Promise<T>,

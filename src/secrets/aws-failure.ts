@@ -13,7 +13,10 @@ const refusals = new Set([
   'DecryptionFailure',
 ]);
 
-/** A failure of a service that keeps secrets, with its name and without its request: that may hold credentials. */
+/**
+ * A failure of a service that keeps secrets, with its name and without its request: that may hold
+ * credentials.
+ */
 export function awsSecretError(where: string, name: string, thrown: unknown): CodedError {
   if (thrown instanceof CodedError) return thrown;
   const reason = thrown instanceof Error ? thrown.name : typeof thrown;
@@ -29,7 +32,10 @@ export function awsSecretError(where: string, name: string, thrown: unknown): Co
     : new CodedError('secret_unavailable', `${where} did not answer for the secret ${name}: ${reason}`, { fields });
 }
 
-/** Makes sure that a client knows its region, from an ARN or from the environment. Throws `secret_unreadable` with what to do. */
+/**
+ * Makes sure that a client knows its region, from an ARN or from the environment. Throws
+ * `secret_unreadable` with what to do.
+ */
 export async function requireRegion(
   client: { readonly config: { region(): Promise<string> } },
   name: string,
@@ -45,7 +51,10 @@ export async function requireRegion(
   }
 }
 
-/** The region of an ARN; `undefined` for a plain name, which is one of the region that the process is in. */
+/**
+ * The region of an ARN; `undefined` for a plain name, which is one of the region that the process
+ * is in.
+ */
 export function regionOfArn(name: string): string | undefined {
   return name.startsWith('arn:') ? name.split(':')[3] || undefined : undefined;
 }

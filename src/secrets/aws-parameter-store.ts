@@ -8,8 +8,9 @@ import type { SecretSource } from './secret-source.ts';
 const where = 'AWS Systems Manager Parameter Store';
 
 /**
- * Parameters of AWS Systems Manager, by name or ARN, decrypted where they are a SecureString. Where it is and whose credentials it uses
- * is for the environment to say, as for all AWS programs. API: `GetParameter`.
+ * Parameters of AWS Systems Manager, by name or ARN, decrypted where they are a SecureString. Where
+ * it is and whose credentials it uses is for the environment to say, as for all AWS programs. API:
+ * `GetParameter`.
  */
 export function awsParameterStore(): SecretSource {
   return {

@@ -8,8 +8,9 @@ import type { SecretSource } from './secret-source.ts';
 const where = 'AWS Secrets Manager';
 
 /**
- * Secrets of AWS Secrets Manager, by name or ARN: the whole text, or with `name#key` one member of the JSON object that it is. Where it is
- * and whose credentials it uses is for the environment to say, as for all AWS programs. API: `GetSecretValue`.
+ * Secrets of AWS Secrets Manager, by name or ARN: the whole text, or with `name#key` one member of
+ * the JSON object that it is. Where it is and whose credentials it uses is for the environment to
+ * say, as for all AWS programs. API: `GetSecretValue`.
  */
 export function awsSecretsManager(): SecretSource {
   return {

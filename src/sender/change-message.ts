@@ -5,7 +5,10 @@ import { limits } from '../limits.ts';
 import type { Hint, LifecycleEvent } from './event.ts';
 import { isJsonObject, parseJsonObject } from './json.ts';
 
-/** What a certificate is called in a message: its id in the store, or its name there, which is looked up. */
+/**
+ * What a certificate is called in a message: its id in the store, or its name there, which is
+ * looked up.
+ */
 export type Named = { readonly id: string } | { readonly name: string };
 
 /** The type of a message that something has changed, and of one that only tries the way. */
@@ -13,8 +16,9 @@ export const changedType = 'certificate.changed';
 export const testType = 'certificate.test';
 
 /**
- * The body of a message that tells of changes, whatever proves it: `change-message.schema.json` describes it. Without certificates it
- * says that something has changed, and everything is compared.
+ * The body of a message that tells of changes, whatever proves it: `change-message.schema.json`
+ * describes it. Without certificates it says that something has changed, and everything is
+ * compared.
  */
 export function changeMessage(given: {
   readonly type: string;
@@ -28,8 +32,8 @@ export function changeMessage(given: {
 }
 
 /**
- * What such a message says of the certificates of this store. Throws `notification_malformed`, and `notification_foreign` where it
- * names another store.
+ * What such a message says of the certificates of this store. Throws `notification_malformed`, and
+ * `notification_foreign` where it names another store.
  */
 export function readChangeMessage(body: Uint8Array, store: string): Omit<LifecycleEvent, 'digest'> {
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
@@ -54,7 +58,10 @@ export function readChangeMessage(body: Uint8Array, store: string): Omit<Lifecyc
   };
 }
 
-/** The certificates that a message of a change names; without any it says that something has changed. */
+/**
+ * The certificates that a message of a change names; without any it says that something has
+ * changed.
+ */
 function readNamed(list: unknown): Pick<LifecycleEvent, 'certificates' | 'hints' | 'something'> {
   if (list === undefined) return { certificates: [], something: true };
   if (!Array.isArray(list)) throw malformedMessage('data.certificates is no list');

@@ -1,4 +1,7 @@
-/** A member of a JSON object as it stands in the text: its decoded name and the spelling of its value. */
+/**
+ * A member of a JSON object as it stands in the text: its decoded name and the spelling of its
+ * value.
+ */
 interface MemberText {
   readonly name: string;
   readonly value: string;
@@ -21,8 +24,9 @@ export function isJsonObject(value: unknown): value is Record<string, unknown> {
 }
 
 /**
- * The members of a JSON object in the order of the text, repeated ones too: `JSON.parse` hides those, and how a value was spelled.
- * The text must be one that `parseJsonObject` takes. Does not recurse, so nesting costs nothing.
+ * The members of a JSON object in the order of the text, repeated ones too: `JSON.parse` hides
+ * those, and how a value was spelled. The text must be one that `parseJsonObject` takes. Does not
+ * recurse, so nesting costs nothing.
  */
 export function jsonMembers(text: string): MemberText[] {
   const members: MemberText[] = [];

@@ -9,15 +9,20 @@ import { jsonMembers, parseJsonObject } from './json.ts';
 /** The header that Certificate Manager sends, `{"alg":"RS256"}`, as it stands in a token. */
 const usualHeader = 'eyJhbGciOiJSUzI1NiJ9';
 
-/** Header parameters that bring a key (RFC 7515, 4.1) or change what the bytes mean (`crit`, `b64` of RFC 7797, `zip` and `enc` of RFC 7516). */
+/**
+ * Header parameters that bring a key (RFC 7515, 4.1) or change what the bytes mean (`crit`, `b64`
+ * of RFC 7797, `zip` and `enc` of RFC 7516).
+ */
 const refusedParameters = new Set(['jwk', 'jku', 'x5u', 'x5c', 'crit', 'b64', 'zip', 'enc']);
 
 /**
- * The payload bytes of a compact JWS that this key signed with RS256. A strict gate in front of the platform's own check: each
- * token has exactly one spelling that passes, and nothing that it says about algorithm or keys is believed.
+ * The payload bytes of a compact JWS that this key signed with RS256. A strict gate in front of the
+ * platform's own check: each token has exactly one spelling that passes, and nothing that it says
+ * about algorithm or keys is believed.
  *
- * Throws `notification_malformed` for what is not a token at all, and `notification_not_genuine`, always with the same words,
- * for what this key did not sign this way. The key must come from `pinVerificationKey`.
+ * Throws `notification_malformed` for what is not a token at all, and `notification_not_genuine`,
+ * always with the same words, for what this key did not sign this way. The key must come from
+ * `pinVerificationKey`.
  */
 export function verifyCompactJws(token: string, publicKey: KeyObject): Buffer {
   const headerEnd = token.indexOf('.');
@@ -36,8 +41,8 @@ export function verifyCompactJws(token: string, publicKey: KeyObject): Buffer {
 }
 
 /**
- * The `kid` in the header of a token (RFC 7515, 4.1.4), before anything is proven: it chooses among pinned keys, and nothing else.
- * `undefined`: it names none. Throws `notification_malformed`.
+ * The `kid` in the header of a token (RFC 7515, 4.1.4), before anything is proven: it chooses among
+ * pinned keys, and nothing else. `undefined`: it names none. Throws `notification_malformed`.
  */
 export function tokenKeyId(token: string): string | undefined {
   const header = readHeader(token.slice(0, Math.max(0, token.indexOf('.'))));
@@ -45,7 +50,10 @@ export function tokenKeyId(token: string): string | undefined {
   return typeof id === 'string' && id !== '' && id.length <= limits.notificationTextCharacters ? id : undefined;
 }
 
-/** What base64url text (RFC 4648, 5) encodes, if it is the one canonical spelling: `Buffer` alone would skip what it does not know. */
+/**
+ * What base64url text (RFC 4648, 5) encodes, if it is the one canonical spelling: `Buffer` alone
+ * would skip what it does not know.
+ */
 function decodeBase64url(text: string): Buffer {
   const bytes = Buffer.from(text, 'base64url');
   if (bytes.toString('base64url') !== text) {
@@ -81,8 +89,9 @@ function notGenuine(): CodedError {
 }
 
 /**
- * The key that verifies a link's notifications, from PEM (`PUBLIC KEY` or `RSA PUBLIC KEY`): RSA of at least 2048 bits.
- * Throws `configuration_invalid` for anything else, a private key and a certificate included.
+ * The key that verifies a link's notifications, from PEM (`PUBLIC KEY` or `RSA PUBLIC KEY`): RSA of
+ * at least 2048 bits. Throws `configuration_invalid` for anything else, a private key and a
+ * certificate included.
  */
 export function pinVerificationKey(pem: string): KeyObject {
   const label = /^\s*-----BEGIN ([A-Z0-9 ]{1,40})-----/.exec(pem)?.[1];

@@ -1,7 +1,10 @@
 import type { KeyObject } from 'node:crypto';
 import type { LifecycleEvent } from './event.ts';
 
-/** The keys that prove what one sender sends, by their ids: public keys, or secrets that it shares. None: it cannot be proven yet. */
+/**
+ * The keys that prove what one sender sends, by their ids: public keys, or secrets that it shares.
+ * None: it cannot be proven yet.
+ */
 export type VerificationKeys = ReadonlyMap<string, KeyObject>;
 
 /** A request of a sender, as any host can give it. */
@@ -15,7 +18,10 @@ export interface SenderRequest {
 /** What a genuine request says. */
 export type Received =
   | { readonly events: readonly LifecycleEvent[] }
-  /** The sender asks whether it is meant to send here. The answer is made of what it sent, and calls nobody. */
+  /**
+   * The sender asks whether it is meant to send here. The answer is made of what it sent, and calls
+   * nobody.
+   */
   | {
       readonly handshake: {
         readonly status: number;
@@ -26,18 +32,25 @@ export type Received =
 
 /** Who tells of changes of one store, and how that is proven. Nothing it does asks a service. */
 export interface Sender {
-  /** The store whose certificates it tells of. Links with the same one as primary are reached alike, whichever of its senders told. */
+  /**
+   * The store whose certificates it tells of. Links with the same one as primary are reached alike,
+   * whichever of its senders told.
+   */
   readonly store: string;
-  /** The keys that prove it, where the configuration has them. Absent: those of each link, pinned there or fetched by the sweep. */
+  /**
+   * The keys that prove it, where the configuration has them. Absent: those of each link, pinned
+   * there or fetched by the sweep.
+   */
   readonly keys?: VerificationKeys;
   /**
-   * The status that makes this sender try again, for what cannot be proven or made durable yet. With any other one its service may
-   * drop the notification for good.
+   * The status that makes this sender try again, for what cannot be proven or made durable yet.
+   * With any other one its service may drop the notification for good.
    */
   readonly tryAgain: number;
   /**
-   * What a request says, if one of these keys proves it at `now` (epoch milliseconds). Throws `notification_malformed`, `_not_genuine`,
-   * `_foreign`, or what is proven and not to be taken yet: `notification_key_unknown`, `notification_untimely`.
+   * What a request says, if one of these keys proves it at `now` (epoch milliseconds). Throws
+   * `notification_malformed`, `_not_genuine`, `_foreign`, or what is proven and not to be taken
+   * yet: `notification_key_unknown`, `notification_untimely`.
    */
   receive(request: SenderRequest, keys: VerificationKeys, now: number): Received;
 }

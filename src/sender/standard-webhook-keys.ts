@@ -7,7 +7,9 @@ const keyBytes = 32;
 const privatePrefix = Buffer.from('302e020100300506032b657004220420', 'hex');
 const publicPrefix = Buffer.from('302a300506032b6570032100', 'hex');
 
-/** The bytes of a text with this prefix, if what follows is base64 in its one canonical spelling. */
+/**
+ * The bytes of a text with this prefix, if what follows is base64 in its one canonical spelling.
+ */
 function bytesAfter(prefix: string, text: string): Buffer | undefined {
   if (!text.startsWith(prefix)) return undefined;
   const encoded = text.slice(prefix.length);
@@ -30,8 +32,8 @@ export function publicKey(text: string): KeyObject | undefined {
 }
 
 /**
- * A key that signs: a shared secret, or an Ed25519 private key, `whsk_` and base64 of its 32 bytes (or of 64: the public key behind
- * them). `undefined` for anything else.
+ * A key that signs: a shared secret, or an Ed25519 private key, `whsk_` and base64 of its 32 bytes
+ * (or of 64: the public key behind them). `undefined` for anything else.
  */
 export function signingKey(text: string): KeyObject | undefined {
   const bytes = bytesAfter('whsk_', text);

@@ -1,10 +1,16 @@
 import { createHmac, type KeyObject, sign } from 'node:crypto';
 
-/** What is signed of a message (Standard Webhooks, "Signature scheme"): id, timestamp and body, a full stop between. */
+/**
+ * What is signed of a message (Standard Webhooks, "Signature scheme"): id, timestamp and body, a
+ * full stop between.
+ */
 export const signedContent = (id: string, timestamp: string, body: Uint8Array): Buffer =>
   Buffer.concat([Buffer.from(`${id}.${timestamp}.`), body]);
 
-/** The headers of one try to send a message, signed anew at this moment (epoch milliseconds) by a key of `signingKey`. */
+/**
+ * The headers of one try to send a message, signed anew at this moment (epoch milliseconds) by a
+ * key of `signingKey`.
+ */
 export function messageHeaders(
   key: KeyObject,
   { id, body, now }: { readonly id: string; readonly body: string; readonly now: number },

@@ -5,14 +5,18 @@ import type { Runtime } from '../runtime.ts';
 import { pinVerificationKey } from './jws.ts';
 import type { VerificationKeys } from './sender.ts';
 
-/** How long keys are used before they are loaded again, and how long absent ones are believed absent. */
+/**
+ * How long keys are used before they are loaded again, and how long absent ones are believed
+ * absent.
+ */
 const presentMs = 15_000;
 const absentMs = 1_000;
 
 /**
- * The pinned keys of one link by their ids, from the table or the configuration: never from a service, never by what a notification
- * says. However many notifications arrive, they are loaded once in a while. While none can be loaded anew those of before go on
- * being used, for an hour; a key that is not among those loaded is used no more.
+ * The pinned keys of one link by their ids, from the table or the configuration: never from a
+ * service, never by what a notification says. However many notifications arrive, they are loaded
+ * once in a while. While none can be loaded anew those of before go on being used, for an hour; a
+ * key that is not among those loaded is used no more.
  */
 export function verificationKeyCache(options: {
   readonly runtime: Runtime;
@@ -70,8 +74,8 @@ export function verificationKeyCache(options: {
 }
 
 /**
- * What `verify` makes with the first of these keys that made the signature. Throws what it throws with the last one if none did, and at
- * once what has nothing to do with the key.
+ * What `verify` makes with the first of these keys that made the signature. Throws what it throws
+ * with the last one if none did, and at once what has nothing to do with the key.
  */
 export function withAnyKey<T>(keys: VerificationKeys, verify: (key: KeyObject) => T): T {
   let refused: unknown;

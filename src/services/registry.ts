@@ -1,6 +1,7 @@
 /**
- * Every service, a line each: to add one takes its folder and a line here. Whoever wants all of them imports this file as a whole.
- * `infra/build-functions.mjs` puts another one in its place, with what a deployed function has of them.
+ * Every service, a line each: to add one takes its folder and a line here. To have all of them,
+ * import this file as a whole. `infra/build-functions.mjs` puts another one in its place, with what
+ * a deployed function has of them.
  */
 export { certificateManager } from './certificate-manager/service.ts';
 export { directory } from './directory/service.ts';

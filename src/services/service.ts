@@ -5,22 +5,27 @@ import type { Sender } from '../sender/sender.ts';
 import type { Store, StoreDiagnosis } from '../store/store.ts';
 
 /**
- * All that is known of one service, as a bundle: its folder beside this file holds the parts. Only the configuration, compose,
- * doctor and the deployment know of it; the rest of the program knows contracts.
+ * All that is known of one service, as a bundle: its folder beside this file holds the parts. Only
+ * the configuration, compose, doctor and the deployment know of it; the rest of the program knows
+ * contracts.
  */
 export interface Service extends ServiceParts {
   /**
-   * Of its stores. Loaded with the program: a configuration is parsed at once, and all its mistakes are named together. Absent: it
-   * keeps no certificates.
+   * Of its stores. Loaded with the program: a configuration is parsed at once, and all its mistakes
+   * are named together. Absent: it keeps no certificates.
    */
   readonly settings?: ServiceSettings;
-  /** Of its senders, which stand under `senders`. Absent: it has none, beside the one that a store of it may be itself. */
+  /**
+   * Of its senders, which stand under `senders`. Absent: it has none, beside the one that a store
+   * of it may be itself.
+   */
   readonly senderSettings?: SenderSettings;
 }
 
 /**
- * The parts of a service that run, each loaded only when it is wanted. A part lies in the file of its name in the folder of the
- * service: `infra/build-functions.mjs` gives each deployed function the parts that it runs, of the services of its configuration.
+ * The parts of a service that run, each loaded only when it is wanted. A part lies in the file of
+ * its name in the folder of the service: `infra/build-functions.mjs` gives each deployed function
+ * the parts that it runs, of the services of its configuration.
  */
 export interface ServiceParts {
   /** Names the service in configurations, and its folder. */
@@ -29,20 +34,29 @@ export interface ServiceParts {
   readonly store?: () => Promise<StorePart>;
   /** Absent: it sends nothing that could be proven genuine. */
   readonly sender?: () => Promise<SenderPart>;
-  /** What `doctor` asks, and the words about rights. Absent: the store brings what it can say with it, if anything. */
+  /**
+   * What `doctor` asks, and the words about rights. Absent: the store brings what it can say with
+   * it, if anything.
+   */
   readonly diagnosis?: () => Promise<DiagnosisPart>;
   /** Absent: the keys of its senders are in the configuration, or its stores serve them. */
   readonly keys?: () => Promise<KeysPart>;
 }
 
 export interface StorePart {
-  /** Nothing is asked of the store yet, nor of where its secrets are. `config` is what the settings of the service made. */
+  /**
+   * Nothing is asked of the store yet, nor of where its secrets are. `config` is what the settings
+   * of the service made.
+   */
   openStore(config: never, context: StoreContext): Store;
 }
 
 export interface StoreContext {
   readonly runtime: Runtime;
-  /** A secret, or the way to read it when it is wanted: one that cannot be read is a failure of this store, and of no other. */
+  /**
+   * A secret, or the way to read it when it is wanted: one that cannot be read is a failure of this
+   * store, and of no other.
+   */
   secret(given: Secret | SecretReference): Secret | (() => Promise<Secret>);
 }
 
@@ -52,11 +66,16 @@ export interface DiagnosisPart {
 }
 
 export interface SenderPart {
-  /** `config` is what the settings made: of a store that tells of itself, or of a sender of its own. */
+  /**
+   * `config` is what the settings made: of a store that tells of itself, or of a sender of its own.
+   */
   senderOf(config: never): Sender;
 }
 
-/** Where the keys of a sender are that somebody else serves. Only the sweep runs this, by the clock, whatever arrives. */
+/**
+ * Where the keys of a sender are that somebody else serves. Only the sweep runs this, by the clock,
+ * whatever arrives.
+ */
 export interface KeysPart {
   /** At least one, or it throws. `config` is what the settings of the sender made. */
   fetchKeys(config: never, context: KeysContext): Promise<readonly FetchedKey[]>;
@@ -93,18 +112,27 @@ export interface SenderConfig {
 /** A mapping of the file before it was parsed: what stands there may be anything. */
 export type Raw = Readonly<Record<string, unknown>>;
 
-/** The settings of a service: its entries, and what follows from them. Imports zod and nothing of what it talks to. */
+/**
+ * The settings of a service: its entries, and what follows from them. Imports zod and nothing of
+ * what it talks to.
+ */
 export interface ServiceSettings {
   /** Of what stands below the name of a store; made by `ofKind`. */
   readonly schema: z.ZodMiniObject;
-  /** It lies on this machine: functions do not have it, and to ask it for its identity costs nothing. */
+  /**
+   * It lies on this machine: functions do not have it, and to ask it for its identity costs
+   * nothing.
+   */
   readonly onThisMachine?: true;
   /**
-   * What a store is in itself, so that no other one may be the same; the first is what a link compares. Works on whatever is there,
-   * so that all mistakes are named together.
+   * What a store is in itself, so that no other one may be the same; the first is what a link
+   * compares. Works on whatever is there, so that all mistakes are named together.
    */
   identities(raw: Raw): readonly Identity[];
-  /** The folder on this machine that it is, as the file says it: no other store may be the same one, or lie in it. Absent: it is none. */
+  /**
+   * The folder on this machine that it is, as the file says it: no other store may be the same one,
+   * or lie in it. Absent: it is none.
+   */
   folder?(raw: Raw): string | undefined;
   /** Where it lies, as `policy.regions` names regions; `undefined` if the file does not say it. */
   region(raw: Raw): string | undefined;
@@ -114,13 +142,19 @@ export interface ServiceSettings {
   toConfig(given: never, context: SettingsContext): StoreConfig;
 }
 
-/** The settings of what sends and keeps nothing: its entries, `store` among them, and what follows from them. */
+/**
+ * The settings of what sends and keeps nothing: its entries, `store` among them, and what follows
+ * from them.
+ */
 export interface SenderSettings {
   /** Of what stands below the name of a sender; made by `ofKind`. */
   readonly schema: z.ZodMiniObject;
   /** Mistakes that no schema can see, by the setting that has each. */
   mistakes?(raw: Raw): readonly { readonly setting: string; readonly what: string }[];
-  /** What is wrong with a secret that could be read, after "must"; nothing of the secret is in it. `undefined`: nothing is. */
+  /**
+   * What is wrong with a secret that could be read, after "must"; nothing of the secret is in it.
+   * `undefined`: nothing is.
+   */
   secretMistake?(text: string): string | undefined;
   /** The settings as the program takes them. `given` is what `schema` lets pass. */
   toConfig(given: never, context: SettingsContext): SenderConfig;

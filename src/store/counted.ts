@@ -1,7 +1,10 @@
 import type { Mark } from './mark.ts';
 import type { CallOptions, Store } from './store.ts';
 
-/** A store whose requests are told, each when it is sent: what a reconcile costs is counted, not reckoned. Tokens are not among them. */
+/**
+ * A store whose requests are told, each when it is sent: what a reconcile costs is counted, not
+ * reckoned. Tokens are not among them.
+ */
 export function countedStore(store: Store, sent: () => void): Store {
   const { findByMark, notificationKey } = store;
   const counting =

@@ -13,7 +13,10 @@ export interface IdentityBook {
   bindIdentity(store: string, identity: string): Promise<string>;
 }
 
-/** Longer than this nobody waits for the proof; a container that goes and comes back meanwhile is not told. */
+/**
+ * Longer than this nobody waits for the proof; a container that goes and comes back meanwhile is
+ * not told.
+ */
 const absenceProvenWithinMs = 30_000;
 
 export interface IdentifiedStoreOptions {
@@ -21,27 +24,37 @@ export interface IdentifiedStoreOptions {
   readonly book: IdentityBook;
   /** Ids of all stores of the configuration: two of them may not prove one identity. */
   readonly configured: ReadonlySet<string>;
-  /** How long an answer about the identity is good for, in milliseconds. 0: asked before each call. */
+  /**
+   * How long an answer about the identity is good for, in milliseconds. 0: asked before each call.
+   */
   readonly everyMs: number;
 }
 
 /**
- * A store that is asked nothing, and given nothing, while what stands behind its setting is not what stood there when it was first
- * used: an empty mount point in the place of a share, another cluster behind the same address. Reads are unreadable then, and
- * everything else throws, with `store_identity_changed` or `store_identity_shared`; a person binds the new one with
- * `certstandby store accept`. What says that something is not there (a read, a listing, a search, `store_gone`, a removal) is believed
- * only if the identity is proven after it, and within half a minute: a container that is away as a whole seems empty.
- * A store that can prove no identity is handed back as it is.
+ * A store that is asked nothing, and given nothing, while what stands behind its setting is not
+ * what stood there when it was first used: an empty mount point in the place of a share, another
+ * cluster behind the same address. Reads are unreadable then, and everything else throws, with
+ * `store_identity_changed` or `store_identity_shared`; a person binds the new one with
+ * `certstandby store accept`. What says that something is not there (a read, a listing, a search,
+ * `store_gone`, a removal) is believed only if the identity is proven after it, and within half a
+ * minute: a container that is away as a whole seems empty. A store that can prove no identity is
+ * handed back as it is.
  */
 export function identifiedStore(store: Store, options: IdentifiedStoreOptions): Store {
   const { identity: ask, giveIdentity, findByMark, notificationKey } = store;
   if (ask === undefined) return store;
   const { runtime, book, configured, everyMs } = options;
   let lastGood: number | undefined;
-  /** What the store was bound to when that was last looked up: only another answer is a reason to look again. */
+  /**
+   * What the store was bound to when that was last looked up: only another answer is a reason to
+   * look again.
+   */
   let lastBound: string | undefined;
 
-  /** Whether the store is bound to an identity, and has just proven it. Throws if it proved another one. */
+  /**
+   * Whether the store is bound to an identity, and has just proven it. Throws if it proved another
+   * one.
+   */
   async function check(call: CallOptions | undefined, writes: boolean): Promise<boolean> {
     const found = await ask?.(call);
     if (found !== undefined && found === lastBound) return true;
@@ -66,7 +79,10 @@ export function identifiedStore(store: Store, options: IdentifiedStoreOptions): 
     if (await check(call, writes)) lastGood = runtime.now();
   }
 
-  /** Throws unless the container that said at `askedAt` or later what is not in it is the one that this store is bound to. */
+  /**
+   * Throws unless the container that said at `askedAt` or later what is not in it is the one that
+   * this store is bound to.
+   */
   async function proveAbsence(askedAt: number, call: CallOptions | undefined): Promise<void> {
     lastGood = undefined;
     await ensure(call, false);

@@ -8,21 +8,26 @@ import type { CallOptions, Rate, SlotNames, Store, StoreAbilities, WriteOperatio
 
 export interface LimitedStoreOptions {
   readonly runtime: Runtime;
-  /** All requests to the store, reads too. Absent: as many as you like. May be a fraction: 0.5 is one in two seconds. */
+  /**
+   * All requests to the store, reads too. Absent: as many as you like. May be a fraction: 0.5 is
+   * one in two seconds.
+   */
   readonly requestsPerSecond?: number;
   /** Writes of one certificate: reimport, update, delete. Absent: as many as you like. */
   readonly writesPerCertificatePerMinute?: number;
 }
 
 /**
- * A store that is asked no more often than it takes. It never waits: beyond a limit a read is unreadable, and everything else
- * throws, with `store_limited` and the wait until there is room. Its abilities state these limits in place of the store's own.
- * An import has no certificate yet and counts for the store alone. A listing leaves half of the requests to everything else.
+ * A store that is asked no more often than it takes. It never waits: beyond a limit a read is
+ * unreadable, and everything else throws, with `store_limited` and the wait until there is room.
+ * Its abilities state these limits in place of the store's own. An import has no certificate yet
+ * and counts for the store alone. A listing leaves half of the requests to everything else.
  *
- * Where the store states rates of writes, each write needs a turn (`slots`): one that was taken beforehand, or one that is free now.
+ * Where the store states rates of writes, each write needs a turn (`slots`): one that was taken
+ * beforehand, or one that is free now.
  *
- * It counts what this process sends, for the `limits.limitedCertificates` certificates written to last. Throws
- * `configuration_invalid` for a limit that is not a number above 0.
+ * It counts what this process sends, for the `limits.limitedCertificates` certificates written to
+ * last. Throws `configuration_invalid` for a limit that is not a number above 0.
  */
 export function limitedStore(store: Store, options: LimitedStoreOptions): Store {
   const { runtime, requestsPerSecond, writesPerCertificatePerMinute } = options;
@@ -144,8 +149,8 @@ interface Turn {
 }
 
 /**
- * The turns of one rate, in the order in which they were asked for: each is a moment, and no span of the length of the rate's period has
- * more of them than the rate says.
+ * The turns of one rate, in the order in which they were asked for: each is a moment, and no span
+ * of the length of the rate's period has more of them than the rate says.
  */
 function turnsOf({ operations, count, perMs }: Rate, runtime: Runtime) {
   /** The latest turns, given or used, in order: as many as count for the next one. */
@@ -185,7 +190,10 @@ function turnsOf({ operations, count, perMs }: Rate, runtime: Runtime) {
     return undefined;
   }
 
-  /** The next moment at which there is a turn. A clock that was set back does not make anyone wait for longer than the turns before. */
+  /**
+   * The next moment at which there is a turn. A clock that was set back does not make anyone wait
+   * for longer than the turns before.
+   */
   function next(): number {
     const now = runtime.now();
     const before = given.length < count ? undefined : given[given.length - count];
@@ -230,14 +238,20 @@ function turnsOf({ operations, count, perMs }: Rate, runtime: Runtime) {
   };
 }
 
-/** A bucket of tokens. Each token comes back one period after it was taken, so no span of that length ever sees more than there are. */
+/**
+ * A bucket of tokens. Each token comes back one period after it was taken, so no span of that
+ * length ever sees more than there are.
+ */
 interface Bucket {
   /** Milliseconds until there is a token; 0 if there is one. */
   waitMs(now: number): number;
   take(now: number): void;
 }
 
-/** Makes buckets for so many requests in a period; bottomless ones if that is absent. A rate below one has one token and a longer period. */
+/**
+ * Makes buckets for so many requests in a period; bottomless ones if that is absent. A rate below
+ * one has one token and a longer period.
+ */
 function bucketMaker(name: string, rate: number | undefined, periodMs: number): () => Bucket {
   if (rate === undefined) return () => ({ waitMs: () => 0, take: () => {} });
   if (!(rate > 0 && Number.isFinite(rate)))

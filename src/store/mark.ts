@@ -8,11 +8,15 @@ export interface Mark {
   /** Id of the certificate there. */
   readonly certificate: string;
   /**
-   * Where the original is a copy itself: the stores that it came through, first the one that it was copied from into `store`, as
-   * `storeDigest` has them. Absent where it is none. Says nothing about which certificate is meant.
+   * Where the original is a copy itself: the stores that it came through, first the one that it was
+   * copied from into `store`, as `storeDigest` has them. Absent where it is none. Says nothing
+   * about which certificate is meant.
    */
   readonly origins?: readonly string[];
-  /** It was read as a text that an older version wrote: the next description of the copy writes it as it is written now. */
+  /**
+   * It was read as a text that an older version wrote: the next description of the copy writes it
+   * as it is written now.
+   */
   readonly outdated?: true;
 }
 
@@ -45,13 +49,16 @@ const plain = /^[!-~]+$/;
 /**
  * A mark as text.
  *
- * `certstandby:1 <primary store id> <certificate id there>` where both ids are printable ASCII without white space, as in every version.
+ * `certstandby:1 <primary store id> <certificate id there>` where both ids are printable ASCII
+ * without white space, as in every version.
  *
- * `certstandby:2 <store> <certificate> <origin>...` for any other id (a space, an umlaut, a line end) and where there are origins. Each
- * byte of the UTF-8 of an id outside of `!` to `~`, and `%` itself, is `%` and two upper-case hexadecimal digits; origins are
- * digests of store ids. Ids are well-formed Unicode.
+ * `certstandby:2 <store> <certificate> <origin>...` for any other id (a space, an umlaut, a line
+ * end) and where there are origins. Each byte of the UTF-8 of an id outside of `!` to `~`, and `%`
+ * itself, is `%` and two upper-case hexadecimal digits; origins are digests of store ids. Ids are
+ * well-formed Unicode.
  *
- * `certstandby:3 <digest> <digest of the store id> <origin>...` where a store has room for no more: 63 characters without origins.
+ * `certstandby:3 <digest> <digest of the store id> <origin>...` where a store has room for no more:
+ * 63 characters without origins.
  */
 export function formatMark(mark: FoundMark): string {
   const origins = (mark.origins ?? []).map((origin) => ` ${origin}`).join('');
@@ -62,15 +69,19 @@ export function formatMark(mark: FoundMark): string {
     : `certstandby:2 ${encode(store)} ${encode(certificate)}${origins}`;
 }
 
-/** The mark as text of at most so many characters: by digests where the whole one is longer, even if these do not fit either. */
+/**
+ * The mark as text of at most so many characters: by digests where the whole one is longer, even if
+ * these do not fit either.
+ */
 export function formatMarkWithin(mark: FoundMark, characters: number): string {
   const whole = formatMark(mark);
   return whole.length <= characters ? whole : formatMark(digested(mark));
 }
 
 /**
- * The mark in a text that is nothing but a mark, else `undefined`. Ids of `certstandby:1` are never decoded, whatever they hold.
- * Of the others only the one spelling that `formatMark` writes is a mark.
+ * The mark in a text that is nothing but a mark, else `undefined`. Ids of `certstandby:1` are never
+ * decoded, whatever they hold. Of the others only the one spelling that `formatMark` writes is a
+ * mark.
  */
 export function parseMark(text: string): FoundMark | undefined {
   const [, store, certificate] = plainPattern.exec(text) ?? [];
@@ -119,8 +130,9 @@ export function wholeMark(mark: FoundMark | undefined): Mark | undefined {
 }
 
 /**
- * The digest of a mark, 32 hex digits: of the store and the certificate that it names, each with its length before it, so that no two
- * marks have one text. The same however the mark is written, and whatever its origins.
+ * The digest of a mark, 32 hex digits: of the store and the certificate that it names, each with
+ * its length before it, so that no two marks have one text. The same however the mark is written,
+ * and whatever its origins.
  */
 export function markDigest(mark: FoundMark): string {
   if (!isWhole(mark)) return mark.digest;
@@ -160,14 +172,17 @@ export function isOfStore(mark: FoundMark, store: string): boolean {
   return isWhole(mark) ? mark.store === store : mark.storeDigest === storeDigest(store);
 }
 
-/** Whether what carries this mark came from this store or through it: a copy of it there would be a copy of itself. */
+/**
+ * Whether what carries this mark came from this store or through it: a copy of it there would be a
+ * copy of itself.
+ */
 export function cameThrough(mark: FoundMark, store: string): boolean {
   return isOfStore(mark, store) || mark.origins?.includes(storeDigest(store)) === true;
 }
 
 /**
- * The mark of a copy, with its origins if the original carries a mark itself. Of more origins than `mostOrigins` only so many are
- * kept: nothing is copied on then.
+ * The mark of a copy, with its origins if the original carries a mark itself. Of more origins than
+ * `mostOrigins` only so many are kept: nothing is copied on then.
  */
 export function markOfCopy({ store, certificate }: Mark, original: FoundMark | undefined): Mark {
   if (original === undefined) return { store, certificate };
@@ -182,9 +197,10 @@ export function sameOrigins(a: FoundMark | undefined, b: FoundMark | undefined):
 }
 
 /**
- * For services without tags: the description with the mark as its last line, the text before it cut so that all of it fits
- * `maximum` characters. A mark for which that is not room enough is written by its digests, and these all the same if they do not
- * fit. Text that would read as a mark is taken off the end first, so that what is read back carries this mark or none.
+ * For services without tags: the description with the mark as its last line, the text before it cut
+ * so that all of it fits `maximum` characters. A mark for which that is not room enough is written
+ * by its digests, and these all the same if they do not fit. Text that would read as a mark is
+ * taken off the end first, so that what is read back carries this mark or none.
  */
 export function writeMarkedDescription(description: string, mark: FoundMark | undefined, maximum: number): string {
   if (mark === undefined) return unmarked(description, maximum);
@@ -207,7 +223,10 @@ export function cutText(text: string, maximum: number): string {
   return text.slice(0, end);
 }
 
-/** Cut to `maximum`, its last line no mark: several may stand there, and a cut can make one of a line that was none. */
+/**
+ * Cut to `maximum`, its last line no mark: several may stand there, and a cut can make one of a
+ * line that was none.
+ */
 function unmarked(description: string, maximum: number): string {
   let text = cutText(description, maximum);
   for (let read = readMarkedDescription(text); read.mark !== undefined; read = readMarkedDescription(text))

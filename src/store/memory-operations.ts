@@ -5,7 +5,9 @@ import type { LongWrite, OperationAsked, OperationState, StoreAbilities } from '
 
 /** The writes that a memory store goes on with after it has answered them. */
 export interface MemoryOperations {
-  /** Lets this take effect later, and answers its handle; `undefined`: such writes are done at once. */
+  /**
+   * Lets this take effect later, and answers its handle; `undefined`: such writes are done at once.
+   */
   begin(about: Omit<OperationAsked, 'handle'>, effect: () => void): string | undefined;
   /** Lets everything take effect that has come due. What cannot any more has no effect. */
   land(): void;

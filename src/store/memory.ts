@@ -37,26 +37,38 @@ export interface MemoryStoreOptions {
   readonly id: string;
   readonly region: string;
   readonly runtime: Runtime;
-  /** What differs from: gives keys, reimports in place, import not idempotent, names not unique, marks not found, all bounds 0. */
+  /**
+   * What differs from: gives keys, reimports in place, import not idempotent, names not unique,
+   * marks not found, all bounds 0.
+   */
   readonly abilities?: Partial<StoreAbilities>;
   /** Whether metadata carries `revision` and `lastModified`. Default true. */
   readonly givesRevisions?: boolean;
   /** Whether write answers carry metadata. Default true. */
   readonly writesAnswerMetadata?: boolean;
-  /** Where marks are kept: apart, beside tags, or as the last line of the description, as a service without tags does. Default `apart`. */
+  /**
+   * Where marks are kept: apart, beside tags, or as the last line of the description, as a service
+   * without tags does. Default `apart`.
+   */
   readonly marks?: 'apart' | 'description';
-  /** Longest mark that is kept apart, in characters: of a longer one its digest is kept. Default 1024. */
+  /**
+   * Longest mark that is kept apart, in characters: of a longer one its digest is kept.
+   * Default 1024.
+   */
   readonly markCharacters?: number;
   /** Longest name and description, in characters. Default 256 and 1024. */
   readonly nameCharacters?: number;
   readonly descriptionCharacters?: number;
-  /** Keys that a full read does not give back, by the certificate's id, though it gives others. Default: none of them. */
+  /**
+   * Keys that a full read does not give back, by the certificate's id, though it gives others.
+   * Default: none of them.
+   */
   readonly withholds?: (id: string) => boolean;
   /** Certificates on one page of a listing. Default 200. */
   readonly pageSize?: number;
   /**
    * Whether reads and listings lag behind writes, by all of the bounds that `abilities` states.
-   * Default false: whoever tests with it lets them lag as it likes.
+   * Default false: a test lets them lag as it needs.
    */
   readonly lags?: boolean;
   /**
@@ -83,13 +95,25 @@ export interface MemoryStoreOptions {
 /** Why a memory store does not take a write to one certificate. */
 type Hold = 'store_held' | 'store_in_use';
 
-/** A store in memory, for tests and the simulation, with the hands that a person at the service's own console would have. */
+/**
+ * A store in memory, for tests and the simulation, with the hands that a person at the service's
+ * own console would have.
+ */
 export interface MemoryStore extends Store {
-  /** Puts a certificate there as someone else would: no token, no check of names. Returns its id: the one given, or a new one. */
+  /**
+   * Puts a certificate there as someone else would: no token, no check of names. Returns its id:
+   * the one given, or a new one.
+   */
   put(entry: NewCertificate, id?: string): string;
-  /** Makes the content under this id unreadable until it is replaced; no revision tells. Throws `store_gone`. */
+  /**
+   * Makes the content under this id unreadable until it is replaced; no revision tells. Throws
+   * `store_gone`.
+   */
   corrupt(id: string): void;
-  /** Makes unreadable what is said of this id, its mark too, as a directory's damaged file does; until it is replaced. Throws `store_gone`. */
+  /**
+   * Makes unreadable what is said of this id, its mark too, as a directory's damaged file does;
+   * until it is replaced. Throws `store_gone`.
+   */
   obscure(id: string): void;
   /**
    * Holds this certificate: locked (`store_held`) it is neither written to nor removed, used by
@@ -124,7 +148,10 @@ interface Held {
   readonly vacant: Vacancy['why'] | undefined;
   readonly revision: number;
   readonly lastModified: number;
-  /** What a listing says of the content, where it does not show that it changed: that of the beginning. */
+  /**
+   * What a listing says of the content, where it does not show that it changed: that of the
+   * beginning.
+   */
   readonly listed: Pick<Held, 'facts' | 'revision' | 'lastModified'>;
 }
 
@@ -281,7 +308,10 @@ export function memoryStore(options: MemoryStoreOptions): MemoryStore {
     return running === undefined ? effect() : { id: about.id, running };
   }
 
-  /** Brings back what has this mark and no content, and writes over it; and over what has content by now. */
+  /**
+   * Brings back what has this mark and no content, and writes over it; and over what has content by
+   * now.
+   */
   function importInto(id: string, { content, metadata, mark }: NewCertificate): WriteAnswer {
     const row = rows.get(id);
     if (row === undefined) throw new CodedError('store_gone', `store ${options.id} has no place ${id}`);

@@ -1,8 +1,9 @@
 import { CodedError } from '../errors.ts';
 
 /**
- * That a request was not sent, because a limit that we keep to ourselves leaves no room for it yet: `store_limited`. To wait for that is no
- * failure of the store, and no attempt: there is room when the wait is over.
+ * That a request was not sent, because a limit that we keep to ourselves leaves no room for it yet:
+ * `store_limited`. To wait for that is no failure of the store, and no attempt: there is room when
+ * the wait is over.
  */
 export function ownLimit(
   message: string,

@@ -6,7 +6,9 @@ import type { Quota, QuotaLeft, Store, WriteOperation } from './store.ts';
 /** A quota of a store, as it is counted. */
 export interface CountedQuota {
   readonly store: string;
-  /** Tells it from the others of this store, as long as its operations and its period stay the same. */
+  /**
+   * Tells it from the others of this store, as long as its operations and its period stay the same.
+   */
   readonly name: string;
   readonly perMs: number;
 }
@@ -14,8 +16,8 @@ export interface CountedQuota {
 /** Where it is kept how much of each quota has been used, over all processes. */
 export interface QuotaBook {
   /**
-   * Counts one use at a moment (epoch milliseconds) if fewer than `most` lie in the period before it. If not it answers when
-   * there will be room; `until` is absent if there never will.
+   * Counts one use at a moment (epoch milliseconds) if fewer than `most` lie in the period before
+   * it. If not it answers when there will be room; `until` is absent if there never will.
    */
   useQuota(
     quota: CountedQuota,
@@ -29,12 +31,13 @@ export interface QuotaBook {
 }
 
 /**
- * A store whose quotas are counted before anything is sent: what is beyond is not sent and throws `store_quota_used_up`, with the
- * moment (`until`) at which there is room again. What brings new copies leaves the reserve of a quota alone; only the content of a
- * copy that is there may use it up. A store without quotas is handed back as it is.
+ * A store whose quotas are counted before anything is sent: what is beyond is not sent and throws
+ * `store_quota_used_up`, with the moment (`until`) at which there is room again. What brings new
+ * copies leaves the reserve of a quota alone; only the content of a copy that is there may use it
+ * up. A store without quotas is handed back as it is.
  *
- * Other users of the same account are not counted, and a clock that is set forward by a period forgets all: the service itself has
- * the last word.
+ * Other users of the same account are not counted, and a clock that is set forward by a period
+ * forgets all: the service itself has the last word.
  */
 export function quotaStore(
   store: Store,
@@ -60,8 +63,9 @@ export function quotaStore(
     try {
       return await write();
     } catch (thrown) {
-      // What a limit of ours has kept back was never sent, and what the service refused had no effect: content that it will never take would
-      // else use up what others need, attempt by attempt.
+      // What a limit of ours has kept back was never sent, and what the service refused had no
+      // effect: content that it will never take would else use up what others need, attempt by
+      // attempt.
       if (asCodedError(thrown).entry.applied === 'no') await giveBack();
       throw thrown;
     }

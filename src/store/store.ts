@@ -3,14 +3,17 @@ import type { CodedError } from '../errors.ts';
 import type { FoundMark, Mark } from './mark.ts';
 
 /**
- * The contract of a store: a service that keeps certificates. It says what it can do and how long it may take to be consistent;
- * the rest of the program asks it and never switches on names.
+ * The contract of a store: a service that keeps certificates. It says what it can do and how long
+ * it may take to be consistent; the rest of the program asks it and never switches on names.
  *
- * Ids are opaque. A kind is one file beside this one, and exports one factory from typed options to this. `test/store/contract.ts`
- * is the suite that every kind runs.
+ * Ids are opaque. A kind is one file beside this one, and exports one factory from typed options to
+ * this. `test/store/contract.ts` is the suite that every kind runs.
  */
 export interface Store {
-  /** Names this store among all stores, for ever: in Certificate Manager the instance CRN. Stands in marks. No white space. */
+  /**
+   * Names this store among all stores, for ever: in Certificate Manager the instance CRN. Stands in
+   * marks. No white space.
+   */
   readonly id: string;
   /** The kind, for people: `certificate-manager`. */
   readonly kind: string;
@@ -18,48 +21,63 @@ export interface Store {
   readonly abilities: StoreAbilities;
 
   /**
-   * One page of metadata, without content. Throws a coded error where the store as a whole cannot be asked, or is not proven to be
-   * there. What stands there and cannot be read is on the page as that, by its name, and keeps no other from being listed.
+   * One page of metadata, without content. Throws a coded error where the store as a whole cannot
+   * be asked, or is not proven to be there. What stands there and cannot be read is on the page as
+   * that, by its name, and keeps no other from being listed.
    */
   list(request: { readonly cursor?: string; readonly signal?: AbortSignal }): Promise<ListPage>;
 
-  /** What the service says about one certificate, by direct read. Never throws for what the service did: that is `unreadable`. */
+  /**
+   * What the service says about one certificate, by direct read. Never throws for what the service
+   * did: that is `unreadable`.
+   */
   readMetadata(id: string, options?: CallOptions): Promise<Reading<CertificateMetadata>>;
 
-  /** The certificate in full, private key included where the service gives it. Never throws for what the service did. */
+  /**
+   * The certificate in full, private key included where the service gives it. Never throws for what
+   * the service did.
+   */
   read(id: string, options?: CallOptions): Promise<Reading<StoredCertificate>>;
 
-  /** All certificates here with this mark, however it is written; only where the service can be asked directly (`abilities.findsMarks`). */
+  /**
+   * All certificates here with this mark, however it is written; only where the service can be
+   * asked directly (`abilities.findsMarks`).
+   */
   findByMark?(mark: Mark, options?: FindOptions): Promise<readonly CertificateMetadata[]>;
 
   /**
-   * Why this store would not take this content at this moment (epoch milliseconds), as `store_content_refused`, with `until` among its
-   * fields where that ends by itself; `undefined` if it knows no reason. Pure: no request is made. Absent: only a write tells.
+   * Why this store would not take this content at this moment (epoch milliseconds), as
+   * `store_content_refused`, with `until` among its fields where that ends by itself; `undefined`
+   * if it knows no reason. Pure: no request is made. Absent: only a write tells.
    */
   refuses?(content: CertificateContent, now: number): CodedError | undefined;
 
   /**
-   * Whether content that was read here is what this store makes of content that it was given: chains completed or put in another
-   * order by the service. Pure. Absent: it gives back what it was given, and nothing else is the same. What is equal is the same anywhere.
+   * Whether content that was read here is what this store makes of content that it was given:
+   * chains completed or put in another order by the service. Pure. Absent: it gives back what it
+   * was given, and nothing else is the same. What is equal is the same anywhere.
    */
   same?(given: CertificateContent, back: CertificateContent): boolean;
 
   /**
-   * Makes a new certificate. Repeating it makes another, unless `abilities.importIsIdempotent`. It answers when the content is there. The
-   * mark goes with the creation or before the content, never after: a kind that cannot do that is no backup. One that needs several
-   * requests throws `store_unanswered` for whatever fails after the first: then half of it is there.
+   * Makes a new certificate. Repeating it makes another, unless `abilities.importIsIdempotent`. It
+   * answers when the content is there. The mark goes with the creation or before the content, never
+   * after: a kind that cannot do that is no backup. One that needs several requests throws
+   * `store_unanswered` for whatever fails after the first: then half of it is there.
    *
-   * With `into` it brings back what is vacant under that id and carries this mark, and writes over it; there content, name and mark are
-   * then as given, however often it is repeated, and whether or not it was brought back meanwhile. So does an import without it that meets
-   * its own mark in a place that it would take. What is vacant and carries another mark or none is `store_conflict`; where nothing is
-   * under that id any more, `store_gone`.
+   * With `into` it brings back what is vacant under that id and carries this mark, and writes over
+   * it; there content, name and mark are then as given, however often it is repeated, and whether
+   * or not it was brought back meanwhile. So does an import without it that meets its own mark in a
+   * place that it would take. What is vacant and carries another mark or none is `store_conflict`;
+   * where nothing is under that id any more, `store_gone`.
    */
   import(entry: NewCertificate, options?: CallOptions): Promise<WriteAnswer>;
 
   /**
-   * Replaces the content of a certificate, keeping its id, name and description. Repeating it is harmless. Refused because of the
-   * content it throws `store_content_refused`; because a quota is used up, `store_quota_used_up`; because a person holds it,
-   * `store_held`; because it is in use, `store_in_use`.
+   * Replaces the content of a certificate, keeping its id, name and description. Repeating it is
+   * harmless. Refused because of the content it throws `store_content_refused`; because a quota is
+   * used up, `store_quota_used_up`; because a person holds it, `store_held`; because it is in use,
+   * `store_in_use`.
    */
   reimport(id: string, content: CertificateContent, options?: CallOptions): Promise<WriteAnswer>;
 
@@ -71,73 +89,99 @@ export interface Store {
     options?: CallOptions,
   ): Promise<WriteAnswer>;
 
-  /** Removes a certificate. Removing what is not there succeeds. Refused it throws `store_in_use`, `store_held` or `store_refused`. */
+  /**
+   * Removes a certificate. Removing what is not there succeeds. Refused it throws `store_in_use`,
+   * `store_held` or `store_refused`.
+   */
   // biome-ignore lint/suspicious/noConfusingVoidType: where a removal is done when it is answered there is nothing to say
   delete(id: string, options?: CallOptions): Promise<RemovalAnswer | void>;
 
   /**
-   * How an operation stands that a write has begun (`abilities.longWrites`): by its handle, or where that was lost by what the service
-   * says of this copy or mark, or in its list of operations. Absent: nobody can be asked, and it may go on for as long as it may take.
-   * Throws a coded error if it cannot be asked now.
+   * How an operation stands that a write has begun (`abilities.longWrites`): by its handle, or
+   * where that was lost by what the service says of this copy or mark, or in its list of
+   * operations. Absent: nobody can be asked, and it may go on for as long as it may take. Throws a
+   * coded error if it cannot be asked now.
    */
   operation?(asked: OperationAsked, options?: CallOptions): Promise<OperationState>;
 
   /**
-   * What this store would hold if it were given this metadata with this mark: names cut or rewritten to its rules, descriptions
-   * cut to what the mark leaves room for. Pure. Compare with this, not with the original, or a cut name differs for ever.
+   * What this store would hold if it were given this metadata with this mark: names cut or
+   * rewritten to its rules, descriptions cut to what the mark leaves room for. Pure. Compare with
+   * this, not with the original, or a cut name differs for ever.
    */
   asKept(metadata: DescriptiveMetadata, mark: Mark | undefined): DescriptiveMetadata;
 
   /**
-   * Calls this with the id of each certificate that changes, where the store can be watched from this process and sends no
-   * notifications. Each is only a reason to look; some may be missed.
+   * Calls this with the id of each certificate that changes, where the store can be watched from
+   * this process and sends no notifications. Each is only a reason to look; some may be missed.
    */
   watch?(changed: (certificate: string) => void): { close(): void };
 
   /**
-   * What this place calls itself, by a name that nobody chose, where it has one: the uid of a namespace, a file that was put there
-   * when it was first written to. Checked beside the id and never part of it or of a mark (`identified.ts`). `undefined`: it
-   * has none yet. Throws a coded error if that cannot be found out.
+   * What this place calls itself, by a name that nobody chose, where it has one: the uid of a
+   * namespace, a file that was put there when it was first written to. Checked beside the id and
+   * never part of it or of a mark (`identified.ts`). `undefined`: it has none yet. Throws a coded
+   * error if that cannot be found out.
    */
   identity?(options?: CallOptions): Promise<string | undefined>;
 
   /**
-   * Gives a place that has no identity this one. Answers the one that it has then: somebody else may have been first.
-   * `instead` replaces one that it has, where a person said so.
+   * Gives a place that has no identity this one. Answers the one that it has then: somebody else
+   * may have been first. `instead` replaces one that it has, where a person said so.
    */
   giveIdentity?(identity: string, options?: CallOptions & { readonly instead?: boolean }): Promise<string>;
 
-  /** PEM of the public key that verifies this store's notifications, where it sends any. Throws a coded error. */
+  /**
+   * PEM of the public key that verifies this store's notifications, where it sends any. Throws a
+   * coded error.
+   */
   notificationKey?(options?: CallOptions): Promise<string>;
 
-  /** Present where writes are scarce: a turn is taken before the look, so that nobody looks who may not write yet. */
+  /**
+   * Present where writes are scarce: a turn is taken before the look, so that nobody looks who may
+   * not write yet.
+   */
   readonly slots?: WriteSlots;
 
-  /** What a person can have checked, or set up; absent where the service offers nothing of it, or nobody asked for it. */
+  /**
+   * What a person can have checked, or set up; absent where the service offers nothing of it, or
+   * nobody asked for it.
+   */
   readonly diagnosis?: StoreDiagnosis;
 }
 
 /**
- * For `doctor`: questions to a store about itself and our rights there. None of them changes anything, except `registerChannel`.
- * All throw coded errors. One that sends no notifications has no channels.
+ * For `doctor`: questions to a store about itself and our rights there. None of them changes
+ * anything, except `registerChannel`. All throw coded errors. One that sends no notifications has
+ * no channels.
  */
 export interface StoreDiagnosis {
   /** Where it is, for people: an address or a path. */
   readonly address: string;
-  /** What time it is there, epoch milliseconds, by a request that needs no rights; `undefined` if it does not say. */
+  /**
+   * What time it is there, epoch milliseconds, by a request that needs no rights; `undefined` if it
+   * does not say.
+   */
   clock(options?: CallOptions): Promise<number | undefined>;
-  /** Whether our credentials may import: asked by an import of nothing, which no service takes; it refuses the content, or the caller. */
+  /**
+   * Whether our credentials may import: asked by an import of nothing, which no service takes; it
+   * refuses the content, or the caller.
+   */
   mayImport(options?: CallOptions): Promise<boolean>;
   /** Where it sends notifications. */
   channels?(options?: CallOptions): Promise<readonly NotificationChannel[]>;
   /** Has it send notifications there too. Repeating it makes a second channel. */
   registerChannel?(endpoint: string, options?: CallOptions): Promise<void>;
   /**
-   * What a person does so that our credentials are accepted, and have these rights. `setting` is what the configuration calls the
-   * store: `stores.nas`. Absent: there are no credentials, and the remedy of the error says all.
+   * What a person does so that our credentials are accepted, and have these rights. `setting` is
+   * what the configuration calls the store: `stores.nas`. Absent: there are no credentials, and the
+   * remedy of the error says all.
    */
   credentialsRemedy?(setting: string, rights: readonly StoreRight[]): string;
-  /** What a person does so that our credentials, which are accepted, get these rights. Absent: as above. */
+  /**
+   * What a person does so that our credentials, which are accepted, get these rights. Absent: as
+   * above.
+   */
   rightsRemedy?(setting: string, rights: readonly StoreRight[]): string;
 }
 
@@ -152,7 +196,10 @@ export interface NotificationChannel {
 export interface CallOptions {
   /** Ends the call: it then throws or answers as for a service that did not answer. */
   readonly signal?: AbortSignal;
-  /** It is one of many that stand in for a listing: like one it leaves half of the requests to others. */
+  /**
+   * It is one of many that stand in for a listing: like one it leaves half of the requests to
+   * others.
+   */
   readonly lists?: boolean;
 }
 
@@ -163,7 +210,10 @@ export interface FindOptions extends CallOptions {
   readonly vacant?: (element: VacantElement) => void;
 }
 
-/** Writes that a service may go on with after it has answered them. An import into a vacant place is an import. */
+/**
+ * Writes that a service may go on with after it has answered them. An import into a vacant place is
+ * an import.
+ */
 export type LongWrite = 'import' | 'reimport' | 'delete';
 
 /** An operation that somebody asks for. */
@@ -177,7 +227,10 @@ export interface OperationAsked {
   readonly mark?: Mark;
 }
 
-/** `unknown`: the service cannot tell. `id` is the copy's. Whether what has ended did what it was to do, a read shows. */
+/**
+ * `unknown`: the service cannot tell. `id` is the copy's. Whether what has ended did what it was to
+ * do, a read shows.
+ */
 export type OperationState =
   | { readonly state: 'running'; readonly handle?: string }
   | { readonly state: 'ended'; readonly id?: string }
@@ -185,7 +238,10 @@ export type OperationState =
 
 /** What a service can do, and its stated bounds. */
 export interface StoreAbilities {
-  /** Reading in full gives the private key back: `false` if it gives none, whatever the certificate. See `StoredCertificate.keyWithheld`. */
+  /**
+   * Reading in full gives the private key back: `false` if it gives none, whatever the certificate.
+   * See `StoredCertificate.keyWithheld`.
+   */
   readonly givesKeys: boolean;
   /** Content is replaced under the same id. */
   readonly reimportsInPlace: boolean;
@@ -193,7 +249,10 @@ export interface StoreAbilities {
   readonly importIsIdempotent: boolean;
   /** Two certificates cannot have the same name. */
   readonly uniqueNames: boolean;
-  /** Others refer to certificates here by their id, load balancers for one: a copy must never be replaced by one of another id. */
+  /**
+   * Others refer to certificates here by their id, load balancers for one: a copy must never be
+   * replaced by one of another id.
+   */
   readonly idsAreReferredTo: boolean;
   /** `findByMark` is there. */
   readonly findsMarks: boolean;
@@ -204,23 +263,28 @@ export interface StoreAbilities {
   /** How long a direct read may lag behind writes, in milliseconds. */
   readonly readSettlesMs: number;
   /**
-   * Listings and searches do not show that content changed: what they say of revision, serial, dates
-   * and domains may be of an earlier version for ever. A direct read of metadata tells. Absent: they
-   * show it.
+   * Listings and searches do not show that content changed: what they say of revision, serial,
+   * dates and domains may be of an earlier version for ever. A direct read of metadata tells.
+   * Absent: they show it.
    */
   readonly silentListings?: true;
   /**
-   * Writes that go on after they are answered, each with the longest time that it may take until it has taken effect, in milliseconds,
-   * whether or not it was answered; absent: every write is done when it is answered.
+   * Writes that go on after they are answered, each with the longest time that it may take until it
+   * has taken effect, in milliseconds, whether or not it was answered; absent: every write is done
+   * when it is answered.
    */
   readonly longWrites?: Readonly<Partial<Record<LongWrite, number>>>;
   /** Writes of one certificate that the service takes in a minute; absent if it does not say. */
   readonly writesPerCertificatePerMinute?: number;
   /** Requests that the service takes in a second; absent if it does not say. */
   readonly requestsPerSecond?: number;
-  /** Rates of writes that are scarce, over all certificates: a few in a minute. Absent: none are. */
+  /**
+   * Rates of writes that are scarce, over all certificates: a few in a minute. Absent: none are.
+   */
   readonly rates?: readonly Rate[];
-  /** Quotas over so long (a day, a year) that they are counted on the table. Absent: there are none. */
+  /**
+   * Quotas over so long (a day, a year) that they are counted on the table. Absent: there are none.
+   */
   readonly quotas?: readonly Quota[];
 }
 
@@ -234,7 +298,10 @@ export interface Rate {
 }
 
 export interface Quota extends Rate {
-  /** So many of them are kept for the content of copies that are there and in use; what brings new ones leaves them alone. */
+  /**
+   * So many of them are kept for the content of copies that are there and in use; what brings new
+   * ones leaves them alone.
+   */
   readonly reserve: number;
 }
 
@@ -248,11 +315,15 @@ export interface QuotaLeft extends Quota {
 /** Turns for writes that are scarce: see `Store.slots`. */
 export interface WriteSlots {
   /**
-   * From when on a write to this certificate, which goes by these names (as an original, as a copy), may be sent: epoch
-   * milliseconds, now at the earliest. The turn is kept for it, until it is given back or has not been used for a while.
+   * From when on a write to this certificate, which goes by these names (as an original, as a
+   * copy), may be sent: epoch milliseconds, now at the earliest. The turn is kept for it, until it
+   * is given back or has not been used for a while.
    */
   take(names: SlotNames): number;
-  /** Has the turn that is kept for an original, if there is one, count for writes to this copy too: a look may find others. */
+  /**
+   * Has the turn that is kept for an original, if there is one, count for writes to this copy too:
+   * a look may find others.
+   */
   extend(names: SlotNames): void;
   /** Gives back a turn that was not used. */
   giveBack(names: SlotNames): void;
@@ -266,22 +337,25 @@ export interface SlotNames {
 }
 
 /**
- * Four answers to a read, never confused. `absent`: the container (folder, namespace, mount, vault) is proven to be there and whole, and
- * it is not in it. `vacant`: its place is occupied, and holds no content. `unreadable` says why by its code: not reached, limited, or held but
- * not to be read.
+ * Four answers to a read, never confused. `absent`: the container (folder, namespace, mount, vault)
+ * is proven to be there and whole, and it is not in it. `vacant`: its place is occupied, and holds
+ * no content. `unreadable` says why by its code: not reached, limited, or held but not to be read.
  */
 export type Reading<T> =
   | { readonly state: 'present'; readonly value: T }
   | { readonly state: 'absent' }
   | ({ readonly state: 'vacant' } & Vacancy)
-  /** `name` is there if it is known all the same, as it is where a folder's name is the certificate's. */
+  /**
+   * `name` is there if it is known all the same, as it is where a folder's name is the
+   * certificate's.
+   */
   | { readonly state: 'unreadable'; readonly error: CodedError; readonly name?: string };
 
 /** What is known of a place that is occupied and holds no content. */
 export interface Vacancy {
   /**
-   * `deleted`: deleted or scheduled for it, and not gone yet. `half-made`: its creation was begun, and its content has not come.
-   * `empty`: its content was taken out.
+   * `deleted`: deleted or scheduled for it, and not gone yet. `half-made`: its creation was begun,
+   * and its content has not come. `empty`: its content was taken out.
    */
   readonly why: 'empty' | 'deleted' | 'half-made';
   /** Whose it is, if that can be read. */
@@ -315,7 +389,10 @@ export interface CertificateMetadata extends DescriptiveMetadata {
   readonly notAfter?: number;
   /** The service's own word. */
   readonly status?: string;
-  /** Tells versions apart without content (last modified, version id, etag); absent where the service has none. */
+  /**
+   * Tells versions apart without content (last modified, version id, etag); absent where the
+   * service has none.
+   */
   readonly revision?: string;
   /** When the service says it changed, epoch milliseconds. */
   readonly lastModified?: number;
@@ -325,13 +402,17 @@ export interface StoredCertificate {
   readonly metadata: CertificateMetadata;
   readonly content: CertificateContent;
   /**
-   * The service has a private key to this one and does not give it back. Absent: the key is in `content`, or there is none. A service
-   * that cannot tell says it of what it was given with a key.
+   * The service has a private key to this one and does not give it back. Absent: the key is in
+   * `content`, or there is none. A service that cannot tell says it of what it was given with a
+   * key.
    */
   readonly keyWithheld?: true;
 }
 
-/** What a full read tells of the private key: three answers, never confused. `none`: it was never there, or it is lost. */
+/**
+ * What a full read tells of the private key: three answers, never confused. `none`: it was never
+ * there, or it is lost.
+ */
 export type KeyAnswer = 'given' | 'withheld' | 'none';
 
 export function keyAnswerOf({ content, keyWithheld }: Omit<StoredCertificate, 'metadata'>): KeyAnswer {
@@ -348,8 +429,9 @@ export interface NewCertificate {
   /** The id of a vacant place with this mark, which is brought back and written over. */
   readonly into?: string;
   /**
-   * Readers look for the name: where an id is made of names, it is the name, and neither cut nor changed. Throws `store_conflict`
-   * where something else has it, with that id as `certificate` among its fields, and `store_name_unfit` where it cannot be had at all.
+   * Readers look for the name: where an id is made of names, it is the name, and neither cut nor
+   * changed. Throws `store_conflict` where something else has it, with that id as `certificate`
+   * among its fields, and `store_name_unfit` where it cannot be had at all.
    */
   readonly exactName?: boolean;
 }
@@ -368,7 +450,10 @@ export interface RemovalAnswer {
   readonly running?: string;
 }
 
-/** Something that is there, looks like a certificate, and cannot be read: it is neither absent nor nothing. */
+/**
+ * Something that is there, looks like a certificate, and cannot be read: it is neither absent nor
+ * nothing.
+ */
 export interface UnreadableElement {
   /** Absent where it can be asked for by none, as a name that is not UTF-8. */
   readonly id?: string;

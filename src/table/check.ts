@@ -3,8 +3,8 @@ import { limits } from '../limits.ts';
 import type { Change, Condition, IndexQuery, Key, Query, Row, Value } from './table.ts';
 
 /**
- * What every kind demands of its arguments before it touches a row, so that no engine takes what another refuses. A fault here
- * is one of the program, not of the data: it throws `internal`.
+ * What every kind demands of its arguments before it touches a row, so that no engine takes what
+ * another refuses. A fault here is one of the program, not of the data: it throws `internal`.
  */
 
 /** DynamoDB holds magnitudes from 1e-130 to below 1e126, so nothing else goes into any table. */
@@ -52,7 +52,10 @@ function canonical(value: unknown, field: string, depth: number): Value {
   return copy;
 }
 
-/** Named fields for a row, copied; the key is not among them, and the two fields that engines read are numbers. */
+/**
+ * Named fields for a row, copied; the key is not among them, and the two fields that engines read
+ * are numbers.
+ */
 export function checkedFields(fields: Readonly<Record<string, Value>>): Record<string, Value> {
   const checked: Record<string, Value> = {};
   for (const name of Object.keys(fields)) {

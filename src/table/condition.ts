@@ -4,8 +4,9 @@ import type { Condition, Key, Row, Value } from './table.ts';
 /** What conditions and changes mean, for the kinds whose engine does not know them itself. */
 
 /**
- * Orders two well-formed texts by their UTF-8 bytes, which is the order of their code points: negative, 0 or positive.
- * JavaScript's own `<` orders by UTF-16 units, where what lies beyond U+FFFF comes before U+E000 to U+FFFF.
+ * Orders two well-formed texts by their UTF-8 bytes, which is the order of their code points:
+ * negative, 0 or positive. JavaScript's own `<` orders by UTF-16 units, where what lies beyond
+ * U+FFFF comes before U+E000 to U+FFFF.
  */
 export function compareText(a: string, b: string): number {
   const shared = Math.min(a.length, b.length);
@@ -56,7 +57,10 @@ export function holds(condition: Condition, row: Row | undefined): boolean {
   }
 }
 
-/** The row after the change; `undefined` is the row that is not there. Throws `internal` for adding to what is no number. */
+/**
+ * The row after the change; `undefined` is the row that is not there. Throws `internal` for adding
+ * to what is no number.
+ */
 export function applied(key: Key, row: Row | undefined, change: CheckedChange): Row {
   const fields: Record<string, Value> = { ...row, ...change.set };
   for (const [name, amount] of Object.entries(change.add)) {

@@ -10,9 +10,11 @@ import type {
 export type Item = Record<string, AttributeValue>;
 
 /**
- * The four operations of DynamoDB that a table needs, with inputs and outputs as the API has them. Reads may be sent again when nobody
- * answers; a write is sent once, because its repetition could not be told from another one. They throw errors whose `name` is the
- * API's word for it (`ConditionalCheckFailedException`, with the row that refused in `Item`), and anything else where nobody answered.
+ * The four operations of DynamoDB that a table needs, with inputs and outputs as the API has them.
+ * Reads may be sent again when nobody answers; a write is sent once, because its repetition could
+ * not be told from another one. They throw errors whose `name` is the API's word for it
+ * (`ConditionalCheckFailedException`, with the row that refused in `Item`), and anything else where
+ * nobody answered.
  */
 export interface DynamodbApi {
   getItem(input: GetItemCommandInput): Promise<{ readonly Item?: Item | undefined }>;
@@ -25,7 +27,10 @@ export interface DynamodbApi {
   close(): void;
 }
 
-/** The row that refused a write, if this is such a refusal; `undefined` for one of which no row came along. */
+/**
+ * The row that refused a write, if this is such a refusal; `undefined` for one of which no row came
+ * along.
+ */
 export function refusalIn(thrown: unknown): { readonly item: Item | undefined } | undefined {
   if (!(thrown instanceof Error) || thrown.name !== 'ConditionalCheckFailedException') return undefined;
   return { item: (thrown as { Item?: Item }).Item };

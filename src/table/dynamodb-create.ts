@@ -17,8 +17,9 @@ const pollMs = 250;
 const polls = 240;
 
 /**
- * Makes the table that `dynamodbTable` works on, with its index and its time to live, and waits until it can be used (a minute at
- * most). A table of that name that is already there is left as it is. Answers whether it was made. Deployments to AWS bring their own.
+ * Makes the table that `dynamodbTable` works on, with its index and its time to live, and waits
+ * until it can be used (a minute at most). A table of that name that is already there is left as it
+ * is. Answers whether it was made. Deployments to AWS bring their own.
  */
 export async function createDynamodbTable(
   options: DynamodbOptions & { readonly runtime?: Pick<Runtime, 'wait'> },

@@ -16,8 +16,9 @@ export interface DirectOptions {
 }
 
 /**
- * The same table without the AWS SDK, for deployed functions: its JSON is the API's own, since rows hold neither bytes nor sets.
- * API reference: DynamoDB, `GetItem`, `Query`, `UpdateItem`, `DeleteItem`.
+ * The same table without the AWS SDK, for deployed functions: its JSON is the API's own, since rows
+ * hold neither bytes nor sets. API reference: DynamoDB, `GetItem`, `Query`, `UpdateItem`,
+ * `DeleteItem`.
  */
 export function directDynamodbTable(options: DirectOptions): Table {
   const { tableName, answerTimeoutMs = 3_000, ...rest } = options;

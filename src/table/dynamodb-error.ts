@@ -1,6 +1,9 @@
 import { CodedError } from '../errors.ts';
 
-/** What an answer of DynamoDB, or its absence, means: `internal` where it finds fault with the request, else `table_unavailable`. */
+/**
+ * What an answer of DynamoDB, or its absence, means: `internal` where it finds fault with the
+ * request, else `table_unavailable`.
+ */
 export function dynamodbError(action: string, tableName: string, thrown: unknown): CodedError {
   if (thrown instanceof CodedError) return thrown;
   const engineCode = thrown instanceof Error ? thrown.name : undefined;
@@ -17,7 +20,10 @@ function statusOf(thrown: unknown): number | undefined {
   return $metadata?.httpStatusCode ?? status;
 }
 
-/** The SDK hangs the whole request on its errors, session token and row included: that must not reach a log. */
+/**
+ * The SDK hangs the whole request on its errors, session token and row included: that must not
+ * reach a log.
+ */
 function bare(thrown: unknown): unknown {
   if (!(thrown instanceof Error)) return thrown;
   const { name, message, stack } = thrown;

@@ -4,11 +4,14 @@ import type { CheckedChange } from './check.ts';
 import type { Condition, Key, Row, Value } from './table.ts';
 
 /**
- * Rows, conditions and changes in DynamoDB's words. Every name and every value goes in by placeholder, so no word is reserved and
- * nothing needs escaping.
+ * Rows, conditions and changes in DynamoDB's words. Every name and every value goes in by
+ * placeholder, so no word is reserved and nothing needs escaping.
  */
 
-/** The value as an attribute. A number goes over the wire as text: the shortest that reads back as the same double. */
+/**
+ * The value as an attribute. A number goes over the wire as text: the shortest that reads back as
+ * the same double.
+ */
 function toAttribute(value: Value): AttributeValue {
   if (value === null) return { NULL: true };
   if (typeof value === 'string') return { S: value };
@@ -27,7 +30,10 @@ export function keyItem({ partition, sort }: Key): Record<string, AttributeValue
   return { partition: { S: partition }, sort: { S: sort } };
 }
 
-/** The row of an item. Throws `table_row_unreadable` for kinds of values that this program never writes (sets, bytes). */
+/**
+ * The row of an item. Throws `table_row_unreadable` for kinds of values that this program never
+ * writes (sets, bytes).
+ */
 export function toRow(item: Readonly<Record<string, AttributeValue>>): Row {
   return fromItem(item) as Row;
 }
@@ -117,8 +123,9 @@ export function conditionExpression(condition: Condition, using: Placeholders): 
 }
 
 /**
- * The condition without the parts whose outcome is known beforehand: an empty AND always holds, an empty OR never does. Done before
- * anything is translated, since DynamoDB refuses placeholders that are not used.
+ * The condition without the parts whose outcome is known beforehand: an empty AND always holds, an
+ * empty OR never does. Done before anything is translated, since DynamoDB refuses placeholders that
+ * are not used.
  */
 function settled(condition: Condition): Condition | boolean {
   if (!('all' in condition || 'any' in condition)) {
@@ -137,8 +144,8 @@ function settled(condition: Condition): Condition | boolean {
 }
 
 /**
- * Parentheses stand only around an OR inside of an AND, which binds closer. With more of them the parser of dynalite takes
- * seconds for one claim: its time grows by powers with their depth.
+ * Parentheses stand only around an OR inside of an AND, which binds closer. With more of them the
+ * parser of dynalite takes seconds for one claim: its time grows by powers with their depth.
  */
 function translate(condition: Condition, using: Placeholders, inside: 'AND' | 'OR' = 'OR'): string {
   if ('all' in condition) return condition.all.map((each) => translate(each, using, 'AND')).join(' AND ');

@@ -27,8 +27,9 @@ export interface DynamodbOptions {
 interface Clients {
   readonly reads: DynamoDBClient;
   /**
-   * Asks once. When an answer is lost, a second attempt would add twice, or be refused by the very write that it repeats: both
-   * are lies about what happened, so the caller is told that nobody knows.
+   * Asks once. When an answer is lost, a second attempt would add twice, or be refused by the very
+   * write that it repeats: both are lies about what happened, so the caller is told that nobody
+   * knows.
    */
   readonly writes: DynamoDBClient;
 }

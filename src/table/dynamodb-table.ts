@@ -20,9 +20,10 @@ import type { Change, Condition, Key, Page, Row, Table, WriteOutcome } from './t
 export const wakeIndex = 'wake';
 
 /**
- * A table in DynamoDB, of the shape that `createDynamodbTable` makes: hash key `partition`, range key `sort`, index `wake`
- * (`partition`, `wakeAt`), time to live in `expiresAt`. Reads are consistent, those of the index excepted. A write is asked for
- * once and never repeated: `table_unavailable` then means that nobody knows whether it was applied.
+ * A table in DynamoDB, of the shape that `createDynamodbTable` makes: hash key `partition`, range
+ * key `sort`, index `wake` (`partition`, `wakeAt`), time to live in `expiresAt`. Reads are
+ * consistent, those of the index excepted. A write is asked for once and never repeated:
+ * `table_unavailable` then means that nobody knows whether it was applied.
  */
 export function dynamodbTableOn(api: DynamodbApi, tableName: string): Table {
   let closed = false;
@@ -42,7 +43,10 @@ export function dynamodbTableOn(api: DynamodbApi, tableName: string): Table {
     return Item && toRow(Item);
   }
 
-  /** What a conditional write answers. `request` resolves to the row, or throws that the condition did not hold. */
+  /**
+   * What a conditional write answers. `request` resolves to the row, or throws that the condition
+   * did not hold.
+   */
   async function write(key: Key, request: () => Promise<Row>): Promise<WriteOutcome> {
     let refusedBy: Item | undefined;
     const row = await ask('write', async () => {
@@ -56,7 +60,8 @@ export function dynamodbTableOn(api: DynamodbApi, tableName: string): Table {
       }
     });
     if (row !== undefined) return { applied: true, row };
-    // No row comes with the refusal where there is none, and from engines that do not know how to send it along.
+    // No row comes with the refusal where there is none, and from engines that do not know how to
+    // send it along.
     return { applied: false, row: refusedBy ? toRow(refusedBy) : await read(key) };
   }
 
@@ -127,7 +132,8 @@ export function dynamodbTableOn(api: DynamodbApi, tableName: string): Table {
           ...using.attributes(),
           ConsistentRead: true,
           Limit: query.limit,
-          // It need not be the key of a row. A second condition on the sort key is not allowed beside begins_with.
+          // It need not be the key of a row. A second condition on the sort key is not allowed
+          // beside begins_with.
           ...(beyond && after !== '' && { ExclusiveStartKey: keyItem({ partition: query.partition, sort: after }) }),
         },
         (row) => cursorOf([row.partition, row.sort]),

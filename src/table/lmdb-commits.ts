@@ -2,7 +2,9 @@ import type { RootDatabase } from 'lmdb';
 import { CodedError } from '../errors.ts';
 import type { WriteOutcome } from './table.ts';
 
-/** Writes that share one commit, at most: bounds how long other work of this process waits for them. */
+/**
+ * Writes that share one commit, at most: bounds how long other work of this process waits for them.
+ */
 const writesPerCommit = 1000;
 
 /** The library hands out a failed commit as an error that promises the real one. */
@@ -11,7 +13,10 @@ async function engineError(thrown: unknown): Promise<unknown> {
   return real instanceof Promise ? real.then(() => thrown).catch((reason: unknown) => reason) : thrown;
 }
 
-/** What the system or the engine says, as `table_unavailable` with it as the cause; a coded error stays what it is. */
+/**
+ * What the system or the engine says, as `table_unavailable` with it as the cause; a coded error
+ * stays what it is.
+ */
 export function unavailable(action: string, path: string, cause: unknown): CodedError {
   if (cause instanceof CodedError) return cause;
   const code = (cause as { readonly code?: unknown } | null)?.code;
@@ -23,7 +28,10 @@ export function unavailable(action: string, path: string, cause: unknown): Coded
 }
 
 interface Job {
-  /** Runs inside the transaction. Throws a coded error before it has written anything, or the engine's. */
+  /**
+   * Runs inside the transaction. Throws a coded error before it has written anything, or the
+   * engine's.
+   */
   readonly run: () => WriteOutcome;
   readonly resolve: (outcome: WriteOutcome) => void;
   readonly reject: (error: unknown) => void;
@@ -42,9 +50,9 @@ const underWay = new Set<Promise<void>>();
 let opening: Promise<void> | undefined;
 
 /**
- * Opens a table when no other one of this process commits. To open is to write, and waits on this thread for the writer's lock; a
- * transaction that has that lock may be waiting for this thread to say what it writes: neither would ever go on. Commits
- * that come meanwhile wait for their turn.
+ * Opens a table when no other one of this process commits. To open is to write, and waits on this
+ * thread for the writer's lock; a transaction that has that lock may be waiting for this thread to
+ * say what it writes: neither would ever go on. Commits that come meanwhile wait for their turn.
  */
 export async function betweenCommits<T>(open: () => T): Promise<T> {
   const before = opening;
@@ -63,7 +71,10 @@ export async function betweenCommits<T>(open: () => T): Promise<T> {
   }
 }
 
-/** Runs writes in order, all that wait at once in one transaction: many writers share one flush to disk. */
+/**
+ * Runs writes in order, all that wait at once in one transaction: many writers share one flush to
+ * disk.
+ */
 export function groupCommits(root: RootDatabase<Buffer, Buffer>, path: string, frame: Frame) {
   const waiting: Job[] = [];
   let draining: Promise<void> | undefined;
@@ -86,8 +97,9 @@ export function groupCommits(root: RootDatabase<Buffer, Buffer>, path: string, f
       frame.end(batch.length);
     };
     try {
-      // A child transaction, because only that is rolled back when it throws. After a failure synchronously: where the
-      // engine has given up for good, the asynchronous way would never answer.
+      // A child transaction, because only that is rolled back when it throws. After a failure
+      // synchronously: where the engine has given up for good, the asynchronous way would never
+      // answer.
       if (failed) root.transactionSync(runAll);
       else await root.childTransaction(runAll);
       failed = false;

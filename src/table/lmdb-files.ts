@@ -24,7 +24,10 @@ export interface Files {
   readonly expiry: Entries;
 }
 
-/** Opens the files in this folder, or makes them (folder 0700, files 0600). Throws whatever the system or the engine says. */
+/**
+ * Opens the files in this folder, or makes them (folder 0700, files 0600). Throws whatever the
+ * system or the engine says.
+ */
 export function openFiles(path: string): Files {
   mkdirSync(path, { recursive: true, mode: 0o700 });
   checkFiles(path);
@@ -37,8 +40,8 @@ export function openFiles(path: string): Files {
     permissionsMode: 0o600,
     // A commit is on disk before anyone sees it: with overlapping sync it would be visible first.
     overlappingSync: false,
-    // Batches are made in lmdb-commits.ts. Those of the library cost a turn of the event loop, and may leave a rejected promise
-    // that nobody holds when a commit fails.
+    // Batches are made in lmdb-commits.ts. Those of the library cost a turn of the event loop, and
+    // may leave a rejected promise that nobody holds when a commit fails.
     eventTurnBatching: false,
   };
   const root = open<Buffer, Buffer>(options);
@@ -47,8 +50,8 @@ export function openFiles(path: string): Files {
 }
 
 /**
- * The library (3.5) ends the whole process with a segmentation fault when it cannot make sense of a data file or cannot make a
- * new one, so both are tried here before it sees the folder.
+ * The library (3.5) ends the whole process with a segmentation fault when it cannot make sense of a
+ * data file or cannot make a new one, so both are tried here before it sees the folder.
  */
 function checkFiles(path: string): void {
   const data = join(path, 'data.mdb');
@@ -68,7 +71,10 @@ function checkFiles(path: string): void {
   }
 }
 
-/** Whether the data file is still to be filled. Throws when it holds something else than LMDB's data, version 2. */
+/**
+ * Whether the data file is still to be filled. Throws when it holds something else than LMDB's
+ * data, version 2.
+ */
 function isEmpty(data: string): boolean {
   const file = openSync(data, 'r+');
   try {

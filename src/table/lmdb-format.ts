@@ -5,9 +5,10 @@ import type { Key, Row } from './table.ts';
 /**
  * How rows and their keys lie in LMDB, which orders keys by their bytes.
  *
- * A partition comes first and brings its own length, so that no byte in it can be taken for the end of it; the sort key comes last,
- * as plain UTF-8, so that its order is the order of the bytes. A row is one byte that names the format, then JSON: it keeps every
- * field as it is, any tool can read it, and V8 parses it faster than anything written in JavaScript.
+ * A partition comes first and brings its own length, so that no byte in it can be taken for the end
+ * of it; the sort key comes last, as plain UTF-8, so that its order is the order of the bytes. A
+ * row is one byte that names the format, then JSON: it keeps every field as it is, any tool can
+ * read it, and V8 parses it faster than anything written in JavaScript.
  */
 const formatVersion = 1;
 
@@ -54,7 +55,10 @@ export function encodeRow(row: Row): Buffer {
   return Buffer.concat([Buffer.of(formatVersion), Buffer.from(rowJson(row))]);
 }
 
-/** The row in these bytes. Throws `table_row_unreadable` for another format, and for what is not the row of this key. */
+/**
+ * The row in these bytes. Throws `table_row_unreadable` for another format, and for what is not the
+ * row of this key.
+ */
 export function decodeRow(key: Buffer, bytes: Buffer | undefined): Row {
   const version = bytes?.[0];
   if (bytes === undefined || version === undefined) throw unreadable('holds nothing', {});

@@ -2,7 +2,10 @@ import { closeSync, ftruncateSync, openSync, statSync, writeSync } from 'node:fs
 import { join } from 'node:path';
 import type { Files } from './lmdb-files.ts';
 
-/** What the library tells of a tree, and of the file that it lies in; inside of a transaction: of the tree as that has made it. */
+/**
+ * What the library tells of a tree, and of the file that it lies in; inside of a transaction: of
+ * the tree as that has made it.
+ */
 interface Stats {
   readonly pageSize: number;
   readonly treeDepth: number;
@@ -12,7 +15,10 @@ interface Stats {
   readonly lastPageNumber: number;
 }
 
-/** Pages of a commit as such: the tree of trees, and what the list of free pages takes beside its length. */
+/**
+ * Pages of a commit as such: the tree of trees, and what the list of free pages takes beside its
+ * length.
+ */
 const perCommit = 32;
 /** The file grows by so many bytes more than needed, where there is room for them. */
 const stepBytes = 256 * 1024;
@@ -20,8 +26,9 @@ const stepBytes = 256 * 1024;
 /**
  * Makes room in the data file for what a transaction is about to commit, by zeros behind its end.
  *
- * The library (3.5.6) must not be the first to hear that the disk is full: it prints the reason into too small a buffer
- * (`mdb_page_flush`), and the process dies of it, at once or later. A file system that copies on write may still tell it.
+ * The library (3.5.6) must not be the first to hear that the disk is full: it prints the reason
+ * into too small a buffer (`mdb_page_flush`), and the process dies of it, at once or later. A file
+ * system that copies on write may still tell it.
  */
 export function spaceKeeper({ rows, wake, expiry }: Files, path: string) {
   const file = join(path, 'data.mdb');
@@ -30,10 +37,14 @@ export function spaceKeeper({ rows, wake, expiry }: Files, path: string) {
   let valuePages = 0;
   let pageSize = 4096;
 
-  /** More than the transaction under way can take, whatever it finds free: pages that it changes are written elsewhere. */
+  /**
+   * More than the transaction under way can take, whatever it finds free: pages that it changes are
+   * written elsewhere.
+   */
   function pagesNeeded(stats: readonly Stats[], lastPageNumber: number): number {
     const sum = (count: (each: Stats) => number) => stats.reduce((all, each) => all + count(each), 0);
-    // The trees as they are, and what they lost on the way to that: a removal may merge a leaf, and that a branch.
+    // The trees as they are, and what they lost on the way to that: a removal may merge a leaf, and
+    // that a branch.
     const whole = sum((each) => each.treeBranchPageCount + each.treeLeafPageCount) + 2 * removals;
     // The way down to each entry, as many neighbours by splits or merges, and a new root.
     const perEntry = 2 * Math.max(...stats.map(({ treeDepth }) => treeDepth)) + 1;
@@ -63,7 +74,10 @@ export function spaceKeeper({ rows, wake, expiry }: Files, path: string) {
       removals += 1;
     },
 
-    /** To be called inside of the transaction, as its last step: nobody else writes then. Throws what the system says when there is no room. */
+    /**
+     * To be called inside of the transaction, as its last step: nobody else writes then. Throws
+     * what the system says when there is no room.
+     */
     make(): void {
       if (touched === 0) return;
       const stats = [rows, wake, expiry].map((entries) => entries.getStats() as Stats);
@@ -76,7 +90,10 @@ export function spaceKeeper({ rows, wake, expiry }: Files, path: string) {
   };
 }
 
-/** Appends zeros. They are written, not skipped: a hole in a file takes no room. What is of no use is given back. */
+/**
+ * Appends zeros. They are written, not skipped: a hole in a file takes no room. What is of no use
+ * is given back.
+ */
 function extend(
   file: string,
   to: { readonly size: number; readonly neededBytes: number; readonly wantedBytes: number },

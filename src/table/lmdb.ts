@@ -20,7 +20,10 @@ import { cursorOf, fillPage, indexPosition, sortRange } from './paging.ts';
 import type { FrozenTable, Key, Page, Query, Row, Table, WriteOutcome } from './table.ts';
 
 export interface LmdbTableOptions {
-  /** The folder that holds the files; created (0700) if there is none. On a local disk: LMDB's locks do not hold over NFS. */
+  /**
+   * The folder that holds the files; created (0700) if there is none. On a local disk: LMDB's locks
+   * do not hold over NFS.
+   */
   readonly path: string;
   readonly runtime?: Pick<Runtime, 'now'>;
 }
@@ -32,9 +35,10 @@ type Moment = { readonly transaction?: Transaction };
 const expiredPerWrite = 2;
 
 /**
- * A table in files of this machine (LMDB), shared by any number of its processes: the embedded default. Writes are atomic across
- * processes and on disk before they resolve; a process that is killed holds up nobody and leaves no half a write. Expired rows
- * are removed by later writes. Throws `table_unavailable` when the files cannot be opened.
+ * A table in files of this machine (LMDB), shared by any number of its processes: the embedded
+ * default. Writes are atomic across processes and on disk before they resolve; a process that is
+ * killed holds up nobody and leaves no half a write. Expired rows are removed by later writes.
+ * Throws `table_unavailable` when the files cannot be opened.
  */
 export function lmdbTable({ path, runtime = systemRuntime }: LmdbTableOptions): Table {
   const files = attempt('open', () => openFiles(path));
@@ -61,7 +65,10 @@ export function lmdbTable({ path, runtime = systemRuntime }: LmdbTableOptions): 
     if (closed) throw new CodedError('table_unavailable', `the embedded table in ${path} has been closed`);
   }
 
-  /** Reads what the last commit of any process left: the library would keep a snapshot until the next turn of the event loop. */
+  /**
+   * Reads what the last commit of any process left: the library would keep a snapshot until the
+   * next turn of the event loop.
+   */
   async function read<Result>(work: () => Result): Promise<Result> {
     check();
     return attempt('read', () => {
@@ -119,7 +126,7 @@ export function lmdbTable({ path, runtime = systemRuntime }: LmdbTableOptions): 
         store(value, decodeRow(value, bytes), undefined);
       } catch (thrown) {
         if (!(thrown instanceof CodedError)) throw thrown;
-        // Unreadable: the row stays where it is, for whoever can read it.
+        // Unreadable: the row stays where it is, for a program that can read it.
         remove(expiry, key);
       }
     }

@@ -5,8 +5,9 @@ import { compareText } from './condition.ts';
 import type { IndexQuery, Page, Query, Row } from './table.ts';
 
 /**
- * Where a page begins and ends, and the cursor that says it: base64url of a JSON array that holds the key of the last row of the
- * page. A cursor may come back through a public API, so one that is not ours is the caller's mistake: `usage`.
+ * Where a page begins and ends, and the cursor that says it: base64url of a JSON array that holds
+ * the key of the last row of the page. A cursor may come back through a public API, so one that is
+ * not ours is the caller's mistake: `usage`.
  */
 type Position = readonly [partition: string, sort: string] | readonly [partition: string, sort: string, wakeAt: number];
 
@@ -27,7 +28,10 @@ function positionOf(cursor: string, partition: string, parts: 2 | 3): Position {
   throw new CodedError('usage', 'the cursor of a page is not one that this query gave');
 }
 
-/** The sort keys that a query reads: greater than `after`, and beginning with `prefix`. Either may be empty. */
+/**
+ * The sort keys that a query reads: greater than `after`, and beginning with `prefix`. Either may
+ * be empty.
+ */
 export interface SortRange {
   readonly prefix: string;
   readonly after: string;
@@ -53,7 +57,10 @@ export function indexPosition(query: IndexQuery): IndexPosition | undefined {
   return { sort, wakeAt: wakeAt as number };
 }
 
-/** Takes rows, each with the bytes that it is stored in, until the page is full; a page has at least one row if there is one. */
+/**
+ * Takes rows, each with the bytes that it is stored in, until the page is full; a page has at least
+ * one row if there is one.
+ */
 export function fillPage(
   found: Iterable<{ readonly row: Row; readonly bytes: number }>,
   limit: number,

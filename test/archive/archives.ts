@@ -20,7 +20,9 @@ export function memory(id = 'frankfurt'): MemoryStore {
   return memoryStore({ id, region: 'eu-de', runtime: systemRuntime });
 }
 
-/** A store with a certificate of each kind of key, by names that no file system takes as they are. */
+/**
+ * A store with a certificate of each kind of key, by names that no file system takes as they are.
+ */
 export async function estate(kinds: readonly (typeof keyKinds)[number][] = keyKinds): Promise<MemoryStore> {
   const store = memory();
   for (const keyKind of kinds) {
@@ -66,7 +68,10 @@ export async function entriesOf(path: string, unlock?: ArchiveUnlock): Promise<r
   return items.filter((item) => 'content' in item);
 }
 
-/** What a store holds, in words that can be compared: name, description, tags and fingerprint of each, in order. */
+/**
+ * What a store holds, in words that can be compared: name, description, tags and fingerprint of
+ * each, in order.
+ */
 export async function holdingsOf(store: MemoryStore) {
   const { certificates } = await store.list({});
   const holdings = await Promise.all(

@@ -7,7 +7,10 @@ import { parseContent } from '../../src/certificate/pem.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { itemsOf, testFolder } from './archives.ts';
 
-/** What each letter stands for in a file: the leaf, its chain, its key, and those of another certificate. */
+/**
+ * What each letter stands for in a file: the leaf, its chain, its key, and those of another
+ * certificate.
+ */
 let parts: Readonly<Record<string, string>>;
 let prints: readonly string[];
 beforeAll(async () => {
@@ -35,7 +38,10 @@ function folderOf(files: Files, at = testFolder()): string {
   return at;
 }
 
-/** What an archive came to: the fingerprints by their entries, what is refused and what is passed over. */
+/**
+ * What an archive came to: the fingerprints by their entries, what is refused and what is passed
+ * over.
+ */
 async function foundIn(path: string) {
   const items = await itemsOf(path);
   return {

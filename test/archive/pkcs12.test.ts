@@ -317,7 +317,8 @@ describe('what a PKCS#12 file may cost', () => {
     'is bounded in rounds of its %s, and the error says both numbers',
     async (kind) => {
       const file = pkcs12Of(parts, { seal: { kind, digest: 'sha256', rounds: 2 } });
-      // The number of rounds alone, in its place: to make such a file would take as long as to open it.
+      // The number of rounds alone, in its place: to make such a file would take as long as to open
+      // it.
       const asks = changed(
         file,
         kind === 'mac' ? integerBytes(2) : Buffer.from([0x02, 0x01, 0x02, 0x02, 0x01, 0x20]),
@@ -332,7 +333,8 @@ describe('what a PKCS#12 file may cost', () => {
   );
 
   it('is bounded in rounds at the limit itself: so many are done', async () => {
-    // One more is refused before anything is derived; so many are derived, and the MAC, which was made with two, does not hold.
+    // One more is refused before anything is derived; so many are derived, and the MAC, which was
+    // made with two, does not hold.
     const file = pkcs12Of(parts, { seal: { kind: 'pbmac1', digest: 'sha256', rounds: 2 } });
     const asks = changed(file, Buffer.from([0x02, 0x01, 0x02, 0x02, 0x01, 0x20]), most);
     await expect(read(asks)).rejects.toMatchObject({ code: 'archive_passphrase_wrong' });
@@ -427,7 +429,10 @@ describe('a PKCS#12 file that somebody damaged', () => {
   const opener = pkcs12Opener();
   afterAll(() => opener.close());
 
-  /** What becomes of a file: the fingerprint of what is read, or the code of what it was refused for. */
+  /**
+   * What becomes of a file: the fingerprint of what is read, or the code of what it was refused
+   * for.
+   */
   async function outcomeOf(bytes: Uint8Array, acceptNoMac: boolean): Promise<string> {
     try {
       const bags = await opener.open(Uint8Array.from(bytes), { passphrase: new Secret('secret'), acceptNoMac });
@@ -452,7 +457,8 @@ describe('a PKCS#12 file that somebody damaged', () => {
       outcomes.add(await outcomeOf(flipped, false));
       if (at % 7 === 0) outcomes.add(await outcomeOf(small.subarray(0, at), false));
     }
-    // What lies outside of the seal says how the seal is written, and makes no other certificate of it.
+    // What lies outside of the seal says how the seal is written, and makes no other certificate of
+    // it.
     const unchanged = fingerprintOf(parseContent({ certificate: shop.certificate, privateKey: shop.privateKey }));
     expect([...outcomes].filter((outcome) => !outcome.startsWith('archive_'))).toEqual([unchanged]);
   });

@@ -15,7 +15,10 @@ export interface Bench {
   /** Where the product has its table. */
   readonly folder: string;
   readonly signer: Signer;
-  /** The servers as the contenders reach them, and clients of the one who measures, without a network in between. */
+  /**
+   * The servers as the contenders reach them, and clients of the one who measures, without a
+   * network in between.
+   */
   readonly pair: Pair;
   readonly primary: RestClient;
   readonly backup: RestClient;
@@ -24,14 +27,20 @@ export interface Bench {
   readonly straightforward: Child<ReturnType<typeof straightforwardHandlers>> & { readonly url: string };
 }
 
-/** A certificate of the primary, and what it alternates between: two versions with a key each, P-256, one intermediate. */
+/**
+ * A certificate of the primary, and what it alternates between: two versions with a key each,
+ * P-256, one intermediate.
+ */
 export interface Subject {
   readonly id: string;
   readonly name: string;
   readonly versions: readonly [Content, Content];
 }
 
-/** Makes certificates and imports the first version of each into the primary. No channel is there to tell anybody. */
+/**
+ * Makes certificates and imports the first version of each into the primary. No channel is there to
+ * tell anybody.
+ */
 export async function makeSubjects(primary: RestClient, prefix: string, count: number): Promise<readonly Subject[]> {
   const ca = await createDevelopmentCa({ name: 'Bench', now: Date.now });
   const subjects: Subject[] = [];
@@ -65,7 +74,10 @@ export async function holds(backup: RestClient, copy: string, wanted: Content): 
   return sameContent(data, wanted);
 }
 
-/** The floor: downloads a certificate by its id and reimports it into its copy, with tokens that are there. */
+/**
+ * The floor: downloads a certificate by its id and reimports it into its copy, with tokens that are
+ * there.
+ */
 export async function plainCopy({ primary, backup }: Pair, copies: ReadonlyMap<string, string>) {
   const from = await signIn(primary);
   const to = await signIn(backup);

@@ -15,7 +15,10 @@ interface Answer {
   readonly error?: string;
 }
 
-/** A process of its own, so that contenders, servers and the one who measures share no event loop and no heap. */
+/**
+ * A process of its own, so that contenders, servers and the one who measures share no event loop
+ * and no heap.
+ */
 export interface Child<H extends Handlers> {
   call<Name extends keyof H & string>(
     name: Name,

@@ -36,8 +36,9 @@ interface Contender {
 }
 
 /**
- * From a new process to the answer of its first event, for every function of each platform, beside one that only answers. Table, queue,
- * platform and stores are servers on this machine, and their answers are part of what is measured.
+ * From a new process to the answer of its first event, for every function of each platform, beside
+ * one that only answers. Table, queue, platform and stores are servers on this machine, and their
+ * answers are part of what is measured.
  */
 export async function measureCold(report: Report): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'certstandby-cold-'));
@@ -139,7 +140,10 @@ async function measureOpenwhisk(report: Report, folder: string): Promise<void> {
   }
 }
 
-/** Side by side, round after round: what else the machine does meets all of them alike. The first is the one that does nothing. */
+/**
+ * Side by side, round after round: what else the machine does meets all of them alike. The first is
+ * the one that does nothing.
+ */
 async function race(report: Report, platform: string, contenders: readonly Contender[]): Promise<void> {
   const times = contenders.map((): number[] => []);
   for (let round = 0; round < rounds; round += 1)
@@ -172,7 +176,10 @@ async function measureWarm(report: Report, contender: Contender | undefined, pro
   report.line(name, `${cpuMs.toFixed(2)} ms of CPU an event, ${(after.rssBytes / 2 ** 20).toFixed(0)} MiB resident`);
 }
 
-/** Two certificates that are copied already; then a notification that is another one each time, and one of them changed each time. */
+/**
+ * Two certificates that are copied already; then a notification that is another one each time, and
+ * one of them changed each time.
+ */
 async function prepareChanges(
   { sides, table }: Pick<AwsStack, 'sides' | 'table'>,
   signer: Signer,

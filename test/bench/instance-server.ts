@@ -24,7 +24,9 @@ export interface InstanceBenchStart {
   readonly apiKey: string;
 }
 
-/** The process of the instance that is measured, and of its floors: they share table, disk and keys. */
+/**
+ * The process of the instance that is measured, and of its floors: they share table, disk and keys.
+ */
 export function instanceHandlers() {
   let table: Table;
   let keys: Keyring;
@@ -59,7 +61,10 @@ export function instanceHandlers() {
       return server.url;
     },
 
-    /** Parses, seals and writes these, each after the one before is on disk: what an import cannot do without. Certificates a second. */
+    /**
+     * Parses, seals and writes these, each after the one before is on disk: what an import cannot
+     * do without. Certificates a second.
+     */
     async importFloor(contents: readonly Content[]): Promise<number> {
       const started = performance.now();
       for (const pem of contents) {
@@ -82,7 +87,9 @@ export function instanceHandlers() {
       return (count / (performance.now() - started)) * 1000;
     },
 
-    /** The least that serves what `downloadFloor` reads: no routes, no tokens. Answers its address. */
+    /**
+     * The least that serves what `downloadFloor` reads: no routes, no tokens. Answers its address.
+     */
     async bareServer(): Promise<string> {
       const bare = createServer(async (request, response) => {
         const body = JSON.stringify(await openFloor(request.url?.slice(1) ?? ''));
@@ -100,7 +107,10 @@ export function instanceHandlers() {
       return (count / (performance.now() - started)) * 1000;
     },
 
-    /** Adds so many certificates without HTTP, each with one of these contents, and a day of its own. */
+    /**
+     * Adds so many certificates without HTTP, each with one of these contents, and a day of its
+     * own.
+     */
     async fill({ count, contents }: { readonly count: number; readonly contents: readonly Content[] }): Promise<void> {
       const facts = contents.map(factsOfContent);
       let next = 0;
@@ -123,7 +133,10 @@ export function instanceHandlers() {
 
     rootKeyCalls: () => keys.status().calls,
 
-    /** `RssAnon` in KiB after a garbage collection: LMDB maps its file, and resident size would count its pages. */
+    /**
+     * `RssAnon` in KiB after a garbage collection: LMDB maps its file, and resident size would
+     * count its pages.
+     */
     memoryKiB(): number {
       globalThis.gc?.();
       return Number(/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);

@@ -19,7 +19,10 @@ const concurrency = 32;
 const many = 100_000;
 const listedPages = 40;
 
-/** An instance of our own on LMDB, sealed: imports, downloads, lists, memory and calls to the root key. */
+/**
+ * An instance of our own on LMDB, sealed: imports, downloads, lists, memory and calls to the root
+ * key.
+ */
 export async function measureInstance(report: Report, folder: string): Promise<void> {
   mkdirSync(folder);
   const contents = await makeContents();
@@ -115,8 +118,8 @@ async function measureDownloads(
 }
 
 /**
- * What a page of 200 takes where nobody disturbs it (the 10th percentile), pages in a row, each going on where the one before ended;
- * read once before, so that they are in memory at any size.
+ * What a page of 200 takes where nobody disturbs it (the 10th percentile), pages in a row, each
+ * going on where the one before ended; read once before, so that they are in memory at any size.
  */
 async function pageMs(client: RestClient): Promise<number> {
   const times: number[] = [];

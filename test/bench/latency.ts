@@ -17,21 +17,28 @@ interface Rounds {
 interface Contender {
   readonly name: string;
   readonly subjects: readonly Subject[];
-  /** Called when the primary has a new version. Answers when the event was posted, and when the contender was through. */
+  /**
+   * Called when the primary has a new version. Answers when the event was posted, and when the
+   * contender was through.
+   */
   replicate(subject: Subject): Promise<{ readonly startedAt: number; readonly endedAt: number }>;
   copyOf(subject: Subject): Promise<string | undefined>;
 }
 
 interface Times {
-  /** Milliseconds from posting the event until the backup had answered the write: it serves the new version. */
+  /**
+   * Milliseconds from posting the event until the backup had answered the write: it serves the new
+   * version.
+   */
   readonly served: number[];
   /** Until the contender was through with it. */
   readonly ended: number[];
 }
 
 /**
- * From the moment a signed event is posted until the backup serves the new certificate: one at a time, the contenders in turn.
- * Beside them what the disk takes for one flush, since an event that was answered must survive a crash, and the others' do not.
+ * From the moment a signed event is posted until the backup serves the new certificate: one at a
+ * time, the contenders in turn. Beside them what the disk takes for one flush, since an event that
+ * was answered must survive a crash, and the others' do not.
  */
 export async function measureLatency(bench: Bench, network: string, { warmUp, measured }: Rounds): Promise<void> {
   const contenders = [await floor(bench), await product(bench), await straightforward(bench)];
@@ -110,7 +117,10 @@ async function check(
   }
 }
 
-/** The least that any way has to do: one download and one reimport, over connections and with tokens that are there. */
+/**
+ * The least that any way has to do: one download and one reimport, over connections and with tokens
+ * that are there.
+ */
 async function floor({ pair, primary, backup }: Bench): Promise<Contender> {
   const subjects = await makeSubjects(primary, 'floor', subjectsEach);
   const copies = new Map<string, string>();

@@ -25,7 +25,10 @@ export interface SeenPass {
 
 const link = 'bench';
 
-/** The process that runs our own program as `up` does: receiver, workers, LMDB, a log file. Sweeps come when they are asked for. */
+/**
+ * The process that runs our own program as `up` does: receiver, workers, LMDB, a log file. Sweeps
+ * come when they are asked for.
+ */
 export function productHandlers() {
   const awaited = new Map<string, (pass: SeenPass) => void>();
   const written = { certificates: new Set<string>(), wanted: 0, reached: (_at: number) => {} };
@@ -86,7 +89,10 @@ export function productHandlers() {
       return taken;
     },
 
-    /** `RssAnon` in KiB after a garbage collection: LMDB maps its file, and resident size would count its pages. */
+    /**
+     * `RssAnon` in KiB after a garbage collection: LMDB maps its file, and resident size would
+     * count its pages.
+     */
     memoryKiB(): number {
       globalThis.gc?.();
       return Number(/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);

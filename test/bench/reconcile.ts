@@ -16,7 +16,10 @@ const largest = 100_000;
 const smallest = 1_000;
 const concurrency = 8;
 
-/** What a reconcile costs: requests, against downloading and importing everything again, and memory, against a small estate. */
+/**
+ * What a reconcile costs: requests, against downloading and importing everything again, and memory,
+ * against a small estate.
+ */
 export async function measureReconcile(options: {
   readonly report: Report;
   readonly signer: Signer;
@@ -68,14 +71,20 @@ async function measureRequests({ report, signer, folder }: Parameters<typeof mea
   }
 }
 
-/** Two versions of one certificate. What a listing tells apart is the id, and all that is measured here are requests. */
+/**
+ * Two versions of one certificate. What a listing tells apart is the id, and all that is measured
+ * here are requests.
+ */
 async function twoVersions(): Promise<readonly [Content, Content]> {
   const ca = await createDevelopmentCa({ name: 'Bench', now: Date.now });
   const issue = async () => asContent(await ca.issue({ domains: ['name.example.test'] }));
   return [await issue(), await issue()];
 }
 
-/** The script that people run by night: for every certificate of the primary one download and one reimport of its copy. */
+/**
+ * The script that people run by night: for every certificate of the primary one download and one
+ * reimport of its copy.
+ */
 async function everything(
   servers: { call(name: 'takeCounts'): Promise<RequestCounts> },
   primary: RestClient,

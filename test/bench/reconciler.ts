@@ -55,7 +55,10 @@ export function reconcilerHandlers() {
       }
     },
 
-    /** Restores the primary from the backup; answers how many certificates were moved, and the milliseconds. */
+    /**
+     * Restores the primary from the backup; answers how many certificates were moved, and the
+     * milliseconds.
+     */
     async restore(): Promise<{ readonly moved: number; readonly ms: number }> {
       const [main] = program?.links ?? [];
       const [backup] = main?.backups ?? [];

@@ -1,7 +1,10 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
-/** A port that passes everything on to another one of this machine, each way so many milliseconds later: a network in between. */
+/**
+ * A port that passes everything on to another one of this machine, each way so many milliseconds
+ * later: a network in between.
+ */
 export async function startRelay(targetPort: number, oneWayMs: number) {
   const sockets = new Set<Socket>();
   const pass = (from: Socket, to: Socket) => {

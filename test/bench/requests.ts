@@ -10,7 +10,8 @@ export async function measureRequests(bench: Bench): Promise<void> {
   if (ours === undefined || theirs === undefined) throw new Error('no certificates were made');
 
   async function ourCosts(title: string, work: () => Promise<unknown>): Promise<void> {
-    // Loads the verification key, which is kept for a while: otherwise chance would decide which event pays for it.
+    // Loads the verification key, which is kept for a while: otherwise chance would decide which
+    // event pays for it.
     await post(product.url, eventBody(signer, 'test_notification_channel', ours as Subject));
     await Promise.all([servers.call('takeCounts'), product.call('takeCounts')]);
     await work();

@@ -19,7 +19,10 @@ interface Listed {
   readonly description: string;
 }
 
-/** Certificate Manager's API by plain `fetch` (which keeps connections alive) and a token that is already there. */
+/**
+ * Certificate Manager's API by plain `fetch` (which keeps connections alive) and a token that is
+ * already there.
+ */
 export function restClient({ url, crn }: Side, token: string) {
   const instance = encodeURIComponent(crn);
   const certificate = (id: string) => encodeURIComponent(`${crn.slice(0, -1)}certificate:${id}`);

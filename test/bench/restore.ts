@@ -14,7 +14,10 @@ const certificates = 1_000;
 const concurrency = 16;
 const rounds = 3;
 
-/** What it costs to be able to stop anywhere, and to keep the copies copies: a restore, against a loop of downloads and imports. */
+/**
+ * What it costs to be able to stop anywhere, and to keep the copies copies: a restore, against a
+ * loop of downloads and imports.
+ */
 export async function measureRestore({
   report,
   signer,

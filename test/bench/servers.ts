@@ -14,7 +14,10 @@ export interface Pair {
   readonly backup: Side;
 }
 
-/** Requests that arrived, by what they asked for: `download`, `reimport`, `token`, ... of both servers together. */
+/**
+ * Requests that arrived, by what they asked for: `download`, `reimport`, `token`, ... of both
+ * servers together.
+ */
 export type RequestCounts = Readonly<Record<string, number>>;
 
 const apiKey = apiKeyOf('manager');
@@ -71,7 +74,10 @@ export async function startServers({ signingKey, oneWayMs }: ServerOptions) {
       counts = {};
       return taken;
     },
-    /** When the backup last answered an import or a reimport: since then at the latest it serves what it was given. */
+    /**
+     * When the backup last answered an import or a reimport: since then at the latest it serves
+     * what it was given.
+     */
     backupWroteAt: () => backupWroteAt,
     async close(): Promise<void> {
       unsubscribe('http.server.request.start', count);

@@ -1,4 +1,7 @@
-/** The least of the values that at least this share (0 to 1) of them does not exceed: 0.5 is the median, 0.99 the 99th percentile. */
+/**
+ * The least of the values that at least this share (0 to 1) of them does not exceed: 0.5 is the
+ * median, 0.99 the 99th percentile.
+ */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   const value = sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];

@@ -13,9 +13,10 @@ interface Claims {
 }
 
 /**
- * The function that people write from the provider's samples: for each event it fetches the public key of the configured
- * instance, verifies with `jsonwebtoken`, gets a token for each side, downloads and reimports. Where its copies are it keeps in
- * `copies`, which costs it nothing here: deployed, it would need a table for that, or a listing. It keeps connections alive.
+ * The function that people write from the provider's samples: for each event it fetches the public
+ * key of the configured instance, verifies with `jsonwebtoken`, gets a token for each side,
+ * downloads and reimports. Where its copies are it keeps in `copies`, which costs it nothing here:
+ * deployed, it would need a table for that, or a listing. It keeps connections alive.
  */
 export function straightforwardFunction({ primary, backup }: Pair, copies = new Map<string, string>()) {
   return async (body: string): Promise<void> => {
@@ -37,7 +38,10 @@ export function straightforwardFunction({ primary, backup }: Pair, copies = new 
   };
 }
 
-/** The process that hosts it: it answers when the function is through, with the moment when that was. */
+/**
+ * The process that hosts it: it answers when the function is through, with the moment when that
+ * was.
+ */
 export function straightforwardHandlers() {
   const copies = new Map<string, string>();
   return {

@@ -3,7 +3,10 @@ import type { AddressInfo } from 'node:net';
 import { instanceCrn } from '../support/notifications.ts';
 import { backupCrn, type Pair } from './servers.ts';
 
-/** An estate that exists as numbers only: nobody holds a hundred thousand certificates to measure who lists them. */
+/**
+ * An estate that exists as numbers only: nobody holds a hundred thousand certificates to measure
+ * who lists them.
+ */
 export interface SyntheticEstate {
   readonly size: number;
 }

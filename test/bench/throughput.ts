@@ -21,7 +21,10 @@ export async function measureThroughput(bench: Bench): Promise<void> {
   await pace(bench, subjects);
 }
 
-/** Each certificate is told of ten times: two events, its import and its renewal, each delivered five times. */
+/**
+ * Each certificate is told of ten times: two events, its import and its renewal, each delivered
+ * five times.
+ */
 async function flood(bench: Bench, subjects: readonly Subject[]): Promise<void> {
   const { report, signer, primary, product } = bench;
   const told = new Map<Subject, { readonly number: number; readonly body: string }>();
@@ -58,7 +61,10 @@ async function flood(bench: Bench, subjects: readonly Subject[]): Promise<void> 
   await check(bench, subjects, 1);
 }
 
-/** Events per second until the last copy is equal; the same by the straightforward function; and what the two servers allow. */
+/**
+ * Events per second until the last copy is equal; the same by the straightforward function; and
+ * what the two servers allow.
+ */
 async function pace(bench: Bench, subjects: readonly Subject[]): Promise<void> {
   const { report, signer, primary, product, straightforward } = bench;
   await inParallel(subjects, 4, (subject) => primary.reimport(subject.id, subject.versions[0]));

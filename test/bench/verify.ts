@@ -9,7 +9,10 @@ const warmUpRounds = 50;
 const rounds = 100;
 const perRound = 60;
 
-/** What it costs to get from body bytes to a verified event, against the signature check alone. One thread, median of rounds in turn. */
+/**
+ * What it costs to get from body bytes to a verified event, against the signature check alone. One
+ * thread, median of rounds in turn.
+ */
 export function measureVerify(report: Report, signer: Signer): void {
   report.heading(
     'Verifying a notification, microseconds (median), against bare crypto.verify of the same signing input',
@@ -39,7 +42,10 @@ export function measureVerify(report: Report, signer: Signer): void {
   }
 }
 
-/** Milliseconds of each round of both; they take turns, so that what else the machine does meets both. */
+/**
+ * Milliseconds of each round of both; they take turns, so that what else the machine does meets
+ * both.
+ */
 function inTurn(bare: () => boolean, ours: () => boolean) {
   const timed = (work: () => boolean): number => {
     const started = performance.now();

@@ -11,7 +11,10 @@ import { bundle, certify, certifyLeaf, newSigner } from '../support/bundles.ts';
 const now = Date.UTC(2026, 10, 29);
 const year = (number: number) => Date.UTC(number, 0, 1);
 
-/** One authority with its root, the same cross-signed by an old root, and what else people put into bundles. */
+/**
+ * One authority with its root, the same cross-signed by an old root, and what else people put into
+ * bundles.
+ */
 async function makeCertificates() {
   const [root, oldRoot, intermediate, stranger, upper] = await Promise.all(
     ['CN=Root', 'CN=Old Root', 'CN=Intermediate', 'CN=Stranger Root', 'CN=Upper'].map(newSigner),

@@ -17,7 +17,8 @@ test('no P-256 key with a field that cannot be ends the process, and each is tak
   expect(result.aborts).toEqual([]);
   expect(result.uncoded).toEqual([]);
   expect(result.keys).toBeGreaterThan(150);
-  // One field may be anything: the key before its point was changed is still the key of its certificate.
+  // One field may be anything: the key before its point was changed is still the key of its
+  // certificate.
   expect(result.outcomes.get('taken')).toBeGreaterThan(0);
   expect(result.outcomes.get('certificate_malformed')).toBeGreaterThan(100);
 });

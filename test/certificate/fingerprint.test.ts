@@ -11,7 +11,8 @@ const privateKey = {
   publicKeyDer: Uint8Array.from(Buffer.from(vector.publicKeyDer, 'hex')),
 };
 
-// Expected values were computed apart from this program, with struct.pack('>I', ...) and hashlib of Python.
+// Expected values were computed apart from this program, with struct.pack('>I', ...) and hashlib of
+// Python.
 describe('fingerprintOf', () => {
   it('covers leaf, chain and public key', () => {
     expect(fingerprintOf({ leaf, chain: [issuer], privateKey })).toBe(

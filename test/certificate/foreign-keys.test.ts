@@ -12,7 +12,10 @@ import { bits, int, octets, oids, pemOf, raw, seq, tagged, tlv } from '../suppor
 import { attribute, commonName, foreignCertificate } from '../support/foreign-certificates.ts';
 import { vector } from './vector.ts';
 
-/** The code with which a call is refused, with what it says; `fine` if it is not. What has no code is thrown on. */
+/**
+ * The code with which a call is refused, with what it says; `fine` if it is not. What has no code
+ * is thrown on.
+ */
 function refusal(call: () => unknown): string {
   try {
     call();
@@ -270,7 +273,8 @@ describe('encodings that are only unusual', () => {
 });
 
 describe('the numbers of a large RSA key', () => {
-  // Mersenne primes, which everybody knows: a key of 4,484 bits without the time that making one takes.
+  // Mersenne primes, which everybody knows: a key of 4,484 bits without the time that making one
+  // takes.
   const [p, q] = [2n ** 2281n - 1n, 2n ** 2203n - 1n];
   const e = 65537n;
   const inverseOf = (value: bigint, modulus: bigint) => {

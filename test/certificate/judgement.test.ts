@@ -122,7 +122,8 @@ describe('pathProblem', () => {
     const issued = await testCertificate();
     const twin = await testCa({ notBefore: Date.UTC(2001, 0, 1) });
     const { intermediate: impostor = '' } = await twin.issue({ domains: ['x.test'] });
-    // The impostor takes the subject key identifier of the genuine one, so that only the signature tells.
+    // The impostor takes the subject key identifier of the genuine one, so that only the signature
+    // tells.
     const identifierOf = (pem: string) => {
       const der = firstDer(pem);
       const head = Buffer.from('0603551d0e04160414', 'hex');
@@ -144,7 +145,8 @@ describe('pathProblem', () => {
   it('broken: an issuer that is no certificate authority', async () => {
     const issued = await testCertificate();
     const content = parseContent(issued);
-    // Basic constraints CA:TRUE becomes CA:FALSE, as if the issuer of the intermediate had said so; the leaf's signature holds.
+    // Basic constraints CA:TRUE becomes CA:FALSE, as if the issuer of the intermediate had said so;
+    // the leaf's signature holds.
     const [intermediate] = chainOf(
       tampered(issued.intermediate ?? '', Buffer.from('0101ff020100', 'hex'), Buffer.from('010100020100', 'hex')),
     );

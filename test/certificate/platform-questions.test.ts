@@ -3,8 +3,8 @@ import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 
 /**
- * Questions that end the process of some Node where the key or certificate is one that cannot exist. Our own reader answers them:
- * `public-key.ts`, `private-key-structure.ts`, `facts.ts`.
+ * Questions that end the process of some Node where the key or certificate is one that cannot
+ * exist. Our own reader answers them: `public-key.ts`, `private-key-structure.ts`, `facts.ts`.
  */
 const questions = /asymmetricKeyDetails|toLegacyObject|getPeerCertificate|export\(\{ format: 'jwk'/;
 

@@ -5,7 +5,10 @@ export function firstDer(pem: string): Buffer {
   return Buffer.from(new X509Certificate(pem).raw);
 }
 
-/** The same certificate with these bytes in place of those, which must be as long. Its signature no longer holds. */
+/**
+ * The same certificate with these bytes in place of those, which must be as long. Its signature no
+ * longer holds.
+ */
 export function tampered(pem: string, find: Uint8Array | string, put: Uint8Array | string): string {
   const der = firstDer(pem);
   const [from, to] = [Buffer.from(find), Buffer.from(put)];

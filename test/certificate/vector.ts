@@ -1,7 +1,7 @@
 /**
- * Certificates made once with the OpenSSL command line, for literal expectations: an Ed25519 leaf for `vector.test`, its
- * self-signed issuer, the private key that RFC 8410 section 10.3 prints as its example, and shapes that the development CA
- * does not make.
+ * Certificates made once with the OpenSSL command line, for literal expectations: an Ed25519 leaf
+ * for `vector.test`, its self-signed issuer, the private key that RFC 8410 section 10.3 prints as
+ * its example, and shapes that the development CA does not make.
  */
 export const vector = {
   leaf: `-----BEGIN CERTIFICATE-----
@@ -24,7 +24,10 @@ BgMrZXADQQCH/EJct/jQ/RtQrC+KzQnfRIaYLIjZhWAu9Fa9W627Uo0SY2mQ+NDY
 2ZwyHvA8JGg4KdPtm47RL45kuW6ZSU4E
 -----END CERTIFICATE-----
 `,
-  /** `self.test`, signed by itself with the same key as the leaf. Of version 1: it does not say that it is an authority. */
+  /**
+   * `self.test`, signed by itself with the same key as the leaf. Of version 1: it does not say that
+   * it is an authority.
+   */
   selfSigned: `-----BEGIN CERTIFICATE-----
 MIHRMIGEAgECMAUGAytlcDAUMRIwEAYDVQQDDAlzZWxmLnRlc3QwIBcNMjYxMTIz
 MjAyNjQ4WhgPMjEyNjEwMzAyMDI2NDhaMBQxEjAQBgNVBAMMCXNlbGYudGVzdDAq
@@ -54,7 +57,10 @@ PDAfBgNVHSMEGDAWgBQmXHeJOkOT2guRN4H61nW38mmL0TAFBgMrZXADQQB6Kows
 PQFpicgzCwCIv+kD
 -----END CERTIFICATE-----
 `,
-  /** Signed by `self.test`. A relative name of two parts, two common names, a critical alternative name, no key identifiers. */
+  /**
+   * Signed by `self.test`. A relative name of two parts, two common names, a critical alternative
+   * name, no key identifiers.
+   */
   underSelfSigned: `-----BEGIN CERTIFICATE-----
 MIIBJDCB16ADAgECAgEDMAUGAytlcDAUMRIwEAYDVQQDDAlzZWxmLnRlc3QwIBcN
 MjYxMTIzMjA0ODI5WhgPMjEyNjEwMzAyMDQ4MjlaMEQxCzAJBgNVBAYTAkRFMR8w

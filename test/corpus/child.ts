@@ -10,8 +10,8 @@ export type CorpusLine =
   | { readonly done: true };
 
 /**
- * Feeds every key to every entry (or those that are wanted), from one try on; tries are numbered. Each line is written before the process goes on, so that the
- * last one names what ended it.
+ * Feeds every key to every entry (or those that are wanted), from one try on; tries are numbered.
+ * Each line is written before the process goes on, so that the last one names what ended it.
  */
 export async function feedAll(kinds: readonly CorpusKind[], wanted: readonly string[], from: number): Promise<void> {
   const tell = (line: CorpusLine) => writeSync(1, `${JSON.stringify(line)}\n`);

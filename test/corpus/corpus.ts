@@ -23,8 +23,9 @@ const silenceMs = 60_000;
 const mostAborts = 50;
 
 /**
- * Runs the corpus of these kinds of keys. `program` is the bundle of `main.ts`, which is run as the child too, by the Node that runs this:
- * a try that ends it is counted, and another child goes on after it.
+ * Runs the corpus of these kinds of keys. `program` is the bundle of `main.ts`, which is run as the
+ * child too, by the Node that runs this: a try that ends it is counted, and another child goes on
+ * after it.
  */
 export async function runCorpus(options: {
   readonly program: string;

@@ -29,10 +29,16 @@ import { startTestInstance } from '../support/instance.ts';
 import { instanceCrn } from '../support/notifications.ts';
 import { type CorpusKey, labels } from './keys.ts';
 
-/** What became of one key at one entry: `taken`, or the code with which it was refused. Anything else is thrown. */
+/**
+ * What became of one key at one entry: `taken`, or the code with which it was refused. Anything
+ * else is thrown.
+ */
 type Outcome = string;
 
-/** Where bytes of somebody else come in. Each is given the PEM texts in which a key of the corpus stands. */
+/**
+ * Where bytes of somebody else come in. Each is given the PEM texts in which a key of the corpus
+ * stands.
+ */
 export interface Entries {
   readonly names: readonly string[];
   /** Feeds one key to one entry; `undefined` where it has no place there. */
@@ -59,7 +65,10 @@ export async function openEntries(): Promise<Entries> {
   /** Certificates for the keys of the corpus before they were changed. */
   const certificates = new WeakMap<object, string>();
 
-  /** The texts of a key: a private one beside its certificate; a public one in a certificate, alone, and in a chain. */
+  /**
+   * The texts of a key: a private one beside its certificate; a public one in a certificate, alone,
+   * and in a chain.
+   */
   function textsOf({ form, der, good }: CorpusKey): readonly Texts[] {
     if (form === 'pkcs1-public') return [];
     if (form === 'spki') {
@@ -104,7 +113,8 @@ export async function openEntries(): Promise<Entries> {
     },
 
     'archive of PKCS#12': async (texts) => {
-      // In this thread, where one that ends is seen; the program opens such files in a thread of its own.
+      // In this thread, where one that ends is seen; the program opens such files in a thread of
+      // its own.
       const pkcs12 = pkcs12Of(texts);
       if (pkcs12 === undefined) return 'has no place there';
       const bags = openBags(pkcs12, { passphrase, acceptNoMac: false });
@@ -169,7 +179,10 @@ export async function openEntries(): Promise<Entries> {
   };
 }
 
-/** One request on a connection of its own: one that is kept may be closed just as it is used, on a machine that has much to do. */
+/**
+ * One request on a connection of its own: one that is kept may be closed just as it is used, on a
+ * machine that has much to do.
+ */
 function post(url: string, token: string, body: unknown): Promise<{ readonly status: number; readonly text: string }> {
   return new Promise((resolve, reject) => {
     const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
@@ -183,7 +196,10 @@ function post(url: string, token: string, body: unknown): Promise<{ readonly sta
   });
 }
 
-/** The code of what a call throws. What has none, and what says that the fault is ours, is thrown on. */
+/**
+ * The code of what a call throws. What has none, and what says that the fault is ours, is thrown
+ * on.
+ */
 async function refusalOf(call: () => Promise<Outcome>): Promise<Outcome> {
   try {
     return await call();
@@ -278,7 +294,10 @@ const pkcs12Oids = {
   x509: raw('060a2a864886f70d01091601'),
 };
 
-/** A PKCS#12 file (RFC 7292) of one certificate and its key, neither encrypted, sealed with one round. PKCS#8 only. */
+/**
+ * A PKCS#12 file (RFC 7292) of one certificate and its key, neither encrypted, sealed with one
+ * round. PKCS#8 only.
+ */
 function pkcs12Of({ certificate, intermediate = '', privateKey }: Texts): Buffer | undefined {
   if (privateKey?.includes('BEGIN PRIVATE KEY') !== true) return undefined;
   const derOf = (pem: string) => Buffer.from(pem.replace(/-----.*?-----|\s/g, ''), 'base64');

@@ -106,7 +106,10 @@ function nodeOf(tag: number, content: Buffer): Node {
   return { tag, content, before, ...(holdsDer && { children: parse(inside) }) };
 }
 
-/** A SEQUENCE or an OCTET STRING that fills these bytes. Keys whose first byte is chance must not be taken for one. */
+/**
+ * A SEQUENCE or an OCTET STRING that fills these bytes. Keys whose first byte is chance must not be
+ * taken for one.
+ */
 function isOneElement(bytes: Buffer): boolean {
   const [tag, length = 0, high = 0, low = 0] = bytes;
   if (tag !== 0x30 && !(tag === 0x04 && bytes.length === 34)) return false;

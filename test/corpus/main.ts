@@ -4,8 +4,9 @@ import { runCorpus } from './corpus.ts';
 import { type CorpusKind, corpusKinds } from './keys.ts';
 
 /**
- * Feeds keys that cannot exist to every place where somebody else's keys come in, in child processes: `npm run corpus`. Ends with 1 if
- * one ended the process or was refused without a code. `feed` is what a child does.
+ * Feeds keys that cannot exist to every place where somebody else's keys come in, in child
+ * processes: `npm run corpus`. Ends with 1 if one ended the process or was refused without a code.
+ * `feed` is what a child does.
  */
 const { positionals, values } = parseArgs({
   allowPositionals: true,

@@ -11,7 +11,10 @@ type Read = Store['read'];
 /** Time passes at once: what does not answer at once never does. */
 const hurried: Runtime = { ...systemRuntime, wait: () => new Promise((done) => setImmediate(done)) };
 
-/** A backup with a copy of `primary` for each of these, and the listing that fails where it is told to. */
+/**
+ * A backup with a copy of `primary` for each of these, and the listing that fails where it is told
+ * to.
+ */
 function backup(reads: Readonly<Record<string, Read>>, id = 'backup', listing?: () => Promise<never>): Store {
   const certificates = Object.keys(reads).map(
     (name): CertificateMetadata => ({

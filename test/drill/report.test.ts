@@ -71,7 +71,8 @@ describe('a signed report', () => {
           expect(['drill_report_changed', 'drill_report_unreadable']).toContain(asCodedError(thrown).code);
           return;
         }
-        // What does not touch the report itself (white space of the outer JSON, say) changes nothing that is read.
+        // What does not touch the report itself (white space of the outer JSON, say) changes
+        // nothing that is read.
         expect(found).toEqual(report);
       }),
       { numRuns: 500 },

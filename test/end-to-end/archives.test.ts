@@ -136,7 +136,8 @@ test('mistakes are named before anything is done', async () => {
 });
 
 test('what is whole in a folder is imported, and what is not is named by its path with a remedy; the exit code tells', async () => {
-  // As certbot's folder after somebody's hook, and with what stands there when something else went wrong.
+  // As certbot's folder after somebody's hook, and with what stands there when something else went
+  // wrong.
   const live = inFolder('live');
   writeFileSync(join(live, 'shop', 'privkeyandcert.pem'), readFileSync(join(live, 'shop', 'fullchain.pem')));
   writeFileSync(join(live, 'README'), 'by certbot');

@@ -26,7 +26,10 @@ const byHmac = (name: string, secret: (signer: Signer) => string | Uint8Array): 
     ),
   );
 
-/** A header as the attacker wants it, over a genuine change, signed by the genuine key: only its header is wrong. */
+/**
+ * A header as the attacker wants it, over a genuine change, signed by the genuine key: only its
+ * header is wrong.
+ */
 const byHeader = (name: string, header: (arms: Arms) => unknown): Attack =>
   attack(`genuine signature, ${name}`, 401, (arms) => arms.signer.body(change(arms), header(arms)));
 

@@ -27,7 +27,10 @@ const requests: readonly Attack[] = [
 /** Each must be refused, and cost nothing. */
 export const refused: readonly Attack[] = [...algorithms, ...keys, ...shapes, ...spellings, ...payloads, ...requests];
 
-/** Genuine ones that look like attacks, or carry something that must be passed over. 202: looked at; 200: only noted. */
+/**
+ * Genuine ones that look like attacks, or carry something that must be passed over. 202: looked at;
+ * 200: only noted.
+ */
 export const accepted: readonly Attack[] = [
   attack('genuine', 202, (arms) => arms.signer.body(change(arms))),
   attack('genuine, kid with a path', 202, (arms) =>

@@ -4,7 +4,10 @@ import { primaryCrn } from './program.ts';
 /** Another instance of the account. */
 export const otherCrn = primaryCrn.replace('11111111', '99999999');
 
-/** What an attacker has: a genuine signer to compare with, one of his own, a server of his own, and the id of a certificate that exists. */
+/**
+ * What an attacker has: a genuine signer to compare with, one of his own, a server of his own, and
+ * the id of a certificate that exists.
+ */
 export interface Arms {
   readonly signer: Signer;
   readonly stranger: Signer;
@@ -26,7 +29,10 @@ export interface Attack {
 }
 
 let events = 0;
-/** A change of the certificate that exists: one that were believed would cost calls. Never the same event twice. */
+/**
+ * A change of the certificate that exists: one that were believed would cost calls. Never the same
+ * event twice.
+ */
 export function change({ certificate }: Arms, more: Record<string, unknown> = {}): Record<string, unknown> {
   events += 1;
   const ids = [certificate];

@@ -35,7 +35,10 @@ describe('what arrives at the callback', () => {
   });
 
   const calls = () => [pair.primaryProxy.requests.length, pair.proxy.requests.length, trap.requests()];
-  /** Calls that a request and everything that it set off made: to the primary, to the backup, to the attacker. */
+  /**
+   * Calls that a request and everything that it set off made: to the primary, to the backup, to the
+   * attacker.
+   */
   async function callsOf(post: CallbackPost) {
     const before = calls();
     const answer = await send(pair.callbackUrl, post);

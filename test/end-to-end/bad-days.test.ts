@@ -136,7 +136,8 @@ test('the same event a hundred times: one import, one reimport, and the looks ar
 
   const writes = pair.proxy.requests.filter((request) => /^(POST .*import|PUT )/.test(request));
   expect(writes.map((request) => request.split(' ')[0])).toEqual(['POST', 'PUT']);
-  // Each sweep looks once at the most, at metadata and content of the one copy; there is one each 200 ms, however long this machine takes.
+  // Each sweep looks once at the most, at metadata and content of the one copy; there is one each
+  // 200 ms, however long this machine takes.
   const sweeps = Math.ceil((Date.now() - beganAt) / 200) + 1;
   expect(pair.proxy.requests.length - before).toBeLessThanOrEqual(2 * sweeps);
 });

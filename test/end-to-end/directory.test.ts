@@ -20,7 +20,10 @@ const logged = (event: string) =>
     .split('\n')
     .filter((line) => line.includes(`"event":"${event}"`));
 
-/** What a server that uses the copy would load, by the name of the certificate; `undefined` if there is no one copy. */
+/**
+ * What a server that uses the copy would load, by the name of the certificate; `undefined` if there
+ * is no one copy.
+ */
 function copyOf(name: string): { readonly certificate: string; readonly key: string } | undefined {
   const copies = readdirSync(join(folder, 'copies')).filter((id) => id.startsWith(`${name}-`));
   if (copies.length !== 1) return undefined;

@@ -8,13 +8,19 @@ export type Behaviour =
   | 'drop'
   /** It is passed on, takes effect, and the connection ends instead of an answer. */
   | 'drop-after'
-  /** The connection ends at once; so many milliseconds later the request is passed on all the same, and takes effect. */
+  /**
+   * The connection ends at once; so many milliseconds later the request is passed on all the same,
+   * and takes effect.
+   */
   | { readonly lateMs: number }
   /** It is passed on, and the answer comes so many milliseconds late. */
   | { readonly delayMs: number }
   /** It is passed on, and the answer comes when this is over. */
   | { readonly until: Promise<unknown> }
-  /** It is passed on; an answer that differs from the one before is given only so many milliseconds after it was first seen. */
+  /**
+   * It is passed on; an answer that differs from the one before is given only so many milliseconds
+   * after it was first seen.
+   */
   | { readonly staleMs: number }
   | { readonly status: number; readonly headers?: Readonly<Record<string, string>>; readonly body?: string };
 
@@ -42,7 +48,10 @@ export interface FaultyProxy {
   close(): Promise<void>;
 }
 
-/** A proxy on loopback in front of a real instance: the faults of a network, and of a service that has a bad day. Port 0 takes any; else it or the next free one. */
+/**
+ * A proxy on loopback in front of a real instance: the faults of a network, and of a service that
+ * has a bad day. Port 0 takes any; else it or the next free one.
+ */
 export async function startFaultyProxy(target: string, firstPort = 0): Promise<FaultyProxy> {
   const requests: string[] = [];
   const given = new Map<string, { now: Answer; otherSince?: number }>();

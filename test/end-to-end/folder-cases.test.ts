@@ -174,7 +174,8 @@ it.each([
   },
 );
 
-// What the kernel gives away of itself may be read by everybody and written by nobody, root neither.
+// What the kernel gives away of itself may be read by everybody and written by nobody, root
+// neither.
 it.runIf(process.platform === 'linux')('doctor says the same of a file system that takes no writes', async () => {
   const file = join(folder, 'certstandby.yaml');
   writeFileSync(file, readFileSync(file, 'utf8').replace('path: copies', 'path: /proc/self/task'));

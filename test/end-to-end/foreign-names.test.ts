@@ -5,7 +5,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { testCertificate } from '../support/certificates.ts';
 import { runCommand, testHost } from '../support/command.ts';
 
-// Names as an enemy would choose them, in every place that is not ours: nothing of them moves a terminal, in no command.
+// Names as an enemy would choose them, in every place that is not ours: nothing of them moves a
+// terminal, in no command.
 
 const evil = 'shop\u001b[2J\u009b31m\u202egnp\u2066\u200b\u{e0041}\u007f\r<img src=x>';
 const evilFolder = `evil\u001b[31m\u202e${'x'.repeat(20)}`;

@@ -27,7 +27,9 @@ afterEach(async () => {
 
 const apiKey = apiKeyOf('manager');
 
-/** The primary as `instance run` serves it: LMDB, root keys in files. Without HTTP until `serve`. */
+/**
+ * The primary as `instance run` serves it: LMDB, root keys in files. Without HTTP until `serve`.
+ */
 async function openPrimary(table: string, rootKeys: readonly string[]) {
   const instances = await openInstances(
     {
@@ -104,7 +106,8 @@ test.each([
   const restored = await second.serve();
   expect(await fingerprints(restored.store)).toEqual(wanted);
 
-  // Replication goes on with the records that it had: the same ids, signed by the same key, over a channel of its own.
+  // Replication goes on with the records that it had: the same ids, signed by the same key, over a
+  // channel of its own.
   const after = await startProgram({
     primaryUrl: restored.url,
     backupUrl: backup.url,

@@ -21,7 +21,10 @@ export interface Pair extends Pick<Sides, 'restartBackup' | 'addChannel'> {
   readonly program: Program;
   readonly callbackUrl: string;
   import(name: string, pem: CertificatePem): Promise<string>;
-  /** Waits until the backup holds exactly one copy with this name and content. Throws with what it holds if that takes too long. */
+  /**
+   * Waits until the backup holds exactly one copy with this name and content. Throws with what it
+   * holds if that takes too long.
+   */
   copied(name: string, pem: CertificatePem): Promise<void>;
   close(): Promise<void>;
 }
@@ -33,7 +36,10 @@ export interface PairOptions
   readonly sweeps?: boolean;
 }
 
-/** Two instances in two regions over real HTTP, a proxy before each, the program between them on LMDB, sweeping often. */
+/**
+ * Two instances in two regions over real HTTP, a proxy before each, the program between them on
+ * LMDB, sweeping often.
+ */
 export async function startPair(options: PairOptions = {}): Promise<Pair> {
   const { sweeps = true, signingKey, ...given } = options;
   const folder = await mkdtemp(join(tmpdir(), 'certstandby-pair-'));

@@ -12,7 +12,10 @@ const account = 'a/00000000000000000000000000000001';
 export const primaryCrn = `crn:v1:bluemix:public:cloudcerts:eu-de:${account}:11111111-2222-4333-8444-555555555555::`;
 export const backupCrn = `crn:v1:bluemix:public:cloudcerts:eu-gb:${account}:66666666-7777-4888-9999-aaaaaaaaaaaa::`;
 
-/** Short periods, so that healing takes tenths of seconds. What they are relative to each other is as in the real ones. */
+/**
+ * Short periods, so that healing takes tenths of seconds. What they are relative to each other is
+ * as in the real ones.
+ */
 const quick: Partial<Timing> = {
   leaseMs: 4_000,
   skewMs: 100,
@@ -49,7 +52,10 @@ export interface RunningProgram {
   close(): Promise<void>;
 }
 
-/** The program on one machine with its receiver, for one link `main`. It neither sweeps nor reconciles by itself. */
+/**
+ * The program on one machine with its receiver, for one link `main`. It neither sweeps nor
+ * reconciles by itself.
+ */
 export async function startProgram(options: ProgramOptions): Promise<RunningProgram> {
   const { runtime = systemRuntime, log = silentLog, timing = quick, observer = {}, table } = options;
   const program = await compose(configOf(options), { runtime, log, timing, observer, ...(table && { table }) });

@@ -133,7 +133,8 @@ describe('the public key endpoint of the primary', () => {
     expect(await stored()).toBe(successor.publicKeyPem);
     later();
     callsBefore = calls();
-    // What was signed just before the change may still be on its way: the key that vanished counts for an hour more.
+    // What was signed just before the change may still be on its way: the key that vanished counts
+    // for an hour more.
     expect([await answerTo(signer), await answerTo(successor), await answerTo(stranger)]).toEqual([200, 200, 401]);
     aheadMs += 3_600_000;
     await pair.program.sweep();

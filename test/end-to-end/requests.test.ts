@@ -4,7 +4,10 @@ import { systemRuntime } from '../../src/runtime.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { type Pair, startPair } from './pair.ts';
 
-/** What arrived at both services since the last call, without tokens and keys, as `primary GET /v2/certificate`. */
+/**
+ * What arrived at both services since the last call, without tokens and keys, as
+ * `primary GET /v2/certificate`.
+ */
 function arrived({ primaryProxy, proxy }: Pair): readonly string[] {
   const of = (name: string, requests: string[]) =>
     requests
@@ -17,7 +20,9 @@ function arrived({ primaryProxy, proxy }: Pair): readonly string[] {
   return [...of('primary', primaryProxy.requests), ...of('backup', proxy.requests)];
 }
 
-/** Waits until every certificate that was asked for has been looked at, and the last pass is over. */
+/**
+ * Waits until every certificate that was asked for has been looked at, and the last pass is over.
+ */
 async function worked({ program }: Pair, certificate: string): Promise<void> {
   const [link] = program.links;
   for (let attempt = 0; attempt < 200; attempt += 1) {

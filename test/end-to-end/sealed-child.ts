@@ -10,7 +10,8 @@ import { lmdbTable } from '../../src/table/lmdb.ts';
 import { answerCalls } from '../support/roles.ts';
 import { primaryCrn as crn } from './program.ts';
 
-// An instance of our own as it is run: on LMDB, with a root key in a file. Or, for the control, with nothing sealed.
+// An instance of our own as it is run: on LMDB, with a root key in a file. Or, for the control,
+// with nothing sealed.
 
 export interface SealedOptions {
   readonly folder: string;

@@ -28,7 +28,9 @@ const kinds: readonly KeyKind[] = [
   ...Array<KeyKind>(5).fill('p-521'),
   ...Array<KeyKind>(7).fill('ed25519'),
 ];
-/** How many of them are imported, each under a name of its own; the others replace what is there. */
+/**
+ * How many of them are imported, each under a name of its own; the others replace what is there.
+ */
 const imports = 20;
 
 interface Given {
@@ -77,7 +79,10 @@ function olderEncoding(pem: CertificatePem, index: number): CertificatePem {
   return { ...pem, privateKey: new Secret(key.export({ type, format: 'pem' }).toString()) };
 }
 
-/** A server in a process of its own that has its own folder, which gets everything that it prints, logs and keeps. */
+/**
+ * A server in a process of its own that has its own folder, which gets everything that it prints,
+ * logs and keeps.
+ */
 async function startServer(name: string, sealed: boolean) {
   const own = join(folder, name);
   mkdirSync(join(own, 'tmp'), { recursive: true });
@@ -102,7 +107,10 @@ async function startServer(name: string, sealed: boolean) {
 
 type Server = Awaited<ReturnType<typeof startServer>>;
 
-/** Everything that one does with certificates. Answers what each certificate now holds, how many rows were sealed anew, and the token used. */
+/**
+ * Everything that one does with certificates. Answers what each certificate now holds, how many
+ * rows were sealed anew, and the token used.
+ */
 async function useServer({ child, url, store }: Server) {
   const held = new Map<string, CertificatePem>();
   for (const { name, pem } of given.slice(0, imports)) {

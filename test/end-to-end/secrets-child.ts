@@ -12,7 +12,8 @@ import { overwriteFreedMemory } from '../../src/secret.ts';
 import { answerCalls } from '../support/roles.ts';
 import { type RunningProgram, startProgram } from './program.ts';
 
-// The program whose secrets are looked for, in a process of its own: in here nothing but the program has seen a key.
+// The program whose secrets are looked for, in a process of its own: in here nothing but the
+// program has seen a key.
 
 export interface SecretsOptions {
   readonly primaryUrl: string;
@@ -20,7 +21,10 @@ export interface SecretsOptions {
   readonly apiKey: string;
   readonly path: string;
   readonly logFile: string;
-  /** Gets everything that is handed from one part of the program to another, or to whoever watches it. */
+  /**
+   * Gets everything that is handed from one part of the program to another, or to whoever watches
+   * it.
+   */
   readonly messagesFile: string;
 }
 

@@ -26,7 +26,10 @@ type Proxied = Parameters<FaultyProxy['behave']>[0];
 
 export type Work = Awaited<ReturnType<typeof startWork>>;
 
-/** The program in a process of its own, between two services in this one. What anybody prints, logs, records or answers is left in files of the folder. */
+/**
+ * The program in a process of its own, between two services in this one. What anybody prints, logs,
+ * records or answers is left in files of the folder.
+ */
 export async function startWork({ script, folder }: { readonly script: string; readonly folder: string }) {
   const write = (file: string) => (text: string) => appendFileSync(join(folder, file), `${text}\n`);
   const apiKey = randomBytes(33).toString('base64url');
@@ -79,7 +82,10 @@ export async function startWork({ script, folder }: { readonly script: string; r
   return work;
 }
 
-/** Everything that may go right and wrong around a key. Answers the id of a certificate of the primary, named `spilt`. */
+/**
+ * Everything that may go right and wrong around a key. Answers the id of a certificate of the
+ * primary, named `spilt`.
+ */
 export async function workWithSecrets(work: Work): Promise<string> {
   await goodDays(work);
   await refusedByThePrimary(work);
@@ -112,7 +118,10 @@ function behave(
   };
 }
 
-/** Lets a side do something bad to some requests until the program, which is made to look, has met it. */
+/**
+ * Lets a side do something bad to some requests until the program, which is made to look, has met
+ * it.
+ */
 async function meets(
   work: Work,
   id: string,

@@ -33,7 +33,10 @@ afterAll(async () => {
 
 const textOf = (file: string) => readFileSync(join(written, file), 'utf8');
 
-/** What is found in everything that the program still holds. Whoever writes it down has collected everything else before. */
+/**
+ * What is found in everything that the program still holds. Whoever writes it down has collected
+ * everything else before.
+ */
 async function searchHeld(name: string): Promise<readonly string[]> {
   const file = join(folder, name);
   await work.child.call('snapshot', file);
@@ -66,7 +69,8 @@ describe('private keys, API keys and tokens, after everything that may go right 
     if (!memoryIsReadable(work.child.pid)) return context.skip();
     await work.child.call('collect');
     const { findings } = searchMemory(work.child.pid, keys);
-    // There they stay until they are used again: what a socket received is the runtime's, and its parser may still point into it.
+    // There they stay until they are used again: what a socket received is the runtime's, and its
+    // parser may still point into it.
     const left = findings.filter(({ region, form }) => region === '[heap]' && !form.includes('reversed'));
     expect(summaryOf(findings.filter((finding) => !left.includes(finding)))).toEqual([]);
   });

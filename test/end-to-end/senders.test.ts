@@ -15,7 +15,10 @@ import { memoryTable } from '../../src/table/memory.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { liveFolder } from '../support/live-folder.ts';
 
-/** An issuer of tokens whose keys change, a folder that CI jobs renew, and the program between it and its copies. */
+/**
+ * An issuer of tokens whose keys change, a folder that CI jobs renew, and the program between it
+ * and its copies.
+ */
 
 let folder: string;
 const asked = { count: 0 };
@@ -99,7 +102,8 @@ describe('a CI job that renews a certificate', () => {
         .poll(() => readdirSync(join(folder, 'copies')).filter((id) => id.startsWith('shop')), { timeout: 20_000 })
         .toHaveLength(1);
 
-      // The issuer changes its key: a token of the new one is to come again, until the next sweep; the old one is good for a while.
+      // The issuer changes its key: a token of the new one is to come again, until the next sweep;
+      // the old one is good for a while.
       const old = key;
       key = newKey('second');
       expect(await post(await tokenOf(key), [{ name: 'shop' }])).toBe(503);

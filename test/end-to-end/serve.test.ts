@@ -21,7 +21,10 @@ afterEach(async () => {
 });
 afterAll(() => sides.close());
 
-/** Runs `serve` in this process, on free ports. Resolves when it serves, with the addresses that its log names. */
+/**
+ * Runs `serve` in this process, on free ports. Resolves when it serves, with the addresses that its
+ * log names.
+ */
 async function serve(more = ''): Promise<{ readonly callback: string; readonly monitor: string }> {
   folder = mkdtempSync(join(tmpdir(), 'certstandby-serve-'));
   const store = (crn: string, url: string) =>

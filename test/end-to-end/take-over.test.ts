@@ -9,7 +9,8 @@ import { testCertificate } from '../support/certificates.ts';
 import { type Child, startChild } from '../support/child.ts';
 import { runCommand } from '../support/command.ts';
 
-// A real process holds the lease of a certificate for ten minutes, on the table that the commands use, and is killed.
+// A real process holds the lease of a certificate for ten minutes, on the table that the commands
+// use, and is killed.
 let folder: string;
 let holder: Child;
 
@@ -77,7 +78,8 @@ test.skipIf(!existsSync('/proc/self/stat'))(
     await holder.kill();
     expect(await reconcile()).toMatchObject({ code: 0 });
     const taken = await recordOfShop();
-    // The lease of the dead one has minutes left; the token and the doubt are those of any take-over.
+    // The lease of the dead one has minutes left; the token and the doubt are those of any
+    // take-over.
     expect(held?.leaseUntil).toBeGreaterThan(Date.now());
     expect(taken?.leaseToken).toBeGreaterThan(held?.leaseToken ?? Number.POSITIVE_INFINITY);
     expect(taken?.doubt).toBeGreaterThan(Date.now());

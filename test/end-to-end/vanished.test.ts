@@ -5,7 +5,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { testCertificate } from '../support/certificates.ts';
 import { runCommand } from '../support/command.ts';
 
-// Three certificates in a folder: fewer than any brake looks at. `mv` stands for whatever empties it.
+// Three certificates in a folder: fewer than any brake looks at. `mv` stands for whatever empties
+// it.
 let folder: string;
 let live: string;
 let aside: string;

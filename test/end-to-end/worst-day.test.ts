@@ -15,7 +15,8 @@ import { testCertificate } from '../support/certificates.ts';
 import { type CommandEnd, runCommand, type TestHost, testHost } from '../support/command.ts';
 import { apiKeyOf, startTestInstance, type TestInstance } from '../support/instance.ts';
 
-// The whole of it over real HTTP, by the commands as a person types them: the region is lost, another one stands in, and it comes back.
+// The whole of it over real HTTP, by the commands as a person types them: the region is lost,
+// another one stands in, and it comes back.
 
 const crnIn = (region: string, guid: string) =>
   `crn:v1:bluemix:public:cloudcerts:${region}:a/e5e6f6e6e6e6e6e6e6e6e6e6e6e6e6e6:${guid}::`;
@@ -199,7 +200,8 @@ test('a region is lost, another one stands in, and it comes home', async () => {
   expect(after.code).toBe(0);
   expect(Object.keys(await held('london')).sort()).toEqual(['api', 'billing', 'new', 'shop']);
 
-  // Lost once more, and stopped by Ctrl-C as soon as something was moved: what was moved is in the map.
+  // Lost once more, and stopped by Ctrl-C as soon as something was moved: what was moved is in the
+  // map.
   pointLink('paris', 'london');
   const host: TestHost = testHost({ env: { KEY: apiKey } });
   const { write } = host.stdout;

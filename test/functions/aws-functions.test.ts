@@ -8,7 +8,10 @@ import { type AwsStack, startAwsStack } from './aws-stack.ts';
 import { startFakeAws } from './fake-aws.ts';
 import { lambdaProcess } from './lambda-process.ts';
 
-/** The functions as they are deployed to AWS: the real bundles, in processes of their own, against real instances over HTTP. */
+/**
+ * The functions as they are deployed to AWS: the real bundles, in processes of their own, against
+ * real instances over HTTP.
+ */
 
 let stack: AwsStack;
 beforeAll(async () => {

@@ -25,7 +25,10 @@ interface BatchAnswer {
   readonly batchItemFailures: readonly { readonly itemIdentifier: string }[];
 }
 
-/** The stack as it is deployed: the real bundles, each in a process of its own, with a table, a queue, and an HTTP API in front. */
+/**
+ * The stack as it is deployed: the real bundles, each in a process of its own, with a table, a
+ * queue, and an HTTP API in front.
+ */
 export interface AwsStack {
   readonly sides: Sides;
   readonly aws: FakeAws;
@@ -38,12 +41,18 @@ export interface AwsStack {
   deployed(name: FunctionName): { readonly file: string; readonly env: Readonly<Record<string, string>> };
   /** `http://127.0.0.1:<port>/callback/main` */
   readonly callbackUrl: string;
-  /** Hands what lies in the queue to `replicate`, until nothing lies there. Answers the messages that it gave back. */
+  /**
+   * Hands what lies in the queue to `replicate`, until nothing lies there. Answers the messages
+   * that it gave back.
+   */
   drain(): Promise<readonly string[]>;
   close(): Promise<void>;
 }
 
-/** The configuration that is deployed: one link `main` from one side to the other, the API key by reference. */
+/**
+ * The configuration that is deployed: one link `main` from one side to the other, the API key by
+ * reference.
+ */
 function stackConfig(sides: Sides, policy = '{ requireChain: true }'): string {
   const store = (instance: string, url: string, name: string) =>
     `{ kind: certificate-manager, instance: "${instance}", apiKey: "ssm:/certstandby/${name}", endpoint: "${url}", iam: "${url}", ` +

@@ -2,7 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { limits } from '../../src/limits.ts';
 import { otherInstanceCrn, payloadTest, payloadV4, type Signer } from '../support/notifications.ts';
 
-/** A request to the callback, as a sender writes it. Names of headers as they are written; a name may come twice. */
+/**
+ * A request to the callback, as a sender writes it. Names of headers as they are written; a name
+ * may come twice.
+ */
 export interface CallbackCase {
   readonly name: string;
   readonly request: {
@@ -40,8 +43,9 @@ const refusals = {
 } as const;
 
 /**
- * What is sent to a callback with the one link `shop`, one after the other, and what it answers: the same on every host (design, section 5).
- * `signer` signs for the primary of the link, `stranger` for nobody.
+ * What is sent to a callback with the one link `shop`, one after the other, and what it answers:
+ * the same on every host (design, section 5). `signer` signs for the primary of the link,
+ * `stranger` for nobody.
  */
 export function callbackCases(signer: Signer, stranger: Signer): readonly CallbackCase[] {
   const good = signer.body(payloadV4());

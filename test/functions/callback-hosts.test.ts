@@ -12,7 +12,10 @@ import { makeSigner } from '../support/notifications.ts';
 import { type CallbackCase, callbackCases, callbackHostContract, type Send } from './callback-cases.ts';
 import { httpApiEvent, restApiEvent } from './http-events.ts';
 
-/** Every host of the callback answers the same to the same requests. The one of OpenWhisk, and the bundles, have tests of their own. */
+/**
+ * Every host of the callback answers the same to the same requests. The one of OpenWhisk, and the
+ * bundles, have tests of their own.
+ */
 
 const signer = makeSigner();
 const stranger = makeSigner();

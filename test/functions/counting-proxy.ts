@@ -1,7 +1,10 @@
 import { createServer, request as sendHttp } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** A proxy on loopback before an AWS service with a JSON protocol, that counts operations by their names. */
+/**
+ * A proxy on loopback before an AWS service with a JSON protocol, that counts operations by their
+ * names.
+ */
 export interface CountingProxy {
   readonly endpoint: string;
   /** What was asked since the last call, `UpdateItem` and so on, and begins anew. */

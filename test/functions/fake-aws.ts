@@ -12,9 +12,9 @@ export interface QueuedMessage {
 }
 
 /**
- * The few operations of SQS, Systems Manager, Secrets Manager and Lambda that functions call, over real HTTP and by the SDK's own
- * protocols. What the real services do is tried against emulators that nobody here wrote (test/peers); this one is for tests that need
- * nothing but Node.
+ * The few operations of SQS, Systems Manager, Secrets Manager and Lambda that functions call, over
+ * real HTTP and by the SDK's own protocols. What the real services do is tried against emulators
+ * that nobody here wrote (test/peers); this one is for tests that need nothing but Node.
  */
 export interface FakeAws {
   readonly endpoint: string;

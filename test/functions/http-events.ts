@@ -3,7 +3,10 @@ import type { CallbackCase } from './callback-cases.ts';
 
 type Request = CallbackCase['request'];
 
-/** What API Gateway makes of a request for an HTTP API (AWS, payload format 2.0): names in lower case, repeated headers joined by a comma. */
+/**
+ * What API Gateway makes of a request for an HTTP API (AWS, payload format 2.0): names in lower
+ * case, repeated headers joined by a comma.
+ */
 export function httpApiEvent(request: Request, { stage = '$default' }: { readonly stage?: string } = {}): HttpEvent {
   const rawPath = stage === '$default' ? request.path : `/${stage}${request.path}`;
   const headers: Record<string, string> = {};
@@ -21,7 +24,10 @@ export function httpApiEvent(request: Request, { stage = '$default' }: { readonl
   };
 }
 
-/** The same in payload format 1.0: names as they were sent, every value in a list, the last one in `headers`. */
+/**
+ * The same in payload format 1.0: names as they were sent, every value in a list, the last one in
+ * `headers`.
+ */
 export function restApiEvent(request: Request): HttpEvent {
   const headers: Record<string, string> = {};
   const multiValueHeaders: Record<string, string[]> = {};

@@ -16,9 +16,15 @@ export interface LambdaOptions {
   readonly clockAheadMs?: number;
 }
 
-/** A deployed function: a process that is cold at first, and warm until it is killed or its time ran out. */
+/**
+ * A deployed function: a process that is cold at first, and warm until it is killed or its time ran
+ * out.
+ */
 export interface LambdaProcess {
-  /** After `timeoutMs`, default a minute, it is killed in the middle, as Lambda does. Throws what the handler threw, and `killed` when the process ended in the middle. */
+  /**
+   * After `timeoutMs`, default a minute, it is killed in the middle, as Lambda does. Throws what
+   * the handler threw, and `killed` when the process ended in the middle.
+   */
   invoke<Result>(event: unknown, timeoutMs?: number): Promise<Result>;
   /** What the process has used since it started. */
   usage(): Promise<{ readonly cpuMs: number; readonly rssBytes: number }>;

@@ -1,5 +1,6 @@
-// Runs a Lambda function as its runtime does: loads the module named first, then answers one event after the other with `handler`.
-// Events come and answers go by the channel to the parent process, which ends this one where Lambda would.
+// Runs a Lambda function as its runtime does: loads the module named first, then answers one event
+// after the other with `handler`. Events come and answers go by the channel to the parent process,
+// which ends this one where Lambda would.
 import { pathToFileURL } from 'node:url';
 
 const clockAheadMs = Number(process.env.LAMBDA_CLOCK_AHEAD_MS ?? 0);

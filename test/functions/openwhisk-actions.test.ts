@@ -13,7 +13,10 @@ import { makeSigner } from '../support/notifications.ts';
 import { callbackCases, callbackHostContract } from './callback-cases.ts';
 import { answerOf, type OpenwhiskStack, startOpenwhiskStack, webActionParameters } from './openwhisk-stack.ts';
 
-/** The actions as they are deployed to OpenWhisk: the real bundles, through /init and /run, against real instances over HTTP. */
+/**
+ * The actions as they are deployed to OpenWhisk: the real bundles, through /init and /run, against
+ * real instances over HTTP.
+ */
 
 const signer = makeSigner();
 const stranger = makeSigner();

@@ -9,7 +9,10 @@ export interface Invocation {
   readonly params: Readonly<Record<string, unknown>>;
 }
 
-/** The one operation of the platform's API that actions call: it keeps what was asked, and answers as the platform does. */
+/**
+ * The one operation of the platform's API that actions call: it keeps what was asked, and answers
+ * as the platform does.
+ */
 export interface OpenwhiskApi {
   readonly host: string;
   readonly invocations: Invocation[];

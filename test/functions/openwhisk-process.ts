@@ -16,7 +16,10 @@ export interface ActionOptions {
   readonly apiKey: string;
 }
 
-/** A deployed action: its container begins with the first activation, and is warm until it is killed. */
+/**
+ * A deployed action: its container begins with the first activation, and is warm until it is
+ * killed.
+ */
 export interface ActionProcess {
   /** One activation: the whole result. Rejects when the process is killed in the middle. */
   run(parameters: object, timeoutMs?: number): Promise<Readonly<Record<string, unknown>>>;

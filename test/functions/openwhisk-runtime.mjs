@@ -1,5 +1,6 @@
-// Runs an action as the Node runtime of Apache OpenWhisk does (apache/openwhisk-runtime-nodejs): POST /init with the code, then POST /run
-// with the parameters of each activation. Tells the parent process the port on which it listens.
+// Runs an action as the Node runtime of Apache OpenWhisk does (apache/openwhisk-runtime-nodejs):
+// POST /init with the code, then POST /run with the parameters of each activation. Tells the parent
+// process the port on which it listens.
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { text } from 'node:stream/consumers';
@@ -14,8 +15,9 @@ if (clockAheadMs !== 0) {
 let action;
 
 /**
- * The code of a single file is a text, evaluated; what `main` names is a variable of it. Newer runtimes look among its exports too: the older
- * way is played here, because newer ones take everything that it takes.
+ * The code of a single file is a text, evaluated; what `main` names is a variable of it. Newer
+ * runtimes look among its exports too: the older way is played here, because newer ones take
+ * everything that it takes.
  */
 function load(/** @type {{ code: string, main: string }} */ { code, main }) {
   const module = { exports: {} };

@@ -19,7 +19,10 @@ import { type ActionProcess, actionProcess } from './openwhisk-process.ts';
 const actionNames = ['callback', 'replicate', 'sweep', 'reconcile'] as const;
 type ActionName = (typeof actionNames)[number];
 
-/** The package as it is deployed: the real bundles, each in a runtime of its own, with a table and the platform's API. */
+/**
+ * The package as it is deployed: the real bundles, each in a runtime of its own, with a table and
+ * the platform's API.
+ */
 export interface OpenwhiskStack {
   readonly sides: Sides;
   readonly api: OpenwhiskApi;
@@ -36,7 +39,10 @@ export interface OpenwhiskStack {
   close(): Promise<void>;
 }
 
-/** What the platform makes of a request for a web action with `raw-http`. Repeated headers: the last one stays. */
+/**
+ * What the platform makes of a request for a web action with `raw-http`. Repeated headers: the last
+ * one stays.
+ */
 export function webActionParameters({ method, path, headers, body }: CallbackCase['request']): object {
   const flat = Object.fromEntries(headers.map(([name, value]) => [name.toLowerCase(), value]));
   const isText = (flat['content-type'] ?? '').toLowerCase().startsWith('text/');
@@ -50,8 +56,9 @@ export function webActionParameters({ method, path, headers, body }: CallbackCas
 }
 
 /**
- * What the platform makes of the result of a web action. A body that is a text of Content-Type JSON is base64 to its older versions: those
- * are played here, because newer ones take everything that these take.
+ * What the platform makes of the result of a web action. A body that is a text of Content-Type JSON
+ * is base64 to its older versions: those are played here, because newer ones take everything that
+ * these take.
  */
 export function answerOf(result: object): CallbackAnswer {
   const { statusCode, headers = {}, body } = result as Partial<WebActionResult>;
@@ -102,7 +109,8 @@ export async function startOpenwhiskStack(options: Pick<SidesOptions, 'signingKe
   const activate: OpenwhiskStack['activate'] = (name, parameters = {}, timeoutMs) =>
     actions[name].run({ ...boundTo(name), ...parameters }, timeoutMs);
 
-  // In front stands what the platform does: a request becomes an activation of the web action, and its result a response.
+  // In front stands what the platform does: a request becomes an activation of the web action, and
+  // its result a response.
   const gateway = await startReceiverServer({
     async receiver({ method, path, header, body }) {
       const type = header('content-type');

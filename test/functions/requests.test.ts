@@ -6,7 +6,10 @@ import { makeSigner, payloadV5 } from '../support/notifications.ts';
 import { type AwsStack, startAwsStack } from './aws-stack.ts';
 import { httpApiEvent } from './http-events.ts';
 
-/** What one thing costs in requests, counted where they arrive. The README computes from these numbers what it costs in money. */
+/**
+ * What one thing costs in requests, counted where they arrive. The README computes from these
+ * numbers what it costs in money.
+ */
 
 const signer = makeSigner();
 let stack: AwsStack;

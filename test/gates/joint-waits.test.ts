@@ -5,9 +5,10 @@ import { root } from '../support/root.ts';
 import { jointWaits } from './joint-waits.ts';
 
 /**
- * `Promise.all` over a list ends with the first element that fails, and the others are not heard of. So each is here, with the line of
- * test/loops that shows its elements isolated, or with the reason why the failure of one is the failure of all. A `for` with an `await`
- * in it, and a list of promises that was made before, are not found by this: they are for whoever reads the change.
+ * `Promise.all` over a list ends with the first element that fails, and the others are not heard
+ * of. So each is here, with the line of test/loops that shows its elements isolated, or with the
+ * reason why the failure of one is the failure of all. A `for` with an `await` in it, and a list of
+ * promises that was made before, are not found by this: they are for whoever reads the change.
  */
 
 /** Isolated: by name in the tables of test/loops. */

@@ -4,12 +4,14 @@ type Node = Readonly<Record<string, unknown>>;
 const isNode = (value: unknown): value is Node => typeof value === 'object' && value !== null;
 
 /**
- * Where a file waits for many at once in a way that the first failure ends: `Promise.all` over what `map` makes of a list. Each is told
- * by the list, as it is written. It reads the syntax tree, so that comments and texts are no code.
+ * Where a file waits for many at once in a way that the first failure ends: `Promise.all` over what
+ * `map` makes of a list. Each is told by the list, as it is written. It reads the syntax tree, so
+ * that comments and texts are no code.
  */
 export function jointWaits(text: string): readonly string[] {
   const found: string[] = [];
-  // Positions are in bytes, and go on counting from file to file; a first statement of our own says where they begin.
+  // Positions are in bytes, and go on counting from file to file; a first statement of our own says
+  // where they begin.
   const bytes = Buffer.from(`0;${text}`);
   const tree = parseSync(bytes.toString(), { syntax: 'typescript', target: 'es2022' }) as unknown as Node;
   const [first] = tree.body as readonly { readonly span: { readonly start: number } }[];

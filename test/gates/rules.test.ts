@@ -15,7 +15,10 @@ interface Report {
   };
 }
 
-/** One fault a line: the planted file (or one that is there, at its end), what it says, and every rule that must name it. */
+/**
+ * One fault a line: the planted file (or one that is there, at its end), what it says, and every
+ * rule that must name it.
+ */
 const faults: readonly (readonly [string, string, ...string[]])[] = [
   ['src/certificate/planted.ts', `export type { Log } from '../log.ts';`, 'certificate-imports-only'],
   ['src/certificate/planted-file.ts', `import 'node:fs/promises';`, 'no-input-output'],

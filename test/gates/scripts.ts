@@ -5,7 +5,10 @@ const { scripts } = JSON.parse(readFileSync(new URL('../../package.json', import
   scripts: Record<string, string>;
 };
 
-/** Runs the check as `npm run <script>` would, without npm: what is proven here is what the script really says. */
+/**
+ * Runs the check as `npm run <script>` would, without npm: what is proven here is what the script
+ * really says.
+ */
 export function runScript(tree: Tree, script: string, ...more: string[]): ReturnType<Tree['run']> {
   const [program, ...args] = (scripts[script] ?? '').split(' ');
   if (!program) throw new Error(`package.json has no script ${script}`);

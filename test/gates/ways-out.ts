@@ -1,15 +1,17 @@
 import { parseSync } from '@swc/core';
 
 /**
- * What goes past the ways out for foreign text (src/foreign-text.ts, and src/cli/output/screen.ts for terminals). It reads the syntax tree, so
- * that comments and texts are no code.
+ * What goes past the ways out for foreign text (src/foreign-text.ts, and src/cli/output/screen.ts
+ * for terminals). It reads the syntax tree, so that comments and texts are no code.
  */
 
 /** Where the process's own streams may be named: they are handed on from there. */
 const streams = /^(src\/cli\/(main|process-host)\.ts|functions\/(aws|openwhisk)\/platform\.ts)$/;
 const screen = 'src/cli/output/screen.ts';
 const ways = 'src/foreign-text.ts';
-/** It spells names of certificates as RFC 4514 says, for whoever compares them: that is no way out. */
+/**
+ * It spells names of certificates as RFC 4514 says, for whoever compares them: that is no way out.
+ */
 const spells = 'src/certificate/names.ts';
 
 const markup =
@@ -21,7 +23,9 @@ const escapeCharacters = ['\u001b', '\u009b'];
 type Node = Readonly<Record<string, unknown>>;
 const isNode = (value: unknown): value is Node => typeof value === 'object' && value !== null;
 
-/** What a file does past the ways out, in words. `file` is its path from the root of the repository. */
+/**
+ * What a file does past the ways out, in words. `file` is its path from the root of the repository.
+ */
 export function waysPast(file: string, text: string): readonly string[] {
   const found = new Set<string>();
   const inCommands = file.startsWith('src/cli/');
@@ -119,7 +123,10 @@ export function waysPast(file: string, text: string): readonly string[] {
       found.add('prints JSON by itself: jsonText has it');
   }
 
-  /** JSON that is printed, and not compared or stored: in a call of `write`, `line` or `finding` on the same line. */
+  /**
+   * JSON that is printed, and not compared or stored: in a call of `write`, `line` or `finding` on
+   * the same line.
+   */
   function written(node: Node): boolean {
     const { span } = node as { span: { start: number } };
     const before = text.slice(0, span.start - offset);

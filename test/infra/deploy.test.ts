@@ -9,7 +9,10 @@ import { tenLines } from './template.ts';
 /** Each of them starts the program several times, and some machines are busy. */
 vi.setConfig({ testTimeout: 60_000 });
 
-/** What fails before anything is built or sent. The rest is tried against an emulator: test/peers/aws-deploy.test.ts. */
+/**
+ * What fails before anything is built or sent. The rest is tried against an emulator:
+ * test/peers/aws-deploy.test.ts.
+ */
 
 let folder: string;
 beforeAll(() => {

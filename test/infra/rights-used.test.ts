@@ -14,8 +14,8 @@ import { makeSigner, payloadV5 } from '../support/notifications.ts';
 import { rightsInTable } from './rights.ts';
 
 /**
- * The rights of ROLES.md, compared with what the functions ask of the table when everything that they do is done once: each request is
- * allowed, and each right is needed.
+ * The rights of ROLES.md, compared with what the functions ask of the table when everything that
+ * they do is done once: each request is allowed, and each right is needed.
  */
 
 const functionNames = ['callback', 'replicate', 'sweep', 'reconcile'] as const;

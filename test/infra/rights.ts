@@ -1,6 +1,9 @@
 import type { Resource, Template } from './template.ts';
 
-/** One right: who may do what on what, under which conditions. All in words that can stand in a table. */
+/**
+ * One right: who may do what on what, under which conditions. All in words that can stand in a
+ * table.
+ */
 export interface Right {
   readonly who: string;
   readonly may: string;
@@ -19,7 +22,10 @@ interface Statement {
 const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : [value]);
 const byText = (a: string, b: string) => (a < b ? -1 : 1);
 
-/** Every right that a template gives: of roles, by policies of resources, and of services that invoke functions. */
+/**
+ * Every right that a template gives: of roles, by policies of resources, and of services that
+ * invoke functions.
+ */
 export function rightsIn(template: Template, stage = 'acceptance'): readonly Right[] {
   const words = wordsOf(template, stage);
   const rights = Object.entries(template.Resources).flatMap(([id, resource]) => {
@@ -119,8 +125,8 @@ function rightOf(who: string, statement: Statement, words: Words, on: Words = wo
 }
 
 /**
- * Values of a template in words: what CloudFormation fills in is named, and an ARN of this region and account loses them, so that one of
- * another stands out.
+ * Values of a template in words: what CloudFormation fills in is named, and an ARN of this region
+ * and account loses them, so that one of another stands out.
  */
 function wordsOf(template: Template, stage: string): Words {
   const pseudo: Readonly<Record<string, string>> = {

@@ -30,7 +30,8 @@ describe('rights on AWS', () => {
     const rights = rightsIn(template);
     expect(rights.filter(({ may }) => may.includes('*'))).toEqual([]);
     expect(rights.filter(({ on }) => on.split(', ').includes('*'))).toEqual([]);
-    // Where AWS knows a name only when the thing is there: streams of a log, and the characters that it puts behind the name of a secret.
+    // Where AWS knows a name only when the thing is there: streams of a log, and the characters
+    // that it puts behind the name of a secret.
     const patterns = rights.flatMap(({ on }) => on.split(', ')).filter((on) => /[*?]/.test(on));
     expect(
       patterns.filter((on) => !/^logs log-group:[\w/<>-]+:\*$|^secretsmanager secret:[\w/]+-\?{6}$/.test(on)),

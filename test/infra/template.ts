@@ -24,7 +24,10 @@ export const tenLines =
   /<!-- readme-test: aws-config -->\n```yaml\n([\s\S]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8'))?.[1] ??
   '';
 
-/** What is deployed, made by osls without AWS, in a folder of its own: the template, and what osls said of it. */
+/**
+ * What is deployed, made by osls without AWS, in a folder of its own: the template, and what osls
+ * said of it.
+ */
 export function synthesise({ config = tenLines, stage = 'acceptance', args = [] as readonly string[] } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'certstandby-template-'));
   try {

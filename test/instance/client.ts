@@ -31,7 +31,10 @@ export async function call(url: string, method: string, token?: string, body?: u
   return { status: response.status, body: text === '' ? undefined : JSON.parse(text), headers: response.headers };
 }
 
-/** The status of a request whose target goes over the wire exactly as given: no client normalises it. */
+/**
+ * The status of a request whose target goes over the wire exactly as given: no client normalises
+ * it.
+ */
 export function rawStatus(url: string, method: string, target: string, token: string): Promise<number | undefined> {
   const { hostname, port } = new URL(url);
   return new Promise((resolve, reject) => {

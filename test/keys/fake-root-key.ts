@@ -3,7 +3,10 @@ import type { KeyContext, RootKey } from '../../src/keys/root-key.ts';
 
 type Operation = 'wrap' | 'unwrap' | 'rewrap';
 
-/** A root key of this process that does what a test wants. What it wrapped is hexadecimal, and not secret at all. */
+/**
+ * A root key of this process that does what a test wants. What it wrapped is hexadecimal, and not
+ * secret at all.
+ */
 export interface FakeRootKey extends RootKey {
   readonly calls: Record<Operation, number>;
   /** Every data key that it gave out, as given: wiped, once whoever got it has wiped it. */

@@ -20,7 +20,9 @@ import { Secret } from '../../src/secret.ts';
 import { rootKeyContract } from './contract.ts';
 
 const context = { tenant: 'crn:v1:one', dataKey: '1-9f3c02ab' };
-/** The root key 00 01 02 ... 1f: its file, its id and its recovery text, computed by other programs. */
+/**
+ * The root key 00 01 02 ... 1f: its file, its id and its recovery text, computed by other programs.
+ */
 const known = {
   key: Uint8Array.from({ length: 32 }, (_, at) => at),
   id: 'file:ba1c6452cca4aabe3977adbc2de1f33a',

@@ -5,7 +5,10 @@ import { silentLog } from '../../src/log.ts';
 import { systemRuntime } from '../../src/runtime.ts';
 import { lmdbTable } from '../../src/table/lmdb.ts';
 
-/** What the tests of the keyring do in another process. Usage: seal|open <folder of the table> <root key file>. */
+/**
+ * What the tests of the keyring do in another process. Usage: seal|open <folder of the table> <root
+ * key file>.
+ */
 const [what = '', path = '', keyPath = ''] = process.argv.slice(2);
 const input = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const place = { certificate: 'c1', field: 'private-key', version: '1' };

@@ -13,7 +13,10 @@ import { linkName } from './program.ts';
 
 /** What became of the promises. */
 export interface Findings {
-  /** Certificates in notifications that were answered with 2xx, and how many of them have been looked at. */
+  /**
+   * Certificates in notifications that were answered with 2xx, and how many of them have been
+   * looked at.
+   */
   readonly acknowledged: number;
   readonly replicated: number;
   readonly lost: number;
@@ -25,7 +28,10 @@ export interface Findings {
   readonly broken: readonly string[];
 }
 
-/** What was acknowledged against what the records say: each acknowledgement counts one up, and has been looked at. */
+/**
+ * What was acknowledged against what the records say: each acknowledgement counts one up, and has
+ * been looked at.
+ */
 export async function checkRecords(table: Table, acknowledged: ReadonlyMap<string, number>): Promise<Findings> {
   const records = replicationRecords(table);
   const broken: string[] = [];
@@ -50,7 +56,10 @@ export async function checkRecords(table: Table, acknowledged: ReadonlyMap<strin
   return { acknowledged: all, replicated, lost: all - replicated, doubled: 0, unreadable, broken };
 }
 
-/** Both sides in full: one marked copy of each certificate, equal in content and description, and known to its record. */
+/**
+ * Both sides in full: one marked copy of each certificate, equal in content and description, and
+ * known to its record.
+ */
 export async function checkCopies(
   primary: Store,
   backup: Store,
@@ -111,7 +120,10 @@ async function inFull(store: Store, id: string): Promise<StoredCertificate> {
   throw new Error(`${store.id} does not show ${id}: ${reading.state}`);
 }
 
-/** Which of the files of a folder holds a private key or another secret, in any of the spellings that are at hand. */
+/**
+ * Which of the files of a folder holds a private key or another secret, in any of the spellings
+ * that are at hand.
+ */
 export function leaksIn(folder: string, keysPem: Iterable<string>, secrets: readonly string[]): readonly string[] {
   const needles = ['PRIVATE KEY', ...secrets].map((text) => Buffer.from(text));
   for (const pem of keysPem) needles.push(...spellings(pem));
@@ -124,7 +136,10 @@ export function leaksIn(folder: string, keysPem: Iterable<string>, secrets: read
   return leaks;
 }
 
-/** The private number of an EC key as bytes, in hex, in base64url, and the part of its PEM that no line break cuts. */
+/**
+ * The private number of an EC key as bytes, in hex, in base64url, and the part of its PEM that no
+ * line break cuts.
+ */
 function spellings(pem: string): readonly Buffer<ArrayBuffer>[] {
   const { d = '' } = createPrivateKey(pem).export({ format: 'jwk' });
   const number = Buffer.from(d, 'base64url');

@@ -28,8 +28,9 @@ const turnedAway = 20;
 const patienceMs = 60_000;
 
 /**
- * A worker whose disk fills up under load, is killed, starts on the full disk, is killed again, and has room in its third life; then
- * what is left is held against the promises. Throws when the round itself fails.
+ * A worker whose disk fills up under load, is killed, starts on the full disk, is killed again, and
+ * has room in its third life; then what is left is held against the promises. Throws when the round
+ * itself fails.
  */
 export async function fullDiskRound(options: RoundOptions, warn: (text: string) => void): Promise<RoundResult> {
   const { program, seed, estate } = options;

@@ -25,7 +25,10 @@ export interface Access {
   readonly token: string;
 }
 
-/** Changes an instance from several sides, and knows afterwards what must be there. Survives the server's deaths. */
+/**
+ * Changes an instance from several sides, and knows afterwards what must be there. Survives the
+ * server's deaths.
+ */
 export function importLoad(versions: readonly Pem[], random: () => number) {
   const known: Known[] = [];
   const counts = { acknowledged: 0, unanswered: 0 };

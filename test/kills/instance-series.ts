@@ -31,7 +31,10 @@ const concurrency = 6;
 /** The longest that a life lasts under load. */
 const lifeMs = 600;
 
-/** Kills an instance server at random moments under a load of imports, reimports and deletes, and reads everything back. */
+/**
+ * Kills an instance server at random moments under a load of imports, reimports and deletes, and
+ * reads everything back.
+ */
 export async function runInstanceSeries(options: InstanceSeries): Promise<InstanceSeriesResult> {
   const { program, kills, seed, readBackEvery } = options;
   const random = seededRandom(seed);

@@ -11,7 +11,10 @@ export interface InstanceServerStart {
   readonly apiKey: string;
 }
 
-/** The process that is killed: a server with one instance on files, as `instance run` and `up` have it. */
+/**
+ * The process that is killed: a server with one instance on files, as `instance run` and `up` have
+ * it.
+ */
 export function instanceServerHandlers() {
   return {
     /** Answers its address. */

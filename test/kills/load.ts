@@ -21,8 +21,8 @@ export interface LoadOptions {
 
 export interface Load {
   /**
-   * Ends it, and leaves a version that would serve in every certificate of the primary. Answers what it saw of promises that do not
-   * hold; throws what went wrong otherwise.
+   * Ends it, and leaves a version that would serve in every certificate of the primary. Answers
+   * what it saw of promises that do not hold; throws what went wrong otherwise.
    */
   stop(): Promise<readonly string[]>;
 }
@@ -34,7 +34,10 @@ const notificationPauseMs = 100;
 /** What is certain to be no certificate of the primary: only forged notifications speak of it. */
 export const forgedId = 'f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0';
 
-/** Changes the primary without end, and posts notifications beside those that the primary sends itself. */
+/**
+ * Changes the primary without end, and posts notifications beside those that the primary sends
+ * itself.
+ */
 export function startLoad(options: LoadOptions): Load {
   const stopping = new AbortController();
   const ids = new Map<Subject, string>();
@@ -63,7 +66,10 @@ export function startLoad(options: LoadOptions): Load {
   };
 }
 
-/** One change of the primary: an import as long as there is something to import, a new version, a name, a chain that does not hold. */
+/**
+ * One change of the primary: an import as long as there is something to import, a new version, a
+ * name, a chain that does not hold.
+ */
 async function change(
   { primary, estate }: LoadOptions,
   state: { readonly ids: Map<Subject, string>; readonly unfit: Set<Subject>; readonly random: () => number },
@@ -92,7 +98,10 @@ async function change(
 
 const stranger = makeSigner();
 
-/** One notification more: of several certificates at once, one that was there before, or one that is not genuine. */
+/**
+ * One notification more: of several certificates at once, one that was there before, or one that is
+ * not genuine.
+ */
 async function notify(
   { relay, signer, callbacks, primary }: LoadOptions,
   state: { readonly ids: readonly string[]; readonly broken: string[]; readonly random: () => number },
@@ -111,7 +120,8 @@ async function notify(
       state.broken.push(`a forged notification was answered ${status}`);
   } else {
     const some = new Set(Array.from({ length: 1 + Math.floor(random() * 8) }, () => pick(ids, random())));
-    // One that the primary does not hold: nothing but this acknowledgement will ever ask for a look at it.
+    // One that the primary does not hold: nothing but this acknowledgement will ever ask for a look
+    // at it.
     some.add(randomUUID().replaceAll('-', ''));
     const payload = payloadV5({ instance, type: 'cert_reimported', ids: [...some], eventId: randomUUID() });
     await relay.post(signer.body(payload).toString());

@@ -1,7 +1,10 @@
 import { parseArgs } from 'node:util';
 import { answerCalls } from '../support/roles.ts';
 
-/** Each runs in a process of its own, and loads no more than it needs; the one who kills runs in this one. */
+/**
+ * Each runs in a process of its own, and loads no more than it needs; the one who kills runs in
+ * this one.
+ */
 const roles = {
   servers: async () => (await import('./servers.ts')).serverHandlers(),
   program: async () => (await import('./program.ts')).programHandlers(),

@@ -13,7 +13,10 @@ import type { Side } from './servers.ts';
 
 export const linkName = 'main';
 
-/** Short periods: a dead worker's lease ends after two seconds. What they are relative to each other is as in the real ones. */
+/**
+ * Short periods: a dead worker's lease ends after two seconds. What they are relative to each other
+ * is as in the real ones.
+ */
 const timing: Partial<Timing> = {
   leaseMs: 2_000,
   skewMs: 100,

@@ -2,20 +2,28 @@ import { createServer } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { listen } from '../../src/http/listen.ts';
 
-/** Kills a worker so many milliseconds after its next notification was handed to it, or at the first byte of its answer. */
+/**
+ * Kills a worker so many milliseconds after its next notification was handed to it, or at the first
+ * byte of its answer.
+ */
 interface Doom {
   readonly when: 'asked' | 'answered';
   readonly afterMs: number;
   readonly kill: () => void;
 }
 
-/** What stands before the workers and hands notifications to one that lives; it remembers what was acknowledged. */
+/**
+ * What stands before the workers and hands notifications to one that lives; it remembers what was
+ * acknowledged.
+ */
 export interface Relay {
   /** The callback URL of the channel. */
   readonly url: string;
   /** Posts a notification to a worker; its status, or 502 if nobody answers. */
   post(body: string): Promise<number>;
-  /** How often each certificate was in a notification of a change that a worker answered with 2xx. */
+  /**
+   * How often each certificate was in a notification of a change that a worker answered with 2xx.
+   */
   readonly acknowledged: ReadonlyMap<string, number>;
   /** How often each status was answered. */
   readonly statuses: ReadonlyMap<number, number>;
@@ -29,7 +37,10 @@ export interface Relay {
   close(): Promise<void>;
 }
 
-/** `random` decides which worker is asked first, and which answers are lost on their way back to the sender. */
+/**
+ * `random` decides which worker is asked first, and which answers are lost on their way back to the
+ * sender.
+ */
 export async function startRelay(callbacks: readonly string[], random: () => number): Promise<Relay> {
   const targets = callbacks.map((url, worker) => ({ url, worker }));
   const acknowledged = new Map<string, number>();

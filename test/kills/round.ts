@@ -26,10 +26,15 @@ export interface RoundOptions {
   readonly kills: number;
   /** Slows the load down; 1 is a few dozen changes a second. */
   readonly slowness: number;
-  /** Decides who is killed when, what is changed, and what the network does; not who of several processes is faster. */
+  /**
+   * Decides who is killed when, what is changed, and what the network does; not who of several
+   * processes is faster.
+   */
   readonly seed: number;
   readonly estate: Estate;
-  /** The JavaScript file of the program in each life of a worker; absent: `program` in all of them. */
+  /**
+   * The JavaScript file of the program in each life of a worker; absent: `program` in all of them.
+   */
   readonly programOf?: (worker: number, life: number) => string;
 }
 
@@ -41,7 +46,10 @@ export interface RoundResult extends Findings {
   readonly folder?: string;
 }
 
-/** Workers are killed under load, then it becomes quiet, and what is left is held against the promises. Throws when the round itself fails. */
+/**
+ * Workers are killed under load, then it becomes quiet, and what is left is held against the
+ * promises. Throws when the round itself fails.
+ */
 export async function killRound(options: RoundOptions): Promise<RoundResult> {
   const { program, seed } = options;
   const folder = mkdtempSync(join(tmpdir(), 'certstandby-kills-'));
@@ -132,7 +140,10 @@ export type Survivor = Awaited<Worker['survivor']>;
 
 const quietMs = 60_000;
 
-/** Waits until the primary has nothing more to tell and the workers nothing more to do. What is still not done after a minute is returned. */
+/**
+ * Waits until the primary has nothing more to tell and the workers nothing more to do. What is
+ * still not done after a minute is returned.
+ */
 export async function quiet(worker: Survivor, relay: Relay): Promise<readonly string[]> {
   const until = performance.now() + quietMs;
   // Twice the longest pause of the primary between two attempts.
@@ -183,7 +194,10 @@ export async function check(left: {
   }
 }
 
-/** Certificates in the backup that are not ours: unmarked ones, one of them like one of the primary's, and one with the mark of another primary. */
+/**
+ * Certificates in the backup that are not ours: unmarked ones, one of them like one of the
+ * primary's, and one with the mark of another primary.
+ */
 export async function importStrangers({ foreign, subjects }: Estate, backup: Store): Promise<void> {
   const [like] = subjects;
   const contents = [...foreign, ...(like?.versions.slice(0, 1) ?? [])];
@@ -201,7 +215,10 @@ export function clientOf({ url, crn }: Side): Store {
   return certificateManagerStore({ instance: crn, apiKey: new Secret(apiKey), endpoint: url, iamUrl: url, runtime });
 }
 
-/** Below the ports that systems give to connections: while a worker is dead nobody may take its port. */
+/**
+ * Below the ports that systems give to connections: while a worker is dead nobody may take its
+ * port.
+ */
 export function portsOfRound(workers: number): {
   readonly workers: readonly number[];
   readonly networks: readonly number[];

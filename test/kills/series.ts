@@ -18,7 +18,10 @@ const killsPerRound = 30;
 const counted = ['kills', 'acknowledged', 'replicated', 'lost', 'doubled', 'unreadable'] as const;
 type Counts = Record<(typeof counted)[number], number>;
 
-/** Round after round until so many have been killed; then the table. Answers whether a promise is broken. */
+/**
+ * Round after round until so many have been killed; then the table. Answers whether a promise is
+ * broken.
+ */
 export async function runSeries(options: {
   readonly program: string;
   readonly kills: number;

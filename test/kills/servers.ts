@@ -91,7 +91,10 @@ export function serverHandlers() {
       disturbed = on;
     },
 
-    /** Kills a worker at its next write, or soon after; `afterMs` decides what it lives to see of it. */
+    /**
+     * Kills a worker at its next write, or soon after; `afterMs` decides what it lives to see of
+     * it.
+     */
     killAtWrite({ worker, ...doom }: Doom & { readonly worker: number }): void {
       const network = networks[worker];
       if (network !== undefined) network.doom = doom;
@@ -116,7 +119,10 @@ function strike(network: Network): void {
   else setTimeout(() => process.kill(doom.pid, 'SIGKILL'), doom.afterMs);
 }
 
-/** What the network does to one request: mostly nothing. Late writes come before the `settles` of the program's configuration. */
+/**
+ * What the network does to one request: mostly nothing. Late writes come before the `settles` of
+ * the program's configuration.
+ */
 function trouble(random: () => number, writes: boolean): Behaviour {
   const dice = random();
   if (dice < 0.02) return 'drop';
@@ -134,7 +140,10 @@ async function outages(proxy: FaultyProxy, random: () => number, disturbed: () =
   }
 }
 
-/** Whether what a request writes would serve. Told by the platform alone: it is the program's judgement that is tested. */
+/**
+ * Whether what a request writes would serve. Told by the platform alone: it is the program's
+ * judgement that is tested.
+ */
 function wouldServe(body: string): boolean {
   const { data, ...flat } = JSON.parse(body) as Record<string, unknown>;
   const { content, intermediate, priv_key: key } = (data ?? flat) as Record<string, string | undefined>;

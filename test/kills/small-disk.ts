@@ -5,7 +5,9 @@ import { join } from 'node:path';
 /** Where a table soon finds no room. */
 export interface SmallDisk {
   readonly folder: string;
-  /** Where there is no disk that can be filled: what no file of the process may grow beyond, in KiB. */
+  /**
+   * Where there is no disk that can be filled: what no file of the process may grow beyond, in KiB.
+   */
   readonly fileLimitKib?: number;
   /** Takes all the room that is left. */
   fill(): void;
@@ -16,7 +18,10 @@ export interface SmallDisk {
 
 const diskMib = 4;
 
-/** A file system in memory of its own, where this process may mount one; else a limit, and `warn` is told why. */
+/**
+ * A file system in memory of its own, where this process may mount one; else a limit, and `warn` is
+ * told why.
+ */
 export function smallDisk(parent: string, warn: (text: string) => void): SmallDisk {
   const folder = join(parent, 'disk');
   mkdirSync(folder, { mode: 0o700 });

@@ -32,7 +32,10 @@ export interface Worker {
 
 /** A little longer than a lease lives in the other worker's eyes. */
 const stallMs = 2_400;
-/** A table may not answer in time while the machine is busy; whoever watches over a program starts it again. */
+/**
+ * A table may not answer in time while the machine is busy; whoever watches over a program starts
+ * it again.
+ */
 const startAttempts = 5;
 
 export function startWorker(options: WorkerOptions, kills: number): Worker {
@@ -91,7 +94,9 @@ function momentOf(dice: number, stalls: boolean): Moment {
   return dice < 0.75 && stalls ? 'after-a-stall' : 'working';
 }
 
-/** Dies in the milliseconds after a notification was handed to it, or as soon as its answer is seen. */
+/**
+ * Dies in the milliseconds after a notification was handed to it, or as soon as its answer is seen.
+ */
 async function killAtNotification({ index, relay, random }: WorkerOptions, worker: ProgramProcess): Promise<void> {
   await wait(random() * 500);
   const when = random() < 0.5 ? 'asked' : 'answered';
@@ -100,7 +105,10 @@ async function killAtNotification({ index, relay, random }: WorkerOptions, worke
   relay.spare(index);
 }
 
-/** Dies when its next write reaches the network, or up to 30 ms later: before the answer, after it, or after the commit. */
+/**
+ * Dies when its next write reaches the network, or up to 30 ms later: before the answer, after it,
+ * or after the commit.
+ */
 async function killAtWrite({ index, servers, random }: WorkerOptions, worker: ProgramProcess): Promise<void> {
   await wait(random() * 500);
   const afterMs = random() < 0.3 ? 0 : Math.floor(random() * 30);

@@ -18,7 +18,10 @@ export interface LoadOptions {
   readonly folder: string;
   readonly notifications: number;
   readonly certificates: number;
-  /** How often each certificate is renewed while notifications pour in; each renewal is told of before and after others. */
+  /**
+   * How often each certificate is renewed while notifications pour in; each renewal is told of
+   * before and after others.
+   */
   readonly renewals: number;
   readonly connections: number;
   /** How much faster than the wall the clocks of all but the client run. */
@@ -33,18 +36,26 @@ export interface LoadFigures {
   readonly floodMs: number;
   /** How long each answer took, sorted, in milliseconds. */
   readonly answerMs: readonly number[];
-  /** `RssAnon` of the program in KiB: before, after each quarter of the notifications, in the end. */
+  /**
+   * `RssAnon` of the program in KiB: before, after each quarter of the notifications, in the end.
+   */
   readonly memoryKiB: readonly (number | undefined)[];
   /** What the services answered, from the first notification to the end. */
   readonly requests: Readonly<Record<'primary' | 'backup', AnswerCounts>>;
   readonly passes: number;
-  /** From the last answer until every copy was equal and nothing was left to do; absent if that did not come. */
+  /**
+   * From the last answer until every copy was equal and nothing was left to do; absent if that did
+   * not come.
+   */
   readonly equalAfterMs?: number;
   readonly equal: number;
   readonly copies: number;
 }
 
-/** Many notifications as fast as one client can send them, while certificates are renewed more often than the backup may be written to. */
+/**
+ * Many notifications as fast as one client can send them, while certificates are renewed more often
+ * than the backup may be written to.
+ */
 export async function runLoad(options: LoadOptions): Promise<LoadFigures> {
   const { servers, product, signer, folder, certificates, renewals, speed } = options;
   const signingKeyPem = signer.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
@@ -83,7 +94,10 @@ interface Post {
   readonly renew?: number;
 }
 
-/** The notifications in their order, signed beforehand: to every certificate in turn, each event another one. */
+/**
+ * The notifications in their order, signed beforehand: to every certificate in turn, each event
+ * another one.
+ */
 function postsOf({ notifications, certificates, renewals, signer }: LoadOptions, ids: readonly string[]): Post[] {
   const rounds = Math.floor(notifications / certificates);
   const roundsOfRenewal = new Set(
@@ -142,7 +156,10 @@ function post(agent: Agent, url: string, body: string): Promise<number> {
   });
 }
 
-/** Waits until nothing is left to do, and every copy is as it should be. The copies are read only then: reading them is work for the services. */
+/**
+ * Waits until nothing is left to do, and every copy is as it should be. The copies are read only
+ * then: reading them is work for the services.
+ */
 async function untilEqual({ servers, product, certificates }: LoadOptions, until: number): Promise<boolean> {
   while (performance.now() < until) {
     if ((await product.call('pending')) === 0 && (await servers.call('compare')).equal === certificates) return true;

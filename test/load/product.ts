@@ -14,7 +14,10 @@ export interface ProductOptions {
   readonly speed: number;
 }
 
-/** The process that is loaded: the program as `up` runs it, with its usual periods and the limits of its backup. */
+/**
+ * The process that is loaded: the program as `up` runs it, with its usual periods and the limits of
+ * its backup.
+ */
 export function productHandlers() {
   let running: RunningProgram | undefined;
   let stopSweeping = async (): Promise<void> => {};
@@ -48,7 +51,10 @@ export function productHandlers() {
       return running.callbackUrl;
     },
 
-    /** `RssAnon` in KiB, after a garbage collection if asked for, where the system says it: resident size would count the pages of LMDB's file. */
+    /**
+     * `RssAnon` in KiB, after a garbage collection if asked for, where the system says it: resident
+     * size would count the pages of LMDB's file.
+     */
     memoryKiB({ collect }: { readonly collect: boolean }): number | undefined {
       if (collect) globalThis.gc?.();
       try {

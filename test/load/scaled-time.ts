@@ -1,6 +1,8 @@
 import { type Runtime, systemRuntime } from '../../src/runtime.ts';
 
-/** The real clock, so many times as fast, so that a minute of limits need not be a minute of a test. */
+/**
+ * The real clock, so many times as fast, so that a minute of limits need not be a minute of a test.
+ */
 export function scaledRuntime(speed: number): Runtime {
   const startedAt = systemRuntime.now();
   return {

@@ -26,7 +26,10 @@ export interface ServersOptions {
   readonly speed: number;
 }
 
-/** The process that holds the primary, without limits, and the backup, with those of Certificate Manager: five writes a minute for each certificate. */
+/**
+ * The process that holds the primary, without limits, and the backup, with those of Certificate
+ * Manager: five writes a minute for each certificate.
+ */
 export function serverHandlers() {
   const runtime = { now: () => 0 };
   const counts: Record<'primary' | 'backup', Record<string, number>> = { primary: {}, backup: {} };
@@ -81,7 +84,10 @@ export function serverHandlers() {
     /** What each side answered since the start. */
     counts: (): Readonly<Record<'primary' | 'backup', AnswerCounts>> => structuredClone(counts),
 
-    /** How many certificates have exactly one copy that equals their newest version, and how many copies there are. */
+    /**
+     * How many certificates have exactly one copy that equals their newest version, and how many
+     * copies there are.
+     */
     async compare(): Promise<{ readonly equal: number; readonly copies: number }> {
       if (backupStore === undefined) throw new Error('not started');
       const copies = new Map<string, string[]>();

@@ -24,9 +24,10 @@ import { fill, reconcileAll } from '../support/estate.ts';
 import { content, type Setup, setup, startMs } from '../support/replication.ts';
 
 /**
- * Every loop over certificates, copies, links, stores, files and records, with one bad element among good ones: it throws, it never
- * answers, or it is huge. The others are done, and the bad one is named. A new loop is a line of the table. Commands, with their exit
- * codes, run through `one-bad-of-several.test.ts`.
+ * Every loop over certificates, copies, links, stores, files and records, with one bad element
+ * among good ones: it throws, it never answers, or it is huge. The others are done, and the bad one
+ * is named. A new loop is a line of the table. Commands, with their exit codes, run through
+ * `one-bad-of-several.test.ts`.
  */
 
 /** How an element is bad. */
@@ -41,7 +42,10 @@ interface Outcome {
 
 interface Loop {
   readonly name: string;
-  /** Those that an element of this loop can have: a row of a table is read with its page, and does not hang by itself. */
+  /**
+   * Those that an element of this loop can have: a row of a table is read with its page, and does
+   * not hang by itself.
+   */
   readonly faults?: readonly Fault[];
   /** Runs over elements of which the second is bad. */
   readonly run: (fault: Fault) => Promise<Outcome>;
@@ -74,7 +78,10 @@ async function estate(): Promise<Setup> {
   return world;
 }
 
-/** The same, with the record of the second damaged: a field of another type, or one that is far too long. */
+/**
+ * The same, with the record of the second damaged: a field of another type, or one that is far too
+ * long.
+ */
 async function damagedEstate(fault: Fault): Promise<Setup> {
   const world = await estate();
   const set = fault === 'throws' ? { requested: 'many' } : { lastError: 'x'.repeat(100_000) };

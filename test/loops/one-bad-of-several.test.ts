@@ -14,8 +14,9 @@ import { putCertificate } from '../support/folder-soup.ts';
 import { testKeyring } from '../support/keyring.ts';
 
 /**
- * Every command that goes through links, stores or instances, with the first of two bad: it is named, the second is done, and the exit
- * code tells. A new command of the kind is a line of a table.
+ * Every command that goes through links, stores or instances, with the first of two bad: it is
+ * named, the second is done, and the exit code tells. A new command of the kind is a line of a
+ * table.
  */
 
 function testFolder(): string {

@@ -3,7 +3,10 @@ import { CodedError } from '../../src/errors.ts';
 import { embeddedMetrics } from '../../src/monitor/embedded-metrics.ts';
 import type { PassReport } from '../../src/replication/pass/replicate.ts';
 
-/** What a service that follows the specification takes out of a line: each metric, its value and unit, under each set of dimensions. */
+/**
+ * What a service that follows the specification takes out of a line: each metric, its value and
+ * unit, under each set of dimensions.
+ */
 function metricsIn(line: string) {
   const root = JSON.parse(line);
   expect(root._aws.Timestamp).toBe(1_000_000);

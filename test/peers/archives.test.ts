@@ -132,7 +132,8 @@ describe.skipIf(openssl === undefined)('openssl pkcs12', () => {
       await expect(entriesOf(file, { passphrase })).rejects.toMatchObject({ code: 'archive_costly' });
       const [, command = ''] = /(openssl pkcs12 .*new\.p12)/.exec(errorRegistry[code].remedy) ?? [];
       expect(command).toContain('-legacy');
-      // Without a terminal OpenSSL asks its input: for the passphrase that opens, and twice for the one that closes.
+      // Without a terminal OpenSSL asks its input: for the passphrase that opens, and twice for the
+      // one that closes.
       for (const each of command.split(' && ')) {
         const { status, stderr } = spawnSync('setsid', ['--wait', ...each.split(' ')], {
           cwd: folder,
@@ -295,7 +296,8 @@ describe.skipIf(age === undefined)('age', () => {
 
   it('opens what is written here with a passphrase, which it asks a terminal for', async () => {
     const { path } = await archived({ kind: 'age', passphrase: new Secret(word) });
-    // The only way in: it reads no passphrase from anything but a terminal, which `script` gives it.
+    // The only way in: it reads no passphrase from anything but a terminal, which `script` gives
+    // it.
     const { text } = run(
       'script',
       ['--quiet', '--echo', 'never', '--command', `age --decrypt --output ${path}.tar ${path}`, '/dev/null'],

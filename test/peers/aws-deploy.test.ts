@@ -50,7 +50,10 @@ const withLibrary = requireLibrary('ministack', '1.5.33');
 /** The stage is none that has values of its own: what it is told holds for production. */
 const stage = 'rehearsal';
 const stack = `certstandby-${stage}`;
-/** One that the emulator hands a message out again after; in AWS it would be twice what a function may take. */
+/**
+ * One that the emulator hands a message out again after; in AWS it would be twice what a function
+ * may take.
+ */
 const visibilitySeconds = 6;
 const minutes = 60_000;
 
@@ -207,8 +210,9 @@ describe.skipIf(withLibrary === undefined)('deployed to AWS, played by ministack
   });
 
   test('functions may do what their roles say, and nothing else', async () => {
-    // Without its right to send, the callback reaches the table and not the queue, as it should: the emulator takes the right to send
-    // many for one of its own, and in AWS it is the right to send ("Amazon SQS API permissions").
+    // Without its right to send, the callback reaches the table and not the queue, as it should:
+    // the emulator takes the right to send many for one of its own, and in AWS it is the right to
+    // send ("Amazon SQS API permissions").
     await invoke('sweep');
     const named = signer.body(payloadV5({ instance: primaryCrn, type: 'cert_imported', ids: ['1'.repeat(32)] }));
     expect((await post(named)).status).toBe(202);
@@ -295,7 +299,8 @@ describe.skipIf(withLibrary === undefined)('deployed to AWS, played by ministack
     await sleep(3_000);
     expect((await looks()) - before).toBeLessThanOrEqual(1);
 
-    // CloudWatch makes metrics of these lines; the emulator does not, so they are carried over as the format says.
+    // CloudWatch makes metrics of these lines; the emulator does not, so they are carried over as
+    // the format says.
     await clients.metrics.send(new PutMetricDataCommand(metricsIn(await logged('replicate'))));
     const AlarmNames = [`${stack}-failing`];
     await expect
@@ -331,7 +336,10 @@ describe.skipIf(withLibrary === undefined)('deployed to AWS, played by ministack
   test(
     'functions that are killed in the middle of a write, or run out of time before it: one copy each in the end',
     async () => {
-      /** Holds up answers of a side for so long, and resolves when such a request is there. The request itself takes effect. */
+      /**
+       * Holds up answers of a side for so long, and resolves when such a request is there. The
+       * request itself takes effect.
+       */
       const held = ({ proxy }: Sides['primary'], of: (request: { method: string; path: string }) => boolean) =>
         new Promise<void>((resolve) => {
           proxy.behave = (request) => {
@@ -359,7 +367,8 @@ describe.skipIf(withLibrary === undefined)('deployed to AWS, played by ministack
       await clients.lambda.send(new UpdateFunctionConfigurationCommand({ FunctionName, Timeout: 90 }));
       sides.primary.proxy.behave = () => 'pass';
 
-      // Their leases end after a minute; from then on the sweep, which its schedule calls, has them looked at again.
+      // Their leases end after a minute; from then on the sweep, which its schedule calls, has them
+      // looked at again.
       const rests = async (id: string) => {
         const { requested = 1, replicated = 0, wakeAt, leaseUntil } = (await records().get('main', id)) ?? {};
         return replicated >= requested && wakeAt === undefined && leaseUntil === undefined;
@@ -430,7 +439,10 @@ links:
   main: { primary: primary, backups: [backup] }
 `;
 
-/** The metrics in lines of the embedded metric format (Amazon CloudWatch, "Specification: Embedded metric format"), for one namespace. */
+/**
+ * The metrics in lines of the embedded metric format (Amazon CloudWatch, "Specification: Embedded
+ * metric format"), for one namespace.
+ */
 function metricsIn(lines: readonly Record<string, unknown>[]) {
   const MetricData = lines.flatMap((line) => {
     const { _aws: head } = line as {

@@ -58,7 +58,10 @@ describe.skipIf(withMoto === undefined)('AWS KMS, played by moto', () => {
     return KeyMetadata.Arn;
   }
 
-  /** Deletes all keys of a region: moto lets disabled and dying keys work, and forgets none by itself. */
+  /**
+   * Deletes all keys of a region: moto lets disabled and dying keys work, and forgets none by
+   * itself.
+   */
   async function forget(region: string): Promise<void> {
     const { ok } = await fetch(`${endpointOf(region)}/moto-api/reset`, { method: 'POST' });
     expect(ok).toBe(true);

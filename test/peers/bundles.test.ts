@@ -13,8 +13,9 @@ import { Secret } from '../../src/secret.ts';
 import { requirePeer } from './peer.ts';
 
 /**
- * Bundles as people have them, made by OpenSSL, and what clients that trust the root make of each: `openssl verify`, curl, and Node's
- * client. Where they accept, this program does; where it accepts what they refuse, the table says why it cannot know.
+ * Bundles as people have them, made by OpenSSL, and what clients that trust the root make of each:
+ * `openssl verify`, curl, and Node's client. Where they accept, this program does; where it accepts
+ * what they refuse, the table says why it cannot know.
  */
 
 const openssl = requirePeer('OpenSSL', ['openssl', 'version'], 'apt-get install openssl');
@@ -71,7 +72,10 @@ describe.skipIf(openssl === undefined || curl === undefined)('bundles, as client
   const command = (args: readonly string[]) =>
     execFileSync('openssl', args, { cwd: folder, encoding: 'utf8', stdio: ['pipe', 'pipe', 'pipe'] });
 
-  /** A certificate in a file of its name. `by` is the name of another one, whose key signs it; absent: its own. */
+  /**
+   * A certificate in a file of its name. `by` is the name of another one, whose key signs it;
+   * absent: its own.
+   */
   function certify(
     name: string,
     options: {
@@ -140,7 +144,10 @@ describe.skipIf(openssl === undefined || curl === undefined)('bundles, as client
 
   const keyOf = (leaf: string) => (leaf === 'leaf-of-root-key' ? 'root' : 'leaf');
 
-  /** What we say, and what each client that trusts this says of the bundle as it was given, leaf first. */
+  /**
+   * What we say, and what each client that trusts this says of the bundle as it was given, leaf
+   * first.
+   */
   async function judged(names: readonly string[], trusted: string) {
     const [leaf = '', ...others] = names;
     const pem = (name: string) => made.get(name) ?? '';
@@ -261,7 +268,8 @@ describe.skipIf(openssl === undefined || curl === undefined)('bundles, as client
   it.each<[string, ...string[]]>([
     // Only what clients trust tells it from a cross certificate of a root that they know by itself.
     ['an expired intermediate above the issuer', 'leaf-of-lower', 'int-of-upper', 'upper-expired', 'root'],
-    // Or from a certificate that has nothing to do with it, beside an issuer whose issuer clients know.
+    // Or from a certificate that has nothing to do with it, beside an issuer whose issuer clients
+    // know.
     ['a gap above the issuer', 'leaf-of-lower', 'int-of-upper', 'root'],
     // A clock may be wrong, and a copy made ahead of its day.
     ['an intermediate that is not valid yet', 'leaf', 'int-early'],

@@ -6,7 +6,9 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { requirePeer } from './peer.ts';
 
-/** Amazon's own engine for local use, from Maven Central: fetched once, kept with the other caches. */
+/**
+ * Amazon's own engine for local use, from Maven Central: fetched once, kept with the other caches.
+ */
 const version = '3.3.1';
 const cache = fileURLToPath(new URL(`../../node_modules/.cache/dynamodb-local/${version}`, import.meta.url));
 const libraries = join(cache, 'lib');
@@ -36,7 +38,10 @@ function fetchOnce(): void {
   else rmSync(fresh, { recursive: true, force: true });
 }
 
-/** Asks for DynamoDB Local, and fetches it the first time; `undefined`, and one loud line, if it cannot be had. */
+/**
+ * Asks for DynamoDB Local, and fetches it the first time; `undefined`, and one loud line, if it
+ * cannot be had.
+ */
 export function requireDynamodbLocal(): string | undefined {
   const java = requirePeer('Java', ['javac', '--version'], 'apt-get install openjdk-17-jdk-headless');
   if (java === undefined) return undefined;

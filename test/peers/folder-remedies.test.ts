@@ -23,7 +23,10 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 const at = (name: string) => join(folder, 'site', name);
 const store = () => directoryStore({ id: 'web-1', path: folder, region: 'here', runtime: systemRuntime, quietMs: 0 });
 
-/** Runs the command of the remedy that begins so, on a file in the folder. Answers are typed where it asks. */
+/**
+ * Runs the command of the remedy that begins so, on a file in the folder. Answers are typed where
+ * it asks.
+ */
 function remedy(beginning: string, file: string, ...more: readonly string[]): void {
   const { remedy: text } = errorRegistry.store_form_unknown;
   const [command = ''] = new RegExp(`${beginning} [^;]*?fullchain\\.pem`).exec(text) ?? [];

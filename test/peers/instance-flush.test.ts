@@ -17,8 +17,9 @@ const calls = 'openat,write,writev,pwrite64,pwritev,fdatasync,fsync,msync,sendto
 const imports = 5;
 
 /**
- * What was not flushed before each answer with 200 that follows a write to the data file. LMDB writes pages, flushes them, and then
- * writes its one meta page by a descriptor that flushes by itself (O_DSYNC): only with that are the pages in force.
+ * What was not flushed before each answer with 200 that follows a write to the data file. LMDB
+ * writes pages, flushes them, and then writes its one meta page by a descriptor that flushes by
+ * itself (O_DSYNC): only with that are the pages in force.
  */
 function unflushedAnswers(trace: string): { readonly answers: number; readonly wrong: readonly string[] } {
   const selfFlushing = new Set<string>();

@@ -22,7 +22,9 @@ const engine = requireDynamodbLocal();
 const region = 'eu-central-1';
 const credentials = { AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' };
 
-/** Certificates, and reimports of them: a thousand writes, as many as a channel is to be told of. */
+/**
+ * Certificates, and reimports of them: a thousand writes, as many as a channel is to be told of.
+ */
 const imports = 200;
 const reimports = 800;
 /** Certificates of which both servers reimport each again and again at the same time. */
@@ -135,7 +137,8 @@ describe.skipIf(engine === undefined)('two server processes on one table of Dyna
       });
       for (const id of ids) {
         const key = { partition: `instance.1/${crn}/certificate`, sort: id.split(':').at(-1) ?? '' };
-        // One version for the import, and one for each reimport that was answered with 200: none was written over.
+        // One version for the import, and one for each reimport that was answered with 200: none
+        // was written over.
         expect((await table.get(key))?.version).toBe(1 + (answered.get(id) ?? 0));
       }
       await expect.poll(() => arrived.size, { interval: 200 }).toBe(imports + reimports);

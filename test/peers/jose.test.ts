@@ -38,7 +38,8 @@ describe.skipIf(jose === undefined)('jose, the tool on the command line', () => 
 
     expect(opens(sealed, dataKey)).toMatchObject({ status: 0, stdout: content });
     const changed = `${sealed.slice(0, -10)}${sealed.at(-10) === 'A' ? 'B' : 'A'}${sealed.slice(-9)}`;
-    // It prints what it could decrypt before it finds that nobody may trust it: its exit code is what counts.
+    // It prints what it could decrypt before it finds that nobody may trust it: its exit code is
+    // what counts.
     expect(opens(changed, dataKey)).toMatchObject({ status: 1 });
   });
 });

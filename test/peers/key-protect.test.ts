@@ -29,7 +29,10 @@ const { IamAuthenticator } = require('@ibm-cloud/ibm-key-protect/auth') as {
   readonly IamAuthenticator: new (options: object) => object;
 };
 
-/** The client, our kind and the server of our tests: what one of the first two wraps, the other one opens. */
+/**
+ * The client, our kind and the server of our tests: what one of the first two wraps, the other one
+ * opens.
+ */
 describe("IBM's own client of Key Protect", () => {
   const context = { tenant: 'crn:v1:one', dataKey: '1-9f3c02ab' };
   const aad = ['dataKey=1-9f3c02ab', 'tenant=crn:v1:one'];

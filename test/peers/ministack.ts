@@ -13,7 +13,9 @@ export interface Ministack {
   readonly url: string;
   /** The environment in which programs take it for AWS, as someone who may do everything. */
   readonly env: Readonly<Record<string, string>>;
-  /** Kills the processes of a function, as a machine that dies does. Answers how many there were. */
+  /**
+   * Kills the processes of a function, as a machine that dies does. Answers how many there were.
+   */
   kill(functionName: string): number;
   /** The end of what it has said, for whoever looks for the reason of a failure. */
   said(): string;
@@ -24,8 +26,8 @@ export const region = 'eu-west-1';
 const startMs = 60_000;
 
 /**
- * Starts ministack with its checks of rights on: a function may do what its role says and nothing else. Functions run as Node processes
- * of its own, with the `node` of the path.
+ * Starts ministack with its checks of rights on: a function may do what its role says and nothing
+ * else. Functions run as Node processes of its own, with the `node` of the path.
  */
 export async function startMinistack(withLibrary: WithLibrary): Promise<Ministack> {
   const folder = mkdtempSync(join(tmpdir(), 'certstandby-ministack-'));

@@ -12,8 +12,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { startDynalite } from '../support/dynalite.ts';
 import { requirePeer } from './peer.ts';
 
-// `npm run deploy:openwhisk` and `remove:openwhisk` as a person runs them, the Serverless Framework and its plugin included. The platform is
-// a server of ours that answers as the API of Apache OpenWhisk does, and writes down what the `openwhisk` client in the plugin sends.
+// `npm run deploy:openwhisk` and `remove:openwhisk` as a person runs them, the Serverless Framework
+// and its plugin included. The platform is a server of ours that answers as the API of Apache
+// OpenWhisk does, and writes down what the `openwhisk` client in the plugin sends.
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const frameworkFolder = 'infra/openwhisk/node_modules';
@@ -29,7 +30,10 @@ const peer = requirePeer(
 );
 
 const auth = 'user-of-the-namespace:key-of-the-namespace';
-/** No two alike, and found nowhere by chance. What looks like a variable of the framework must arrive as it is. */
+/**
+ * No two alike, and found nowhere by chance. What looks like a variable of the framework must
+ * arrive as it is.
+ */
 const secrets = {
   // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the point.
   FRANKFURT_API_KEY: 'frankfurt-${env:HOME}-c0ffee',

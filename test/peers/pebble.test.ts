@@ -142,7 +142,10 @@ describe.skipIf(peers.includes(undefined))('ordered through Pebble, over real HT
       },
       metadata: async (id: string) => (await api('GET', `/v1/certificate/${segment(id)}/metadata`)).body,
       download: async (id: string) => (await api('GET', `/v2/certificate/${segment(id)}`)).body.data,
-      /** Waits for the end of the order, then until the copy of that name in the backup has the fingerprint of the primary. */
+      /**
+       * Waits for the end of the order, then until the copy of that name in the backup has the
+       * fingerprint of the primary.
+       */
       copied: async (id: string): Promise<{ readonly content: string; readonly publicKey: string }> => {
         const status = async () => {
           const { body } = await api('GET', `/v1/certificate/${segment(id)}/metadata`);
@@ -203,7 +206,8 @@ describe.skipIf(peers.includes(undefined))('ordered through Pebble, over real HT
     expect(side.changes()).toEqual(['cert_issued', 'cert_renewed']);
     expect(await side.metadata(id)).toMatchObject({ status: 'valid', has_previous: true, rotate_keys: true });
 
-    // 90 days of validity: from 30 before its end it renews itself, and not a day after it was issued.
+    // 90 days of validity: from 30 before its end it renews itself, and not a day after it was
+    // issued.
     move(2 * dayMs);
     await new Promise((resolve) => setTimeout(resolve, 500));
     expect(side.changes()).toHaveLength(2);

@@ -26,7 +26,10 @@ export interface Pebble {
 /** The domain that it orders nothing for. */
 export const blockedDomain = 'blocked.example.test';
 
-/** Starts both on 127.0.0.1. Certificates are for 90 days, nonces are refused now and then, proofs are made anew each time. */
+/**
+ * Starts both on 127.0.0.1. Certificates are for 90 days, nonces are refused now and then, proofs
+ * are made anew each time.
+ */
 export async function startPebble(options: { readonly customersOnly?: boolean } = {}): Promise<Pebble> {
   const { customersOnly = false } = options;
   const eab = { keyId: 'customer-1', key: randomBytes(32).toString('base64url') };

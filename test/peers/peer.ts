@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process';
 
 /**
- * Asks for a program that a peer test needs. Prints and returns the first line of its version; where it is missing, one line
- * that says what to install, and `undefined`, with which the suite skips itself. Under CI=true a missing peer is an error.
+ * Asks for a program that a peer test needs. Prints and returns the first line of its version;
+ * where it is missing, one line that says what to install, and `undefined`, with which the suite
+ * skips itself. Under CI=true a missing peer is an error.
  */
 export function requirePeer(
   name: string,

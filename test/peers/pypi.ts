@@ -8,8 +8,9 @@ import { requirePeer } from './peer.ts';
 export type WithLibrary = (...command: readonly string[]) => readonly [program: string, ...args: string[]];
 
 /**
- * Fetches a library of PyPI once, into a folder kept with the other caches, and says which version it is. Answers how to run it, or
- * `undefined` where it cannot be had: then one line has said what is missing. `extra` is one of pip's, `module` what is imported.
+ * Fetches a library of PyPI once, into a folder kept with the other caches, and says which version
+ * it is. Answers how to run it, or `undefined` where it cannot be had: then one line has said what
+ * is missing. `extra` is one of pip's, `module` what is imported.
  */
 export function requireLibrary(
   name: string,

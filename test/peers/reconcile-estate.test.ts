@@ -16,7 +16,10 @@ const size = 2_000;
 /** A day's changes of which no event arrived. */
 const renewals = 150;
 
-/** How `openssl req` is told to make each kind of key, and how many of a hundred certificates have it: RSA keys take long to make. */
+/**
+ * How `openssl req` is told to make each kind of key, and how many of a hundred certificates have
+ * it: RSA keys take long to make.
+ */
 const kinds: readonly (readonly [args: string, ofHundred: number])[] = [
   ['rsa:2048', 2],
   ['rsa:4096', 0],
@@ -40,7 +43,10 @@ basicConstraints = critical, CA:false
 subjectAltName = DNS:host-$ENV::NUMBER.example.test
 `;
 
-/** Makes certificates one after the other in a shell: to start it once for each call takes longer than what it does. */
+/**
+ * Makes certificates one after the other in a shell: to start it once for each call takes longer
+ * than what it does.
+ */
 function makeAll(folder: string, prefix: string, count: number): readonly CertificateContent[] {
   const kindOf = (number: number) => {
     if (number === 0) return kinds[1]?.[0] ?? '';
@@ -91,7 +97,8 @@ describe.skipIf(version === undefined)('a primary of 2,000 certificates that Ope
 
   it('loses every event of a day; reconcile mends it, and verify proves every one of them', async () => {
     const world = await setup({ reconciled: false });
-    // The virtual clock of the world stands before these certificates begin, and long before they end: neither is a problem.
+    // The virtual clock of the world stands before these certificates begin, and long before they
+    // end: neither is a problem.
     fill(world, estate);
     expect((await reconcileAll(world)).asked).toEqual({ unknown: size });
     expect(await verified(world)).toMatchObject({ certificates: size, counts: { same: size }, problems: 0 });

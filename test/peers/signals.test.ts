@@ -9,7 +9,8 @@ import { testCertificate } from '../support/certificates.ts';
 import { type BundledScript, bundleScript } from '../support/child.ts';
 import { freePort } from '../support/free-port.ts';
 
-// Every command, as a process, while it waits for something that never comes: a signal ends it, and nothing of it is left.
+// Every command, as a process, while it waits for something that never comes: a signal ends it, and
+// nothing of it is left.
 
 /** Far more than a command takes. One that ends by itself has another exit code. */
 const boundMs = 60_000;

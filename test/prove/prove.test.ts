@@ -18,7 +18,9 @@ beforeAll(async () => {
   prepared = await Promise.all([one, one, two, two].map((domains) => testCertificate({ domains })));
 });
 
-/** A store in memory whose calls take their time; `over` puts other answers in the place of some. */
+/**
+ * A store in memory whose calls take their time; `over` puts other answers in the place of some.
+ */
 function storeOver(
   time: VirtualTime,
   options: Partial<MemoryStoreOptions> = {},

@@ -10,8 +10,8 @@ export interface RawAnswer {
 }
 
 /**
- * Sends bytes as they are over a connection of its own, and gives the first answer that comes back. After it, waits up to `waitMs`
- * for the server to end the connection.
+ * Sends bytes as they are over a connection of its own, and gives the first answer that comes back.
+ * After it, waits up to `waitMs` for the server to end the connection.
  */
 export async function sendRaw(port: number, chunks: readonly (string | Buffer)[], waitMs = 20): Promise<RawAnswer> {
   const socket = connect(port, '127.0.0.1');
@@ -36,8 +36,8 @@ export async function sendRaw(port: number, chunks: readonly (string | Buffer)[]
 }
 
 /**
- * Sends a header that never ends, a byte now and then. Answers what the server said when it ended the connection, or `still open`
- * where it has not within ten seconds.
+ * Sends a header that never ends, a byte now and then. Answers what the server said when it ended
+ * the connection, or `still open` where it has not within ten seconds.
  */
 export async function sendSlowHeader(port: number): Promise<string> {
   const socket = connect(port, '127.0.0.1');

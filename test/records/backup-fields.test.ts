@@ -21,7 +21,10 @@ async function passed(doubts: Readonly<Record<string, number>>) {
     { store: 'b', attempts: 0 },
   ];
   await records.commit({ ...request, token: 1, seen: 1, fields: { attempts: 0, backups }, doubts, wakeAt: now });
-  /** What a worker of the version before does in a pass: it knows neither the new fields nor that they are there. */
+  /**
+   * What a worker of the version before does in a pass: it knows neither the new fields nor that
+   * they are there.
+   */
   const oldPass = async (doubt?: number) => {
     const claimed = await table.update(key, { add: { leaseToken: 1 }, set: { leaseUntil: now + 60_000 } });
     const requested = claimed.row?.requested as number;

@@ -13,7 +13,10 @@ beforeAll(async () => {
   wrongKey = parseContent(await mismatchedKey());
 });
 
-/** A world with two certificates in the primary and none in the backup but what a person put there as `byhand`. */
+/**
+ * A world with two certificates in the primary and none in the backup but what a person put there
+ * as `byhand`.
+ */
 async function withStranger(stranger: CertificateContent): Promise<Setup> {
   const world = await setup();
   fill(world, contents.slice(0, 2));

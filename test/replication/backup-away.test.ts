@@ -11,7 +11,10 @@ import { content, described, type Setup, setup } from '../support/replication.ts
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
 
-/** The program as it runs by itself: a sweep each minute, a reconcile each hour; what they wake is looked at. */
+/**
+ * The program as it runs by itself: a sweep each minute, a reconcile each hour; what they wake is
+ * looked at.
+ */
 async function run(world: Setup, minutes: number): Promise<void> {
   const dispatch = {
     dispatch: async (wakes: readonly { certificate: string }[]) => {

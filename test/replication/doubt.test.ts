@@ -24,7 +24,10 @@ beforeAll(async () => {
 const settled = 135_000;
 const unanswered = () => new CodedError('store_unanswered', 'no answer came');
 
-/** A link whose first import gets no answer. `lands`: it takes effect, at once, or when the test says so. */
+/**
+ * A link whose first import gets no answer. `lands`: it takes effect, at once, or when the test
+ * says so.
+ */
 async function afterLostImport(lands: 'at once' | 'later' | 'never'): Promise<Setup & { land: () => void }> {
   const world = await setup({ backups: [{ abilities: { settlesMs: 120_000, listingLagMs: 10_000 } }] });
   world.primary.store.put({ content: first, metadata: described('shop') }, 'c1');

@@ -29,7 +29,9 @@ beforeAll(async () => {
 
 const ids = ['c1', 'c2', 'c3', 'c4'];
 
-/** Four certificates with copies, of which two may go back, or change unannounced, within an hour. */
+/**
+ * Four certificates with copies, of which two may go back, or change unannounced, within an hour.
+ */
 async function estate() {
   const brakeLeast = { 'going-back': 2, unannounced: 2 };
   const world = await setup({ policy: { brakeShare: 0, brakeLeast } });

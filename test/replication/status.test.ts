@@ -20,7 +20,10 @@ beforeAll(async () => {
 
 const status = (world: Setup) => statusOf(world.worker, world.link);
 
-/** A certificate changes in the primary, the notification comes at once, and it is copied so much later. */
+/**
+ * A certificate changes in the primary, the notification comes at once, and it is copied so much
+ * later.
+ */
 async function changes(world: Setup, certificate: string, content: CertificateContent, lagMs: number): Promise<void> {
   await world.primary.store.reimport(certificate, content);
   await world.ask(certificate, { eventAt: world.time.now() });

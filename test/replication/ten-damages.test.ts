@@ -95,7 +95,8 @@ test('ten copies are damaged in ten ways: verify names each, the plan says what 
   });
   expect(problems).toBe(9);
 
-  // A copy that its service holds but cannot give back is told by no listing: only a full look finds it.
+  // A copy that its service holds but cannot give back is told by no listing: only a full look
+  // finds it.
   expect([...(await planned(world)).lines.keys()]).not.toContain('c9');
   const { digest, lines } = await planned(world, { full: true });
   const steps = Object.fromEntries(

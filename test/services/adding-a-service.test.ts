@@ -7,7 +7,8 @@ import { configJsonSchema, parseConfig } from '../../src/config.ts';
 import { CodedError } from '../../src/errors.ts';
 import { runCommand, testHost } from '../support/command.ts';
 
-// The one line outside of its folder. In src/services/registry.ts it is: export { shelf } from './shelf/service.ts';
+// The one line outside of its folder. In src/services/registry.ts it is: export { shelf } from
+// './shelf/service.ts';
 vi.mock('../../src/services/registry.ts', async (original) => ({
   ...(await original<object>()),
   ...(await import('./shelf/service.ts')),

@@ -7,7 +7,10 @@ import type { Setting } from '../../src/settings.ts';
 const kinds = Object.values(registry).map(({ kind }) => kind);
 const isOfAService = ({ of }: Setting) => of !== undefined && kinds.includes(of);
 
-/** Settings as a table of a page: what stands in it is what is parsed, and what `config explain` says. */
+/**
+ * Settings as a table of a page: what stands in it is what is parsed, and what `config explain`
+ * says.
+ */
 function tableOf(settings: readonly Setting[]): string {
   const rows = settings.map(({ path, of, what, default: standard, otherwise }) => {
     const kind = of === undefined || kinds.includes(of) ? '' : ` (${of})`;
@@ -25,7 +28,10 @@ const pages: readonly (readonly [string, string, readonly Setting[]])[] = [
   ),
 ];
 
-/** The tables between the marks. Made anew by `npx vitest run --project main test/services/pages.test.ts -u`. */
+/**
+ * The tables between the marks. Made anew by
+ * `npx vitest run --project main test/services/pages.test.ts -u`.
+ */
 test.each(pages)('the settings in %s are those that there are (%s)', async (page, name, settings) => {
   const path = `../../${page}`;
   const text = readFileSync(new URL(path, import.meta.url), 'utf8');

@@ -12,7 +12,10 @@ const dayMs = 24 * 3_600_000;
 /** A write that was on its way for so long may land on what has changed meanwhile. */
 const onItsWayMs = 10 * 60_000;
 
-/** The next version of a certificate where time matters: each is valid from a month later than the one before. */
+/**
+ * The next version of a certificate where time matters: each is valid from a month later than the
+ * one before.
+ */
 export function datedContent(world: World, which: number): CertificateContent | undefined {
   if (!world.switches.has('restored-primary')) return undefined;
   const versions = world.pool.dated[which] ?? [];
@@ -21,7 +24,10 @@ export function datedContent(world: World, which: number): CertificateContent | 
   return versions[next];
 }
 
-/** What the switches of the brake bring about in the primary, for `durationMs` of virtual time; some of it when all else is quiet. */
+/**
+ * What the switches of the brake bring about in the primary, for `durationMs` of virtual time; some
+ * of it when all else is quiet.
+ */
 export function scheduleBrakeTrouble(world: World, durationMs: number): void {
   const { time, dice, switches, primary, pool, trace } = world;
   const which = ({ id }: Held) => Number(/^p(\d+)-/.exec(id)?.[1]);
@@ -65,13 +71,15 @@ export function scheduleBrakeTrouble(world: World, durationMs: number): void {
     time.at(time.now() + durationMs + 25 * 60_000, restore);
   }
 
-  // Listings show nothing of it, no event tells, and nothing else happens: only the look of a reconcile finds it.
+  // Listings show nothing of it, no event tells, and nothing else happens: only the look of a
+  // reconcile finds it.
   if (switches.has('restless-listing') && world.withReconcile)
     time.at(time.now() + durationMs + 25 * 60_000, () => {
       trace(`${time.now()} primary: everything changes without a word`);
       for (const held of primary.rows().values()) {
         const versions = pool.good[which(held)] ?? [];
-        // What differs already, or would not serve, is looked at again as soon as anything moves: the reconcile counts that.
+        // What differs already, or would not serve, is looked at again as soon as anything moves:
+        // the reconcile counts that.
         if (!versions.includes(held.content) || differs(world, held)) continue;
         const other = versions.find((version) => version.leaf !== held.content.leaf) ?? held.content;
         world.silently.set(held.id, time.now());
@@ -125,7 +133,8 @@ export function watchBrake(world: World, broken: string[]): void {
       if (world.switches.has('scarce-writes') && (operation === 'import' || operation === 'reimport')) {
         writes.push(now);
         const { quota } = scarce;
-        // What was counted may land minutes later, or when its operation ends. What another deployment sends is not counted.
+        // What was counted may land minutes later, or when its operation ends. What another
+        // deployment sends is not counted.
         const { import: longestMs = 0 } = store.abilities.longWrites ?? {};
         const lately = writes.filter((at) => at > now - (quota.perMs - onItsWayMs - longestMs)).length;
         if (lately > quota.count * world.deployments)
@@ -200,7 +209,10 @@ function mayBeOld(world: World, store: SimulatedStore, was: Held | undefined): b
 const isStandIn = ({ pool }: World, leaf: X509Certificate): boolean =>
   leaf === pool.temporary.leaf || pool.selfSigned.some((versions) => versions.some((version) => version.leaf === leaf));
 
-/** Why a copy may be another one than its original when all is quiet: a finding of the brake, or of stand-ins. */
+/**
+ * Why a copy may be another one than its original when all is quiet: a finding of the brake, or of
+ * stand-ins.
+ */
 export function mayDiffer(world: World, store: SimulatedStore, original: Held, copies: readonly Held[]): boolean {
   const { switches, pool, accepted } = world;
   if (switches.has('stand-ins')) {

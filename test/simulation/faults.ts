@@ -28,13 +28,22 @@ export interface FaultSource {
   readonly counts: Map<Fault, number>;
   /** Writes of which nobody heard what became of them, by store. */
   readonly unheard: Map<string, number>;
-  /** Writes that landed later than their store says that they can, by store: their sender was stalled. */
+  /**
+   * Writes that landed later than their store says that they can, by store: their sender was
+   * stalled.
+   */
   readonly overdue: Map<string, number>;
-  /** By write, until when a store has asked not to be asked again, and `recordsAtRisk` at that moment. */
+  /**
+   * By write, until when a store has asked not to be asked again, and `recordsAtRisk` at that
+   * moment.
+   */
   readonly waits: Map<string, { readonly until: number; readonly recordsAtRisk: number }>;
   /** What may have kept a record from being written. */
   recordsAtRisk: number;
-  /** Writes that were sent although a store had asked to wait, and nothing had kept the record of that from being written. */
+  /**
+   * Writes that were sent although a store had asked to wait, and nothing had kept the record of
+   * that from being written.
+   */
   early: number;
   /** The stores that are down. */
   readonly down: Set<string>;
@@ -44,8 +53,8 @@ export interface FaultSource {
 }
 
 /**
- * Starts a process with a clock that is off by `skewMs` from `now`. Its memory is whatever hangs on promises that its calls resolve: a dead
- * one's never do.
+ * Starts a process with a clock that is off by `skewMs` from `now`. Its memory is whatever hangs on
+ * promises that its calls resolve: a dead one's never do.
  */
 export function startProcess(time: VirtualTime, skewMs: number, died: () => void, now = time.now) {
   let dead = false;
@@ -280,7 +289,10 @@ export function storeFrom(
   };
 }
 
-/** A process's way to the table. A table write that lands late lands within seconds: engines time out their own transactions. */
+/**
+ * A process's way to the table. A table write that lands late lands within seconds: engines time
+ * out their own transactions.
+ */
 export function tableFrom(time: VirtualTime, process: Process, source: FaultSource, table: Table): Table {
   const failures = {
     unavailable: () => new CodedError('table_unavailable', 'the table is not reached'),

@@ -8,7 +8,10 @@ const floodRequests = 24;
 /** How often a sender tries to bring one event of a flood. */
 const floodTries = 2;
 
-/** Floods when all else is quiet: longer ones, around the moments at which somebody looks whether a reconcile was asked for. */
+/**
+ * Floods when all else is quiet: longer ones, around the moments at which somebody looks whether a
+ * reconcile was asked for.
+ */
 const quietFromMs = 12 * 60_000;
 const minuteMs = 60_000;
 const quietRequests = 60;
@@ -131,7 +134,10 @@ export function floodExcess(world: World): string[] {
 export const madeUpLooks = ({ journal }: World): number =>
   journal.looks.filter(({ certificate }) => certificate.startsWith(madeUp)).length;
 
-/** When all is quiet nothing is left of what was told: no hint, no asked reconcile, no record of what never was. */
+/**
+ * When all is quiet nothing is left of what was told: no hint, no asked reconcile, no record of
+ * what never was.
+ */
 export async function leftBehind({ tables, switches }: World): Promise<string[]> {
   if (!tellOtherwise(switches)) return [];
   const broken: string[] = [];

@@ -105,7 +105,10 @@ async function explain(
   for (const line of [...result.trace, ...result.broken]) print(`  ${line}`);
 }
 
-/** Takes away one protective step after the other, of those with this text in their names, and says after how many seeds it was missed. */
+/**
+ * Takes away one protective step after the other, of those with this text in their names, and says
+ * after how many seeds it was missed.
+ */
 async function eachSafeguard(text: string): Promise<void> {
   for (const safeguard of safeguards.filter(({ step }) => step.includes(text))) {
     const found = await firstBroken(await simulationWithout(safeguard), safeguard);

@@ -43,7 +43,10 @@ export async function runSeeds({ from, until, step, withReconcile, switches }: S
   return { ...sums, faults, states, violations };
 }
 
-/** Runs the seeds on all cores: this program once more in each thread, which is told its range by `workerData`. */
+/**
+ * Runs the seeds on all cores: this program once more in each thread, which is told its range by
+ * `workerData`.
+ */
 export async function runOnAllCores(range: Omit<SeedRange, 'step'>, program: URL): Promise<Tally> {
   const threads = Math.max(1, Math.min(availableParallelism(), range.until - range.from));
   const tallies = await Promise.all(

@@ -1,6 +1,9 @@
 import type { World } from './world.ts';
 
-/** How soon after a name was told of another certificate gets it: while somebody is finding out what it means. */
+/**
+ * How soon after a name was told of another certificate gets it: while somebody is finding out what
+ * it means.
+ */
 const leastMs = 5_000;
 const mostMs = 30_000;
 

@@ -10,7 +10,10 @@ import { tellOtherwise } from './senders.ts';
 import type { Held } from './simulated-store.ts';
 import { inJournal, type World } from './world.ts';
 
-/** Watches every write of the program for promises 3 and 4, which hold at every moment. Answers what was broken. */
+/**
+ * Watches every write of the program for promises 3 and 4, which hold at every moment. Answers what
+ * was broken.
+ */
 export function watchWrites(world: World): { readonly broken: string[]; imports: number; writes: number } {
   const seen = { broken: [] as string[], imports: 0, writes: 0 };
   const imports = new Map<string, number>();
@@ -30,7 +33,8 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
         const original = originalOf(was?.mark);
         count(removals, `${store.id} ${original}`);
         const left = [...store.rows().values()].some(({ mark }) => originalOf(mark) === original);
-        // Where somebody takes away the copy that was proven, the removal of the other one may be on its way already.
+        // Where somebody takes away the copy that was proven, the removal of the other one may be
+        // on its way already.
         if (!left && isHeld(world, original) && !world.meddledWith(store.id, original))
           seen.broken.push(`promise 3: ${store.id} lost its last copy of ${original}, which is still in the primary`);
       }
@@ -54,15 +58,17 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
         seen.imports += 1;
         if (isReplacement(world, store, becomes))
           seen.broken.push(`promise 3: ${store.id}, where others refer to ids, got a second copy`);
-        // One import for each content, and one more for each copy that went away or each write that nobody heard the end of.
+        // One import for each content, and one more for each copy that went away or each write that
+        // nobody heard the end of.
         const certificate = `${store.id} ${originalOf(becomes.mark)}`;
         const done = count(imports, `${certificate} ${fingerprintOf(becomes.content)}`);
         const gone = (removals.get(certificate) ?? 0) + world.removedByOthers(store.id);
         const excused = world.deployments + gone + (world.faults.unheard.get(store.id) ?? 0);
         if (done > excused)
           seen.broken.push(`bound: import ${done} of one content of ${certificate}, ${excused} explained`);
-        // What was there when the import was sent would have been found, but for a request that came too late for any bound, and for what
-        // somebody doubled: without doubt nobody looks for that.
+        // What was there when the import was sent would have been found, but for a request that
+        // came too late for any bound, and for what somebody doubled: without doubt nobody looks
+        // for that.
         const excusedDoubles = world.wildClocks || world.deployments > 1 || world.doubled.has(certificate);
         const allowed = excusedDoubles ? Number.POSITIVE_INFINITY : (world.faults.overdue.get(store.id) ?? 0);
         if (hasEqualCopy(store, becomes) && count(doubles, store.id) > allowed)
@@ -80,7 +86,8 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
           was.unreadable !== true &&
           was.content.chain.length > 0 &&
           becomes.content.chain.length === 0;
-        // What somebody damaged is worth less than a leaf alone, which may be on its way when it has been mended already.
+        // What somebody damaged is worth less than a leaf alone, which may be on its way when it
+        // has been mended already.
         const damaged = world.meddledWith(store.id, originalOf(was?.mark));
         if (cut && was.content.leaf.issuer === becomes.content.leaf.issuer && !damaged)
           seen.broken.push(`promise 4: ${id} lost its chain`);
@@ -103,8 +110,9 @@ const isCopiedWord = ({ routes }: World, { mark }: Held): boolean =>
   );
 
 /**
- * Whether a second look, a while after the first, may have found that the original of a copy is gone. Clocks and reads lie a little. A
- * look before it was made finds it absent too, and where the record of the looks between is lost, that is the first one.
+ * Whether a second look, a while after the first, may have found that the original of a copy is
+ * gone. Clocks and reads lie a little. A look before it was made finds it absent too, and where the
+ * record of the looks between is lost, that is the first one.
  */
 function wasGoneLongEnough(
   { deletions, creations, faults, primaries, time, wildClocks }: World,
@@ -117,7 +125,10 @@ function wasGoneLongEnough(
   return wildClocks || absences.some(({ at, ...original }) => sameMark(mark, original) && at <= by);
 }
 
-/** How often one content may be written to one copy, while nothing else is: once, and twice where it is read back in another shape. */
+/**
+ * How often one content may be written to one copy, while nothing else is: once, and twice where it
+ * is read back in another shape.
+ */
 function allowedWrites(world: World, store: World['backups'][number]): number {
   const { switches, faults, deployments } = world;
   const counted = ['laggard', 'completes-chains', 'withholds-keys'] as const;
@@ -135,13 +146,19 @@ function isHeld({ primaries }: World, original: string): boolean {
   );
 }
 
-/** Whether `original`, as `originalOf` tells it (whole, or by digest), is this certificate of this primary. */
+/**
+ * Whether `original`, as `originalOf` tells it (whole, or by digest), is this certificate of this
+ * primary.
+ */
 function names(primary: World['primary'], certificate: string, original: string): boolean {
   const mark = { store: primary.id, certificate };
   return original === originalOf(mark) || original === markDigest(mark);
 }
 
-/** Whether a copy was imported beside another one in a store where others refer to ids, and nothing that happened explains it. */
+/**
+ * Whether a copy was imported beside another one in a store where others refer to ids, and nothing
+ * that happened explains it.
+ */
 function isReplacement(world: World, store: World['backups'][number], copy: Held): boolean {
   if (!store.abilities.idsAreReferredTo || world.deployments > 1 || world.wildClocks) return false;
   const explained = (world.faults.unheard.get(store.id) ?? 0) + world.removedByOthers(store.id);
@@ -182,7 +199,8 @@ export function excess(world: World, writes: number): string[] {
   const happened =
     journal.acknowledged.length + [...faults.counts.values()].reduce((sum, times) => sum + times, 0) + 10;
   const done = { looks: journal.looks.length - madeUpLooks(world), writes };
-  // Others beside us, and services that refuse, lag or rewrite, are each a reason to look and to write once more.
+  // Others beside us, and services that refuse, lag or rewrite, are each a reason to look and to
+  // write once more.
   const more = world.deployments * world.routes.length * (world.switches.size > 0 ? 2 : 1);
   return (['looks', 'writes'] as const)
     .filter((kind) => done[kind] > work[kind] * happened * more)
@@ -220,10 +238,11 @@ export function brokenPromises(world: World): string[] {
       );
       if (copies.some((copy) => keepsItsChain(original, copy))) continue;
       if (mayDiffer(world, store, original, copies)) continue;
-      // What the store does not take is not in it, or in an older version: that is told, and nothing can be done here. Nor is a
-      // copy replaced where others refer to its id.
+      // What the store does not take is not in it, or in an older version: that is told, and
+      // nothing can be done here. Nor is a copy replaced where others refer to its id.
       if (store.refusesNow(original.content) !== undefined) continue;
-      // No room for another version: that is told, too, and the copy is not replaced by another one.
+      // No room for another version: that is told, too, and the copy is not replaced by another
+      // one.
       if (copies.some((copy) => !store.hasRoom(copy))) continue;
       const halves = store
         .vacant()
@@ -258,7 +277,10 @@ export function brokenPromises(world: World): string[] {
 /** The link of a certificate in the journal. */
 const linkOf = (certificate: string) => (certificate.startsWith('other ') ? 'other' : 'main');
 
-/** Whether a certificate is what was told of, by its name or by an id that nobody signed: not once it got another name, or is gone. */
+/**
+ * Whether a certificate is what was told of, by its name or by an id that nobody signed: not once
+ * it got another name, or is gone.
+ */
 function isStillMeant({ switches, renamings, deletions }: World, certificate: string, at: number): boolean {
   if (!tellOtherwise(switches)) return true;
   return ![...renamings, ...deletions].some(
@@ -266,7 +288,10 @@ function isStillMeant({ switches, renamings, deletions }: World, certificate: st
   );
 }
 
-/** Beyond the budget for names that nobody signed one reconcile takes the place of a look at each: it asks for what differs. */
+/**
+ * Beyond the budget for names that nobody signed one reconcile takes the place of a look at each:
+ * it asks for what differs.
+ */
 function wasCompared({ switches, journal }: World, certificate: string, at: number): boolean {
   if (!switches.has('hints') || !switches.has('unsigned-sender')) return false;
   return journal.reconciles.some((reconcile) => reconcile.link === linkOf(certificate) && reconcile.at >= at);
@@ -276,7 +301,8 @@ function equal(store: World['backups'][number], original: Held, copy: Held, othe
   const nameFits =
     copy.metadata.name === original.metadata.name || copy.metadata.name.startsWith(`${original.metadata.name}-`);
   const wanted = fingerprintOf(store.asStored(original.content));
-  // What stays beside the kept copy gets its content and keeps its name, which nothing else can then have where names are unique.
+  // What stays beside the kept copy gets its content and keeps its name, which nothing else can
+  // then have where names are unique.
   return (
     copy.unreadable !== true &&
     (nameFits || othersStay || copy.inUse === true) &&

@@ -4,7 +4,8 @@ import { identityEveryMs, type World } from './world.ts';
 
 /**
  * Places that are not what stood there when a store was first used: an empty mount point, another
- * folder or cluster behind the same setting. What a program believes of them, and whether it writes there.
+ * folder or cluster behind the same setting. What a program believes of them, and whether it writes
+ * there.
  */
 
 /** After the time of faults: then nothing that was on its way may land there. */
@@ -16,7 +17,10 @@ const looksAfterMs = [-20_000, 20_000];
 /** A pass that began while a proof of identity was good may write until its lease ends. */
 const excusedMs = identityEveryMs + 65_000;
 
-/** For some minutes another place stands behind the setting of one store, and everything in the primary changes. */
+/**
+ * For some minutes another place stands behind the setting of one store, and everything in the
+ * primary changes.
+ */
 export function scheduleOtherPlaces(world: World, durationMs: number): void {
   const { time, dice, switches, primary, backups, trace } = world;
   // The version before asked no store for an identity.
@@ -69,7 +73,10 @@ function change(world: World, held: Held): void {
   tell(world, held);
 }
 
-/** Watches that nothing is written to another place, and that nothing that stands in one reaches a backup. */
+/**
+ * Watches that nothing is written to another place, and that nothing that stands in one reaches a
+ * backup.
+ */
 export function watchOtherPlaces(world: World, broken: string[]): void {
   const { time, pool, primary, backups } = world;
   const isExcused = (store: string) =>

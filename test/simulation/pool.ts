@@ -4,13 +4,22 @@ import { parseContent } from '../../src/certificate/pem.ts';
 import { certifyLeaf, newSigner, type Signer } from '../support/bundles.ts';
 import { mismatchedKey, testCertificate } from '../support/certificates.ts';
 
-/** Certificates that every seed uses: making them is slow, and what they say does not matter to the protocol. */
+/**
+ * Certificates that every seed uses: making them is slow, and what they say does not matter to the
+ * protocol.
+ */
 export interface Pool {
   /** Good ones: by certificate, then by version. The last version of each has other domains. */
   readonly good: readonly (readonly CertificateContent[])[];
-  /** The chains of the good ones up to the root, by leaf: what a service makes of them that completes chains. */
+  /**
+   * The chains of the good ones up to the root, by leaf: what a service makes of them that
+   * completes chains.
+   */
   readonly whole: ReadonlyMap<X509Certificate, readonly X509Certificate[]>;
-  /** Good ones that are each valid from a month later than the one before: by certificate, then by version. */
+  /**
+   * Good ones that are each valid from a month later than the one before: by certificate, then by
+   * version.
+   */
   readonly dated: readonly (readonly CertificateContent[])[];
   /** Signed by themselves: by certificate, then by version. */
   readonly selfSigned: readonly (readonly CertificateContent[])[];
@@ -76,8 +85,9 @@ async function makePool(): Promise<Pool> {
 }
 
 /**
- * The same certificate, which answers the same question about itself once: signatures and dates cannot change, and a simulation
- * asks for them thousands of times. What is asked, and what is made of the answer, stays the program's own.
+ * The same certificate, which answers the same question about itself once: signatures and dates
+ * cannot change, and a simulation asks for them thousands of times. What is asked, and what is made
+ * of the answer, stays the program's own.
  */
 function remembering(content: CertificateContent): CertificateContent {
   for (const certificate of [content.leaf, ...content.chain]) {

@@ -12,7 +12,10 @@ export function noting(table: Table, states: Set<string>, now: () => number): Ta
   };
 }
 
-/** What matters to the next step: which fields are there and on which side of now they are, not what they hold. */
+/**
+ * What matters to the next step: which fields are there and on which side of now they are, not what
+ * they hold.
+ */
 function stateOf(row: Row, now: number): string {
   const side = (name: string) => {
     const value = row[name];

@@ -18,8 +18,8 @@ export function originalOf(mark: FoundMark | undefined): string {
 }
 
 /**
- * The links that lead back: from the first backup to the primary, or by a store between them, all of them copying onward. Each is a
- * deployment's own matter; together they are a circle.
+ * The links that lead back: from the first backup to the primary, or by a store between them, all
+ * of them copying onward. Each is a deployment's own matter; together they are a circle.
  */
 export function wayBack(
   primary: SimulatedStore,

@@ -11,12 +11,18 @@ export interface Safeguard {
   readonly switches?: readonly Switch[];
   /** Reconcile would mend the loss before anyone sees it. */
   readonly eventsOnly?: boolean;
-  /** Within so many seeds the simulation must find it out, from the first on, or from this one: what is rare was found by a long run. */
+  /**
+   * Within so many seeds the simulation must find it out, from the first on, or from this one: what
+   * is rare was found by a long run.
+   */
   readonly seeds: number;
   readonly from?: number;
 }
 
-/** Taken away one at a time, each must make the simulation find a broken promise or bound: a step that nobody would miss is untested or unneeded. */
+/**
+ * Taken away one at a time, each must make the simulation find a broken promise or bound: a step
+ * that nobody would miss is untested or unneeded.
+ */
 export const safeguards: readonly Safeguard[] = [
   {
     step: 'a claim needs that nobody holds the lease',

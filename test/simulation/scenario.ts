@@ -8,8 +8,8 @@ import type { Held } from './simulated-store.ts';
 import type { World } from './world.ts';
 
 /**
- * Lets people and renewals change the primary and meddle with the backups, for `durationMs` of virtual time: everything from the
- * world's seed. At most `most` of them.
+ * Lets people and renewals change the primary and meddle with the backups, for `durationMs` of
+ * virtual time: everything from the world's seed. At most `most` of them.
  */
 export function scheduleChanges(world: World, durationMs: number, most = Number.POSITIVE_INFINITY): void {
   const { time, random, pool } = world;
@@ -44,7 +44,10 @@ function scheduleOutage({ time, random, primary, backups, faults, trace }: World
   });
 }
 
-/** The container of a whole store goes, and comes back some minutes later; until it answers again a while passes. */
+/**
+ * The container of a whole store goes, and comes back some minutes later; until it answers again a
+ * while passes.
+ */
 function scheduleAbsences(world: World, durationMs: number): void {
   const { time, dice, switches, primary, backups, faults, trace } = world;
   if (!switches.has('vanishing-container')) return;
@@ -65,7 +68,10 @@ function scheduleAbsences(world: World, durationMs: number): void {
   }
 }
 
-/** Copies lose their private keys, where a listing shows that something changed; and the primary begins to withhold one, and gives it again. */
+/**
+ * Copies lose their private keys, where a listing shows that something changed; and the primary
+ * begins to withhold one, and gives it again.
+ */
 function scheduleLostKeys(world: World, durationMs: number): void {
   const { time, dice, switches, primary, backups, trace, notifyOf } = world;
   if (!switches.has('withholds-keys')) return;
@@ -98,7 +104,10 @@ function scheduleLostKeys(world: World, durationMs: number): void {
   });
 }
 
-/** People lock copies, services use them, and somebody doubles some of these: what cannot be removed stays beside the kept one. */
+/**
+ * People lock copies, services use them, and somebody doubles some of these: what cannot be removed
+ * stays beside the kept one.
+ */
 function scheduleHolds(world: World, durationMs: number): void {
   const { time, dice, switches, backups, trace } = world;
   const hold = (change: (held: Held) => Held, what: string) => () => {
@@ -201,7 +210,10 @@ function nameFor({ switches, dice, time }: World, which: number): string | undef
   return dice() < 0.4 ? `name ${Math.floor(dice() * 3)}` : `name ${which} ${time.newId()}`;
 }
 
-/** Notifications get lost, doubled and late; a rename sends none. Now and then two are the same bytes. */
+/**
+ * Notifications get lost, doubled and late; a rename sends none. Now and then two are the same
+ * bytes.
+ */
 function sendNotifications(
   world: World,
   { certificate, name }: { readonly certificate: string; readonly name: string },
@@ -216,7 +228,10 @@ function sendNotifications(
   if (random() < 0.2) deliver(random() * 120_000);
 }
 
-/** What others do at a backup behind our back; where listings tell no revision, only what serial and dates give away. */
+/**
+ * What others do at a backup behind our back; where listings tell no revision, only what serial and
+ * dates give away.
+ */
 function meddle(world: World, what?: 'double', random = world.random): void {
   const { backups, pool, time, trace } = world;
   const store = pick(random, backups);

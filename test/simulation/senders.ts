@@ -4,7 +4,10 @@ import type { Table } from '../../src/table/table.ts';
 import type { SimulatedStore } from './simulated-store.ts';
 import type { Switch } from './switches.ts';
 
-/** Senders that do not tell as Certificate Manager does: they name names in place of ids, or sign nothing of what they say. */
+/**
+ * Senders that do not tell as Certificate Manager does: they name names in place of ids, or sign
+ * nothing of what they say.
+ */
 
 /** A budget that a short flood goes beyond, so that a seed stays short too. */
 export const floodTiming: Partial<Timing> = { unknownPerMinute: 3 };
@@ -77,7 +80,10 @@ export function withoutTold(own: Table, kept: Table, switches: ReadonlySet<Switc
   };
 }
 
-/** One flood of events that nobody signed, and how many faults, and stalls among them, had happened when it began. */
+/**
+ * One flood of events that nobody signed, and how many faults, and stalls among them, had happened
+ * when it began.
+ */
 interface Flood {
   readonly from: number;
   readonly until: number;

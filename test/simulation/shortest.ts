@@ -12,8 +12,9 @@ const mostChanges = 6;
 const seedsAround = 25;
 
 /**
- * The run with the shortest trace that breaks the same promise or bound as the given one, among those of this seed and of the next
- * few with fewer changes and less time. Undefined if none of them breaks it.
+ * The run with the shortest trace that breaks the same promise or bound as the given one, among
+ * those of this seed and of the next few with fewer changes and less time. Undefined if none of
+ * them breaks it.
  */
 export async function shortestRun(
   seed: number,

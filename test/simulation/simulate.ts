@@ -13,13 +13,18 @@ export interface SimulationResult {
   readonly broken: readonly string[];
   readonly faults: ReadonlyMap<Fault, number>;
   readonly trace: readonly string[];
-  /** The records at the end, as JSON, if the trace is kept. Fingerprints in it differ from process to process: keys are made anew. */
+  /**
+   * The records at the end, as JSON, if the trace is kept. Fingerprints in it differ from process
+   * to process: keys are made anew.
+   */
   readonly records: string;
   readonly imports: number;
   readonly writes: number;
   readonly acknowledged: number;
   readonly looks: number;
-  /** Shapes that a replication record had: which fields are there, and how they stand to each other. */
+  /**
+   * Shapes that a replication record had: which fields are there, and how they stand to each other.
+   */
   readonly states: ReadonlySet<string>;
 }
 
@@ -28,7 +33,10 @@ export interface SimulationOptions {
   readonly keepTrace?: boolean;
   /** What the stores and their people are like; absent: as the seed says. */
   readonly switches?: readonly Switch[] | undefined;
-  /** At most so many people and renewals begin to change something. Default: as many as the seed says. */
+  /**
+   * At most so many people and renewals begin to change something. Default: as many as the seed
+   * says.
+   */
   readonly changes?: number;
   /** For how long there are changes and faults, in milliseconds. */
   readonly troubleMs?: number;
@@ -39,7 +47,10 @@ export const defaultTroubleMs = 20 * 60_000;
 const restMs = 10 * 60_000;
 const mostSteps = 200_000;
 
-/** One world from one seed: a while of changes and faults, then quiet, then the oracle. Never throws for what the program does. */
+/**
+ * One world from one seed: a while of changes and faults, then quiet, then the oracle. Never throws
+ * for what the program does.
+ */
 export async function simulate(seed: number, options: SimulationOptions = {}): Promise<SimulationResult> {
   const { withReconcile = true, keepTrace = false, troubleMs = defaultTroubleMs } = options;
   const switches = options.switches && new Set(options.switches);

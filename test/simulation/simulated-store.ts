@@ -20,7 +20,9 @@ import type {
   WriteAnswer,
 } from '../../src/store/store.ts';
 
-/** One certificate in a simulated store. Never changed, only replaced: earlier states stay readable. */
+/**
+ * One certificate in a simulated store. Never changed, only replaced: earlier states stay readable.
+ */
 export interface Held {
   readonly id: string;
   readonly content: CertificateContent;
@@ -35,24 +37,35 @@ export interface Held {
   readonly inUse?: boolean;
   /** The service has its private key and does not give it back. */
   readonly withheld?: boolean;
-  /** There is a place, and no content in it that anybody could read; `content` is what it was, or is to be. */
+  /**
+   * There is a place, and no content in it that anybody could read; `content` is what it was, or is
+   * to be.
+   */
   readonly vacant?: Vacancy['why'];
   /** When a place that was deleted is gone for good. */
   readonly purgedAt?: number;
   /** Versions that it has had, where old ones stay. */
   readonly versions?: number;
-  /** As it was at the beginning, which is what listings say of its content where they are silent. */
+  /**
+   * As it was at the beginning, which is what listings say of its content where they are silent.
+   */
   readonly first?: Held;
 }
 
 type Rows = ReadonlyMap<string, Held>;
 
-/** A store whose every state is remembered, so that reads and listings can be as old as its stated bounds allow. */
+/**
+ * A store whose every state is remembered, so that reads and listings can be as old as its stated
+ * bounds allow.
+ */
 export interface SimulatedStore extends Store {
   readonly rows: () => Rows;
   /** Whether listings tell versions apart by more than serial and dates. */
   readonly givesRevisions: boolean;
-  /** What someone else does at the service's own console: puts, replaces, or removes (`undefined`) a certificate. */
+  /**
+   * What someone else does at the service's own console: puts, replaces, or removes (`undefined`) a
+   * certificate.
+   */
   readonly tamper: (id: string, change: (held: Held | undefined) => Held | undefined) => void;
   /** What a read gives back of content that was given. */
   readonly asStored: (content: CertificateContent) => CertificateContent;
@@ -67,11 +80,17 @@ export interface SimulatedStore extends Store {
   };
   /** Lets the whole container go, and come back. */
   readonly leave: (away: boolean) => void;
-  /** Puts another container in the place of its own, with an identity of its own or none; `undefined`: its own is back. */
+  /**
+   * Puts another container in the place of its own, with an identity of its own or none;
+   * `undefined`: its own is back.
+   */
   readonly replaceContainer: (other: OtherContainer | undefined) => void;
   /** Whether there is room for another version of this copy. */
   readonly hasRoom: (held: Held) => boolean;
-  /** Whether this copy could be given this content: false for other domains, where the store refuses that. */
+  /**
+   * Whether this copy could be given this content: false for other domains, where the store refuses
+   * that.
+   */
   readonly takes: (held: Held, content: CertificateContent) => boolean;
   /** Called with everything that takes effect by a request of the program. */
   onWrite?: (
@@ -80,7 +99,10 @@ export interface SimulatedStore extends Store {
     before: Held | undefined,
     after: Held | undefined,
   ) => void;
-  /** Called with everything that takes effect in another container than its own, once its own has an identity. */
+  /**
+   * Called with everything that takes effect in another container than its own, once its own has an
+   * identity.
+   */
   onStray?: (operation: 'import' | 'reimport' | 'describe' | 'delete', id: string) => void;
 }
 
@@ -102,7 +124,10 @@ const containerOf = ({ rows, identity }: OtherContainer): Container => ({
   identity,
 });
 
-/** The same as the fault-free service would be: requests take effect when they arrive. Faults are put around it (see faults.ts). */
+/**
+ * The same as the fault-free service would be: requests take effect when they arrive. Faults are
+ * put around it (see faults.ts).
+ */
 export function simulatedStore(options: {
   readonly id: string;
   readonly region: string;
@@ -111,7 +136,10 @@ export function simulatedStore(options: {
   readonly givesRevisions: boolean;
   /** A reimport with other domains is refused, as Certificate Manager does. */
   readonly refusesOtherDomains: boolean;
-  /** The chains that this store completes, by leaf: what is read back is another shape of what was given. */
+  /**
+   * The chains that this store completes, by leaf: what is read back is another shape of what was
+   * given.
+   */
   readonly completed?: ReadonlyMap<CertificateContent['leaf'], CertificateContent['chain']>;
   /** It says so itself, so that what it makes of content is known. */
   readonly saysWhatIsSame?: boolean;
@@ -119,11 +147,16 @@ export function simulatedStore(options: {
   readonly choosy?: (content: CertificateContent) => { readonly until: number } | undefined;
   /** It tells beforehand what it refuses. */
   readonly tellsBeforehand?: boolean;
-  /** Keys that it does not give back, by the copy's id; absent: none, or all, as its abilities say. */
+  /**
+   * Keys that it does not give back, by the copy's id; absent: none, or all, as its abilities say.
+   */
   readonly withholds?: (id: string) => boolean;
   /** An import takes two requests. */
   readonly inTwoSteps?: boolean;
-  /** What is deleted keeps its place for so long, in listings too if `lists`; absent: it is gone at once. */
+  /**
+   * What is deleted keeps its place for so long, in listings too if `lists`; absent: it is gone at
+   * once.
+   */
   readonly deletesSoftly?: { readonly keepMs: () => number; readonly lists: boolean };
   /** Versions of one copy that fit; absent: as many as there are. */
   readonly mostVersions?: number;
@@ -341,7 +374,10 @@ export function simulatedStore(options: {
   >();
   const ended = new Map<string, string>();
 
-  /** Answers at once, and lets the write take effect when its time has come; it is what the service says of it until then. */
+  /**
+   * Answers at once, and lets the write take effect when its time has come; it is what the service
+   * says of it until then.
+   */
   function goOn(kind: LongWrite, id: string, mark: FoundMark | undefined, land: () => unknown): string {
     const handle = `operation-${time.newId()}`;
     const where = container;
@@ -375,7 +411,10 @@ export function simulatedStore(options: {
     return { id };
   }
 
-  /** The second one, and the only one where there is one: the content, into a place that has the mark. */
+  /**
+   * The second one, and the only one where there is one: the content, into a place that has the
+   * mark.
+   */
   function fill(id: string, { content, metadata, mark }: NewCertificate): WriteAnswer {
     refuseAway();
     const place = everything().get(id);
@@ -566,7 +605,10 @@ export function simulatedStore(options: {
   return store;
 }
 
-/** A copy whose key lives apart: who reads a certificate, or sends one, overwrites his own when he is done. */
+/**
+ * A copy whose key lives apart: who reads a certificate, or sends one, overwrites his own when he
+ * is done.
+ */
 export function ownContent(content: CertificateContent): CertificateContent {
   return content.privateKey === undefined ? content : { ...content, privateKey: ownKey(content.privateKey) };
 }

@@ -4,13 +4,17 @@ import { safeguards } from './safeguards.ts';
 import { simulate } from './simulate.ts';
 import { firstBroken, simulationWithout } from './without.ts';
 
-/** Other seeds each day, the same ones all day: a failure names its seed, and `npm run simulate -- --seed N` replays it. */
+/**
+ * Other seeds each day, the same ones all day: a failure names its seed, and
+ * `npm run simulate -- --seed N` replays it.
+ */
 const firstSeed = Math.floor(Date.now() / 86_400_000) * 100_000;
 
 async function brokenSeeds(from: number, count: number, withReconcile: boolean): Promise<string[]> {
   const broken: string[] = [];
   for (let seed = from; seed < from + count; seed += 1) {
-    // Stores as those that are delivered. What others are like is simulated by `npm run simulate`, each switch and mixtures.
+    // Stores as those that are delivered. What others are like is simulated by `npm run simulate`,
+    // each switch and mixtures.
     for (const promise of (await simulate(seed, { withReconcile, switches: [] })).broken)
       broken.push(`seed ${seed}: ${promise}`);
   }

@@ -1,6 +1,9 @@
 import { seededRandom } from './virtual-time.ts';
 
-/** What may be otherwise in a world, of what the stores and their people are like. Each answers a rule of the protocol. */
+/**
+ * What may be otherwise in a world, of what the stores and their people are like. Each answers a
+ * rule of the protocol.
+ */
 export const switchNames = [
   /** Reads of a backup lag after writes, by up to half a minute. */
   'laggard',
@@ -8,7 +11,10 @@ export const switchNames = [
   'choosy',
   /** Others refer to the ids of a backup: a copy must never be replaced by one of another id. */
   'referred-to',
-  /** Copies are locked by people, so that they can be neither written to nor removed, for a while or for ever. */
+  /**
+   * Copies are locked by people, so that they can be neither written to nor removed, for a while or
+   * for ever.
+   */
   'locked',
   /** Copies are in use, so that they cannot be removed. */
   'in-use',
@@ -20,9 +26,15 @@ export const switchNames = [
   'hints',
   /** Nobody signs what events say: floods of ids that nobody knows, with real ones among them. */
   'unsigned-sender',
-  /** A backup keeps private keys to itself, always or for some; now and then a copy loses its key, and the primary withholds one. */
+  /**
+   * A backup keeps private keys to itself, always or for some; now and then a copy loses its key,
+   * and the primary withholds one.
+   */
   'withholds-keys',
-  /** Creation takes two requests at a backup, the mark with the first and the content with the second, and a crash may lie between. */
+  /**
+   * Creation takes two requests at a backup, the mark with the first and the content with the
+   * second, and a crash may lie between.
+   */
   'two-step',
   /** What is deleted at a backup keeps its place, and its name, until it is purged. */
   'soft-deletion',
@@ -30,9 +42,15 @@ export const switchNames = [
   'vanishing-container',
   /** Old versions at a backup stay, and one day there is no room for another. */
   'versions-stay',
-  /** A backup goes on with imports, reimports and removals after it has answered, for minutes up to an hour. */
+  /**
+   * A backup goes on with imports, reimports and removals after it has answered, for minutes up to
+   * an hour.
+   */
   'long-operations',
-  /** Processes of the version before work on the table too: beside new ones, or a deployment goes to the other version and back. */
+  /**
+   * Processes of the version before work on the table too: beside new ones, or a deployment goes to
+   * the other version and back.
+   */
   'version-before',
   /** The primary is restored from an old state: everything in it is older at once. */
   'restored-primary',
@@ -44,7 +62,10 @@ export const switchNames = [
   'repeated-revisions',
   /** A backup takes few writes in a minute, and few in what stands for its year. */
   'scarce-writes',
-  /** Two primaries whose certificates have equal ids and names are copied into one backup, in which names are unique. */
+  /**
+   * Two primaries whose certificates have equal ids and names are copied into one backup, in which
+   * names are unique.
+   */
   'names-collide',
   /** Links that all copy onward lead back to the primary. */
   'circle',
@@ -52,15 +73,23 @@ export const switchNames = [
   'slow-listing',
   /** A backup keeps no more than the digest of a mark. */
   'little-room',
-  /** Behind the setting of a store stands another place for a while: an empty one, or one with other certificates. */
+  /**
+   * Behind the setting of a store stands another place for a while: an empty one, or one with other
+   * certificates.
+   */
   'another-place',
-  /** Listings and searches show no change of content: what they say of it is of its first version. */
+  /**
+   * Listings and searches show no change of content: what they say of it is of its first version.
+   */
   'silent-listing',
 ] as const;
 
 export type Switch = (typeof switchNames)[number];
 
-/** The switches of a seed: none for half of them, one alone for a quarter, and a mixture for the rest. */
+/**
+ * The switches of a seed: none for half of them, one alone for a quarter, and a mixture for the
+ * rest.
+ */
 export function switchesOf(seed: number): ReadonlySet<Switch> {
   // Dice of their own: a seed without switches is the world that it always was.
   const random = seededRandom(seed ^ 0x5bd1e995);

@@ -47,7 +47,10 @@ export const now: Version = {
   table: asItIs,
 };
 
-/** The one of `test/version-before/`. Its kinds threw errors of their own class, of the codes that there were. */
+/**
+ * The one of `test/version-before/`. Its kinds threw errors of their own class, of the codes that
+ * there were.
+ */
 const theOneBefore: Version = {
   name: 'before',
   heart: {
@@ -105,8 +108,8 @@ export interface Rollout {
 }
 
 /**
- * Old and new side by side, each process as the dice say; or all of one version, all of the other, and back: within this time from the
- * start on, in milliseconds.
+ * Old and new side by side, each process as the dice say; or all of one version, all of the other,
+ * and back: within this time from the start on, in milliseconds.
  */
 export function rollout(dice: () => number, time: { now(): number }, durationMs: number): Rollout {
   const either = (share: number) => (dice() < share ? now : theOneBefore);

@@ -1,6 +1,9 @@
 import type { Runtime } from '../../src/runtime.ts';
 
-/** Numbers in [0, 1) from a seed: mulberry32, a small public-domain generator. The same seed gives the same numbers for ever. */
+/**
+ * Numbers in [0, 1) from a seed: mulberry32, a small public-domain generator. The same seed gives
+ * the same numbers for ever.
+ */
 export function seededRandom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -19,7 +22,10 @@ interface Timer {
   off: boolean;
 }
 
-/** A clock that moves only when nothing else can happen: the world's own, from which every worker's clock is derived. */
+/**
+ * A clock that moves only when nothing else can happen: the world's own, from which every worker's
+ * clock is derived.
+ */
 export interface VirtualTime extends Runtime {
   /** Calls back at a moment of this clock. Returns how to call that off. */
   at(moment: number, fire: () => void): () => void;
@@ -121,7 +127,10 @@ export function virtualTime(startMs: number, random: () => number): VirtualTime 
   return time;
 }
 
-/** Runs this when every promise that can go on has gone on: a macrotask runs only when no microtask is left. */
+/**
+ * Runs this when every promise that can go on has gone on: a macrotask runs only when no microtask
+ * is left.
+ */
 function settled(run: () => void): Promise<void> {
   return new Promise((resolve, reject) => {
     setImmediate(() => {

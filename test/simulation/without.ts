@@ -8,8 +8,9 @@ import type { simulate } from './simulate.ts';
 type Simulate = typeof simulate;
 
 /**
- * The simulation of the program without one protective step: bundled from a source that is changed on the way, so that the
- * program itself has no switch for it. Throws if the step's text is not exactly once in its file. Run it from the repository's root.
+ * The simulation of the program without one protective step: bundled from a source that is changed
+ * on the way, so that the program itself has no switch for it. Throws if the step's text is not
+ * exactly once in its file. Run it from the repository's root.
  */
 export async function simulationWithout({ step, file, find, replace }: Safeguard): Promise<Simulate> {
   const source = readFileSync(file, 'utf8');
@@ -50,7 +51,10 @@ export async function simulationWithout({ step, file, find, replace }: Safeguard
   }
 }
 
-/** Runs seeds until one breaks a promise: that seed and what it broke, or `undefined` if the step was not missed. */
+/**
+ * Runs seeds until one breaks a promise: that seed and what it broke, or `undefined` if the step
+ * was not missed.
+ */
 export async function firstBroken(
   run: Simulate,
   { eventsOnly = false, seeds, from = 1, switches }: Pick<Safeguard, 'eventsOnly' | 'seeds' | 'from' | 'switches'>,

@@ -39,11 +39,17 @@ const startMs = Date.UTC(2026, 0, 1);
 const linkName = 'main';
 export const reconcileEveryMs = 3_600_000;
 const sweepEveryMs = 60_000;
-/** How long a page of a slow listing takes: one request, and nobody waits for one longer than half a minute. */
+/**
+ * How long a page of a slow listing takes: one request, and nobody waits for one longer than half a
+ * minute.
+ */
 const pageMs = (share: number) => Math.min(28_000, 15_000 + share * 20_000);
 /** How long a proven identity is good for, where there is one. */
 export const identityEveryMs = 60_000;
-/** From the reads of a pass to the effect of its last write: a lease, the longest stall, and what a store may take to settle. */
+/**
+ * From the reads of a pass to the effect of its last write: a lease, the longest stall, and what a
+ * store may take to settle.
+ */
 const onItsWayMs = 10 * 60_000;
 
 /** What was acknowledged, and what was looked at: promise 1 compares them. */
@@ -89,12 +95,18 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
   const [table = memoryTable()] = tables;
   const states = new Set<string>();
   const chance = (share: number) => random() < share;
-  /** Clocks that are further apart than the configuration allows, as far as a lease. The promises hold, and then reconcile is needed for them. */
+  /**
+   * Clocks that are further apart than the configuration allows, as far as a lease. The promises
+   * hold, and then reconcile is needed for them.
+   */
   const wildClocks = withReconcile && chance(0.2);
   const clocksApartMs = wildClocks ? defaultTiming.leaseMs : defaultTiming.skewMs;
   /** Copies of what is gone are removed, by policy. */
   const removes = withReconcile && chance(0.3);
-  /** Whether what senders tell is all that is otherwise: in mixtures the changes of others are enough to bear. */
+  /**
+   * Whether what senders tell is all that is otherwise: in mixtures the changes of others are
+   * enough to bear.
+   */
   const tellsAlone = switches.size === 1 && tellOtherwise(switches);
   const listsSlowly = tellsAlone && dice() < 0.5;
   /** Switches for which few changes are many. */
@@ -237,7 +249,10 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
   let accepted = false;
   let needless = 0;
   const usedUp = new Set<string>();
-  /** How few may change so that a person should have a look first: few, as there are few certificates. */
+  /**
+   * How few may change so that a person should have a look first: few, as there are few
+   * certificates.
+   */
   const brakeLeast = {
     ...(switches.has('restored-primary') && { 'going-back': allowedAtOnce }),
     ...(switches.has('restless-listing') && { listed: allowedAtOnce }),
@@ -270,14 +285,17 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
   ];
 
   /**
-   * Clocks tell whole milliseconds, and a token that begins with one is refused otherwise. Only that
-   * world has such tokens, and the others stay what they always were.
+   * Clocks tell whole milliseconds, and a token that begins with one is refused otherwise. Only
+   * that world has such tokens, and the others stay what they always were.
    */
   const clock = switches.has('unsigned-sender') ? () => Math.floor(time.now()) : time.now;
 
   let wanted = 2 + Math.floor(random() * 2);
 
-  /** A process that receives, works, sweeps and reconciles. When it dies another one starts a while later. */
+  /**
+   * A process that receives, works, sweeps and reconciles. When it dies another one starts a while
+   * later.
+   */
   function start(deployment = 0): void {
     const processes = hosts[deployment] ?? [];
     const kept = tables[deployment] ?? table;
@@ -496,7 +514,8 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
   periodically(sweepEveryMs, (host) => host.sweep());
   if (tellOtherwise(switches)) for (const deployment of tables.keys()) askedReconciles(deployment);
   if (withReconcile) periodically(reconcileEveryMs, (host) => host.reconcile());
-  // Without it the link has had its first one: else every look would search by mark, and hide what is to be found.
+  // Without it the link has had its first one: else every look would search by mark, and hide what
+  // is to be found.
   else {
     const ids = backups.map(({ id }) => id);
     for (const kept of tables) for (const { link } of routes) void linkRecords(kept).noteReconciled(link, ids, startMs);
@@ -511,11 +530,17 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
   return {
     /** Copies that others removed from a backup, or made worthless. */
     removedByOthers: (store: string) => meddled.filter((one) => one.store === store).length,
-    /** Whether others did so to a copy of this certificate while a request that arrives now may have been on its way. */
+    /**
+     * Whether others did so to a copy of this certificate while a request that arrives now may have
+     * been on its way.
+     */
     meddledWith: (store: string, certificate: string) =>
       meddled.some((one) => one.store === store && one.certificate === certificate && time.now() - one.at < onItsWayMs),
     noteMeddling: (store: string, certificate: string) => void meddled.push({ store, certificate, at: time.now() }),
-    /** The id that a certificate of the primary had when it was deleted last, by its number in the pool. */
+    /**
+     * The id that a certificate of the primary had when it was deleted last, by its number in the
+     * pool.
+     */
     deleted,
     /** When each certificate was deleted in the primary, as often as it was. */
     deletions,

@@ -37,7 +37,10 @@ export interface StoreUnderTest {
   readonly store: Store;
   /** An id in the shape of this store's ids that no certificate has. */
   readonly unknownId: string;
-  /** Damages what stands beside a certificate, so that nobody can read whose copy it is; absent where that cannot happen. */
+  /**
+   * Damages what stands beside a certificate, so that nobody can read whose copy it is; absent
+   * where that cannot happen.
+   */
   damage?(id: string): void;
   /** Lets so much time pass that reads and listings show every write; absent: they do at once. */
   settle?(): Promise<void>;
@@ -57,7 +60,9 @@ export interface StoreUnderTest {
    * what ends it.
    */
   readonly refusing?: Partial<Record<Exclude<RefusalCode, 'store_content_refused'>, (id: string) => () => void>>;
-  /** Leaves the place of this certificate without content, in each way in which that happens here. */
+  /**
+   * Leaves the place of this certificate without content, in each way in which that happens here.
+   */
   readonly vacate?: Partial<Record<Vacancy['why'], (id: string) => void>>;
   close?(): Promise<void>;
 }
@@ -92,9 +97,15 @@ type Yes =
 export interface ContractOptions {
   /** What this kind does not have, each with the reason. It must have all others. */
   readonly lacks?: Partial<Record<Yes, string>>;
-  /** Certificates to import for a listing of several pages. The store must give at most three on a page. */
+  /**
+   * Certificates to import for a listing of several pages. The store must give at most three on a
+   * page.
+   */
   readonly severalPages?: number;
-  /** How many characters of a mark it keeps, where that is less than marks may have: it gives digests back of those that are longer. */
+  /**
+   * How many characters of a mark it keeps, where that is less than marks may have: it gives
+   * digests back of those that are longer.
+   */
   readonly roomForMarks?: number;
 }
 
@@ -102,7 +113,10 @@ const primary = 'crn:v1:bluemix:public:cloudcerts:eu-gb:a/0000000000000000000000
 const markOf = (certificate: string): Mark => ({ store: primary, certificate });
 const plain: DescriptiveMetadata = { name: 'shop', description: 'the shop', tags: [] };
 
-/** The suite of the contract `Store`. One store serves all tests, so each looks only at what it made itself. */
+/**
+ * The suite of the contract `Store`. One store serves all tests, so each looks only at what it made
+ * itself.
+ */
 export function storeContract(kind: string, make: () => Promise<StoreUnderTest>, options: ContractOptions = {}): void {
   const { lacks = {}, severalPages = 7, roomForMarks = Number.POSITIVE_INFINITY } = options;
   const kept = (mark: Mark): FoundMark | undefined => parseMark(formatMarkWithin(mark, roomForMarks));

@@ -290,7 +290,8 @@ describe('texts of others that nearly are marks', () => {
         const found = parseMark(edited);
         if (found === undefined) return;
         const isOutdated = 'outdated' in found;
-        // Of the first kind everything is as it stands there, and the other kinds have one spelling.
+        // Of the first kind everything is as it stands there, and the other kinds have one
+        // spelling.
         if (isOutdated) expect(edited).toBe(`certstandby:1 ${found.store} ${found.certificate}`);
         else expect(formatMark(found)).toBe(edited);
         expect(parseMark(formatMark(found))).toEqual({ ...found, ...(isOutdated && { outdated: undefined }) });

@@ -10,7 +10,8 @@ import { testCertificate } from '../support/certificates.ts';
 import { instanceCrn as instance } from '../support/notifications.ts';
 import { type Step, startScriptedServer } from './scripted-server.ts';
 
-// What a person reads when a store does not answer as it should, with real servers that really fail in that way.
+// What a person reads when a store does not answer as it should, with real servers that really fail
+// in that way.
 
 const ends: (() => unknown)[] = [];
 afterEach(async () => {

@@ -10,17 +10,25 @@ export interface SeenRequest {
   readonly body: string;
 }
 
-/** What is done with one request: a fixed answer, or whatever the function does to the connection. */
+/**
+ * What is done with one request: a fixed answer, or whatever the function does to the connection.
+ */
 export type Step =
   | { readonly status?: number; readonly headers?: Record<string, string>; readonly body?: unknown }
   | ((request: SeenRequest, response: ServerResponse) => void);
 
-/** A server that answers each request with the next step of its script. A request beyond the script gets 418. */
+/**
+ * A server that answers each request with the next step of its script. A request beyond the script
+ * gets 418.
+ */
 export interface ScriptedServer {
   readonly url: string;
   /** Requests so far, without those to IAM. */
   readonly requests: readonly SeenRequest[];
-  /** Requests to `/identity/token`. They take their steps from `iam`, else give `token-1`, `token-2`, ... */
+  /**
+   * Requests to `/identity/token`. They take their steps from `iam`, else give `token-1`,
+   * `token-2`, ...
+   */
   readonly exchanges: readonly SeenRequest[];
   /** Adds steps. */
   answers(...steps: Step[]): void;

@@ -5,7 +5,10 @@ import { mismatchedKey, testCertificate } from './certificates.ts';
 /** Of the keys that are encrypted. */
 export const passphrase = 'correct horse battery staple';
 
-/** A certificate, and texts in place of its private key that belong to nothing, are encrypted, or are none; with what must not be told of them. */
+/**
+ * A certificate, and texts in place of its private key that belong to nothing, are encrypted, or
+ * are none; with what must not be told of them.
+ */
 export async function badKeys() {
   const good = await testCertificate({ keyKind: 'rsa-2048' });
   const { privateKey: another } = await mismatchedKey({ keyKind: 'rsa-2048' });

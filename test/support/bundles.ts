@@ -17,9 +17,15 @@ export interface CertificateOptions {
   readonly of: Signer;
   /** Who signs it; absent: itself. */
   readonly by?: Signer;
-  /** What its basic constraints say; absent: that it is an authority; `none`: it has none, nor a key usage. */
+  /**
+   * What its basic constraints say; absent: that it is an authority; `none`: it has none, nor a key
+   * usage.
+   */
   readonly authority?: boolean | 'none';
-  /** The one thing that its key may do. Default: sign certificates if it is an authority, else sign anything else. */
+  /**
+   * The one thing that its key may do. Default: sign certificates if it is an authority, else sign
+   * anything else.
+   */
   readonly keyUsage?: 'keyCertSign' | 'cRLSign';
   /** Epoch milliseconds. Default: all of this century. */
   readonly notBefore?: number;
@@ -30,7 +36,10 @@ export interface CertificateOptions {
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256' };
 
-/** `subject` is one RFC 4514 line, such as `CN=Root`, or a name that says how its strings are encoded. */
+/**
+ * `subject` is one RFC 4514 line, such as `CN=Root`, or a name that says how its strings are
+ * encoded.
+ */
 export async function newSigner(subject: string): Promise<Signer> {
   return { subject, keys: await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']) };
 }

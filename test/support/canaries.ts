@@ -23,13 +23,17 @@ export interface Finding {
   readonly at: number;
 }
 
-/** Bytes of a secret that make up one piece: no chance finds that many, and no line end of PEM cuts all of them apart. */
+/**
+ * Bytes of a secret that make up one piece: no chance finds that many, and no line end of PEM cuts
+ * all of them apart.
+ */
 const pieceBytes = 12;
 
 /**
- * The secret numbers of a private key: RSA's d, p, q and what is derived from them, the scalar of an elliptic curve, the seed of
- * Ed25519. Raw, in either order of bytes (libraries hold numbers with the smallest part first); hex; base64 and base64url at each of
- * the three places at which a number can begin in a group; and text as memory may hold it, two bytes a character.
+ * The secret numbers of a private key: RSA's d, p, q and what is derived from them, the scalar of
+ * an elliptic curve, the seed of Ed25519. Raw, in either order of bytes (libraries hold numbers
+ * with the smallest part first); hex; base64 and base64url at each of the three places at which a
+ * number can begin in a group; and text as memory may hold it, two bytes a character.
  */
 export function keyCanary(name: string, pem: string): Canary {
   const jwk = plainKey(pem).export({ format: 'jwk' });
@@ -40,7 +44,10 @@ export function keyCanary(name: string, pem: string): Canary {
   return { name, pieces: numbers.flatMap(({ member, bytes }) => piecesOfNumber(member, bytes)) };
 }
 
-/** A key as JWK knows it: one that is bound to RSA-PSS has an ordinary RSA key inside (RFC 5208 section 5, RFC 4055). */
+/**
+ * A key as JWK knows it: one that is bound to RSA-PSS has an ordinary RSA key inside (RFC 5208
+ * section 5, RFC 4055).
+ */
 function plainKey(pem: string): KeyObject {
   const key = createPrivateKey(pem);
   if (key.asymmetricKeyType !== 'rsa-pss') return key;
@@ -50,7 +57,10 @@ function plainKey(pem: string): KeyObject {
   return createPrivateKey({ key: Buffer.from(inner.content), format: 'der', type: 'pkcs1' });
 }
 
-/** Lines of a PEM text that no platform reads: an encrypted key, or nonsense. Its content must be chance, or the same piece is found elsewhere. */
+/**
+ * Lines of a PEM text that no platform reads: an encrypted key, or nonsense. Its content must be
+ * chance, or the same piece is found elsewhere.
+ */
 export function pemCanary(name: string, pem: string): Canary {
   const lines = pem
     .split(/\r?\n/)
@@ -58,7 +68,9 @@ export function pemCanary(name: string, pem: string): Canary {
   return { name, pieces: lines.flatMap((line) => piecesOfText('PEM', line, 16, 8)) };
 }
 
-/** An API key, a token, a passphrase: what comes last in it, since tokens of one maker begin alike. */
+/**
+ * An API key, a token, a passphrase: what comes last in it, since tokens of one maker begin alike.
+ */
 export function textCanary(name: string, text: string): Canary {
   const last = text.slice(text.lastIndexOf('.') + 1);
   return { name, pieces: piecesOfText('text', last, Math.min(16, last.length), 8) };
@@ -101,7 +113,10 @@ function piecesOf(form: string, bytes: Buffer, length: number, step: number): re
   return starts.map((start) => ({ form, bytes: bytes.subarray(start, start + length) }));
 }
 
-/** Searches bytes for every piece of every canary, in one go. A secret that is found several times is told several times. */
+/**
+ * Searches bytes for every piece of every canary, in one go. A secret that is found several times
+ * is told several times.
+ */
 export type Search = (bytes: Uint8Array) => readonly Finding[];
 
 const filterBits = 24;
@@ -152,7 +167,10 @@ export function searchFiles(folder: string, search: Search): readonly string[] {
   });
 }
 
-/** Which secrets were found, and how often in each form: for messages of tests, which never show the secret. */
+/**
+ * Which secrets were found, and how often in each form: for messages of tests, which never show the
+ * secret.
+ */
 export function summaryOf(findings: readonly Finding[]): readonly string[] {
   const counts = new Map<string, number>();
   for (const { canary, form } of findings) {

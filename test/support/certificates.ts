@@ -6,13 +6,19 @@ import {
   type LeafRequest,
 } from '../../src/instance/orders/authority/development-ca.ts';
 
-/** Dates that fit every clock a test may use: real ones, and virtual ones that begin in this century. */
+/**
+ * Dates that fit every clock a test may use: real ones, and virtual ones that begin in this
+ * century.
+ */
 export const validFrom = Date.UTC(2000, 0, 1);
 export const validTo = Date.UTC(2099, 0, 1);
 
 const authorities = new Map<string, Promise<DevelopmentCa>>();
 
-/** The test CA with so many intermediates (default 1), made once per process. `name` gives another one. */
+/**
+ * The test CA with so many intermediates (default 1), made once per process. `name` gives another
+ * one.
+ */
 export function testCa(options: Partial<DevelopmentCaOptions> = {}): Promise<DevelopmentCa> {
   const all = {
     name: 'Test',
@@ -29,15 +35,18 @@ export function testCa(options: Partial<DevelopmentCaOptions> = {}): Promise<Dev
 }
 
 /**
- * What a test wants of a certificate. Domains default to `shop.example.test`, the key to P-256, validity to this
- * whole century.
+ * What a test wants of a certificate. Domains default to `shop.example.test`, the key to P-256,
+ * validity to this whole century.
  */
 export interface TestCertificateOptions extends Partial<LeafRequest> {
   /** Length of the chain, without the root. Default 1. */
   readonly intermediates?: number;
 }
 
-/** A new certificate that is good in every respect. Each call makes another key and serial unless told. */
+/**
+ * A new certificate that is good in every respect. Each call makes another key and serial unless
+ * told.
+ */
 export async function testCertificate(options: TestCertificateOptions = {}): Promise<IssuedCertificate> {
   const { intermediates = 1, ...request } = options;
   const ca = await testCa({ intermediates });

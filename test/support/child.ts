@@ -15,7 +15,10 @@ export interface BundledScript {
   dispose(): Promise<void>;
 }
 
-/** Makes one JavaScript file of a TypeScript script (a path from the root of the repository), since Node 20 runs no TypeScript. */
+/**
+ * Makes one JavaScript file of a TypeScript script (a path from the root of the repository), since
+ * Node 20 runs no TypeScript.
+ */
 export async function bundleScript(entryFile: string): Promise<BundledScript> {
   const folder = await mkdtemp(join(tmpdir(), 'certstandby-child-'));
   const file = join(folder, 'child.mjs');

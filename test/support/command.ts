@@ -47,7 +47,9 @@ export function testHost({ env = {}, columns }: TestHostOptions = {}): TestHost 
   };
 }
 
-/** Runs a command in this process, as the built program would: `runCommand(['status', '--json'])`. */
+/**
+ * Runs a command in this process, as the built program would: `runCommand(['status', '--json'])`.
+ */
 export async function runCommand(args: readonly string[], host: TestHost = testHost()): Promise<CommandEnd> {
   await runCommandLine(args, host);
   return { code: Number(host.exitCode ?? 0), output: host.output(), errors: host.errors() };

@@ -71,11 +71,17 @@ export async function copyOf(world: Setup, certificate: string): Promise<string>
   return copy.id;
 }
 
-/** Ten kinds of damage that somebody does to copies behind our back, by what it is called, to `c1`, `c2`, … in this order. */
+/**
+ * Ten kinds of damage that somebody does to copies behind our back, by what it is called, to `c1`,
+ * `c2`, … in this order.
+ */
 export async function damageTenCopies(
   world: Setup,
   with_: {
-    /** An older version of each certificate; what expired, and a stranger, are of no certificate in particular. */
+    /**
+     * An older version of each certificate; what expired, and a stranger, are of no certificate in
+     * particular.
+     */
     readonly older: CertificateContent;
     readonly otherKey: CertificateContent;
     readonly expired: CertificateContent;

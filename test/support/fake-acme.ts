@@ -8,11 +8,17 @@ import { newPrivateKey } from '../../src/instance/orders/authority/development-k
 
 /** What goes wrong. Each is looked at anew for each request. */
 export interface AcmeFaults {
-  /** An answer in the place of the next requests to a resource: a status, with its body and headers; `hang` never answers, `drop` ends the connection. */
+  /**
+   * An answer in the place of the next requests to a resource: a status, with its body and headers;
+   * `hang` never answers, `drop` ends the connection.
+   */
   answer?: (resource: Resource) => Answer | 'hang' | 'drop' | undefined;
   /** The authority finds that a record is not there, whatever is there. */
   refusesProofs?: boolean;
-  /** Issues for a key of its own, for another domain, a certificate that has expired, or something that is none. */
+  /**
+   * Issues for a key of its own, for another domain, a certificate that has expired, or something
+   * that is none.
+   */
   issues?: 'for another key' | 'for another domain' | 'expired' | 'nonsense';
   /** How often an order that was finalized is still processing when it is looked at. */
   processing?: number;
@@ -38,7 +44,10 @@ interface Answer {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** An authority that speaks just enough ACME, checks no signature and no proof, and does whatever goes wrong: for faults alone. */
+/**
+ * An authority that speaks just enough ACME, checks no signature and no proof, and does whatever
+ * goes wrong: for faults alone.
+ */
 export interface FakeAcme {
   readonly directory: string;
   readonly faults: AcmeFaults;

@@ -17,8 +17,8 @@ export function putCertificate(folder: string, { certificate, intermediate = '',
 }
 
 /**
- * Kinds of elements that nobody can read as a certificate, by what is in the place of one. Each makes one under the name that it is
- * given, and answers how a message has to name it.
+ * Kinds of elements that nobody can read as a certificate, by what is in the place of one. Each
+ * makes one under the name that it is given, and answers how a message has to name it.
  */
 export async function badElements(): Promise<
   ReadonlyMap<string, (root: string, name: string, servers: Server[]) => string | Promise<string>>

@@ -8,9 +8,13 @@ import { memoryTable } from '../../src/table/memory.ts';
 import { testKeyring } from './keyring.ts';
 import { instanceCrn } from './notifications.ts';
 
-/** One server with one instance (and others, if asked) on 127.0.0.1, with an API key for each role. */
+/**
+ * One server with one instance (and others, if asked) on 127.0.0.1, with an API key for each role.
+ */
 export interface TestInstance {
-  /** `http://127.0.0.1:<port>`: the API is below `/api`, the token endpoint is `/identity/token`. */
+  /**
+   * `http://127.0.0.1:<port>`: the API is below `/api`, the token endpoint is `/identity/token`.
+   */
   readonly url: string;
   readonly crn: string;
   /** The manager's. */
@@ -20,7 +24,10 @@ export interface TestInstance {
   close(): Promise<void>;
 }
 
-/** What differs: of the server, and of the one instance. Channels may be on this machine, rates and numbers are not limited. */
+/**
+ * What differs: of the server, and of the one instance. Channels may be on this machine, rates and
+ * numbers are not limited.
+ */
 export interface TestInstanceOptions
   extends Partial<Omit<InstanceServerOptions, 'instances'>>,
     Partial<Omit<InstanceOptions, 'limits'>> {

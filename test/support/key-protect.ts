@@ -3,9 +3,11 @@ import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 /**
- * A Key Protect service, with the IAM endpoint that its tokens come from, as IBM documents them: wrap, unwrap, rewrap and rotate of root
- * keys with their versions and states, additional authenticated data, and errors in its shape. IBM's own client agrees with it
- * (test/peers/key-protect.test.ts). Where IBM does not say what happens, it authenticates every bit of a wrapped text.
+ * A Key Protect service, with the IAM endpoint that its tokens come from, as IBM documents them:
+ * wrap, unwrap, rewrap and rotate of root keys with their versions and states, additional
+ * authenticated data, and errors in its shape. IBM's own client agrees with it
+ * (test/peers/key-protect.test.ts). Where IBM does not say what happens, it authenticates every bit
+ * of a wrapped text.
  */
 export interface KeyProtectServer {
   /** Of the API, and of IAM. */

@@ -41,7 +41,10 @@ export function testRootKey(id = 'test:root-key'): TestRootKey {
   };
 }
 
-/** A keyring with a root key of this process; its data keys lie on a table of their own if none is given. */
+/**
+ * A keyring with a root key of this process; its data keys lie on a table of their own if none is
+ * given.
+ */
 export function testKeyring(
   tenant: string,
   options: {

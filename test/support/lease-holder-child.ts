@@ -3,8 +3,8 @@ import { replicationRecords } from '../../src/records/replication-records.ts';
 import { lmdbTable } from '../../src/table/lmdb.ts';
 
 /**
- * A worker that has claimed a certificate and gets no further. Usage: <folder of the table> <link> <certificate>. It says who it is
- * when it has the lease, and ends only when it is killed.
+ * A worker that has claimed a certificate and gets no further. Usage: <folder of the table> <link>
+ * <certificate>. It says who it is when it has the lease, and ends only when it is killed.
  */
 const [path = '', link = '', certificate = ''] = process.argv.slice(2);
 const records = replicationRecords(lmdbTable({ path }));

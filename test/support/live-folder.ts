@@ -4,7 +4,10 @@ import type { CertificatePem } from '../../src/certificate/certificate.ts';
 
 const kinds = ['cert', 'chain', 'fullchain', 'privkey'] as const;
 
-/** A folder as certbot keeps it: files by number under `archive`, and under `live` links to the newest. */
+/**
+ * A folder as certbot keeps it: files by number under `archive`, and under `live` links to the
+ * newest.
+ */
 export function liveFolder(root: string) {
   const numbers = new Map<string, number>();
   const live = join(root, 'live');

@@ -24,8 +24,8 @@ export interface Signer {
   readonly publicKey: KeyObject;
   readonly privateKey: KeyObject;
   /**
-   * A compact JWS (RS256). Payload and header: text and bytes are taken as they are, anything else as JSON. Whatever the header
-   * says, the signature is RSASSA-PKCS1-v1_5 with SHA-256.
+   * A compact JWS (RS256). Payload and header: text and bytes are taken as they are, anything else
+   * as JSON. Whatever the header says, the signature is RSASSA-PKCS1-v1_5 with SHA-256.
    */
   sign(payload: unknown, header?: unknown): string;
   /** The body of a notification: `{"data":"<token>"}`. */
@@ -150,7 +150,10 @@ export function payloadTest(options: PayloadOptions = {}): Record<string, unknow
   };
 }
 
-/** Domain validation: another shape, with one `certificateCRN`; an early version 4 carried the orderer's access token. */
+/**
+ * Domain validation: another shape, with one `certificateCRN`; an early version 4 carried the
+ * orderer's access token.
+ */
 export function payloadDomainValidation(
   options: PayloadOptions & { readonly userToken?: string } = {},
 ): Record<string, unknown> {
@@ -183,7 +186,10 @@ export function payloadV5(
   };
 }
 
-/** Bodies that say the same as `{"data":"<token>"}` to some parser, each spelled in another way. Every one of them must be refused. */
+/**
+ * Bodies that say the same as `{"data":"<token>"}` to some parser, each spelled in another way.
+ * Every one of them must be refused.
+ */
 export function respellings(token: string): { readonly name: string; readonly body: string }[] {
   const [header = '', payload = '', signature = ''] = token.split('.');
   const data = (text: string): string => `{"data":"${text}"}`;

@@ -13,7 +13,10 @@ import {
 import { derive } from '../../src/archive/pkcs12-ciphers.ts';
 import { readElements } from '../../src/certificate/der.ts';
 
-/** PKCS#12 files as other programs make them, with few rounds. What tools really make is opened in test/peers. */
+/**
+ * PKCS#12 files as other programs make them, with few rounds. What tools really make is opened in
+ * test/peers.
+ */
 
 /** A name and a key id for a bag; `windows` and `trusted` are what Windows and Java add. */
 export interface BagSigns {
@@ -90,8 +93,9 @@ interface ScryptCosts {
 }
 
 /**
- * Bags under AES-256 with a key of scrypt (PBES2; RFC 7914 section 7). With `really`, the key is made at other costs than the file says:
- * to make one at the bound would take as long as to open it.
+ * Bags under AES-256 with a key of scrypt (PBES2; RFC 7914 section 7). With `really`, the key is
+ * made at other costs than the file says: to make one at the bound would take as long as to open
+ * it.
  */
 export const scryptPart =
   (
@@ -170,7 +174,10 @@ export function pkcs12Of(parts: readonly Part[], options: Pkcs12Options = {}): B
   return sequence(integer(3), contentInfo('1', octetString(safe)), ...mac);
 }
 
-/** The same in BER as NSS and Bouncy Castle write it: no length is said beforehand, and strings come in pieces. */
+/**
+ * The same in BER as NSS and Bouncy Castle write it: no length is said beforehand, and strings come
+ * in pieces.
+ */
 export function asBer(der: Uint8Array): Buffer {
   const whole = readElements(der).map(({ tag, content }) => {
     if (tag === 0x04 && content.length > 4) {

@@ -12,8 +12,8 @@ const chunkBytes = 16 * 1024 * 1024;
 const overlapBytes = 1024;
 
 /**
- * Whether the memory of a child process can be read: on Linux, unless something forbids it. Says so loudly if not: a search that
- * did not happen must not pass for one that found nothing.
+ * Whether the memory of a child process can be read: on Linux, unless something forbids it. Says so
+ * loudly if not: a search that did not happen must not pass for one that found nothing.
  */
 export function memoryIsReadable(pid: number): boolean {
   try {
@@ -29,7 +29,10 @@ export function memoryIsReadable(pid: number): boolean {
   }
 }
 
-/** Searches everything that a process can write to: its heaps, its stacks, memory that it freed and still has. As a core dump would. */
+/**
+ * Searches everything that a process can write to: its heaps, its stacks, memory that it freed and
+ * still has. As a core dump would.
+ */
 export function searchMemory(
   pid: number,
   search: Search,

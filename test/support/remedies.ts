@@ -3,10 +3,13 @@ import { join } from 'node:path';
 import { type ErrorCode, errorRegistry, remedyOf } from '../../src/errors.ts';
 import { root } from './root.ts';
 
-/** Every remedy of the registry, for every cause that it tells apart, with the code that it is of. */
+/**
+ * Every remedy of the registry, for every cause that it tells apart, with the code that it is of.
+ */
 export function allRemedies(): ReadonlyMap<string, ErrorCode> {
   const sources = ['src/errors.ts', 'src/remedies.ts'].map((file) => readFileSync(join(root, file), 'utf8')).join('\n');
-  // Whatever stands before a colon or in quotes may be a reason that a remedy looks at; what is none changes nothing.
+  // Whatever stands before a colon or in quotes may be a reason that a remedy looks at; what is
+  // none changes nothing.
   const reasons = new Set(
     [...sources.matchAll(/(?:^\s+|')([\w ]{2,40})'?(?::|,|')/gm)].map(([, reason = '']) => reason),
   );
@@ -29,8 +32,9 @@ export function allRemedies(): ReadonlyMap<string, ErrorCode> {
 }
 
 /**
- * Commands of other programs that remedies hold, as they stand there, and how each is run by test/peers/remedies.test.ts: in a folder that
- * holds what it speaks of, with these words in the place of `<…>`. `null`: it needs what no test has (an account of AWS).
+ * Commands of other programs that remedies hold, as they stand there, and how each is run by
+ * test/peers/remedies.test.ts: in a folder that holds what it speaks of, with these words in the
+ * place of `<…>`. `null`: it needs what no test has (an account of AWS).
  */
 export const shellCommands: Readonly<Record<string, ((command: string) => string) | null>> = {
   'openssl x509 -inform DER -in cert.der -out cert.pem': (command) => `${command} && grep -q BEGIN cert.pem`,

@@ -28,13 +28,18 @@ type Hooks<T> = {
     : never;
 };
 
-/** Something whose asynchronous calls are written down, take their time, and can be tampered with. */
+/**
+ * Something whose asynchronous calls are written down, take their time, and can be tampered with.
+ */
 export interface Tapped<T> {
   readonly tap: T;
   readonly hooks: Hooks<T>;
 }
 
-/** The clock and the journal of a test. A line of the journal is `<milliseconds since the start> <name> <method>`. */
+/**
+ * The clock and the journal of a test. A line of the journal is
+ * `<milliseconds since the start> <name> <method>`.
+ */
 export interface Journal {
   readonly time: VirtualTime;
   readonly calls: string[];
@@ -145,7 +150,9 @@ export async function setup(options: SetupOptions = {}) {
     );
   journal.calls.length = 0;
 
-  /** Lets virtual time run until the promise is settled, a millisecond at a time, at most so long. */
+  /**
+   * Lets virtual time run until the promise is settled, a millisecond at a time, at most so long.
+   */
   async function finish<T>(promise: Promise<T>, mostMs = 200_000): Promise<T> {
     let settled = false;
     const done = () => {
@@ -199,7 +206,10 @@ export async function askAndPass(world: Setup, certificate: string): Promise<Rep
   return world.pass(certificate);
 }
 
-/** A world in which the certificate `c1`, named `shop`, has been replicated, and nothing is left to do. */
+/**
+ * A world in which the certificate `c1`, named `shop`, has been replicated, and nothing is left to
+ * do.
+ */
 export async function replicated(held: CertificateContent, options: SetupOptions = {}): Promise<Setup> {
   const world = await setup(options);
   world.primary.store.put({ content: held, metadata: described('shop') }, 'c1');

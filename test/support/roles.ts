@@ -28,7 +28,10 @@ export interface RoleOptions {
   readonly output?: number;
 }
 
-/** A process of its own, so that those who are measured, or killed, share no event loop and no heap with anybody. */
+/**
+ * A process of its own, so that those who are measured, or killed, share no event loop and no heap
+ * with anybody.
+ */
 export interface RoleProcess<H extends Handlers> {
   readonly pid: number;
   /** Rejects if the process ends before it has answered. */

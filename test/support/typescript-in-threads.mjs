@@ -1,6 +1,7 @@
-// Node 20 runs no TypeScript. Vitest translates what it loads itself; this does it for threads that the program starts from its
-// sources, as the build would have made files of them. Newer Node does it without help. What was translated is kept, since each
-// thread would else take half a second to start.
+// Node 20 runs no TypeScript. Vitest translates what it loads itself; this does it for threads that
+// the program starts from its sources, as the build would have made files of them. Newer Node does
+// it without help. What was translated is kept, since each thread would else take half a second to
+// start.
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { register } from 'node:module';

@@ -1,10 +1,15 @@
 import fc from 'fast-check';
 import type { Change, Condition, Value } from '../../src/table/table.ts';
 
-/** Names that trip up engines: words that DynamoDB reserves, dots, what looks like a placeholder. */
+/**
+ * Names that trip up engines: words that DynamoDB reserves, dots, what looks like a placeholder.
+ */
 const names = ['count', 'status', 'wakeAt', 'a.b', '#n0', 'name'] as const;
 
-/** Sort keys whose order by UTF-8 differs from the order by UTF-16, that begin with one another, and that hold control characters. */
+/**
+ * Sort keys whose order by UTF-8 differs from the order by UTF-16, that begin with one another, and
+ * that hold control characters.
+ */
 export const sorts = [
   'a',
   'a\u0000',
@@ -52,7 +57,10 @@ export const value: fc.Arbitrary<Value> = fc.letrec<{ value: Value }>((tie) => (
 })).value;
 
 const small = fc.integer({ min: -3, max: 3 });
-/** Sums are the same everywhere for whole numbers only, so the fields that are added to hold no others. */
+/**
+ * Sums are the same everywhere for whole numbers only, so the fields that are added to hold no
+ * others.
+ */
 const notNumber = value.filter((any) => typeof any !== 'number');
 const name = fc.constantFrom(...names);
 const operator = fc.constantFrom('=', '<', '<=', '>', '>=' as const);

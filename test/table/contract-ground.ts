@@ -18,7 +18,10 @@ export interface ContractOptions {
   };
 }
 
-/** What the parts of the suite work with: one table for all, and a partition that nobody else uses for each test. */
+/**
+ * What the parts of the suite work with: one table for all, and a partition that nobody else uses
+ * for each test.
+ */
 export interface Ground {
   readonly table: Table;
   readonly freshPartition: () => string;

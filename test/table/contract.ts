@@ -6,7 +6,10 @@ import { queriesContract } from './contract-queries.ts';
 import { valuesContract } from './contract-values.ts';
 import { writesContract } from './contract-writes.ts';
 
-/** The suite of the contract `Table`. One table serves all tests, so each has a partition of its own. */
+/**
+ * The suite of the contract `Table`. One table serves all tests, so each has a partition of its
+ * own.
+ */
 export function tableContract(kind: string, make: () => Promise<TableUnderTest>, options: ContractOptions = {}): void {
   describe(`the table contract: ${kind}`, () => {
     let under: TableUnderTest;

@@ -3,7 +3,10 @@ import { asCodedError } from '../../src/errors.ts';
 import { lmdbTable } from '../../src/table/lmdb.ts';
 import type { Table } from '../../src/table/table.ts';
 
-/** What the tests of the embedded table do in another process. Usage: <what> <folder of the table> [number]. */
+/**
+ * What the tests of the embedded table do in another process. Usage: <what> <folder of the table>
+ * [number].
+ */
 const [what = '', path = '', number = '0'] = process.argv.slice(2);
 const count = Number(number);
 const table = opened();
@@ -57,7 +60,10 @@ const scripts: Readonly<Record<string, () => Promise<void>>> = {
     await table.update({ partition: 'rows', sort: 'shared' }, { set: { number: count } });
   },
 
-  /** Writes, so many at a time, until the disk is full; says how many rows it wrote, what each failure was, and whether it can still read. */
+  /**
+   * Writes, so many at a time, until the disk is full; says how many rows it wrote, what each
+   * failure was, and whether it can still read.
+   */
   async fill() {
     const failures: unknown[] = [];
     let written = 0;

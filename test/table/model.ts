@@ -1,8 +1,8 @@
 import type { Change, Condition, Key, Row, Value, WriteOutcome } from '../../src/table/table.ts';
 
 /**
- * The table in its simplest form, written apart from the program so that both would have to be wrong alike: an unordered list of
- * rows, everything else worked out anew for each question.
+ * The table in its simplest form, written apart from the program so that both would have to be
+ * wrong alike: an unordered list of rows, everything else worked out anew for each question.
  */
 export interface Model {
   update(key: Key, change: Change, condition?: Condition): WriteOutcome | 'fault';

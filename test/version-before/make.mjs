@@ -1,9 +1,10 @@
 // Makes what stands beside this file, from history:  node test/version-before/make.mjs
 //
-// The version before is the last one whose records kept one doubt for all backups. What workers of it do to a table that newer ones
-// work on too, and the other way round, is tested with its own code: its heart (`heart.js`) in the simulation, and its whole program, as
-// test/kills runs it (`worker.mjs.br`, packed), on a real table between real servers. Both are kept here, because a checkout may have no
-// history. Where there is one, a test makes them again and compares.
+// The version before is the last one whose records kept one doubt for all backups. What workers of
+// it do to a table that newer ones work on too, and the other way round, is tested with its own
+// code: its heart (`heart.js`) in the simulation, and its whole program, as test/kills runs it
+// (`worker.mjs.br`, packed), on a real table between real servers. Both are kept here, because a
+// checkout may have no history. Where there is one, a test makes them again and compares.
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -38,7 +39,10 @@ import { answerCalls } from './test/support/roles.ts';
 answerCalls(programHandlers());
 `;
 
-/** Reads our own files from history, and leaves packages where npm put them. @type {import('esbuild').Plugin} */
+/**
+ * Reads our own files from history, and leaves packages where npm put them. @type
+ * {import('esbuild').Plugin}
+ */
 const fromHistory = {
   name: 'from-history',
   setup({ onResolve, onLoad }) {
@@ -72,7 +76,10 @@ async function bundle(contents, options = {}) {
   return Buffer.from(outputFiles?.[0]?.contents ?? '');
 }
 
-/** The files beside this one that are made, by name. @returns {Promise<Readonly<Record<string, Buffer>>>} */
+/**
+ * The files beside this one that are made, by name. @returns {Promise<Readonly<Record<string,
+ * Buffer>>>}
+ */
 export async function make() {
   const note = `// @ts-nocheck\n// Made by make.mjs from commit ${commit}: the heart of the version before.\n`;
   const [heartJs, workerJs] = await Promise.all([

@@ -4,7 +4,8 @@ import { brotliDecompressSync } from 'node:zlib';
 import { root } from '../support/root.ts';
 
 /**
- * Puts the program of the version before, as test/kills runs it, where packages are found from. Answers the file, and how to remove it.
+ * Puts the program of the version before, as test/kills runs it, where packages are found from.
+ * Answers the file, and how to remove it.
  */
 export function unpackWorkerBefore(): { readonly file: string; readonly dispose: () => void } {
   const cache = join(root, 'node_modules', '.cache', 'certstandby');

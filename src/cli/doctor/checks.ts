@@ -12,14 +12,20 @@ import {
 } from '../output/backup-words.ts';
 import { clean, count, duration } from '../output/text.ts';
 
-/** What one check came to. A problem carries a code, which decides the exit code; `remedy` is the line that mends it. */
+/**
+ * What one check came to. A problem carries a code, which decides the exit code; `remedy` is the
+ * line that mends it.
+ */
 export interface Finding {
   readonly about: string;
   readonly outcome: 'good' | 'warning' | 'problem';
   readonly message: string;
   readonly remedy?: string;
   readonly code?: ErrorCode;
-  /** The exit code where it is not that of the code: what one certificate lacks is no mistake of the configuration. */
+  /**
+   * The exit code where it is not that of the code: what one certificate lacks is no mistake of the
+   * configuration.
+   */
   readonly exit?: number;
 }
 
@@ -47,10 +53,16 @@ export function failed(about: string, thrown: unknown, remedy?: string): Finding
   return problem(about, error.code, error.message + reason, remedy ?? error.remedy);
 }
 
-/** Clocks further apart than this make times of changes, and so the lag, wrong by as much. Milliseconds. */
+/**
+ * Clocks further apart than this make times of changes, and so the lag, wrong by as much.
+ * Milliseconds.
+ */
 const skewMs = 5_000;
 
-/** Checks one store: reachable, clock, credentials, and the rights that its part takes. What follows from a failed step is not asked. */
+/**
+ * Checks one store: reachable, clock, credentials, and the rights that its part takes. What follows
+ * from a failed step is not asked.
+ */
 export async function checkStore(
   name: string,
   store: Store,
@@ -105,7 +117,10 @@ const pagesListed = 100;
 /** Elements that are no certificates, as far as they are named. */
 const placesShown = 5;
 
-/** The first page of a store; all of them where it names what it could not read, so that all of that is named. */
+/**
+ * The first page of a store; all of them where it names what it could not read, so that all of that
+ * is named.
+ */
 async function listFully(store: Store, signal: () => AbortSignal) {
   const certificates: CertificateMetadata[] = [];
   const unreadable: UnreadableElement[] = [];
@@ -143,7 +158,8 @@ async function listFully(store: Store, signal: () => AbortSignal) {
 
 function checkClock(name: string, theirs: number | undefined, askedAt: number, answeredAt: number): Finding[] {
   if (theirs === undefined) return [];
-  // A `Date` header is cut to whole seconds, and was written some time between the question and the answer.
+  // A `Date` header is cut to whole seconds, and was written some time between the question and the
+  // answer.
   const apartMs = Math.max(0, theirs - answeredAt, askedAt - (theirs + 999));
   if (apartMs <= skewMs) return [good(name, 'its clock and ours agree')];
   const which = theirs > answeredAt ? 'ahead of' : 'behind';
@@ -173,7 +189,10 @@ function rightsOf({ primary, backup }: { readonly primary: boolean; readonly bac
   return ['list', ...(primary ? (['read-keys'] as const) : []), ...(backup ? (['import'] as const) : [])];
 }
 
-/** How our credentials get rights there; `undefined` where the store has no word of its own about it. */
+/**
+ * How our credentials get rights there; `undefined` where the store has no word of its own about
+ * it.
+ */
 function rightsRemedy(name: string, { diagnosis }: Store, rights: readonly StoreRight[]): string | undefined {
   return diagnosis?.rightsRemedy?.(`stores.${name}`, rights);
 }
@@ -200,8 +219,8 @@ export interface LinkState {
 
 /**
  * What the records of a link say of its backups: what they refuse, copies that somebody else
- * changes, copies that are not let go, places without content, and keys that nobody could prove. `names`: of the backups
- * that are configured, by store id; what is said of others is passed over.
+ * changes, copies that are not let go, places without content, and keys that nobody could prove.
+ * `names`: of the backups that are configured, by store id; what is said of others is passed over.
  */
 export function checkBackups(
   { name }: Pick<LinkConfig, 'name'>,
@@ -236,7 +255,10 @@ export function checkBackups(
   ];
 }
 
-/** Checks one link: its records, the key that verifies, the channel at the primary, the last reconcile. `state` is absent if the table cannot be read. */
+/**
+ * Checks one link: its records, the key that verifies, the channel at the primary, the last
+ * reconcile. `state` is absent if the table cannot be read.
+ */
 export async function checkLink(
   link: LinkConfig,
   primary: Store,

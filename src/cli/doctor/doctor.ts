@@ -40,7 +40,10 @@ interface DoctorOptions extends OutputOptions {
 const patienceMs = 10_000;
 /** A certificate of our own that ends sooner is worth a word, in milliseconds. */
 const soonMs = 14 * 86_400_000;
-/** Which class of problem decides the exit code, where there are several: the one that is to be mended first. */
+/**
+ * Which class of problem decides the exit code, where there are several: the one that is to be
+ * mended first.
+ */
 const exitOrder = [3, 5, 4, 6, 1];
 
 /** `certstandby doctor`. */
@@ -78,7 +81,8 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
     found(...(await checkInstances(options.instances, host)));
     return conclude(findings, output, host);
   }
-  // Without a configuration there is nothing to check; what is wrong with it is told as it always is.
+  // Without a configuration there is nothing to check; what is wrong with it is told as it always
+  // is.
   const config = loadConfig(options.config, host.env);
   const { stores, links } = config;
   found(good('configuration', `${options.config}: ${count(stores.length, 'store')}, ${count(links.length, 'link')}`));
@@ -166,7 +170,10 @@ async function checkServe(config: Config): Promise<Finding[]> {
   }
 }
 
-/** What the table says of each link. An LMDB file that is not there is not made: the first start does that. */
+/**
+ * What the table says of each link. An LMDB file that is not there is not made: the first start
+ * does that.
+ */
 async function readTable({ table, links }: Config) {
   const states = new Map<string, LinkState>();
   const nothing = { boundTo: undefined, verificationKey: undefined, lastReconcileAt: undefined, backups: undefined };
@@ -236,7 +243,10 @@ async function checkQuotas({ table }: Config, opened: ReadonlyMap<string, Store>
   }
 }
 
-/** Whether this user may write an LMDB table. A service's table is only read here: rights there show with the first write. */
+/**
+ * Whether this user may write an LMDB table. A service's table is only read here: rights there show
+ * with the first write.
+ */
 function checkWritable(table: Config['table']): Finding | undefined {
   if (table.kind !== 'lmdb') return undefined;
   try {

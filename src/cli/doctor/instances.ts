@@ -11,7 +11,10 @@ import { type Finding, failed, good, problem, warning } from './checks.ts';
 /** A recovery text that nobody has seen for longer is to be looked for, in milliseconds. */
 const provenForMs = 180 * 86_400_000;
 
-/** A snapshot of yesterday is at most so old, counted from the beginning of its day; in milliseconds. */
+/**
+ * A snapshot of yesterday is at most so old, counted from the beginning of its day; in
+ * milliseconds.
+ */
 const snapshotLateMs = 2 * 86_400_000;
 
 type WrapState = Awaited<ReturnType<ReturnType<Instances['keyringOf']>['check']>>['dataKeys'][number]['wraps'][number];
@@ -23,7 +26,10 @@ const codes = {
   unreadable: 'keys_unreadable',
 } as const satisfies Record<Exclude<WrapState['state'], 'opens'>, ErrorCode>;
 
-/** Checks the instances of a folder: the table, every data key under every root key, and whether the recovery text was ever shown. */
+/**
+ * Checks the instances of a folder: the table, every data key under every root key, and whether the
+ * recovery text was ever shown.
+ */
 export async function checkInstances(folder: string, host: Host): Promise<readonly Finding[]> {
   let instances: Instances;
   try {
@@ -52,7 +58,10 @@ export async function checkInstances(folder: string, host: Host): Promise<readon
   }
 }
 
-/** A running server takes one each day: when there is none of yesterday, something is wrong, or no server runs on this folder. */
+/**
+ * A running server takes one each day: when there is none of yesterday, something is wrong, or no
+ * server runs on this folder.
+ */
 async function checkSnapshots(
   { crn, createdAt, deletedAt }: KeptInstance,
   instances: Instances,

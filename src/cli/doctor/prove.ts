@@ -26,7 +26,10 @@ const settings: Readonly<Partial<Record<Bound['about'], string>>> = {
   settles: 'settles',
 };
 
-/** `certstandby doctor --prove <store>`: what a store states about itself, beside what was measured there. */
+/**
+ * `certstandby doctor --prove <store>`: what a store states about itself, beside what was measured
+ * there.
+ */
 export async function prove(name: string, options: ProveCommandOptions, host: Host): Promise<void> {
   const signal = interrupted(host);
   const output = commandOutput(options, host, runtime.now);

@@ -16,7 +16,10 @@ interface CheckOptions extends OutputOptions, FolderOptions {
   readonly repair: boolean;
 }
 
-/** What a certificate fails with whose data key does not open: so do the others of its instance, and no other's. */
+/**
+ * What a certificate fails with whose data key does not open: so do the others of its instance, and
+ * no other's.
+ */
 const keyFailures: ReadonlySet<ErrorCode> = new Set(['keys_unreadable', 'keys_refused', 'keys_unavailable']);
 
 /** `certstandby instance check`. */
@@ -127,7 +130,10 @@ async function checkCertificates(
   return unreadable.length;
 }
 
-/** A recovery text from a file, - for standard input. Throws `usage`, what `regular-file.ts` throws, and the signal's reason. */
+/**
+ * A recovery text from a file, - for standard input. Throws `usage`, what `regular-file.ts` throws,
+ * and the signal's reason.
+ */
 export async function readRecoveryText(file: string, signal: AbortSignal): Promise<Secret> {
   return new Secret((await readNamedFileOrInput(file, 'the recovery text', signal)).trim());
 }

@@ -67,7 +67,8 @@ async function create(options: CreateOptions, host: Host): Promise<void> {
   try {
     showRecoveryTexts(instances.made, output, host);
     await checkNew(crn, instances);
-    // First, since the root key may be away: what fails here leaves no instance behind that never was one.
+    // First, since the root key may be away: what fails here leaves no instance behind that never
+    // was one.
     await instances.keyringOf(crn).currentDataKey();
     if (there === undefined) writeSettings(folder, settings);
     const limits = options.limits === 'ibm' ? {} : 'none';
@@ -125,7 +126,9 @@ export function settingsOf({
   };
 }
 
-/** A path on the command line counts from where one is; in the settings it counts from the folder. */
+/**
+ * A path on the command line counts from where one is; in the settings it counts from the folder.
+ */
 export function withoutFolder(text: string, folder: string): string {
   const [, path] = /^file:(.+)$/.exec(text) ?? [];
   return path === undefined ? text : `file:${pathFrom(folder, path)}`;

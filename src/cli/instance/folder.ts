@@ -18,8 +18,8 @@ import type { Host } from '../output/output.ts';
 import { settingsMistakes } from './settings-mistakes.ts';
 
 /**
- * What all commands about the instances of a folder have to know: `instances.json` in it, written by `instance create`. Paths are
- * relative to the folder. Secrets do not stand in it.
+ * What all commands about the instances of a folder have to know: `instances.json` in it, written
+ * by `instance create`. Paths are relative to the folder. Secrets do not stand in it.
  */
 const settingsSchema = z.strictObject({
   version: z.literal(1),
@@ -56,7 +56,7 @@ const settingsSchema = z.strictObject({
 
 export type InstanceSettings = z.infer<typeof settingsSchema>;
 
-/** Data and root key lie apart: whoever copies the one must not get the other with it. */
+/** Data and root key lie apart: a copy of the one must not bring the other with it. */
 export const defaultSettings: InstanceSettings = {
   version: 1,
   table: { kind: 'lmdb', path: 'data' },
@@ -83,7 +83,10 @@ export function instanceOption(what: string): Option {
   return new Option('-i, --instance <crn>', `${what}: its CRN, or the GUID in it`);
 }
 
-/** The settings of a folder, `undefined` if there are none. Throws `instances_settings_invalid` with every mistake named. */
+/**
+ * The settings of a folder, `undefined` if there are none. Throws `instances_settings_invalid` with
+ * every mistake named.
+ */
 export function readSettings(folder: string): InstanceSettings | undefined {
   const file = join(folder, settingsFile);
   let raw: unknown;
@@ -116,7 +119,10 @@ export function writeSettings(folder: string, settings: InstanceSettings): void 
   renameSync(`${file}.${process.pid}`, file);
 }
 
-/** Opens the instances of a folder. Throws `instances_missing` if there are none, and what table and root keys throw. */
+/**
+ * Opens the instances of a folder. Throws `instances_missing` if there are none, and what table and
+ * root keys throw.
+ */
 export async function openFolder(
   folder: string,
   host: Host,
@@ -180,7 +186,10 @@ function parseRootKey(text: string, host: Pick<Host, 'env'>): RootKeyConfig {
   return { kind, region, instance, key, apiKey: new Secret(apiKey) };
 }
 
-/** The instance that was asked for; the only one that is not deleted, if none was. Throws `usage`, and `instance_deleted` where all are. */
+/**
+ * The instance that was asked for; the only one that is not deleted, if none was. Throws `usage`,
+ * and `instance_deleted` where all are.
+ */
 export async function pickInstance({ registry }: Instances, asked: string | undefined): Promise<KeptInstance> {
   const all = await pickInstances(await registry.list(), asked);
   const [only, ...more] = asked === undefined ? all.filter(({ deletedAt }) => deletedAt === undefined) : all;

@@ -88,7 +88,9 @@ async function createKey(options: CreateOptions, { registry }: Instances, crn: s
   key.wipe();
 }
 
-/** A name or a key that is not taken is a mistake of the command line here, and of no configuration. */
+/**
+ * A name or a key that is not taken is a mistake of the command line here, and of no configuration.
+ */
 function asUsage(thrown: unknown): never {
   if (thrown instanceof CodedError && thrown.code === 'configuration_invalid')
     throw new CodedError('usage', thrown.message, { cause: thrown });

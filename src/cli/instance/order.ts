@@ -66,7 +66,10 @@ export function instanceOrderCommand(host: Host): Command {
     );
 }
 
-/** Begins an order. Throws `usage` where the domains, the name or the description cannot be ordered: they are of the command line. */
+/**
+ * Begins an order. Throws `usage` where the domains, the name or the description cannot be ordered:
+ * they are of the command line.
+ */
 async function begun(orders: OrdersOfInstance, request: object): Promise<{ readonly id: string }> {
   try {
     return await orders.order(request);
@@ -95,8 +98,8 @@ export async function withOrders(
 }
 
 /**
- * Waits for the end of an order, and says what keeps it when that takes long. Throws the reason of its failure, and
- * `order_still_running` where the waiting was stopped.
+ * Waits for the end of an order, and says what keeps it when that takes long. Throws the reason of
+ * its failure, and `order_still_running` where the waiting was stopped.
  */
 export async function awaitOrder(
   orders: Pick<OrdersOfInstance, 'get' | 'isTakenUp' | 'failuresOf'>,

@@ -13,7 +13,9 @@ import { Secret } from '../../secret.ts';
 import type { Host } from '../output/output.ts';
 import type { InstanceSettings } from './folder.ts';
 
-/** Options of `instance run` about orders; each can stand in `instances.json` too, below `ordering`. */
+/**
+ * Options of `instance run` about orders; each can stand in `instances.json` too, below `ordering`.
+ */
 export interface OrderingCommandOptions {
   readonly acmeDirectory?: string;
   readonly acmeContact?: readonly string[];
@@ -59,8 +61,8 @@ export function withOrderingOptions(command: Command): Command {
 }
 
 /**
- * Who issues, and how domains are proven: by these options, else by the settings of the folder, whose paths count from it.
- * Throws `instances_settings_invalid`.
+ * Who issues, and how domains are proven: by these options, else by the settings of the folder,
+ * whose paths count from it. Throws `instances_settings_invalid`.
  */
 export function orderingOf(
   options: OrderingCommandOptions,
@@ -156,7 +158,10 @@ function readText(path: string): string {
   }
 }
 
-/** The hook gets these, and what is named for it; so nothing that opens a root key or a table, unless that is named. */
+/**
+ * The hook gets these, and what is named for it; so nothing that opens a root key or a table,
+ * unless that is named.
+ */
 function hookEnvironment(
   { env }: Pick<Host, 'env'>,
   named: readonly string[],

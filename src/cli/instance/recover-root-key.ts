@@ -52,7 +52,10 @@ async function recover(options: RecoverOptions, host: Host): Promise<void> {
   }
 }
 
-/** The only root key file that the settings name, from where one is. Throws `usage` if there is not one. */
+/**
+ * The only root key file that the settings name, from where one is. Throws `usage` if there is not
+ * one.
+ */
 function fileOf(folder: string, settings: InstanceSettings | undefined): string {
   if (settings === undefined) {
     throw new CodedError(

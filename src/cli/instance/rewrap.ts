@@ -63,7 +63,10 @@ async function rewrap(options: RewrapOptions, host: Host): Promise<void> {
   }
 }
 
-/** From one set of root keys to another: each set shares one with the set before, since only what opens can be wrapped anew. */
+/**
+ * From one set of root keys to another: each set shares one with the set before, since only what
+ * opens can be wrapped anew.
+ */
 export function steps(before: readonly string[], wanted: readonly string[]): readonly (readonly string[])[] {
   if (wanted.some((rootKey) => before.includes(rootKey))) return [wanted];
   return [[...before.slice(0, 1), ...wanted.slice(0, 1)], wanted];

@@ -10,7 +10,10 @@ const typeNames: Readonly<Record<string, string>> = {
   number: 'a whole number',
 };
 
-/** What is wrong with settings that a schema refused: one sentence for each mistake, which names its place first. */
+/**
+ * What is wrong with settings that a schema refused: one sentence for each mistake, which names its
+ * place first.
+ */
 export function settingsMistakes(issues: readonly Issue[], raw: unknown): readonly string[] {
   return issues.flatMap((issue) => {
     if (issue.code === 'unrecognized_keys')

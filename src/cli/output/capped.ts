@@ -5,7 +5,10 @@ const shownOfCause = 5;
 export function cappedByCause<T>(): {
   /** Whether one more of this cause is shown by itself. */
   readonly shows: (cause: string, finding: T) => boolean;
-  /** The causes of which not all were shown: the first finding of each, and how many more there are than were shown. */
+  /**
+   * The causes of which not all were shown: the first finding of each, and how many more there are
+   * than were shown.
+   */
   readonly rest: () => readonly { readonly cause: string; readonly first: T; readonly more: number }[];
 } {
   const found = new Map<string, { readonly first: T; number: number }>();

@@ -1,7 +1,10 @@
 import type { LinkStatus } from '../../replication/status.ts';
 import { clean, count, duration } from './text.ts';
 
-/** What the brake keeps from being written, and what to do about it, in words: the first line says what, the others what to do. */
+/**
+ * What the brake keeps from being written, and what to do about it, in words: the first line says
+ * what, the others what to do.
+ */
 export function heldWords(link: string, held: NonNullable<LinkStatus['held']>, now: number): string {
   const { certificates, names, kinds, since, id } = held;
   const rest = certificates > names.length ? ` and ${certificates - names.length} more` : '';

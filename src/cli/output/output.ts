@@ -20,12 +20,14 @@ import { type Cell, type Column, clean, tableLines } from './text.ts';
  *         });
  *     }
  *
- * stdout carries results, stderr carries problems, progress and logs. With `--json` stdout carries nothing but JSON, one object a
- * line (so that it streams, and `jq` reads it), and problems on stderr are JSON lines too. With `--quiet` people see only what
- * is wrong. `line`, `finding` and `table` may be called without asking for either: they know. What a command throws is printed and
- * turned into the exit code by command-line.ts; a command that goes on after a failure prints it with `problem`.
- * What others wrote needs no care here: each line is made visible on its way out (screen.ts). `clean` bounds how long it may be.
- * Tests run commands in their own process with `runCommand` of test/support/command.ts.
+ * stdout carries results, stderr carries problems, progress and logs. With `--json` stdout carries
+ * nothing but JSON, one object a line (so that it streams, and `jq` reads it), and problems on
+ * stderr are JSON lines too. With `--quiet` people see only what is wrong. `line`, `finding` and
+ * `table` may be called without asking for either: they know. What a command throws is printed and
+ * turned into the exit code by command-line.ts; a command that goes on after a failure prints it
+ * with `problem`. What others wrote needs no care here: each line is made visible on its way out
+ * (screen.ts). `clean` bounds how long it may be. Tests run commands in their own process with
+ * `runCommand` of test/support/command.ts.
  */
 
 /** The signals that ask a process to stop. */
@@ -61,21 +63,35 @@ export interface Output {
   readonly quiet: boolean;
   /** Colours for stdout; none where it is no terminal, or `NO_COLOR` is set. */
   readonly paint: Paint;
-  /** Lines for people on stdout, each a line whatever it holds. Nothing with `--json` or `--quiet`. */
+  /**
+   * Lines for people on stdout, each a line whatever it holds. Nothing with `--json` or `--quiet`.
+   */
   line(...lines: readonly string[]): void;
-  /** Lines for people on stdout about something that is wrong: with `--quiet` too. Nothing with `--json`. */
+  /**
+   * Lines for people on stdout about something that is wrong: with `--quiet` too. Nothing with
+   * `--json`.
+   */
   finding(...lines: readonly string[]): void;
   /** One JSON object on a line of its own, with `--json` only. `undefined` members are left out. */
   item(value: object): void;
   /** A table for people; foreign text in cells is cleaned. Nothing with `--json` or `--quiet`. */
   table(columns: readonly Column[], rows: readonly (readonly Cell[])[]): void;
-  /** A failure that does not end the command, on stderr; `about` says of what. The command sets the exit code from `error.entry.exit`. */
+  /**
+   * A failure that does not end the command, on stderr; `about` says of what. The command sets the
+   * exit code from `error.entry.exit`.
+   */
   problem(error: CodedError, about?: string): void;
-  /** Shows long work on stderr: a bar on a terminal, else a line every ten seconds; nothing with `--quiet`. One at a time; `end` it in `finally`. */
+  /**
+   * Shows long work on stderr: a bar on a terminal, else a line every ten seconds; nothing with
+   * `--quiet`. One at a time; `end` it in `finally`.
+   */
   progress(what: string, total?: number): Progress;
   /** What people read goes through this from now on; JSON does not. */
   reword(words: (text: string) => string): void;
-  /** For `compose` and the rooms: warnings and errors, on stderr; JSON lines with `--json`, else words. */
+  /**
+   * For `compose` and the rooms: warnings and errors, on stderr; JSON lines with `--json`, else
+   * words.
+   */
   readonly log: Log;
 }
 
@@ -136,7 +152,10 @@ export function commandOutput(options: OutputOptions, host: Host, now: () => num
   };
 }
 
-/** What a person, or with `json` a program, reads of a failure: what was tried and found, and what to do. */
+/**
+ * What a person, or with `json` a program, reads of a failure: what was tried and found, and what
+ * to do.
+ */
 export function problemLines(
   error: CodedError,
   options: { readonly json?: boolean; readonly about?: string | undefined; readonly paint?: Paint } = {},

@@ -24,7 +24,10 @@ const redrawEveryMs = 100;
 const lineEveryMs = 10_000;
 const barCells = 24;
 
-/** A progress of which `erase` takes the bar off the screen, so that a line can be printed; it comes back by itself. */
+/**
+ * A progress of which `erase` takes the bar off the screen, so that a line can be printed; it comes
+ * back by itself.
+ */
 export function drawnProgress(what: string, total: number | undefined, canvas: Canvas): Progress & { erase(): void } {
   const { screen, style, columns, now } = canvas;
   const startedAt = now();

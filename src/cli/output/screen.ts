@@ -3,8 +3,9 @@ import { styleText } from 'node:util';
 import { visible } from '../../foreign-text.ts';
 
 /**
- * The one way from commands to a terminal. What is written through it reaches the terminal as text: every character that is not shown as
- * itself comes out visible, whoever wrote it. Colours and the movements of the cursor are no text, and have ways of their own.
+ * The one way from commands to a terminal. What is written through it reaches the terminal as text:
+ * every character that is not shown as itself comes out visible, from every author. Colours and the
+ * movements of the cursor are no text, and have ways of their own.
  */
 
 /** The part of a stream that is used here. */
@@ -18,7 +19,10 @@ export interface Terminal {
 
 /** A stream that takes text, colours of `paintFor`, and movements of the cursor. */
 export interface Screen extends Terminal {
-  /** Text in lines: line feeds end them, everything else that is not shown as itself comes out visible. */
+  /**
+   * Text in lines: line feeds end them, everything else that is not shown as itself comes out
+   * visible.
+   */
   write(text: string): void;
   /** Movements of the cursor, of this program alone. Nothing where no terminal is. */
   move(sequence: 'erase line' | { readonly up: number }): void;
@@ -36,8 +40,8 @@ export interface Paint {
 const colours = { good: 'green', warning: 'yellow', bad: 'red', strong: 'bold', faint: 'dim' } as const;
 
 /**
- * What stands for the beginning and the end of a colour until the screen puts the sequences of the terminal in its place. Text of
- * others cannot hold it: it is another one in each process.
+ * What stands for the beginning and the end of a colour until the screen puts the sequences of the
+ * terminal in its place. Text of others cannot hold it: it is another one in each process.
  */
 const secret = randomUUID();
 const mark = (of: string): string => `<${secret}${of}>`;
@@ -52,7 +56,10 @@ const sequences = new Map(
   }),
 );
 
-/** Colours for what is written to the screen of this stream, if it is a terminal that has some and `NO_COLOR` does not forbid them. */
+/**
+ * Colours for what is written to the screen of this stream, if it is a terminal that has some and
+ * `NO_COLOR` does not forbid them.
+ */
 export function paintFor(stream: Terminal): Paint {
   // `hasColors` of Node looks at both.
   const coloured = stream.isTTY === true && stream.hasColors?.() === true;

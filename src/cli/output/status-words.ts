@@ -19,7 +19,10 @@ const exits = {
   certificates: errorRegistry.certificate_expired.exit,
 } as const;
 
-/** Judges a link by what is known of it. `reconcileEveryMs` is how often everything is to be compared. */
+/**
+ * Judges a link by what is known of it. `reconcileEveryMs` is how often everything is to be
+ * compared.
+ */
 export function judgeStatus(status: LinkStatus, reconcileEveryMs: number, nameOf: (store: string) => string): Judged {
   const refusals = status.refusals?.filter((refusal) => status.held === undefined || !isBraked(refusal)) ?? [];
   const backups = backupWords({ ...status, refusals }, status.now, nameOf);
@@ -52,7 +55,10 @@ export function judgeStatus(status: LinkStatus, reconcileEveryMs: number, nameOf
 
 const asWrong = (found: BackupWords) => ({ words: linesOf(found).join('\n  '), exit: backupExit });
 
-/** What is not copied because its key could issue certificates; how to have it copied all the same is told too. */
+/**
+ * What is not copied because its key could issue certificates; how to have it copied all the same
+ * is told too.
+ */
 function authorityWords({ authorities: { count: number, names } }: LinkStatus): string {
   if (number === 0) return '';
   const first = names.map(clean).join(', ');
@@ -65,7 +71,9 @@ function lostWords({ link, vanished, now }: LinkStatus): Judged['wrong'] {
   return vanished === undefined ? [] : [{ words: vanishedWords(link, vanished, now), exit: exits.certificates }];
 }
 
-/** How far a verify has proven what is equal: what was written to a backup after it began is not. */
+/**
+ * How far a verify has proven what is equal: what was written to a backup after it began is not.
+ */
 function provenWords({ verify, counts, unproven, now }: LinkStatus): string {
   if (verify === undefined || unproven >= counts.equal)
     return 'not proven yet: certstandby verify reads every copy back';

@@ -5,13 +5,19 @@ import { visibleWithin } from '../../foreign-text.ts';
 /** More than this of one text of somebody else's is not shown, in UTF-16 units. */
 const mostShown = 2_000;
 
-/** Foreign text as a person gets to see it: on one line, every character visible, and not without end. */
+/**
+ * Foreign text as a person gets to see it: on one line, every character visible, and not without
+ * end.
+ */
 export function clean(text: string): string {
   return visibleWithin(text, mostShown);
 }
 
 const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' });
-/** What terminals show two columns wide: East Asian scripts and their punctuation, full-width forms, emoji. */
+/**
+ * What terminals show two columns wide: East Asian scripts and their punctuation, full-width forms,
+ * emoji.
+ */
 const wide =
   /^[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|^\p{Emoji_Presentation}/u;
 const plainText = /^[ -~]*$/;
@@ -50,7 +56,10 @@ export type Cell = string | { readonly text: string; readonly paint: (text: stri
 
 const gap = '  ';
 
-/** A table as lines: the headings, then a line a row; each column as wide as its widest cell. Cells may be foreign text. */
+/**
+ * A table as lines: the headings, then a line a row; each column as wide as its widest cell. Cells
+ * may be foreign text.
+ */
 export function tableLines(
   columns: readonly Column[],
   rows: readonly (readonly Cell[])[],
@@ -84,7 +93,10 @@ export function count(number: number, one: string, many = `${one}s`): string {
   return `${number.toLocaleString('en-US')} ${number === 1 ? one : many}`;
 }
 
-/** A length of time as a person says it, rounded to two units: `850 ms`, `1.4 s`, `3 h 20 min`, `12 d`. */
+/**
+ * A length of time as a person says it, rounded to two units: `850 ms`, `1.4 s`, `3 h 20 min`,
+ * `12 d`.
+ */
 export function duration(milliseconds: number): string {
   const ms = Math.max(0, milliseconds);
   if (ms < 999.5) return `${Math.round(ms)} ms`;

@@ -1,7 +1,10 @@
 import type { LinkStatus } from '../../replication/status.ts';
 import { clean, count, duration } from './text.ts';
 
-/** What is gone from the primary, and what to do about it, in words: the first line says what, the others what to do. */
+/**
+ * What is gone from the primary, and what to do about it, in words: the first line says what, the
+ * others what to do.
+ */
 export function vanishedWords(link: string, vanished: NonNullable<LinkStatus['vanished']>, now: number): string {
   const { gone, of, names, since, id } = vanished;
   const rest = gone > names.length ? ` and ${gone - names.length} more` : '';

@@ -13,9 +13,10 @@ const description = 'made by certstandby up';
 export const demonstratedRows = 6;
 
 /**
- * Makes real certificates, imports three into the primary (or reimports them, where an earlier run has left them), then reimports the
- * first with a new key and a later expiry; orders a fourth one (or renews it), and renews it with a new key. The authorities behind them
- * are told to `trust`. Answers the rows of these six events, done or not done within half a minute for each step.
+ * Makes real certificates, imports three into the primary (or reimports them, where an earlier run
+ * has left them), then reimports the first with a new key and a later expiry; orders a fourth one
+ * (or renews it), and renews it with a new key. The authorities behind them are told to `trust`.
+ * Answers the rows of these six events, done or not done within half a minute for each step.
  */
 export async function demonstrate(
   primary: Store,

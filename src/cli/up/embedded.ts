@@ -16,9 +16,15 @@ export interface Embedded {
   readonly link: string;
   /** First port to try for the receiver. */
   readonly nextPort: number;
-  /** Registers the callback URL as a notification channel of the primary. Writes the file that the README's `curl` lines source. */
+  /**
+   * Registers the callback URL as a notification channel of the primary. Writes the file that the
+   * README's `curl` lines source.
+   */
   register(callbackUrl: string): Promise<void>;
-  /** Orders a certificate in the primary, or, where an earlier run has left one of this name, renews it. Its id. */
+  /**
+   * Orders a certificate in the primary, or, where an earlier run has left one of this name, renews
+   * it. Its id.
+   */
   order(name: string, domains: readonly string[]): Promise<string>;
   /** Renews a certificate of the primary with a new key. */
   renewWithNewKey(id: string): Promise<void>;
@@ -42,8 +48,9 @@ const credentialsFile = 'credentials.env';
 const authoritiesFile = 'authorities.pem';
 
 /**
- * Starts both instances. Everything is kept in the folder: certificates sealed, in a table for each side, as if they were in two regions;
- * a root key in a folder of its own; API keys in files of their own, because the configuration needs them.
+ * Starts both instances. Everything is kept in the folder: certificates sealed, in a table for each
+ * side, as if they were in two regions; a root key in a folder of its own; API keys in files of
+ * their own, because the configuration needs them.
  */
 export async function startEmbedded(options: {
   readonly folder: OwnFolder;
@@ -138,7 +145,8 @@ async function startSide(
     },
     { runtime, log },
   );
-  // The pair is for trying things out: nobody is asked to keep its recovery texts. `instance create` shows the one it makes.
+  // The pair is for trying things out: nobody is asked to keep its recovery texts.
+  // `instance create` shows the one it makes.
   for (const { recoveryText } of instances.made) recoveryText.wipe();
   const server = await serveSide(instances, { side, apiKey, port, developmentCa }).catch(async (thrown: unknown) => {
     await instances.close();
@@ -195,7 +203,10 @@ async function startSide(
           : await call('POST', `/v1/certificate/${segmentOf(earlier)}/renew`, { rotate_keys: false });
       return (answer as { _id: string })._id.split(':').at(-1) ?? '';
     },
-    /** Has notifications sent to this endpoint, and no longer to where earlier runs here were listening. */
+    /**
+     * Has notifications sent to this endpoint, and no longer to where earlier runs here were
+     * listening.
+     */
     async notify(endpoint: string): Promise<void> {
       const at = `/v1/instances/${I}/notifications`;
       const channels = (await call('GET', `${at}/channels`)) as readonly {
@@ -238,7 +249,9 @@ function serveSide(
   });
 }
 
-/** The API key of an earlier run, so that sourced credentials stay good; a new one the first time. */
+/**
+ * The API key of an earlier run, so that sourced credentials stay good; a new one the first time.
+ */
 function keptApiKey(folder: OwnFolder, name: string): string {
   try {
     const kept = readTextFileSync(join(folder.path, name), { maxBytes: limits.textFileBytes }).trim();

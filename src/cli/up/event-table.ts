@@ -42,8 +42,8 @@ const columns = [
 const mostRows = 1_000;
 
 /**
- * The live table: a row for each certificate of each event. On a terminal rows appear at once and fill in; elsewhere a line is
- * printed when it is complete.
+ * The live table: a row for each certificate of each event. On a terminal rows appear at once and
+ * fill in; elsewhere a line is printed when it is complete.
  */
 export function eventTable(stream: Terminal, readBack: ReadBack): EventTable {
   const output = screenOf(stream);

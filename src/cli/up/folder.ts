@@ -16,8 +16,9 @@ export interface OwnFolder {
 const mostFolders = 9;
 
 /**
- * Takes the folder for this process. Without a name: `.certstandby`, or the next free `.certstandby-2` … if one is running there.
- * Throws `usage` if the named one is in use, or cannot be written.
+ * Takes the folder for this process. Without a name: `.certstandby`, or the next free
+ * `.certstandby-2` … if one is running there. Throws `usage` if the named one is in use, or cannot
+ * be written.
  */
 export function takeFolder(named: string | undefined): OwnFolder {
   if (named !== undefined) {
@@ -73,7 +74,8 @@ function livingOwner(lock: string): number | undefined {
     return undefined;
   }
   try {
-    // Signals to 0 and to negative numbers go to many processes; an owner that died at once has written no id.
+    // Signals to 0 and to negative numbers go to many processes; an owner that died at once has
+    // written no id.
     if (Number.isSafeInteger(pid) && pid > 0 && pid !== process.pid) {
       process.kill(pid, 0);
       return pid;

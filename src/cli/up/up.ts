@@ -44,7 +44,10 @@ export function upCommand(host: Host): Command {
     .action((options: UpOptions) => up(options, host));
 }
 
-/** Receiver and worker for the embedded pair of stores until a signal comes; with a configuration it is `serve`. */
+/**
+ * Receiver and worker for the embedded pair of stores until a signal comes; with a configuration it
+ * is `serve`.
+ */
 async function up(options: UpOptions, host: Host): Promise<void> {
   if (options.config !== undefined) {
     if (options.once) throw new CodedError('usage', '--once shows the embedded pair; it does not go with --config');
@@ -118,7 +121,10 @@ function conclude(rows: readonly EventRow[], host: Host): void {
   host.exitCode = 6;
 }
 
-/** Starts receiver, sweep and reconcile, and stops them again, in the order in which nothing is lost. */
+/**
+ * Starts receiver, sweep and reconcile, and stops them again, in the order in which nothing is
+ * lost.
+ */
 async function run(
   program: Program,
   log: Log,

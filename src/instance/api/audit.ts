@@ -9,15 +9,19 @@ export interface AuditNotes {
   body?: unknown;
 }
 
-/** An action as Certificate Manager's audit events name it; of some, only the body says which of two it is. */
+/**
+ * An action as Certificate Manager's audit events name it; of some, only the body says which of two
+ * it is.
+ */
 export type AuditAction = string | ((body: unknown) => string);
 
 /** What a route has to do with. */
 export type AuditTarget = 'certificate' | 'channel' | 'dead_letter';
 
 /**
- * Does the work of one request, and writes one audit line about it, whatever becomes of it: who, what, on what, with which outcome. Nothing
- * of bodies and answers gets into it but the id of what was made. Throws what the work throws.
+ * Does the work of one request, and writes one audit line about it, whatever becomes of it: who,
+ * what, on what, with which outcome. Nothing of bodies and answers gets into it but the id of what
+ * was made. Throws what the work throws.
  */
 export async function audited<T>(
   log: Log,

@@ -55,7 +55,10 @@ interface CertificateObject {
   readonly downloaded?: boolean;
 }
 
-/** A version that is no longer in force: nobody says when it was changed, and nothing is kept from before it. */
+/**
+ * A version that is no longer in force: nobody says when it was changed, and nothing is kept from
+ * before it.
+ */
 type PreviousObject = Omit<CertificateObject, 'last_modified'> & { readonly data: ContentPem };
 
 export interface Certificates {
@@ -64,8 +67,9 @@ export interface Certificates {
   /** Body: `{name, description?, data: {content, priv_key?, intermediate?}}`. */
   import(body: unknown): Promise<CertificateObject>;
   /**
-   * Body: `{content, priv_key?, intermediate?}`. What the body leaves out, the certificate no longer has. It ends a renewal that is under
-   * way: whoever reimports wants this in force, perhaps because the key before it is in wrong hands.
+   * Body: `{content, priv_key?, intermediate?}`. What the body leaves out, the certificate no
+   * longer has. It ends a renewal that is under way: a reimport is meant to be in force, perhaps
+   * because the key before it is in wrong hands.
    */
   reimport(id: string, body: unknown): Promise<CertificateObject>;
   download(id: string): Promise<
@@ -73,7 +77,10 @@ export interface Certificates {
       readonly data: ContentPem;
     }
   >;
-  /** The content before the one in force, and what that says of itself. Throws `instance_not_found` if there is none. */
+  /**
+   * The content before the one in force, and what that says of itself. Throws `instance_not_found`
+   * if there is none.
+   */
   downloadPrevious(id: string): Promise<PreviousObject>;
   metadata(id: string): Promise<CertificateObject>;
   /** Body: `{name?, description?}`, one of them at least. */
@@ -81,7 +88,10 @@ export interface Certificates {
   delete(id: string): Promise<{
     readonly message: string;
   }>;
-  /** One page, as Certificate Manager's clients read it: the cursor is two strings, both empty on the last page. */
+  /**
+   * One page, as Certificate Manager's clients read it: the cursor is two strings, both empty on
+   * the last page.
+   */
   list(query: string): Promise<{
     totalScannedDocs: number;
     certificates: CertificateObject[];
@@ -91,8 +101,9 @@ export interface Certificates {
     };
   }>;
   /**
-   * One page of what a search finds, in the form and order of a list. One request examines a bounded number of certificates, so a page
-   * may hold less than asked for, or nothing, and still name the next one.
+   * One page of what a search finds, in the form and order of a list. One request examines a
+   * bounded number of certificates, so a page may hold less than asked for, or nothing, and still
+   * name the next one.
    */
   search(query: string): Promise<{
     totalScannedDocs: number;
@@ -105,8 +116,9 @@ export interface Certificates {
 }
 
 /**
- * The operations on the certificates of one instance, from request bodies to answer bodies. They throw `instance_not_found`,
- * `instance_limited`, `instance_request_invalid` and the codes of certificates; nothing is stored then.
+ * The operations on the certificates of one instance, from request bodies to answer bodies. They
+ * throw `instance_not_found`, `instance_limited`, `instance_request_invalid` and the codes of
+ * certificates; nothing is stored then.
  */
 export function certificates(context: {
   instance: Instance;
@@ -260,7 +272,10 @@ async function found<T>(asked: Promise<T | undefined>, id: string): Promise<T> {
   return answer;
 }
 
-/** The PEM of a request and what it says, judged as at import: it parses, the key belongs to it, it has not expired. */
+/**
+ * The PEM of a request and what it says, judged as at import: it parses, the key belongs to it, it
+ * has not expired.
+ */
 function accept(fields: Fields, nowMs: number): { readonly pem: ContentPem; readonly facts: KeptFacts } {
   // How long each may be is for the parser to say.
   const content = requiredText(fields, 'content', limits.instanceBodyBytes);
@@ -272,7 +287,8 @@ function accept(fields: Fields, nowMs: number): { readonly pem: ContentPem; read
     ...(key !== '' && { privateKey: new Secret(key) }),
   };
   const parsed = parseContent(given, apiPartNames);
-  // A key may be left out, and a chain that does not hold is kept as it is: Certificate Manager looks at neither.
+  // A key may be left out, and a chain that does not hold is kept as it is: Certificate Manager
+  // looks at neither.
   const problem = (parsed.privateKey && keyProblem(parsed)) ?? expiryProblem(parsed, nowMs);
   if (problem !== undefined) throw problem;
   const pem: ContentPem = {

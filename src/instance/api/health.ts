@@ -5,12 +5,13 @@ import { registryPartitions } from '../rows/partitions.ts';
 import { type Answer, errorAnswer } from './http.ts';
 import type { ServedInstances } from './served-instances.ts';
 
-/** Longest that the table is waited for: whoever asks for health is waiting too. */
+/** The longest wait for the table: the one who asks for health waits too. */
 const tableMs = 2_000;
 
 /**
- * How the server is, for whoever watches it: no token is needed, and nothing is told that names an instance, a key or a certificate.
- * 200 while requests can be served, also when only one of two root keys answers; else 503.
+ * How the server is, for those who watch it: no token is needed, and nothing is told that names an
+ * instance, a key or a certificate. 200 while requests can be served, also when only one of two
+ * root keys answers; else 503.
  */
 export async function healthAnswer(
   method: string | undefined,

@@ -10,12 +10,15 @@ export interface Answer {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** How much of a body that is too large is still read (and thrown away), so that the client gets to read the answer. */
+/**
+ * How much of a body that is too large is still read (and thrown away), so that the client gets to
+ * read the answer.
+ */
 const drainedBodies = 8;
 
 /**
- * The whole body. Throws `instance_media_type` if it is compressed or otherwise encoded, `instance_body_too_large`, and
- * `instance_request_invalid` if it is not UTF-8 or ends early.
+ * The whole body. Throws `instance_media_type` if it is compressed or otherwise encoded,
+ * `instance_body_too_large`, and `instance_request_invalid` if it is not UTF-8 or ends early.
  */
 export async function readBody(request: IncomingMessage, maximumBytes: number): Promise<string> {
   const encodings = (request.headers['content-encoding'] ?? '').split(',').map((one) => one.trim().toLowerCase());
@@ -68,7 +71,10 @@ export function send(response: ServerResponse, answer: Answer): void {
   response.end(body);
 }
 
-/** The answer for a failure: `{code, message}`, as Certificate Manager has it. Where a person can do something, the message says what. */
+/**
+ * The answer for a failure: `{code, message}`, as Certificate Manager has it. Where a person can do
+ * something, the message says what.
+ */
 export function errorAnswer(thrown: unknown): Answer {
   const error = asCodedError(thrown);
   const { remedy } = error;

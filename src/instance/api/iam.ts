@@ -12,7 +12,9 @@ export interface TokenAnswer {
   readonly caller?: string;
 }
 
-/** Who sent a request: the name of its API key, and its role in each instance that knows the key. */
+/**
+ * Who sent a request: the name of its API key, and its role in each instance that knows the key.
+ */
 export interface Caller {
   readonly name: string;
   /** By instance CRN. */
@@ -23,7 +25,10 @@ export interface Caller {
 export interface Iam {
   /** Exchanges the API key in a form body for an access token. */
   exchange(form: string): TokenAnswer;
-  /** The caller behind an `Authorization` header. Throws `instance_unauthorized` for whatever is not a living token of ours. */
+  /**
+   * The caller behind an `Authorization` header. Throws `instance_unauthorized` for whatever is not
+   * a living token of ours.
+   */
   authenticate(authorization: string | undefined): Caller;
 }
 
@@ -33,15 +38,19 @@ export type FindCaller = (hash: string) => Caller | undefined;
 const apiKeyGrant = 'urn:ibm:params:oauth:grant-type:apikey';
 const lifetimeSeconds = 3600;
 
-/** The key that makes the access tokens of an instance; undefined while the instance is not served here. */
+/**
+ * The key that makes the access tokens of an instance; undefined while the instance is not served
+ * here.
+ */
 export type TokenKeyOf = (instanceCrn: string) => KeyObject | undefined;
 
 const claimsSchema = z.object({ key: z.string(), by: z.string(), exp: z.number() });
 
 /**
- * Access tokens are `<body>.<HMAC of it>`: nothing is kept for each. The key is that of an instance which knows the API key, so that
- * every process which serves that instance takes the token, also after a restart; and one of this process while no such instance can
- * be served. A token names its API key by hash, and is good for as long as that is known.
+ * Access tokens are `<body>.<HMAC of it>`: nothing is kept for each. The key is that of an instance
+ * which knows the API key, so that every process which serves that instance takes the token, also
+ * after a restart; and one of this process while no such instance can be served. A token names its
+ * API key by hash, and is good for as long as that is known.
  */
 export function createIam(find: FindCaller, tokenKeyOf: TokenKeyOf, now: () => number): Iam {
   const processKey = createSecretKey(randomBytes(32));

@@ -19,8 +19,9 @@ export interface Repository {
 }
 
 /**
- * Counts the certificates of one instance: all of them by the row that keeps count, those that have expired or soon will by the index by
- * expiry, where they stand at the beginning. Where these are many, they are counted at most every few seconds, once for all who ask.
+ * Counts the certificates of one instance: all of them by the row that keeps count, those that have
+ * expired or soon will by the index by expiry, where they stand at the beginning. Where these are
+ * many, they are counted at most every few seconds, once for all who ask.
  */
 export function repository(context: { readonly rows: CertificateRows; readonly now: () => number }): Repository {
   const { rows, now } = context;
@@ -35,7 +36,10 @@ export function repository(context: { readonly rows: CertificateRows; readonly n
     return counts;
   }
 
-  /** Those who ask while it is counted get a count that began after they asked, or the same one if it is much work. */
+  /**
+   * Those who ask while it is counted get a count that began after they asked, or the same one if
+   * it is much work.
+   */
   async function byExpiry(): Promise<Omit<RepositoryCounts, 'total'>> {
     const at = now();
     if (kept !== undefined && at - kept.at < oldMs) return kept.counts;

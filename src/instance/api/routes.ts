@@ -24,7 +24,10 @@ export interface Tenant {
 /** What a route needs of a request. */
 interface Call {
   readonly tenant: Tenant;
-  /** Id of the certificate, the channel or the dead letter that the path names; empty where it names none. */
+  /**
+   * Id of the certificate, the channel or the dead letter that the path names; empty where it names
+   * none.
+   */
   readonly id: string;
   /** Raw, without the question mark. */
   readonly query: string;
@@ -36,7 +39,10 @@ interface Call {
 export interface Route {
   readonly name: string;
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
-  /** After `/api`. `{I}` and `{C}` stand for the CRN of an instance and of a certificate, `{ch}` and `{dl}` for the id of a channel and of a dead letter. */
+  /**
+   * After `/api`. `{I}` and `{C}` stand for the CRN of an instance and of a certificate, `{ch}` and
+   * `{dl}` for the id of a channel and of a dead letter.
+   */
   readonly path: string;
   /** What the audit line calls it, and what it has to do with. */
   readonly action: AuditAction;
@@ -261,8 +267,9 @@ const patterns = [...new Set(routes.map(({ path }) => path))].map((path) => ({
 }));
 
 /**
- * Finds the operations of a raw path. It is split at its slashes before anything is decoded, and each segment is decoded once: an
- * encoded slash stays inside its CRN, a raw one ends the segment. Undefined if the path leads nowhere.
+ * Finds the operations of a raw path. It is split at its slashes before anything is decoded, and
+ * each segment is decoded once: an encoded slash stays inside its CRN, a raw one ends the segment.
+ * Undefined if the path leads nowhere.
  */
 export function findRoutes(rawPath: string): Destination | undefined {
   if (!rawPath.startsWith('/api/')) return undefined;

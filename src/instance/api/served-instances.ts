@@ -52,7 +52,10 @@ const tidyMs = 24 * 3_600_000;
 const noticesMs = 60_000;
 /** How long a daily snapshot that failed is not tried again. */
 const snapshotPauseMs = 900_000;
-/** How often orders are taken up that nobody works on: those of commands, and of processes that have ended. */
+/**
+ * How often orders are taken up that nobody works on: those of commands, and of processes that have
+ * ended.
+ */
 const ordersMs = 5_000;
 /** How often certificates are looked for that are to be renewed by themselves. */
 const renewalsMs = 900_000;
@@ -78,9 +81,10 @@ export interface ServedInstances {
 }
 
 /**
- * The instances of a server, each with everything that works for it. Those of the registry are taken up within about a second after
- * they, or their API keys, changed. One whose table or root key does not answer is asked again; the others are served meanwhile.
- * Throws `configuration_invalid`.
+ * The instances of a server, each with everything that works for it. Those of the registry are
+ * taken up within about a second after they, or their API keys, changed. One whose table or root
+ * key does not answer is asked again; the others are served meanwhile. Throws
+ * `configuration_invalid`.
  */
 export async function servedInstances(options: ServedOptions): Promise<ServedInstances> {
   const { instances: fixed, runtime, log, registry } = options;
@@ -130,7 +134,10 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
     revision = current;
   }
 
-  /** Where one of its keys is damaged, nobody has access to that instance until it is mended; to all others they have. */
+  /**
+   * Where one of its keys is damaged, nobody has access to that instance until it is mended; to all
+   * others they have.
+   */
   async function readableKeys(from: InstanceRegistry, crn: string): Promise<readonly KeptApiKey[]> {
     try {
       return await from.keys(crn);
@@ -159,7 +166,10 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
     return [...tenants.keys(), ...failures.keys()].filter((crn) => !wanted.some((instance) => instance.crn === crn));
   }
 
-  /** It answers as gone at once; what it had under way is ended, and what was on its way stays on the table. */
+  /**
+   * It answers as gone at once; what it had under way is ended, and what was on its way stays on
+   * the table.
+   */
   async function closeRoom(crn: string): Promise<void> {
     const tenant = tenants.get(crn);
     tenants.delete(crn);
@@ -241,7 +251,10 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
   };
 }
 
-/** Does it again and again, with this pause before, until the signal. A failure is logged, and does not end it. */
+/**
+ * Does it again and again, with this pause before, until the signal. A failure is logged, and does
+ * not end it.
+ */
 async function repeat(
   pauseMs: number,
   work: () => Promise<void>,

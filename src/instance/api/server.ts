@@ -34,7 +34,10 @@ export interface InstanceServerOptions {
   readonly behindProxy?: boolean;
   /** Instances that are served whatever the registry says, each with its own CRN. */
   readonly instances: readonly InstanceOptions[];
-  /** Where further instances are kept: what is added or revoked there is taken up while the server runs. */
+  /**
+   * Where further instances are kept: what is added or revoked there is taken up while the server
+   * runs.
+   */
   readonly registry?: InstanceRegistry;
   /** Where they keep everything. */
   readonly table: Table;
@@ -45,18 +48,30 @@ export interface InstanceServerOptions {
   /** For instances that do not say. */
   readonly limits?: LimitOptions;
   readonly delivery?: Partial<DeliveryPolicy>;
-  /** Connections that it holds at once; what is beyond is closed. Default: `limits.instanceConnections`. */
+  /**
+   * Connections that it holds at once; what is beyond is closed. Default:
+   * `limits.instanceConnections`.
+   */
   readonly maxConnections?: number;
-  /** Until when the headers of a request must have arrived, in milliseconds. Default: `limits.requestHeadersMs`. */
+  /**
+   * Until when the headers of a request must have arrived, in milliseconds. Default:
+   * `limits.requestHeadersMs`.
+   */
   readonly requestHeadersMs?: number;
-  /** Who issues what is ordered; by default a certificate authority of this process, that nobody trusts. */
+  /**
+   * Who issues what is ordered; by default a certificate authority of this process, that nobody
+   * trusts.
+   */
   readonly ordering?: OrderingOptions;
   /** Where instances of the registry get a snapshot each day. Default: nowhere. */
   readonly snapshots?: SnapshotOptions;
 }
 
 export interface InstanceServer {
-  /** `http://<host>:<port>`, or `https:`: the API is below `/api`, the token endpoint is `/identity/token`. */
+  /**
+   * `http://<host>:<port>`, or `https:`: the API is below `/api`, the token endpoint is
+   * `/identity/token`.
+   */
   readonly url: string;
   readonly port: number;
   /** Ends deliveries and connections. The table stays open. */
@@ -80,10 +95,11 @@ function boundsOf({ requestHeadersMs = requestBounds.headersTimeout }: InstanceS
 }
 
 /**
- * Serves Certificate Manager's REST API, and the one call of IBM IAM that its clients need, for instances on a table. Where the
- * real service is not known or this one goes its own way, DIFFERENCES.md beside this file says what was chosen.
- * `GET /healthz` answers without a token how it is.
- * Throws `configuration_invalid`, and `instance_not_private` if it would speak plain HTTP off loopback.
+ * Serves Certificate Manager's REST API, and the one call of IBM IAM that its clients need, for
+ * instances on a table. Where the real service is not known or this one goes its own way,
+ * DIFFERENCES.md beside this file says what was chosen. `GET /healthz` answers without a token how
+ * it is. Throws `configuration_invalid`, and `instance_not_private` if it would speak plain HTTP
+ * off loopback.
  */
 export async function startInstanceServer(options: InstanceServerOptions): Promise<InstanceServer> {
   const { runtime, log } = options;
@@ -196,8 +212,9 @@ async function answerApi(context: {
 }
 
 /**
- * Lets a request go on, or throws, and notes the name of its API key. An instance that is not there and one that does not know the key
- * get the same refusal: not 404, which clients take for a certificate that is gone.
+ * Lets a request go on, or throws, and notes the name of its API key. An instance that is not there
+ * and one that does not know the key get the same refusal: not 404, which clients take for a
+ * certificate that is gone.
  */
 function admit(
   route: Route,

@@ -2,18 +2,22 @@ import { limits } from '../../limits.ts';
 import { type CertificateRow, type ExpiryEntry, expiryPosition } from './certificate-row.ts';
 import type { CertificateRows } from './certificate-rows.ts';
 
-/** One page of certificates in order of expiry, and where the next one begins; no `next` on the last page. */
+/**
+ * One page of certificates in order of expiry, and where the next one begins; no `next` on the last
+ * page.
+ */
 export interface CertificatePage {
   readonly certificates: readonly CertificateRow[];
   readonly next?: { readonly id: string; readonly expiresOn: number } | undefined;
 }
 
 /**
- * The certificates from a position on, read page by page through the index by expiry; memory holds one page.
+ * The certificates from a position on, read page by page through the index by expiry; memory holds
+ * one page.
  *
- * A certificate that is there throughout is listed, also while a renewal moves it to a later place: it counts at its old place
- * too as long as that is in the index, and may so be on two pages. One that is reimported with an earlier expiry, behind the page
- * that is being read, may be missed.
+ * A certificate that is there throughout is listed, also while a renewal moves it to a later place:
+ * it counts at its old place too as long as that is in the index, and may so be on two pages. One
+ * that is reimported with an earlier expiry, behind the page that is being read, may be missed.
  */
 export async function listCertificates(
   rows: CertificateRows,
@@ -25,7 +29,10 @@ export async function listCertificates(
     readonly size: number;
     /** Which certificates count; absent: all. */
     readonly matches?: (row: CertificateRow) => boolean;
-    /** How many certificates are looked at, at the most; the page ends there if it is not full before. */
+    /**
+     * How many certificates are looked at, at the most; the page ends there if it is not full
+     * before.
+     */
     readonly examine?: number;
   },
 ): Promise<CertificatePage> {
@@ -62,11 +69,15 @@ async function currentRow(rows: CertificateRows, entry: ExpiryEntry): Promise<Ce
   if (row === undefined) return undefined;
   if (row.state === 'live' && row.content === entry.content) return row;
   await rows.repair(entry, row);
-  // A lower version: the reimport that wrote this entry has not changed the row, so the certificate stands where it stood.
+  // A lower version: the reimport that wrote this entry has not changed the row, so the certificate
+  // stands where it stood.
   return row.state === 'removed' || row.version < entry.version ? undefined : row;
 }
 
-/** The certificates that expire in a stretch of time, read through the index by expiry, page by page. Moments are epoch milliseconds. */
+/**
+ * The certificates that expire in a stretch of time, read through the index by expiry, page by
+ * page. Moments are epoch milliseconds.
+ */
 export async function* certificatesExpiring(
   rows: CertificateRows,
   stretch: { readonly from: number; readonly before: number },

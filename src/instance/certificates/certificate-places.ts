@@ -1,19 +1,28 @@
 import { CodedError } from '../../errors.ts';
 import { type Key, pagesOf, type Table } from '../../table/table.ts';
 
-/** How many certificates an instance may hold, counted in one row, so that an import does not count them all. */
+/**
+ * How many certificates an instance may hold, counted in one row, so that an import does not count
+ * them all.
+ */
 export interface CertificatePlaces {
-  /** Takes one place of at most so many (`Infinity`: as many as you like). Throws `instance_full`. */
+  /**
+   * Takes one place of at most so many (`Infinity`: as many as you like). Throws `instance_full`.
+   */
   take(maximum: number): Promise<void>;
   /** Gives one place back. */
   free(): Promise<void>;
-  /** How many are taken: as many as there are certificates, and those of imports that died until somebody counts anew. */
+  /**
+   * How many are taken: as many as there are certificates, and those of imports that died until
+   * somebody counts anew.
+   */
   taken(): Promise<number>;
 }
 
 /**
- * An import that dies leaves its place taken; so before refusing, the certificates are counted, and the count is put right. Imports
- * under way in that moment are not seen: the limit may then be passed by as many.
+ * An import that dies leaves its place taken; so before refusing, the certificates are counted, and
+ * the count is put right. Imports under way in that moment are not seen: the limit may then be
+ * passed by as many.
  */
 export function certificatePlaces(context: {
   table: Table;

@@ -2,7 +2,10 @@ import type { Key } from '../../table/table.ts';
 import { partitionOf } from '../rows/partitions.ts';
 import { type CertificateRow, expiryPosition } from './certificate-row.ts';
 
-/** Where the rows of one instance lie. Each partition begins with its CRN: no key of one instance is a key of another. */
+/**
+ * Where the rows of one instance lie. Each partition begins with its CRN: no key of one instance is
+ * a key of another.
+ */
 export function certificateRowKeys(instanceCrn: string) {
   const partition = (name: 'certificate' | 'content' | 'expiry' | 'counter') => partitionOf(instanceCrn, name);
   return {

@@ -56,7 +56,10 @@ export interface Issuance {
   readonly orderedOn: number;
 }
 
-/** What is kept of a certificate that was ordered here, and of no other. Moments are epoch milliseconds. */
+/**
+ * What is kept of a certificate that was ordered here, and of no other. Moments are epoch
+ * milliseconds.
+ */
 export interface OrderedFields {
   /** False for an ordered certificate, absent for others. */
   readonly imported?: boolean | undefined;
@@ -64,7 +67,10 @@ export interface OrderedFields {
   readonly autoRenew?: boolean | undefined;
   /** Whether the last renewal made a new key. */
   readonly rotateKeys?: boolean | undefined;
-  /** The authority that issued what is in force; `reimportedAuthority` for what was reimported since. */
+  /**
+   * The authority that issued what is in force; `reimportedAuthority` for what was reimported
+   * since.
+   */
   readonly authority?: string | undefined;
   /** Whether somebody has downloaded what is in force. */
   readonly downloaded?: boolean | undefined;
@@ -75,7 +81,10 @@ export interface OrderedFields {
   readonly renewal?: { readonly failures: number; readonly retryAt: number } | undefined;
 }
 
-/** Stands for the authority of an ordered certificate that was reimported: nobody here knows who issued that. */
+/**
+ * Stands for the authority of an ordered certificate that was reimported: nobody here knows who
+ * issued that.
+ */
 export const reimportedAuthority = 'reimported';
 
 /** One certificate of the instance, without its content. */
@@ -150,13 +159,17 @@ const entrySchema = z.object({
   preparedAt: z.number(),
 });
 
-/** A row of the index by expiry: one for each content that was ever written, until it is superseded. */
+/**
+ * A row of the index by expiry: one for each content that was ever written, until it is superseded.
+ */
 export interface ExpiryEntry extends z.infer<typeof entrySchema> {
   /** Its place in the index. */
   readonly sort: string;
 }
 
-/** Where a certificate stands in the order of expiry: text that sorts as its moment, then its id. */
+/**
+ * Where a certificate stands in the order of expiry: text that sorts as its moment, then its id.
+ */
 export function expiryPosition(expiresOn: number, id: string): string {
   return `${String(expiresOn).padStart(15, '0')}/${id}`;
 }
@@ -180,8 +193,9 @@ export function sealedOf(row: Row): string {
 const sealedOverheadBytes = 4096;
 
 /**
- * Bytes of a content as JSON at the most: sealed it is longer by a third, and has to fit into a row of the table. Text between the
- * PEM blocks is kept too, and what JSON escapes counts as it is written.
+ * Bytes of a content as JSON at the most: sealed it is longer by a third, and has to fit into a row
+ * of the table. Text between the PEM blocks is kept too, and what JSON escapes counts as it is
+ * written.
  */
 const contentJsonBytes = Math.floor(((limits.tableRowBytes - limits.tableKeyBytes - sealedOverheadBytes) * 3) / 4);
 
@@ -205,7 +219,10 @@ export async function sealContent(sealer: Sealer, id: string, content: string, p
   }
 }
 
-/** What was sealed there. Throws `instance_content_unreadable` for what does not open or is no content, and what the root key throws. */
+/**
+ * What was sealed there. Throws `instance_content_unreadable` for what does not open or is no
+ * content, and what the root key throws.
+ */
 export async function openContent(sealer: Sealer, id: string, content: string, sealed: string): Promise<ContentPem> {
   const bytes = await openFor(sealer, id, content, sealed);
   try {

@@ -28,33 +28,48 @@ interface Decision {
   readonly prepared?: Prepared;
 }
 
-/** A content and its index row, written, and in force only once the certificate's row names them. */
+/**
+ * A content and its index row, written, and in force only once the certificate's row names them.
+ */
 interface Prepared extends Pick<CertificateRow, 'id' | 'expiresOn' | 'content'> {
   readonly preparedAt: number;
 }
 
-/** How long after it was prepared a content may still come into force. Much less than what upkeep takes for left behind. */
+/**
+ * How long after it was prepared a content may still come into force. Much less than what upkeep
+ * takes for left behind.
+ */
 const preparedGoodMs = 10 * 60_000;
 
-/** What is known of a change before it is made: the certificate as it will be, and the version that the change will be. */
+/**
+ * What is known of a change before it is made: the certificate as it will be, and the version that
+ * the change will be.
+ */
 export type ComingChange = Pick<CertificateRow, 'id' | 'name' | 'domains' | 'expiresOn' | 'version'>;
 
 /** Fields of a certificate's row that a change sets beside its content. */
 export type FurtherFields = Partial<Pick<CertificateRow, 'name' | 'description'> & OrderedFields>;
 
 /**
- * Further rows of a change, written before the certificate's row is: got ready, then written in the same moment as the content, so
- * that an engine that gathers writes flushes once. Called again where another change was faster, and this one becomes a later version.
+ * Further rows of a change, written before the certificate's row is: got ready, then written in the
+ * same moment as the content, so that an engine that gathers writes flushes once. Called again
+ * where another change was faster, and this one becomes a later version.
  */
 export type WriteBefore = (coming: ComingChange) => Promise<() => Promise<unknown>>;
 
-/** How often a change is tried against others of the same certificate before the caller is told to come back. */
+/**
+ * How often a change is tried against others of the same certificate before the caller is told to
+ * come back.
+ */
 const attempts = 20;
 
 export interface CertificateRows {
   /** The certificate, or undefined if there is none. */
   get(id: string): Promise<CertificateRow | undefined>;
-  /** The content in force, with the row that names it. Throws `instance_not_issued` for an order that has come to none yet. */
+  /**
+   * The content in force, with the row that names it. Throws `instance_not_issued` for an order
+   * that has come to none yet.
+   */
   read(id: string): Promise<
     | {
         readonly row: CertificateRow;
@@ -62,7 +77,10 @@ export interface CertificateRows {
       }
     | undefined
   >;
-  /** The content before the one in force; no `pem` if there is none. Undefined if there is no such certificate. */
+  /**
+   * The content before the one in force; no `pem` if there is none. Undefined if there is no such
+   * certificate.
+   */
   readPrevious(id: string): Promise<
     | {
         readonly row: CertificateRow;
@@ -80,14 +98,17 @@ export interface CertificateRows {
     maximum: number,
     writeBefore?: WriteBefore,
   ): Promise<CertificateRow>;
-  /** Adds a certificate that was ordered, and has no content until it is issued. Throws `instance_full`. */
+  /**
+   * Adds a certificate that was ordered, and has no content until it is issued. Throws
+   * `instance_full`.
+   */
   reserve(
     entry: Pick<CertificateRow, 'id' | 'name' | 'description' | 'domains' | 'keyAlgorithm'> & OrderedFields,
     maximum: number,
   ): Promise<CertificateRow>;
   /**
-   * Replaces the content and keeps the one before. `judge` may refuse by throwing; `further` says what else is to be set. Undefined
-   * if there is no such certificate.
+   * Replaces the content and keeps the one before. `judge` may refuse by throwing; `further` says
+   * what else is to be set. Undefined if there is no such certificate.
    */
   replaceContent(
     id: string,
@@ -106,17 +127,24 @@ export interface CertificateRows {
     },
   ): Promise<CertificateRow | undefined>;
   /**
-   * Changes further fields of a certificate, as `decide` says of the row as it is. Undefined if there is no such certificate, or
-   * `decide` says that there is nothing to change. What it throws is thrown.
+   * Changes further fields of a certificate, as `decide` says of the row as it is. Undefined if
+   * there is no such certificate, or `decide` says that there is nothing to change. What it throws
+   * is thrown.
    */
   alter(
     id: string,
     decide: (row: CertificateRow) => FurtherFields | undefined,
     writeBefore?: WriteBefore,
   ): Promise<CertificateRow | undefined>;
-  /** Notes that somebody has downloaded what is in force of an ordered certificate. No change of the certificate: its version stays. */
+  /**
+   * Notes that somebody has downloaded what is in force of an ordered certificate. No change of the
+   * certificate: its version stays.
+   */
   noteDownload(certificateRow: CertificateRow): Promise<void>;
-  /** Removes a certificate with all that belongs to it, and finishes a removal that was interrupted. Undefined if there was none. */
+  /**
+   * Removes a certificate with all that belongs to it, and finishes a removal that was interrupted.
+   * Undefined if there was none.
+   */
   remove(id: string, writeBefore?: WriteBefore): Promise<CertificateRow | undefined>;
   /** How many certificates there are. */
   readonly count: () => Promise<number>;
@@ -137,11 +165,13 @@ export interface CertificateRows {
 }
 
 /**
- * The certificates of one instance on a table. Four partitions: the certificates, their contents, an index by expiry, a count.
+ * The certificates of one instance on a table. Four partitions: the certificates, their contents,
+ * an index by expiry, a count.
  *
- * The row of the certificate is what counts. Content and index row are written before it and never changed after, each under a key of
- * its own, and removed only when the certificate's row has moved past them. So a crash at any point leaves either the old state or the new one,
- * and at most rows that nothing points to, which readers pass over.
+ * The row of the certificate is what counts. Content and index row are written before it and never
+ * changed after, each under a key of its own, and removed only when the certificate's row has moved
+ * past them. So a crash at any point leaves either the old state or the new one, and at most rows
+ * that nothing points to, which readers pass over.
  */
 export function certificateRows(context: {
   table: Table;
@@ -154,7 +184,10 @@ export function certificateRows(context: {
   const keys = certificateRowKeys(instanceCrn);
   const places = certificatePlaces({ table, counter: keys.counter, certificates: keys.partition('certificate') });
 
-  /** Writes content and index row of the version to come, side by side: on an engine that gathers writes, with one flush. */
+  /**
+   * Writes content and index row of the version to come, side by side: on an engine that gathers
+   * writes, with one flush.
+   */
   async function prepare(
     coming: ComingChange,
     pem: ContentPem,
@@ -173,7 +206,7 @@ export function certificateRows(context: {
     return { ...entry, preparedAt };
   }
 
-  /** Whoever comes this late may find that what was prepared has been tidied away. */
+  /** After so long, what was prepared may have been tidied away. */
   function checkInTime({ id, preparedAt }: Prepared): void {
     const tookMs = runtime.now() - preparedAt;
     if (tookMs <= preparedGoodMs) return;
@@ -186,8 +219,8 @@ export function certificateRows(context: {
   }
 
   /**
-   * One change against all others: read, decide, write if nobody was faster. Undefined if there is no such certificate, or it was
-   * decided that there is nothing to change.
+   * One change against all others: read, decide, write if nobody was faster. Undefined if there is
+   * no such certificate, or it was decided that there is nothing to change.
    */
   async function change(
     id: string,
@@ -240,7 +273,10 @@ export function certificateRows(context: {
     }
   }
 
-  /** Removes what a removed certificate leaves; its own row last, so that whoever is interrupted is continued. */
+  /**
+   * Removes what a removed certificate leaves; its own row last, so that an interrupted removal is
+   * continued.
+   */
   async function finishRemoval(row: CertificateRow): Promise<void> {
     await removeContents(row.id, () => true);
     await table.delete(keys.entry(row));
@@ -255,7 +291,8 @@ export function certificateRows(context: {
     },
 
     async read(id: string): Promise<{ readonly row: CertificateRow; readonly pem: ContentPem } | undefined> {
-      // Two reimports between the two reads remove the content that the row named; then the row names another.
+      // Two reimports between the two reads remove the content that the row named; then the row
+      // names another.
       for (let attempt = 1; attempt <= attempts; attempt++) {
         const row = await get(id);
         if (row?.state !== 'live') return undefined;
@@ -356,7 +393,8 @@ export function certificateRows(context: {
       const newest = String(after.version).padStart(10, '0');
       await afterwards(id, async () => {
         await table.delete(keys.entry(before));
-        // A content of a higher version may be on its way to a row; one of a lower version can no longer get there.
+        // A content of a higher version may be on its way to a row; one of a lower version can no
+        // longer get there.
         await removeContents(
           id,
           (content) => content.slice(0, 10) <= newest && content !== after.content && content !== after.previous,
@@ -451,14 +489,18 @@ function valuesOf(fields: FurtherFields): Readonly<Record<string, Value>> {
   };
 }
 
-/** Whether this content got into the row: a table that asks again after a lost answer is refused by its own first write. */
+/**
+ * Whether this content got into the row: a table that asks again after a lost answer is refused by
+ * its own first write.
+ */
 function holds(row: CertificateRow, content: string | undefined): boolean {
   return content !== undefined && (row.content === content || row.previous === content);
 }
 
 /**
- * Whether a change that was prepared has come into force: the certificate has that version or a later one; or, for a deletion, is gone.
- * A certificate that is gone makes its earlier changes moot.
+ * Whether a change that was prepared has come into force: the certificate has that version or a
+ * later one; or, for a deletion, is gone. A certificate that is gone makes its earlier changes
+ * moot.
  */
 export async function wasChanged(
   rows: CertificateRows,

@@ -2,11 +2,17 @@ import type { CalendarEvent } from './events.ts';
 
 export const dayMs = 86_400_000;
 
-/** Days before expiry on which it is told of (Certificate Manager's documentation, "Notification event types"). */
+/**
+ * Days before expiry on which it is told of (Certificate Manager's documentation, "Notification
+ * event types").
+ */
 const daysBeforeExpiry = { imported: [90, 60, 30, 10, 1], ordered: [30, 10, 1] } as const;
 /** Days after the issue on which it is told that nobody has downloaded the certificate. */
 const daysAfterIssue = 30;
-/** Days before the version before expires on which it is told that nobody has downloaded the renewed one. */
+/**
+ * Days before the version before expires on which it is told that nobody has downloaded the renewed
+ * one.
+ */
 const daysBeforePrevious = [30, 10, 1, 0] as const;
 
 /** The farthest day from today on which something that is told of beforehand can expire. */
@@ -16,7 +22,10 @@ export const farthestDays: number = daysBeforeExpiry.imported[0];
 export interface CalendarFacts {
   readonly imported: boolean;
   readonly expiresOn: number;
-  /** When the content in force came here. What was due before that was due for another content, or for none. */
+  /**
+   * When the content in force came here. What was due before that was due for another content, or
+   * for none.
+   */
   readonly since: number;
   /** Of an ordered certificate: whether somebody has downloaded what is in force. */
   readonly downloaded?: boolean | undefined;
@@ -26,7 +35,10 @@ export interface CalendarFacts {
   readonly previousExpiresOn?: number | undefined;
 }
 
-/** The midnights, by UTC, that are looked at in one go: later than `after`, up to `until`. More than one where nobody could look in time. */
+/**
+ * The midnights, by UTC, that are looked at in one go: later than `after`, up to `until`. More than
+ * one where nobody could look in time.
+ */
 export interface Midnights {
   readonly after: number;
   readonly until: number;
@@ -38,9 +50,10 @@ export function midnightOf(moment: number): number {
 }
 
 /**
- * What is to be told of a certificate when these midnights are looked at. What was due at a midnight that nobody looked at is told
- * now, once, however many of a kind were missed: of a certificate that has expired meanwhile only that. A content counts from the
- * first midnight after it came, so that one that was never as far away as 90 days is not told of as if it had been.
+ * What is to be told of a certificate when these midnights are looked at. What was due at a
+ * midnight that nobody looked at is told now, once, however many of a kind were missed: of a
+ * certificate that has expired meanwhile only that. A content counts from the first midnight after
+ * it came, so that one that was never as far away as 90 days is not told of as if it had been.
  */
 export function eventsDue(facts: CalendarFacts, midnights: Midnights): readonly CalendarEvent[] {
   const { imported, expiresOn, since, downloaded, issuedAt, previousExpiresOn } = facts;
@@ -65,7 +78,10 @@ export function eventsDue(facts: CalendarFacts, midnights: Midnights): readonly 
   return due;
 }
 
-/** Whether a certificate that expires then may be told of beforehand at one of these midnights, whatever else is known of it. */
+/**
+ * Whether a certificate that expires then may be told of beforehand at one of these midnights,
+ * whatever else is known of it.
+ */
 export function mayBeDueBeforehand(expiresOn: number, { after, until }: Midnights): boolean {
   const isLookedAt = (midnight: number) => midnight > after && midnight <= until;
   return isBeforehand(true, expiresOn, isLookedAt);

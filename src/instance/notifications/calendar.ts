@@ -26,10 +26,16 @@ import { definedOf, itemSchema } from './notification-rows.ts';
 const itemsAtOnce = limits.notificationCertificates;
 /** What the items of one step may take as JSON, so that a row holds them. */
 const itemsBytes = 200 * 1024;
-/** How long steps are kept, so that nobody who was held up takes one twice: as long as notifications that were sent. */
+/**
+ * How long steps are kept, so that nobody who was held up takes one twice: as long as notifications
+ * that were sent.
+ */
 const keptSeconds = 30 * 86_400;
 
-/** How far the calendar is: the last midnight that is done, and the one that is being looked at, with the midnights before it that were missed. */
+/**
+ * How far the calendar is: the last midnight that is done, and the one that is being looked at,
+ * with the midnights before it that were missed.
+ */
 const stateSchema = z.object({
   day: z.optional(z.number()),
   running: z.optional(z.number()),
@@ -43,7 +49,10 @@ const stepSchema = z.object({
   next: z.optional(z.object({ pass: z.number(), from: z.string() })),
 });
 
-/** The events of one step: each of one kind, about certificates that expire on the same day where the kind is about expiry. */
+/**
+ * The events of one step: each of one kind, about certificates that expire on the same day where
+ * the kind is about expiry.
+ */
 interface Step extends z.infer<typeof stepSchema> {}
 interface Group {
   readonly type: CalendarEvent;
@@ -85,17 +94,22 @@ function passesOf(midnights: Midnights): readonly Pass[] {
 }
 
 export interface Calendar {
-  /** Does what is to be done until now. A day that somebody has begun, and perhaps did not live to end, is ended first. */
+  /**
+   * Does what is to be done until now. A day that somebody has begun, and perhaps did not live to
+   * end, is ended first.
+   */
   run(signal?: AbortSignal): Promise<void>;
 }
 
 /**
- * Tells the channels of one instance, at each midnight by UTC, what is about to expire, what has expired and what nobody has
- * downloaded. `calendar-days.ts` says what that is.
+ * Tells the channels of one instance, at each midnight by UTC, what is about to expire, what has
+ * expired and what nobody has downloaded. `calendar-days.ts` says what that is.
  *
- * Any number of processes may do it at once, and each may be killed anywhere. A day is a list of steps on the table. What stands in
- * a step is decided by whoever writes it first; everybody takes the steps in order, and puts the notifications of each, which have
- * one id each, and of which the table takes the first and remembers it when it has been sent. So whoever comes second changes nothing.
+ * Any number of processes may do it at once, and each may be killed anywhere. A day is a list of
+ * steps on the table. What stands in a step is decided by the first that writes it; everybody takes
+ * the steps in order, and puts the notifications of each, which have one id each, and of which the
+ * table takes the first and remembers it when it has been sent. So the second process changes
+ * nothing.
  */
 export function calendar(context: {
   readonly instanceCrn: string;
@@ -121,7 +135,10 @@ export function calendar(context: {
     } while (cursor !== undefined);
   }
 
-  /** The certificate of an entry, if the entry is of the content in force. One that cannot be read holds up no other. */
+  /**
+   * The certificate of an entry, if the entry is of the content in force. One that cannot be read
+   * holds up no other.
+   */
   async function certificateOf(entry: ExpiryEntry): Promise<CertificateRow | undefined> {
     try {
       const row = await rows.get(entry.id);
@@ -170,7 +187,9 @@ export function calendar(context: {
     return stepWith(place.pass + 1 < passes.length ? { pass: place.pass + 1, from: '' } : undefined);
   }
 
-  /** The step of this number: as it is kept, else as it is decided now, unless somebody is faster. */
+  /**
+   * The step of this number: as it is kept, else as it is decided now, unless somebody is faster.
+   */
   async function stepOf(key: Key, place: NonNullable<Step['next']>, midnights: Midnights): Promise<Step> {
     let row = await table.get(key);
     if (row === undefined) {

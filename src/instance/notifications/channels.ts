@@ -30,7 +30,10 @@ const channelSchema = z.object({
 export interface Channels {
   readonly list: () => Promise<readonly Channel[]>;
   readonly get: (id: string) => Promise<Channel>;
-  /** Body: `{type, endpoint, is_active?, version?}`; `version` is our own, and by default the newest of the type that the instance offers. */
+  /**
+   * Body: `{type, endpoint, is_active?, version?}`; `version` is our own, and by default the newest
+   * of the type that the instance offers.
+   */
   create(body: unknown): Promise<Channel>;
   /** Body: `{endpoint}`. */
   updateEndpoint(id: string, body: unknown): Promise<Channel>;
@@ -41,7 +44,10 @@ export interface Channels {
   }>;
 }
 
-/** The channels of one instance, kept on the table. The operations take request bodies and throw coded errors. */
+/**
+ * The channels of one instance, kept on the table. The operations take request bodies and throw
+ * coded errors.
+ */
 export function channels(context: { instance: Instance; table: Table; runtime: Runtime }): Channels {
   const { instance, table, runtime } = context;
   const partition = partitionOf(instance.crn, 'channel');
@@ -115,7 +121,10 @@ function notFound(id: string): CodedError {
   return new CodedError('instance_not_found', `there is no channel ${id} in this instance`);
 }
 
-/** The payload version of a new channel: the newest of its type that the instance offers, unless the request names an older one. */
+/**
+ * The payload version of a new channel: the newest of its type that the instance offers, unless the
+ * request names an older one.
+ */
 function versionOf(fields: Fields, type: ChannelType, instance: Instance): ChannelVersion {
   const { channelVersion } = instance;
   const newest = type === 'slack' && channelVersion > newestSlackVersion ? newestSlackVersion : channelVersion;

@@ -26,13 +26,19 @@ export interface DeadLetters {
     readonly dead_letters: readonly DeadLetterObject[];
     readonly next_id: string;
   }>;
-  /** Throws `instance_not_found` if there is no such letter, or its channel is gone; `instance_request_invalid` if that is switched off. */
+  /**
+   * Throws `instance_not_found` if there is no such letter, or its channel is gone;
+   * `instance_request_invalid` if that is switched off.
+   */
   resend(id: string): Promise<{
     readonly message: string;
   }>;
 }
 
-/** The notifications of one instance that could not be delivered: listed, and sent again. Our own: Certificate Manager has no such thing. */
+/**
+ * The notifications of one instance that could not be delivered: listed, and sent again. Our own:
+ * Certificate Manager has no such thing.
+ */
 export function deadLetters(context: {
   readonly rows: NotificationRows;
   readonly channels: Channels;

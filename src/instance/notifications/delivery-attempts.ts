@@ -51,7 +51,10 @@ export interface AttemptsContext {
   readonly policy: DeliveryPolicy;
 }
 
-/** The way of one notification that is held: attempts, waits between them, and its end. `stop` ends waits and requests. */
+/**
+ * The way of one notification that is held: attempts, waits between them, and its end. `stop` ends
+ * waits and requests.
+ */
 export function deliveryAttempts(context: AttemptsContext, stop: AbortSignal) {
   const { instance, channels, rows, poster, runtime, log, policy } = context;
   const lane = lanes(limits.deliveriesAtOnce);
@@ -83,7 +86,10 @@ export function deliveryAttempts(context: AttemptsContext, stop: AbortSignal) {
     return Math.max(ownMs, Math.min(askedMs, policy.longestRetryAfterMs));
   }
 
-  /** Attempts until it is delivered, given up, or no longer ours. The first goes to the channel as given. */
+  /**
+   * Attempts until it is delivered, given up, or no longer ours. The first goes to the channel as
+   * given.
+   */
   async function deliver(first: Pending, to: Channel | undefined): Promise<void> {
     const body = await bodyOf(first);
     const facts = factsOf(instance, first);
@@ -121,7 +127,10 @@ export function deliveryAttempts(context: AttemptsContext, stop: AbortSignal) {
     }
   }
 
-  /** One request, when the channel has a place free. Nothing is held if somebody else has taken the notification meanwhile. */
+  /**
+   * One request, when the channel has a place free. Nothing is held if somebody else has taken the
+   * notification meanwhile.
+   */
   async function attempt(
     notification: Pending,
     { id, endpoint }: Channel,

@@ -18,13 +18,17 @@ import {
 } from './events.ts';
 import { type DeadLetter, type Notification, notificationId, onceId, type Pending } from './notification-rows.ts';
 
-/** How long a change may take to come into force after its notification was written: more than the 10 minutes that it is given. */
+/**
+ * How long a change may take to come into force after its notification was written: more than the
+ * 10 minutes that it is given.
+ */
 const changeMs = 15 * 60_000;
 const changeLookMs = 60_000;
 
 /**
- * Makes a change that is told to the channels: the notifications are on the table before the change is made, or it is not made. A
- * change that comes to `undefined` found nothing to change, and is not told.
+ * Makes a change that is told to the channels: the notifications are on the table before the change
+ * is made, or it is not made. A change that comes to `undefined` found nothing to change, and is
+ * not told.
  */
 export type Announce = <T>(
   type: ChangeEvent,
@@ -35,35 +39,50 @@ export type Announce = <T>(
 export interface Deliveries {
   readonly announce: Announce;
   /**
-   * Tells every channel of this event that wants to know, each once, however often this is called for an event of this id, and in
-   * how many processes. Resolves when it is on the table.
+   * Tells every channel of this event that wants to know, each once, however often this is called
+   * for an event of this id, and in how many processes. Resolves when it is on the table.
    */
   publishOnce(event: InstanceEvent): Promise<void>;
-  /** The same about a record that is to be published, or need no longer be. Answers how many channels were told. */
+  /**
+   * The same about a record that is to be published, or need no longer be. Answers how many
+   * channels were told.
+   */
   readonly publishValidation: (
     type: 'cert_domain_validation_required' | 'cert_domain_validation_completed',
     item: EventItem,
     validation: DomainValidation,
   ) => Promise<number>;
-  /** Tells one channel what happens to it, also if it is switched off. Resolves when that is on the table. */
+  /**
+   * Tells one channel what happens to it, also if it is switched off. Resolves when that is on the
+   * table.
+   */
   tellChannel(type: ChannelEvent, channel: Channel): Promise<void>;
   /**
-   * Sends the event of a dead letter again, with all its attempts, to its channel as it is now. Under an id of its own: so what
-   * may be left of the first one never meets it, and is no longer there once the letter is gone.
+   * Sends the event of a dead letter again, with all its attempts, to its channel as it is now.
+   * Under an id of its own: so what may be left of the first one never meets it, and is no longer
+   * there once the letter is gone.
    */
   resend(letter: DeadLetter, channel: Channel): Promise<void>;
-  /** Ends waits and requests. What was not delivered stays on the table, due at once. Resolves when nothing is under way. */
+  /**
+   * Ends waits and requests. What was not delivered stays on the table, due at once. Resolves when
+   * nothing is under way.
+   */
   close(): Promise<void>;
 }
 
 /**
- * Tells the channels of one instance what happened. A notification is a row on the table from before the change that it tells of is
- * made until it is delivered or given up: a process that is killed is continued by the next one. Callers never wait for a delivery: each
- * channel is served beside the others, each notification beside the others, in no promised order. A notification may arrive twice.
+ * Tells the channels of one instance what happened. A notification is a row on the table from
+ * before the change that it tells of is made until it is delivered or given up: a process that is
+ * killed is continued by the next one. Callers never wait for a delivery: each channel is served
+ * beside the others, each notification beside the others, in no promised order. A notification may
+ * arrive twice.
  */
 export function delivery(
   context: AttemptsContext & {
-    /** Whether the change of a certificate has been made: it has this version, or a later one, or is gone. */
+    /**
+     * Whether the change of a certificate has been made: it has this version, or a later one, or is
+     * gone.
+     */
     changed: (
       type: InstanceEvent['type'],
       change: { readonly id: string; readonly version: number },
@@ -105,7 +124,10 @@ export function delivery(
 
   const isFull = (channel: string) => (waiting.get(channel) ?? 0) >= policy.waiting;
 
-  /** Holds a place of the channel, and the notification against our own sweep, while the work goes on. */
+  /**
+   * Holds a place of the channel, and the notification against our own sweep, while the work goes
+   * on.
+   */
   async function holding(notification: Notification, work: () => Promise<void>): Promise<void> {
     const { id, channel } = notification;
     if (ours.has(id)) return;
@@ -127,7 +149,7 @@ export function delivery(
     if (waitMs > 0 && !(await pause(waitMs))) return;
     const taken = await rows.take(left, { wakeAt: runtime.now() + leaseMs });
     if (taken === undefined) return;
-    // Whoever gave it up was interrupted before this row was gone.
+    // A process gave it up, and was interrupted before this row was gone.
     if ((await rows.letter(taken.id)) !== undefined) return rows.remove(taken.id);
     const { change, event } = taken;
     if (change !== undefined && !(await changed(event.type, change))) {

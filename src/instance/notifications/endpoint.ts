@@ -15,7 +15,10 @@ type AddressKind = 'public' | 'loopback' | 'private';
 
 /** Addresses of this machine. To connect to the unspecified address is to connect to it, too. */
 const loopback = blockList(['127.0.0.0/8', '0.0.0.0/32', '::1/128', '::/128']);
-/** Special-purpose addresses of version 4 (IANA's registry, RFC 6890): private, shared (CGNAT), link-local with its metadata services, ... */
+/**
+ * Special-purpose addresses of version 4 (IANA's registry, RFC 6890): private, shared (CGNAT),
+ * link-local with its metadata services, ...
+ */
 const notPublic4 = blockList([
   '0.0.0.0/8',
   '10.0.0.0/8',
@@ -32,7 +35,10 @@ const notPublic4 = blockList([
   '203.0.113.0/24',
   '224.0.0.0/3',
 ]);
-/** Of version 6, global unicast alone is public (2000::/3), less what tunnels to version 4 or is not routed: Teredo and others, documentation, 6to4. */
+/**
+ * Of version 6, global unicast alone is public (2000::/3), less what tunnels to version 4 or is not
+ * routed: Teredo and others, documentation, 6to4.
+ */
 const global6 = blockList(['2000::/3']);
 const notPublic6 = blockList(['2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20']);
 const mapped4 = blockList(['::ffff:0.0.0.0/96']);
@@ -64,8 +70,8 @@ export function isAllowed(address: string, allowed: AllowedAddresses): boolean {
 }
 
 /**
- * A host name or address of a URL, without the brackets. The URL parser has brought every spelling of an address (decimal, octal,
- * short) to one.
+ * A host name or address of a URL, without the brackets. The URL parser has brought every spelling
+ * of an address (decimal, octal, short) to one.
  */
 export function hostOf(url: URL): string {
   return url.hostname.replace(/^\[(.*)\]$/, '$1');
@@ -74,8 +80,9 @@ export function hostOf(url: URL): string {
 const isLocalName = (host: string) => /^(localhost\.?|.+\.localhost\.?)$/.test(host);
 
 /**
- * A channel endpoint that may be: `https:`, or `http:` on this machine where that is allowed; no user name or password; an address
- * that is allowed. What a name stands for is looked at when it is connected to, each time. Throws `instance_request_invalid`.
+ * A channel endpoint that may be: `https:`, or `http:` on this machine where that is allowed; no
+ * user name or password; an address that is allowed. What a name stands for is looked at when it is
+ * connected to, each time. Throws `instance_request_invalid`.
  */
 export function checkEndpoint(endpoint: string, allowed: AllowedAddresses): string {
   const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
@@ -99,8 +106,9 @@ export type Resolve = (
 ) => void;
 
 /**
- * Looks a name up for a connection, and answers only addresses that are allowed: so a name that stands for something else by the
- * time it is connected to is no way in. Fails with `instance_endpoint_forbidden` where none is left.
+ * Looks a name up for a connection, and answers only addresses that are allowed: so a name that
+ * stands for something else by the time it is connected to is no way in. Fails with
+ * `instance_endpoint_forbidden` where none is left.
  */
 export function guardedLookup(allowed: AllowedAddresses, resolve: Resolve = systemLookup): LookupFunction {
   return (host, { all = false }, answer) => {

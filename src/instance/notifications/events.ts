@@ -5,7 +5,10 @@ import type { ChannelVersion, Instance } from '../tenants/instance.ts';
 
 const never = Number.POSITIVE_INFINITY;
 
-/** Everything known about a kind of event: the first payload version of each type of channel that gets it, and its words for people. */
+/**
+ * Everything known about a kind of event: the first payload version of each type of channel that
+ * gets it, and its words for people.
+ */
 const eventKinds = {
   test_notification_channel: { url: 1, slack: 1, text: 'This is a test of this notification channel.' },
   cert_about_to_expire_reimport_required: {
@@ -88,7 +91,9 @@ export interface InstanceEvent {
   readonly type: EventType;
   /** Epoch milliseconds. */
   readonly at: number;
-  /** The certificates concerned. Those of an event about expiry all expire on the same day, by UTC. */
+  /**
+   * The certificates concerned. Those of an event about expiry all expire on the same day, by UTC.
+   */
   readonly items: readonly EventItem[];
   /** Of an event about the validation of a domain alone. */
   readonly validation?: DomainValidation | undefined;
@@ -104,20 +109,30 @@ export interface ItemExtras {
   readonly previous_expires_on?: number | undefined;
 }
 
-/** A certificate in a notification. The order of the members is the one that was seen in real ones. */
+/**
+ * A certificate in a notification. The order of the members is the one that was seen in real ones.
+ */
 export interface EventItem extends ItemExtras {
   readonly cert_crn: string;
   /** Comma separated. */
   readonly domains: string;
-  /** Epoch milliseconds; in the test event an ISO 8601 text, as it was seen; absent while it has not been issued. */
+  /**
+   * Epoch milliseconds; in the test event an ISO 8601 text, as it was seen; absent while it has not
+   * been issued.
+   */
   readonly expires_on?: number | string | undefined;
   readonly name: string;
 }
 
-/** Types of channels: one that gets signed notifications, and one of Slack, which gets plain words. */
+/**
+ * Types of channels: one that gets signed notifications, and one of Slack, which gets plain words.
+ */
 export type ChannelType = 'url' | 'slack';
 
-/** The newest payload version of Slack channels: Certificate Manager's third, which tells of ordered certificates too. */
+/**
+ * The newest payload version of Slack channels: Certificate Manager's third, which tells of ordered
+ * certificates too.
+ */
 export const newestSlackVersion = 3;
 
 /** Whether channels of this type and version get events of this type. */
@@ -157,9 +172,10 @@ export function testItem(instanceCrn: string, at: number): EventItem {
 }
 
 /**
- * The claims of a notification in the payload version of a channel. 1 knows expiry alone, and so no type; 2 has types; 3 says of each
- * certificate when it expires; 4 knows ordered certificates, and the validation of their domains in a shape of its own. Up to there
- * nothing tells two events of the same content apart: 5, our own, has an id and a time.
+ * The claims of a notification in the payload version of a channel. 1 knows expiry alone, and so no
+ * type; 2 has types; 3 says of each certificate when it expires; 4 knows ordered certificates, and
+ * the validation of their domains in a shape of its own. Up to there nothing tells two events of
+ * the same content apart: 5, our own, has an id and a time.
  */
 export function claimsOf(
   instance: Pick<Instance, 'crn' | 'channelVersion'>,

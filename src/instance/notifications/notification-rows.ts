@@ -12,20 +12,29 @@ import { type ChannelType, type EventType, eventTypes, type InstanceEvent } from
 
 /** One event on its way to one channel. */
 export interface Notification {
-  /** Sorts by the moment of the event. The same until it is delivered or sent again, among the dead letters too. */
+  /**
+   * Sorts by the moment of the event. The same until it is delivered or sent again, among the dead
+   * letters too.
+   */
   readonly id: string;
   readonly channel: string;
   readonly type: ChannelType;
   /** Payload version. */
   readonly version: ChannelVersion;
   readonly event: InstanceEvent;
-  /** The change that it tells of: what the certificate's version is once it is made. Absent where there is nothing to wait for. */
+  /**
+   * The change that it tells of: what the certificate's version is once it is made. Absent where
+   * there is nothing to wait for.
+   */
   readonly change?: { readonly id: string; readonly version: number } | undefined;
   /** Attempts made so far. */
   readonly attempts: number;
 }
 
-/** A notification that waits. Until `wakeAt` (epoch milliseconds) whoever wrote that is at work on it. */
+/**
+ * A notification that waits. Until `wakeAt` (epoch milliseconds) the process that wrote it is at
+ * work on it.
+ */
 export interface Pending extends Notification {
   readonly wakeAt: number;
 }
@@ -72,8 +81,8 @@ export interface NotificationRows {
   /** False if there is one of this id, or was one that is told once. */
   put(notification: Pending): Promise<boolean>;
   /**
-   * Takes it until another moment, or lets go of it by a moment that has passed. Undefined if somebody else has it, or it is
-   * delivered: then it is no longer ours.
+   * Takes it until another moment, or lets go of it by a moment that has passed. Undefined if
+   * somebody else has it, or it is delivered: then it is no longer ours.
    */
   take(
     notification: Pending,
@@ -83,7 +92,10 @@ export interface NotificationRows {
     },
   ): Promise<Pending | undefined>;
   readonly remove: (id: string) => Promise<void>;
-  /** Those that somebody may take by this moment, the one that waits longest first; and why others cannot be read. */
+  /**
+   * Those that somebody may take by this moment, the one that waits longest first; and why others
+   * cannot be read.
+   */
   due(
     until: number,
     cursor?: string,
@@ -92,9 +104,15 @@ export interface NotificationRows {
     readonly unreadable: readonly CodedError[];
     readonly cursor?: string | undefined;
   }>;
-  /** Puts it among the dead letters, where it stays for 30 days, and then takes it from those that wait. */
+  /**
+   * Puts it among the dead letters, where it stays for 30 days, and then takes it from those that
+   * wait.
+   */
   bury(notification: Notification, reason: string, at: number): Promise<void>;
-  /** A page of dead letters, oldest event first, after this one. Those whose time is over are not among them. */
+  /**
+   * A page of dead letters, oldest event first, after this one. Those whose time is over are not
+   * among them.
+   */
   letters(request: { readonly after?: string | undefined; readonly size: number; readonly now: number }): Promise<{
     letters: (DeadLetter & {
       readonly expiresAt: number;
@@ -105,7 +123,10 @@ export interface NotificationRows {
   removeLetter(id: string): Promise<void>;
 }
 
-/** The notifications of one instance that wait, and those that were given up, on the table: they outlive the process. */
+/**
+ * The notifications of one instance that wait, and those that were given up, on the table: they
+ * outlive the process.
+ */
 export function notificationRows(context: {
   readonly table: Table;
   readonly instanceCrn: string;
@@ -126,7 +147,10 @@ export function notificationRows(context: {
     }
   }
 
-  /** What is told once leaves a row without content, which nothing wakes: whoever would put it again is refused. */
+  /**
+   * A notification that is sent once leaves a row without content, which nothing wakes: a second
+   * one is refused.
+   */
   async function remove(id: string): Promise<void> {
     if (!isToldOnce(id)) {
       await table.delete(pendingKey(id));
@@ -236,14 +260,19 @@ export function definedOf(fields: Readonly<Record<string, Value | undefined>>): 
   return Object.fromEntries(Object.entries(fields).filter((entry): entry is [string, Value] => entry[1] !== undefined));
 }
 
-/** The id of a notification of an event of this moment: 15 digits, so that ids sort by it, and an id that nobody else has. */
+/**
+ * The id of a notification of an event of this moment: 15 digits, so that ids sort by it, and an id
+ * that nobody else has.
+ */
 export function notificationId(at: number, newId: string): string {
   return `${String(at).padStart(15, '0')}-${newId}`;
 }
 
 const once = 'once-';
 
-/** The id of the notification of an event that is told to a channel once, whoever tells it, and however often. */
+/**
+ * The id of the notification of an event that a channel gets once, however many processes send it.
+ */
 export function onceId({ id, at }: Pick<InstanceEvent, 'id' | 'at'>, channel: string): string {
   return notificationId(at, once + createHash('sha256').update(`${id} ${channel}`).digest('hex').slice(0, 32));
 }

@@ -26,10 +26,16 @@ export interface Poster {
   close(): void;
 }
 
-/** Bytes of an answer that are read, so that its connection can be used again; a longer one is cut off. */
+/**
+ * Bytes of an answer that are read, so that its connection can be used again; a longer one is cut
+ * off.
+ */
 const answerBytes = 64 * 1024;
 
-/** Connections go to allowed addresses only, and are kept for the next request; no other instance's requests go over them. */
+/**
+ * Connections go to allowed addresses only, and are kept for the next request; no other instance's
+ * requests go over them.
+ */
 export function createPoster(options: {
   readonly allowed: AllowedAddresses;
   readonly now: () => number;

@@ -10,9 +10,10 @@ export interface AutomaticRenewal {
 }
 
 /**
- * Begins the renewals of one instance that are due by themselves: certificates that were ordered here with automatic renewal, from 31
- * days before they expire, or when a third of their lifetime is left, whichever is less. One that failed waits its time; of several
- * processes that look at once, one begins each.
+ * Begins the renewals of one instance that are due by themselves: certificates that were ordered
+ * here with automatic renewal, from 31 days before they expire, or when a third of their lifetime
+ * is left, whichever is less. One that failed waits its time; of several processes that look at
+ * once, one begins each.
  */
 export function automaticRenewal(context: {
   readonly instanceCrn: string;

@@ -2,21 +2,25 @@ import { Resolver } from 'node:dns/promises';
 import { isIP } from 'node:net';
 
 /**
- * Whether a TXT record of this value stands in DNS now, as a certificate authority would find it. Never throws. Once the signal is aborted
- * what has not answered is silent, and no other question is asked.
+ * Whether a TXT record of this value stands in DNS now, as a certificate authority would find it.
+ * Never throws. Once the signal is aborted what has not answered is silent, and no other question
+ * is asked.
  */
 export type ChallengeLookup = (name: string, value: string, signal: AbortSignal) => Promise<boolean>;
 
-/** How long the first of two attempts waits for a server; the second waits twice as long. One that is silent must not use a lookup up. */
+/**
+ * How long the first of two attempts waits for a server; the second waits twice as long. One that
+ * is silent must not use a lookup up.
+ */
 const queryMs = 2_000;
 /** How far a chain of CNAMEs is followed, and how many name servers of a zone are asked. */
 const mostAliases = 8;
 const mostServers = 8;
 
 /**
- * Looks for the record where authorities do: at every name server of the zone that answers, since a cache may know for an hour that
- * the record is not there, and since one name server may be behind another. With `server` (an address, with its port if it is not 53)
- * that one alone is asked.
+ * Looks for the record where authorities do: at every name server of the zone that answers, since a
+ * cache may know for an hour that the record is not there, and since one name server may be behind
+ * another. With `server` (an address, with its port if it is not 53) that one alone is asked.
  */
 export function challengeLookup(options: { readonly server?: string | undefined } = {}): ChallengeLookup {
   const { server } = options;
@@ -51,7 +55,9 @@ async function holdsEverywhere(resolvers: readonly Resolver[], name: string, val
   return found.includes(true) && !found.includes(false);
 }
 
-/** Addresses of the name servers of the zone that a name lies in, by the platform's own resolver. */
+/**
+ * Addresses of the name servers of the zone that a name lies in, by the platform's own resolver.
+ */
 async function nameServers(name: string, signal: AbortSignal): Promise<readonly string[]> {
   const resolver = resolverAt(undefined, signal);
   // Not from the name itself: that it is not there yet would stay in a cache.

@@ -6,7 +6,7 @@ import { visible } from '../../foreign-text.ts';
 import type { Log } from '../../log.ts';
 import { timeLimit } from '../../time-limit.ts';
 
-/** A command that whoever runs the instance has given to change records in DNS. */
+/** The command by which the operator of the instance has records in DNS changed. */
 export interface DnsHookOptions {
   /** A program; no shell looks at it. */
   readonly command: string;
@@ -17,10 +17,12 @@ export interface DnsHookOptions {
 }
 
 /**
- * Runs `<command> add|remove <record name> <value>`. `add` must leave other values under the same name alone: a domain and its wildcard
- * have theirs there at the same time. Resolves when it has exited with 0; throws `acme_hook_failed` when it did not, or was not done in
- * its time: it is killed then, with whatever it has started. What it said on stderr then goes into the log and nowhere else: the message
- * of the error gets to callers of the API and to channels, and who knows what a program says there.
+ * Runs `<command> add|remove <record name> <value>`. `add` must leave other values under the same
+ * name alone: a domain and its wildcard have theirs there at the same time. Resolves when it has
+ * exited with 0; throws `acme_hook_failed` when it did not, or was not done in its time: it is
+ * killed then, with whatever it has started. What it said on stderr then goes into the log and
+ * nowhere else: the message of the error gets to callers of the API and to channels, and who knows
+ * what a program says there.
  */
 export type DnsHook = (action: 'add' | 'remove', name: string, value: string, signal?: AbortSignal) => Promise<void>;
 

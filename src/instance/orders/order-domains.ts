@@ -19,8 +19,8 @@ const schema = z.object({
 });
 
 /**
- * What is remembered of each set of domains of one instance, on the table: which certificate is being ordered for it, and when it was
- * ordered and renewed within the last week.
+ * What is remembered of each set of domains of one instance, on the table: which certificate is
+ * being ordered for it, and when it was ordered and renewed within the last week.
  */
 export function orderDomains(context: {
   readonly table: Table;
@@ -40,8 +40,9 @@ export function orderDomains(context: {
 
   return {
     /**
-     * Counts one more. An order claims the domains for this certificate too, until they are released.
-     * Throws `instance_limited`, and `instance_order_running` if the same domains are being ordered.
+     * Counts one more. An order claims the domains for this certificate too, until they are
+     * released. Throws `instance_limited`, and `instance_order_running` if the same domains are
+     * being ordered.
      */
     async count(kind: 'orders' | 'renewals', domains: readonly string[], id: string): Promise<void> {
       const key = keyOf(domains);

@@ -14,7 +14,10 @@ export interface OrderRequest {
   readonly autoRenew: boolean;
 }
 
-/** The keys that are made here, by the names that Certificate Manager's API gives them (and OpenSSL, which it takes them from). */
+/**
+ * The keys that are made here, by the names that Certificate Manager's API gives them (and OpenSSL,
+ * which it takes them from).
+ */
 const keyKinds: ReadonlyMap<string, KeyKind> = new Map([
   ['rsaEncryption 2048 bit', 'rsa-2048'],
   ['rsaEncryption 4096 bit', 'rsa-4096'],
@@ -27,19 +30,27 @@ const [defaultKeyAlgorithm = ''] = keyAlgorithms;
 /** The same, as people type them: `p-256` and so on, the default first. */
 export const orderedKeys: ReadonlyMap<string, string> = new Map([...keyKinds].map(([name, kind]) => [kind, name]));
 
-/** The kind of a new key in place of one of this algorithm: the same, or the default where none such is made here. */
+/**
+ * The kind of a new key in place of one of this algorithm: the same, or the default where none such
+ * is made here.
+ */
 export function keyKindOf(keyAlgorithm: string): KeyKind {
   return keyKinds.get(keyAlgorithm) ?? 'rsa-2048';
 }
 
-/** Letters, digits and hyphens (RFC 1123); other alphabets in their ASCII form. A wildcard stands for the first label alone. */
+/**
+ * Letters, digits and hyphens (RFC 1123); other alphabets in their ASCII form. A wildcard stands
+ * for the first label alone.
+ */
 const domainPattern = /^(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const domainCharacters = 253;
 
 /**
- * The body of an order: `{name, description?, domains, domain_validation_method, key_algorithm?, auto_renew_enabled?, ...}`. Which
- * authority issues, and how it signs, is not the caller's to say: `issuer` and `algorithm` are passed over.
- * Throws `instance_request_invalid`.
+ * The body of an order:
+ * `{name, description?, domains, domain_validation_method, key_algorithm?,
+ * auto_renew_enabled?, ...}`.
+ * Which authority issues, and how it signs, is not the caller's to say: `issuer` and `algorithm`
+ * are passed over. Throws `instance_request_invalid`.
  */
 export function parseOrder(body: unknown, options: { readonly hasHook: boolean }): OrderRequest {
   const fields = objectOf(body);

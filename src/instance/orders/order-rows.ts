@@ -8,7 +8,10 @@ import { partitionOf } from '../rows/partitions.ts';
 import { decodeRow, formatted } from '../rows/row-format.ts';
 import type { Sealer } from '../rows/sealer.ts';
 
-/** One order or renewal that is under way: at most one for each certificate. Moments are epoch milliseconds. */
+/**
+ * One order or renewal that is under way: at most one for each certificate. Moments are epoch
+ * milliseconds.
+ */
 export interface Order {
   /** Id of the certificate. */
   readonly id: string;
@@ -19,14 +22,16 @@ export interface Order {
   readonly rotateKeys: boolean;
   readonly domains: readonly string[];
   readonly startedAt: number;
-  /** Who works on it, told from whoever did before; until `wakeAt` nobody else takes it. */
+  /** Tells who works on it from those who did before; until `wakeAt` nobody else takes it. */
   readonly holder: string;
   readonly wakeAt: number;
   /** What has been done, sealed. */
   readonly sealed?: string | undefined;
 }
 
-/** What has been done of an order. It holds the private key of a certificate that is not there yet. */
+/**
+ * What has been done of an order. It holds the private key of a certificate that is not there yet.
+ */
 export interface OrderProgress {
   /** Its address at the authority. */
   readonly url?: string | undefined;
@@ -88,21 +93,32 @@ export interface OrderRows {
   get(id: string): Promise<Order | undefined>;
   /** Takes it until a moment. Undefined if somebody was faster, or it is over. */
   readonly take: (order: Order, until: number) => Promise<Order | undefined>;
-  /** Keeps what has been done, and holds it until another moment. Undefined if it is no longer ours. */
+  /**
+   * Keeps what has been done, and holds it until another moment. Undefined if it is no longer ours.
+   */
   save(order: Order, progress: OrderProgress, until: number): Promise<Order | undefined>;
   /** Holds it until another moment; one that has passed lets go of it. */
   readonly hold: (order: Order, until: number) => Promise<Order | undefined>;
-  /** What has been done of it; the caller wipes the private key. Throws `instance_content_unreadable`. */
+  /**
+   * What has been done of it; the caller wipes the private key. Throws
+   * `instance_content_unreadable`.
+   */
   progress(order: Order): Promise<OrderProgress>;
   remove(order: Order): Promise<void>;
-  /** Those that nobody holds at this moment, a page at the most; and why others cannot be read, which hold up no other. */
+  /**
+   * Those that nobody holds at this moment, a page at the most; and why others cannot be read,
+   * which hold up no other.
+   */
   due(until: number): Promise<{
     readonly orders: readonly Order[];
     readonly unreadable: readonly CodedError[];
   }>;
 }
 
-/** The orders of one instance that are under way, on the table: they outlive the process, and one process works on each. */
+/**
+ * The orders of one instance that are under way, on the table: they outlive the process, and one
+ * process works on each.
+ */
 export function orderRows(context: {
   readonly table: Table;
   readonly sealer: Sealer;
@@ -115,7 +131,7 @@ export function orderRows(context: {
   const decode = (row: Row): Order => ({ id: row.sort, ...decodeRow(orderSchema, row) });
   const placeOf = ({ id, order }: Order) => ({ certificate: id, field: 'order', version: order });
 
-  /** An update by whoever held it. Undefined if that is somebody else by now. */
+  /** An update by its holder. Undefined if another one holds it by now. */
   async function held(
     { id, holder }: Order,
     set: { readonly holder?: string; readonly wakeAt: number; readonly sealed?: string },

@@ -43,7 +43,7 @@ export interface StepsContext {
   readonly authority: Authority;
   readonly rows: CertificateRows;
   readonly deliveries: Pick<Deliveries, 'publishValidation'>;
-  /** Publishes records; without it whoever listens to a channel does. */
+  /** Publishes records; without it, a listener of a channel does. */
   readonly hook?: DnsHook | undefined;
   readonly lookup: ChallengeLookup;
   readonly runtime: Runtime;
@@ -60,7 +60,7 @@ export interface OrderSteps {
   readonly withdraw: (order: Order, challenge: PublishedChallenge) => Promise<void>;
 }
 
-/** The steps of an order, each of which can be done again by whoever finds that it was interrupted. */
+/** The steps of an order. Each can be done again by a process that finds it interrupted. */
 export function orderSteps(context: StepsContext & { readonly signal: AbortSignal }): OrderSteps {
   const { instanceCrn, authority, rows, deliveries, hook, lookup, runtime, log, policy, signal } = context;
 
@@ -91,7 +91,10 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
     return deliveries.publishValidation(type, item, { domain, txt_record_name: recordLabel, txt_record_val: value });
   }
 
-  /** The next thing to do about the challenges of an order: publish one, answer one that was found in DNS, look for those that were not, or wait. */
+  /**
+   * The next thing to do about the challenges of an order: publish one, answer one that was found
+   * in DNS, look for those that were not, or wait.
+   */
   async function prove(order: Order, progress: OrderProgress, open: readonly Challenge[]): Promise<Step> {
     requireOrdered(order, open);
     const known = new Map(progress.challenges.map((challenge) => [challenge.url, challenge]));
@@ -127,7 +130,10 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
     return { waitMs: policy.lookMs };
   }
 
-  /** Addresses of the challenges whose record stands in DNS now: looked for side by side, so that no silent server holds up the others. */
+  /**
+   * Addresses of the challenges whose record stands in DNS now: looked for side by side, so that no
+   * silent server holds up the others.
+   */
   async function seenOf(challenges: readonly PublishedChallenge[]): Promise<ReadonlySet<string>> {
     const ending = timeLimit(policy.lookupMs, signal);
     setMaxListeners(0, ending);
@@ -139,7 +145,10 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
     return new Set(found.flat());
   }
 
-  /** The key that is to be certified: the one in force if it stays, else a new one, kept before the authority learns of it. */
+  /**
+   * The key that is to be certified: the one in force if it stays, else a new one, kept before the
+   * authority learns of it.
+   */
   async function keyFor(order: Order): Promise<Secret> {
     const row = await rows.get(order.id);
     if (row !== undefined && isIssued(row) && !order.rotateKeys) {
@@ -165,7 +174,8 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
           return prove(order, progress, standing.challenges);
         case 'ready':
           await authority.finalize(url, order.domains, privateKey);
-          // One look at once; an authority that stays ready is asked again after a pause, until the order is overdue.
+          // One look at once; an authority that stays ready is asked again after a pause, until the
+          // order is overdue.
           return progress.finalized === true
             ? { waitMs: policy.lookMs }
             : { advance: { ...progress, failures: 0, finalized: true } };
@@ -176,7 +186,8 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
         case 'refused':
           throw standing.error;
         case 'gone': {
-          // What was published for it proves nothing any more, and is taken back at the end, as everything.
+          // What was published for it proves nothing any more, and is taken back at the end, as
+          // everything.
           const { url: _, finalized: __, ...rest } = progress;
           return { advance: rest, waitMs: policy.lookMs };
         }
@@ -187,8 +198,8 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
   };
 
   /**
-   * What an authority issued that clients trust, or somebody reimported, which they may trust too, is not replaced by what none trusts,
-   * because a setting is missing.
+   * What an authority issued that clients trust, or somebody reimported, which they may trust too,
+   * is not replaced by what none trusts, because a setting is missing.
    */
   async function requireSameKind(order: Order): Promise<void> {
     if (authority.id !== developmentAuthorityId) return;
@@ -199,7 +210,10 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
     throw new CodedError('instance_not_configured', message);
   }
 
-  /** Takes back one record that was published, as far as that goes: one that stays proves nothing to anybody else. */
+  /**
+   * Takes back one record that was published, as far as that goes: one that stays proves nothing to
+   * anybody else.
+   */
   async function withdraw(order: Order, { by, domain, value }: PublishedChallenge): Promise<void> {
     try {
       if (by === 'channel') await tellOf(order, 'cert_domain_validation_completed', { domain, value });
@@ -210,7 +224,10 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
     }
   }
 
-  /** What the authority issued, if it is what was ordered and would serve. Throws `acme_certificate_wrong`. */
+  /**
+   * What the authority issued, if it is what was ordered and would serve. Throws
+   * `acme_certificate_wrong`.
+   */
   function judged(
     order: Order,
     chain: string,
@@ -243,7 +260,10 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
   }
 }
 
-/** What the authority calls a domain goes into the hook of whoever runs the instance, so it must be one that was ordered, to the letter. */
+/**
+ * What the authority calls a domain is handed to the operator's hook, so it must be one that was
+ * ordered, to the letter.
+ */
 function requireOrdered(order: Order, challenges: readonly Challenge[]): void {
   const ordered = new Set(order.domains.map((domain) => domain.replace(/^\*\./, '')));
   const other = challenges.find(({ domain }) => !ordered.has(domain));

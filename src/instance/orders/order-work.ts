@@ -36,14 +36,19 @@ export interface OrderWork {
   readonly start: (order: Order) => void;
   /** Takes up what nobody works on: of commands, and of processes that have ended. */
   sweep(): Promise<void>;
-  /** Ends waits and requests. What is not done is due at once, for another process or the next start. */
+  /**
+   * Ends waits and requests. What is not done is due at once, for another process or the next
+   * start.
+   */
   close(): Promise<void>;
 }
 
 /**
- * Carries orders out. What has been done stands on the table, and how the order stands is asked of the authority before each step: so a
- * process that is killed is continued by the next one, wherever it was. Of several processes one works on an order. What it comes to is
- * one change of the certificate, under the condition that the certificate still waits for this order; until then nothing of it is touched.
+ * Carries orders out. What has been done stands on the table, and how the order stands is asked of
+ * the authority before each step: so a process that is killed is continued by the next one,
+ * wherever it was. Of several processes one works on an order. What it comes to is one change of
+ * the certificate, under the condition that the certificate still waits for this order; until then
+ * nothing of it is touched.
  */
 export function orderWork(context: OrderWorkContext): OrderWork {
   const { rows, orderRows, deliveries, release, runtime, log, policy, instanceCrn } = context;
@@ -113,7 +118,8 @@ export function orderWork(context: OrderWorkContext): OrderWork {
         }
         if (advance !== undefined) now = { order: await save(now.order, advance), progress: advance };
         if (waitMs === undefined) continue;
-        // Only what would have to wait is overdue: what the authority has finished while nobody was here is taken.
+        // Only what would have to wait is overdue: what the authority has finished while nobody was
+        // here is taken.
         if (runtime.now() - order.startedAt > policy.orderMs) {
           throw new CodedError('acme_overdue', `the order was not done after ${policy.orderMs / 60_000} minutes`);
         }
@@ -140,7 +146,10 @@ export function orderWork(context: OrderWorkContext): OrderWork {
     }
   }
 
-  /** Whether a certificate waits for this order. One whose maker was interrupted before it could say so is made to. */
+  /**
+   * Whether a certificate waits for this order. One whose maker was interrupted before it could say
+   * so is made to.
+   */
   async function stillWaits(order: Order, certificate: CertificateRow): Promise<boolean> {
     const { issuance } = certificate;
     if (issuance?.order === order.order) return issuance.status === 'pending';
@@ -179,7 +188,8 @@ export function orderWork(context: OrderWorkContext): OrderWork {
       authority,
       downloaded: false,
       issuedAt: at,
-      // One that is due again at once (the authority's clock, or ours, is wrong) is not renewed all the time.
+      // One that is due again at once (the authority's clock, or ours, is wrong) is not renewed all
+      // the time.
       renewal: { failures: 0, retryAt: at + policy.retryRenewalMs },
       ...(order.kind === 'renewal' && { previousExpiresOn: row.expiresOn }),
     });
@@ -198,7 +208,10 @@ export function orderWork(context: OrderWorkContext): OrderWork {
     audit(order, { outcome: 'success' });
   }
 
-  /** The order has come to nothing: the certificate says why, stays as it is otherwise, and that is told. */
+  /**
+   * The order has come to nothing: the certificate says why, stays as it is otherwise, and that is
+   * told.
+   */
   async function fail(order: Order, error: CodedError): Promise<void> {
     const info = error.message.slice(0, limits.orderFailureCharacters);
     const at = runtime.now();
@@ -234,7 +247,10 @@ export function orderWork(context: OrderWorkContext): OrderWork {
     });
   }
 
-  /** Takes back what was published for it, while it is still under way: whoever is told of its end may begin the next one. */
+  /**
+   * Takes back what was published for it, while it is still under way: after its end the next one
+   * may begin.
+   */
   async function withdrawn(first: Order, progress: OrderProgress): Promise<Order> {
     let order = first;
     for (const [index, challenge] of progress.challenges.entries()) {
@@ -283,7 +299,7 @@ function requireWaiting(row: CertificateRow, { order }: Order): void {
   throw new CodedError('instance_order_over', `certificate ${row.id} no longer waits for this order`);
 }
 
-/** What somebody else goes on with is no failure. */
+/** Nothing failed where another process goes on with the order. */
 function unlessTakenOver(thrown: unknown): undefined {
   if (thrown instanceof NoLongerOurs) return undefined;
   throw thrown;

@@ -27,19 +27,34 @@ export interface OrderingOptions {
         readonly directory: string;
         /** `mailto:` addresses that it may write to. */
         readonly contact?: readonly string[] | undefined;
-        /** PEM of the authorities that the directory's own certificate is checked against, instead of those of the platform. */
+        /**
+         * PEM of the authorities that the directory's own certificate is checked against, instead
+         * of those of the platform.
+         */
         readonly trust?: string | undefined;
-        /** Binds the account to one that there is with the authority already: the id of a key, and the key as base64url. */
+        /**
+         * Binds the account to one that there is with the authority already: the id of a key, and
+         * the key as base64url.
+         */
         readonly eab?: { readonly keyId: string; readonly key: Secret } | undefined;
         /** How long one request may take. Default 30 seconds. */
         readonly requestMs?: number | undefined;
       }
     | undefined;
-  /** The one that issues where there is no ACME directory. Default: a new one, made at the first order. */
+  /**
+   * The one that issues where there is no ACME directory. Default: a new one, made at the first
+   * order.
+   */
   readonly developmentCa?: (() => Promise<DevelopmentCa>) | undefined;
-  /** Publishes the records of challenges. Absent: whoever answers `cert_domain_validation_required`. */
+  /**
+   * Publishes the records of challenges. Absent: the receiver of `cert_domain_validation_required`
+   * does.
+   */
   readonly dnsHook?: DnsHookOptions | undefined;
-  /** The DNS server that is asked whether a record is published. Absent: the name servers of its zone. */
+  /**
+   * The DNS server that is asked whether a record is published. Absent: the name servers of its
+   * zone.
+   */
   readonly dnsServer?: string | undefined;
   readonly policy?: Partial<OrderPolicy> | undefined;
 }
@@ -90,11 +105,17 @@ export interface OrderingElsewhere extends Orders {
   isTakenUp(id: string): Promise<boolean>;
   /** How many attempts in a row of its order have failed; 0 where it is not under way. */
   failuresOf(id: string): Promise<number>;
-  /** The certificates that count, in the order of their expiry; those that are not issued yet come last. */
+  /**
+   * The certificates that count, in the order of their expiry; those that are not issued yet come
+   * last.
+   */
   list(matches: (row: CertificateRow) => boolean): Promise<readonly CertificateRow[]>;
 }
 
-/** Orders and renewals of one instance as a command asks for them: a server of the same table carries them out. */
+/**
+ * Orders and renewals of one instance as a command asks for them: a server of the same table
+ * carries them out.
+ */
 export function orderingElsewhere(context: OrderingContext): OrderingElsewhere {
   const { instance, rows, table, sealer, runtime } = context;
   const ordersKept = orderRows({ table, sealer, runtime, instanceCrn: instance.crn });
@@ -125,7 +146,10 @@ export function orderingElsewhere(context: OrderingContext): OrderingElsewhere {
   };
 }
 
-/** Loaded only when something is ordered: what speaks ACME and what makes certificates are slow to load, and most servers never do. */
+/**
+ * Loaded only when something is ordered: what speaks ACME and what makes certificates are slow to
+ * load, and most servers never do.
+ */
 async function openAuthority(
   shared: { readonly table: Table; readonly sealer: Sealer; readonly runtime: Runtime; readonly instanceCrn: string },
   { acme, developmentCa }: OrderingOptions,

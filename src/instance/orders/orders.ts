@@ -9,7 +9,10 @@ import { orderDomains } from './order-domains.ts';
 import { parseOrder } from './order-request.ts';
 import type { Order, OrderRows } from './order-rows.ts';
 
-/** Automatic renewal begins so long before a certificate expires, or when a third of its lifetime is left, whichever is less. */
+/**
+ * Automatic renewal begins so long before a certificate expires, or when a third of its lifetime is
+ * left, whichever is less.
+ */
 export const renewBeforeMs = 31 * 86_400_000;
 
 /** From when on a certificate is renewed by itself. */
@@ -29,11 +32,13 @@ function isDue(row: CertificateRow, nowMs: number): boolean {
 }
 
 /**
- * What the row of a certificate says once its order has begun, or undefined if it is not to be begun any more: it has been already, or
- * is an automatic renewal that somebody else has made meanwhile.
+ * What the row of a certificate says once its order has begun, or undefined if it is not to be
+ * begun any more: it has been already, or is an automatic renewal that somebody else has made
+ * meanwhile.
  */
 export function begun(order: Order, row: CertificateRow, nowMs: number): FurtherFields | undefined {
-  // Whoever took it over from a maker that was held up has begun it already, and perhaps ended it.
+  // A process that took it over from a maker that was held up has begun it already, and perhaps
+  // ended it.
   if (row.issuance?.order === order.order) return undefined;
   if (order.auto && !isDue(row, nowMs)) return undefined;
   return { issuance: pending(order), rotateKeys: order.rotateKeys };
@@ -43,7 +48,9 @@ function pending({ order, auto, startedAt }: Order): Issuance {
   return { order, status: 'pending', code: '', info: '', auto, orderedOn: startedAt };
 }
 
-/** How often, and after how long each time, it is seen whether an order that has ended is forgotten. */
+/**
+ * How often, and after how long each time, it is seen whether an order that has ended is forgotten.
+ */
 const endings = 20;
 const endingMs = 50;
 
@@ -68,14 +75,18 @@ export interface Orders {
   ): Promise<{
     readonly auto_renew_enabled: boolean;
   }>;
-  /** Begins a renewal that is due by itself, if it still is, with the key that the last one had: the same, or a new one. True if it did. */
+  /**
+   * Begins a renewal that is due by itself, if it still is, with the key that the last one had: the
+   * same, or a new one. True if it did.
+   */
   renewByItself(found: CertificateRow): Promise<boolean>;
 }
 
 /**
- * Orders and renewals of one instance as they are asked for; order-work.ts carries them out. `work` is called with each that has begun;
- * without it a server of the same table takes them up within seconds. They throw `instance_not_found`, `instance_not_ordered`,
- * `instance_order_running`, `instance_limited`, `instance_full` and `instance_request_invalid`; nothing is begun then.
+ * Orders and renewals of one instance as they are asked for; order-work.ts carries them out. `work`
+ * is called with each that has begun; without it a server of the same table takes them up within
+ * seconds. They throw `instance_not_found`, `instance_not_ordered`, `instance_order_running`,
+ * `instance_limited`, `instance_full` and `instance_request_invalid`; nothing is begun then.
  */
 export function orders(context: {
   readonly instance: Pick<Instance, 'crn' | 'limits' | 'rates'>;
@@ -100,7 +111,7 @@ export function orders(context: {
     return { ...given, order: runtime.newId(), startedAt, holder: runtime.newId(), wakeAt: startedAt + makingMs };
   }
 
-  /** Hands a new order over to whoever carries it out. */
+  /** Hands a new order over to the process that carries it out. */
   async function handOver(order: Order): Promise<void> {
     if (work !== undefined) work(order);
     else await orderRows.hold(order, runtime.now());
@@ -116,7 +127,10 @@ export function orders(context: {
     return row;
   }
 
-  /** Begins a renewal, or orders again what was never issued. Undefined if there is no reason to any more. */
+  /**
+   * Begins a renewal, or orders again what was never issued. Undefined if there is no reason to any
+   * more.
+   */
   async function renew(
     row: CertificateRow,
     how: { auto: boolean; rotateKeys: boolean },
@@ -140,8 +154,9 @@ export function orders(context: {
   }
 
   /**
-   * The certificate as it is; if it waits for an order that nobody knows of, that has failed. Such a one comes from a snapshot that
-   * missed it, or had a maker that was held up for so long that a sweep dropped it.
+   * The certificate as it is; if it waits for an order that nobody knows of, that has failed. Such
+   * a one comes from a snapshot that missed it, or had a maker that was held up for so long that a
+   * sweep dropped it.
    */
   async function withoutLost(row: CertificateRow): Promise<CertificateRow> {
     const { id, issuance } = row;
@@ -164,7 +179,8 @@ export function orders(context: {
       const id = runtime.newId().replaceAll('-', '').toLowerCase();
       await domains.count('orders', request.domains, id);
       const order = newOrder({ id, kind: 'order', auto: false, rotateKeys: false, domains: request.domains });
-      // First: whoever finds it without a certificate drops it, and a certificate without it would wait for ever.
+      // First: an order without a certificate is dropped, and a certificate without its order would
+      // wait for ever.
       await orderRows.put(order);
       const entry = { ...request, imported: false, rotateKeys: false, downloaded: false, issuance: pending(order) };
       const row = await rows.reserve({ id, ...entry }, instance.limits.certificates).catch(async (error: unknown) => {

@@ -1,6 +1,9 @@
 import { CodedError } from '../../errors.ts';
 
-/** The members of a JSON object that came in a request. Null counts as absent: some clients send it for what they leave out. */
+/**
+ * The members of a JSON object that came in a request. Null counts as absent: some clients send it
+ * for what they leave out.
+ */
 export type Fields = Readonly<Record<string, unknown>>;
 
 /** A body as an object. Throws `instance_request_invalid`. */
@@ -10,7 +13,10 @@ export function objectOf(value: unknown, what = 'the body'): Fields {
   return value as Fields;
 }
 
-/** A text member, undefined if absent. `characters` is the most it may have. Throws `instance_request_invalid`. */
+/**
+ * A text member, undefined if absent. `characters` is the most it may have. Throws
+ * `instance_request_invalid`.
+ */
 export function optionalText(fields: Fields, name: string, characters: number): string | undefined {
   const value = memberOf(fields, name);
   if (value === undefined) return undefined;

@@ -6,7 +6,8 @@ export function lanes(atOnce: number) {
     async run<T>(key: string, work: () => Promise<T>): Promise<T> {
       const lane = byKey.get(key) ?? { active: 0, waiting: [] };
       byKey.set(key, lane);
-      // Whoever leaves hands its place to the next one, so `active` counts places, not comings and goings.
+      // One that leaves hands its place to the next, so `active` counts places, not comings and
+      // goings.
       if (lane.active < atOnce) lane.active++;
       else await new Promise<void>((resolve) => lane.waiting.push(resolve));
       try {

@@ -15,8 +15,8 @@ const largestPage = 200;
 const lastPageNumber = 10_000;
 
 /**
- * The query of a listing. Lenient as clients need it: empty parts (`&&`), CRNs encoded or not, and a page number beside a cursor,
- * which then counts for nothing. Throws `instance_request_invalid`.
+ * The query of a listing. Lenient as clients need it: empty parts (`&&`), CRNs encoded or not, and
+ * a page number beside a cursor, which then counts for nothing. Throws `instance_request_invalid`.
  */
 export function parseListQuery(query: string, instanceCrn: string): ListQuery {
   const parts = parseQuery(query);
@@ -47,8 +47,9 @@ export interface SearchQuery extends Omit<ListQuery, 'pageNumber'> {
 }
 
 /**
- * The query of a search: that of a listing, and `q`. A term finds what contains it in its name, a domain or its issuer; in double
- * quotes, what is exactly that. Upper and lower case are alike. Throws `instance_request_invalid`.
+ * The query of a search: that of a listing, and `q`. A term finds what contains it in its name, a
+ * domain or its issuer; in double quotes, what is exactly that. Upper and lower case are alike.
+ * Throws `instance_request_invalid`.
  */
 export function parseSearchQuery(query: string, instanceCrn: string): SearchQuery {
   const { from, pageNumber, pageSize } = parseListQuery(query, instanceCrn);
@@ -69,7 +70,10 @@ function folded(text: string): string {
   return text.normalize('NFC').toLowerCase();
 }
 
-/** The parts of a raw query string. The last of several counts. Throws `instance_request_invalid` for a broken percent escape. */
+/**
+ * The parts of a raw query string. The last of several counts. Throws `instance_request_invalid`
+ * for a broken percent escape.
+ */
 export function parseQuery(query: string): ReadonlyMap<string, string> {
   const parts = new Map<string, string>();
   for (const part of query.split('&')) {

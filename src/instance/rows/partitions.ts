@@ -1,15 +1,20 @@
 import { dataKeyPartition } from '../../keys/keyring.ts';
 
 /**
- * The partitions of an instance, beside that of its data keys. A new one goes into one of these lists, which says what a snapshot does
- * with its rows; an erasure removes the rows of all of them.
+ * The partitions of an instance, beside that of its data keys. A new one goes into one of these
+ * lists, which says what a snapshot does with its rows; an erasure removes the rows of all of them.
  */
 const partitions = {
-  /** A snapshot keeps what is in force of these. Of the counter it keeps nothing: a restore counts anew. */
+  /**
+   * A snapshot keeps what is in force of these. Of the counter it keeps nothing: a restore counts
+   * anew.
+   */
   certificates: ['content', 'certificate', 'expiry', 'counter'],
   /** A snapshot keeps these as they are. */
   kept: ['api-key', 'signing-key', 'acme-account', 'channel', 'order', 'order-domains', 'calendar'],
-  /** A snapshot leaves these out: what is on its way or did not get there, and how often who asked. */
+  /**
+   * A snapshot leaves these out: what is on its way or did not get there, and how often who asked.
+   */
   passing: ['notification', 'dead-letter', 'rate'],
 } as const;
 

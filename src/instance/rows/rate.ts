@@ -3,9 +3,15 @@ import { CodedError } from '../../errors.ts';
 import type { Key, Table } from '../../table/table.ts';
 import { decodeRow, formatted } from './row-format.ts';
 
-/** At most so many events of one key in any stretch of time; for each key apart, and for all processes together. */
+/**
+ * At most so many events of one key in any stretch of time: each key has its own limit, which all
+ * processes share.
+ */
 export interface RateLimit {
-  /** Counts one event of this key and answers 0, or counts nothing and answers how many milliseconds to wait. */
+  /**
+   * Counts one event of this key and answers 0, or counts nothing and answers how many milliseconds
+   * to wait.
+   */
   take(key: string): Promise<number>;
 }
 
@@ -16,8 +22,9 @@ const attempts = 20;
 const lateSeconds = 60;
 
 /**
- * `count` events in any `windowMs` milliseconds by the given clock, kept on the table; `Infinity` switches it off, and then nothing is
- * kept. Throws `instance_busy` where too many count the same at once, and what the table throws.
+ * `count` events in any `windowMs` milliseconds by the given clock, kept on the table; `Infinity`
+ * switches it off, and then nothing is kept. Throws `instance_busy` where too many count the same
+ * at once, and what the table throws.
  */
 export function rateLimit(options: {
   readonly table: Table;

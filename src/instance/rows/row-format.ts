@@ -2,7 +2,10 @@ import * as z from 'zod/mini';
 import { CodedError } from '../../errors.ts';
 import type { Row, Value } from '../../table/table.ts';
 
-/** The format of the rows that this program writes. Each row says its own, so that an older program refuses a newer row by name. */
+/**
+ * The format of the rows that this program writes. Each row says its own, so that an older program
+ * refuses a newer row by name.
+ */
 const currentFormat = 1;
 
 /** The fields of a row to be written, with the format that they are in. */
@@ -10,7 +13,10 @@ export function formatted(fields: Readonly<Record<string, Value>>): Readonly<Rec
   return { ...fields, format: currentFormat };
 }
 
-/** A row as read. Throws `table_row_unreadable`, naming the row, for another format and for what does not fit the schema. */
+/**
+ * A row as read. Throws `table_row_unreadable`, naming the row, for another format and for what
+ * does not fit the schema.
+ */
 export function decodeRow<T>(schema: z.ZodMiniType<T>, row: Row): T {
   const where = `the row ${row.partition} ${row.sort}`;
   const { format } = row;

@@ -23,15 +23,19 @@ export function newApiKey(): Secret {
 }
 
 /**
- * The hash under which an API key is kept: SHA-256, with a prefix that no other hash here has. A slow hash such as scrypt protects what
- * people think up; a key of 256 random bits cannot be guessed from its hash at any speed, and a token has to be had fast. That is
- * why `checkApiKey` refuses short keys.
+ * The hash under which an API key is kept: SHA-256, with a prefix that no other hash here has. A
+ * slow hash such as scrypt protects what people think up; a key of 256 random bits cannot be
+ * guessed from its hash at any speed, and a token has to be had fast. That is why `checkApiKey`
+ * refuses short keys.
  */
 export function apiKeyHash(key: Secret): string {
   return createHash('sha256').update('certstandby api key 1\0').update(key.reveal()).digest('hex');
 }
 
-/** Throws `configuration_invalid` for a key that somebody chose and others may guess. `what` names it. */
+/**
+ * Throws `configuration_invalid` for a key that somebody chose and others may guess. `what` names
+ * it.
+ */
 export function checkApiKey(key: Secret, what: string): void {
   const { length } = key.reveal();
   if (length >= limits.apiKeyCharacters) return;

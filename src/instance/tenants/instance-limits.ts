@@ -3,7 +3,10 @@ import type { Table } from '../../table/table.ts';
 import { partitionOf } from '../rows/partitions.ts';
 import { type RateLimit, rateLimit } from '../rows/rate.ts';
 
-/** What one instance takes. The defaults are Certificate Manager's own (its documentation, "Known limits"). */
+/**
+ * What one instance takes. The defaults are Certificate Manager's own (its documentation, "Known
+ * limits").
+ */
 export interface InstanceLimits {
   /** Certificates in the instance. */
   readonly certificates: number;
@@ -41,7 +44,10 @@ const certificateManagerLimits: InstanceLimits = {
 
 export type LimitOptions = Partial<InstanceLimits> | 'none';
 
-/** The limits in force: Certificate Manager's with these changes, or none at all. Throws `configuration_invalid`. */
+/**
+ * The limits in force: Certificate Manager's with these changes, or none at all. Throws
+ * `configuration_invalid`.
+ */
 export function resolveLimits(options: LimitOptions = {}): InstanceLimits {
   const names = Object.keys(certificateManagerLimits) as (keyof InstanceLimits)[];
   if (options === 'none') {
@@ -57,7 +63,10 @@ export function resolveLimits(options: LimitOptions = {}): InstanceLimits {
   return resolved;
 }
 
-/** The rate limits of one instance, each counted by its own key. `take` throws `instance_limited` with the time to wait. */
+/**
+ * The rate limits of one instance, each counted by its own key. `take` throws `instance_limited`
+ * with the time to wait.
+ */
 export interface InstanceRates {
   readonly reimport: Taker;
   readonly update: Taker;

@@ -32,14 +32,19 @@ export interface InstanceOptions {
   /** `crn:v1:<cloud>:<type>:cloudcerts:<region>:<scope>:<guid>::` */
   readonly crn: string;
   readonly apiKeys: readonly (ApiKey | KnownApiKey)[];
-  /** RSA private key of 2048 bits or more that signs notifications. When absent: one that is made once and kept sealed on the table. */
+  /**
+   * RSA private key of 2048 bits or more that signs notifications. When absent: one that is made
+   * once and kept sealed on the table.
+   */
   readonly signingKey?: KeyObject;
   /** The newest payload version, which new channels get. Default 5. */
   readonly channelVersion?: ChannelVersion;
   readonly limits?: LimitOptions;
   /** Lets channels have `http:` endpoints on this machine. Default false. */
   readonly allowLoopbackChannels?: boolean;
-  /** Lets channels have endpoints at addresses that are not of the public Internet. Default false. */
+  /**
+   * Lets channels have endpoints at addresses that are not of the public Internet. Default false.
+   */
   readonly allowPrivateChannels?: boolean;
 }
 
@@ -50,7 +55,10 @@ export interface Instance {
   /** PEM of its public half. */
   readonly publicKeyPem: string;
   readonly publicKeyJwk: Readonly<Record<string, unknown>>;
-  /** What access tokens are made with: the same in every process that serves this instance with this signing key. */
+  /**
+   * What access tokens are made with: the same in every process that serves this instance with this
+   * signing key.
+   */
   readonly tokenKey: KeyObject;
   readonly channelVersion: ChannelVersion;
   readonly limits: InstanceLimits;
@@ -59,7 +67,10 @@ export interface Instance {
   readonly allowPrivateChannels: boolean;
 }
 
-/** The instance that these options describe. Throws `configuration_invalid`, and what table and root key throw. */
+/**
+ * The instance that these options describe. Throws `configuration_invalid`, and what table and root
+ * key throw.
+ */
 export async function openInstance(
   options: InstanceOptions,
   context: {
@@ -93,7 +104,10 @@ export async function openInstance(
   };
 }
 
-/** The API keys of these options by their hashes. Throws `configuration_invalid` for short keys and for one that is there twice. */
+/**
+ * The API keys of these options by their hashes. Throws `configuration_invalid` for short keys and
+ * for one that is there twice.
+ */
 export function knownApiKeys({ crn, apiKeys }: Pick<InstanceOptions, 'crn' | 'apiKeys'>): readonly KnownApiKey[] {
   const known = new Map<string, KnownApiKey>();
   for (const given of apiKeys) {
@@ -106,7 +120,10 @@ export function knownApiKeys({ crn, apiKeys }: Pick<InstanceOptions, 'crn' | 'ap
   return [...known.values()];
 }
 
-/** Derived (HKDF, RFC 5869), so that nothing more need be kept: it tells nothing of the signing key, and ends with it. */
+/**
+ * Derived (HKDF, RFC 5869), so that nothing more need be kept: it tells nothing of the signing key,
+ * and ends with it.
+ */
 function tokenKeyOf(signingKey: KeyObject): KeyObject {
   const der = signingKey.export({ type: 'pkcs8', format: 'der' });
   const derived = Buffer.from(hkdfSync('sha256', der, '', 'certstandby access tokens 1', 32));

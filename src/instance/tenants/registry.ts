@@ -19,7 +19,10 @@ export interface KeptInstance {
   readonly limits: LimitOptions;
   /** Lets channels have `http:` endpoints on this machine. */
   readonly allowLoopbackChannels: boolean;
-  /** When it was deleted, epoch milliseconds. It answers as gone from then on, and can be reclaimed for seven days. */
+  /**
+   * When it was deleted, epoch milliseconds. It answers as gone from then on, and can be reclaimed
+   * for seven days.
+   */
   readonly deletedAt?: number | undefined;
   /** Whether its erasure has begun: then nothing brings it back. */
   readonly erasing?: boolean | undefined;
@@ -63,13 +66,21 @@ export interface InstanceRegistry {
   revision(): Promise<number>;
   /** All instances, in the order of their CRNs, those too that were deleted and not erased yet. */
   list(): Promise<readonly KeptInstance[]>;
-  /** Adds an instance; it has no API key yet. Throws `configuration_invalid`, also if it is there, and `instance_erased` if it was. */
+  /**
+   * Adds an instance; it has no API key yet. Throws `configuration_invalid`, also if it is there,
+   * and `instance_erased` if it was.
+   */
   create(options: Omit<KeptInstance, 'createdAt'>): Promise<KeptInstance>;
-  /** From now on it answers as gone; nothing of it is lost before it is erased. Throws `instance_deleted` if it was deleted before. */
+  /**
+   * From now on it answers as gone; nothing of it is lost before it is erased. Throws
+   * `instance_deleted` if it was deleted before.
+   */
   delete(crn: string): Promise<KeptInstance>;
   /** Brings a deleted instance back as it was. Throws `instance_erased` when its time is over. */
   reclaim(crn: string): Promise<KeptInstance>;
-  /** Whether its erasure has begun, by this or an earlier call: not before its seven days are over. */
+  /**
+   * Whether its erasure has begun, by this or an earlier call: not before its seven days are over.
+   */
   beginErasure(instance: KeptInstance): Promise<boolean>;
   /** Takes it from the registry, and notes for good that it was erased. */
   endErasure(crn: string): Promise<void>;
@@ -79,7 +90,10 @@ export interface InstanceRegistry {
   erased(): Promise<readonly string[]>;
   /** Says that an instance has come by other ways than `create`. */
   readonly announce: () => Promise<void>;
-  /** Adds an API key: a new one, or one that somebody has already. Answers it, for the only time. Throws `configuration_invalid`. */
+  /**
+   * Adds an API key: a new one, or one that somebody has already. Answers it, for the only time.
+   * Throws `configuration_invalid`.
+   */
   addKey(
     crn: string,
     {
@@ -100,9 +114,9 @@ export interface InstanceRegistry {
 }
 
 /**
- * The instances of one server, and their API keys, kept on its table. Each change raises a number, so that a server that runs
- * beside learns of it by looking at one row. Methods that name an instance throw
- * `instance_not_found` if there is none, and `instance_deleted` if it was deleted.
+ * The instances of one server, and their API keys, kept on its table. Each change raises a number,
+ * so that a server that runs beside learns of it by looking at one row. Methods that name an
+ * instance throw `instance_not_found` if there is none, and `instance_deleted` if it was deleted.
  */
 export function instanceRegistry({
   table,

@@ -17,8 +17,9 @@ interface SigningKeyContext {
 }
 
 /**
- * The key that signs the notifications of an instance: made once, kept sealed, the same after each start. Of several processes that
- * make one at once, the first to write it wins. Throws `instance_content_unreadable` if what is kept does not open.
+ * The key that signs the notifications of an instance: made once, kept sealed, the same after each
+ * start. Of several processes that make one at once, the first to write it wins. Throws
+ * `instance_content_unreadable` if what is kept does not open.
  */
 export async function keptSigningKey(context: SigningKeyContext): Promise<KeyObject> {
   const { table, sealer } = context;

@@ -10,7 +10,10 @@ import { rowsIn } from '../rows/instance-rows.ts';
 import { contentPlace, isCurrent, type Sealer } from '../rows/sealer.ts';
 import { resealSigningKey } from '../tenants/signing-key.ts';
 
-/** After so long, what an import or a reimport has prepared and not brought into force is left behind. */
+/**
+ * After so long, what an import or a reimport has prepared and not brought into force is left
+ * behind.
+ */
 const leftBehindMs = 3_600_000;
 const pageRows = 100;
 
@@ -35,12 +38,18 @@ export interface ResealReport {
 export interface CertificateUpkeep {
   /** Removes what interrupted imports, reimports and deletes have left behind. Answers how many. */
   tidy(signal?: AbortSignal): Promise<number>;
-  /** Seals everything that is not yet under the data key in force with that key. Reads and writes go on beside it. */
+  /**
+   * Seals everything that is not yet under the data key in force with that key. Reads and writes go
+   * on beside it.
+   */
   reseal(options?: { readonly signal?: AbortSignal; readonly progress?: () => void }): Promise<{
     resealed: number;
     unreadable: string[];
   }>;
-  /** Opens the content of every certificate, and looks for contents without one; with `repair` those are removed. */
+  /**
+   * Opens the content of every certificate, and looks for contents without one; with `repair` those
+   * are removed.
+   */
   check(options: { readonly repair: boolean; readonly signal?: AbortSignal }): Promise<UpkeepReport>;
 }
 
@@ -65,7 +74,7 @@ export function certificateUpkeep(context: {
     const row = await rows.getAnyState(entry.id);
     if (row?.state === 'live' && row.content === entry.content) return false;
     if (row?.state === 'removed') await rows.finishRemoval(row);
-    // Content first: as long as the entry is there, whoever is interrupted is continued.
+    // Content first: as long as the entry is there, an interrupted removal is continued.
     else if (row?.previous !== entry.content) await table.delete(keys.content(entry.id, entry.content));
     await table.delete(keys.entry(entry));
     return true;

@@ -19,9 +19,10 @@ export interface ErasureContext {
 }
 
 /**
- * Erases every instance whose seven days are over: its snapshots in the folder here, its data keys, with which everything that was
- * sealed is lost for good, and then its rows. May be killed anywhere, and done by several processes at once: whoever does it
- * again ends it. Removes from the folder here the snapshots of what other processes erased. One that fails, or a folder that cannot
+ * Erases every instance whose seven days are over: its snapshots in the folder here, its data keys,
+ * with which everything that was sealed is lost for good, and then its rows. May be killed
+ * anywhere, and done by several processes at once: whoever does it again ends it. Removes from the
+ * folder here the snapshots of what other processes erased. One that fails, or a folder that cannot
  * be read, is logged and holds up nothing else.
  */
 export async function eraseWhatIsDue(context: ErasureContext): Promise<void> {

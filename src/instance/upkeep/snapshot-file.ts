@@ -16,8 +16,9 @@ export interface LineWriter {
 }
 
 /**
- * Writes a file of lines, mode 0600, beside its place, brings it to disk, and only then puts it there. Whatever throws leaves nothing.
- * Throws `archive_exists` if something stands there, also if it came meanwhile, and `archive_unusable`.
+ * Writes a file of lines, mode 0600, beside its place, brings it to disk, and only then puts it
+ * there. Whatever throws leaves nothing. Throws `archive_exists` if something stands there, also if
+ * it came meanwhile, and `archive_unusable`.
  */
 export async function writeLines(path: string, work: (writer: LineWriter) => Promise<void>): Promise<void> {
   const partial = `${path}.${randomUUID()}.partial`;
@@ -71,8 +72,9 @@ async function syncFolder(path: string): Promise<void> {
 }
 
 /**
- * The lines of a file, without their ends, each with the SHA-256 (hex) of every byte before it. Throws `snapshot_damaged` for an end
- * in the middle of a line and for a line that is too long, and `archive_unusable`.
+ * The lines of a file, without their ends, each with the SHA-256 (hex) of every byte before it.
+ * Throws `snapshot_damaged` for an end in the middle of a line and for a line that is too long, and
+ * `archive_unusable`.
  */
 export async function* readLines(
   path: string,
@@ -101,7 +103,9 @@ export async function* readLines(
   if (rest.length > 0) throw damaged(path, 'it ends in the middle of a line');
 }
 
-/** What it means that the system will not have a file written or read. Other failures as they are. */
+/**
+ * What it means that the system will not have a file written or read. Other failures as they are.
+ */
 function fileProblem(what: 'written' | 'read', path: string, thrown: unknown): unknown {
   const { code, syscall } = (thrown ?? {}) as NodeJS.ErrnoException;
   if (thrown instanceof CodedError || typeof code !== 'string' || !/^E[A-Z0-9]+$/.test(code)) return thrown;

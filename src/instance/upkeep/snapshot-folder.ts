@@ -17,15 +17,19 @@ export interface SnapshotOptions {
   readonly keepDays: number;
 }
 
-/** The name of a snapshot: what all of its instance begin with, then the day, for those on demand the time too. */
+/**
+ * The name of a snapshot: what all of its instance begin with, then the day, for those on demand
+ * the time too.
+ */
 function nameOf(instanceCrn: string, moment: string): string {
   return `${prefixOf(instanceCrn)}${moment}.snapshot`;
 }
 
 /**
- * What the names of all snapshots of an instance begin with, and of no other: region and GUID, for whoever looks for one, then the
- * beginning of the SHA-256 of its CRN, because other accounts and clouds may have the same GUID. A CRN has no dot, so none begins with
- * another's, and no path separator gets in.
+ * What the names of all snapshots of an instance begin with, and of no other: region and GUID, for
+ * people who look for one, then the beginning of the SHA-256 of its CRN, because other accounts and
+ * clouds may have the same GUID. A CRN has no dot, so none begins with another's, and no path
+ * separator gets in.
  */
 function prefixOf(instanceCrn: string): string {
   const [, , , , , region = '', , guid = ''] = instanceCrn.split(':');
@@ -39,11 +43,17 @@ export function snapshotPath(folder: string, instanceCrn: string, now: number): 
 }
 
 export interface DailySnapshots {
-  /** Takes the snapshot of today, by UTC, if there is none yet, and removes what is too old. Throws what `takeSnapshot` throws. */
+  /**
+   * Takes the snapshot of today, by UTC, if there is none yet, and removes what is too old. Throws
+   * what `takeSnapshot` throws.
+   */
   run(signal?: AbortSignal): Promise<SnapshotReport | undefined>;
 }
 
-/** The daily snapshots of one instance in a folder of this server. Servers with folders of their own keep one each; of one folder, one for all. */
+/**
+ * The daily snapshots of one instance in a folder of this server. Servers with folders of their own
+ * keep one each; of one folder, one for all.
+ */
 export function dailySnapshots(context: {
   readonly options: SnapshotOptions;
   readonly table: Table;
@@ -55,7 +65,10 @@ export function dailySnapshots(context: {
   const { options, runtime, log, instanceCrn } = context;
   const { folder, keepDays } = options;
 
-  /** Removes what is older than snapshots are kept, also what a process that was killed has left of one; never the newest. */
+  /**
+   * Removes what is older than snapshots are kept, also what a process that was killed has left of
+   * one; never the newest.
+   */
   async function prune(): Promise<void> {
     const files = await filesOf(folder, instanceCrn);
     const newest = files.filter(isWhole).at(-1);
@@ -85,7 +98,10 @@ export function dailySnapshots(context: {
 
 const isWhole = (name: string): boolean => name.endsWith('.snapshot');
 
-/** The names of all that is in a folder of snapshots; none if there is no folder. Throws `archive_unusable`. */
+/**
+ * The names of all that is in a folder of snapshots; none if there is no folder. Throws
+ * `archive_unusable`.
+ */
 export async function namesIn(folder: string): Promise<readonly string[]> {
   return readdir(folder).catch((thrown: NodeJS.ErrnoException) => {
     if (thrown.code === 'ENOENT') return [];
@@ -93,21 +109,27 @@ export async function namesIn(folder: string): Promise<readonly string[]> {
   });
 }
 
-/** The snapshots of an instance in this folder, the oldest first, and what is left of those that were never ended. */
+/**
+ * The snapshots of an instance in this folder, the oldest first, and what is left of those that
+ * were never ended.
+ */
 async function filesOf(folder: string, instanceCrn: string, names?: readonly string[]): Promise<string[]> {
   const prefix = prefixOf(instanceCrn);
   return (names ?? (await namesIn(folder))).filter((name) => name.startsWith(prefix)).sort();
 }
 
-/** The day (midnight by UTC, epoch milliseconds) of the newest snapshot of an instance in this folder. */
+/**
+ * The day (midnight by UTC, epoch milliseconds) of the newest snapshot of an instance in this
+ * folder.
+ */
 export async function newestSnapshot(folder: string, instanceCrn: string): Promise<number | undefined> {
   const newest = (await filesOf(folder, instanceCrn)).filter(isWhole).at(-1);
   return newest === undefined ? undefined : Date.parse(newest.slice(prefixOf(instanceCrn).length).slice(0, 10));
 }
 
 /**
- * Removes every snapshot of an instance in this folder, whole or in part; of these names if the folder was read already. Answers how many
- * files there were. Throws `archive_unusable`.
+ * Removes every snapshot of an instance in this folder, whole or in part; of these names if the
+ * folder was read already. Answers how many files there were. Throws `archive_unusable`.
  */
 export async function removeSnapshots(folder: string, instanceCrn: string, names?: readonly string[]): Promise<number> {
   const files = await filesOf(folder, instanceCrn, names);

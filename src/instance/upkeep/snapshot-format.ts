@@ -3,9 +3,11 @@ import { CodedError } from '../../errors.ts';
 import type { Place } from '../../keys/keyring.ts';
 
 /**
- * How a snapshot lies in its file: lines of JSON. The first says what it is; then comes one for each row of the instance, sealed
- * whole, so that neither names nor addresses stand there in the clear; then the data keys, wrapped by the root keys, as on the table;
- * and last, sealed, how many of all there are and the SHA-256 of every byte before that line. A file without its last line is none.
+ * How a snapshot lies in its file: lines of JSON. The first says what it is; then comes one for
+ * each row of the instance, sealed whole, so that neither names nor addresses stand there in the
+ * clear; then the data keys, wrapped by the root keys, as on the table; and last, sealed, how many
+ * of all there are and the SHA-256 of every byte before that line. A file without its last line is
+ * no snapshot.
  */
 const formatName = 'certstandby-snapshot.1';
 const formats = /^certstandby-snapshot\.\d+$/;
@@ -19,7 +21,10 @@ const totalsSchema = z.object({ rows: z.number(), certificates: z.number(), sha2
 export interface SnapshotHeader {
   /** CRN of the instance. */
   readonly instance: string;
-  /** When it was begun, epoch milliseconds: everything in it is from then on, or from that very moment where the table can be frozen. */
+  /**
+   * When it was begun, epoch milliseconds: everything in it is from then on, or from that very
+   * moment where the table can be frozen.
+   */
   readonly takenAt: number;
 }
 
@@ -31,7 +36,10 @@ export const rowLine = (sealed: string): string => `${JSON.stringify({ row: seal
 export const dataKeyLine = (row: object): string => `${JSON.stringify({ dataKey: row })}\n`;
 export const endLine = (sealed: string): string => `${JSON.stringify({ end: sealed })}\n`;
 
-/** Where the row of this number belongs: nothing opens in another snapshot, or in another place of the same one. */
+/**
+ * Where the row of this number belongs: nothing opens in another snapshot, or in another place of
+ * the same one.
+ */
 export function rowPlace({ takenAt }: SnapshotHeader, number: number): Place {
   return { certificate: '', field: 'snapshot-row', version: `${takenAt}/${number}` };
 }

@@ -37,8 +37,9 @@ interface ReadSnapshot {
 }
 
 /**
- * Reads a snapshot to its last byte: it is whole, as it was written by somebody who had the data key, and the root keys open it.
- * Throws `snapshot_unknown`, `snapshot_damaged`, `archive_unusable`, and `keys_unreadable` and the like where no root key opens it.
+ * Reads a snapshot to its last byte: it is whole, as it was written by somebody who had the data
+ * key, and the root keys open it. Throws `snapshot_unknown`, `snapshot_damaged`,
+ * `archive_unusable`, and `keys_unreadable` and the like where no root key opens it.
  */
 export async function checkSnapshot(path: string, keyringOver: KeyringOver): Promise<CheckedSnapshot> {
   return (await read(path, keyringOver)).checked;
@@ -116,11 +117,12 @@ async function* rowsOf({ checked, sealer }: ReadSnapshot): AsyncGenerator<Row> {
 const markOf = (instance: string): Key => ({ partition: registryPartitions.restore, sort: instance });
 
 /**
- * Brings an instance back from a snapshot, into a table that does not have it: the data keys, its rows, and last, when everything
- * else is there, the row by which servers know it. All of the file is checked before anything is written. Killed in the middle, the
- * same snapshot goes on; another one is refused, also while the first is still at work. An instance that had been deleted when the
- * snapshot was taken comes back undeleted.
- * Throws what `checkSnapshot` throws, `instance_not_empty` and `instance_erased`.
+ * Brings an instance back from a snapshot, into a table that does not have it: the data keys, its
+ * rows, and last, when everything else is there, the row by which servers know it. All of the file
+ * is checked before anything is written. Killed in the middle, the same snapshot goes on; another
+ * one is refused, also while the first is still at work. An instance that had been deleted when the
+ * snapshot was taken comes back undeleted. Throws what `checkSnapshot` throws, `instance_not_empty`
+ * and `instance_erased`.
  */
 export async function restoreSnapshot(context: {
   readonly table: Table;
@@ -161,7 +163,8 @@ export async function restoreSnapshot(context: {
   if (registered === undefined) throw damaged(path, 'it does not say what the instance is');
   const { deletedAt: _deleted, erasing: _erasing, ...fields } = fieldsOf(registered);
   const last = await table.putIfAbsent(instanceKey(instance), fields);
-  // The same row: written by this call, though its first answer was lost, or by another restore of the same snapshot.
+  // The same row: written by this call, though its first answer was lost, or by another restore of
+  // the same snapshot.
   if (!last.applied && !(last.row !== undefined && isDeepStrictEqual(fieldsOf(last.row), fields))) {
     throw notEmpty(instance, 'another command has made it meanwhile');
   }
@@ -171,9 +174,10 @@ export async function restoreSnapshot(context: {
 }
 
 /**
- * Takes the table for this snapshot, in two writes, so that rows of two snapshots never mix: a mark that others may still replace, and,
- * after the look that finds nothing of the instance, the word that rows follow. Nobody replaces that but whoever restores the same
- * snapshot, and it is refused to whoever was replaced since the look. Throws `instance_not_empty`.
+ * Takes the table for this snapshot, in two writes, so that rows of two snapshots never mix: a mark
+ * that others may still replace, and, after the look that finds nothing of the instance, the word
+ * that rows follow. Only a restore of the same snapshot replaces it, and a restore that was
+ * replaced since the look is refused. Throws `instance_not_empty`.
  */
 async function begin(context: {
   readonly table: Table;
@@ -204,7 +208,10 @@ function otherSnapshot(mark: Row | undefined): string {
   return `a restore from its snapshot of SHA-256 ${String(mark.sha256)} is under way or was begun, and only that snapshot goes on`;
 }
 
-/** Throws `instance_not_empty` if the instance is there, or anything of it that this very snapshot has not brought. */
+/**
+ * Throws `instance_not_empty` if the instance is there, or anything of it that this very snapshot
+ * has not brought.
+ */
 async function checkEmpty(table: Table, instance: string, isBegun: boolean): Promise<void> {
   // Once it is known it lives on: a certificate that was deleted since must not come back.
   if ((await table.get(instanceKey(instance))) !== undefined) throw notEmpty(instance, 'it is there');

@@ -26,7 +26,10 @@ export interface SnapshotReport extends SnapshotHeader {
   readonly certificates: number;
   readonly rows: number;
   readonly sha256: string;
-  /** Certificates whose row or content cannot be understood or is not there: kept as they are, for whoever can mend them. */
+  /**
+   * Certificates whose row or content cannot be understood or is not there: kept as they are, for
+   * people who can mend them.
+   */
   readonly broken: readonly string[];
 }
 
@@ -36,10 +39,12 @@ const attempts = 20;
 type Reader = Pick<FrozenTable, 'get' | 'query'>;
 
 /**
- * Writes all of an instance to a file, beside running servers: each certificate whole, with its content in force and the one before, as
- * of a moment while it was taken; and as of one moment for all where the table can be frozen. Notifications on their way are not kept:
- * what they tell of is in the snapshot, and reconcile sees it. Memory does not grow with the number of certificates.
- * Throws `archive_exists`, `archive_unusable`, `instance_not_found`, and what table and keys throw; then there is no file.
+ * Writes all of an instance to a file, beside running servers: each certificate whole, with its
+ * content in force and the one before, as of a moment while it was taken; and as of one moment for
+ * all where the table can be frozen. Notifications on their way are not kept: what they tell of is
+ * in the snapshot, and reconcile sees it. Memory does not grow with the number of certificates.
+ * Throws `archive_exists`, `archive_unusable`, `instance_not_found`, and what table and keys throw;
+ * then there is no file.
  */
 export async function takeSnapshot(context: {
   readonly table: Table;
@@ -89,7 +94,10 @@ export async function takeSnapshot(context: {
     await put({ ...keys.counter, count: totals.certificates });
   }
 
-  /** All data keys that anything in the file may need: those of now, which rows before them cannot be newer than. */
+  /**
+   * All data keys that anything in the file may need: those of now, which rows before them cannot
+   * be newer than.
+   */
   async function writeDataKeys(writer: LineWriter, written: Set<string>): Promise<void> {
     for await (const row of rowsIn(table, dataKeyPartition(instanceCrn), signal)) {
       if (typeof row.id !== 'string' || written.has(row.id)) continue;
@@ -124,12 +132,13 @@ export async function takeSnapshot(context: {
 }
 
 /**
- * A certificate as of one moment: its row, its contents, its place in the index, and the order that it waits for. Nothing if it is not
- * there.
+ * A certificate as of one moment: its row, its contents, its place in the index, and the order that
+ * it waits for. Nothing if it is not there.
  */
 async function certificateRowsOf(reader: Reader, instanceCrn: string, id: string): Promise<readonly Row[]> {
   const keys = certificateRowKeys(instanceCrn);
-  // A content is never changed, so row and contents belong together if all are there; two reimports in between remove one.
+  // A content is never changed, so row and contents belong together if all are there; two reimports
+  // in between remove one.
   for (let attempt = 0; attempt < attempts; attempt++) {
     const row = await reader.get(keys.certificate(id));
     const certificate = row && decodeCertificate(row);
@@ -139,7 +148,8 @@ async function certificateRowsOf(reader: Reader, instanceCrn: string, id: string
     if (there.length < contents.length) continue;
     const { imported, issuance, expiresOn, content, version } = certificate;
     const order = imported === false ? await reader.get(orderKey(instanceCrn, id)) : undefined;
-    // An order ends after the row of its certificate says so. One that stays away is lost, and whoever renews the certificate sees that.
+    // An order ends after the row of its certificate says so. One that stays away is lost, which
+    // the next renewal of the certificate shows.
     const belongs = issuance?.status !== 'pending' || order?.order === issuance.order;
     if (!belongs && attempt < attempts - 1) continue;
     const entry = { id, expiresOn, content };

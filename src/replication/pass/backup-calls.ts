@@ -11,33 +11,54 @@ import { vacancyError } from '../vacancy.ts';
 import { readBy } from './look.ts';
 import { type NoteOperation, Running } from './operations.ts';
 
-/** The calls of one pass to one backup: each ends before the lease does, and what was sent is remembered. */
+/**
+ * The calls of one pass to one backup: each ends before the lease does, and what was sent is
+ * remembered.
+ */
 export interface BackupCalls {
-  /** A full read; `undefined` if nothing is there. Throws if it cannot be read, and `store_copy_vacant`. */
+  /**
+   * A full read; `undefined` if nothing is there. Throws if it cannot be read, and
+   * `store_copy_vacant`.
+   */
   read(id: string): Promise<StoredCertificate | undefined>;
   /** The same, of metadata. */
   readMetadata(id: string): Promise<CertificateMetadata | undefined>;
-  /** What there is under an id that holds no content; `living` if it holds some, `undefined` if nothing is there. Throws if it cannot be read. */
+  /**
+   * What there is under an id that holds no content; `living` if it holds some, `undefined` if
+   * nothing is there. Throws if it cannot be read.
+   */
   vacancyOf(id: string): Promise<Vacancy | 'living' | undefined>;
   /** Sends a write. One that is not answered by the end is doubtful. */
   send<T>(write: (signal: AbortSignal) => Promise<T>): Promise<T>;
   /**
-   * Sends a write that the service may go on with. Then it is written down before it is started, and once more with its handle. Throws
-   * `Running` where the service goes on with it.
+   * Sends a write that the service may go on with. Then it is written down before it is started,
+   * and once more with its handle. Throws `Running` where the service goes on with it.
    */
   begin<T>(about: Omit<Operation, 'at' | 'handle' | 'until'>, write: (signal: AbortSignal) => Promise<T>): Promise<T>;
   /**
-   * Removes these copies, each after a direct read has shown that it still carries our mark. Answers how many, and which the
-   * service refuses to remove; throws what is no such refusal.
+   * Removes these copies, each after a direct read has shown that it still carries our mark.
+   * Answers how many, and which the service refuses to remove; throws what is no such refusal.
    */
   removeMarked(copies: readonly Pick<CertificateMetadata, 'id'>[], mark: Mark): Promise<Removals>;
-  /** The same of places that hold no content, each after a direct read has shown that it still holds none. What is deleted already is left. */
+  /**
+   * The same of places that hold no content, each after a direct read has shown that it still holds
+   * none. What is deleted already is left.
+   */
   removeVacant(places: readonly Pick<CertificateMetadata, 'id'>[], mark: Mark): Promise<Removals>;
-  /** Whether this was thrown by a write: what a service says of a read is not what it says of content. */
+  /**
+   * Whether this was thrown by a write: what a service says of a read is not what it says of
+   * content.
+   */
   answeredWrite(thrown: unknown): boolean;
-  /** An operation that was begun and may go on; the one that the record knew, until its end has been seen. */
+  /**
+   * An operation that was begun and may go on; the one that the record knew, until its end has been
+   * seen.
+   */
   operation: Operation | undefined;
-  /** A write was sent (a delete is one), whatever came of it; one that a limit of ours kept back was not. */
+  /**
+   * A write was sent (a delete is one), whatever came of it; one that a limit of ours kept back was
+   * not.
+   */
   readonly wrote: boolean;
   /** A write got no answer that says what became of it. */
   readonly doubtful: boolean;
@@ -90,7 +111,7 @@ export function backupCalls(
   ): Promise<T> {
     if (store.abilities.longWrites?.[about.kind] === undefined) return send(write);
     const intent: Operation = { ...about, at: runtime.now() };
-    // Before it is started: whoever takes over then knows that it may go on.
+    // Before it is started: a process that takes over then knows that it may go on.
     await task.noteOperation(store.id, intent);
     operation = intent;
     let answer: T;
@@ -107,7 +128,7 @@ export function backupCalls(
     }
     const { running: handle, id } = begun;
     operation = { ...intent, ...(id !== undefined && { id }), handle };
-    // The commit writes it, too: this is for the case that there is none.
+    // The commit writes it too: this is for the case that no commit comes.
     await task.noteOperation(store.id, operation).catch(() => undefined);
     throw new Running(operation);
   }

@@ -58,7 +58,10 @@ export interface BackupOutcome {
   readonly actions: readonly BackupAction[];
   /** Found or made equal to the primary. */
   readonly equal: boolean;
-  /** All copies with our mark were looked for, and found, as they were at this moment. Absent: they were not. */
+  /**
+   * All copies with our mark were looked for, and found, as they were at this moment. Absent: they
+   * were not.
+   */
   readonly searchedAt?: number;
   /** A write was sent (a delete is one), whatever came of it. */
   readonly wrote: boolean;
@@ -68,7 +71,10 @@ export interface BackupOutcome {
   readonly again?: number;
   /** What failed, in this pass. */
   readonly error?: CodedError;
-  /** Set if that is no failure but a finding, which rests: what the primary holds may not or cannot be copied here. The state has it. */
+  /**
+   * Set if that is no failure but a finding, which rests: what the primary holds may not or cannot
+   * be copied here. The state has it.
+   */
   readonly refused?: boolean;
 }
 
@@ -86,7 +92,10 @@ export interface BackupTask {
   readonly sound: Sound;
   readonly keys: KeysRead;
   readonly noteOperation: NoteOperation;
-  /** A copy whose service refuses the content may be replaced by a new one, if this store's ids are nobody's business: the link's word. */
+  /**
+   * A copy whose service refuses the content may be replaced by a new one, if this store's ids are
+   * nobody's business: the link's word.
+   */
   readonly mayReplace: boolean;
   /** What may take the place of what a copy holds. */
   readonly over: OverCopy;
@@ -128,7 +137,10 @@ interface ContentMadeEqual {
   readonly metadata: CertificateMetadata | undefined;
 }
 
-/** What the record keeps for a backup whatever comes of a pass; `undefined`: what was kept before is forgotten. */
+/**
+ * What the record keeps for a backup whatever comes of a pass; `undefined`: what was kept before is
+ * forgotten.
+ */
 type KeptField =
   | 'written'
   | 'unremovable'
@@ -151,15 +163,18 @@ interface MadeEqual extends ContentMadeEqual {
   readonly braked: CodedError | undefined;
 }
 
-/** So many answered writes of one content, each read back in another shape, and no more are sent. */
+/**
+ * So many answered writes of one content, each read back in another shape, and no more are sent.
+ */
 const writesReadBackOtherwise = 2;
 
 /** After so many failed attempts to read a copy in full, it is written anew. */
 const unreadableAfterAttempts = 3;
 
 /**
- * Makes one backup equal to what the primary holds: the write step of the protocol. Never throws: what fails is in the outcome,
- * with its own attempts and backoff, so that one backup neither holds up nor repeats another.
+ * Makes one backup equal to what the primary holds: the write step of the protocol. Never throws:
+ * what fails is in the outcome, with its own attempts and backoff, so that one backup neither holds
+ * up nor repeats another.
  */
 export async function bringEqual(task: BackupTask, look: BackupLook): Promise<BackupOutcome> {
   const { runtime, timing, sound } = task;
@@ -188,7 +203,8 @@ export async function bringEqual(task: BackupTask, look: BackupLook): Promise<Ba
     const now = runtime.now();
     if (thrown instanceof Running)
       return { ...attempt.summary(), state, equal: false, again: nextAsk(thrown.operation, now) };
-    // Nothing failed either: the search goes on without this look, and what was found before stands until it ends.
+    // Nothing failed either: the search goes on without this look, and what was found before stands
+    // until it ends.
     if (error.code === 'store_search_running') {
       const { refusal, lastError } = look.state;
       const found = { ...state, ...(refusal && { refusal, ...(lastError && { lastError }) }) };
@@ -217,7 +233,8 @@ export async function bringEqual(task: BackupTask, look: BackupLook): Promise<Ba
     const doubtful = attempt.summary().doubtful || error.code === 'store_conflict';
     return {
       ...attempt.summary(),
-      // What the brake keeps of this very content stays caught: a store that does not answer takes nothing from that.
+      // What the brake keeps of this very content stays caught: a store that does not answer takes
+      // nothing from that.
       state: {
         ...state,
         ...(isCaught(before, sound.fingerprint) && { refusal: before }),
@@ -263,7 +280,10 @@ class Waiting extends Error {
 /** The content may not replace what this backup holds. */
 class Unfit extends CodedError {}
 
-/** One attempt at one backup: what has been learnt and sent so far, so that a failure in the middle loses none of it. */
+/**
+ * One attempt at one backup: what has been learnt and sent so far, so that a failure in the middle
+ * loses none of it.
+ */
 class Attempt {
   readonly actions: BackupAction[] = [];
   /** Of the name and description that the copy is to have, or keeps until it is next written. */
@@ -295,7 +315,9 @@ class Attempt {
   #vacant: readonly VacantElement[] = [];
   /** The one of them that is to be brought back, as long as it has not been. */
   #bringingBack: VacantElement | undefined;
-  /** The kept copy has a key that its service does not give back, as far as a full read has shown. */
+  /**
+   * The kept copy has a key that its service does not give back, as far as a full read has shown.
+   */
   #keyWithheld: boolean | undefined;
   /** The copy was equal, nobody here has written to it since, and now it is another. */
   #changedByOthers = false;
@@ -318,7 +340,10 @@ class Attempt {
     this.#formerDigest = before && metadataDigestOf(look.store.asKept(before, mark));
   }
 
-  /** Serial and dates of our copy as this look saw it, by its store's word; `undefined`: it saw none. */
+  /**
+   * Serial and dates of our copy as this look saw it, by its store's word; `undefined`: it saw
+   * none.
+   */
   get seenFacts(): string | undefined {
     const { known, marked = [] } = this.#look;
     const seen = known?.state === 'present' ? [known.value, ...marked] : marked;
@@ -330,7 +355,10 @@ class Attempt {
     return searchBeganAt(this.#look, this.#task.beganAt);
   }
 
-  /** The doubt that had not passed when the search for copies began: what that has found does not settle it. */
+  /**
+   * The doubt that had not passed when the search for copies began: what that has found does not
+   * settle it.
+   */
   get #openDoubt(): number | undefined {
     const { doubt } = this.#task;
     return doubt !== undefined && doubt > this.#searchedAt ? doubt : undefined;
@@ -379,8 +407,9 @@ class Attempt {
   }
 
   /**
-   * Whether what was thrown is no failure but a finding, which rests: what is there may not be replaced by this, or the service refused a
-   * write. It is looked at again when something has changed, and not by backoff.
+   * Whether what was thrown is no failure but a finding, which rests: what is there may not be
+   * replaced by this, or the service refused a write. It is looked at again when something has
+   * changed, and not by backoff.
    */
   isFinding(thrown: unknown): boolean {
     if (thrown instanceof Unfit) return true;
@@ -409,14 +438,16 @@ class Attempt {
     const staying = this.unremovable.length > 0 || made.refusedIds.length > made.replacedIds.length;
     await this.#describe(described, made.holding.id).catch((thrown: unknown) => {
       if (asCodedError(thrown).code !== 'store_conflict') throw thrown;
-      // Where names are unique, a copy of ours that stays beside this one may have the name, and keeps it.
+      // Where names are unique, a copy of ours that stays beside this one may have the name, and
+      // keeps it.
       if (staying) return;
       throw this.#surplusMayHaveName(made.holding.id) ?? this.#nameNotFree(made.holding.id, thrown) ?? thrown;
     });
     // The copy is equal, but whether it is the only one was to be found out and could not be.
     if (this.#look.markedError !== undefined) throw this.#look.markedError;
     if (unread !== undefined) throw unread;
-    // Another copy has the content, but the one that everyone keeps does not: a person has to know of it.
+    // Another copy has the content, but the one that everyone keeps does not: a person has to know
+    // of it.
     if (made.braked !== undefined) throw made.braked;
     if (made.rewritten !== true) return;
     throw new Unfit('store_rewrites_content', `${made.holding.id} does not give back what was written to it, twice`, {
@@ -425,8 +456,9 @@ class Attempt {
   }
 
   /**
-   * While an operation of ours goes on there, nothing else is written. Its end counts as an answered write of what was given. One
-   * that was seen is looked at anew: this look may have begun before it.
+   * While an operation of ours goes on there, nothing else is written. Its end counts as an
+   * answered write of what was given. One that was seen is looked at anew: this look may have begun
+   * before it.
    */
   async #awaitOperation(): Promise<void> {
     const { operation } = this.#calls;
@@ -456,7 +488,9 @@ class Attempt {
     throw new Waiting(now + shownAfterMs(Math.max(listingLagMs, readSettlesMs), timing));
   }
 
-  /** What is known of the backup after a failure: its copy's id as it is now, the rest as it was. */
+  /**
+   * What is known of the backup after a failure: its copy's id as it is now, the rest as it was.
+   */
   stateAfterFailure(): BackupState {
     const { id: _id, notBefore: _not, lastError: _last, refusal: _refusal, ...known } = this.#look.state;
     const { aside: _aside, notAfter: _end, ...before } = known;
@@ -465,9 +499,10 @@ class Attempt {
   }
 
   /**
-   * Until the reads of this store have settled after a write that was answered, only an answer that shows this write proves anything:
-   * what else a read shows may be from before it. Then nothing is imported, forgotten, judged or written once more. But what the
-   * primary holds otherwise since then is written at once to the copy. Answers whether that was all there is to do now.
+   * Until the reads of this store have settled after a write that was answered, only an answer that
+   * shows this write proves anything: what else a read shows may be from before it. Then nothing is
+   * imported, forgotten, judged or written once more. But what the primary holds otherwise since
+   * then is written at once to the copy. Answers whether that was all there is to do now.
    */
   async #writtenOver(): Promise<boolean> {
     const { written } = this;
@@ -496,7 +531,10 @@ class Attempt {
     throw new Waiting(until);
   }
 
-  /** From when on a read of the copy that was written last proves what is there; `undefined`: it does now. */
+  /**
+   * From when on a read of the copy that was written last proves what is there; `undefined`: it
+   * does now.
+   */
   #provenFrom(): number | undefined {
     const { written } = this;
     const { readSettlesMs } = this.#store.abilities;
@@ -505,7 +543,10 @@ class Attempt {
     return from > this.#task.beganAt ? from : undefined;
   }
 
-  /** Notes a write that was answered, or an operation that has ended: one more of those that may be read back otherwise. */
+  /**
+   * Notes a write that was answered, or an operation that has ended: one more of those that may be
+   * read back otherwise.
+   */
   #noteAnswered(answered: AnsweredWrite): void {
     const { written: before } = this;
     const unlike = before?.fingerprint === answered.fingerprint ? before.unlike : undefined;
@@ -549,8 +590,8 @@ class Attempt {
   }
 
   /**
-   * Notes a copy that is to give way. Where writes are scarce, the one that was refused took the turn, and passes that each began with
-   * it would never have one for what comes after it.
+   * Notes a copy that is to give way. Where writes are scarce, the one that was refused took the
+   * turn, and passes that each began with it would never have one for what comes after it.
    */
   #noteReplacing(copy: string, error: CodedError): void {
     if (!this.#mayReplace(error)) return;
@@ -558,7 +599,10 @@ class Attempt {
     this.replacing = { fingerprint: this.#task.sound.fingerprint, copies: [...copies] };
   }
 
-  /** Throws what the service said of this content for this copy, where another one is about to take its place. */
+  /**
+   * Throws what the service said of this content for this copy, where another one is about to take
+   * its place.
+   */
   #refuseReplaced(copy: string): void {
     if (this.replacing?.copies.includes(copy) !== true) return;
     const fields = { store: this.#store.id, copy };
@@ -574,9 +618,11 @@ class Attempt {
   }
 
   /**
-   * The copies that are ours and live, in the order in which everyone keeps them: the smallest id first. The order is by id alone: by use or
-   * by equality it would change between two looks, and two deployments on one pair would remove each other's copies until none is left.
-   * Of what the search shows the first that a read confirms is read here; `unread`: something that it shows is not there by a read.
+   * The copies that are ours and live, in the order in which everyone keeps them: the smallest id
+   * first. The order is by id alone: by use or by equality it would change between two looks, and
+   * two deployments on one pair would remove each other's copies until none is left. Of what the
+   * search shows the first that a read confirms is read here; `unread`: something that it shows is
+   * not there by a read.
    */
   async #choose(): Promise<{ readonly order: readonly Candidate[]; readonly unread: CodedError | undefined }> {
     const { known, state, marked = [] } = this.#look;
@@ -636,8 +682,9 @@ class Attempt {
   }
 
   /**
-   * Brings back a place of ours that holds no content, and writes over it, where no copy lives; by one import that may be repeated.
-   * Answers its id; `undefined` if there is none. A listing may be older than a read: one that lives by now is looked at once more.
+   * Brings back a place of ours that holds no content, and writes over it, where no copy lives; by
+   * one import that may be repeated. Answers its id; `undefined` if there is none. A listing may be
+   * older than a read: one that lives by now is looked at once more.
    */
   async #bringBack(): Promise<string | undefined> {
     const { state } = this.#look;
@@ -659,9 +706,10 @@ class Attempt {
   }
 
   /**
-   * A copy whose mark cannot be read may be ours, as the record of it may be lost. It is if it holds this very leaf: then it is
-   * written anew, and described. One for the same domains with another leaf may be, and only a person can say so: a second copy is
-   * not made beside it. Any other is not ours to wait for.
+   * A copy whose mark cannot be read may be ours, as the record of it may be lost. It is if it
+   * holds this very leaf: then it is written anew, and described. One for the same domains with
+   * another leaf may be, and only a person can say so: a second copy is not made beside it. Any
+   * other is not ours to wait for.
    */
   #ofUnclearMark(): Holding | undefined {
     const facts = factsOf(this.#task.sound.content);
@@ -692,8 +740,9 @@ class Attempt {
   }
 
   /**
-   * Makes the first copy of the order equal that can be, and keeps that. One that the service does not let us write stays as it is,
-   * beside the next one. Where that is because of the content a new copy takes its place, if the ids there are nobody's business.
+   * Makes the first copy of the order equal that can be, and keeps that. One that the service does
+   * not let us write stays as it is, beside the next one. Where that is because of the content a
+   * new copy takes its place, if the ids there are nobody's business.
    */
   async #makeOneEqual(order: readonly Candidate[]): Promise<MadeEqual | 'replaced'> {
     const refused: { readonly id: string; readonly error: CodedError }[] = [];
@@ -716,8 +765,9 @@ class Attempt {
         return { holding, ...content, refusedIds, replacedIds, braked };
       } catch (thrown) {
         if (thrown instanceof Running) throw thrown;
-        // Where the attempt at one that somebody holds took the turn of the next one, that is the finding, and is told: else each turn
-        // would be another look for ever, and nobody would hear why.
+        // Where the attempt at one that somebody holds took the turn of the next one, that is the
+        // finding, and is told: else each turn would be another look for ever, and nobody would
+        // hear why.
         const held = refused.find(({ error }) => heldCodes.has(error.code))?.error;
         if (held !== undefined && isOwnLimit(asCodedError(thrown))) {
           const { code, message, cause, fields } = held;
@@ -752,14 +802,18 @@ class Attempt {
     return refusal !== undefined && tookTurn(refusal) ? refusal.looks % order.length : 0;
   }
 
-  /** Whether a copy that was refused may be replaced by one under another id: only because of the content, and where nobody refers to ids. */
+  /**
+   * Whether a copy that was refused may be replaced by one under another id: only because of the
+   * content, and where nobody refers to ids.
+   */
   #mayReplace({ code }: CodedError): boolean {
     return code === 'store_content_refused' && this.#task.mayReplace && !this.#store.abilities.idsAreReferredTo;
   }
 
   /**
-   * What a direct read shows of a copy that the search has shown: a listing may lag. `undefined` where it is not ours, or no longer.
-   * Throws where a read does not find it at all: then one of the two is older than the other.
+   * What a direct read shows of a copy that the search has shown: a listing may lag. `undefined`
+   * where it is not ours, or no longer. Throws where a read does not find it at all: then one of
+   * the two is older than the other.
    */
   async #confirm(id: string): Promise<Holding | undefined> {
     const { mark } = this.#task;
@@ -773,8 +827,8 @@ class Attempt {
   }
 
   /**
-   * Writes the content if it differs. Answers what was said of the copy last, which the recorded revision goes with, and whether a full
-   * read of this pass has shown it equal.
+   * Writes the content if it differs. Answers what was said of the copy last, which the recorded
+   * revision goes with, and whether a full read of this pass has shown it equal.
    */
   async #makeContentEqual(holding: Holding): Promise<ContentMadeEqual> {
     const seen = await this.#compare(holding);
@@ -792,9 +846,10 @@ class Attempt {
   }
 
   /**
-   * Writes name, description, tags and mark if they differ. A name or a mark as versions before wrote them is renewed when the copy is
-   * written anyway, and not for itself: else an estate would be written to as a whole. But where a mark lacks what the original
-   * came through, that is added: circles are known by it.
+   * Writes name, description, tags and mark if they differ. A name or a mark as versions before
+   * wrote them is renewed when the copy is written anyway, and not for itself: else an estate would
+   * be written to as a whole. But where a mark lacks what the original came through, that is added:
+   * circles are known by it.
    */
   async #describe(described: CertificateMetadata | undefined, id: string): Promise<void> {
     if (described === undefined) return;
@@ -823,14 +878,18 @@ class Attempt {
     if (answer.metadata !== undefined && factsDiffer(answer.metadata, sound)) throw this.#holdsOther(id);
   }
 
-  /** Whether the content differs. Metadata is enough where it already differs; only what looks equal is read in full. */
+  /**
+   * Whether the content differs. Metadata is enough where it already differs; only what looks equal
+   * is read in full.
+   */
   async #compare(holding: Holding): Promise<Comparison> {
     const { sound } = this.#task;
     if (holding.unreadable === true) return { differs: true, unreadable: true };
     const differs =
       holding.full === undefined && holding.metadata !== undefined && factsDiffer(holding.metadata, sound);
     if (differs && this.#wasEqual(holding.id)) this.#changedByOthers = true;
-    // A leaf alone must not replace a copy that has a chain, and only a full read tells whether it has one.
+    // A leaf alone must not replace a copy that has a chain, and only a full read tells whether it
+    // has one.
     if (differs && sound.content.chain.length > 0) return { differs };
     const reading = await this.#tryRead(holding);
     if (reading === 'unreadable') return { differs: true, unreadable: true };
@@ -865,9 +924,10 @@ class Attempt {
   }
 
   /**
-   * Counts an answered write of this content that is read back as the same leaf in another shape. Answers whether there were as many as
-   * are sent: the service makes something else of it, and would be written to for ever, by each deployment that keeps copies here and
-   * under one id after the other. Another leaf is no such thing, and is always mended.
+   * Counts an answered write of this content that is read back as the same leaf in another shape.
+   * Answers whether there were as many as are sent: the service makes something else of it, and
+   * would be written to for ever, by each deployment that keeps copies here and under one id after
+   * the other. Another leaf is no such thing, and is always mended.
    */
   #isRewritten(full: StoredCertificate): boolean {
     const { content, metadata } = full;
@@ -912,7 +972,9 @@ class Attempt {
     }
   }
 
-  /** The turn that this certificate waited for is good for whichever copy of it the look has found. */
+  /**
+   * The turn that this certificate waited for is good for whichever copy of it the look has found.
+   */
   #sendReimport(id: string): Promise<WriteAnswer> {
     const { mark, sound } = this.#task;
     this.#store.slots?.extend({ original: mark.certificate, copy: id });
@@ -930,7 +992,8 @@ class Attempt {
     const replacement = replaces === undefined ? '' : this.#replacementOf(replaces);
     const { store, certificate } = mark;
     const token = sha256(`${formatMark({ store, certificate })}${replacement}`);
-    // Where names are unique the copy to be replaced still has this one; a later look gives the name over.
+    // Where names are unique the copy to be replaced still has this one; a later look gives the
+    // name over.
     const metadata =
       replacement === '' ? this.#given : descriptiveReplacement(this.#given, replacement, mark, this.#store);
     const exactName = naming === 'exact' && replacement === '';
@@ -940,7 +1003,8 @@ class Attempt {
     const answer = await this.#orNameTaken(() =>
       this.#beginImport(about, (signal) => this.#store.import(entry, { signal })),
     );
-    // Known from here on, whatever comes of the rest: a copy that nobody remembers would be made twice.
+    // Known from here on, whatever comes of the rest: a copy that nobody remembers would be made
+    // twice.
     this.id = answer.id;
     this.#noteHeld(answer.id, sound.content, sound.fingerprint);
     this.#noteWritten(answer.id, answer.metadata, metadataDigestOf(answer.metadata ?? metadata));
@@ -969,9 +1033,10 @@ class Attempt {
   }
 
   /**
-   * That a copy which has the content waits for its name. No living copy of ours has that: most likely one that was removed, whose
-   * place the service keeps for days. To ask again and again, and in doubt each time, would free nothing. `undefined`: there may be a
-   * living one, as not all were looked for in this pass, or there is doubt.
+   * That a copy which has the content waits for its name. No living copy of ours has that: most
+   * likely one that was removed, whose place the service keeps for days. To ask again and again,
+   * and in doubt each time, would free nothing. `undefined`: there may be a living one, as not all
+   * were looked for in this pass, or there is doubt.
    */
   #nameNotFree(copy: string, cause: unknown): Unfit | undefined {
     if (this.#look.marked === undefined || this.#openDoubt !== undefined) return undefined;
@@ -981,8 +1046,9 @@ class Attempt {
   }
 
   /**
-   * Sends a write that gives a copy its name. Where readers look for that name (`exact`) and something else has it, that is a finding
-   * for a person, and never a reason to take the name: what has it is not ours, or is kept by another link or another deployment.
+   * Sends a write that gives a copy its name. Where readers look for that name (`exact`) and
+   * something else has it, that is a finding for a person, and never a reason to take the name:
+   * what has it is not ours, or is kept by another link or another deployment.
    */
   async #orNameTaken<T>(write: () => Promise<T>): Promise<T> {
     try {
@@ -992,7 +1058,8 @@ class Attempt {
       if (this.#task.naming !== 'exact' || error.code !== 'store_conflict') throw thrown;
       const { certificate } = error.fields;
       const holder = typeof certificate === 'string' ? await this.#calls.readMetadata(certificate) : undefined;
-      // One of ours from a write that nobody heard the end of is adopted by the look that doubt brings.
+      // One of ours from a write that nobody heard the end of is adopted by the look that doubt
+      // brings.
       const isClear = holder !== undefined || this.#look.marked !== undefined;
       if (!isClear || sameMark(holder?.mark, this.#task.mark)) throw thrown;
       const { name } = this.#given;
@@ -1006,15 +1073,19 @@ class Attempt {
   }
 
   /**
-   * Tells a replacement from others: it is made once for each content, and once more for each copy of ours that an earlier attempt
-   * left and that could not be taken over, so that neither is in its way.
+   * Tells a replacement from others: it is made once for each content, and once more for each copy
+   * of ours that an earlier attempt left and that could not be taken over, so that neither is in
+   * its way.
    */
   #replacementOf(replaced: string): string {
     const left = (this.#look.marked ?? []).map(({ id }) => id).filter((id) => id !== replaced);
     return ` instead of ${[replaced, ...left.toSorted()].join(' and ')} as ${this.#task.sound.fingerprint}`;
   }
 
-  /** Compares what the service says it now holds, from its answer, or from a read where the answer says too little. Answers that. */
+  /**
+   * Compares what the service says it now holds, from its answer, or from a read where the answer
+   * says too little. Answers that.
+   */
   async #believe(answer: WriteAnswer): Promise<CertificateMetadata> {
     const { sound } = this.#task;
     const { metadata } = answer;
@@ -1032,9 +1103,10 @@ class Attempt {
   }
 
   /**
-   * Removes the copies that come after the kept one, and those that it replaces, after the kept one is proven by a full read of this pass.
-   * Not while there is doubt: a removal of the kept one may be on its way, from when another one was kept. The look that ends the doubt
-   * does it. And not while something that is listed is not there by a read: it may be the one that others keep.
+   * Removes the copies that come after the kept one, and those that it replaces, after the kept one
+   * is proven by a full read of this pass. Not while there is doubt: a removal of the kept one may
+   * be on its way, from when another one was kept. The look that ends the doubt does it. And not
+   * while something that is listed is not there by a read: it may be the one that others keep.
    */
   async #removeSurplus(
     kept: string,
@@ -1066,7 +1138,8 @@ class Attempt {
     this.unremovable = [...this.unremovable.filter(({ id }) => stay.has(id)), ...told];
     let failure: unknown;
     let wasHeld = false;
-    // Those that somebody holds come last: where writes are scarce the attempt takes the turn of one that could be written.
+    // Those that somebody holds come last: where writes are scarce the attempt takes the turn of
+    // one that could be written.
     const writableFirst = this.unremovable.toSorted(
       (a, b) => Number(a.code === 'store_held') - Number(b.code === 'store_held'),
     );
@@ -1076,7 +1149,8 @@ class Attempt {
       if (found.refusedIds.includes(id)) continue;
       // One that cannot be kept equal now keeps no other from it.
       const became = await this.#keepEqual(id).catch((thrown: unknown) => {
-        // What is left without a turn by one that is held waits as that does: else each turn would be another look for ever.
+        // What is left without a turn by one that is held waits as that does: else each turn would
+        // be another look for ever.
         if (!(wasHeld && isOwnLimit(asCodedError(thrown)))) failure ??= thrown;
       });
       if (became === 'held') wasHeld = true;
@@ -1086,8 +1160,8 @@ class Attempt {
   }
 
   /**
-   * Those of the surplus copies whose place what the primary holds may take: to remove one is to replace it. `whyNot`: why the first of
-   * the others does not give way.
+   * Those of the surplus copies whose place what the primary holds may take: to remove one is to
+   * replace it. `whyNot`: why the first of the others does not give way.
    */
   async #givingWay(
     surplus: readonly CertificateMetadata[],
@@ -1111,9 +1185,10 @@ class Attempt {
   }
 
   /**
-   * What has to come first, where a name is taken that a surplus copy of ours may have: the end of the search for such copies, or of the
-   * doubt until which none is removed. That is no news of a conflict, and must not begin doubt anew: it would be younger than each search
-   * that outlasts a look, and nothing would be removed ever. `undefined`: it is news.
+   * What has to come first, where a name is taken that a surplus copy of ours may have: the end of
+   * the search for such copies, or of the doubt until which none is removed. That is no news of a
+   * conflict, and must not begin doubt anew: it would be younger than each search that outlasts a
+   * look, and nothing would be removed ever. `undefined`: it is news.
    */
   #surplusMayHaveName(kept: string): unknown {
     if (this.#task.doubt === undefined) return undefined;
@@ -1128,16 +1203,21 @@ class Attempt {
     this.again = Math.min(this.again ?? at, at);
   }
 
-  /** A copy that cannot be removed serves somebody: it gets what the kept one has. What does not go is told by the removal already: `held`. */
+  /**
+   * A copy that cannot be removed serves somebody: it gets what the kept one has. What does not go
+   * is told by the removal already: `held`.
+   */
   async #keepEqual(id: string): Promise<'held' | undefined> {
     if (!this.#store.abilities.reimportsInPlace) return undefined;
     try {
       const full = await this.#readOrUnreadable(id);
       if (full === undefined || full === 'vacant') return undefined;
-      // The same leaf in another shape: what the service makes of content is counted at the kept copy.
+      // The same leaf in another shape: what the service makes of content is counted at the kept
+      // copy.
       const isEqual = full !== 'unreadable' && (this.#equals(full) || this.#isSameLeafWithKey(full));
       if (isEqual) return undefined;
-      // The kept copy may have a leaf alone, where somebody had damaged it: this one serves with its chain.
+      // The kept copy may have a leaf alone, where somebody had damaged it: this one serves with
+      // its chain.
       if (full !== 'unreadable' && this.#losesChain(full.content)) return undefined;
       await this.#refuseOver(full === 'unreadable' ? { id, unreadable: true } : { id, full });
       await this.#sendReimport(id);
@@ -1148,7 +1228,9 @@ class Attempt {
     return undefined;
   }
 
-  /** A full read; `unreadable` where something is there that is no certificate, and is written anew. */
+  /**
+   * A full read; `unreadable` where something is there that is no certificate, and is written anew.
+   */
   async #readOrUnreadable(id: string): Promise<StoredCertificate | 'unreadable' | 'vacant' | undefined> {
     try {
       return await this.#calls.read(id);
@@ -1167,12 +1249,18 @@ class Attempt {
     if (full === undefined || !this.#isAsGiven(full)) throw this.#holdsOther(kept);
   }
 
-  /** Whether a full read shows the primary's content, or what the service has been seen to make of it. */
+  /**
+   * Whether a full read shows the primary's content, or what the service has been seen to make of
+   * it.
+   */
   #isAsGiven(full: StoredCertificate): boolean {
     return this.#equals(full) || this.#isRewritten(full);
   }
 
-  /** From when on reads of this copy prove anything, if it was just written to at a store whose reads lag. */
+  /**
+   * From when on reads of this copy prove anything, if it was just written to at a store whose
+   * reads lag.
+   */
   #provenFromNow(id: string): number | undefined {
     const { readSettlesMs } = this.#store.abilities;
     if (readSettlesMs === 0 || this.written?.id !== id || this.written.at < this.#task.beganAt) return undefined;
@@ -1189,8 +1277,8 @@ class Attempt {
       if (full !== undefined) return full;
     } catch (thrown) {
       const { code } = asCodedError(thrown);
-      // Metadata can be read and content cannot, again and again: to write it anew is harmless, and the only way out.
-      // But not by a leaf alone: what cannot be read may have a chain.
+      // Metadata can be read and content cannot, again and again: to write it anew is harmless, and
+      // the only way out. But not by a leaf alone: what cannot be read may have a chain.
       const hopeless =
         code === 'store_unavailable' &&
         this.#look.state.attempts >= unreadableAfterAttempts &&
@@ -1205,7 +1293,10 @@ class Attempt {
     });
   }
 
-  /** Whether what was read in full equals what the primary holds. No key equals none: what the primary holds has one. */
+  /**
+   * Whether what was read in full equals what the primary holds. No key equals none: what the
+   * primary holds has one.
+   */
   #equals(full: StoredCertificate): boolean {
     return holdsSame(this.#store, this.#task.sound.content, full);
   }
@@ -1228,7 +1319,10 @@ function wordsOfHolder({ id, mark }: CertificateMetadata): string {
   return `${id}, the copy of ${of}: another link, or another deployment, copies into it too`;
 }
 
-/** Whether a store's metadata contradicts the primary's content. What the store does not say does not differ. */
+/**
+ * Whether a store's metadata contradicts the primary's content. What the store does not say does
+ * not differ.
+ */
 function factsDiffer(metadata: CertificateMetadata, sound: Sound): boolean {
   const facts = factsOf(sound.content);
   return (

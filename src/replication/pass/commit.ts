@@ -7,8 +7,9 @@ import { backoffMs, settledMs } from '../timing.ts';
 import type { Worker } from '../worker.ts';
 
 /**
- * Commits, whatever becomes of the answer: if it is refused or lost, the row says whether it was done. If someone else took over and
- * this pass sent a write, it asks for one more look in doubt, so that a late write of ours cannot be the last word.
+ * Commits, whatever becomes of the answer: if it is refused or lost, the row says whether it was
+ * done. If someone else took over and this pass sent a write, it asks for one more look in doubt,
+ * so that a late write of ours cannot be the last word.
  */
 export async function commitSurely(
   worker: Worker,

@@ -40,8 +40,9 @@ export type Verdict =
   | { readonly kind: 'unreadable'; readonly error: CodedError };
 
 /**
- * Judges what the primary holds at a moment: whether a copy of it would serve, and whether this link copies it at all.
- * `described` is what the service says about a certificate whose content cannot be understood.
+ * Judges what the primary holds at a moment: whether a copy of it would serve, and whether this
+ * link copies it at all. `described` is what the service says about a certificate whose content
+ * cannot be understood.
  */
 export function judge(
   link: Link,
@@ -54,7 +55,8 @@ export function judge(
     const { error, name } = reading;
     if (name !== undefined && !includesName(link.filter, name)) return { kind: 'aside', why: 'excluded' };
     if (described !== undefined && !includes(link.filter, described)) return { kind: 'aside', why: 'excluded' };
-    // Held there, but not as a certificate that parses: that is a finding about the content, not a failure to reach the store.
+    // Held there, but not as a certificate that parses: that is a finding about the content, not a
+    // failure to reach the store.
     return error.code === 'store_content_unreadable'
       ? { kind: 'refused', error, facts: error.message, ...(described && { metadata: described }) }
       : { kind: 'unreadable', error };
@@ -99,8 +101,9 @@ function temporaryProblem({ policy }: Pick<Link, 'policy'>, { leaf }: Certificat
 }
 
 /**
- * Whether a copy in this store of a certificate with this mark would be a copy of itself, because it came from there or through it: two
- * links that both copy onward would write to each other for ever. So would a longer way than a mark tells of.
+ * Whether a copy in this store of a certificate with this mark would be a copy of itself, because
+ * it came from there or through it: two links that both copy onward would write to each other for
+ * ever. So would a longer way than a mark tells of.
  */
 export function isCircle(mark: FoundMark | undefined, store: Pick<Store, 'id'>): boolean {
   return mark !== undefined && (cameThrough(mark, store.id) || (mark.origins?.length ?? 0) >= mostOrigins);

@@ -70,9 +70,10 @@ export async function lookAtPrimary(options: {
 }
 
 /**
- * Looks at one backup: at the id that the record knows, and by our mark where there is doubt, where the service can be asked for a
- * mark directly, where this backup has not completed its first reconcile, or where the known id turns out to be vacant: a copy that
- * lives is adopted before that one is brought back. Answers instead of throwing.
+ * Looks at one backup: at the id that the record knows, and by our mark where there is doubt, where
+ * the service can be asked for a mark directly, where this backup has not completed its first
+ * reconcile, or where the known id turns out to be vacant: a copy that lives is adopted before that
+ * one is brought back. Answers instead of throwing.
  */
 export async function lookAtBackup(options: {
   readonly runtime: Runtime;
@@ -150,8 +151,9 @@ async function findCopies(search: {
 }
 
 /**
- * The state of each backup of the link, in the link's order. What the record says about stores that are no longer backups is dropped, and
- * so is what it says of a copy's content and nobody can rely on any more: it must not be written into it again.
+ * The state of each backup of the link, in the link's order. What the record says about stores that
+ * are no longer backups is dropped, and so is what it says of a copy's content and nobody can rely
+ * on any more: it must not be written into it again.
  */
 export function backupStates(record: ReplicationRecord, backups: readonly Store[]): readonly BackupState[] {
   return backups.map(({ id }): BackupState => {

@@ -6,7 +6,10 @@ import type { Store } from '../../store/store.ts';
 import { withDeadline } from '../deadline.ts';
 import { settledMs, type Timing } from '../timing.ts';
 
-/** A write that its service goes on with: nothing failed, and nothing more may be written there until its end has been seen. */
+/**
+ * A write that its service goes on with: nothing failed, and nothing more may be written there
+ * until its end has been seen.
+ */
 export class Running extends Error {
   readonly operation: Operation;
   constructor(operation: Operation) {
@@ -15,19 +18,26 @@ export class Running extends Error {
   }
 }
 
-/** Writes an operation down, under the lease of a pass. Throws if the lease is somebody else's by now. */
+/**
+ * Writes an operation down, under the lease of a pass. Throws if the lease is somebody else's by
+ * now.
+ */
 export type NoteOperation = (store: string, operation: Operation) => Promise<void>;
 
-/** What became of an operation. `over`: nobody can be asked, and it may go on no longer, since `at` at the latest. */
+/**
+ * What became of an operation. `over`: nobody can be asked, and it may go on no longer, since `at`
+ * at the latest.
+ */
 export type OperationSeen =
   | { readonly state: 'running'; readonly operation: Operation; readonly again: number }
   | { readonly state: 'ended'; readonly id?: string }
   | { readonly state: 'over'; readonly at: number };
 
 /**
- * Asks what became of an operation that the record tells of. Where nobody can be asked it may go on for its longest duration after what is
- * settled: from the end of the pass that began it, or where that never came to its end, from when its lease was taken over,
- * which is when this pass began at the earliest. Throws what the store throws.
+ * Asks what became of an operation that the record tells of. Where nobody can be asked it may go on
+ * for its longest duration after what is settled: from the end of the pass that began it, or where
+ * that never came to its end, from when its lease was taken over, which is when this pass began at
+ * the earliest. Throws what the store throws.
  */
 export async function seenOperation(
   task: {
@@ -63,7 +73,10 @@ export async function seenOperation(
   return { state: 'running', operation: lasting, again: lasting.until };
 }
 
-/** An operation with the moment until when it may go on if nobody can be asked: the one that is known, or else as counted from this one. */
+/**
+ * An operation with the moment until when it may go on if nobody can be asked: the one that is
+ * known, or else as counted from this one.
+ */
 export function withEnd(
   store: Store,
   operation: Operation,

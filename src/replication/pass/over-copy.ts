@@ -10,10 +10,16 @@ import { factsOfRefusal } from '../refusal.ts';
 import { allowedShare } from '../vanished.ts';
 import type { Sound } from './judge.ts';
 
-/** What the primary holds may be older than the copy by so much: an authority may antedate what it issues. In milliseconds. */
+/**
+ * What the primary holds may be older than the copy by so much: an authority may antedate what it
+ * issues. In milliseconds.
+ */
 const backMs = 24 * 3_600_000;
 
-/** What is known of a copy whose content would be written over, or which would be removed for another one. */
+/**
+ * What is known of a copy whose content would be written over, or which would be removed for
+ * another one.
+ */
 export interface CopyInTheWay {
   readonly id: string;
   readonly metadata?: CertificateMetadata | undefined;
@@ -31,7 +37,10 @@ export interface OverCopy {
   readonly standIns: boolean;
   /** Whether content may replace a copy that is newer; counts it. */
   mayGoBack(): Promise<boolean>;
-  /** Whether content that changed without an event or a trace in a listing may replace a copy; counts it. */
+  /**
+   * Whether content that changed without an event or a trace in a listing may replace a copy;
+   * counts it.
+   */
   mayChange(): Promise<boolean>;
 }
 
@@ -50,10 +59,11 @@ export function isCaught(
 }
 
 /**
- * Why the content of the primary may not take the place of this copy; `undefined` if it may. `read` reads the copy in full, where
- * what is known does not tell; `held` is what the record knows of its content for certain. A copy that cannot be read is taken for
- * one of an authority, unless the record knows better: `certificate_self_signed`. What would go back in time, or changed
- * without a word, is counted: `certificate_going_back`, `certificate_change_held`. Throws what `read` throws.
+ * Why the content of the primary may not take the place of this copy; `undefined` if it may. `read`
+ * reads the copy in full, where what is known does not tell; `held` is what the record knows of its
+ * content for certain. A copy that cannot be read is taken for one of an authority, unless the
+ * record knows better: `certificate_self_signed`. What would go back in time, or changed without a
+ * word, is counted: `certificate_going_back`, `certificate_change_held`. Throws what `read` throws.
  */
 export async function problemOver(
   over: OverCopy,
@@ -105,8 +115,9 @@ export async function problemOver(
 }
 
 /**
- * The word of the link and of the brake for one pass. What the brake has caught stays caught until the primary holds something else, or a
- * person has said that this content is meant. Each certificate is counted once, over all its backups.
+ * The word of the link and of the brake for one pass. What the brake has caught stays caught until
+ * the primary holds something else, or a person has said that this content is meant. Each
+ * certificate is counted once, over all its backups.
  */
 export function overCopies(
   given: {

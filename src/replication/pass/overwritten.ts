@@ -20,7 +20,7 @@ export function noteOverwritten(
 
 /**
  * Whether somebody else keeps changing a copy: a second deployment, a script, the service itself.
- * It is written to all the same, as any copy that differs; but whoever does it should be told.
+ * It is written to all the same, as any copy that differs; but its owner should know.
  */
 export function isOverwritten(found: Overwritten | undefined, now: number): found is Overwritten {
   return found !== undefined && found.times >= timesReported && now - found.lastAt <= apartMs;

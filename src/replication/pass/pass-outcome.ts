@@ -18,7 +18,10 @@ import type { Worker } from '../worker.ts';
 import type { BackupOutcome } from './bring-equal.ts';
 import type { Sound, Verdict } from './judge.ts';
 
-/** What the record says about the primary after a look that began at `beganAt`; what it said before, if nothing was found. */
+/**
+ * What the record says about the primary after a look that began at `beganAt`; what it said before,
+ * if nothing was found.
+ */
 export function primaryState(record: ReplicationRecord, verdict: Verdict, beganAt: number): PrimaryState | undefined {
   const found = foundIn(verdict);
   if (found === undefined) return record.primary;
@@ -30,14 +33,17 @@ export function primaryState(record: ReplicationRecord, verdict: Verdict, beganA
     metadataDigest,
     listedFacts: listedFacts(metadata),
     lookedAt: beganAt,
-    // OpenSSL reads a certificate whose dates are none, and a row holds no number that is none.
+    // OpenSSL reads a certificate whose dates are no dates, and a row holds no NaN.
     ...(Number.isNaN(notAfter) ? {} : { notAfter }),
     ...(metadata.revision === undefined ? {} : { revision: metadata.revision }),
     ...changeMoment(record, found, beganAt),
   };
 }
 
-/** When the certificate changed: the primary's last-modified, else the event's time, else when it was acknowledged. */
+/**
+ * When the certificate changed: the primary's last-modified, else the event's time, else when it
+ * was acknowledged.
+ */
 function changeMoment(
   record: ReplicationRecord,
   { metadata }: Sound,
@@ -53,7 +59,10 @@ function foundIn(verdict: Verdict): Sound | undefined {
   return verdict.kind === 'refused' || verdict.kind === 'aside' ? verdict.found : undefined;
 }
 
-/** What the lease holder writes about the certificate as a whole. What it does not mention is removed. */
+/**
+ * What the lease holder writes about the certificate as a whole. What it does not mention is
+ * removed.
+ */
 export function leaseHolderFields(
   worker: Pick<Worker, 'runtime' | 'timing'>,
   record: ReplicationRecord,
@@ -119,8 +128,9 @@ function refusalOf(
 }
 
 /**
- * The doubt of each backup after a pass, by store id. It is set anew after a write that nobody heard the end of, and cleared only by a
- * pass whose search of this backup began after it, and which found it equal.
+ * The doubt of each backup after a pass, by store id. It is set anew after a write that nobody
+ * heard the end of, and cleared only by a pass whose search of this backup began after it, and
+ * which found it equal.
  */
 export function nextDoubts(
   record: ReplicationRecord,
@@ -144,8 +154,9 @@ export function nextDoubts(
 }
 
 /**
- * From when on a look that finds nothing in the primary forgets this record: nobody but a sender who does not sign what it says ever
- * named it, nothing was ever found there or copied, and by then both reads and listings would show it. `undefined`: never.
+ * From when on a look that finds nothing in the primary forgets this record: nobody but a sender
+ * who does not sign what it says ever named it, nothing was ever found there or copied, and by then
+ * both reads and listings would show it. `undefined`: never.
  */
 export function neverThereFrom(
   link: Link,
@@ -159,7 +170,8 @@ export function neverThereFrom(
   const isKnown = ({ id, fingerprint, written }: BackupState) =>
     [id, fingerprint, written].some((known) => known !== undefined);
   if ([...record.backups, ...fields.backups].some(isKnown)) return undefined;
-  // A backup that could not be searched is asked again, and what failed before this look says nothing any more.
+  // A backup that could not be searched is asked again, and what failed before this look says
+  // nothing any more.
   if (fields.backups.some(({ lastError }) => lastError !== undefined)) return undefined;
   const { readSettlesMs, listingLagMs } = link.primary.abilities;
   return toldAt + shownAfterMs(readSettlesMs + listingLagMs, timing);
@@ -190,7 +202,8 @@ export function nextLook(
     if (beganAt < confirmAt) moments.push(confirmAt);
   }
   for (const toldAt of [record.eventAt, record.toldAt]) {
-    // Whoever acknowledged it may have had another clock: a look that is too early by so little would be the last one.
+    // The clock of the process that acknowledged it may differ: a look that is too early by so
+    // little would be the last one.
     const readSettledAt =
       (toldAt ?? Number.NEGATIVE_INFINITY) + shownAfterMs(link.primary.abilities.readSettlesMs, timing);
     if (beganAt < readSettledAt) moments.push(readSettledAt);

@@ -33,17 +33,21 @@ export interface PassReport {
   readonly primary?: PrimaryState;
 }
 
-/** `again` is when the next look is due, if one is known to be: a hint for a dispatch that can delay. */
+/**
+ * `again` is when the next look is due, if one is known to be: a hint for a dispatch that can
+ * delay.
+ */
 export interface ReplicateAnswer {
   readonly passes: readonly PassReport[];
   readonly again?: number;
 }
 
 /**
- * Replicates one certificate of one link: claims it, looks at both sides as they are now, judges, writes what differs, and
- * commits what it saw; begins again, a few times, if more was asked for meanwhile. Looking again is always safe.
- * After `beginBy` (epoch milliseconds) no pass begins again: where a process has little time, the rest is left to the next wake-up.
- * Throws when the table cannot be asked; whatever the stores do is in the report and in the record.
+ * Replicates one certificate of one link: claims it, looks at both sides as they are now, judges,
+ * writes what differs, and commits what it saw; begins again, a few times, if more was asked for
+ * meanwhile. Looking again is always safe. After `beginBy` (epoch milliseconds) no pass begins
+ * again: where a process has little time, the rest is left to the next wake-up. Throws when the
+ * table cannot be asked; whatever the stores do is in the report and in the record.
  */
 export async function replicate(
   worker: Worker,
@@ -120,13 +124,19 @@ async function onePass(worker: Worker, link: Link, certificate: string) {
   return { report, answer, wakeAt };
 }
 
-/** Forgets a record in place of a commit; where it did not, or nobody heard that it did, the commit that follows finds out. */
+/**
+ * Forgets a record in place of a commit; where it did not, or nobody heard that it did, the commit
+ * that follows finds out.
+ */
 async function forget({ records }: Worker, record: ReplicationRecord): Promise<boolean> {
   const { link, certificate, leaseToken: token, requested: seen } = record;
   return records.forgetNeverThere(link, certificate, { token, seen }).catch(() => false);
 }
 
-/** Leaves a record as it was claimed: it belongs to another direction of the link, whose workers go on with it. */
+/**
+ * Leaves a record as it was claimed: it belongs to another direction of the link, whose workers go
+ * on with it.
+ */
 async function giveBack({ records, runtime }: Worker, record: ReplicationRecord): Promise<void> {
   const { link, certificate, leaseToken: token, requested: seen, wakeAt = runtime.now() } = record;
   const { attempts, notBefore, lastError, absentSince, aside, refusal, primary, backups } = record;
@@ -157,7 +167,8 @@ async function lookAndWrite(
   const mark: Mark = { store: link.primary.id, certificate: record.certificate };
   const at = Math.min(beganAt + timing.lookMs, writeBy);
   const states = backupStates(record, link.backups);
-  // The primary and the backups are asked at once; each backup is written as soon as it and the primary have answered.
+  // The primary and the backups are asked at once; each backup is written as soon as it and the
+  // primary have answered.
   const verdictSoon = lookAtPrimary({ runtime, at, store: link.primary, id: record.certificate, keys })
     .then(({ reading, described }) => judge(link, reading, runtime.now(), described))
     .catch((thrown: unknown): Verdict => ({ kind: 'unreadable', error: asCodedError(thrown) }));
@@ -179,8 +190,9 @@ async function lookAndWrite(
         // Where writes are scarce nobody looks who would have to write and has no turn yet.
         const soon = await verdictSoon;
         const wanted = soon.kind === 'sound' && soon.fingerprint !== state.fingerprint ? soon.fingerprint : undefined;
-        // Nor does one take a turn that rests by a finding, in a look that is due for another backup: each turn would be a look at both,
-        // and the two would give each other turns for ever.
+        // Nor does one take a turn that rests by a finding, in a look that is due for another
+        // backup: each turn would be a look at both, and the two would give each other turns for
+        // ever.
         const isAsked = record.requested > record.replicated;
         const rest =
           isAsked || !wanted ? undefined : restOf(state, { fingerprint: wanted, doubt, now: beganAt, timing });
@@ -188,7 +200,8 @@ async function lookAndWrite(
         const turnAt = wanted === undefined ? 0 : store.slots.take(names);
         if (turnAt > runtime.now()) return untouched({ ...state, notBefore: turnAt }, turnAt);
       }
-      // Where names are unique, one of ours that nobody remembers may have been named by a version before.
+      // Where names are unique, one of ours that nobody remembers may have been named by a version
+      // before.
       const maybeNamed = state.id === undefined && store.abilities.uniqueNames;
       const isKnown = pass.reconciled.has(store.id) && !maybeNamed;
       const isUnsure = doubt !== undefined || state.unremovable !== undefined || state.operation !== undefined;
@@ -205,7 +218,8 @@ async function lookAndWrite(
           remove,
         });
       }
-      // Nothing sound to compare with: nothing is written, and no surplus removed, because nobody can say which copy is right.
+      // Nothing sound to compare with: nothing is written, and no surplus removed, because nobody
+      // can say which copy is right.
       if (verdict.kind !== 'sound') return untouched({ ...state, ...endOfCopy(look) });
       if (isCircle(verdict.metadata.mark, store)) {
         store.slots?.giveBack(names);
@@ -226,7 +240,10 @@ async function lookAndWrite(
   return { verdict: await verdictSoon, outcomes };
 }
 
-/** A backup that the certificate came from, or through: it has the original, and is given no copy of it. */
+/**
+ * A backup that the certificate came from, or through: it has the original, and is given no copy of
+ * it.
+ */
 function itself(state: BackupOutcome['state'], beganAt: number): BackupOutcome {
   const { notBefore: _not, lastError: _last, refusal: _refusal, ...rest } = state;
   const kept: BackupOutcome['state'] = { ...rest, attempts: 0, aside: 'circle' };
@@ -246,7 +263,8 @@ function untouched(state: BackupOutcome['state'], again?: number): BackupOutcome
 function logPass(log: Log, report: PassReport, answer: CommitAnswer, fields: LeaseHolderFields): void {
   const { link, certificate, verdict } = report;
   const about = { link, certificate, name: report.primary?.name };
-  // Once per finding: a pass that could not read the primary, or found the same again, has nothing new to tell.
+  // Once per finding: a pass that could not read the primary, or found the same again, has nothing
+  // new to tell.
   if (fields.refusal !== undefined && fields.refusal.facts !== report.record.refusal?.facts) {
     log('warn', 'certificate_refused', { ...about, code: fields.refusal.code, message: fields.lastError?.message });
   }

@@ -11,14 +11,20 @@ import type { BackupAction, BackupOutcome, BackupTask } from './bring-equal.ts';
 import { type BackupLook, searchBeganAt } from './look.ts';
 import { nextAsk, Running, seenOperation, withEnd } from './operations.ts';
 
-/** Whether a look that began at this moment and found the certificate absent confirms that it is gone: a second look, a while after the first. */
+/**
+ * Whether a look that began at this moment and found the certificate absent confirms that it is
+ * gone: a second look, a while after the first.
+ */
 export function isGone(link: Link, record: ReplicationRecord, beganAt: number, timing: Timing): boolean {
   const { absentSince } = record;
   const wait = absenceConfirmedMs(link, timing);
   return absentSince !== undefined && beganAt >= absentSince + wait;
 }
 
-/** Whether the copies of a certificate that is gone may be removed now: the policy says so, and a reconcile has counted it in. */
+/**
+ * Whether the copies of a certificate that is gone may be removed now: the policy says so, and a
+ * reconcile has counted it in.
+ */
 export function mayRemove({ policy }: Link, record: ReplicationRecord, now: number): boolean {
   const { absentSince, removalAskedAt } = record;
   if (policy.removal === undefined || absentSince === undefined || removalAskedAt === undefined) return false;
@@ -35,8 +41,9 @@ export function withoutRetained(description: string): string {
 }
 
 /**
- * What becomes of the copy of a certificate that is gone from the primary: its description says so, in a line of its own before
- * everything else, or it is removed. Only what carries our mark, by a direct read of this pass, is touched. Never throws.
+ * What becomes of the copy of a certificate that is gone from the primary: its description says so,
+ * in a line of its own before everything else, or it is removed. Only what carries our mark, by a
+ * direct read of this pass, is touched. Never throws.
  */
 export async function retire(
   task: Omit<BackupTask, 'sound' | 'doubt' | 'mayReplace' | 'over'>,
@@ -105,7 +112,8 @@ export async function retire(
     }
     const lastError = recordedError(error, now);
     if (calls.answeredWrite(error) && heldCodes.has(error.code)) {
-      // No failure: somebody there holds the copy, which is told, and it stays as it is until they let go of it.
+      // No failure: somebody there holds the copy, which is told, and it stays as it is until they
+      // let go of it.
       const refusal = countedOn(state.refusal, { code: error.code, facts: `${error.code} gone` }, now);
       const { notBefore: _before, ...found } = asItWas();
       const after: BackupState = { ...found, attempts: 0, refusal, lastError };
@@ -118,7 +126,10 @@ export async function retire(
   }
 }
 
-/** The copies that carry our mark, the recorded one first. Throws if the recorded one, or the others, could not be looked for. */
+/**
+ * The copies that carry our mark, the recorded one first. Throws if the recorded one, or the
+ * others, could not be looked for.
+ */
 function ours({ mark }: Pick<BackupTask, 'mark'>, look: BackupLook): readonly CertificateMetadata[] {
   const { known, marked = [], markedError } = look;
   if (known?.state === 'unreadable') throw known.error;

@@ -9,15 +9,19 @@ interface Asked {
   readonly timing: Timing;
 }
 
-/** How long after something was told a reconcile must begin to know of it: its listing lags, and so may the clock of whoever runs it. */
+/**
+ * How long after something was told a reconcile must begin to know of it: its listing lags, and so
+ * may the clock of the machine that runs it.
+ */
 function knownAfterMs({ primary }: Pick<Link, 'primary'>, { skewMs }: Timing): number {
   return primary.abilities.listingLagMs + skewMs;
 }
 
 /**
- * Whether a reconcile of this link is to begin now because somebody asked for one: when its listing would show what was told last,
- * or, while that goes on and on, when it has waited long enough; and never sooner than `askedReconcileEveryMs` after the last one
- * began, however that one ended. One that runs already does not count, and keeps this one waiting.
+ * Whether a reconcile of this link is to begin now because somebody asked for one: when its listing
+ * would show what was told last, or, while that goes on and on, when it has waited long enough; and
+ * never sooner than `askedReconcileEveryMs` after the last one began, however that one ended. One
+ * that runs already does not count, and keeps this one waiting.
  */
 export async function isAskedReconcileDue({ linkRecords, runtime, timing }: Asked, link: Link): Promise<boolean> {
   const asked = await linkRecords.askedReconcile(link.name);
@@ -30,7 +34,10 @@ export async function isAskedReconcileDue({ linkRecords, runtime, timing }: Aske
   return Math.abs(now - startedAt) >= timing.askedReconcileEveryMs;
 }
 
-/** Notes that a complete reconcile which began at this moment has answered what was asked for, as far as its listing was sure to show it. */
+/**
+ * Notes that a complete reconcile which began at this moment has answered what was asked for, as
+ * far as its listing was sure to show it.
+ */
 export async function answerAsked(
   { linkRecords, timing }: Pick<Asked, 'linkRecords' | 'timing'>,
   link: Link,

@@ -35,7 +35,10 @@ export type Reason =
   | 'unreadable'
   /** It changed in the primary, and no event told. */
   | 'different'
-  /** Its revision moved in the primary, and what else is listed is as it was: only a look tells whether it changed. */
+  /**
+   * Its revision moved in the primary, and what else is listed is as it was: only a look tells
+   * whether it changed.
+   */
   | 'revision-moved'
   /** Its copy changed, and not by us. */
   | 'changed-at-the-backup'
@@ -63,13 +66,19 @@ export interface Comparer {
 /** What both listings and the records say, at one moment: nothing has been asked for yet. */
 export interface Comparison {
   readonly startedAt: number;
-  /** Certificates listed in the primary, how many of them the filter includes, and how many of these have expired. */
+  /**
+   * Certificates listed in the primary, how many of them the filter includes, and how many of these
+   * have expired.
+   */
   readonly listed: number;
   readonly included: number;
   readonly expired: number;
   /** What to ask for: certificates, and the `Reason` of each. */
   readonly asks: CompactMap;
-  /** Of what is asked for, certificates of which nothing tells that they changed: if they did, the pass counts it. */
+  /**
+   * Of what is asked for, certificates of which nothing tells that they changed: if they did, the
+   * pass counts it.
+   */
   readonly unannounced: CompactMap;
   /** What the brake keeps from being written until a person has spoken. */
   readonly held?: HeldFound;
@@ -78,10 +87,16 @@ export interface Comparison {
   readonly counts: Readonly<Partial<Record<Reason, number>>>;
   /** Certificates that have a copy, by the records. */
   readonly copied: number;
-  /** How many of these would be written over, or have lost their original, without having been asked for before. */
+  /**
+   * How many of these would be written over, or have lost their original, without having been asked
+   * for before.
+   */
   readonly changing: number;
   readonly vanishing: number;
-  /** What is gone from the primary, more than is lost on an ordinary day. While it stands nothing is asked to be removed. */
+  /**
+   * What is gone from the primary, more than is lost on an ordinary day. While it stands nothing is
+   * asked to be removed.
+   */
   readonly vanished?: VanishedFound;
   /** What stood as such before. */
   readonly vanishedBefore?: Vanished;
@@ -90,7 +105,10 @@ export interface Comparison {
   /** Certificates in the backups that are not ours. */
   readonly unmarked: number;
   readonly compared: readonly string[];
-  /** Backups that could not be listed: nothing is known of them, and the others were compared all the same. */
+  /**
+   * Backups that could not be listed: nothing is known of them, and the others were compared all
+   * the same.
+   */
   readonly notListed: readonly { readonly store: string; readonly error: CodedError }[];
   /** What stands in a store, cannot be read, and has no record that tells of it. */
   readonly notRead: readonly NotRead[];
@@ -112,9 +130,10 @@ export interface NotRead {
 const concurrency = 32;
 
 /**
- * Compares both sides of a link with each other and with the records, by listings, without keys. Only reads. Memory holds some
- * bytes for each certificate, outside of the heap. `moved` is called now and then with how many certificates were compared.
- * Throws what the primary's listing, the last backup's, or the table throws, or the reason of the signal.
+ * Compares both sides of a link with each other and with the records, by listings, without keys.
+ * Only reads. Memory holds some bytes for each certificate, outside of the heap. `moved` is called
+ * now and then with how many certificates were compared. Throws what the primary's listing, the
+ * last backup's, or the table throws, or the reason of the signal.
  */
 export async function compare(
   comparer: Comparer,
@@ -141,7 +160,8 @@ export async function compare(
   const lost = vanishedTally(link, startedAt, standing);
   const found = findings();
   const beside = elementsBeside(comparer, link);
-  // What the primary lists is ticked where a backup has a copy of it; only what no backup has is written down.
+  // What the primary lists is ticked where a backup has a copy of it; only what no backup has is
+  // written down.
   const uncopied = compactMap();
   const tick = (id: string) => backups.filter((side) => tickCopies(side, id)).length > 0;
   const wasSeen = (id: string) => uncopied.tick(id) || backups.some(({ copies }) => copies.isTicked(id));
@@ -154,7 +174,8 @@ export async function compare(
     return true;
   };
 
-  // A certificate whose record cannot be understood is told of; what there is to do about it, nobody knows.
+  // A certificate whose record cannot be understood is told of; what there is to do about it,
+  // nobody knows.
   const damagedRows = new Map<string, NotRead>();
   const unreadableRow = ({ certificate: id, error }: UnreadableRecord) =>
     void damagedRows.set(id, { store: link.primary.id, id, place: `the record of ${id}`, error });
@@ -189,7 +210,8 @@ export async function compare(
     await moved?.(tally.listed);
   }
   for (const id of beside.excludedIds()) see(id);
-  // What cannot be read is there: it is looked at, and neither gone nor a reason to keep the others waiting.
+  // What cannot be read is there: it is looked at, and neither gone nor a reason to keep the others
+  // waiting.
   for (const batch of batchesOf(beside.unreadableIds(), concurrency)) {
     const known = await Promise.all(batch.map((id) => recordOf(id)));
     for (const [index, id] of batch.entries()) {
@@ -307,7 +329,10 @@ function elementsBeside({ records }: Comparer, { name, primary, filter }: Link) 
   };
 }
 
-/** Copies in the backups whose marks cannot be read. Those that a record knows are written anew when it is looked at. */
+/**
+ * Copies in the backups whose marks cannot be read. Those that a record knows are written anew when
+ * it is looked at.
+ */
 function damagedCopies(backups: readonly ListedCopies[]) {
   const all = new Map(
     backups.flatMap(({ store, unreadable }) =>
@@ -349,7 +374,10 @@ async function listBackups(
   return { backups, notListed };
 }
 
-/** Reasons that write over a copy that is there. What is missing is only added; what is due for a look may well be equal. */
+/**
+ * Reasons that write over a copy that is there. What is missing is only added; what is due for a
+ * look may well be equal.
+ */
 export const overwrites: ReadonlySet<Reason> = new Set(['different', 'changed-at-the-backup', 'doubled']);
 
 /** Reasons to look that say nothing of whether content changed. */
@@ -420,7 +448,10 @@ function findings() {
       if (reason === undefined || reason === 'orphaned')
         doubted.set(certificate, JSON.stringify([...doubtedIn({ doubted }, certificate), store]));
     },
-    /** Of what is due to be removed as much as the policy allows at once, what has been gone longest first; nothing unless `mayRemove`. */
+    /**
+     * Of what is due to be removed as much as the policy allows at once, what has been gone longest
+     * first; nothing unless `mayRemove`.
+     */
     done({ policy }: Link, mayRemove: boolean) {
       const most = mayRemove ? Math.max(1, Math.floor((policy.removal?.maxShare ?? 0) * tally.copied)) : 0;
       for (const { certificate } of due.toSorted((a, b) => a.since - b.since).slice(0, most))
@@ -430,15 +461,24 @@ function findings() {
   };
 }
 
-/** Reasons that lie in which copies there are, and not in what they hold: the look must search for all of them. */
+/**
+ * Reasons that lie in which copies there are, and not in what they hold: the look must search for
+ * all of them.
+ */
 const inDoubt: ReadonlySet<Reason> = new Set(['doubled', 'not-the-recorded-copy']);
 
-/** The backups whose copies of a certificate are in doubt, and no others: doubt of one holds back no other's import. */
+/**
+ * The backups whose copies of a certificate are in doubt, and no others: doubt of one holds back no
+ * other's import.
+ */
 export function doubtedIn({ doubted }: Pick<Comparison, 'doubted'>, certificate: string): readonly string[] {
   return JSON.parse(doubted.get(certificate) ?? '[]') as readonly string[];
 }
 
-/** The backups that list several copies of this certificate, another one than the recorded, or a place of ours that holds no content. */
+/**
+ * The backups that list several copies of this certificate, another one than the recorded, or a
+ * place of ours that holds no content.
+ */
 function suspectCopies(
   certificate: string,
   record: ReplicationRecord | undefined,
@@ -448,7 +488,8 @@ function suspectCopies(
     const [first, ...others] = copiesIn(side, certificate);
     const places = placesIn(side, certificate);
     const recorded = record?.backups.find((state) => state.store === side.store)?.id;
-    // A place that holds nothing is brought back where no copy lives, and removed where one does; what is deleted goes by itself.
+    // A place that holds nothing is brought back where no copy lives, and removed where one does;
+    // what is deleted goes by itself.
     if (first === undefined) return places.length > 0 && !places.some(({ id }) => id === recorded);
     return others.length > 0 || first.id !== recorded || places.some(({ why }) => why !== 'deleted');
   });
@@ -464,7 +505,8 @@ function reasonToAsk(
   given: { readonly doubted: readonly string[]; readonly now: number; readonly timing: Timing },
 ): Reason | undefined {
   const { doubted, now, timing } = given;
-  // What rests by judgement of the primary alone, and has not changed, is not asked for again: nothing would be done.
+  // What rests by judgement of the primary alone, and has not changed, is not asked for again:
+  // nothing would be done.
   if (record !== undefined && rests(link, record, listed))
     return isDueForFullLook(listed.id, record, now, timing) ? 'due-for-a-full-look' : undefined;
   const sides = backups.map((side) => {
@@ -481,8 +523,9 @@ function reasonToAsk(
   const isAside = record.aside !== undefined || record.refusal?.byPolicy === true;
   if (isAside || record.absentSince !== undefined) return 'different';
   if (changedHere(record, listed)) return factsChangedHere(record, listed) ? 'different' : 'revision-moved';
-  // A backup that refuses this version of the certificate has none of it, or keeps an older one, and is to. But what was refused
-  // over a copy is taken where that copy is gone, or has become another.
+  // A backup that refuses this version of the certificate has none of it, or keeps an older one,
+  // and is to. But what was refused over a copy is taken where that copy is gone, or has become
+  // another.
   if (sides.some((side) => side.listed === undefined && (!side.refuses || side.isGone))) return 'missing';
   const changedThere = sides.some(
     (side) => side.listed !== undefined && (side.recorded?.revision ?? '') !== side.listed.revision,
@@ -499,7 +542,10 @@ function reasonToAsk(
   return isDueForFullLook(listed.id, record, now, timing) ? 'due-for-a-full-look' : undefined;
 }
 
-/** Whether a backup lists no copy, and the record knows one: not where that is a place without content, or what cannot be read. */
+/**
+ * Whether a backup lists no copy, and the record knows one: not where that is a place without
+ * content, or what cannot be read.
+ */
 function isCopyGone(
   { unreadable }: ListedCopies,
   recorded: BackupState | undefined,
@@ -510,7 +556,9 @@ function isCopyGone(
   return recorded?.vacant?.id !== id && !unreadable.some((element) => element.id === id);
 }
 
-/** Whether a backup's refusal is of the version that the primary lists, and has not ended by itself. */
+/**
+ * Whether a backup's refusal is of the version that the primary lists, and has not ended by itself.
+ */
 function refusalHolds(
   { policy }: Link,
   refusal: Refusal | undefined,
@@ -523,7 +571,9 @@ function refusalHolds(
   return revision === listed.revision && facts !== undefined && sameFacts(facts, listedFacts(listed));
 }
 
-/** Whether a certificate is not copied, for a reason that lies in the primary alone and still holds. */
+/**
+ * Whether a certificate is not copied, for a reason that lies in the primary alone and still holds.
+ */
 function rests(link: Link, record: ReplicationRecord, listed: CertificateMetadata): boolean {
   const isAside = record.aside !== undefined || record.refusal?.byPolicy === true;
   return isAside && record.absentSince === undefined && !restEnded(link, record) && !changedHere(record, listed);
@@ -534,16 +584,24 @@ function changedHere(record: ReplicationRecord, listed: CertificateMetadata): bo
   return lastSeen(record)?.revision !== listed.revision || factsChangedHere(record, listed);
 }
 
-/** Whether it lists a certificate of another serial or other dates, as far as the listing says them. */
+/**
+ * Whether it lists a certificate of another serial or other dates, as far as the listing says them.
+ */
 function factsChangedHere(record: ReplicationRecord, listed: CertificateMetadata): boolean {
   const facts = listedFacts(listed);
   return !sameFacts(lastSeen(record)?.listedFacts ?? facts, facts);
 }
 
-/** A refusal may be of content that could not be read, and then the last version that could be is an older one. */
+/**
+ * A refusal may be of content that could not be read, and then the last version that could be is an
+ * older one.
+ */
 const lastSeen = ({ primary, refusal }: ReplicationRecord) => (refusal?.byPolicy === true ? refusal : primary);
 
-/** Whether a certificate rests for a reason that the configuration no longer gives. (Excluded ones are never asked about here.) */
+/**
+ * Whether a certificate rests for a reason that the configuration no longer gives. (Excluded ones
+ * are never asked about here.)
+ */
 function restEnded({ policy, backups, filter }: Link, record: ReplicationRecord): boolean {
   const { aside, refusal, primary } = record;
   // Another backup may be none that it came through.
@@ -563,8 +621,8 @@ function sameFacts(a: string, b: string): boolean {
 }
 
 /**
- * Spread over the last seventh but one of the period by the id, so that an estate imported in one hour is not looked at in one
- * hour; the last seventh is for a reconcile that comes late.
+ * Spread over the last seventh but one of the period by the id, so that an estate imported in one
+ * hour is not looked at in one hour; the last seventh is for a reconcile that comes late.
  */
 function isDueForFullLook(id: string, record: ReplicationRecord, now: number, timing: Timing): boolean {
   const { primary, refusal, lastError } = record;

@@ -13,8 +13,9 @@ export interface TimedReconcile {
 }
 
 /**
- * Reconciles links one after the other until `stopAt` (epoch milliseconds), for functions whose time is limited. A link that fails does
- * not hold up the others; one that another process reconciles already is left to it. Never throws.
+ * Reconciles links one after the other until `stopAt` (epoch milliseconds), for functions whose
+ * time is limited. A link that fails does not hold up the others; one that another process
+ * reconciles already is left to it. Never throws.
  */
 export async function reconcileInTime(
   reconciler: Reconciler,

@@ -9,7 +9,10 @@ import type { Comparison } from './compare.ts';
 
 /** The one reconcile of a link that may run, while it runs. */
 export interface ReconcileLock {
-  /** Notes how far it is, now and then. Throws `reconcile_running` if it took so long that another one has begun. */
+  /**
+   * Notes how far it is, now and then. Throws `reconcile_running` if it took so long that another
+   * one has begun.
+   */
   keep(step: string, done: number): Promise<void>;
   complete(comparison: Comparison): Promise<void>;
   brake(brake: Brake): Promise<void>;
@@ -19,7 +22,10 @@ export interface ReconcileLock {
   fail(thrown: unknown, stopped: boolean): Promise<void>;
 }
 
-/** How many leases of a pass the lock lives on without a sign: a page of a listing takes less, waits for a limit included. */
+/**
+ * How many leases of a pass the lock lives on without a sign: a page of a listing takes less, waits
+ * for a limit included.
+ */
 const leases = 2;
 const keepEveryMs = 5_000;
 /** Elements that could not be read, as far as status names them. */

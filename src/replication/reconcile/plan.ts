@@ -43,9 +43,10 @@ export interface PlanLine {
   readonly name: string;
   readonly reason: Reason;
   /**
-   * `write`: the backups are written as they say. `refuse`: what the primary holds is not copied. `retain`: the original is gone,
-   * if a second look confirms it, and the copies stay and say so. `remove`: the copies of an original that is gone are removed.
-   * `nothing`: both sides are equal. `unsure`: a side could not be read, and it will be tried.
+   * `write`: the backups are written as they say. `refuse`: what the primary holds is not copied.
+   * `retain`: the original is gone, if a second look confirms it, and the copies stay and say so.
+   * `remove`: the copies of an original that is gone are removed. `nothing`: both sides are equal.
+   * `unsure`: a side could not be read, and it will be tried.
    */
   readonly outcome: 'write' | 'refuse' | 'retain' | 'remove' | 'nothing' | 'unsure';
   /** Why it is not copied, or not known. */
@@ -60,7 +61,10 @@ export interface Plan {
   /** Names these lines: the same lines have the same digest, whenever they are made. */
   readonly digest: string;
   readonly comparison: Comparison;
-  /** Certificates that a reconcile would look at in full because it is their turn. They are not part of the plan: a look may find anything. */
+  /**
+   * Certificates that a reconcile would look at in full because it is their turn. They are not part
+   * of the plan: a look may find anything.
+   */
   readonly looks: number;
   /** What the backups would not take after it, or somebody has to see to there, at rest or not. */
   readonly findings: BackupFindings;
@@ -69,9 +73,10 @@ export interface Plan {
 const concurrency = 16;
 
 /**
- * What a reconcile would do, to the letter, in the order of the listings: each certificate that it would ask for is passed as it
- * would be then, by the same code, but against stores that keep every write to themselves. Nothing is changed, in the table neither.
- * `line` gets each line as it is known. Throws what `compare` throws.
+ * What a reconcile would do, to the letter, in the order of the listings: each certificate that it
+ * would ask for is passed as it would be then, by the same code, but against stores that keep every
+ * write to themselves. Nothing is changed, in the table neither. `line` gets each line as it is
+ * known. Throws what `compare` throws.
  */
 export async function planReconcile(
   worker: Worker,
@@ -144,7 +149,10 @@ interface Planned {
   readonly findings: Findings;
 }
 
-/** The line of one certificate. What goes wrong with it keeps no other from its line; a table that does not answer keeps all. */
+/**
+ * The line of one certificate. What goes wrong with it keeps no other from its line; a table that
+ * does not answer keeps all.
+ */
 async function lineOf(worker: Worker, link: Link, planned: Planned): Promise<PlanLine> {
   const { certificate, reason } = planned;
   try {
@@ -230,7 +238,8 @@ async function rehearse(
         { ...look, store },
       );
       const { id } = outcome.state;
-      // What the service refused last time it will refuse again, though a rehearsal cannot show that.
+      // What the service refused last time it will refuse again, though a rehearsal cannot show
+      // that.
       const isRefusedStill = outcome.state.refusal === undefined && state.refusal?.facts.endsWith(verdict.fingerprint);
       findings.add(record, isRefusedStill ? state : outcome.state, said.name);
       return {

@@ -22,19 +22,36 @@ export interface Reconciler extends Comparer {
 }
 
 export interface ReconcileOptions {
-  /** Stops between two pages, or two writes to the table. What was asked for by then stays asked for. */
+  /**
+   * Stops between two pages, or two writes to the table. What was asked for by then stays asked
+   * for.
+   */
   readonly signal?: AbortSignal | undefined;
   /** How many certificates were compared, or asked for, so far. */
   readonly progress?: (step: ReconcileStep, done: number) => void;
-  /** Goes on where the brake would hold, if no more certificates than this would change or vanish. */
+  /**
+   * Goes on where the brake would hold, if no more certificates than this would change or vanish.
+   */
   readonly allowChanges?: number | undefined;
-  /** A person's word that what is gone from the primary is meant to be: the `id` of exactly that finding. */
+  /**
+   * A person's word that what is gone from the primary is meant to be: the `id` of exactly that
+   * finding.
+   */
   readonly acceptVanished?: string | undefined;
-  /** A person's word that what the brake keeps from being written is meant: the `id` of exactly that finding. */
+  /**
+   * A person's word that what the brake keeps from being written is meant: the `id` of exactly that
+   * finding.
+   */
   readonly acceptChanges?: string | undefined;
-  /** Has everything looked at in full, whether it is its turn or not: what no listing tells is found so. */
+  /**
+   * Has everything looked at in full, whether it is its turn or not: what no listing tells is found
+   * so.
+   */
   readonly full?: boolean | undefined;
-  /** Called when everything is compared and nothing has been asked for: throws to leave it at that. It answers which certificates to ask for; absent: all. */
+  /**
+   * Called when everything is compared and nothing has been asked for: throws to leave it at that.
+   * It answers which certificates to ask for; absent: all.
+   */
   readonly confirm?: (comparison: Comparison) => Promise<ReadonlySet<string> | undefined>;
 }
 
@@ -46,21 +63,29 @@ export type ReconcileReport = Pick<
 > & {
   readonly link: string;
   readonly asked: Comparison['counts'];
-  /** What is gone from the primary, more than is lost on an ordinary day: a finding until a person has said that it is meant. */
+  /**
+   * What is gone from the primary, more than is lost on an ordinary day: a finding until a person
+   * has said that it is meant.
+   */
   readonly vanished?: Vanished;
-  /** What the brake keeps from being written: a finding until the primary holds something else, or a person has said that it is meant. */
+  /**
+   * What the brake keeps from being written: a finding until the primary holds something else, or a
+   * person has said that it is meant.
+   */
   readonly held?: HeldByBrake;
 };
 
 /**
- * Compares both sides of a link by their listings, without keys, and asks for what differs: catches what no event told. First
- * everything is compared, then the brake is looked at, then it is asked. Nothing is written to a store here; what is asked for is
- * looked at by the same passes as everything else, so that a run that is stopped anywhere loses and doubles nothing: what it asked
+ * Compares both sides of a link by their listings, without keys, and asks for what differs: catches
+ * what no event told. First everything is compared, then the brake is looked at, then it is asked.
+ * Nothing is written to a store here; what is asked for is looked at by the same passes as
+ * everything else, so that a run that is stopped anywhere loses and doubles nothing: what it asked
  * for is durable, and the next run finds the rest.
  *
- * A backup that cannot be listed is reported and does not hold up the others. Throws `reconcile_running` while another one runs,
- * `reconcile_brake`, `reconcile_vanished`, `reconcile_vanished_changed`, what the primary's listing, the last backup's, or the table throws, and the reason of the signal; then
- * nothing is noted as reconciled.
+ * A backup that cannot be listed is reported and does not hold up the others. Throws
+ * `reconcile_running` while another one runs, `reconcile_brake`, `reconcile_vanished`,
+ * `reconcile_vanished_changed`, what the primary's listing, the last backup's, or the table throws,
+ * and the reason of the signal; then nothing is noted as reconciled.
  */
 export async function reconcile(
   reconciler: Reconciler,
@@ -103,9 +128,10 @@ export async function reconcile(
 }
 
 /**
- * What holds this reconcile back without a person; `undefined` if nothing does. Adding copies needs nobody: only what writes over
- * copies, or would count them as bereaved, is counted, and not what was counted before and still waits. However few there are, the
- * loss of all of them needs a person.
+ * What holds this reconcile back without a person; `undefined` if nothing does. Adding copies needs
+ * nobody: only what writes over copies, or would count them as bereaved, is counted, and not what
+ * was counted before and still waits. However few there are, the loss of all of them needs a
+ * person.
  */
 export function brakeOf(link: Link, comparison: Comparison, now: number): Brake | undefined {
   const { changing, vanishing, copied, vanished } = comparison;
@@ -115,8 +141,9 @@ export function brakeOf(link: Link, comparison: Comparison, now: number): Brake 
 }
 
 /**
- * Notes what is gone from the primary, for status, metrics and the next run, and tells it once; or, where a person says that exactly
- * this is meant, notes that, and answers the comparison without it.
+ * Notes what is gone from the primary, for status, metrics and the next run, and tells it once; or,
+ * where a person says that exactly this is meant, notes that, and answers the comparison without
+ * it.
  */
 async function keepVanished(
   { linkRecords, records, runtime, log }: Reconciler,
@@ -149,8 +176,8 @@ async function keepVanished(
 }
 
 /**
- * Lets go of the brake where nothing is left that it keeps; or, where a person says that exactly this is meant, notes that, asks for
- * all of it, and answers the first of them, to be woken.
+ * Lets go of the brake where nothing is left that it keeps; or, where a person says that exactly
+ * this is meant, notes that, asks for all of it, and answers the first of them, to be woken.
  */
 async function keepHeld(
   { linkRecords, records, runtime, timing, log }: Reconciler,
@@ -223,7 +250,8 @@ async function askAll(
   const { asks } = comparison;
   const counts: Partial<Record<Reason, number>> = {};
   const first: string[] = [];
-  // What a person has said yes to is not counted by a pass: exactly this plan, or at least so many as may have changed.
+  // What a person has said yes to is not counted by a pass: exactly this plan, or at least so many
+  // as may have changed.
   const isAllowed = chosen !== undefined || (options.allowChanges ?? 0) >= comparison.unannounced.size;
   const saidYes = new Set(isAllowed ? comparison.unannounced.keys() : []);
   const settled = new Map(link.backups.map((store) => [store.id, settledMs(store, reconciler.timing)]));
@@ -255,7 +283,10 @@ async function askAll(
   return { counts, first };
 }
 
-/** What is only in the table may never have been in the primary, and may have been forgotten since it was read. */
+/**
+ * What is only in the table may never have been in the primary, and may have been forgotten since
+ * it was read.
+ */
 const ifStillKnown = (reason: Reason) => (reason === 'gone-from-primary' ? { ifKnown: true as const } : {});
 
 /** What was seen to differ was counted by this reconcile, and must not be once more by the pass. */
@@ -282,7 +313,10 @@ function tellOfElements({ log }: Reconciler, link: Link, { notRead, passedOver }
 
 const placesLogged = 10;
 
-/** Wakes workers only now: a pass before the first reconcile is noted would have to list the backup for each certificate. */
+/**
+ * Wakes workers only now: a pass before the first reconcile is noted would have to list the backup
+ * for each certificate.
+ */
 async function wake({ dispatch, log }: Reconciler, link: Link, certificates: readonly string[]): Promise<void> {
   if (certificates.length === 0) return;
   try {

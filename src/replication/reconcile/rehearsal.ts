@@ -11,8 +11,8 @@ export type RehearsedWrite =
   | { readonly write: 'remove'; readonly copy: string };
 
 /**
- * A store that is read as it is, and whose writes are only written down: what was written is read back as if it were there, so
- * that a pass against it does what it would do.
+ * A store that is read as it is, and whose writes are only written down: what was written is read
+ * back as if it were there, so that a pass against it does what it would do.
  */
 export function rehearsal(store: Store): { readonly store: Store; readonly writes: readonly RehearsedWrite[] } {
   const writes: RehearsedWrite[] = [];

@@ -37,8 +37,9 @@ const atOnce = 16;
 const failuresInARow = 20;
 
 /**
- * Moves what is to be moved, several at a time. One that fails is told of in the result, and keeps no other from its turn; where the
- * link has another holder, the table does not answer, or one after the other fails, it throws what ended it.
+ * Moves what is to be moved, several at a time. One that fails is told of in the result, and keeps
+ * no other from its turn; where the link has another holder, the table does not answer, or one
+ * after the other fails, it throws what ended it.
  */
 export async function moveAll(
   restorer: Worker,
@@ -100,7 +101,10 @@ async function moveOne(
   const waiter = { runtime: restorer.runtime, store: primary, signal, goesOn: options.goesOn, keep };
   const listed = sources.get(markDigest(origin)) as Listed;
   const metadata = describedAs(listed, from);
-  /** What no record can be kept of keeps the mark with which it was imported: no pass takes it for an original. */
+  /**
+   * What no record can be kept of keeps the mark with which it was imported: no pass takes it for
+   * an original.
+   */
   const refuseUnkept = (id: string) => {
     const isKept =
       restorer.records.canHold(link.name, id) &&
@@ -163,7 +167,8 @@ async function moveOne(
       store.updateMetadata(copy.id, { name, description: withoutRetained(description), tags }, mark, call),
     );
   }
-  // A primary that was built anew under its old name: what its records say of the old id is no longer true.
+  // A primary that was built anew under its old name: what its records say of the old id is no
+  // longer true.
   if (origin.store === primary.id) await restorer.records.forget(link.name, origin.certificate);
   if (line.action !== 'present' || saysOther(primary, metadata, held.get(id)))
     await polite(() => primary.updateMetadata(id, metadata, undefined, call));
@@ -200,7 +205,10 @@ async function refuseStandIn(
 
 type Moving = RestoreOptions & { readonly lock: ReconcileLock; readonly done: () => number };
 
-/** A copy was given with its key: without, it is damaged, or its service keeps the key to itself. A primary that stood in may hold some without. */
+/**
+ * A copy was given with its key: without, it is damaged, or its service keeps the key to itself. A
+ * primary that stood in may hold some without.
+ */
 function refuseWithoutKey(name: string, from: Store, stored: StoredCertificate, kind: RestoreOptions['kind']): void {
   const key = keyAnswerOf(stored);
   if (key === 'given' || (key === 'none' && kind === 'failback')) return;
@@ -210,7 +218,10 @@ function refuseWithoutKey(name: string, from: Store, stored: StoredCertificate, 
     : new CodedError('certificate_key_missing', `the copy of ${name} in ${from.id} has no private key`, { fields });
 }
 
-/** Whether a store has other words for a certificate than it is to have. It is not written to for nothing: it may be somebody else's folder. */
+/**
+ * Whether a store has other words for a certificate than it is to have. It is not written to for
+ * nothing: it may be somebody else's folder.
+ */
 function saysOther(store: Store, wanted: DescriptiveMetadata, found: CertificateMetadata | undefined): boolean {
   return found === undefined || metadataDigestOf(store.asKept(wanted, undefined)) !== metadataDigestOf(found);
 }
@@ -255,7 +266,10 @@ async function readOrLimited(
   return reading;
 }
 
-/** Sends, and sends again when the store allows: a limit is no failure, and nothing waits behind this but the rest of the restore. */
+/**
+ * Sends, and sends again when the store allows: a limit is no failure, and nothing waits behind
+ * this but the rest of the restore.
+ */
 async function whenAllowed<T>(
   { runtime }: Worker,
   signal: AbortSignal | undefined,

@@ -11,24 +11,27 @@ import { type Moved, moveAll } from './move.ts';
 import { planOf, type RestoreOptions, type RestorePlan, refused, surveyOf } from './survey.ts';
 
 /**
- * Restore and failback: the certificates of a link move to another primary, and the link points there from then on.
+ * Restore and failback: the certificates of a link move to another primary, and the link points
+ * there from then on.
  *
  * The order, per certificate, is what lets a run be killed anywhere and begun again:
  *
- *   1. It is imported with a mark that names where it comes from: found again by that, it is never imported twice, and while it
- *      carries the mark it counts as a copy, which no pass copies on.
- *   2. Old and new id are written down, for whoever asks, and for the way home.
- *   3. Its copies get a mark that names the new original: the passes of the new direction know them as theirs.
+ *   1. It is imported with a mark that names where it comes from: found again by that, it is never
+ *      imported twice, and while it carries the mark it counts as a copy, which no pass copies on.
+ *   2. Old and new id are written down, for people who ask, and for the way home.
+ *   3. Its copies get a mark that names the new original: the passes of the new direction know them
+ *      as theirs.
  *   4. The mark of 1 is taken off. From now on it is the truth.
  */
 
 export interface RestoreResult extends RestorePlan, Moved {}
 
 /**
- * Moves the certificates of a link out of `from` into its primary, as the configuration names it now, and points the link there. A run
- * that was stopped, or in which some failed, is gone on with by the same call: what was moved is left alone.
- * Throws `reconcile_running`, `restore_refused`, `restore_source_withholds_keys`, `restore_primary_withholds_keys`, what the listings
- * throw, and the reason of the signal.
+ * Moves the certificates of a link out of `from` into its primary, as the configuration names it
+ * now, and points the link there. A run that was stopped, or in which some failed, is gone on with
+ * by the same call: what was moved is left alone. Throws `reconcile_running`, `restore_refused`,
+ * `restore_source_withholds_keys`, `restore_primary_withholds_keys`, what the listings throw, and
+ * the reason of the signal.
  */
 export async function restore(restorer: Worker, link: Link, options: RestoreOptions): Promise<RestoreResult> {
   const { linkRecords, runtime } = restorer;
@@ -64,7 +67,10 @@ export async function restore(restorer: Worker, link: Link, options: RestoreOpti
   }
 }
 
-/** What a run sent that was stopped may be on its way still, and no listing shows it: waits until it does. */
+/**
+ * What a run sent that was stopped may be on its way still, and no listing shows it: waits until it
+ * does.
+ */
 async function waitUntilSettled(
   { linkRecords, runtime, timing }: Worker,
   link: Link,
@@ -105,7 +111,10 @@ function refuseWithheldKeys(primary: Store, from: Store): void {
   throw new CodedError('restore_primary_withholds_keys', message, { fields: { store: primary.id } });
 }
 
-/** The records of the direction before: they say of another primary what is in it. Passes and reconciles find everything again by its marks. */
+/**
+ * The records of the direction before: they say of another primary what is in it. Passes and
+ * reconciles find everything again by its marks.
+ */
 async function forgetOldDirection({ records, linkRecords }: Worker, link: Link, lock: ReconcileLock): Promise<void> {
   const certificates: string[] = [];
   const unreadable = ({ certificate }: UnreadableRecord) => void certificates.push(certificate);

@@ -22,18 +22,24 @@ import type { GoingOn } from '../write-to-end.ts';
 /** What is to be done with one certificate. */
 export interface RestoreLine {
   readonly name: string;
-  /** Where it comes from: the lost original (restore), or the one that stood in for it (failback). */
+  /**
+   * Where it comes from: the lost original (restore), or the one that stood in for it (failback).
+   */
   readonly origin: Mark;
   /** Its id in the store that it is read from. */
   readonly source: string;
   /** Its id in the new primary, where it is there already. */
   readonly target?: string;
   /**
-   * `import`: it is not there. `finish`: it is there, and was being moved when a run was stopped. `present`: the new primary holds
-   * the same, or under its old id a newer version. `replace`: it holds another version, which gives way. `held`: it holds another one of this name, which stays.
+   * `import`: it is not there. `finish`: it is there, and was being moved when a run was stopped.
+   * `present`: the new primary holds the same, or under its old id a newer version. `replace`: it
+   * holds another version, which gives way. `held`: it holds another one of this name, which stays.
    */
   readonly action: 'import' | 'finish' | 'present' | 'replace' | 'held';
-  /** With `import`: a place in the new primary that a run which was stopped, or a deletion, left without content, and that is written over. */
+  /**
+   * With `import`: a place in the new primary that a run which was stopped, or a deletion, left
+   * without content, and that is written over.
+   */
   readonly into?: string;
   /** Said of one held by what was to be replaced, and serves no domain that this one does. */
   readonly otherDomains?: true;
@@ -48,14 +54,24 @@ export interface RestorePlan {
   readonly lines: readonly RestoreLine[];
   /** Those that had been moved before. */
   readonly there: number;
-  /** Copies of certificates that were deleted from the old primary: they stay out unless asked for. */
+  /**
+   * Copies of certificates that were deleted from the old primary: they stay out unless asked for.
+   */
   readonly retained: number;
-  /** Requests to each store, and the seconds that they take at the least where the store says how many it takes. */
+  /**
+   * Requests to each store, and the seconds that they take at the least where the store says how
+   * many it takes.
+   */
   readonly requests: ReadonlyMap<string, number>;
   readonly secondsAtLeast: number;
-  /** Other backups that could not be listed: the copies there are not known as copies of the new primary. */
+  /**
+   * Other backups that could not be listed: the copies there are not known as copies of the new
+   * primary.
+   */
   readonly notListed: readonly { readonly store: string; readonly error: CodedError }[];
-  /** What stands there and cannot be read, so that nobody knows whether it is a copy of this link. */
+  /**
+   * What stands there and cannot be read, so that nobody knows whether it is a copy of this link.
+   */
   readonly notRead: readonly { readonly store: string; readonly place: string; readonly error: CodedError }[];
 }
 
@@ -65,11 +81,17 @@ export interface RestoreOptions {
   /** The store that is read. */
   readonly from: Store;
   readonly wanted: (name: string) => boolean;
-  /** Restore: replace what the new primary holds under the same name, where both serve a domain in common. */
+  /**
+   * Restore: replace what the new primary holds under the same name, where both serve a domain in
+   * common.
+   */
   readonly replace?: boolean;
   /** Restore: replace it whatever domains it serves. */
   readonly replaceOthers?: boolean;
-  /** Restore: primaries of other links, whose copies are not this link's, where only marks tell whose they are. */
+  /**
+   * Restore: primaries of other links, whose copies are not this link's, where only marks tell
+   * whose they are.
+   */
   readonly others?: ReadonlySet<string>;
   /** Restore: copies of deleted certificates too. */
   readonly retained?: boolean;
@@ -79,7 +101,9 @@ export interface RestoreOptions {
   /** Called with the plan before anything is written; what it throws ends it there. */
   readonly confirm?: (plan: RestorePlan) => Promise<void>;
   readonly moved?: (line: RestoreLine, id: string) => void;
-  /** Called where the new primary goes on with a write after it has answered: its end is waited for. */
+  /**
+   * Called where the new primary goes on with a write after it has answered: its end is waited for.
+   */
   readonly goesOn?: (about: GoingOn) => void;
 }
 
@@ -104,7 +128,10 @@ export interface Survey {
 
 export const refused = (message: string) => new CodedError('restore_refused', message);
 
-/** Reads what the move rests on: what each store lists, what has been moved before, and what is to be done with each certificate. Writes nothing. */
+/**
+ * Reads what the move rests on: what each store lists, what has been moved before, and what is to
+ * be done with each certificate. Writes nothing.
+ */
 export async function surveyOf(
   { linkRecords, records, runtime }: Worker,
   link: Link,
@@ -242,8 +269,8 @@ export async function surveyOf(
 }
 
 /**
- * The marks that copies of this link may carry, by their digest: where a store keeps no more of them, the records tell which
- * certificates there were. Read when the first is asked for.
+ * The marks that copies of this link may carry, by their digest: where a store keeps no more of
+ * them, the records tell which certificates there were. Read when the first is asked for.
  */
 function knownMarks(
   { linkRecords, records }: Pick<Worker, 'linkRecords' | 'records'>,
@@ -275,8 +302,9 @@ function unknownMark({ id: store }: Store, certificate: string): CodedError {
 }
 
 /**
- * Which primary was lost, where this table does not know it, as on another machine when the one with the table is lost too: the one that
- * the marks name. Throws `restore_refused` where they name several.
+ * Which primary was lost, where this table does not know it, as on another machine when the one
+ * with the table is lost too: the one that the marks name. Throws `restore_refused` where they name
+ * several.
  */
 function originsByMarks(
   { name, primary }: Link,
@@ -297,7 +325,10 @@ function originsByMarks(
   );
 }
 
-/** What the new primary holds, by what it may be known by. What is claimed belongs to one certificate already. */
+/**
+ * What the new primary holds, by what it may be known by. What is claimed belongs to one
+ * certificate already.
+ */
 function targetOf(held: readonly Listed[]) {
   const byMark = new Map<string, Listed>();
   const byId = new Map<string, Listed>();
@@ -318,8 +349,9 @@ function targetOf(held: readonly Listed[]) {
 }
 
 /**
- * Those that nothing in the new primary is known to belong to: is the same there under its name, or another one, or none? What is equal
- * goes together first, so that none is taken for a version of another; and only one against one can be replaced.
+ * Those that nothing in the new primary is known to belong to: is the same there under its name, or
+ * another one, or none? What is equal goes together first, so that none is taken for a version of
+ * another; and only one against one can be replaced.
  */
 function linesFor(
   sources: readonly CertificateMetadata[],
@@ -373,7 +405,10 @@ function linesFor(
   return lines;
 }
 
-/** Whether one became valid later than another; where a listing does not say since when, nobody knows. */
+/**
+ * Whether one became valid later than another; where a listing does not say since when, nobody
+ * knows.
+ */
 const isNewer = (one: CertificateMetadata, other: CertificateMetadata): boolean =>
   one.notBefore !== undefined && other.notBefore !== undefined && one.notBefore > other.notBefore;
 

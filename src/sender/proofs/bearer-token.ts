@@ -17,11 +17,13 @@ const mostCharacters = 8 * 1024;
 const mostLifeMs = 25 * 3_600_000;
 
 /**
- * The claims of the bearer token (RFC 6750, 2.1) in an `Authorization` header: a JWT (RFC 7519) that one of these keys signed with
- * RS256, through the same strict gate as a signed body. It says nothing of the body beside it, and whoever bears it may send any.
+ * The claims of the bearer token (RFC 6750, 2.1) in an `Authorization` header: a JWT (RFC 7519)
+ * that one of these keys signed with RS256, through the same strict gate as a signed body. It says
+ * nothing of the body beside it, and whoever bears it may send any.
  *
- * Throws `notification_not_genuine` for what is none, is not signed, or says something else; `notification_key_unknown` where it names
- * a key that is not here (yet), and `notification_untimely` where its times alone are wrong: the next one may be good.
+ * Throws `notification_not_genuine` for what is none, is not signed, or says something else;
+ * `notification_key_unknown` where it names a key that is not here (yet), and
+ * `notification_untimely` where its times alone are wrong: the next one may be good.
  */
 export function verifyBearerToken(
   header: string | undefined,
@@ -53,7 +55,10 @@ function claimsOf(token: string, keys: VerificationKeys): Record<string, unknown
   throw notGenuine();
 }
 
-/** `exp`, and `nbf` and `iat` where they are given, by our clock with the usual minutes between clocks (RFC 7519, 4.1.4 to 4.1.6). */
+/**
+ * `exp`, and `nbf` and `iat` where they are given, by our clock with the usual minutes between
+ * clocks (RFC 7519, 4.1.4 to 4.1.6).
+ */
 function checkTimes({ exp, nbf, iat }: Readonly<Record<string, unknown>>, now: number): void {
   const [until, from, issued] = [exp, nbf, iat].map(momentOf);
   if (until === undefined || until - (issued ?? now) > mostLifeMs) throw notGenuine();

@@ -1,8 +1,8 @@
 import { hash, type KeyObject, timingSafeEqual } from 'node:crypto';
 
 /**
- * Whether a text is one of the secrets of which these are the digests: secret keys of the 32 bytes of SHA-256. Compared in constant
- * time, each with each, whichever comes first.
+ * Whether a text is one of the secrets of which these are the digests: secret keys of the 32 bytes
+ * of SHA-256. Compared in constant time, each with each, whichever comes first.
  */
 export function isSharedSecret(text: string, digests: Iterable<KeyObject>): boolean {
   const given = hash('sha256', text, 'buffer');

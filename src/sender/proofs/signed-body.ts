@@ -9,8 +9,9 @@ export interface BodySignature {
 }
 
 /**
- * Whether one of these keys made one of these signatures over this content. A key is asked only for signatures of its own kind: a
- * secret for HMAC-SHA256 (RFC 2104), an Ed25519 public key for Ed25519 (RFC 8032). MACs are compared in constant time.
+ * Whether one of these keys made one of these signatures over this content. A key is asked only for
+ * signatures of its own kind: a secret for HMAC-SHA256 (RFC 2104), an Ed25519 public key for
+ * Ed25519 (RFC 8032). MACs are compared in constant time.
  */
 export function isSignedByAny(
   content: Uint8Array,

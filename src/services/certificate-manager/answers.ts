@@ -8,8 +8,9 @@ import { Secret } from '../../secret.ts';
 import { readMarkedDescription } from '../../store/mark.ts';
 import type { CertificateMetadata, ListPage } from '../../store/store.ts';
 
-// What Certificate Manager answers, read leniently: only what nothing can be done without is demanded; a member that is missing or of
-// another type is as if the service had not said it, and members that we do not know are passed over.
+// What Certificate Manager answers, read leniently: only what nothing can be done without is
+// demanded; a member that is missing or of another type is as if the service had not said it, and
+// members that we do not know are passed over.
 
 const text = otherwise(z.optional(z.string()), undefined);
 
@@ -37,7 +38,10 @@ type CertificateObject = z.infer<typeof certificateSchema>;
 
 const contentSchema = z.object({ data: z.object({ content: z.string(), priv_key: text, intermediate: text }) });
 
-/** One half of a cursor. The last page has an empty text, an empty list, null or nothing there; other pages a text or a number. */
+/**
+ * One half of a cursor. The last page has an empty text, an empty list, null or nothing there;
+ * other pages a text or a number.
+ */
 const cursorPart = otherwise(
   z.pipe(z.union([z.string(), z.number(), z.array(z.union([z.string(), z.number()]))]), z.transform(String)),
   '',
@@ -74,7 +78,10 @@ export function readContent(body: string): CertificatePem | undefined {
   };
 }
 
-/** One page of a listing that was asked for at `from`; `undefined` if the body is none. A cursor that does not move ends the listing. */
+/**
+ * One page of a listing that was asked for at `from`; `undefined` if the body is none. A cursor
+ * that does not move ends the listing.
+ */
 export function readPage(instance: InstanceCrn, body: string, from: ListPosition): ListPage | undefined {
   const parsed = z.safeParse(pageSchema, parseJson(body));
   if (!parsed.success) return undefined;
@@ -90,12 +97,18 @@ export function readPage(instance: InstanceCrn, body: string, from: ListPosition
   return { certificates, ...(!ends && { cursor: JSON.stringify(next) }) };
 }
 
-/** An order that has come to no certificate (yet) is listed too: there is nothing to copy of it, and when there is, an event says so. */
+/**
+ * An order that has come to no certificate (yet) is listed too: there is nothing to copy of it, and
+ * when there is, an event says so.
+ */
 function isOnlyOrdered({ status, notAfter }: CertificateMetadata): boolean {
   return notAfter === undefined && (status === 'pending' || status === 'failed');
 }
 
-/** The position in a cursor that `readPage` gave; the beginning if there is none; `undefined` if it is something else. */
+/**
+ * The position in a cursor that `readPage` gave; the beginning if there is none; `undefined` if it
+ * is something else.
+ */
 export function readCursor(cursor: string | undefined): ListPosition | undefined {
   if (cursor === undefined) return { page: 0, document: '', value: '' };
   return z.safeParse(positionSchema, parseJson(cursor)).data;
@@ -122,7 +135,10 @@ function metadataOf(instance: InstanceCrn, object: CertificateObject): Certifica
   };
 }
 
-/** Last modified, where the service says it; else what a new version can hardly share with the one before: serial and dates. */
+/**
+ * Last modified, where the service says it; else what a new version can hardly share with the one
+ * before: serial and dates.
+ */
 function revisionOf(object: CertificateObject): string | undefined {
   const { serial_number = '', begins_on = '', expires_on = '', last_modified } = object;
   if (last_modified !== undefined) return String(last_modified);
@@ -130,8 +146,9 @@ function revisionOf(object: CertificateObject): string | undefined {
 }
 
 /**
- * A serial number as hex. How the service writes it is not documented; digits alone could as well be decimal, and a wrong serial
- * would make equal certificates differ for ever, so that these are left unsaid.
+ * A serial number as hex. How the service writes it is not documented; digits alone could as well
+ * be decimal, and a wrong serial would make equal certificates differ for ever, so that these are
+ * left unsaid.
  */
 function serialOf(written: string | undefined): string | undefined {
   const hex = written?.toLowerCase().replace(/[\s:-]/g, '') ?? '';

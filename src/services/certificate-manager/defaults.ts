@@ -1,4 +1,7 @@
-/** What a store states of itself where the configuration does not say it, of the service as it is known. */
+/**
+ * What a store states of itself where the configuration does not say it, of the service as it is
+ * known.
+ */
 export const certificateManagerDefaults = {
   settlesMs: 120_000,
   /** The listing is an index beside the documents. */

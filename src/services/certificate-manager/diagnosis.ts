@@ -13,8 +13,9 @@ const channelsSchema = z.array(
 );
 
 /**
- * The service role that has all of these rights (IBM Cloud, "Managing service access roles" of Certificate Manager): Reader sees
- * metadata and settings, Writer private keys too, Manager changes things.
+ * The service role that has all of these rights (IBM Cloud, "Managing service access roles" of
+ * Certificate Manager): Reader sees metadata and settings, Writer private keys too, Manager changes
+ * things.
  */
 function roleFor(rights: readonly StoreRight[]): 'Reader' | 'Writer' | 'Manager' {
   if (rights.includes('import') || rights.includes('register-channel')) return 'Manager';

@@ -10,7 +10,10 @@ import type { Sender } from '../../sender/sender.ts';
 import { withAnyKey } from '../../sender/verification-keys.ts';
 import type { CertificateManagerConfig } from './settings.ts';
 
-/** Which instance a callback URL is bound to, and the key that proves it. Both come from configuration or the table, never from a token. */
+/**
+ * Which instance a callback URL is bound to, and the key that proves it. Both come from
+ * configuration or the table, never from a token.
+ */
 export interface PinnedInstance {
   /** CRN of the instance; ends in `::`. */
   readonly instance: string;
@@ -27,7 +30,10 @@ const informs = (kind: LifecycleKind): EventKind => ({ kind, changes: false });
 const changes = (kind: LifecycleKind): EventKind => ({ kind, changes: true });
 const unknownKind = informs('unknown');
 
-/** What each event type of Certificate Manager means; the last two are our own instance's, in version 5. */
+/**
+ * What each event type of Certificate Manager means; the last two are our own instance's, in
+ * version 5.
+ */
 const eventKinds: ReadonlyMap<string, EventKind> = new Map([
   ['test_notification_channel', informs('test')],
   // Version 1 knew only expiry and had no `event_type`: the name of its list stands for it.
@@ -72,12 +78,14 @@ export function senderOf({ instance }: Pick<CertificateManagerConfig, 'instance'
 }
 
 /**
- * What a notification of Certificate Manager says: the body of the request, bytes as they arrived, checked against the pinned
- * instance. Payload versions 1 to 4 as IBM documents and sends them, and 5, our own. Only which certificates are concerned
- * is taken from it, never what it says about their content.
+ * What a notification of Certificate Manager says: the body of the request, bytes as they arrived,
+ * checked against the pinned instance. Payload versions 1 to 4 as IBM documents and sends them, and
+ * 5, our own. Only which certificates are concerned is taken from it, never what it says about
+ * their content.
  *
- * Throws `notification_malformed`, `notification_not_genuine` or `notification_foreign` (it names another instance, or a
- * certificate of one). A genuine event of a type or version that is not known yet is an event of kind `unknown`.
+ * Throws `notification_malformed`, `notification_not_genuine` or `notification_foreign` (it names
+ * another instance, or a certificate of one). A genuine event of a type or version that is not
+ * known yet is an event of kind `unknown`.
  */
 export function verifyCallback(body: Uint8Array, pinned: PinnedInstance): LifecycleEvent {
   const payload = verifyCompactJws(readToken(body), pinned.publicKey);
@@ -86,10 +94,14 @@ export function verifyCallback(body: Uint8Array, pinned: PinnedInstance): Lifecy
   return readEvent(claims, pinned.instance, hash('sha256', payload));
 }
 
-/** The token in the body. It must stand there literally and once: JSON escapes or a second `data` would be other spellings of one notification. */
+/**
+ * The token in the body. It must stand there literally and once: JSON escapes or a second `data`
+ * would be other spellings of one notification.
+ */
 function readToken(body: Uint8Array): string {
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
-  // The usual body, nothing but the token: what stands between is refused anyway if it is not base64url, so it need not be decoded.
+  // The usual body, nothing but the token: what stands between is refused anyway if it is not
+  // base64url, so it need not be decoded.
   const characters = bytes.toString('latin1');
   if (characters.startsWith(usualStart) && characters.endsWith(usualEnd)) {
     const end = characters.length - usualEnd.length;
@@ -140,7 +152,10 @@ function readType(type: unknown, version: number): string {
   throw malformed('the payload has no event_type');
 }
 
-/** Of a kind not known yet (`lenient`), what has the known shape is held to the same rules, and other shapes are passed over. */
+/**
+ * Of a kind not known yet (`lenient`), what has the known shape is held to the same rules, and
+ * other shapes are passed over.
+ */
 function readCertificates(
   claims: Record<string, unknown>,
   { instance, version, lenient }: { readonly instance: string; readonly version: number; readonly lenient: boolean },

@@ -23,7 +23,9 @@ export interface CertificateManagerOptions {
   /** CRN of the instance: `crn:v1:bluemix:public:cloudcerts:<region>:a/<account>:<guid>::` */
   readonly instance: string;
   readonly apiKey: ApiKey;
-  /** Where the API is, without `/api`. Default `https://<region>.certificate-manager.cloud.ibm.com`. */
+  /**
+   * Where the API is, without `/api`. Default `https://<region>.certificate-manager.cloud.ibm.com`.
+   */
   readonly endpoint?: string;
   /** Where API keys are exchanged for tokens. Default `https://iam.cloud.ibm.com`. */
   readonly iamUrl?: string;
@@ -44,7 +46,10 @@ export function reached(options: CertificateManagerOptions) {
   return { instance, host, send: iamService({ ...options, base: `${serviceBase(host, 'endpoint')}/api` }) };
 }
 
-/** The service's limits of names and descriptions (its documentation, "Known limits"). Counted in UTF-16 units, which is never too few. */
+/**
+ * The service's limits of names and descriptions (its documentation, "Known limits"). Counted in
+ * UTF-16 units, which is never too few.
+ */
 const nameCharacters = 256;
 const descriptionCharacters = 1024;
 /** A certificate without a name cannot be imported. */
@@ -67,9 +72,10 @@ export function optionsOf(
 }
 
 /**
- * An instance of IBM Cloud Certificate Manager, or of a server that speaks its REST API. A certificate's id is the last segment of its
- * CRN, the mark is the last line of its description. Paths and bodies: IBM-Cloud/bluemix-go, `api/certificatemanager`.
- * Throws `configuration_invalid` if an option is wrong.
+ * An instance of IBM Cloud Certificate Manager, or of a server that speaks its REST API. A
+ * certificate's id is the last segment of its CRN, the mark is the last line of its description.
+ * Paths and bodies: IBM-Cloud/bluemix-go, `api/certificatemanager`. Throws `configuration_invalid`
+ * if an option is wrong.
  */
 export function certificateManagerStore(options: CertificateManagerOptions): Store {
   const { settlesMs, listingLagMs, readSettlesMs } = { ...defaults, ...defined(options) };
@@ -237,7 +243,10 @@ function described(metadata: DescriptiveMetadata, mark: Mark | undefined): { nam
   };
 }
 
-/** The three answers of a read. What is not an answer of the service, but a fault of ours, is thrown. */
+/**
+ * The three answers of a read. What is not an answer of the service, but a fault of ours, is
+ * thrown.
+ */
 async function reading<T>(read: () => Promise<T>): Promise<Reading<T>> {
   try {
     return { state: 'present', value: await read() };
@@ -273,7 +282,10 @@ function contentIn(call: ServiceCall, answer: HttpAnswer): CertificateContent {
   }
 }
 
-/** What a write answered, if it was the certificate; an answer about another certificate cannot be understood. */
+/**
+ * What a write answered, if it was the certificate; an answer about another certificate cannot be
+ * understood.
+ */
 function writeAnswer(instance: InstanceCrn, call: ServiceCall, id: string, answer: HttpAnswer): WriteAnswer {
   const metadata = readCertificate(instance, answer.text);
   if (metadata === undefined) return { id };
@@ -282,8 +294,9 @@ function writeAnswer(instance: InstanceCrn, call: ServiceCall, id: string, answe
 }
 
 /**
- * A PEM public key as Node writes it; `undefined` for anything that no notification could be verified with: a private key, a
- * certificate, a key that is not RSA or too short. It would take the place of a good one.
+ * A PEM public key as Node writes it; `undefined` for anything that no notification could be
+ * verified with: a private key, a certificate, a key that is not RSA or too short. It would take
+ * the place of a good one.
  */
 function canonicalPublicKey(pem: string | undefined): string | undefined {
   if (pem === undefined || !/^\s*-----BEGIN PUBLIC KEY-----/.test(pem)) return undefined;

@@ -6,8 +6,8 @@ import { toPem } from '../../certificate/pem.ts';
 import { current, versions } from './read.ts';
 
 /**
- * Writes content as the version in force, as certbot lays out its files; `keep` versions before it stay. All of it is on disk
- * before the link is switched. The folder must be there.
+ * Writes content as the version in force, as certbot lays out its files; `keep` versions before it
+ * stay. All of it is on disk before the link is switched. The folder must be there.
  */
 export async function writeVersion(folder: string, content: CertificateContent, keep: number): Promise<void> {
   const all = join(folder, versions);
@@ -36,7 +36,10 @@ export async function writeVersion(folder: string, content: CertificateContent, 
   }
 }
 
-/** Where a program that follows links has made a folder of the link, that becomes one of the versions. */
+/**
+ * Where a program that follows links has made a folder of the link, that becomes one of the
+ * versions.
+ */
 async function makeWay(folder: string, all: string): Promise<void> {
   const inPlace = join(folder, current);
   const found = await lstat(inPlace).catch(() => undefined);
@@ -59,8 +62,8 @@ async function nameVersion(all: string, fresh: string): Promise<number> {
 export const leftover = /^\.(new|gone|current)-/;
 
 /**
- * Removes what processes have left in a folder that were killed while they wrote: it holds private keys that nobody would look for
- * there. What has changed within `settledMs` may still be written.
+ * Removes what processes have left in a folder that were killed while they wrote: it holds private
+ * keys that nobody would look for there. What has changed within `settledMs` may still be written.
  */
 export async function removeLeftovers(
   folder: string,
@@ -102,7 +105,9 @@ export async function replaceDurably(folder: string, name: string, text: string)
   await flush(folder);
 }
 
-/** No rename puts a file in the place of a folder. It is not ours, so it stays, under another name. */
+/**
+ * No rename puts a file in the place of a folder. It is not ours, so it stays, under another name.
+ */
 async function setFolderAside(folder: string, name: string): Promise<void> {
   const found = await lstat(join(folder, name)).catch(() => undefined);
   if (found?.isDirectory()) await rename(join(folder, name), join(folder, `${name}.${randomUUID().slice(0, 8)}`));

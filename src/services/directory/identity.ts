@@ -5,14 +5,20 @@ import { CodedError } from '../../errors.ts';
 import { ifThere, readRegularFile } from '../../regular-file.ts';
 import { flush } from './files.ts';
 
-/** Tells a folder that we write to from an empty mount point, and from every other one. Hidden, so that no listing shows it. */
+/**
+ * Tells a folder that we write to from an empty mount point, and from every other one. Hidden, so
+ * that no listing shows it.
+ */
 export const identityFile = '.certstandby-store';
 
 const identityBytes = 1024;
 /** What a folder's identity looks like: nothing that could be mistaken for part of a message. */
 const pattern = /^[\w-]{8,64}$/;
 
-/** The identity in a folder; `undefined` if it has none. Throws `store_root_unusable` if what stands there is none. */
+/**
+ * The identity in a folder; `undefined` if it has none. Throws `store_root_unusable` if what stands
+ * there is none.
+ */
 export async function readIdentity(root: string): Promise<string | undefined> {
   const path = join(root, identityFile);
   const bytes = await ifThere(readRegularFile(path, { maxBytes: identityBytes }));
@@ -23,7 +29,10 @@ export async function readIdentity(root: string): Promise<string | undefined> {
   throw new CodedError('store_root_unusable', `${path} holds no identity of a store`, { fields: { path } });
 }
 
-/** Gives a folder this identity unless it has one, or `instead` of it. Answers the one that it has then. */
+/**
+ * Gives a folder this identity unless it has one, or `instead` of it. Answers the one that it has
+ * then.
+ */
 export async function writeIdentity(
   root: string,
   identity: string,
@@ -47,7 +56,10 @@ export async function writeIdentity(
   }
 }
 
-/** Puts a file under a name that nobody has; where the file system has no links, under it all the same. */
+/**
+ * Puts a file under a name that nobody has; where the file system has no links, under it all the
+ * same.
+ */
 async function place(root: string, fresh: string, path: string): Promise<void> {
   try {
     await link(fresh, path);

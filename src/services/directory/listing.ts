@@ -23,14 +23,20 @@ export function isId(text: string): boolean {
   return text !== '' && !text.startsWith('.') && !/[/\0]/.test(text);
 }
 
-/** The name of a certificate that nobody gave another one: its folder's, or its file's without the ending. */
+/**
+ * The name of a certificate that nobody gave another one: its folder's, or its file's without the
+ * ending.
+ */
 export function nameOfId(id: string): string {
   return companionsOf(id) === undefined ? id : id.replace(/(?:-(?:crt|chain)\.pem|\.[a-z]+)$/, '');
 }
 
 const strictly = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** Looks at the names in the folder of all, and at what plain files there are. Throws what the system says of the folder. */
+/**
+ * Looks at the names in the folder of all, and at what plain files there are. Throws what the
+ * system says of the folder.
+ */
 export async function listElements(root: string): Promise<Elements> {
   const ids: string[] = [];
   const files: string[] = [];
@@ -92,7 +98,10 @@ export async function listElements(root: string): Promise<Elements> {
   return { ids: ids.sort(), unreadable, passedOver };
 }
 
-/** The ids in the folder of all by their names alone, for who watches it; none where it cannot be read. */
+/**
+ * The ids in the folder of all by their names alone, for who watches it; none where it cannot be
+ * read.
+ */
 export function namesNow(root: string): readonly string[] {
   try {
     return readdirSync(root).filter(isId);

@@ -11,21 +11,30 @@ import { limits } from '../../limits.ts';
 import { fileError, ifThere, kindOfFile, openRegularFile, readRegularFile } from '../../regular-file.ts';
 import { Secret } from '../../secret.ts';
 
-/** A symbolic link to the version in force. It is switched by one rename, so that nobody finds half of each. */
+/**
+ * A symbolic link to the version in force. It is switched by one rename, so that nobody finds half
+ * of each.
+ */
 export const current = 'current';
 /** The folder of the versions, the one in force and those before it. */
 export const versions = 'versions';
 /** What is kept beside the files: name, description, tags, mark. */
 export const sideFile = 'certstandby.json';
 
-/** What a read of one element of the folder of all came to. What is there and cannot be read is thrown. */
+/**
+ * What a read of one element of the folder of all came to. What is there and cannot be read is
+ * thrown.
+ */
 export type ElementReading =
   | { readonly state: 'whole'; readonly files: ElementFiles }
   /** Nothing has this name. Whether the folder of all is there is another question. */
   | { readonly state: 'absent' }
   /** Something is there, and nothing in it looks like a certificate. */
   | { readonly state: 'none'; readonly reason: string }
-  /** A file was changed while it was read, or so lately that another may follow; until then, in milliseconds. */
+  /**
+   * A file was changed while it was read, or so lately that another may follow; until then, in
+   * milliseconds.
+   */
   | { readonly state: 'changing'; readonly waitMs: number };
 
 export interface ElementFiles {
@@ -49,8 +58,9 @@ export interface ReadOptions {
 }
 
 /**
- * Whether the folder was written by us: then it is switched by one rename, and may be taken away again. One that was carried here by
- * a program that follows links (`cp -L`, a zip) is ours too: `current` is a folder then, with the files in it. Throws `file_*`.
+ * Whether the folder was written by us: then it is switched by one rename, and may be taken away
+ * again. One that was carried here by a program that follows links (`cp -L`, a zip) is ours too:
+ * `current` is a folder then, with the files in it. Throws `file_*`.
  */
 export async function isOurs(folder: string): Promise<boolean> {
   const link = join(folder, current);
@@ -63,7 +73,10 @@ export async function isOurs(folder: string): Promise<boolean> {
   }
 }
 
-/** Whether what we write beside the version in force is there, and that version is whole where its link should be. */
+/**
+ * Whether what we write beside the version in force is there, and that version is whole where its
+ * link should be.
+ */
 async function wasCarried(folder: string): Promise<boolean> {
   const [side, all, files] = await Promise.all([
     statsOf(join(folder, sideFile)),
@@ -75,9 +88,10 @@ async function wasCarried(folder: string): Promise<boolean> {
 }
 
 /**
- * Reads the files of one certificate as of one moment: what changes while it is read, or has changed within `settleMs`, is not
- * given, as the next file of the same change may not be there yet. What we have written is whole at every moment. Throws `file_*`
- * for what stands in the way of a file, and `store_layout_unknown` for what is a certificate, but not as it is read here.
+ * Reads the files of one certificate as of one moment: what changes while it is read, or has
+ * changed within `settleMs`, is not given, as the next file of the same change may not be there
+ * yet. What we have written is whole at every moment. Throws `file_*` for what stands in the way of
+ * a file, and `store_layout_unknown` for what is a certificate, but not as it is read here.
  */
 export async function readElement(path: string, options: ReadOptions): Promise<ElementReading> {
   const found = await statsOf(path);
@@ -149,7 +163,10 @@ async function readFiles(
   }
 }
 
-/** Takes the texts out of the bytes, the keys among them as secrets. Certificates and keys may stand in any of the files. */
+/**
+ * Takes the texts out of the bytes, the keys among them as secrets. Certificates and keys may stand
+ * in any of the files.
+ */
 function taken(
   [certificate, chain, key]: readonly (Buffer | undefined)[],
   layout: Layout,
@@ -180,7 +197,10 @@ interface Stamp {
   readonly changedAt: number;
 }
 
-/** What tells this state of the files from every other one; `undefined` if there is no certificate any more. */
+/**
+ * What tells this state of the files from every other one; `undefined` if there is no certificate
+ * any more.
+ */
 async function stampOf(
   folder: string,
   { certificate, chain, key }: Layout,
@@ -221,7 +241,10 @@ async function folderInForce(folder: string): Promise<string> {
   }
 }
 
-/** The names in a folder, as far as they are UTF-8; `undefined` if it is not there. Throws `file_*` if it cannot be read. */
+/**
+ * The names in a folder, as far as they are UTF-8; `undefined` if it is not there. Throws `file_*`
+ * if it cannot be read.
+ */
 async function namesIn(folder: string): Promise<ReadonlySet<string> | undefined> {
   const names = new Set<string>();
   try {
@@ -240,12 +263,16 @@ async function namesIn(folder: string): Promise<ReadonlySet<string> | undefined>
   }
 }
 
-/** Says what stands in a folder in which no file has a name that is known: nothing of a certificate, or something that is not read here. */
+/**
+ * Says what stands in a folder in which no file has a name that is known: nothing of a certificate,
+ * or something that is not read here.
+ */
 async function lookInto(folder: string, names: ReadonlySet<string>): Promise<ElementReading> {
   const likely = [...names].sort((a, b) => Number(isLikely(b)) - Number(isLikely(a)) || (a < b ? -1 : 1));
   for (const name of likely.slice(0, limits.storeFilesLookedAt)) {
     const file = join(folder, name);
-    // What has the name of a certificate and cannot be read may be one: a link into an archive that is not mounted.
+    // What has the name of a certificate and cannot be read may be one: a link into an archive that
+    // is not mounted.
     const found = await lookAtFile(file).catch((thrown) =>
       isLikely(name) ? Promise.reject(fileError(file, thrown)) : undefined,
     );
@@ -265,7 +292,10 @@ async function lookInto(folder: string, names: ReadonlySet<string>): Promise<Ele
 export const isLikely = (name: string) =>
   /\.(?:pem|crt|cer|cert|der|key|p12|pfx|jks|jceks|keystore|p7b|p7c)$|^acme\.json$/i.test(name);
 
-/** What a file is, by its beginning; `undefined` if it looks like nothing of a certificate. Throws `file_*`. */
+/**
+ * What a file is, by its beginning; `undefined` if it looks like nothing of a certificate. Throws
+ * `file_*`.
+ */
 export async function lookAtFile(path: string): Promise<string | undefined> {
   const file = await openRegularFile(path);
   const bytes = Buffer.alloc(limits.storeLookedAtBytes);
@@ -305,7 +335,10 @@ function emptied(folder: string): CodedError {
   return new CodedError('file_missing', `${folder}: ${found}`, { fields: { path: folder, found } });
 }
 
-/** Throws unless the folder of all is there, whole, and can be looked into: only then may anything be said to be absent from it. */
+/**
+ * Throws unless the folder of all is there, whole, and can be looked into: only then may anything
+ * be said to be absent from it.
+ */
 export async function proveFolder(root: string): Promise<void> {
   try {
     const found = await stat(root);

@@ -52,7 +52,10 @@ export interface DirectoryStoreOptions {
   readonly path: string;
   readonly region: string;
   readonly runtime: Runtime;
-  /** For how long after a change by others the next one is waited for, in milliseconds. Default: `directoryDefaults`. */
+  /**
+   * For how long after a change by others the next one is waited for, in milliseconds. Default:
+   * `directoryDefaults`.
+   */
   readonly quietMs?: number;
   /** Versions that stay beside the one in force. Default: `directoryDefaults`. */
   readonly keepVersions?: number;
@@ -96,7 +99,10 @@ const writeCodes: Readonly<Record<string, ErrorCode>> = {
   ENOSYS: 'store_not_writable',
 };
 
-/** Failures of a folder that we made which writing it anew mends. A file of another user, or a disk that fails, it does not. */
+/**
+ * Failures of a folder that we made which writing it anew mends. A file of another user, or a disk
+ * that fails, it does not.
+ */
 const mendedByWriting: ReadonlySet<ErrorCode> = new Set([
   'file_missing',
   'file_link_dangling',
@@ -116,15 +122,18 @@ export function openStore(
 }
 
 /**
- * A folder with one folder for each certificate, as certbot keeps them under `live`, or with the files of many, as lego and HAProxy
- * have them (`file-layout.ts` names the tools). As a primary it is read as it is, through symbolic links: what stands there
- * and cannot be read is told by its path, and never taken for absent. As a backup it gets a folder for each copy, in which `current`
- * leads to the version in force (`cert.pem`, `chain.pem`, `fullchain.pem`, `privkey.pem`); earlier versions stay under `versions`.
- * Private keys lie there as they are, in files that only their owner may read: who chooses this kind chooses that.
+ * A folder with one folder for each certificate, as certbot keeps them under `live`, or with the
+ * files of many, as lego and HAProxy have them (`file-layout.ts` names the tools). As a primary it
+ * is read as it is, through symbolic links: what stands there and cannot be read is told by its
+ * path, and never taken for absent. As a backup it gets a folder for each copy, in which `current`
+ * leads to the version in force (`cert.pem`, `chain.pem`, `fullchain.pem`, `privkey.pem`); earlier
+ * versions stay under `versions`. Private keys lie there as they are, in files that only their
+ * owner may read: who chooses this kind chooses that.
  *
- * Names, descriptions, tags and marks stand in `certstandby.json` beside the files. Only folders that this made are ever removed or
- * written to. Every name that a file system takes is an id, except those that begin with a dot: no tool keeps a certificate there,
- * and what is being written has such a name.
+ * Names, descriptions, tags and marks stand in `certstandby.json` beside the files. Only folders
+ * that this made are ever removed or written to. Every name that a file system takes is an id,
+ * except those that begin with a dot: no tool keeps a certificate there, and what is being written
+ * has such a name.
  */
 export function directoryStore(options: DirectoryStoreOptions): Store {
   const { path: root, runtime, pageSize = 200 } = options;
@@ -166,8 +175,8 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
   }
 
   /**
-   * Where the folder of all is missing, so is a disk, or a person's word that it is to be here: nobody makes it by the way, and
-   * nothing is said of what was in it.
+   * Where the folder of all is missing, so is a disk, or a person's word that it is to be here:
+   * nobody makes it by the way, and nothing is said of what was in it.
    */
   async function proveRoot(): Promise<void> {
     try {
@@ -182,7 +191,10 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
     }
   }
 
-  /** One element as it is now. Throws what stands in the way, of a folder that we made as something that is written anew. */
+  /**
+   * One element as it is now. Throws what stands in the way, of a folder that we made as something
+   * that is written anew.
+   */
   async function element(
     id: string,
     request: { readonly withKey: boolean; readonly settleMs: number; readonly signal?: AbortSignal | undefined },
@@ -230,8 +242,9 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
   }
 
   /**
-   * What is known of a folder in which nothing looks like a certificate, and which says all the same whose copy it is: one that was
-   * carried here and not to its end, or was emptied. `undefined` where nothing says so.
+   * What is known of a folder in which nothing looks like a certificate, and which says all the
+   * same whose copy it is: one that was carried here and not to its end, or was emptied.
+   * `undefined` where nothing says so.
    */
   async function vacancyAt(id: string): Promise<Vacancy | undefined> {
     const side = await readSide(id).catch(() => undefined);
@@ -272,7 +285,10 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
     };
   }
 
-  /** What stands beside the files. Throws `store_content_unreadable` where something does that cannot be read. */
+  /**
+   * What stands beside the files. Throws `store_content_unreadable` where something does that
+   * cannot be read.
+   */
   async function readSide(id: string): Promise<Side> {
     const file = join(pathOf(id), sideFile);
     const bare = { name: nameOfId(id), description: '', tags: [] };
@@ -383,7 +399,10 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
     });
   }
 
-  /** Throws unless the folder is one that we have made, or, `orVacant`, one of ours that holds no certificate. */
+  /**
+   * Throws unless the folder is one that we have made, or, `orVacant`, one of ours that holds no
+   * certificate.
+   */
   async function refuseForeign(id: string, { orVacant = false, signal }: RefuseOptions = {}): Promise<void> {
     const path = pathOf(id);
     const fields = { store: storeId, certificate: id };
@@ -397,7 +416,10 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
     throw new CodedError('store_refused', message, { fields });
   }
 
-  /** Writes over a vacant folder of ours, or over one that was vacant and is not any more. What says whose it is comes first. */
+  /**
+   * Writes over a vacant folder of ours, or over one that was vacant and is not any more. What says
+   * whose it is comes first.
+   */
   async function writeInto(id: string, { content, metadata, mark }: NewCertificate): Promise<WriteAnswer> {
     const path = pathOf(id);
     const fields = { store: storeId, certificate: id };
@@ -425,8 +447,8 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
   const tidy = (folder: string) => removeLeftovers(folder, { now: runtime.now(), settledMs: settlesMs });
 
   /**
-   * Passes on what is, or was, a certificate: a folder that never was one is nothing to look at. Of what was there at the beginning
-   * nobody knows.
+   * Passes on what is, or was, a certificate: a folder that never was one is nothing to look at. Of
+   * what was there at the beginning nobody knows.
    */
   function onceCertificates(names: readonly string[], changed: (id: string) => void): (id: string) => void {
     const known = new Set(names);
@@ -514,7 +536,8 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
           const { certificate, unreadable, vacant } = await listed(id, signal);
           if (vacant !== undefined && sameMark(vacant.mark, mark)) tellVacant?.(vacant);
           if (side === undefined && unreadable?.ours) tell?.(unreadable);
-          // One of ours whose content cannot be understood is a copy all the same, and is written anew.
+          // One of ours whose content cannot be understood is a copy all the same, and is written
+          // anew.
           else if (unreadable?.mark !== undefined) found.push(bareOf(id, unreadable));
           else if (certificate !== undefined && sameMark(certificate.mark, mark)) found.push(certificate);
         }
@@ -557,7 +580,8 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
         await refuseForeign(id);
         await tidy(join(pathOf(id), 'versions'));
         await writeVersion(pathOf(id), content, keepVersions);
-        // What stands beside it and cannot be read would make the copy unreadable again. Its mark comes with the next description.
+        // What stands beside it and cannot be read would make the copy unreadable again. Its mark
+        // comes with the next description.
         const damaged = await readSide(id).then(
           () => false,
           (thrown) => asCodedError(thrown).code === 'store_content_unreadable',
@@ -631,8 +655,9 @@ function bareOf(id: string, { mark, name = id }: UnreadableElement): Certificate
 }
 
 /**
- * The folder of a copy: of its mark alone, so that it is the same whoever imports it and whatever it is called meanwhile, and another
- * one for each certificate of each primary. What is imported without a mark gets one that nothing else has.
+ * The folder of a copy: of its mark alone, so that it is the same for every importer and under
+ * every name, and another one for each certificate of each primary. What is imported without a mark
+ * gets one that nothing else has.
  */
 function derivedId(name: string, mark: Mark | undefined): string {
   if (mark === undefined) return `${readable(name)}-${randomUUID().slice(0, 8)}`;

@@ -8,9 +8,10 @@ import { flush, removeLeftovers, writeDurably } from './files.ts';
 const copyBytes = 64 * 1024;
 
 /**
- * Does in a folder what an import does, and takes it back: makes a folder, writes and flushes a file as large as a copy, links,
- * renames the link and the folder. Throws what the system says, and `store_not_writable` where the file system lets others read what
- * is to be private. What a trial leaves that is killed has the name of an import's leftovers, and is removed with them.
+ * Does in a folder what an import does, and takes it back: makes a folder, writes and flushes a
+ * file as large as a copy, links, renames the link and the folder. Throws what the system says, and
+ * `store_not_writable` where the file system lets others read what is to be private. What a trial
+ * leaves that is killed has the name of an import's leftovers, and is removed with them.
  */
 export async function tryImport(
   root: string,

@@ -9,9 +9,10 @@ const rootLookMs = 2_000;
 const looksOfAll = 5;
 
 /**
- * Tells of each certificate in whose folder, or files, something changes, when it has been quiet for `quietMs`. Where another folder
- * stands in the place of the whole (moved, made again, mounted, a link that was switched), it tells of all that were there and all
- * that are. A change may be told twice, and one that no system tells of is not told at all: reconcile finds it.
+ * Tells of each certificate in whose folder, or files, something changes, when it has been quiet
+ * for `quietMs`. Where another folder stands in the place of the whole (moved, made again, mounted,
+ * a link that was switched), it tells of all that were there and all that are. A change may be told
+ * twice, and one that no system tells of is not told at all: reconcile finds it.
  */
 export function watchDirectory(options: {
   readonly root: string;
@@ -70,7 +71,9 @@ export function watchDirectory(options: {
     return found;
   }
 
-  /** Something came, went, or was put in the place of another one, which its watch would not notice. */
+  /**
+   * Something came, went, or was put in the place of another one, which its watch would not notice.
+   */
   function heardAbove(name: string | null): void {
     if (name !== null && isId(name)) {
       const wasFolder = folders.has(name);
@@ -122,7 +125,10 @@ export function watchDirectory(options: {
   };
 }
 
-/** Tells this folder from one that takes its place: its path without links, and what the file system calls it. */
+/**
+ * Tells this folder from one that takes its place: its path without links, and what the file system
+ * calls it.
+ */
 function identityOf(root: string): string | undefined {
   try {
     const { dev, ino } = statSync(root);

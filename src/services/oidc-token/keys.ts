@@ -21,8 +21,9 @@ const requestTimeoutMs = 10_000;
 const answerBytes = 256 * 1024;
 
 /**
- * The keys that the issuer serves now: RSA of at least 2,048 bits, for RS256, with an id. Others of the set are passed over, each by
- * itself. Throws `store_unavailable`, and `store_nonsense` for an answer that is no set, or has none that may verify.
+ * The keys that the issuer serves now: RSA of at least 2,048 bits, for RS256, with an id. Others of
+ * the set are passed over, each by itself. Throws `store_unavailable`, and `store_nonsense` for an
+ * answer that is no set, or has none that may verify.
  */
 export async function fetchKeys(
   { name, jwks }: OidcTokenConfig,

@@ -4,7 +4,10 @@ import { verifyBearerToken } from '../../sender/proofs/bearer-token.ts';
 import type { Sender } from '../../sender/sender.ts';
 import type { OidcTokenConfig } from './settings.ts';
 
-/** A job or a service that bears a token of OpenID Connect. The token proves who sends, and nothing of the body. */
+/**
+ * A job or a service that bears a token of OpenID Connect. The token proves who sends, and nothing
+ * of the body.
+ */
 export function senderOf({ name, store, issuer, audience, bearer }: OidcTokenConfig): Sender {
   return {
     store,

@@ -1,7 +1,10 @@
 import type { Service } from '../service.ts';
 import { oidcTokenSettings } from './settings.ts';
 
-/** Jobs and services that prove who they are by a token of an issuer of OpenID Connect: no secret is shared. */
+/**
+ * Jobs and services that prove who they are by a token of an issuer of OpenID Connect: no secret is
+ * shared.
+ */
 export const oidcToken: Service = {
   kind: 'oidc-token',
   senderSettings: oidcTokenSettings,

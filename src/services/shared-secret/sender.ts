@@ -9,7 +9,9 @@ import type { SharedSecretConfig } from './settings.ts';
 const leastCharacters = 24;
 const mostCharacters = 1_024;
 
-/** Anything that posts a secret in a header. The secret proves who sends, and nothing of the body. */
+/**
+ * Anything that posts a secret in a header. The secret proves who sends, and nothing of the body.
+ */
 export function senderOf(config: SharedSecretConfig): Sender {
   const { name, store, header = 'authorization' } = config;
   const inAuthorization = header.toLowerCase() === 'authorization';

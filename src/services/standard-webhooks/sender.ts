@@ -11,7 +11,10 @@ import { publicKey, sharedSecret } from '../../sender/standard-webhook-keys.ts';
 import { signedContent } from '../../sender/standard-webhook-message.ts';
 import type { StandardWebhooksConfig } from './settings.ts';
 
-/** Ids are what stays the same over tries. Without full stops: what is signed has them between its parts. */
+/**
+ * Ids are what stays the same over tries. Without full stops: what is signed has them between its
+ * parts.
+ */
 const messageId = /^[!-\-/-~]{1,256}$/;
 const seconds = /^\d{1,12}$/;
 const oneSignature = /^([a-z0-9]{1,8}),([A-Za-z0-9+/]{1,512}={0,2})$/;
@@ -21,7 +24,10 @@ const schemes: ReadonlyMap<string, BodySignature['scheme']> = new Map([
   ['v1a', 'ed25519'],
 ]);
 
-/** Anything that posts as the Standard Webhooks specification (1.0.0) says, and shares a secret or a public key with us. */
+/**
+ * Anything that posts as the Standard Webhooks specification (1.0.0) says, and shares a secret or a
+ * public key with us.
+ */
 export function senderOf(config: StandardWebhooksConfig): Sender {
   const { name, store } = config;
   return {
@@ -48,7 +54,10 @@ function keysOf({ secret, nextSecret, publicKey: first, nextPublicKey }: Standar
   return new Map([...secrets, ...pinned].flatMap(([setting, key]) => (key === undefined ? [] : [[setting, key]])));
 }
 
-/** What the headers say of a message that one of these keys has signed. `sentAt` is epoch milliseconds. */
+/**
+ * What the headers say of a message that one of these keys has signed. `sentAt` is epoch
+ * milliseconds.
+ */
 function readProof(
   request: SenderRequest,
   keys: Iterable<KeyObject>,
@@ -67,7 +76,10 @@ function readProof(
   return { id, sentAt: Number(timestamp) * 1_000 };
 }
 
-/** The signatures of a message that are of a kind known here: while keys are changed there are several. */
+/**
+ * The signatures of a message that are of a kind known here: while keys are changed there are
+ * several.
+ */
 function readSignatures(header: string): readonly BodySignature[] {
   const parts = header.split(' ');
   if (parts.length > mostSignatures)
@@ -88,7 +100,8 @@ function readEvent(
   return {
     ...readChangeMessage(body, store),
     eventId: visibleWithin(id, limits.notificationTextCharacters),
-    // A try is signed anew, under the same id. A sender that gives every message one id must not lose all but the first.
+    // A try is signed anew, under the same id. A sender that gives every message one id must not
+    // lose all but the first.
     digest: hash('sha256', `standard-webhooks\n${sender}\n${id}\n${hash('sha256', body)}`),
   };
 }

@@ -203,7 +203,8 @@ test('order and renew begin what the running server carries out, and wait for it
     errors: expect.stringContaining('not a domain'),
   });
 
-  // A root key that opens nothing here: all instances are looked at, and the end is that of the help.
+  // A root key that opens nothing here: all instances are looked at, and the end is that of the
+  // help.
   const second = await run('create', '--region', 'eu-de');
   expect(second.code).toBe(0);
   await runCommand(['instance', 'create', '--folder', `${folder}-other`]);

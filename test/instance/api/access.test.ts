@@ -96,7 +96,8 @@ describe('roles', () => {
       const may = allowed[leastRole[name] ?? '']?.includes(role);
       test(`a ${role} ${may ? 'may' : 'may not'} ${name}`, async () => {
         const api = await clientOf(instance, role);
-        // An empty object is a bad request where there is a body, so nothing here changes anything but the deletes, which name nothing.
+        // An empty object is a bad request where there is a body, so nothing here changes anything
+        // but the deletes, which name nothing.
         const harmless = name === 'delete' ? certificate.replace(/.{32}$/, '0'.repeat(32)) : certificate;
         const target = name === 'channel_delete' ? path.replace('{ch}', 'none') : path;
         const answer = await api(method, pathOf(target, instance.crn, harmless), method === 'GET' ? undefined : {});

@@ -8,7 +8,10 @@ import { startTestInstance, type TestInstanceOptions } from '../../support/insta
 import { instanceCrn } from '../../support/notifications.ts';
 import { call, clientOf, dataOf, rawStatus, segment } from '../client.ts';
 
-/** The contract of a server that is compatible with Certificate Manager: each of the twelve rows of its checklist, by its number. */
+/**
+ * The contract of a server that is compatible with Certificate Manager: each of the twelve rows of
+ * its checklist, by its number.
+ */
 
 const closers: (() => Promise<unknown>)[] = [];
 afterEach(async () => {

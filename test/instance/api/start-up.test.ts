@@ -1,10 +1,15 @@
 import { build } from 'esbuild';
 import { expect, test } from 'vitest';
 
-/** What a server that never orders must not load: each takes longer than the rest of it together. */
+/**
+ * What a server that never orders must not load: each takes longer than the rest of it together.
+ */
 const slow = ['acme-client', '@peculiar/x509', 'reflect-metadata'];
 
-/** Packages that are loaded with a file: it, what it imports, what that imports, but nothing that is imported only when it is needed. */
+/**
+ * Packages that are loaded with a file: it, what it imports, what that imports, but nothing that is
+ * imported only when it is needed.
+ */
 async function loadedWith(file: string): Promise<readonly string[]> {
   const { metafile } = await build({
     entryPoints: [file],

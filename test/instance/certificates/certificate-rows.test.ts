@@ -15,7 +15,9 @@ const sealer = testKeyring(instanceCrn);
 const rowsOn = (table: Table): CertificateRows =>
   certificateRows({ table, sealer, runtime: systemRuntime, log: silentLog, instanceCrn });
 
-/** Facts and content of a certificate that expires on this day; nothing here looks inside of either. */
+/**
+ * Facts and content of a certificate that expires on this day; nothing here looks inside of either.
+ */
 function of(day: number) {
   const facts = {
     domains: ['shop.example.test'],
@@ -56,7 +58,10 @@ async function indexOn(table: Table): Promise<number> {
   return (await table.query({ partition: `instance.1/${instanceCrn}/expiry`, limit: 100 })).rows.length;
 }
 
-/** The table as a process sees it that dies at its nth write: before it, or after it without hearing the answer. */
+/**
+ * The table as a process sees it that dies at its nth write: before it, or after it without hearing
+ * the answer.
+ */
 function dyingTable(table: Table, atWrite: number, when: 'before' | 'after') {
   let writes = 0;
   let dead = false;
@@ -92,7 +97,10 @@ function dyingTable(table: Table, atWrite: number, when: 'before' | 'after') {
   return { table: dying, died: () => dead };
 }
 
-/** Runs this for a process that dies at its first write, its second, ... until it lives through; each time on a table of its own. */
+/**
+ * Runs this for a process that dies at its first write, its second, ... until it lives through;
+ * each time on a table of its own.
+ */
 async function atEachWrite(
   run: (dying: ReturnType<typeof dyingTable>['table'] | undefined, table: Table) => Promise<void>,
   prepare: (table: Table) => Promise<void>,
@@ -203,7 +211,8 @@ describe('whatever write the process dies at', () => {
 test('a table that is asked again after a lost answer does not make its own write the other one', async () => {
   const table = memoryTable();
   const { id } = await add(rowsOn(table), 'shop', 3);
-  // As a client of DynamoDB that repeats a request: the first was applied, the second is refused by it.
+  // As a client of DynamoDB that repeats a request: the first was applied, the second is refused by
+  // it.
   const repeating: Table = {
     ...table,
     async update(...args) {

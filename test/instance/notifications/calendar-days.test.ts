@@ -11,7 +11,10 @@ const facts = (given: Partial<CalendarFacts>): CalendarFacts => ({
 const ordered = (given: Partial<CalendarFacts>) =>
   facts({ imported: false, issuedAt: Date.parse('2030-03-17T10:00:00Z'), downloaded: true, ...given });
 
-/** The days, between two, on which something is due, if each midnight is looked at by itself; what is due is due alone. */
+/**
+ * The days, between two, on which something is due, if each midnight is looked at by itself; what
+ * is due is due alone.
+ */
 function dueDays(of: CalendarFacts, from: string, to: string): string[] {
   const found: string[] = [];
   for (let until = day(from); until <= day(to); until += dayMs) {

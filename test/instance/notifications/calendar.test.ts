@@ -169,7 +169,10 @@ const year: Readonly<Record<string, (its: Estate) => readonly Promise<unknown>[]
   '2030-08-15': (its) => [its.downloads('foxtrot')],
 };
 
-/** What the specification says of that year, worked out by hand: each event with the certificates that it names. */
+/**
+ * What the specification says of that year, worked out by hand: each event with the certificates
+ * that it names.
+ */
 const eventsOfTheYear = [
   '2030-01-04 cert_about_to_expire_reimport_required delta',
   '2030-01-05 cert_expired_reimport_required delta',
@@ -230,7 +233,8 @@ test('a year of calendar for ten certificates: what arrives at a channel of two 
   await api('PUT', `/v1/instances/${segment(instanceCrn)}/notifications/channels`, { type: 'url', endpoint });
 
   for (let midnight = at('2030-01-01'); midnight < at('2031-01-01'); midnight += dayMs) {
-    // What is done each minute, a minute after midnight; what people do at ten; and a minute later still nothing is new.
+    // What is done each minute, a minute after midnight; what people do at ten; and a minute later
+    // still nothing is new.
     set(midnight + 60_000);
     await round();
     set(midnight + 10 * 3_600_000);
@@ -253,7 +257,10 @@ test('a year of calendar for ten certificates: what arrives at a channel of two 
   ]);
 });
 
-/** The calendar of an instance, and what it has told: the first time that each event of a channel is put, as the table does it. */
+/**
+ * The calendar of an instance, and what it has told: the first time that each event of a channel is
+ * put, as the table does it.
+ */
 function told(table: Table, runtime: Runtime, rows: CertificateRows) {
   const events = new Map<string, InstanceEvent>();
   const deliveries = {
@@ -310,7 +317,10 @@ describe('what is told once', () => {
 describe('a day', () => {
   const shop = (number: number) => `shop-${String(number).padStart(3, '0')}`;
 
-  /** So many certificates, which expire on these days in turn; it is 2030-01-11, 30 days before the first of them. */
+  /**
+   * So many certificates, which expire on these days in turn; it is 2030-01-11, 30 days before the
+   * first of them.
+   */
   async function prepared(count: number, expires: readonly string[] = ['2030-02-10'], name = shop) {
     const clock = rounds(at('2030-01-01T10:00:00'));
     const table = memoryTable();
@@ -404,7 +414,8 @@ describe('a day', () => {
     await expect(killed.run()).rejects.toThrow('killed');
     set(at('2030-02-20T05:00:00'));
     await whole.run();
-    // The day that was begun, 30 days before; then everything since, of which only the expiry is left to be told.
+    // The day that was begun, 30 days before; then everything since, of which only the expiry is
+    // left to be told.
     expect(lines()).toEqual([
       'cert_about_to_expire_reimport_required shop-000',
       'cert_expired_reimport_required shop-000',

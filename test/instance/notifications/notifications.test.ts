@@ -22,7 +22,10 @@ interface Arrived {
   readonly body: string;
 }
 
-/** What a receiver does with a request: a status with headers, or `drop` the connection, or `hang` without an answer. */
+/**
+ * What a receiver does with a request: a status with headers, or `drop` the connection, or `hang`
+ * without an answer.
+ */
 type Reply = number | 'drop' | 'hang' | { readonly status: number; readonly headers: Record<string, string> };
 
 /** A receiver that replies as told, the last reply for ever. */
@@ -57,7 +60,10 @@ async function receiver(...replies: Reply[]) {
   };
 }
 
-/** Waits between attempts take no time and are written down. The rounds of the server take their time. */
+/**
+ * Waits between attempts take no time and are written down. The rounds of the server take their
+ * time.
+ */
 function quickRuntime(): { runtime: Runtime; waits: number[] } {
   const waits: number[] = [];
   const runtime: Runtime = {
@@ -253,7 +259,8 @@ describe('delivery', () => {
     await saw('instance_notification_delivered');
     expect(at.arrived).toHaveLength(6);
     expect(new Set(at.arrived.map(({ body }) => body)).size).toBe(1);
-    // The connection that was dropped had been kept from before: that is tried at once on a new one.
+    // The connection that was dropped had been kept from before: that is tried at once on a new
+    // one.
     expect(waits).toEqual([1200, 2400, 4800, 9600]);
     expect(await deadLetters()).toEqual([]);
   });

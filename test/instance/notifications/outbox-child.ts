@@ -8,7 +8,10 @@ import { apiKeyOf } from '../../support/instance.ts';
 import { testKeyring } from '../../support/keyring.ts';
 import { instanceCrn } from '../../support/notifications.ts';
 
-/** An instance server on an embedded table, in a process of its own that can be killed. Usage: <folder of the table>. Says its URL. */
+/**
+ * An instance server on an embedded table, in a process of its own that can be killed. Usage:
+ * <folder of the table>. Says its URL.
+ */
 const [path = ''] = process.argv.slice(2);
 const { url } = await startInstanceServer({
   host: '127.0.0.1',

@@ -185,7 +185,10 @@ describe('an order goes on', () => {
 });
 
 describe('an order that is lost', () => {
-  /** The certificate waits for an order that nobody knows of, as after the restore of a snapshot that missed it. */
+  /**
+   * The certificate waits for an order that nobody knows of, as after the restore of a snapshot
+   * that missed it.
+   */
   async function lose(sort: string | undefined, orderedOn: number): Promise<void> {
     const issuance = { order: 'lost', status: 'pending', code: '', info: '', auto: true, orderedOn };
     const key = { partition: `instance.1/${instanceCrn}/certificate`, sort: String(sort) };

@@ -37,7 +37,10 @@ const quickPolicy: Partial<OrderPolicy> = {
   challengeMs: 60_000,
 };
 
-/** An authority, DNS, and somebody who publishes what a channel asks for; instances on one table, one after the other or at once. */
+/**
+ * An authority, DNS, and somebody who publishes what a channel asks for; instances on one table,
+ * one after the other or at once.
+ */
 export async function orderedWorld(options: { readonly table?: Table } = {}) {
   const table = options.table ?? memoryTable();
   const acme: FakeAcme = await startFakeAcme();

@@ -125,7 +125,8 @@ describe('a sealed content that is not as it was sealed', () => {
     const answer = await api('GET', `/v2/certificate/${segment(body._id)}`);
     expect([answer.status, answer.body.code]).toEqual([500, 'instance_content_unreadable']);
     expect((await api('GET', `/v3/${I}/certificates`)).body.certificates).toMatchObject([{ _id: body._id }]);
-    // Whoever replicates takes it for a copy that is to be written anew, not for a service that is down.
+    // Whoever replicates takes it for a copy that is to be written anew, not for a service that is
+    // down.
     const { url, crn, apiKey } = instance;
     const key = new Secret(apiKey);
     const store = certificateManagerStore({

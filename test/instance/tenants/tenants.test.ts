@@ -6,7 +6,10 @@ import { exchangeToken, startTestInstance, type TestInstance } from '../../suppo
 import { otherInstanceCrn } from '../../support/notifications.ts';
 import { call, clientOf, dataOf, type Received, segment } from '../client.ts';
 
-/** Two tenants in one server. `ours` holds a certificate, a channel and a previous version; the other one asks. */
+/**
+ * Two tenants in one server. `ours` holds a certificate, a channel and a previous version; the
+ * other one asks.
+ */
 let instance: TestInstance;
 let certificate: string;
 let channel: string;

@@ -35,7 +35,10 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** A clock that the test sets; the server's rounds of a second and of a minute take no more than some milliseconds. */
+/**
+ * A clock that the test sets; the server's rounds of a second and of a minute take no more than
+ * some milliseconds.
+ */
 function clock(start: number) {
   let time = start;
   const runtime: Runtime = {

@@ -164,7 +164,10 @@ test('nothing in the file but the CRN can be read without a root key', async () 
   expect([...words, ...encoded].filter((word) => text.includes(word))).toEqual([]);
 });
 
-/** An instance without HTTP on a table in memory, with one root key file, and what takes and restores its snapshots. */
+/**
+ * An instance without HTTP on a table in memory, with one root key file, and what takes and
+ * restores its snapshots.
+ */
 async function bare(table: Table = memoryTable()) {
   const { rootKey } = await fileRootKey({ path: join(folder, 'root.key'), create: true });
   const runtime = systemRuntime;
@@ -490,7 +493,8 @@ describe('each certificate is whole', () => {
     const { table, add, reimport, snapshot, restore, rowsOn } = await bare();
     const { id } = await add('shop', '0');
     let reimports = 0;
-    // Between the row and its contents, two reimports remove the content that the row names: three times, then it is left alone.
+    // Between the row and its contents, two reimports remove the content that the row names: three
+    // times, then it is left alone.
     const meddled: Table = {
       ...table,
       async get(key) {

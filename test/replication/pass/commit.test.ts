@@ -63,7 +63,8 @@ describe('someone else took over', () => {
       ...before,
       requested: 2,
       wakeAt: now,
-      // The takeover doubts every backup for longer; what this pass may have left under way is at one of them.
+      // The takeover doubts every backup for longer; what this pass may have left under way is at
+      // one of them.
       doubts: { backup: now + 5_000 },
     });
   });

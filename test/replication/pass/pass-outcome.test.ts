@@ -42,7 +42,10 @@ async function changedTo(held: CertificateContent | undefined, options: SetupOpt
   return world;
 }
 
-/** Lets time run to each wake-up and makes a pass there, until there is none. Answers the moments of all passes, from now. */
+/**
+ * Lets time run to each wake-up and makes a pass there, until there is none. Answers the moments of
+ * all passes, from now.
+ */
 async function passesUntilRest(world: Setup, most = 20): Promise<readonly number[]> {
   const begun = world.time.now();
   const moments: number[] = [];
@@ -78,7 +81,8 @@ describe('a certificate that would not serve', () => {
         replicated: 2,
         backups: [{ id: 'backup-1', fingerprint: fingerprintOf(first), attempts: 0 }],
       });
-      // What is found by judging the primary alone is kept for the certificate; what is found against a copy, for that backup.
+      // What is found by judging the primary alone is kept for the certificate; what is found
+      // against a copy, for that backup.
       const where = record.refusal === undefined ? record.backups[0] : record;
       expect(where).toMatchObject({
         refusal: { code, since: startMs, looks: 5 },
@@ -360,7 +364,8 @@ describe('a primary whose reads lag', () => {
     const world = await changedTo(undefined, { primary: { abilities: { readSettlesMs: 3_000 } } });
     const before = await world.primary.store.read('c1');
     world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
-    // It was just now, and the other clock is as far behind as it may be; this read is as old as it may be.
+    // It was just now, and the other clock is as far behind as it may be; this read is as old as it
+    // may be.
     await world.ask('c1', { eventAt: world.time.now() - world.timing.skewMs });
     world.primary.hooks.read = async () => before;
     await world.later(2_999);

@@ -25,7 +25,10 @@ beforeAll(async () => {
   [first, second] = await Promise.all([content(), content()]);
 });
 
-/** Makes one pass in which every call takes ten milliseconds, and answers its calls with their moments. */
+/**
+ * Makes one pass in which every call takes ten milliseconds, and answers its calls with their
+ * moments.
+ */
 async function timedPass(world: Setup): Promise<readonly string[]> {
   await world.ask('c1');
   world.calls.length = 0;

@@ -152,7 +152,9 @@ async function holdings(store: MemoryStore) {
   return (await Promise.all(all)).sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** One original each in the primary, without a mark, and one copy each in the backup that names it. */
+/**
+ * One original each in the primary, without a mark, and one copy each in the backup that names it.
+ */
 async function expectMoved(primary: MemoryStore, backup: MemoryStore, numbers: readonly number[]) {
   const originals = await holdings(primary);
   const wanted = await Promise.all(
@@ -623,7 +625,10 @@ describe('restore', () => {
 });
 
 describe('failback', () => {
-  /** Frankfurt was lost and Paris stood in; there n0 was renewed, n3 is new, and n2 is as it was. Frankfurt is back as it was. */
+  /**
+   * Frankfurt was lost and Paris stood in; there n0 was renewed, n3 is new, and n2 is as it was.
+   * Frankfurt is back as it was.
+   */
   async function away(home: 'as it was' | 'empty', frankfurt: Partial<MemoryStoreOptions> = {}) {
     const of = await world({ frankfurt });
     const standIn = of.linkTo('paris', 'london');

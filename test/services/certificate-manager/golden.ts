@@ -3,7 +3,10 @@ const instance =
 const url =
   'https://cloud.ibm.com/services/cloudcerts/crn%3Av1%3Abluemix%3Apublic%3Acloudcerts%3Aeu-de%3Aa%2F00000000000000000000000000000001%3A11111111-2222-3333-4444-555555555555%3A%3A';
 
-/** Claims of a notification as Certificate Manager spelled them: members in their order, no white space. Values are made up. */
+/**
+ * Claims of a notification as Certificate Manager spelled them: members in their order, no white
+ * space. Values are made up.
+ */
 export const reimportedV4 = `{"instance_crn":"${instance}::","certificate_manager_url":"${url}","event_type":"cert_reimported","certificates":[{"cert_crn":"${instance}:certificate:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","domains":"shop.example.test,www.shop.example.test","expires_on":1707776000000,"name":"shop"}],"version":4,"latestVersion":4}`;
 
 /** SHA-256 of it, from `sha256sum`. */

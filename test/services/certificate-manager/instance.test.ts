@@ -11,7 +11,9 @@ import { storeContract } from '../../store/contract.ts';
 import { mismatchedKey, testCertificate } from '../../support/certificates.ts';
 import { apiKeyOf, startTestInstance, type TestInstance } from '../../support/instance.ts';
 
-/** Pages of three instead of two hundred, so that a listing of several pages needs few certificates. */
+/**
+ * Pages of three instead of two hundred, so that a listing of several pages needs few certificates.
+ */
 const smallPages: HttpSend = (request, options) =>
   sendOverNetwork({ ...request, url: request.url.replace('page_size=200', 'page_size=3') }, options);
 

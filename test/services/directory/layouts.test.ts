@@ -16,7 +16,9 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const store = () => directoryStore({ id: 'web-1', path: folder, region: 'here', runtime: systemRuntime, quietMs: 0 });
 
-/** What each letter stands for in a file: the leaf, its chain, its key, and another certificate's. */
+/**
+ * What each letter stands for in a file: the leaf, its chain, its key, and another certificate's.
+ */
 let parts: Readonly<Record<string, string>>;
 let print: string;
 beforeAll(async () => {

@@ -227,7 +227,8 @@ describe('a folder as a backup', () => {
   });
 
   it('gives two who import at the same moment one copy, or tells one of them to look again', async () => {
-    // With a clock that is ahead, one would take what the other is writing for something that was left behind.
+    // With a clock that is ahead, one would take what the other is writing for something that was
+    // left behind.
     const stores = [make(folder, { runtime: systemRuntime }), make(folder, { runtime: systemRuntime })];
     const content = parseContent(await testCertificate());
     const entry = { content, metadata: described, mark, token: 'one' };

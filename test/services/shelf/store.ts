@@ -5,7 +5,10 @@ import { memoryStore } from '../../../src/store/memory.ts';
 import type { Store } from '../../../src/store/store.ts';
 import type { ShelfConfig } from './settings.ts';
 
-/** A store in memory that opens with one number, and says by its own words what to do where it does not. */
+/**
+ * A store in memory that opens with one number, and says by its own words what to do where it does
+ * not.
+ */
 export function openStore({ label, region, depth = 10, pin }: ShelfConfig, { runtime, secret }: StoreContext): Store {
   const store = memoryStore({ id: `shelf:${label}`, region, runtime, pageSize: depth });
   const given = secret(pin);

@@ -128,7 +128,8 @@ describe('a message that is proven', () => {
     const both = setUp({ secret, nextSecret: next, publicKey: pair.publicKey, nextPublicKey: nextPair.publicKey });
     for (const key of [secret, next, pair.privateKey, nextPair.privateKey])
       expect(await both.post(signed(body, { key }), body)).toMatchObject({ status: 202 });
-    // What a sender signs too early with its new key is refused by a status after which it is sent again.
+    // What a sender signs too early with its new key is refused by a status after which it is sent
+    // again.
     for (const key of [next, nextPair.privateKey])
       expect(await before.post(signed(body, { key }), body)).toMatchObject({ status: 401 });
     const two = `${signed(body, { key: next })['webhook-signature']} ${signed()['webhook-signature']}`;

@@ -20,8 +20,9 @@ interface AccountContext {
 const placeOf = (name: string): Place => ({ certificate: '', field: 'acme-account', version: name });
 
 /**
- * The private key (PEM) of the account that an instance has with the authority of this directory: made once, kept sealed. Of several
- * processes that make one at once, the first to write it wins. The caller wipes it. Throws `sealed_unreadable` if it does not open.
+ * The private key (PEM) of the account that an instance has with the authority of this directory:
+ * made once, kept sealed. Of several processes that make one at once, the first to write it wins.
+ * The caller wipes it. Throws `sealed_unreadable` if it does not open.
  */
 export async function keptAccountKey(context: AccountContext, directory: string): Promise<Secret> {
   const { table, sealer, instanceCrn } = context;

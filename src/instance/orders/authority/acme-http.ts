@@ -14,9 +14,10 @@ export interface AcmeCaller {
 }
 
 /**
- * Whom requests are made for: `trust` is the PEM of the only authorities that the directory's own certificate is checked against
- * (undefined: those of the platform), `timeoutMs` the time from the first byte of a request to the last of its answer, so that a
- * server that trickles holds no order up.
+ * Whom requests are made for: `trust` is the PEM of the only authorities that the directory's own
+ * certificate is checked against (undefined: those of the platform), `timeoutMs` the time from the
+ * first byte of a request to the last of its answer, so that a server that trickles holds no order
+ * up.
  */
 export function newAcmeCaller(options: {
   readonly trust: string | undefined;
@@ -29,7 +30,10 @@ export function newAcmeCaller(options: {
   return { client: httpClient({ runtime: { now }, requestTimeoutMs: timeoutMs, answerBytes, send }), timeoutMs, now };
 }
 
-/** Whose requests the library makes: it keeps one HTTP client for everybody, and takes no options for one request. */
+/**
+ * Whose requests the library makes: it keeps one HTTP client for everybody, and takes no options
+ * for one request.
+ */
 export const acmeCaller = new AsyncLocalStorage<AcmeCaller>();
 
 /** What the library wants sent. */
@@ -47,9 +51,10 @@ interface Arrived {
 }
 
 /**
- * Sends one request of the library, once. Every failure of it is coded here, where status, problem document and `Retry-After` are
- * still at hand: the library would make a text of them. Only a bad nonce is left for the library, which then tries again (RFC 8555
- * section 6.5). Redirects are not followed.
+ * Sends one request of the library, once. Every failure of it is coded here, where status, problem
+ * document and `Retry-After` are still at hand: the library would make a text of them. Only a bad
+ * nonce is left for the library, which then tries again (RFC 8555 section 6.5). Redirects are not
+ * followed.
  */
 export async function sendAcmeRequest(wanted: Wanted): Promise<{
   readonly data: string;
@@ -99,7 +104,10 @@ function problemOf(body: string): { readonly type: string; readonly detail: stri
   }
 }
 
-/** The problem in a JSON value, with the details of its subproblems. Lenient: it comes from elsewhere. */
+/**
+ * The problem in a JSON value, with the details of its subproblems. Lenient: it comes from
+ * elsewhere.
+ */
 export function readProblem(value: unknown): { readonly type: string; readonly detail: string } {
   const { type, detail, subproblems } = (value ?? {}) as Readonly<Record<string, unknown>>;
   const below = Array.isArray(subproblems) ? subproblems.map((one) => readProblem(one).detail) : [];

@@ -6,28 +6,44 @@ import { acmeCaller, newAcmeCaller, readProblem, sendAcmeRequest } from './acme-
 import type { Authority, Challenge, OrderStanding } from './authority.ts';
 
 export interface AcmeOptions {
-  /** Address of the directory (RFC 8555 section 7.1.1). Using it means agreeing to its terms of service. */
+  /**
+   * Address of the directory (RFC 8555 section 7.1.1). Using it means agreeing to its terms of
+   * service.
+   */
   readonly directory: string;
   /** `mailto:` addresses that the authority may write to. */
   readonly contact: readonly string[];
-  /** PEM of the only authorities that the directory's own certificate is checked against; absent: those of the platform. */
+  /**
+   * PEM of the only authorities that the directory's own certificate is checked against; absent:
+   * those of the platform.
+   */
   readonly trust?: string | undefined;
-  /** Where the authority makes accounts only for customers (RFC 8555 section 7.3.4): the id of a key, and the key as base64url. */
+  /**
+   * Where the authority makes accounts only for customers (RFC 8555 section 7.3.4): the id of a
+   * key, and the key as base64url.
+   */
   readonly eab?: { readonly keyId: string; readonly key: Secret } | undefined;
-  /** The private key of the account, PEM. Asked when it is needed, and kept by the library as long as this lives. */
+  /**
+   * The private key of the account, PEM. Asked when it is needed, and kept by the library as long
+   * as this lives.
+   */
   readonly accountKey: () => Promise<Secret>;
   /** How long one request may take, from its first to its last byte. Default 30 seconds. */
   readonly requestMs?: number | undefined;
   readonly now: () => number;
 }
 
-// The library's own attempts would wait by the real clock, and hide how long the authority asked to wait.
+// The library's own attempts would wait by the real clock, and hide how long the authority asked to
+// wait.
 Object.assign(acme.axios.defaults, {
   adapter: sendAcmeRequest,
   acmeSettings: { retryMaxAttempts: 0, retryDefaultDelay: 0 },
 });
 
-/** An authority that speaks ACME (RFC 8555), by dns-01. Its account is made when it is first needed, and found again by its key. */
+/**
+ * An authority that speaks ACME (RFC 8555), by dns-01. Its account is made when it is first needed,
+ * and found again by its key.
+ */
 export function acmeAuthority(options: AcmeOptions): Authority {
   const { directory, contact, trust, eab, accountKey, requestMs = 30_000, now } = options;
   const caller = newAcmeCaller({ trust, timeoutMs: requestMs, now });
@@ -45,7 +61,9 @@ export function acmeAuthority(options: AcmeOptions): Authority {
     return client;
   }
 
-  /** One piece of work as our account. One that was forgotten by the authority is made anew, once. */
+  /**
+   * One piece of work as our account. One that was forgotten by the authority is made anew, once.
+   */
   async function asUs<T>(work: (client: acme.Client) => Promise<T>): Promise<T> {
     return acmeCaller.run(caller, async () => {
       for (let attempt = 1; ; attempt++) {
@@ -120,7 +138,8 @@ export function acmeAuthority(options: AcmeOptions): Authority {
           const [, csr] = await acme.crypto.createCsr({ ...defined({ commonName }), altNames: [...domains] }, key);
           await client.finalizeOrder(await orderAt(client, url), csr);
         } catch (thrown) {
-          // One of its servers is behind another, or a request whose answer was lost has finalized it.
+          // One of its servers is behind another, or a request whose answer was lost has finalized
+          // it.
           if (!isNotReady(thrown)) throw thrown;
         } finally {
           key.fill(0);

@@ -10,8 +10,8 @@ export const developmentAuthorityId = 'development';
 const most = 1_000;
 
 /**
- * A certificate authority for trying things out: it asks for no proof, and nobody trusts it. Orders are known to this process only; to
- * another one they are gone, and begun anew.
+ * A certificate authority for trying things out: it asks for no proof, and nobody trusts it. Orders
+ * are known to this process only; to another one they are gone, and begun anew.
  */
 export function developmentAuthority(ca: () => Promise<DevelopmentCa>): Authority {
   const orders = new Map<string, string | undefined>();

@@ -8,7 +8,10 @@ import { Secret } from '../../../secret.ts';
 import { type KeyKind, newPrivateKey, newSigner, type Signer } from './development-keys.ts';
 
 const dayMs = 86_400_000;
-/** X.520's upper bound of a common name, in characters; a longer first domain stands in the SAN alone. */
+/**
+ * X.520's upper bound of a common name, in characters; a longer first domain stands in the SAN
+ * alone.
+ */
 const commonNameCharacters = 64;
 
 /** How a development CA is made. */
@@ -21,7 +24,10 @@ export interface DevelopmentCaOptions {
   readonly intermediates?: number;
   /** Key of the root and of each intermediate. Default `p-256`. */
   readonly keyKind?: KeyKind;
-  /** Validity of the root and of each intermediate, epoch milliseconds. Default from a day ago for ten years. */
+  /**
+   * Validity of the root and of each intermediate, epoch milliseconds. Default from a day ago for
+   * ten years.
+   */
   readonly notBefore?: number;
   readonly notAfter?: number;
 }
@@ -29,8 +35,8 @@ export interface DevelopmentCaOptions {
 /** What a leaf shall be. */
 export interface LeafRequest {
   /**
-   * DNS names, wildcards and IP addresses: the first is the common name too, all stand in the SAN. Taken as they
-   * are, unchecked.
+   * DNS names, wildcards and IP addresses: the first is the common name too, all stand in the SAN.
+   * Taken as they are, unchecked.
    */
   readonly domains: readonly string[];
   /** Default `p-256`. Not looked at if `privateKey` is given. */
@@ -46,7 +52,10 @@ export interface LeafRequest {
   readonly includeRoot?: boolean;
 }
 
-/** A new leaf, its chain from the issuer upwards (absent if there is none), its private key as PKCS#8 PEM. */
+/**
+ * A new leaf, its chain from the issuer upwards (absent if there is none), its private key as
+ * PKCS#8 PEM.
+ */
 export interface IssuedCertificate extends CertificatePem {
   readonly privateKey: Secret;
 }
@@ -64,8 +73,9 @@ interface Authority extends Signer {
 }
 
 /**
- * A certificate authority for development: demonstrations and tests. Its keys live in this process only and are gone with
- * it; it keeps no register, cannot revoke, and checks nobody's right to a name. Never trust its root outside of a test.
+ * A certificate authority for development: demonstrations and tests. Its keys live in this process
+ * only and are gone with it; it keeps no register, cannot revoke, and checks nobody's right to a
+ * name. Never trust its root outside of a test.
  */
 export async function createDevelopmentCa(options: DevelopmentCaOptions): Promise<DevelopmentCa> {
   const { name, now, intermediates = 1, keyKind = 'p-256' } = options;

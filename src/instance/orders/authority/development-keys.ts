@@ -30,7 +30,8 @@ export interface Signer {
   readonly algorithm: SigningAlgorithm;
 }
 
-// The callback form works in the thread pool: several keys are made at the same time, and faster than by WebCrypto.
+// The callback form works in the thread pool: several keys are made at the same time, and faster
+// than by WebCrypto.
 const generate = promisify(generateKeyPair);
 const generateRsa = (modulusLength: number) => generate('rsa', { modulusLength });
 const generateEc = (namedCurve: string) => generate('ec', { namedCurve });
@@ -55,8 +56,9 @@ export async function newPrivateKey(kind: KeyKind): Promise<KeyObject> {
 }
 
 /**
- * A new key of this kind for a certificate authority. WebCrypto reads no keys that are bound to RSA-PSS, so an
- * `rsa-pss-2048` authority has an ordinary RSA key and signs with PSS, as public ones do.
+ * A new key of this kind for a certificate authority. WebCrypto reads no keys that are bound to
+ * RSA-PSS, so an `rsa-pss-2048` authority has an ordinary RSA key and signs with PSS, as public
+ * ones do.
  */
 export async function newSigner(kind: KeyKind): Promise<Signer> {
   const { publicKey, privateKey } = await keyKinds[kind === 'rsa-pss-2048' ? 'rsa-2048' : kind].generate();
