@@ -75,6 +75,9 @@ describe.skipIf(engine === undefined)('two server processes on one table of Dyna
       region,
       endpoint: local.endpoint,
       credentials: { accessKeyId: 'local', secretAccessKey: new Secret('local') },
+      // Nobody has asked this engine anything before.
+      connectTimeoutMs: 30_000,
+      answerTimeoutMs: 30_000,
     });
     const [one = '', two = ''] = places;
     mkdirSync(one, { recursive: true });
