@@ -9,13 +9,13 @@ const floodRequests = 24;
 const floodTries = 2;
 
 /**
- * Floods when all else is quiet: longer ones, around the moments at which somebody looks whether a
+ * Floods when all else is quiet: denser ones, up to the moments at which somebody looks whether a
  * reconcile was asked for.
  */
 const quietFromMs = 12 * 60_000;
 const minuteMs = 60_000;
 const quietRequests = 60;
-const quietCreations = 3;
+const quietCreations = 5;
 
 /** How the ids begin that a flood makes up. */
 const madeUp = 'made-up-';
@@ -31,7 +31,7 @@ export function scheduleFloods(world: World, durationMs: number): void {
   for (let index = 0; index < count; index += 1) time.at(time.now() + dice() * durationMs, () => begin(floodRequests));
   if (world.tellsAlone) {
     const tick = time.now() + durationMs + quietFromMs;
-    time.at(tick - 6_000, beginQuiet);
+    time.at(tick - floodMs - 100, beginQuiet);
     // While the reconcile that the first one asked for is listing.
     if (world.listsSlowly) time.at(tick + minuteMs, beginQuiet);
   }

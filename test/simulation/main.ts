@@ -30,18 +30,19 @@ async function commandLine(): Promise<void> {
       step: { type: 'string', default: '' },
       switch: { type: 'string', multiple: true },
       'each-switch': { type: 'boolean', default: false },
+      'all-before': { type: 'boolean', default: false },
     },
   });
   const withReconcile = !values['events-only'];
   if (values.without) return eachSafeguard(values.step);
   const switches = values.switch && switchNames.filter((name) => values.switch?.includes(name));
   const from = Number(values.from);
-  const range = { from, until: from + Number(values.seeds), withReconcile, switches };
+  const allBefore = values['all-before'];
+  const range = { from, until: from + Number(values.seeds), withReconcile, switches, allBefore };
   if (values['each-switch']) return eachSwitch(range);
   if (values.seed === undefined) return many(range);
   await replay(Number(values.seed), values.records, {
-    withReconcile,
-    switches,
+    ...{ withReconcile, switches, allBefore },
     ...(values.changes !== undefined && { changes: Number(values.changes) }),
     ...(values.minutes !== undefined && { troubleMs: Number(values.minutes) * 60_000 }),
   });
@@ -93,12 +94,13 @@ function printFaults({ faults }: Tally): void {
 async function explain(
   seed: number,
   broken: string,
-  { withReconcile, switches }: Pick<SeedRange, 'withReconcile' | 'switches'>,
+  options: Pick<SeedRange, 'withReconcile' | 'switches' | 'allBefore'>,
 ): Promise<void> {
-  const events = withReconcile ? '' : ' --events-only';
+  const { withReconcile, switches, allBefore = false } = options;
+  const events = `${withReconcile ? '' : ' --events-only'}${allBefore ? ' --all-before' : ''}`;
   const mode = `${events}${(switches ?? []).map((name) => ` --switch ${name}`).join('')}`;
   print(`\nThe whole trace:  npm run simulate -- --seed ${seed}${mode}`);
-  const shortest = await shortestRun(seed, broken, { withReconcile, switches });
+  const shortest = await shortestRun(seed, broken, { withReconcile, switches, allBefore });
   if (shortest === undefined) return print('No shorter run breaks it.');
   const { result, changes, minutes } = shortest;
   print(`The shortest found (--seed ${result.seed} --changes ${changes} --minutes ${minutes}${mode}):`);
@@ -111,7 +113,7 @@ async function explain(
  */
 async function eachSafeguard(text: string): Promise<void> {
   for (const safeguard of safeguards.filter(({ step }) => step.includes(text))) {
-    const found = await firstBroken(await simulationWithout(safeguard), safeguard);
+    const found = await firstBroken(await simulationWithout(safeguard), { ...safeguard, whole: simulate });
     const place = safeguard.eventsOnly ? 'events only' : 'with reconcile';
     const outcome = found ? `${String(found.seed).padStart(6)}  ${found.broken}` : ' never';
     print(`${safeguard.step.padEnd(84)}${place.padEnd(16)}${outcome}`);

@@ -21,19 +21,20 @@ export interface SeedRange {
   readonly step: number;
   readonly withReconcile: boolean;
   readonly switches?: readonly Switch[] | undefined;
+  readonly allBefore?: boolean;
 }
 
 /** After so many violations a thread stops: more of them say no more. */
 const mostViolations = 5;
 
 /** Runs the seeds of a range one after the other. */
-export async function runSeeds({ from, until, step, withReconcile, switches }: SeedRange): Promise<Tally> {
+export async function runSeeds({ from, until, step, ...options }: SeedRange): Promise<Tally> {
   const faults = new Map<string, number>();
   const states = new Set<string>();
   const violations: { seed: number; broken: readonly string[] }[] = [];
   const sums = { seeds: 0, looks: 0, acknowledged: 0, writes: 0 };
   for (let seed = from; seed < until && violations.length < mostViolations; seed += step) {
-    const result = await simulate(seed, { withReconcile, switches });
+    const result = await simulate(seed, options);
     sums.seeds += 1;
     for (const name of ['looks', 'acknowledged', 'writes'] as const) sums[name] += result[name];
     for (const [fault, times] of result.faults) faults.set(fault, (faults.get(fault) ?? 0) + times);

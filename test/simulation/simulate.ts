@@ -40,6 +40,8 @@ export interface SimulationOptions {
   readonly changes?: number;
   /** For how long there are changes and faults, in milliseconds. */
   readonly troubleMs?: number;
+  /** All processes are of the version before: what a switch breaks there is what its rule is for. */
+  readonly allBefore?: boolean;
 }
 
 export const defaultTroubleMs = 20 * 60_000;
@@ -52,9 +54,10 @@ const mostSteps = 200_000;
  * for what the program does.
  */
 export async function simulate(seed: number, options: SimulationOptions = {}): Promise<SimulationResult> {
-  const { withReconcile = true, keepTrace = false, troubleMs = defaultTroubleMs } = options;
+  const { withReconcile = true, keepTrace = false, troubleMs = defaultTroubleMs, allBefore = false } = options;
   const switches = options.switches && new Set(options.switches);
-  const world = makeWorld({ seed, pool: await certificatePool(), withReconcile, keepTrace, troubleMs, switches });
+  const pool = await certificatePool();
+  const world = makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, switches, allBefore });
   const watched = watchWrites(world);
   if (world.switches.has('circle'))
     watchCircle([...new Set(world.routes.flatMap((route) => [route.primary, ...route.backups]))], watched.broken);

@@ -101,6 +101,9 @@ function asBefore({ code, message, cause, fields }: CodedError): CodedError {
   return new before.CodedError(known, message, { cause, fields });
 }
 
+/** All processes are of the version before. */
+export const allBefore: Rollout = { next: () => theOneBefore, replacedAt: [] };
+
 /** Which version a process starts with, and when all that run are replaced. */
 export interface Rollout {
   readonly next: () => Version;

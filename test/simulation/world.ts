@@ -28,7 +28,7 @@ import { type Route, wayBack } from './routes.ts';
 import { eventOf, type Floods, meantBy, type Told, tellOtherwise, timingOf, withoutTold } from './senders.ts';
 import { type SimulatedStore, simulatedStore } from './simulated-store.ts';
 import { type Switch, switchesOf } from './switches.ts';
-import { now, rollout } from './versions.ts';
+import { allBefore, now, rollout } from './versions.ts';
 import { seededRandom, virtualTime } from './virtual-time.ts';
 
 /** A certificate as the journal has it: another primary may have one of the same id. */
@@ -70,6 +70,8 @@ export interface WorldOptions {
   readonly troubleMs: number;
   /** What the stores and their people are like; absent: as the seed says. */
   readonly switches?: ReadonlySet<Switch> | undefined;
+  /** All processes are of the version before, whatever the switches. */
+  readonly allBefore?: boolean;
 }
 
 export type World = ReturnType<typeof makeWorld>;
@@ -89,7 +91,8 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
   const journal: Journal = { acknowledged: [], looks: [], reconciles: [], trace: [] };
   const trace = keepTrace ? (line: string) => void journal.trace.push(line) : () => {};
   /** Which version of the program its processes are of; absent: all of the one that is tested. */
-  const versions = switches.has('version-before') ? rollout(dice, time, troubleMs) : undefined;
+  const asSwitched = switches.has('version-before') ? rollout(dice, time, troubleMs) : undefined;
+  const versions = options.allBefore === true ? allBefore : asSwitched;
   /** The tables of the deployments that copy this pair of stores. */
   const tables = switches.has('second-deployment') ? [memoryTable(), memoryTable()] : [memoryTable()];
   const [table = memoryTable()] = tables;
@@ -223,8 +226,8 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
 
   /** A listing takes so long that what is told meanwhile may be younger than what it shows. */
   function slowlyListed(): { readonly listingPageMs?: number } {
-    if (switches.has('hints')) return { listingPageMs: 10_000 + dice() * 10_000 };
-    return listsSlowly ? { listingPageMs: 2_000 + dice() * 4_000 } : {};
+    if (!listsSlowly) return {};
+    return { listingPageMs: switches.has('hints') ? 10_000 + dice() * 10_000 : 2_000 + dice() * 4_000 };
   }
 
   const primary = makeStore('primary', {});
