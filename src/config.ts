@@ -831,7 +831,7 @@ function toConfig(file: ConfigFile, references: ReadonlyMap<string, string | Sec
         ...(policy?.standIns === undefined ? {} : { standIns: policy.standIns }),
       },
       ...(naming === 'exact' ? { naming } : {}),
-      ...(verificationKey === undefined ? {} : { verificationKey }),
+      ...defined({ verificationKey }),
     };
   });
   const table = file.table ?? defaults.table;

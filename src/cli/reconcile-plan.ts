@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import { CodedError, errorRegistry } from '../errors.ts';
 import type { BackupFindings } from '../replication/backup-findings.ts';
 import type { Plan, PlanLine } from '../replication/reconcile/plan.ts';
@@ -45,7 +46,7 @@ export async function printPlan(run: LinkRun, full = false): Promise<number> {
     listed: comparison.listed,
     included: comparison.included,
     expired: comparison.expired,
-    ...(brake === undefined ? {} : { brake }),
+    ...defined({ brake }),
     ...(comparison.vanished === undefined ? {} : { vanished: comparison.vanished }),
   });
   output.line(

@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import { type Dispatch, hintsWake, type Wake, wakeKey } from '../dispatch/dispatch.ts';
 import { asCodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
@@ -72,7 +73,7 @@ async function takeSigned(intake: Intake, link: string, event: LifecycleEvent): 
   });
   const asking = certificates.map((certificate) =>
     records.canHold(link, certificate)
-      ? records.ask({ link, certificate, now, eventAt: now, ...(occurredAt === undefined ? {} : { occurredAt }) })
+      ? records.ask({ link, certificate, now, eventAt: now, ...defined({ occurredAt }) })
       : linkRecords.askReconcile(link, now),
   );
   const keeping = hints.map((hint) =>

@@ -1,4 +1,5 @@
 import { factsOf } from '../certificate/facts.ts';
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import type { LeaseHolderFields } from '../records/replication-records.ts';
 import { formatMark, type Mark } from '../store/mark.ts';
@@ -153,9 +154,7 @@ async function record(
       const fields: LeaseHolderFields = {
         attempts,
         backups,
-        ...(refusal === undefined ? {} : { refusal }),
-        ...(aside === undefined ? {} : { aside }),
-        ...(primary === undefined ? {} : { primary }),
+        ...defined({ refusal, aside, primary }),
       };
       const { leaseToken: token, requested: seen } = claim.record;
       const answer = await records.commit({

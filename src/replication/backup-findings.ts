@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import { type ErrorCode, remedyOf } from '../errors.ts';
 import type { BackupState, RecordedError, ReplicationRecord, VacantCopy } from '../records/replication-record.ts';
 import { isOverwritten } from './pass/overwritten.ts';
@@ -137,8 +138,7 @@ export function backupFindings(now: number): {
       withoutCopy: (before?.withoutCopy ?? 0) + (holdsCopy(state) ? 0 : 1),
       stopped: (before?.stopped ?? 0) + (hasStopped ? 1 : 0),
       ...(ends !== undefined && { until: ends }),
-      ...(again !== undefined && { again }),
-      ...(stops !== undefined && { stops }),
+      ...defined({ again, stops }),
     });
   }
 
@@ -185,7 +185,7 @@ export function backupFindings(now: number): {
       names: added(before?.names, name),
       ids: added(before?.ids, place.id),
       since: Math.min(before?.since ?? place.since, place.since),
-      ...(again !== undefined && { again }),
+      ...defined({ again }),
     });
   }
 

@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import { latest, type ReplicationRecord, type UnreadableRecord } from '../records/replication-record.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Link } from './link.ts';
@@ -65,8 +66,8 @@ function eventOf(link: Link, record: ReplicationRecord, acknowledgedAt: number):
     name: primary?.name ?? certificate,
     acknowledgedAt,
     standing: standingOf(link, record),
-    ...(occurredAt === undefined ? {} : { occurredAt }),
+    ...defined({ occurredAt }),
     ...(written.length === 0 ? {} : { replicatedAt: Math.max(...written) }),
-    ...(lagMs === undefined ? {} : { lagMs }),
+    ...defined({ lagMs }),
   };
 }

@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import { type Dispatch, hintsWake } from '../dispatch/dispatch.ts';
 import { asCodedError } from '../errors.ts';
 import { visibleWithin } from '../foreign-text.ts';
@@ -82,7 +83,7 @@ export async function resolveHints(resolver: HintResolver, link: Link): Promise<
     await linkRecords.forgetHint(link.name, hint);
   }
   tellOf(resolver, link, unmatched);
-  return { asked, unmatched: unmatched.length, ...(again === undefined ? {} : { again }) };
+  return { asked, unmatched: unmatched.length, ...defined({ again }) };
 }
 
 /**
@@ -107,7 +108,7 @@ async function askFor(
   for (const batch of batchesOf(holdable, concurrency)) {
     const now = runtime.now();
     // By the moment of asking, so that what a later event has set is never lowered.
-    const signed = { eventAt: now, ...(occurredAt === undefined ? {} : { occurredAt }) };
+    const signed = { eventAt: now, ...defined({ occurredAt }) };
     const moments = eventAt === undefined ? { toldAt: now } : signed;
     await Promise.all(batch.map((certificate) => records.ask({ link: link.name, certificate, now, ...moments })));
     try {

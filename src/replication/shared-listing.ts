@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { type Runtime, systemRuntime } from '../runtime.ts';
@@ -66,7 +67,7 @@ export async function* listAll(store: Store, options: ListingOptions): AsyncGene
 
 async function onePage(store: Store, cursor: string | undefined, options: ListingOptions): Promise<ListPage> {
   const { signal } = options;
-  const request = { ...(cursor === undefined ? {} : { cursor }), ...(signal ? { signal } : {}) };
+  const request = { ...defined({ cursor }), ...(signal ? { signal } : {}) };
   for (let tries = 1; ; tries += 1) {
     try {
       return await store.list(request);

@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { Brake, DrillSummary, ReconcileState, Vanished, VerifySummary } from '../records/reconcile-records.ts';
@@ -204,12 +205,11 @@ export async function statusOf({ records, linkRecords, runtime }: StatusKeeper, 
       notReadFirst,
       passedOver,
       ...running,
-      ...(brake === undefined ? {} : { brake }),
+      ...defined({ brake }),
     },
-    ...(verify === undefined ? {} : { verify }),
-    ...(drill === undefined ? {} : { drill }),
+    ...defined({ verify, drill }),
     ...(silentListings.length > 0 && { silentListings }),
-    ...(fullCopy === undefined ? {} : { fullCopy }),
+    ...defined({ fullCopy }),
   };
 }
 
@@ -259,9 +259,9 @@ function seenSoFar(
       certificates: (before?.certificates ?? 0) + 1,
       names: names.length < namesKept ? [...names, name] : names,
       lastAt: Math.max(before?.lastAt ?? 0, at),
-      ...(again === undefined ? {} : { again }),
+      ...defined({ again }),
       ...(stopped > 0 && { stopped }),
-      ...(stops !== undefined && { stops }),
+      ...defined({ stops }),
     });
   }
 
@@ -324,7 +324,7 @@ function seenSoFar(
         backups,
         ...findings.result(),
         stuck: [...troubles.values()].toSorted((a, b) => b.certificates - a.certificates),
-        ...(lag === undefined ? {} : { lag }),
+        ...defined({ lag }),
         ...(held === undefined ? {} : { held: heldSummary(held) }),
         ...(oldest === undefined ? {} : { oldestUnreplicated: oldest }),
         ...(next === undefined ? {} : { nextExpiry: next }),

@@ -1,6 +1,7 @@
 import type { CertificateContent } from '../certificate/certificate.ts';
 import { factsOf } from '../certificate/facts.ts';
 import { chainRemarks } from '../certificate/remarks.ts';
+import { defined } from '../defined.ts';
 import { asCodedError, type CodedError, type ErrorCode, remedyOf } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { LinkRecords } from '../records/link-records.ts';
@@ -443,7 +444,7 @@ function refusedBy(
   const message = recorded.lastError?.message ?? remedyOf(code);
   const isOther = original !== undefined && copy !== undefined && !original.leaf.raw.equals(copy.leaf.raw);
   return {
-    refused: { code, message, since, ...(until !== undefined && { until }) },
+    refused: { code, message, since, ...defined({ until }) },
     ...(isOther && { stops: factsOf(copy).notAfter }),
   };
 }

@@ -1,5 +1,6 @@
 import { readPublicKeyPem } from '../../certificate/public-key-pem.ts';
 import type { Config, LinkConfig } from '../../config.ts';
+import { defined } from '../../defined.ts';
 import { asCodedError, type ErrorCode, errorRegistry, remedyOf } from '../../errors.ts';
 import type { BackupFindings } from '../../replication/backup-findings.ts';
 import type { CertificateMetadata, PassedOver, Store, StoreRight, UnreadableElement } from '../../store/store.ts';
@@ -127,7 +128,7 @@ async function listFully(store: Store, signal: () => AbortSignal) {
   const passedOver: PassedOver[] = [];
   let cursor: string | undefined;
   for (let page = 1; page === 1 || (cursor !== undefined && page <= pagesListed); page += 1) {
-    const listed = await store.list({ signal: signal(), ...(cursor !== undefined && { cursor }) });
+    const listed = await store.list({ signal: signal(), ...defined({ cursor }) });
     certificates.push(...listed.certificates);
     unreadable.push(...(listed.unreadable ?? []));
     passedOver.push(...(listed.passedOver ?? []));

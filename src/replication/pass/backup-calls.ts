@@ -1,3 +1,4 @@
+import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import type { Operation } from '../../records/replication-record.ts';
 import type { Runtime } from '../../runtime.ts';
@@ -127,7 +128,7 @@ export function backupCalls(
       return answer;
     }
     const { running: handle, id } = begun;
-    operation = { ...intent, ...(id !== undefined && { id }), handle };
+    operation = { ...intent, ...defined({ id }), handle };
     // The commit writes it too: this is for the case that no commit comes.
     await task.noteOperation(store.id, operation).catch(() => undefined);
     throw new Running(operation);

@@ -216,7 +216,7 @@ export async function bringEqual(task: BackupTask, look: BackupLook): Promise<Ba
       const { revision } = attempt;
       const refusal = refusalAt(look.state.refusal, sound, { error, copyFacts: attempt.seenFacts }, now);
       const again = nextLookAtRefusal(refusal, task.beganAt, timing);
-      const kept = { ...state, refusal, lastError, ...(revision === undefined ? {} : { revision }) };
+      const kept = { ...state, refusal, lastError, ...defined({ revision }) };
       const next = again === undefined ? {} : { again };
       return { ...attempt.summary(), state: kept, equal: false, error, refused: true, ...next };
     }
@@ -550,7 +550,7 @@ class Attempt {
   #noteAnswered(answered: AnsweredWrite): void {
     const { written: before } = this;
     const unlike = before?.fingerprint === answered.fingerprint ? before.unlike : undefined;
-    this.written = { ...answered, ...(unlike !== undefined && { unlike }) };
+    this.written = { ...answered, ...defined({ unlike }) };
   }
 
   /** Notes a write of now: what was given, and what the answer says of the copy. */

@@ -1,3 +1,4 @@
+import { defined } from '../../defined.ts';
 import { CodedError } from '../../errors.ts';
 import type { ReplicationRecord } from '../../records/replication-record.ts';
 import type { CommitAnswer, LeaseHolderFields } from '../../records/replication-records.ts';
@@ -40,7 +41,7 @@ export async function commitSurely(
         seen,
         fields,
         doubts,
-        ...(wakeAt === undefined ? {} : { wakeAt }),
+        ...defined({ wakeAt }),
       });
       if (answer !== 'refused') return answer;
       const row = await records.get(link.name, certificate);

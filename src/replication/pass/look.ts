@@ -1,3 +1,4 @@
+import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import { type BackupState, heldNow, type ReplicationRecord } from '../../records/replication-record.ts';
 import type { Runtime } from '../../runtime.ts';
@@ -93,7 +94,7 @@ export async function lookAtBackup(options: {
     options.byMark || store.abilities.findsMarks ? findCopies(options) : undefined,
   ]);
   const copies = found ?? (known?.state === 'vacant' ? await findCopies(options) : undefined);
-  return { store, state, ...(known === undefined ? {} : { known }), ...copies };
+  return { store, state, ...defined({ known }), ...copies };
 }
 
 /**

@@ -1,3 +1,4 @@
+import { defined } from '../../defined.ts';
 import { CodedError } from '../../errors.ts';
 import type { Operation } from '../../records/replication-record.ts';
 import type { Runtime } from '../../runtime.ts';
@@ -53,7 +54,7 @@ export async function seenOperation(
   const { runtime, timing, beganAt, mark } = task;
   const { kind, handle, id } = operation;
   const lasting = withEnd(store, operation, { from: beganAt, timing });
-  const asked = { kind, mark, ...(handle !== undefined && { handle }), ...(id !== undefined && { id }) };
+  const asked = { kind, mark, ...defined({ handle, id }) };
   const found = await withDeadline(
     runtime,
     Math.min(beganAt + timing.lookMs, task.writeBy),

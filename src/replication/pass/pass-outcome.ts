@@ -75,7 +75,7 @@ export function leaseHolderFields(
   const always = {
     attempts: 0,
     backups: outcomes.map(({ state }) => state),
-    ...(primary === undefined ? {} : { primary }),
+    ...defined({ primary }),
   };
   if (verdict.kind === 'unreadable') {
     if (isOwnLimit(verdict.error)) {

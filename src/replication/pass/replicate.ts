@@ -1,4 +1,5 @@
 import { chainRemarks } from '../../certificate/remarks.ts';
+import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { errorFields, type Log } from '../../log.ts';
@@ -118,7 +119,7 @@ async function onePass(worker: Worker, link: Link, certificate: string) {
     backups: outcomes,
     record,
     committedAt: runtime.now(),
-    ...(primary === undefined ? {} : { primary }),
+    ...defined({ primary }),
   };
   logPass(worker.log, report, answer, fields);
   return { report, answer, wakeAt };

@@ -1,3 +1,4 @@
+import { defined } from '../../defined.ts';
 import { asCodedError, type CodedError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { errorFields, type Log } from '../../log.ts';
@@ -268,7 +269,7 @@ export async function compare(
     startedAt,
     ...tally,
     ...found.done(link, vanished === undefined),
-    ...(vanished === undefined ? {} : { vanished }),
+    ...defined({ vanished }),
     ...(braked === undefined ? {} : { held: braked }),
     ...(standing === undefined ? {} : { vanishedBefore: standing }),
     unmarked: backups.reduce((sum, { unmarked }) => sum + unmarked, 0),
@@ -292,8 +293,7 @@ function elementsBeside({ records }: Comparer, { name, primary, filter }: Link) 
   const first: PassedOver[] = [];
   let count = 0;
   const add = ({ id, place, error }: UnreadableElement) => {
-    if (notRead.length < limits.elementsNamed)
-      notRead.push({ store: primary.id, ...(id !== undefined && { id }), place, error });
+    if (notRead.length < limits.elementsNamed) notRead.push({ store: primary.id, ...defined({ id }), place, error });
   };
   /** No record holds an id that is longer than the key of a row: it is told of by name. */
   const canBeKept = (id: string): boolean => {
@@ -338,7 +338,7 @@ function damagedCopies(backups: readonly ListedCopies[]) {
     backups.flatMap(({ store, unreadable }) =>
       unreadable.map((element): [string, NotRead] => {
         const { id, place, error } = element;
-        return [`${store} ${id ?? place}`, { store, ...(id !== undefined && { id }), place, error }];
+        return [`${store} ${id ?? place}`, { store, ...defined({ id }), place, error }];
       }),
     ),
   );

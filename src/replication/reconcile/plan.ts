@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { chainRemarks } from '../../certificate/remarks.ts';
+import { defined } from '../../defined.ts';
 import { asCodedError, type ErrorCode } from '../../errors.ts';
 import { doubtOf, type ReplicationRecord } from '../../records/replication-record.ts';
 import { type Mark, markOfCopy } from '../../store/mark.ts';
@@ -264,8 +265,7 @@ function refusedIn({ state, error, refused }: BackupOutcome): Pick<PlannedBackup
   return {
     refused: {
       ...{ message: error.message, since },
-      ...(until !== undefined && { until }),
-      ...(stops !== undefined && { stops }),
+      ...defined({ until, stops }),
     },
   };
 }

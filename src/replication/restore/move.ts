@@ -1,6 +1,7 @@
 import type { CertificateContent } from '../../certificate/certificate.ts';
 import { isSelfSigned } from '../../certificate/chain.ts';
 import { metadataDigestOf } from '../../certificate/fingerprint.ts';
+import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { type Mark, markDigest, sameMark } from '../../store/mark.ts';
@@ -141,7 +142,7 @@ async function moveOne(
         restorer,
         primary,
         async (into = line.into) => {
-          const entry = { content, metadata, mark: origin, ...(into !== undefined && { into }) };
+          const entry = { content, metadata, mark: origin, ...defined({ into }) };
           const answer = await polite(() => primary.import(entry, call));
           return { id: await writtenToEnd(waiter, { kind: 'import', mark: origin, content }, answer) };
         },
