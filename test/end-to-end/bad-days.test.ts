@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parseContent } from '../../src/certificate/pem.ts';
 import { listen } from '../../src/http/listen.ts';
 import { brokenChain, mismatchedKey, testCertificate } from '../support/certificates.ts';
-import type { Behaviour } from './faulty-proxy.ts';
+import type { Behaviour } from '../support/faulty-proxy.ts';
 import { type Pair, startPair } from './pair.ts';
 
 let pair: Pair;

@@ -7,7 +7,7 @@ import { parseContent } from '../../src/certificate/pem.ts';
 import type { Program } from '../../src/compose/program.ts';
 import { systemRuntime } from '../../src/runtime.ts';
 import type { Store } from '../../src/store/store.ts';
-import type { FaultyProxy } from './faulty-proxy.ts';
+import type { FaultyProxy } from '../support/faulty-proxy.ts';
 import { type ProgramOptions, startProgram } from './program.ts';
 import { type Sides, type SidesOptions, startSides } from './sides.ts';
 

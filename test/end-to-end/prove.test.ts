@@ -3,20 +3,24 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { runCommand, testHost } from '../support/command.ts';
+import { type FaultyProxy, startFaultyProxy } from '../support/faulty-proxy.ts';
 import { apiKeyOf, startTestInstance, type TestInstance } from '../support/instance.ts';
-import { type FaultyProxy, startFaultyProxy } from './faulty-proxy.ts';
+import { type LaggingProxy, startLaggingProxy } from '../support/lagging-proxy.ts';
 import { backupCrn } from './program.ts';
 
 let london: TestInstance;
+let lagging: LaggingProxy;
 let proxy: FaultyProxy;
 let folder: string;
 beforeAll(async () => {
   london = await startTestInstance({ crn: backupCrn });
-  proxy = await startFaultyProxy(london.url);
+  lagging = await startLaggingProxy(london.url);
+  proxy = await startFaultyProxy(lagging.url);
 });
-afterAll(() => Promise.all([london.close(), proxy.close()]));
+afterAll(() => Promise.all([london.close(), lagging.close(), proxy.close()]));
 beforeEach(() => {
   proxy.behave = () => 'pass';
+  lagging.lagMs = () => 0;
   folder = mkdtempSync(join(tmpdir(), 'certstandby-prove-'));
   mkdirSync(join(folder, 'copies'), { mode: 0o700 });
 });
@@ -68,11 +72,9 @@ test('a folder keeps what it states, and nothing stays there', async () => {
 test('behind a proxy that delays, loses and reorders, it measures what the proxy did', async () => {
   const isMetadata = (path: string) => path.endsWith('/metadata');
   const isListing = (path: string) => path.includes('/certificates');
+  lagging.lagMs = (path) => (isMetadata(path) ? 1_500 : isListing(path) ? 3_000 : 0);
   let writes = 0;
-  proxy.behave = ({ method, path }) => {
-    if (path.startsWith('/identity')) return 'pass';
-    if (method === 'GET' && isMetadata(path)) return { staleMs: 1_500 };
-    if (method === 'GET' && isListing(path)) return { staleMs: 3_000 };
+  proxy.behave = ({ method }) => {
     if (method === 'PUT') {
       writes += 1;
       if (writes === 1) return { lateMs: 1_000 };

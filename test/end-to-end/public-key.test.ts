@@ -5,7 +5,7 @@ import { type Runtime, systemRuntime } from '../../src/runtime.ts';
 import { memoryTable } from '../../src/table/memory.ts';
 import { certificateId, makeSigner, payloadV5, type Signer } from '../support/notifications.ts';
 import { printedTable, send, startTrap } from './attacker.ts';
-import type { Behaviour } from './faulty-proxy.ts';
+import type { Behaviour } from '../support/faulty-proxy.ts';
 import { type Pair, startPair } from './pair.ts';
 import { primaryCrn } from './program.ts';
 

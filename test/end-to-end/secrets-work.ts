@@ -15,7 +15,7 @@ import { testCertificate } from '../support/certificates.ts';
 import { exchangeToken } from '../support/instance.ts';
 import { certificateCrn, makeSigner, payloadV5 } from '../support/notifications.ts';
 import { type RoleProcess, startRole } from '../support/roles.ts';
-import type { Behaviour, FaultyProxy } from './faulty-proxy.ts';
+import type { Behaviour, FaultyProxy } from '../support/faulty-proxy.ts';
 import { primaryCrn } from './program.ts';
 import type { secretsHandlers } from './secrets-child.ts';
 import { type Sides, startSides } from './sides.ts';

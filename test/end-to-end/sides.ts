@@ -5,7 +5,7 @@ import { Secret } from '../../src/secret.ts';
 import { certificateManagerStore } from '../../src/services/certificate-manager/store.ts';
 import type { Store } from '../../src/store/store.ts';
 import { apiKeyOf, exchangeToken, startTestInstance, type TestInstance } from '../support/instance.ts';
-import { type FaultyProxy, startFaultyProxy } from './faulty-proxy.ts';
+import { type FaultyProxy, startFaultyProxy } from '../support/faulty-proxy.ts';
 import { backupCrn, primaryCrn } from './program.ts';
 
 /** A service, as the program and as the test see it. */

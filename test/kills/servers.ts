@@ -1,5 +1,5 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { type Behaviour, type FaultyProxy, startFaultyProxy } from '../end-to-end/faulty-proxy.ts';
+import { type Behaviour, type FaultyProxy, startFaultyProxy } from '../support/faulty-proxy.ts';
 import { seededRandom } from '../simulation/virtual-time.ts';
 import { apiKeyOf, startTestInstance, type TestInstance } from '../support/instance.ts';
 

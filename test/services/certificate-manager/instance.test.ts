@@ -5,11 +5,15 @@ import { asCodedError } from '../../../src/errors.ts';
 import { type HttpSend, sendOverNetwork } from '../../../src/http/client.ts';
 import { systemRuntime } from '../../../src/runtime.ts';
 import { Secret } from '../../../src/secret.ts';
-import { certificateManagerStore } from '../../../src/services/certificate-manager/store.ts';
+import {
+  type CertificateManagerOptions,
+  certificateManagerStore,
+} from '../../../src/services/certificate-manager/store.ts';
 import type { Store } from '../../../src/store/store.ts';
 import { storeContract } from '../../store/contract.ts';
 import { mismatchedKey, testCertificate } from '../../support/certificates.ts';
 import { apiKeyOf, startTestInstance, type TestInstance } from '../../support/instance.ts';
+import { startLaggingProxy } from '../../support/lagging-proxy.ts';
 
 /**
  * Pages of three instead of two hundred, so that a listing of several pages needs few certificates.
@@ -17,7 +21,11 @@ import { apiKeyOf, startTestInstance, type TestInstance } from '../../support/in
 const smallPages: HttpSend = (request, options) =>
   sendOverNetwork({ ...request, url: request.url.replace('page_size=200', 'page_size=3') }, options);
 
-const storeOf = (instance: TestInstance, apiKey = instance.apiKey): Store =>
+const storeOf = (
+  instance: Pick<TestInstance, 'url' | 'crn' | 'apiKey'>,
+  apiKey = instance.apiKey,
+  bounds: Pick<CertificateManagerOptions, 'listingLagMs' | 'readSettlesMs'> = {},
+): Store =>
   certificateManagerStore({
     instance: instance.crn,
     apiKey: new Secret(apiKey),
@@ -25,7 +33,28 @@ const storeOf = (instance: TestInstance, apiKey = instance.apiKey): Store =>
     iamUrl: instance.url,
     runtime: systemRuntime,
     send: smallPages,
+    ...bounds,
   });
+
+const refusedContent = async () => parseContent(await testCertificate({ domains: ['other.example.test'] }));
+
+const lacks = {
+  deleted: 'what is deleted is gone',
+  'half-made': 'a certificate is made with its content, or not',
+  empty: 'a certificate has content',
+  importIsIdempotent: 'an import takes no token, and names are not unique',
+  longWrites: 'its answers say that it is done',
+  uniqueNames: 'the service allows a name twice',
+  findsMarks: 'how its search is called is not documented',
+  idsAreReferredTo: 'whoever uses a certificate of it has downloaded it',
+  refuses: 'an instance of our own takes every kind of key that the program takes',
+  same: 'it gives back the chain that it was given',
+  identity: 'the CRN of the instance is its id, and nobody chose that',
+  silentListings: 'a listing has serial and dates',
+  store_quota_used_up: 'how it says that is not documented',
+  store_held: 'it knows no locks',
+  store_in_use: 'it does not know who uses a certificate',
+};
 
 storeContract(
   'certificate-manager, at our own instance',
@@ -34,30 +63,34 @@ storeContract(
     return {
       store: storeOf(instance),
       unknownId: 'f'.repeat(32),
-      refusedContent: async () => parseContent(await testCertificate({ domains: ['other.example.test'] })),
+      refusedContent,
       close: () => instance.close(),
     };
   },
-  {
-    lacks: {
-      deleted: 'what is deleted is gone',
-      'half-made': 'a certificate is made with its content, or not',
-      empty: 'a certificate has content',
-      importIsIdempotent: 'an import takes no token, and names are not unique',
-      longWrites: 'its answers say that it is done',
-      uniqueNames: 'the service allows a name twice',
-      findsMarks: 'how its search is called is not documented',
-      idsAreReferredTo: 'whoever uses a certificate of it has downloaded it',
-      refuses: 'an instance of our own takes every kind of key that the program takes',
-      same: 'it gives back the chain that it was given',
-      identity: 'the CRN of the instance is its id, and nobody chose that',
-      lag: 'a read asks the document itself',
-      silentListings: 'a listing has serial and dates',
-      store_quota_used_up: 'how it says that is not documented',
-      store_held: 'it knows no locks',
-      store_in_use: 'it does not know who uses a certificate',
-    },
+  { lacks: { ...lacks, lag: 'a read asks the document itself' } },
+);
+
+// What was written since the last `settle` shows nowhere, however long that takes.
+storeContract(
+  'certificate-manager, at our own instance, where reads and listings lag',
+  async () => {
+    const instance = await startTestInstance();
+    const lagging = await startLaggingProxy(instance.url);
+    let settledAt = performance.now();
+    lagging.lagMs = () => performance.now() - settledAt;
+    return {
+      store: storeOf({ ...instance, url: lagging.url }, instance.apiKey, { listingLagMs: 1_000, readSettlesMs: 1_000 }),
+      unknownId: 'f'.repeat(32),
+      refusedContent,
+      settle: async () => {
+        settledAt = performance.now();
+      },
+      close: async () => {
+        await Promise.all([lagging.close(), instance.close()]);
+      },
+    };
   },
+  { lacks },
 );
 
 describe('certificate-manager at our own instance', () => {

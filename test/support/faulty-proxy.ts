@@ -17,11 +17,6 @@ export type Behaviour =
   | { readonly delayMs: number }
   /** It is passed on, and the answer comes when this is over. */
   | { readonly until: Promise<unknown> }
-  /**
-   * It is passed on; an answer that differs from the one before is given only so many milliseconds
-   * after it was first seen.
-   */
-  | { readonly staleMs: number }
   | { readonly status: number; readonly headers?: Readonly<Record<string, string>>; readonly body?: string };
 
 interface ProxiedRequest {
@@ -30,11 +25,6 @@ interface ProxiedRequest {
   readonly body: string;
   /** The header of that name; empty if there is none. */
   readonly authorization: string;
-}
-
-interface Answer {
-  readonly text: string;
-  readonly status: number;
 }
 
 export interface FaultyProxy {
@@ -54,7 +44,6 @@ export interface FaultyProxy {
  */
 export async function startFaultyProxy(target: string, firstPort = 0): Promise<FaultyProxy> {
   const requests: string[] = [];
-  const given = new Map<string, { now: Answer; otherSince?: number }>();
   const server = createServer((request, response) => {
     handle(request, response).catch(() => response.destroy());
   });
@@ -81,26 +70,11 @@ export async function startFaultyProxy(target: string, firstPort = 0): Promise<F
       headers: { ...(authorization && { authorization }), ...(contentType && { 'content-type': contentType }) },
       ...(body !== '' && { body }),
     });
-    let text = await answer.text();
-    let { status } = answer;
-    if (typeof behaviour === 'object' && 'staleMs' in behaviour) {
-      ({ text, status } = asBefore(path, { text, status }, behaviour.staleMs));
-    } else if (method === 'GET') given.set(path, { now: { text, status } });
+    const text = await answer.text();
     if (behaviour === 'drop-after') return void request.socket.destroy();
     if (typeof behaviour === 'object' && 'delayMs' in behaviour) await pause(behaviour.delayMs);
     if (typeof behaviour === 'object' && 'until' in behaviour) await behaviour.until;
-    response.writeHead(status, { 'content-type': 'application/json' }).end(text);
-  }
-
-  /** The answer that was given here before, until another one has been there for so long. */
-  function asBefore(path: string, fresh: Answer, staleMs: number): Answer {
-    const before = given.get(path) ?? { now: fresh };
-    given.set(path, before);
-    if (before.now.text === fresh.text) return fresh;
-    before.otherSince ??= Date.now();
-    if (Date.now() - before.otherSince < staleMs) return before.now;
-    given.set(path, { now: fresh });
-    return fresh;
+    response.writeHead(answer.status, { 'content-type': 'application/json' }).end(text);
   }
 
   const close = () =>
