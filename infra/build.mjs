@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { registryFrom } from './registry.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
@@ -19,12 +20,19 @@ const entryPoints = {
 };
 
 /**
+ * What has other services than the program that is shipped.
+ * @type {Record<string, string>}
+ */
+const registries = { kills: 'test/kills/registry.ts' };
+
+/**
  * Builds one entry point into dist/<name>.js and, for what is imported only when it is needed,
  * dist/<name>/: in one file, every package would load at the start.
  * @param {string} name
  * @param {string} file
  */
 async function bundle(name, file) {
+  const registry = registries[name];
   const { outputFiles } = await build({
     absWorkingDir: root,
     entryPoints: { [name]: file },
@@ -40,6 +48,7 @@ async function bundle(name, file) {
     banner: { js: '#!/usr/bin/env node' },
     define: { CERTSTANDBY_VERSION: JSON.stringify(version) },
     write: false,
+    plugins: registry === undefined ? [] : [registryFrom(registry)],
     logLevel: 'warning',
   });
   // The entry point last, and each renamed into place: a program that starts meanwhile finds the

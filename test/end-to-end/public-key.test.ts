@@ -3,9 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { linkRecords } from '../../src/records/link-records.ts';
 import { type Runtime, systemRuntime } from '../../src/runtime.ts';
 import { memoryTable } from '../../src/table/memory.ts';
+import type { Behaviour } from '../support/faulty-proxy.ts';
 import { certificateId, makeSigner, payloadV5, type Signer } from '../support/notifications.ts';
 import { printedTable, send, startTrap } from './attacker.ts';
-import type { Behaviour } from '../support/faulty-proxy.ts';
 import { type Pair, startPair } from './pair.ts';
 import { primaryCrn } from './program.ts';
 

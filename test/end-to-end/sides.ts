@@ -4,8 +4,8 @@ import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
 import { certificateManagerStore } from '../../src/services/certificate-manager/store.ts';
 import type { Store } from '../../src/store/store.ts';
-import { apiKeyOf, exchangeToken, startTestInstance, type TestInstance } from '../support/instance.ts';
 import { type FaultyProxy, startFaultyProxy } from '../support/faulty-proxy.ts';
+import { apiKeyOf, exchangeToken, startTestInstance, type TestInstance } from '../support/instance.ts';
 import { backupCrn, primaryCrn } from './program.ts';
 
 /** A service, as the program and as the test see it. */

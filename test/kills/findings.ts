@@ -6,8 +6,9 @@ import { asCodedError } from '../../src/errors.ts';
 import type { ReplicationRecord } from '../../src/records/replication-record.ts';
 import { replicationRecords } from '../../src/records/replication-records.ts';
 import { sameMark, wholeMark } from '../../src/store/mark.ts';
-import type { CertificateMetadata, Store, StoredCertificate } from '../../src/store/store.ts';
+import type { Store, StoredCertificate } from '../../src/store/store.ts';
 import type { Table } from '../../src/table/table.ts';
+import { listedFully } from './listed.ts';
 import { forgedId } from './load.ts';
 import { linkName } from './program.ts';
 
@@ -22,7 +23,7 @@ export interface Findings {
   readonly lost: number;
   /** Copies beyond the one of each certificate. */
   readonly doubled: number;
-  /** Records that cannot be understood. */
+  /** Records, copies and places that cannot be understood. */
   readonly unreadable: number;
   /** Every promise that does not hold, in words; those above too. */
   readonly broken: readonly string[];
@@ -58,60 +59,59 @@ export async function checkRecords(table: Table, acknowledged: ReadonlyMap<strin
 
 /**
  * Both sides in full: one marked copy of each certificate, equal in content and description, and
- * known to its record.
+ * known to its record; and nothing beside them that is half made or cannot be read.
  */
 export async function checkCopies(
   primary: Store,
   backup: Store,
   table: Table,
-): Promise<Pick<Findings, 'doubled' | 'broken'>> {
+): Promise<Pick<Findings, 'doubled' | 'unreadable' | 'broken'>> {
   const broken: string[] = [];
   let doubled = 0;
-  const copies = (await listed(backup)).filter(({ mark }) => wholeMark(mark)?.store === primary.id);
-  const originals = await listed(primary);
+  const everything = await listedFully(backup);
+  const copies = everything.certificates.filter(({ mark }) => wholeMark(mark)?.store === primary.id);
+  const { certificates: originals } = await listedFully(primary);
+  for (const { id, why } of everything.vacant) broken.push(`${id} of ${backup.id} is ${why}`);
+  for (const { place } of everything.unreadable) broken.push(`${place} of ${backup.id} cannot be read`);
   for (const { id } of originals) {
     const mark = { store: primary.id, certificate: id };
     const own = copies.filter((copy) => sameMark(copy.mark, mark));
     const [copy] = own;
     if (own.length > 1) {
       doubled += own.length - 1;
-      broken.push(`${id} has ${own.length} copies`);
+      broken.push(`${id} has ${own.length} copies in ${backup.id}`);
     }
     if (copy === undefined) {
-      broken.push(`${id} has no copy`);
+      broken.push(`${id} has no copy in ${backup.id}`);
       continue;
     }
     const [original, held] = await Promise.all([inFull(primary, id), inFull(backup, copy.id)]);
-    if (fingerprintOf(original.content) !== fingerprintOf(held.content)) broken.push(`the copy of ${id} differs`);
-    if (original.metadata.name !== held.metadata.name || original.metadata.description !== held.metadata.description)
-      broken.push(`the copy of ${id} is described differently`);
+    if (fingerprintOf(original.content) !== fingerprintOf(held.content))
+      broken.push(`the copy of ${id} in ${backup.id} differs`);
+    if (original.metadata.name !== nameOf(held, backup) || original.metadata.description !== held.metadata.description)
+      broken.push(`the copy of ${id} in ${backup.id} is described differently`);
     const record: ReplicationRecord | undefined = await replicationRecords(table).get(linkName, id);
-    if (record?.backups[0]?.id !== copy.id) broken.push(`the record of ${id} knows another copy`);
+    if (record?.backups.find(({ store }) => store === backup.id)?.id !== copy.id)
+      broken.push(`the record of ${id} knows another copy in ${backup.id}`);
   }
   const known = new Set(originals.map(({ id }) => id));
   for (const { mark: found } of copies) {
     const mark = wholeMark(found);
     if (mark !== undefined && !known.has(mark.certificate)) broken.push(`a copy of nothing: ${mark.certificate}`);
   }
-  return { doubled, broken };
+  return { doubled, unreadable: everything.unreadable.length, broken };
 }
 
 /** All that a store holds and did not come from a primary, as text to compare. */
 export async function strangersIn(backup: Store, primary: Store): Promise<string> {
-  const others = (await listed(backup)).filter(({ mark }) => wholeMark(mark)?.store !== primary.id);
+  const others = (await listedFully(backup)).certificates.filter(({ mark }) => wholeMark(mark)?.store !== primary.id);
   const full = await Promise.all(others.map(({ id }) => inFull(backup, id)));
   return JSON.stringify(full.map(({ metadata, content }) => ({ metadata, fingerprint: fingerprintOf(content) })));
 }
 
-async function listed(store: Store): Promise<readonly CertificateMetadata[]> {
-  const all: CertificateMetadata[] = [];
-  let cursor: string | undefined;
-  do {
-    const page = await store.list(cursor === undefined ? {} : { cursor });
-    all.push(...page.certificates);
-    cursor = page.cursor;
-  } while (cursor !== undefined);
-  return all;
+/** The name of a copy, without what keeps it apart from others where names are unique. */
+function nameOf({ metadata: { name } }: StoredCertificate, { abilities }: Store): string {
+  return abilities.uniqueNames ? name.replace(/-[0-9a-f]{16}$/, '') : name;
 }
 
 async function inFull(store: Store, id: string): Promise<StoredCertificate> {

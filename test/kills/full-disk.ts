@@ -81,7 +81,7 @@ export async function fullDiskRound(options: RoundOptions, warn: (text: string) 
     const survivor = await born({});
     broken.push(...(await load.stop()), ...(await quiet(survivor, relay)));
     await survivor.kill();
-    const findings = await check({ table, relay, primary, backup, folder, estate });
+    const findings = await check({ table, relay, primary, backups: [backup], folder, estate });
     broken.push(...findings.broken, ...(await servers.call('unfitWrites')));
     if ((await strangersIn(backup, primary)) !== strangers)
       broken.push('what strangers keep in the backup was touched');

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
+import { isOfStore } from '../../src/store/mark.ts';
 import type { Store } from '../../src/store/store.ts';
 import { seededRandom } from '../simulation/virtual-time.ts';
 import { makeSigner, payloadV5, type Signer } from '../support/notifications.ts';
 import type { Estate, Subject } from './estate.ts';
+import { listedFully } from './listed.ts';
 import { ask, type Relay } from './relay.ts';
 
 export interface LoadOptions {
@@ -17,6 +19,8 @@ export interface LoadOptions {
   /** How much longer the pauses are. */
   readonly slowness: number;
   readonly seed: number;
+  /** Backups in which somebody removes copies now and then. Default: none. */
+  readonly meddledWith?: readonly Store[];
 }
 
 export interface Load {
@@ -27,9 +31,13 @@ export interface Load {
   stop(): Promise<readonly string[]>;
 }
 
-/** The longest pause between two changes of the primary, and between two notifications. */
+/**
+ * The longest pause between two changes of the primary, between two notifications, and between two
+ * removals by somebody else.
+ */
 const changePauseMs = 40;
 const notificationPauseMs = 100;
+const removalPauseMs = 600;
 
 /** What is certain to be no certificate of the primary: only forged notifications speak of it. */
 export const forgedId = 'f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0';
@@ -53,6 +61,9 @@ export function startLoad(options: LoadOptions): Load {
     loop(changePauseMs, seededRandom(options.seed), (random) => change(options, { ids, unfit, random })),
     loop(notificationPauseMs, seededRandom(options.seed + 1), (random) =>
       notify(options, { ids: [...ids.values()], broken, random }),
+    ),
+    ...(options.meddledWith ?? []).map((backup, index) =>
+      loop(removalPauseMs, seededRandom(options.seed + 2 + index), (random) => remove(backup, options.primary, random)),
     ),
   ]);
   loops.catch(() => stopping.abort()); // it is thrown by `stop`
@@ -94,6 +105,13 @@ async function change(
     unfit.delete(subject);
     await primary.reimport(id, pick(subject.versions, random()));
   }
+}
+
+/** Somebody removes a copy. */
+async function remove(backup: Store, primary: Store, random: () => number): Promise<void> {
+  const { certificates } = await listedFully(backup);
+  const copies = certificates.filter(({ mark }) => mark !== undefined && isOfStore(mark, primary.id));
+  if (copies.length > 0) await backup.delete(pick(copies, random()).id);
 }
 
 const stranger = makeSigner();

@@ -10,6 +10,7 @@ import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
 import type { CertificateManagerConfig } from '../../src/services/certificate-manager/settings.ts';
 import type { Side } from './servers.ts';
+import { cabinetConfig, laggardBounds, type Unlike } from './unlike.ts';
 
 export const linkName = 'main';
 
@@ -17,7 +18,7 @@ export const linkName = 'main';
  * Short periods: a dead worker's lease ends after two seconds. What they are relative to each other
  * is as in the real ones.
  */
-const timing: Partial<Timing> = {
+const timing = {
   leaseMs: 2_000,
   skewMs: 100,
   lookMs: 800,
@@ -26,13 +27,17 @@ const timing: Partial<Timing> = {
   backoffCapMs: 400,
   refusalLooksMs: [100, 300],
   absenceMs: 200,
-};
+} satisfies Partial<Timing>;
 
 export interface ProgramOptions {
   readonly primary: Side;
   /** Its address may be that of a network before it. */
   readonly backup: Side;
+  /** More backups; absent: none. */
+  readonly unlike?: Unlike<Side>;
   readonly table: TableConfig;
+  /** How many times as long it has patience with its stores, and with a dead worker. Default: 1. */
+  readonly patience?: number;
   readonly logFile: string;
   readonly port: number;
 }
@@ -50,7 +55,7 @@ export function programHandlers() {
     async start(options: ProgramOptions): Promise<void> {
       const write = (line: string) => appendFileSync(options.logFile, line, { mode: 0o600 });
       const log = jsonLog({ least: 'debug', now: runtime.now, write });
-      const started = await compose(configOf(options), { runtime, log, timing });
+      const started = await compose(configOf(options), { runtime, log, timing: timingOf(options) });
       program = started;
       await startReceiverServer({ receiver: started.receiver, host: '127.0.0.1', port: options.port, log });
       const reconcileAll = () => Promise.all(started.links.map((link) => started.reconcile(link)));
@@ -78,8 +83,13 @@ export function programHandlers() {
   };
 }
 
-function configOf({ primary, backup, table, port }: ProgramOptions): Config {
-  const store = (name: string, { url, crn, apiKey }: Side): CertificateManagerConfig => ({
+function timingOf({ patience = 1 }: ProgramOptions): Partial<Timing> {
+  const { leaseMs, lookMs, commitMs } = timing;
+  return { ...timing, leaseMs: leaseMs * patience, lookMs: lookMs * patience, commitMs: commitMs * patience };
+}
+
+function configOf({ primary, backup, unlike, table, port }: ProgramOptions): Config {
+  const store = (name: string, { url, crn, apiKey }: Side, bounds = {}): CertificateManagerConfig => ({
     name,
     kind: 'certificate-manager',
     instance: crn,
@@ -90,17 +100,22 @@ function configOf({ primary, backup, table, port }: ProgramOptions): Config {
     settlesMs: 600,
     listingLagMs: 0,
     writesPerCertificatePerMinute: 'unlimited',
+    ...bounds,
   });
+  const backups =
+    unlike === undefined
+      ? [store('backup', backup)]
+      : [store('backup', backup), store('laggard', unlike.laggard, laggardBounds), cabinetConfig(unlike.cabinet)];
   return {
     table,
     receiver: { host: '127.0.0.1', port },
     worker: { concurrency: 8, sweepEveryMs: 300, reconcileEveryMs: 3_000 },
-    stores: [store('primary', primary), store('backup', backup)],
+    stores: [store('primary', primary), ...backups],
     links: [
       {
         name: linkName,
         primary: 'primary',
-        backups: ['backup'],
+        backups: backups.map(({ name }) => name),
         filter: { names: [], domains: [] },
         policy: { requireChain: false, onward: false },
       },

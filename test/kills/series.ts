@@ -1,14 +1,16 @@
 import { makeEstate } from './estate.ts';
 import { fullDiskRound } from './full-disk.ts';
 import { killRound, type RoundOptions, type RoundResult } from './round.ts';
+import { unlikeRound } from './unlike-round.ts';
 import { versionsRound } from './versions.ts';
 
 /** What is killed, and its share of the kills. */
 const setups = [
-  { name: 'lmdb-1', title: 'lmdb, one worker', table: 'lmdb', workers: 1, slowness: 1, share: 0.5 },
+  { name: 'lmdb-1', title: 'lmdb, one worker', table: 'lmdb', workers: 1, slowness: 1, share: 0.4 },
   { name: 'lmdb-2', title: 'lmdb, two workers', table: 'lmdb', workers: 2, slowness: 1, share: 0.25 },
   { name: 'dynamodb-2', title: 'dynamodb, two workers', table: 'dynamodb', workers: 2, slowness: 2, share: 0.15 },
   { name: 'version-before', title: 'lmdb, old and new', table: 'lmdb', workers: 2, slowness: 1, share: 0.1 },
+  { name: 'unlike', title: 'lmdb, laggard, two-step', table: 'lmdb', workers: 2, slowness: 3, share: 0.1 },
   { name: 'full-disk', title: 'lmdb, full disk', table: 'lmdb', workers: 1, slowness: 0.3, share: 0 },
 ] as const;
 
@@ -83,6 +85,7 @@ async function runRound(
   write: (text: string) => void,
 ): Promise<RoundResult> {
   if (name === 'full-disk') return fullDiskRound(round, write);
+  if (name === 'unlike') return unlikeRound(round);
   return name === 'version-before' ? versionsRound(round) : killRound(round);
 }
 

@@ -7,7 +7,7 @@ import type { serverHandlers } from './servers.ts';
 type ProgramProcess = RoleProcess<ReturnType<typeof programHandlers>>;
 
 /** When a worker is killed. */
-type Moment = 'starting' | 'working' | 'acknowledging' | 'at-a-write' | 'after-a-stall';
+type Moment = 'starting' | 'working' | 'acknowledging' | 'at-a-write' | 'between-steps' | 'after-a-stall';
 
 export interface WorkerOptions {
   /** The JavaScript file of the program in each of its lives, the last one too. */
@@ -20,6 +20,8 @@ export interface WorkerOptions {
   readonly relay: Relay;
   /** Whether it is stalled for longer than its leases, too. */
   readonly stalls: boolean;
+  /** Whether it is killed between the two requests of an import, too. */
+  readonly twoSteps: boolean;
   readonly random: () => number;
 }
 
@@ -30,8 +32,13 @@ export interface Worker {
   readonly deaths: ReadonlyMap<Moment, number>;
 }
 
-/** A little longer than a lease lives in the other worker's eyes. */
+/**
+ * A little longer than a lease lives in the other worker's eyes, if that has no more patience than
+ * usual.
+ */
 const stallMs = 2_400;
+/** How many times as much patience it has in its last life: nothing is to be over soon then. */
+const lastPatience = 5;
 /**
  * A table may not answer in time while the machine is busy; whoever watches over a program starts
  * it again.
@@ -43,8 +50,8 @@ export function startWorker(options: WorkerOptions, kills: number): Worker {
   let startMs = 400;
 
   async function liveAndDie(life: number): Promise<void> {
-    const { random, stalls } = options;
-    const moment = momentOf(random(), stalls);
+    const { random } = options;
+    let moment = momentOf(random(), options);
     const worker = born(options, life);
     const started = performance.now();
     const running = worker.call('start', options.configuration).then(
@@ -59,8 +66,9 @@ export function startWorker(options: WorkerOptions, kills: number): Worker {
       await Promise.race([running, worker.ended]);
       if (moment === 'working') await wait(random() * 1_200);
       if (moment === 'acknowledging') await killAtNotification(options, worker);
-      if (moment === 'at-a-write') await killAtWrite(options, worker);
-      if (moment === 'after-a-stall') await stall(worker, random);
+      if (moment === 'at-a-write' && !(await killAtWrite(options, worker, 'content'))) moment = 'working';
+      if (moment === 'between-steps' && !(await killAtWrite(options, worker, 'creation'))) moment = 'working';
+      if (moment === 'after-a-stall') await stall(worker, options);
     }
     await worker.kill();
     deaths.set(moment, (deaths.get(moment) ?? 0) + 1);
@@ -71,7 +79,8 @@ export function startWorker(options: WorkerOptions, kills: number): Worker {
     for (let attempt = 1; ; attempt += 1) {
       const survivor = born(options, kills);
       try {
-        await survivor.call('start', options.configuration);
+        const { configuration } = options;
+        await survivor.call('start', { ...configuration, patience: lastPatience * (configuration.patience ?? 1) });
         return survivor;
       } catch (thrown) {
         await survivor.kill();
@@ -87,7 +96,8 @@ function born({ program, env }: WorkerOptions, life: number): ProgramProcess {
   return startRole({ program: program(life), role: 'program', ...(env === undefined ? {} : { env }) });
 }
 
-function momentOf(dice: number, stalls: boolean): Moment {
+function momentOf(dice: number, { stalls, twoSteps }: Pick<WorkerOptions, 'stalls' | 'twoSteps'>): Moment {
+  if (twoSteps && dice >= 0.45 && dice < 0.7) return 'between-steps';
   if (dice < 0.15) return 'starting';
   if (dice < 0.35) return 'acknowledging';
   if (dice < 0.65) return 'at-a-write';
@@ -106,22 +116,27 @@ async function killAtNotification({ index, relay, random }: WorkerOptions, worke
 }
 
 /**
- * Dies when its next write reaches the network, or up to 30 ms later: before the answer, after it,
- * or after the commit.
+ * Dies when its next such write reaches a network, or up to 30 ms later: before the answer, after
+ * it, or after the commit. Answers false if there was none.
  */
-async function killAtWrite({ index, servers, random }: WorkerOptions, worker: ProgramProcess): Promise<void> {
+async function killAtWrite(
+  { index, servers, random }: WorkerOptions,
+  worker: ProgramProcess,
+  at: 'content' | 'creation',
+): Promise<boolean> {
   await wait(random() * 500);
-  const afterMs = random() < 0.3 ? 0 : Math.floor(random() * 30);
-  await servers.call('killAtWrite', { worker: index, pid: worker.pid, afterMs });
-  await Promise.race([worker.ended, wait(2_000)]);
-  await servers.call('spare', index);
+  const atOnce = at === 'content' ? 0.3 : 0.7;
+  const afterMs = random() < atOnce ? 0 : Math.floor(random() * 30);
+  await servers.call('killAtWrite', { worker: index, pid: worker.pid, at, afterMs });
+  await Promise.race([worker.ended, wait(at === 'content' ? 2_000 : 6_000)]);
+  return servers.call('spare', index);
 }
 
 /** Stands still for longer than its leases last, and goes on as if nothing had been. */
-async function stall(worker: ProgramProcess, random: () => number): Promise<void> {
+async function stall(worker: ProgramProcess, { random, configuration }: WorkerOptions): Promise<void> {
   await wait(random() * 500);
   process.kill(worker.pid, 'SIGSTOP');
-  await wait(stallMs);
+  await wait(stallMs * (configuration.patience ?? 1));
   process.kill(worker.pid, 'SIGCONT');
   await wait(random() * 800);
 }

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { registryFrom } from '../../infra/registry.mjs';
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
@@ -17,9 +18,12 @@ export interface BundledScript {
 
 /**
  * Makes one JavaScript file of a TypeScript script (a path from the root of the repository), since
- * Node 20 runs no TypeScript.
+ * Node 20 runs no TypeScript. With `registry` (such a path too) it has other services.
  */
-export async function bundleScript(entryFile: string): Promise<BundledScript> {
+export async function bundleScript(
+  entryFile: string,
+  { registry }: { readonly registry?: string } = {},
+): Promise<BundledScript> {
   const folder = await mkdtemp(join(tmpdir(), 'certstandby-child-'));
   const file = join(folder, 'child.mjs');
   await build({
@@ -31,6 +35,7 @@ export async function bundleScript(entryFile: string): Promise<BundledScript> {
     format: 'esm',
     target: 'node20',
     logLevel: 'silent',
+    plugins: registry === undefined ? [] : [registryFrom(registry)],
   });
   // Packages are found from where the script lies.
   await symlink(join(root, 'node_modules'), join(folder, 'node_modules'), 'junction');

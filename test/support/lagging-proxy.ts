@@ -22,7 +22,9 @@ interface Ask {
 
 export interface LaggingProxy {
   readonly url: string;
-  /** How many milliseconds ago the state is that a read of this path shows. Replace it at any time. */
+  /**
+   * How many milliseconds ago the state is that a read of this path shows. Replace it at any time.
+   */
   lagMs: (path: string) => number;
   close(): Promise<void>;
 }
@@ -33,9 +35,10 @@ const longestLagMs = 10_000;
 const mostListings = 8;
 
 /**
- * A proxy on loopback in front of a Certificate Manager instance, whose reads and listings lag behind writes as long as they are told to,
- * and no longer: a read shows what was there at one moment, a certificate that was not made then is not found. Writes go through one at a
- * time, and are answered as soon as they are done. What goes around it is not known of.
+ * A proxy on loopback in front of a Certificate Manager instance, whose reads and listings lag
+ * behind writes as long as they are told to, and no longer: a read shows what was there at one
+ * moment, a certificate that was not made then is not found. Writes go through one at a time, and
+ * are answered as soon as they are done. What goes around it is not known of.
  */
 export async function startLaggingProxy(target: string): Promise<LaggingProxy> {
   /** What paths were answered with before the last writes; the oldest first. */

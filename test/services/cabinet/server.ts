@@ -75,8 +75,9 @@ interface Answer {
 }
 
 /**
- * A service over HTTP that keeps certificates in memory and makes each in two requests, as services do that keep versions of
- * content below a name: the place first, with name and mark, then what is in it. Each request takes effect at once, as a whole.
+ * A service over HTTP that keeps certificates in memory and makes each in two requests, as services
+ * do that keep versions of content below a name: the place first, with name and mark, then what is
+ * in it. Each request takes effect at once, as a whole.
  *
  *     GET    /places?from=<number>      a page: { places, next? }
  *     POST   /places                    makes a place: 201; 409 with `holder` if its name is taken

@@ -21,8 +21,8 @@ import type { ContentJson, PlaceJson } from './server.ts';
 import { type CabinetConfig, cabinetDefaults } from './settings.ts';
 
 /**
- * A cabinet as a store. An import is two requests: one makes the place, with its mark, the other fills it. Whoever comes between the two
- * finds the place half made.
+ * A cabinet as a store. An import is two requests: one makes the place, with its mark, the other
+ * fills it. Whoever comes between the two finds the place half made.
  */
 export function openStore(config: CabinetConfig, { runtime, secret }: StoreContext): Store {
   const { label, endpoint, region, uniqueNames = false, settlesMs = cabinetDefaults.settlesMs } = config;
@@ -64,7 +64,10 @@ export function openStore(config: CabinetConfig, { runtime, secret }: StoreConte
   });
   const writes = (operation: string, certificate?: string) => ({ ...reads(operation, certificate), writes: true });
 
-  /** A write to a place, on conditions. One that is not as it has to be (412) has changed meanwhile: `unless`. */
+  /**
+   * A write to a place, on conditions. One that is not as it has to be (412) has changed meanwhile:
+   * `unless`.
+   */
   async function write(
     operation: string,
     place: string,
@@ -110,7 +113,10 @@ export function openStore(config: CabinetConfig, { runtime, secret }: StoreConte
     });
   }
 
-  /** The first request where the place is there, or has just been found: it is described as it is to be. */
+  /**
+   * The first request where the place is there, or has just been found: it is described as it is to
+   * be.
+   */
   async function importInto(place: string, entry: NewCertificate, { signal }: CallOptions): Promise<WriteAnswer> {
     const { metadata, mark } = entry;
     const said = await ask<PlaceJson>(writes('read before import', place), 'GET', `/${place}`, defined({ signal }));
