@@ -29,7 +29,7 @@ const rooms = {
   'ibm-cloud': [ground, '^src/http/'],
   store: [ground, log, '^src/certificate/'],
   // A key that verifies notifications is somebody else's, and read before the platform sees it.
-  sender: [ground, log, '^src/certificate/(public-key|public-key-pem)\\.ts$'],
+  sender: [ground, log, '^src/certificate/(public-key|public-key-pem)\\.ts$', '^src/http/client\\.ts$'],
   // Calls of AWS services, for the kinds that make them in deployed functions.
   aws: [ground, '^src/http/'],
   dispatch: [ground, log, '^src/aws/'],

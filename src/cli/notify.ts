@@ -1,10 +1,12 @@
 import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
-import { type Named, newKeyPair, notify } from '../compose/notify.ts';
 import { CodedError } from '../errors.ts';
 import { fileError } from '../regular-file.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
+import type { Named } from '../sender/change-message.ts';
+import { notify } from '../sender/notify.ts';
+import { newKeyPair } from '../sender/standard-webhook-keys.ts';
 import { interrupted } from './interrupt.ts';
 import { readNamedFile } from './named-file.ts';
 import { callbackBase, seconds } from './options.ts';

@@ -41,6 +41,8 @@ export interface ServiceParts {
   readonly diagnosis?: () => Promise<DiagnosisPart>;
   /** Absent: the keys of its senders are in the configuration, or its stores serve them. */
   readonly keys?: () => Promise<KeysPart>;
+  /** What `doctor` says and tries of its senders; no function runs it. Absent: nothing. */
+  readonly senderDiagnosis?: () => Promise<SenderDiagnosisPart>;
 }
 
 export interface StorePart {
@@ -79,6 +81,20 @@ export interface SenderPart {
 export interface KeysPart {
   /** At least one, or it throws. `config` is what the settings of the sender made. */
   fetchKeys(config: never, context: KeysContext): Promise<readonly FetchedKey[]>;
+}
+
+export interface SenderDiagnosisPart {
+  senderDiagnosisOf(config: never, context: KeysContext): SenderDiagnosis;
+}
+
+export interface SenderDiagnosis {
+  /** What a person types where the sender is, to send a test message to its callback URL. */
+  trial(to: string): string;
+  /**
+   * Sends a test message to its callback URL, proven as the sender proves its own. Throws what
+   * `notify` throws. Absent: what proves it is not here.
+   */
+  sendTest?(to: string, options: { readonly signal: AbortSignal }): Promise<void>;
 }
 
 export interface KeysContext {

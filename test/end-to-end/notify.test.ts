@@ -4,9 +4,9 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { notify } from '../../src/compose/notify.ts';
 import { type Runtime, systemRuntime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
+import { notify } from '../../src/sender/notify.ts';
 import { senderOf } from '../../src/services/standard-webhooks/sender.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { runCommand, testHost } from '../support/command.ts';
@@ -73,7 +73,7 @@ describe('a hook of a tool that renews certificates', () => {
       return { host, stop };
     };
     const first = serve();
-    await expect.poll(() => copiesOf(root).length, { timeout: 20_000 }).toBe(1);
+    await expect.poll(() => copiesOf(root).length).toBe(1);
     expect((await first.stop()).code).toBe(0);
 
     const renewed = await testCertificate();
@@ -81,15 +81,15 @@ describe('a hook of a tool that renews certificates', () => {
     const env = { CERTSTANDBY_NOTIFY_TO: `http://127.0.0.1:${port}/callback/certbot` };
     const hook = testHost({ env: { ...env, CERTSTANDBY_NOTIFY_KEY: `file:${join(folder, 'hook.key')}` } });
     const told = runCommand(['notify', 'shop'], hook);
-    await expect.poll(() => hook.errors(), { timeout: 10_000 }).toContain('ECONNREFUSED');
+    await expect.poll(() => hook.errors()).toContain('ECONNREFUSED');
     const second = serve();
     cleanUps.push(() => second.stop());
     expect(await told).toMatchObject({ code: 0, output: expect.stringContaining('says acknowledged: 1 certificate') });
     const wanted = renewed.certificate + (renewed.intermediate ?? '');
-    await expect.poll(() => copiesOf(root), { timeout: 20_000 }).toEqual([wanted]);
+    await expect.poll(() => copiesOf(root)).toEqual([wanted]);
     expect(second.host.errors()).toMatch(/"sender":"certbot".*"outcome":"acknowledged"/);
     expect(hook.errors() + hook.output()).not.toContain('whsk_');
-  }, 60_000);
+  });
 });
 
 /** A receiver that answers as scripted, and keeps what came; time goes by as one waits. */

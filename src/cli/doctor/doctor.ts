@@ -27,6 +27,7 @@ import {
   warning,
 } from './checks.ts';
 import { checkInstances } from './instances.ts';
+import { checkSender } from './senders.ts';
 
 interface DoctorOptions extends OutputOptions {
   readonly config: string;
@@ -51,7 +52,11 @@ export function doctorCommand(host: Host): Command {
   return withOutputOptions(new Command('doctor'))
     .description('check configuration, credentials, rights, channels, keys and clocks; say what mends each problem')
     .addOption(configOption())
-    .option('--register <url>', 'register <url>/callback/<link> at each primary that has no such channel', callbackBase)
+    .option(
+      '--register <url>',
+      'register <url>/callback/<link> at each primary that has no such channel, and try senders there',
+      callbackBase,
+    )
     .option('--prove <store>', 'measure what a store states about itself, with a certificate of its own, instead')
     .option('--yes', 'with --prove: do not ask before anything is sent')
     .option('--instances <folder>', 'check the instances of our own in this folder instead: keys, and their recovery')
@@ -129,6 +134,10 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
       found(...checkBackups(link, backups, states.get(link.name)?.backups, runtime.now()));
       progress.advance();
     }
+    const { sendersForDiagnosis } = await import('../../compose/senders.ts');
+    const { signal } = context;
+    for (const sender of await sendersForDiagnosis(config, runtime))
+      found(...(await checkSender(sender, { base: options.register, signal })));
   } finally {
     progress.end();
   }

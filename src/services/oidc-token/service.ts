@@ -10,4 +10,5 @@ export const oidcToken: Service = {
   senderSettings: oidcTokenSettings,
   sender: () => import('./sender.ts'),
   keys: () => import('./keys.ts'),
+  senderDiagnosis: () => import('./sender-diagnosis.ts'),
 };

@@ -6,4 +6,5 @@ export const sharedSecret: Service = {
   kind: 'shared-secret',
   senderSettings: sharedSecretSettings,
   sender: () => import('./sender.ts'),
+  senderDiagnosis: () => import('./sender-diagnosis.ts'),
 };

@@ -6,4 +6,5 @@ export const standardWebhooks: Service = {
   kind: 'standard-webhooks',
   senderSettings: standardWebhooksSettings,
   sender: () => import('./sender.ts'),
+  senderDiagnosis: () => import('./sender-diagnosis.ts'),
 };

@@ -3,12 +3,9 @@ import { visibleWithin } from '../foreign-text.ts';
 import { type HttpOutcome, httpClient } from '../http/client.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Secret } from '../secret.ts';
-import { changedType, changeMessage, type Named, testType } from '../sender/change-message.ts';
-import { newKeyPair, signingKey } from '../sender/standard-webhook-keys.ts';
-import { messageHeaders } from '../sender/standard-webhook-message.ts';
-
-export type { Named };
-export { newKeyPair };
+import { changedType, changeMessage, type Named, testType } from './change-message.ts';
+import { signingKey } from './standard-webhook-keys.ts';
+import { messageHeaders } from './standard-webhook-message.ts';
 
 /** What became of a message that a receiver has taken. */
 export interface Delivered {

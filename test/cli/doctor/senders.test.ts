@@ -1,0 +1,104 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { checkSender } from '../../../src/cli/doctor/senders.ts';
+import { sendersForDiagnosis } from '../../../src/compose/senders.ts';
+import type { SenderConfig } from '../../../src/config.ts';
+import { silentLog } from '../../../src/log.ts';
+import { startReceiverServer } from '../../../src/receiver/node-host.ts';
+import { createReceiver } from '../../../src/receiver/receiver.ts';
+import { systemRuntime } from '../../../src/runtime.ts';
+import { Secret } from '../../../src/secret.ts';
+import { senderOf } from '../../../src/services/standard-webhooks/sender.ts';
+
+const cleanUps: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0)) await cleanUp();
+});
+
+const secretOf = (byte: number) => new Secret(`whsec_${Buffer.alloc(32, byte).toString('base64')}`);
+const webhook = { kind: 'standard-webhooks', name: 'hook', store: 'live', secret: secretOf(1) } as const;
+
+async function check(config: SenderConfig, base?: string) {
+  const [sender] = await sendersForDiagnosis({ senders: [config] }, systemRuntime);
+  if (sender === undefined) throw new Error('no sender');
+  const signal = () => AbortSignal.timeout(60_000);
+  const findings = await checkSender(sender, { base, signal });
+  return findings.map(({ outcome, message, remedy }) => ({ outcome, message, remedy }));
+}
+
+/** A receiver that knows the sender by this secret, `aheadMs` by its clock. */
+async function receiver(secret: Secret, aheadMs = 0) {
+  const sender = senderOf({ ...webhook, secret });
+  const receive = createReceiver({
+    callbacks: [
+      {
+        name: 'hook',
+        told: { sender: 'hook' },
+        sender,
+        verificationKeys: async () => sender.keys ?? new Map(),
+        acknowledge: async () => 'new',
+      },
+    ],
+    now: () => Date.now() + aheadMs,
+    log: silentLog,
+  });
+  const server = await startReceiverServer({ receiver: receive, host: '127.0.0.1', port: 0, log: silentLog });
+  cleanUps.push(() => server.close());
+  return server.url;
+}
+
+describe('a sender that signs with a secret', () => {
+  it('is tried where the receiver is, by a message that changes nothing', async () => {
+    const base = await receiver(webhook.secret);
+    expect(await check(webhook, base)).toMatchObject([
+      { outcome: 'good', message: `tells of live at ${base}/callback/hook` },
+      { outcome: 'good', message: `a test message is taken at ${base}/callback/hook` },
+    ]);
+  });
+
+  it('is not taken for good while nobody said where the receiver is', async () => {
+    expect(await check(webhook)).toMatchObject([
+      { outcome: 'good' },
+      { outcome: 'warning', remedy: expect.stringContaining('--register') },
+    ]);
+  });
+
+  it.each([
+    ['another secret', async () => receiver(secretOf(2)), /put it there/],
+    ['a clock that is wrong', async () => receiver(webhook.secret, 3_600_000), /Set the clocks/],
+    ['no receiver', async () => 'http://127.0.0.1:9', /Nothing listens there/],
+  ])('is a problem with its remedy where there is %s', async (_name, make, remedy) => {
+    const [, tried] = await check(webhook, await make());
+    expect(tried).toMatchObject({ outcome: 'problem', remedy: expect.stringMatching(remedy) });
+    expect(JSON.stringify(tried)).not.toContain('AQEB');
+  });
+});
+
+describe('a sender that only its own side can prove', () => {
+  it.each([
+    [
+      'a public key',
+      { kind: 'standard-webhooks', publicKey: 'whpk_' },
+      'certstandby notify --test --to https://a/callback/x',
+    ],
+    ['a digest', { kind: 'shared-secret', digest: 'x' }, 'curl --fail -H "Authorization: Bearer $SECRET"'],
+    ['a header of its own', { kind: 'shared-secret', digest: 'x', header: 'X-Token' }, '-H "X-Token: $SECRET"'],
+  ])('is told with the line that tries it there: %s', async (_name, more, line) => {
+    const found = await check({ name: 'x', store: 'live', ...more } as SenderConfig, 'https://a');
+    expect(found).toMatchObject([{ outcome: 'good' }, { outcome: 'good', message: expect.stringContaining(line) }]);
+  });
+
+  it('has its keys fetched, and what is wrong with them said', async () => {
+    const server = createServer((_request, response) => response.end('{"keys":[]}'));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    cleanUps.push(() => server.close());
+    const jwks = `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`;
+    const found = await check({ kind: 'oidc-token', name: 'ci', store: 'live', jwks } as unknown as SenderConfig);
+    expect(found).toMatchObject([
+      { outcome: 'good' },
+      { outcome: 'problem', message: expect.stringContaining('no RSA key of 2048 bits or more') },
+      { outcome: 'good', message: expect.stringContaining('$TOKEN') },
+    ]);
+  });
+});
