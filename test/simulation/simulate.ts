@@ -40,7 +40,9 @@ export interface SimulationOptions {
   readonly changes?: number;
   /** For how long there are changes and faults, in milliseconds. */
   readonly troubleMs?: number;
-  /** All processes are of the version before: what a switch breaks there is what its rule is for. */
+  /**
+   * All processes are of the version before: what a switch breaks there is what its rule is for.
+   */
   readonly allBefore?: boolean;
 }
 

@@ -3,9 +3,9 @@ import { asCodedError } from '../../errors.ts';
 import { type Finding, failed, good, warning } from './checks.ts';
 
 /**
- * What can be known of a sender before it sends: whether its keys can be had, and, where what proves
- * it is here and `base` says where the receiver is, whether a test message is taken there. For others
- * it says how a test is sent from where they are.
+ * What can be known of a sender before it sends: whether its keys can be had, and, where what
+ * proves it is here and `base` says where the receiver is, whether a test message is taken there.
+ * For others it says how a test is sent from where they are.
  */
 export async function checkSender(
   { name, store, diagnosis, fetchKeys }: SenderForDiagnosis,
