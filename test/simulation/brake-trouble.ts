@@ -2,7 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { factsOf } from '../../src/certificate/facts.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
-import { wholeMark } from '../../src/store/mark.ts';
+import { type FoundMark, sameMark, wholeMark } from '../../src/store/mark.ts';
 import { allowedAtOnce, differs, scarce } from './brake-bounds.ts';
 import { originalOf } from './routes.ts';
 import type { Held, SimulatedStore } from './simulated-store.ts';
@@ -113,6 +113,12 @@ function acceptWhenQuiet(world: World, from: number): void {
     });
 }
 
+/** Whether a primary holds the certificate of this mark. */
+const isThere = ({ primaries }: World, mark: FoundMark | undefined): boolean =>
+  primaries.some((primary) =>
+    [...primary.rows().keys()].some((certificate) => sameMark(mark, { store: primary.id, certificate })),
+  );
+
 const isDated = ({ pool }: World, { leaf }: CertificateContent) =>
   pool.dated.some((versions) => versions.some((version) => version.leaf === leaf));
 const validFrom = ({ content }: Pick<Held, 'content'>) => factsOf(content).notBefore;
@@ -162,6 +168,8 @@ export function watchBrake(world: World, broken: string[]): void {
       )
         broken.push(`promise 4: ${operation} of ${id} with a temporary certificate`);
       if (operation === 'describe' || mayBeOld(world, store, was) || world.meddledWith(store.id, original)) return;
+      // The copies of what is gone are all removed, one after the other: none takes the place of another.
+      if (operation === 'delete' && !isThere(world, mark)) return;
       const others = [...store.rows().values()].filter((copy) => copy.id !== id && originalOf(copy.mark) === original);
       const left = becomes === undefined ? others : [becomes];
       if (was === undefined || left.length === 0) return;
