@@ -157,6 +157,8 @@ export function watchBrake(world: World, broken: string[]): void {
           locked !== undefined &&
           !isExplained &&
           !mayBeOld(world, store, locked) &&
+          // Where nothing is written in place each version is a copy of its own, whoever holds the one before.
+          store.abilities.reimportsInPlace &&
           store.takes(locked, becomes.content)
         )
           broken.push(`promise 3: ${id} was imported in the place of ${locked.id}, which somebody has locked`);
