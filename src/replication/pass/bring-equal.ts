@@ -934,9 +934,14 @@ class Attempt {
     const { sound } = this.#task;
     // A key that is lost is no shape of a chain, and is always mended.
     if (keyAnswerOf(full) === 'none') return false;
+    if (!content.leaf.raw.equals(sound.content.leaf.raw)) return false;
+    if (this.#isOfUnheardImport(full)) {
+      const { id } = metadata;
+      const given = { fingerprint: sound.fingerprint, metadataDigest: metadataDigestOf(metadata) };
+      this.#noteAnswered({ id, at: this.#task.beganAt, ...given });
+    }
     const { written } = this;
     if (written?.fingerprint !== sound.fingerprint) return false;
-    if (!content.leaf.raw.equals(sound.content.leaf.raw)) return false;
     const { unlike = 0 } = written;
     // Each write counts once, however often it is read.
     const times = written.counted === true ? unlike : unlike + 1;
@@ -945,6 +950,17 @@ class Attempt {
     if (times < (this.#store.abilities.reimportsInPlace ? writesReadBackOtherwise : 1)) return false;
     this.revision = metadata.revision;
     return true;
+  }
+
+  /**
+   * Whether a copy was most likely made of this content by an import that nobody heard the end of: a look in doubt has found it, and it
+   * has all of the chain and more. Where each write makes a new copy, the next one would be of no other shape.
+   */
+  #isOfUnheardImport({ content, metadata }: StoredCertificate): boolean {
+    const { doubt, sound } = this.#task;
+    if (this.#store.abilities.reimportsInPlace || doubt === undefined) return false;
+    if (metadata.id === this.#look.state.id || this.written?.fingerprint === sound.fingerprint) return false;
+    return sound.content.chain.every(({ raw }) => content.chain.some((there) => there.raw.equals(raw)));
   }
 
   /** Replaces the content in place. Answers what is said of the copy then. */
