@@ -157,7 +157,8 @@ export function watchBrake(world: World, broken: string[]): void {
           locked !== undefined &&
           !isExplained &&
           !mayBeOld(world, store, locked) &&
-          // Where nothing is written in place each version is a copy of its own, whoever holds the one before.
+          // Where nothing is written in place each version is a copy of its own, whoever holds the
+          // one before.
           store.abilities.reimportsInPlace &&
           store.takes(locked, becomes.content)
         )
@@ -239,7 +240,8 @@ export function mayDiffer(world: World, store: SimulatedStore, original: Held, c
 
 /** That the brake held a reconcile though nothing had changed. */
 export function needlessBrake({ needless, switches, deployments }: World): string[] {
-  // What another deployment has written is a change of the copy, where a listing does not show that it holds the same.
+  // What another deployment has written is a change of the copy, where a listing does not show that
+  // it holds the same.
   const isChange = deployments > 1 && switches.has('silent-listing');
   return needless > 0 && !isChange && !switches.has('version-before')
     ? [`bound: the brake held ${needless} reconciles, and too little differed`]

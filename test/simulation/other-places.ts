@@ -30,7 +30,8 @@ export function scheduleOtherPlaces(world: World, durationMs: number): void {
   const isEmpty = dice() < 0.5;
   const from = time.now() + durationMs + quietMs;
   time.at(from, () => {
-    // One that nothing was written to has no identity yet: whatever stands there then is what it is first used with.
+    // One that nothing was written to has no identity yet: whatever stands there then is what it is
+    // first used with.
     if (store !== primary && ![...store.rows().values()].some(({ mark }) => mark !== undefined)) return;
     trace(`${time.now()} ${isEmpty ? 'an empty' : 'another'} place stands behind ${store.id}`);
     world.elsewhere.set(store.id, time.now());

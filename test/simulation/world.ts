@@ -207,8 +207,8 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
         ...(versions !== undefined && { mostVersions: versions }),
         ...(longestMs !== undefined && { goesOn: { tells, forMs: () => dice() * longestMs } }),
         ...(switches.has('vanishing-container') && { provesIdentity: true }),
-        // What is only read is given no identity: it has one, as a cluster has. Without one nobody can say of a place that is away, and
-        // in which a hint meets nothing, that it is not empty.
+        // What is only read is given no identity: it has one, as a cluster has. Without one nobody
+        // can say of a place that is away, and in which a hint meets nothing, that it is not empty.
         ...(isNew('another-place') && { provesIdentity: isBackup || `identity-of-${id}` }),
         ...(switches.has('vanishing-container') &&
           isNew('hints') && { provesIdentity: isBackup || `identity-of-${id}` }),

@@ -953,8 +953,9 @@ class Attempt {
   }
 
   /**
-   * Whether a copy was most likely made of this content by an import that nobody heard the end of: a look in doubt has found it, and it
-   * has all of the chain and more. Where each write makes a new copy, the next one would be of no other shape.
+   * Whether a copy was most likely made of this content by an import that nobody heard the end of:
+   * a look in doubt has found it, and it has all of the chain and more. Where each write makes a
+   * new copy, the next one would be of no other shape.
    */
   #isOfUnheardImport({ content, metadata }: StoredCertificate): boolean {
     const { doubt, sound } = this.#task;
