@@ -56,7 +56,7 @@ npm run remove -- [options]     removes it; the copies stay in the backups
   --aws-profile <name>    a profile of ~/.aws with the credentials
   --verbose               what AWS does, as it does it
 
-Nothing is sent before configuration and parameters are good. README.md, "Deploy on AWS", says what each means.
+Nothing is sent before configuration and parameters are good. docs/aws.md says what each means.
 `;
 
 /** What stands on the command line. Throws where it cannot be meant. */
@@ -176,7 +176,7 @@ function remove(options) {
   });
   process.stdout.write(
     '\nThe copies stay where they are, in the backups. So do the table of records and its key, but for stage dev: ' +
-      'README.md says how to\ndelete them, and how to deploy again beside them.\n',
+      'docs/aws.md says how to\ndelete them, and how to deploy again beside them.\n',
   );
 }
 

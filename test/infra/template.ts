@@ -19,10 +19,11 @@ export interface Resource {
   readonly UpdateReplacePolicy?: string;
 }
 
-/** The configuration of the README's "Deploy on AWS". */
+/** The configuration of the page for AWS. */
 export const tenLines =
-  /<!-- readme-test: aws-config -->\n```yaml\n([\s\S]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8'))?.[1] ??
-  '';
+  /<!-- readme-test: aws-config -->\n```yaml\n([\s\S]*?)```/.exec(
+    readFileSync(join(root, 'docs/aws.md'), 'utf8'),
+  )?.[1] ?? '';
 
 /**
  * What is deployed, made by osls without AWS, in a folder of its own: the template, and what osls

@@ -40,12 +40,12 @@ const secrets = {
   LONDON_API_KEY: 'london-5ecret=with=signs',
   AWS_SECRET_ACCESS_KEY: 'aws-5ecret/with+signs',
 };
-/** A block of README.md, as it stands there. */
+/** A block of the page for OpenWhisk, as it stands there. */
 function readme(name: string): string {
   const found = new RegExp(`<!-- readme-test: ${name} -->\n\`\`\`\\w+\n([^]*?)\`\`\``).exec(
-    readFileSync('README.md', 'utf8'),
+    readFileSync('docs/openwhisk.md', 'utf8'),
   )?.[1];
-  if (found === undefined) throw new Error(`README.md has no block ${name}`);
+  if (found === undefined) throw new Error(`docs/openwhisk.md has no block ${name}`);
   return found;
 }
 const config = `${readme('openwhisk-config')}worker: { reconcileEvery: 90m }\n`;
@@ -412,7 +412,7 @@ describe.skipIf(peer === undefined)('deployment to OpenWhisk', () => {
     expect(feeds).toContainEqual(['DELETE', '/team/certstandby-sweep']);
   });
 
-  test('wsk, as README.md has it, gives each action the same', () => {
+  test('wsk, as docs/openwhisk.md has it, gives each action the same', () => {
     const bin = mkdtempSync(join(folder, 'bin-'));
     const calls = join(bin, 'calls');
     // A stand-in for wsk: writes down what it is told, and what is in the file that it is given.

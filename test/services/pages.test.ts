@@ -21,7 +21,7 @@ function tableOf(settings: readonly Setting[]): string {
 }
 
 const pages: readonly (readonly [string, string, readonly Setting[]])[] = [
-  ['README.md', 'common', configSettings.filter((setting) => !isOfAService(setting))],
+  ['docs/configuration.md', 'common', configSettings.filter((setting) => !isOfAService(setting))],
   ...kinds.map(
     (kind) =>
       [`src/services/${kind}/README.md`, kind, configSettings.filter((setting) => setting.of === kind)] as const,

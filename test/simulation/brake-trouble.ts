@@ -171,7 +171,7 @@ export function watchBrake(world: World, broken: string[]): void {
       )
         broken.push(`promise 4: ${operation} of ${id} with a temporary certificate`);
       if (operation === 'describe' || mayBeOld(world, store, was) || world.meddledWith(store.id, original)) return;
-      // The copies of what is gone are all removed, one after the other: none takes the place of another.
+      // Copies of what is gone are removed one after the other: none takes the place of another.
       if (operation === 'delete' && !isThere(world, mark)) return;
       const others = [...store.rows().values()].filter((copy) => copy.id !== id && originalOf(copy.mark) === original);
       const left = becomes === undefined ? others : [becomes];
