@@ -649,7 +649,14 @@ describe('senders', () => {
   const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
   const publicKey = `whpk_${Buffer.alloc(32, 9).toString('base64')}`;
   const withSender = (sender: string, name = 'hook') => `${smallest}senders:\n  ${name}: { ${sender} }\n`;
-  const given = { ...sources, env: { ...sources.env, HOOK_SECRET: secret, SHORT: 'whsec_c2hvcnQ=' } };
+  const [long, spelled] = [
+    `whsec_${Buffer.alloc(65, 7).toString('base64')}`,
+    `whsec_${Buffer.alloc(32).toString('base64').replace('A=', 'B=')}`,
+  ];
+  const given = {
+    ...sources,
+    env: { ...sources.env, HOOK_SECRET: secret, SHORT: 'whsec_c2hvcnQ=', LONG: long, SPELLED: spelled },
+  };
   const parse = (sender: string) => parseConfig(withSender(sender), given);
 
   it('are taken with the keys that prove them, secrets as secrets', () => {
@@ -668,6 +675,13 @@ describe('senders', () => {
     [`kind: standard-webhooks, store: paris, publicKey: ${publicKey}`, /there is no store paris under stores/],
     [`kind: standard-webhooks, store: london, publicKey: ${publicKey}`, /london is the primary of no link/],
     ['kind: standard-webhooks, store: frankfurt, publicKey: x', /publicKey \(line 8\): must be an Ed25519 public key/],
+    [
+      `kind: standard-webhooks, store: frankfurt, publicKey: whpk_${'A'.repeat(43)}=`,
+      /publicKey \(line 8\): must be a public key as .*--new-key prints it; anybody could sign/,
+    ],
+    [`kind: standard-webhooks, store: frankfurt, publicKey: whpk_${'B'.repeat(43)}=`, /publicKey.*or nobody/],
+    ['kind: standard-webhooks, store: frankfurt, secret: env:LONG', /secret: must lead to whsec_/],
+    ['kind: standard-webhooks, store: frankfurt, secret: env:SPELLED', /secret: must lead to whsec_/],
     ['kind: standard-webhooks, store: frankfurt, secret: env:SHORT', /secret: must lead to whsec_.*openssl rand/],
     ['kind: standard-webhooks, store: frankfurt, secret: "ssm:x"', /is read with the configuration/],
     [`kind: standard-webhooks, store: frankfurt, secret: ${secret}`, /must be a reference/],

@@ -24,10 +24,28 @@ export function sharedSecret(text: string): KeyObject | undefined {
   return createSecretKey(bytes);
 }
 
-/** An Ed25519 public key, `whpk_` and base64 of its 32 bytes; `undefined` for anything else. */
+/**
+ * Ed25519 public keys of small order, in hex without the bit of the sign, spelled as usual and not
+ * (OpenSSL takes them): anybody can sign for them.
+ */
+const keysOfSmallOrder: ReadonlySet<string> = new Set([
+  '00'.repeat(32),
+  `01${'00'.repeat(31)}`,
+  '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05',
+  'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a',
+  ...['ec', 'ed', 'ee'].map((first) => `${first}${'ff'.repeat(30)}7f`),
+]);
+
+/**
+ * An Ed25519 public key, `whpk_` and base64 of its 32 bytes; `undefined` for anything else, and for
+ * a key of small order.
+ */
 export function publicKey(text: string): KeyObject | undefined {
   const bytes = bytesAfter('whpk_', text);
   if (bytes?.length !== keyBytes) return undefined;
+  const unsigned = Buffer.from(bytes);
+  unsigned[keyBytes - 1] = (bytes[keyBytes - 1] ?? 0) & 0x7f;
+  if (keysOfSmallOrder.has(unsigned.toString('hex'))) return undefined;
   return createPublicKey({ key: Buffer.concat([publicPrefix, bytes]), format: 'der', type: 'spki' });
 }
 

@@ -1,10 +1,17 @@
 import * as z from 'zod/mini';
 import { defined } from '../../defined.ts';
 import type { Secret, SecretReference } from '../../secret.ts';
+import { publicKey, sharedSecret } from '../../sender/standard-webhook-keys.ts';
 import { ofKind, optional, required, secretReference, text } from '../../settings.ts';
 import type { SenderConfig, SenderSettings, SettingsContext } from '../service.ts';
 
-const verifying = text(/^whpk_[A-Za-z0-9+/]{43}=$/, 'an Ed25519 public key: whpk_ and the base64 of its 32 bytes');
+const looksLikeKey = /^whpk_[A-Za-z0-9+/]{43}=$/;
+const verifying = text(looksLikeKey, 'an Ed25519 public key: whpk_ and the base64 of its 32 bytes').check(
+  z.refine(
+    (given) => !looksLikeKey.test(given) || publicKey(given) !== undefined,
+    'a public key as certstandby notify --new-key prints it; anybody could sign for this one, or nobody',
+  ),
+);
 
 const schema = ofKind('standard-webhooks', 'anything that posts as the Standard Webhooks specification says', {
   store: required(z.string(), 'the store whose certificates it tells of: the primary of one link or more'),
@@ -34,9 +41,6 @@ export interface StandardWebhooksConfig extends SenderConfig {
   readonly nextPublicKey?: string;
 }
 
-/** A shared secret as the specification writes it, of 24 to 64 bytes. */
-const sharedSecret = /^whsec_(?:[A-Za-z0-9+/]{4}){8,21}(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})?$/;
-
 export const standardWebhooksSettings: SenderSettings = {
   schema,
 
@@ -46,7 +50,7 @@ export const standardWebhooksSettings: SenderSettings = {
       : [{ setting: 'secret', what: 'is missing, and so is publicKey: what it sends could not be proven' }],
 
   secretMistake: (text) =>
-    sharedSecret.test(text)
+    sharedSecret(text) !== undefined
       ? undefined
       : 'must lead to whsec_ and the base64 of 24 to 64 random bytes; this makes one: printf whsec_%s "$(openssl rand -base64 32)"',
 

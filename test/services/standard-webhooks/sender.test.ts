@@ -6,7 +6,7 @@ import { createReceiver } from '../../../src/receiver/receiver.ts';
 import { Secret } from '../../../src/secret.ts';
 import { changeMessage } from '../../../src/sender/change-message.ts';
 import type { LifecycleEvent } from '../../../src/sender/event.ts';
-import { newKeyPair, signingKey } from '../../../src/sender/standard-webhook-keys.ts';
+import { newKeyPair, publicKey, signingKey } from '../../../src/sender/standard-webhook-keys.ts';
 import { messageHeaders } from '../../../src/sender/standard-webhook-message.ts';
 import { senderOf } from '../../../src/services/standard-webhooks/sender.ts';
 
@@ -69,6 +69,35 @@ function signed(text = body, given: { key?: string; id?: string; at?: number } =
   if (key === undefined) throw new Error('no key');
   return { ...messageHeaders(key, { id: given.id ?? 'msg_1', body: text, now: given.at ?? now }) };
 }
+
+/** Encodings of Ed25519 points whose order divides eight: 0 = [0]B makes a signature for them. */
+const smallOrder = [
+  '00'.repeat(32),
+  `01${'00'.repeat(31)}`,
+  '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05',
+  'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a',
+  `ec${'ff'.repeat(30)}7f`,
+  `ed${'ff'.repeat(30)}7f`,
+  `ee${'ff'.repeat(30)}7f`,
+].flatMap((hex) =>
+  [0, 0x80].map((sign) => Buffer.from(hex, 'hex').map((byte, at) => (at === 31 ? byte | sign : byte))),
+);
+
+it.each(smallOrder.map((bytes) => `whpk_${Buffer.from(bytes).toString('base64')}`))(
+  'a public key for which anybody can sign is none: %s',
+  async (text) => {
+    expect(publicKey(text)).toBeUndefined();
+    const { post, acknowledged } = setUp({ publicKey: text });
+    const forged = Buffer.alloc(64);
+    forged[0] = 1;
+    const webhook = { 'content-type': 'application/json', 'webhook-timestamp': String(now / 1_000) };
+    for (let at = 0; at < 64; at += 1) {
+      const signature = `v1a,${forged.toString('base64')}`;
+      await post({ ...webhook, 'webhook-id': `msg_${at}`, 'webhook-signature': signature }, body);
+    }
+    expect(acknowledged).toEqual([]);
+  },
+);
 
 describe('a message that is proven', () => {
   it('names certificates, each once, by id or by name', async () => {
