@@ -311,7 +311,16 @@ module.exports = {
       'service-settings-know-zod-alone',
       'Settings are loaded with the program: they import nothing of what their service talks to.',
       { path: '^src/services/[^/]+/(settings|defaults)\\.ts$' },
-      { path: '^src/', pathNot: [pureGround, settings, '^src/services/[^/]+/(settings|defaults)\\.ts$'] },
+      {
+        path: '^src/',
+        // How keys are written is read in one place, so that no key is taken which then proves nothing.
+        pathNot: [
+          pureGround,
+          settings,
+          '^src/services/[^/]+/(settings|defaults)\\.ts$',
+          '^src/sender/standard-webhook-keys\\.ts$',
+        ],
+      },
     ),
     rule(
       'compose-only-from-entry-points',
