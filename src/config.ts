@@ -122,7 +122,7 @@ const link = z.strictObject({
       brakeShare: optional(
         share,
         'the share of the copies that one reconcile may change, or an hour take back in time, without a person, 0 to 1',
-        { default: 0.2 },
+        { default: limits.brakeShare },
       ),
       standIns: optional(
         z.boolean(),

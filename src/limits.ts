@@ -1,4 +1,7 @@
-/** Every limit of the program, in one place. Each is tested one below, at, and one above. */
+/**
+ * The limits of the program, in one place, each tested one below, at, and one above. What only one
+ * service or one algorithm knows (how often an order is looked at, bytes of a key) stands with it.
+ */
 export const limits = {
   /** Body of a notification, in bytes. */
   notificationBytes: 256 * 1024,
@@ -21,6 +24,12 @@ export const limits = {
    * their place.
    */
   hintsAtOnce: 1_000,
+  /** Characters of a shared secret in a header: a shorter one could be guessed from its digest. */
+  senderSecretLeastCharacters: 24,
+  senderSecretMostCharacters: 1_024,
+  /** Characters of a bearer token, and how long one may be good, in milliseconds. */
+  bearerTokenCharacters: 8 * 1024,
+  bearerTokenLifeMs: 25 * 3_600_000,
   /** Characters of a certificate id in a notification. */
   certificateIdCharacters: 128,
   /** Least length of the RSA key that verifies notifications, in bits (RFC 7518, 3.3). */
@@ -175,6 +184,8 @@ export const limits = {
    * of them, as many as the policy allows.
    */
   removalsConsidered: 10_000,
+  /** The share of the copies that may change without a person, where the policy says nothing. */
+  brakeShare: 0.2,
   /**
    * A reconcile that would change no more copies than this has no brake, however small the estate.
    */
@@ -197,6 +208,8 @@ export const limits = {
    * was set back, in milliseconds.
    */
   brakeAheadMs: 60_000,
+  /** Wake-ups of one link that one sweep hands over; the next one goes on. */
+  sweepWakes: 1_000,
   /** Wake-ups that one reconcile hands over; what is beyond is due, and the sweep wakes it. */
   reconcileWakes: 1_000,
   /**

@@ -1,6 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { asCodedError, CodedError } from '../errors.ts';
-import { exitTable } from './exit-codes.ts';
+import { exitTable } from './exit-code-help.ts';
 import { untilInterrupted } from './interrupt.ts';
 import { usageExit } from './options.ts';
 import { type Host, type OutputOptions, onScreens, problemLines } from './output/output.ts';

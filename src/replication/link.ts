@@ -33,7 +33,7 @@ export interface Policy {
   readonly removal?: Removal;
   /**
    * The share of the copies that may change so that a person should have a look first, 0 to 1;
-   * absent: `defaultBrakeShare`.
+   * absent: `limits.brakeShare`.
    */
   readonly brakeShare?: number;
   /** So many may always, for each thing that is counted; absent: `limits.brakeLeast`. */
@@ -51,9 +51,6 @@ export interface Removal {
   /** The share of the copies that one reconcile may remove, 0 to 1. One at least. */
   readonly maxShare: number;
 }
-
-/** Without a word in the policy: a fifth of the copies. */
-export const defaultBrakeShare = 0.2;
 
 /**
  * What copies are called where a name or an id is ours to choose: `derived` from their mark, so

@@ -1,5 +1,6 @@
 import type { Dispatch } from '../dispatch/dispatch.ts';
 import { asCodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
 import { errorFields, type Log } from '../log.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
@@ -44,7 +45,10 @@ export async function sweep(
   return { woken: woken.reduce((sum, [, count]) => sum + count, 0), byLink: new Map(woken) };
 }
 
-export async function wakeDue({ records, dispatch, runtime, log, most = 1_000 }: Sweeper, link: Link): Promise<number> {
+export async function wakeDue(
+  { records, dispatch, runtime, log, most = limits.sweepWakes }: Sweeper,
+  link: Link,
+): Promise<number> {
   try {
     const certificates = await records.due(link.name, runtime.now(), most);
     if (certificates.length > 0) {

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { limits } from '../limits.ts';
 import type { Vanished } from '../records/reconcile-records.ts';
 import { isLeftAside, type ReplicationRecord } from '../records/replication-record.ts';
-import { defaultBrakeShare, includes, type Link } from './link.ts';
+import { allowedShare } from './brake-share.ts';
+import { includes, type Link } from './link.ts';
 
 /**
  * Losses of so long count together: what a disk, a folder or an account loses may be noticed bit by
@@ -10,14 +10,6 @@ import { defaultBrakeShare, includes, type Link } from './link.ts';
  */
 const windowMs = 24 * 3_600_000;
 const namesKept = 3;
-
-/**
- * The most copies of so many that may change, or lose their originals, without a person: `least` at
- * any rate.
- */
-export function allowedShare({ policy }: Pick<Link, 'policy'>, of: number, least: number = limits.brakeLeast): number {
-  return Math.max(least, Math.floor((policy.brakeShare ?? defaultBrakeShare) * of));
-}
 
 /**
  * Whether a person has said that a certificate is meant to be gone, and it was not seen in the

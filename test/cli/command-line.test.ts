@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { commandEntries, commandLine } from '../../src/cli/command-line.ts';
-import { exitCodes } from '../../src/cli/exit-codes.ts';
+import { exitCodes } from '../../src/cli/exit-code-help.ts';
 import { interrupted } from '../../src/cli/interrupt.ts';
 import { errorRegistry } from '../../src/errors.ts';
 import { runCommand, testHost } from '../support/command.ts';

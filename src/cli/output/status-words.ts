@@ -1,7 +1,7 @@
 import { type ErrorCode, errorRegistry, remedyOf } from '../../errors.ts';
 import type { LinkStatus, SilentListing } from '../../replication/status.ts';
 import { type BackupWords, backupExit, backupWords, isBraked, linesOf, servingWords } from './backup-words.ts';
-import { heldWords } from './held-words.ts';
+import { heldWords } from './brake-words.ts';
 import { isUsedUp, quotaWords } from './quota-words.ts';
 import { clean, count, duration } from './text.ts';
 import { vanishedWords } from './vanished-words.ts';

@@ -12,7 +12,7 @@ import { type DeliveryPolicy, defaultDeliveryPolicy } from '../notifications/del
 import { notificationRows } from '../notifications/notification-rows.ts';
 import { createPoster } from '../notifications/post.ts';
 import { type Ordering, type OrderingOptions, ordering } from '../orders/ordering.ts';
-import type { Sealer } from '../rows/sealer.ts';
+import type { Sealer } from '../rows/sealed-places.ts';
 import { type InstanceOptions, knownApiKeys, openInstance } from '../tenants/instance.ts';
 import type { LimitOptions } from '../tenants/instance-limits.ts';
 import type { InstanceRegistry, KeptApiKey } from '../tenants/registry.ts';

@@ -5,7 +5,7 @@ import { CodedError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import type { Row } from '../../table/table.ts';
 import { decodeRow } from '../rows/row-format.ts';
-import { contentPlace, type Sealer } from '../rows/sealer.ts';
+import { contentPlace, type Sealer } from '../rows/sealed-places.ts';
 
 export const nameCharacters = 256;
 export const descriptionCharacters = 1024;

@@ -4,7 +4,7 @@ import type { Log } from '../../log.ts';
 import type { Runtime } from '../../runtime.ts';
 import { pagesOf, type Row, type Table, type Value } from '../../table/table.ts';
 import { formatted } from '../rows/row-format.ts';
-import type { Sealer } from '../rows/sealer.ts';
+import type { Sealer } from '../rows/sealed-places.ts';
 import { certificatePlaces } from './certificate-places.ts';
 import {
   type CertificateRow,

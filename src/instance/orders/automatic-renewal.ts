@@ -2,7 +2,8 @@ import { asCodedError } from '../../errors.ts';
 import { errorFields, type Log } from '../../log.ts';
 import { certificatesExpiring } from '../certificates/certificate-listing.ts';
 import type { CertificateRows } from '../certificates/certificate-rows.ts';
-import { type Orders, renewBeforeMs } from './orders.ts';
+import type { Orders } from './orders.ts';
+import { renewBeforeMs } from './renewal-due.ts';
 
 export interface AutomaticRenewal {
   /** Begins what is due now. Answers how many. One that cannot be begun holds up no other. */

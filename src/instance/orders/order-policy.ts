@@ -7,7 +7,7 @@ export interface OrderPolicy {
   /** How long DNS is asked in one go, for all records of an order side by side. */
   readonly lookupMs: number;
   /** The pause between two looks at something that somebody else is at work on. */
-  readonly lookMs: number;
+  readonly lookEveryMs: number;
   /**
    * The first wait after a failure is up to this, each further one up to twice as long as the one
    * before.
@@ -27,7 +27,7 @@ export const defaultOrderPolicy: OrderPolicy = {
   orderMs: 20 * 60_000,
   challengeMs: 10 * 60_000,
   lookupMs: 30_000,
-  lookMs: 2_000,
+  lookEveryMs: 2_000,
   firstWaitMs: 2_000,
   longestWaitMs: 60_000,
   // More than the longest things between two words: one run of the DNS hook, or DNS asked once, and

@@ -6,7 +6,7 @@ import { Secret } from '../../secret.ts';
 import type { Key, Row, Table } from '../../table/table.ts';
 import { partitionOf } from '../rows/partitions.ts';
 import { decodeRow, formatted } from '../rows/row-format.ts';
-import type { Sealer } from '../rows/sealer.ts';
+import type { Sealer } from '../rows/sealed-places.ts';
 
 /**
  * One order or renewal that is under way: at most one for each certificate. Moments are epoch

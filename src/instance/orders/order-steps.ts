@@ -127,7 +127,7 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
         { fields: { domain } },
       );
     }
-    return { waitMs: policy.lookMs };
+    return { waitMs: policy.lookEveryMs };
   }
 
   /**
@@ -177,10 +177,10 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
           // One look at once; an authority that stays ready is asked again after a pause, until the
           // order is overdue.
           return progress.finalized === true
-            ? { waitMs: policy.lookMs }
+            ? { waitMs: policy.lookEveryMs }
             : { advance: { ...progress, failures: 0, finalized: true } };
         case 'working':
-          return { waitMs: policy.lookMs };
+          return { waitMs: policy.lookEveryMs };
         case 'issued':
           return { issued: { ...judged(order, await authority.download(url), privateKey), authority: authority.id } };
         case 'refused':
@@ -189,7 +189,7 @@ export function orderSteps(context: StepsContext & { readonly signal: AbortSigna
           // What was published for it proves nothing any more, and is taken back at the end, as
           // everything.
           const { url: _, finalized: __, ...rest } = progress;
-          return { advance: rest, waitMs: policy.lookMs };
+          return { advance: rest, waitMs: policy.lookEveryMs };
         }
       }
     },

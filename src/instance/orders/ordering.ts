@@ -6,7 +6,7 @@ import { listCertificates } from '../certificates/certificate-listing.ts';
 import type { CertificateRow } from '../certificates/certificate-row.ts';
 import type { CertificateRows } from '../certificates/certificate-rows.ts';
 import type { Deliveries } from '../notifications/delivery.ts';
-import type { Sealer } from '../rows/sealer.ts';
+import type { Sealer } from '../rows/sealed-places.ts';
 import type { Instance } from '../tenants/instance.ts';
 import type { Authority } from './authority/authority.ts';
 import type { DevelopmentCa } from './authority/development-ca.ts';

@@ -4,7 +4,7 @@ import { CodedError } from '../../errors.ts';
 import type { Secret } from '../../secret.ts';
 import type { Table } from '../../table/table.ts';
 import { isInstanceCrn } from '../rows/crn.ts';
-import type { Sealer } from '../rows/sealer.ts';
+import type { Sealer } from '../rows/sealed-places.ts';
 import { apiKeyHash, checkApiKey, type KnownApiKey, type Role } from './api-keys.ts';
 import {
   type InstanceLimits,

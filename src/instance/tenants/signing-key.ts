@@ -5,7 +5,7 @@ import { CodedError } from '../../errors.ts';
 import type { Key, Table } from '../../table/table.ts';
 import { partitionOf } from '../rows/partitions.ts';
 import { decodeRow, formatted } from '../rows/row-format.ts';
-import { isCurrent, signingKeyPlace as place, type Sealer } from '../rows/sealer.ts';
+import { isCurrent, signingKeyPlace as place, type Sealer } from '../rows/sealed-places.ts';
 
 const schema = z.object({ sealed: z.string(), publicKey: z.string() });
 const generate = promisify(generateKeyPair);

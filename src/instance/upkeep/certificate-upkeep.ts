@@ -7,7 +7,7 @@ import { certificateRowKeys, contentOfSort } from '../certificates/certificate-r
 import type { CertificateRows } from '../certificates/certificate-rows.ts';
 import { resealAccountKeys } from '../orders/authority/acme-account.ts';
 import { rowsIn } from '../rows/instance-rows.ts';
-import { contentPlace, isCurrent, type Sealer } from '../rows/sealer.ts';
+import { contentPlace, isCurrent, type Sealer } from '../rows/sealed-places.ts';
 import { resealSigningKey } from '../tenants/signing-key.ts';
 
 /**

@@ -6,7 +6,7 @@ import { CodedError } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import type { Runtime } from '../../runtime.ts';
 import type { Table } from '../../table/table.ts';
-import type { Sealer } from '../rows/sealer.ts';
+import type { Sealer } from '../rows/sealed-places.ts';
 import { type SnapshotReport, takeSnapshot } from './snapshot.ts';
 
 const dayMs = 86_400_000;

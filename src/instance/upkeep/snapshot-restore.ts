@@ -5,7 +5,7 @@ import type { Runtime } from '../../runtime.ts';
 import type { Key, Row, Table, Value } from '../../table/table.ts';
 import { hasRows } from '../rows/instance-rows.ts';
 import { allPartitions, partitionsOf, registryPartitions } from '../rows/partitions.ts';
-import type { Sealer } from '../rows/sealer.ts';
+import type { Sealer } from '../rows/sealed-places.ts';
 import { type InstanceRegistry, instanceKey } from '../tenants/registry.ts';
 import { readLines } from './snapshot-file.ts';
 import {

@@ -7,7 +7,7 @@ import { certificateRowKeys } from '../certificates/certificate-row-keys.ts';
 import { rowsIn } from '../rows/instance-rows.ts';
 import { keptPartitions, partitionOf } from '../rows/partitions.ts';
 import { formatted } from '../rows/row-format.ts';
-import type { Sealer } from '../rows/sealer.ts';
+import type { Sealer } from '../rows/sealed-places.ts';
 import { instanceKey } from '../tenants/registry.ts';
 import { type LineWriter, writeLines } from './snapshot-file.ts';
 import {

@@ -5,9 +5,9 @@ import type { BrakeKind } from '../../records/brake-records.ts';
 import type { LinkRecords } from '../../records/link-records.ts';
 import type { HeldContent, Refusal, ReplicationRecord } from '../../records/replication-record.ts';
 import type { CertificateMetadata, StoredCertificate } from '../../store/store.ts';
+import { allowedShare } from '../brake-share.ts';
 import type { Link } from '../link.ts';
 import { factsOfRefusal } from '../refusal.ts';
-import { allowedShare } from '../vanished.ts';
 import type { Sound } from './judge.ts';
 
 /**

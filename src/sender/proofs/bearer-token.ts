@@ -12,10 +12,6 @@ export interface TokenRules {
   readonly bearer: Readonly<Record<string, string>>;
 }
 
-const mostCharacters = 8 * 1024;
-/** A token that is good for longer is none of a service that tells of events. */
-const mostLifeMs = 25 * 3_600_000;
-
 /**
  * The claims of the bearer token (RFC 6750, 2.1) in an `Authorization` header: a JWT (RFC 7519)
  * that one of these keys signed with RS256, through the same strict gate as a signed body. It says
@@ -31,7 +27,7 @@ export function verifyBearerToken(
   { issuer, audience, bearer, now }: TokenRules & { readonly now: number },
 ): Readonly<Record<string, unknown>> {
   const [, token = ''] = /^Bearer ([A-Za-z0-9_\-.]+)$/i.exec(header ?? '') ?? [];
-  if (token === '' || token.length > mostCharacters) throw notGenuine();
+  if (token === '' || token.length > limits.bearerTokenCharacters) throw notGenuine();
   const claims = claimsOf(token, keys);
   const audiences = Array.isArray(claims.aud) ? claims.aud : [claims.aud];
   const isBearer = Object.entries(bearer).every(([name, value]) => claims[name] === value);
@@ -61,7 +57,7 @@ function claimsOf(token: string, keys: VerificationKeys): Record<string, unknown
  */
 function checkTimes({ exp, nbf, iat }: Readonly<Record<string, unknown>>, now: number): void {
   const [until, from, issued] = [exp, nbf, iat].map(momentOf);
-  if (until === undefined || until - (issued ?? now) > mostLifeMs) throw notGenuine();
+  if (until === undefined || until - (issued ?? now) > limits.bearerTokenLifeMs) throw notGenuine();
   const isOver = now >= until + limits.notificationSkewMs;
   const isEarly = [from, issued].some((moment) => moment !== undefined && moment > now + limits.notificationSkewMs);
   if (!isOver && !isEarly) return;

@@ -1,13 +1,10 @@
 import { createSecretKey, hash } from 'node:crypto';
 import { CodedError } from '../../errors.ts';
+import { limits } from '../../limits.ts';
 import { readChangeMessage } from '../../sender/change-message.ts';
 import { isSharedSecret } from '../../sender/proofs/shared-secret.ts';
 import type { Sender, VerificationKeys } from '../../sender/sender.ts';
 import type { SharedSecretConfig } from './settings.ts';
-
-/** A shorter one could be guessed from its digest. Characters. */
-const leastCharacters = 24;
-const mostCharacters = 1_024;
 
 /**
  * Anything that posts a secret in a header. The secret proves who sends, and nothing of the body.
@@ -22,7 +19,8 @@ export function senderOf(config: SharedSecretConfig): Sender {
     receive({ header: headerOf, body }, digests) {
       const value = headerOf(header) ?? '';
       const [, secret = ''] = (inAuthorization ? /^Bearer (\S+)$/i : /^(.+)$/s).exec(value) ?? [];
-      const fits = secret.length >= leastCharacters && secret.length <= mostCharacters;
+      const fits =
+        secret.length >= limits.senderSecretLeastCharacters && secret.length <= limits.senderSecretMostCharacters;
       if (!fits || !isSharedSecret(secret, digests.values())) {
         throw new CodedError('notification_not_genuine', 'the notification bears none of the secrets of this sender', {
           fields: { signs: `with the secret of this sender in the header ${header}` },

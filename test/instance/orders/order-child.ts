@@ -28,7 +28,7 @@ const { url } = await startInstanceServer({
   keyringOf: () => keys,
   // What it holds for itself is free soon after it is gone.
   delivery: { requestMs: 100 },
-  ordering: { acme: { directory }, dnsServer, policy: { leaseMs: 200, lookMs: 10, firstWaitMs: 10 } },
+  ordering: { acme: { directory }, dnsServer, policy: { leaseMs: 200, lookEveryMs: 10, firstWaitMs: 10 } },
   instances: [
     {
       crn: instanceCrn,

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { parseOrder } from '../../../src/instance/orders/order-request.ts';
-import { renewalFrom } from '../../../src/instance/orders/orders.ts';
+import { renewalFrom } from '../../../src/instance/orders/renewal-due.ts';
 
 const good = { name: 'shop', domains: ['shop.example.test'], domain_validation_method: 'dns-01' };
 const parse = (given: object, hasHook = false) => parseOrder({ ...good, ...given }, { hasHook });

@@ -30,7 +30,7 @@ export function eventually<T>(read: () => T | Promise<T>) {
 
 /** Everything in it takes milliseconds where the real thing takes minutes. */
 const quickPolicy: Partial<OrderPolicy> = {
-  lookMs: 5,
+  lookEveryMs: 5,
   firstWaitMs: 5,
   longestWaitMs: 40,
   orderMs: 60_000,

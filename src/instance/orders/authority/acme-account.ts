@@ -6,7 +6,7 @@ import { Secret } from '../../../secret.ts';
 import type { Key, Table } from '../../../table/table.ts';
 import { partitionOf } from '../../rows/partitions.ts';
 import { decodeRow, formatted } from '../../rows/row-format.ts';
-import { isCurrent, type Sealer } from '../../rows/sealer.ts';
+import { isCurrent, type Sealer } from '../../rows/sealed-places.ts';
 import { newPrivateKey } from './development-keys.ts';
 
 const schema = z.object({ sealed: z.string(), directory: z.string() });
