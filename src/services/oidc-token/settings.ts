@@ -13,14 +13,15 @@ const schema = ofKind('oidc-token', 'jobs and services that bear a token of Open
     z.string().check(z.minLength(1)),
     'for whom its tokens are, as their claim aud says: choose one for this receiver',
   ),
-  bearer: required(
-    z
-      .record(z.string(), z.string())
-      .check(
-        z.refine((claims) => Object.keys(claims).length > 0, 'a mapping of one claim or more to the value that it has'),
+  bearer: z
+    .record(
+      z.string(),
+      required(
+        z.string(),
+        'the value, exactly, of a claim that says who bears the token: { repository: example/site, ref: refs/heads/main }',
       ),
-    'claims that say who bears the token, each with its value, exactly: { repository: example/site, ref: refs/heads/main }',
-  ),
+    )
+    .check(z.refine((claims) => Object.keys(claims).length > 0, 'a mapping of one claim or more to its value')),
 });
 
 export interface OidcTokenConfig extends SenderConfig {
