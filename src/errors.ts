@@ -235,6 +235,8 @@ export const errorRegistry = {
       notification_untimely: 'Set the clocks of both machines by NTP, and run the command again.',
       notification_unknown_link:
         'There is no sender of this name there: give the callback URL of one, /callback/<its name under senders>.',
+      no_receiver:
+        'Something else answers there, a proxy or another program: give the callback URL of a sender, /callback/<its name under senders>.',
       ECONNREFUSED: 'Nothing listens there: start certstandby serve, or correct the address.',
       ENOTFOUND: 'That host name is not known here: correct the address.',
     }),

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { CodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
 import { fileError } from '../regular-file.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
@@ -26,7 +27,10 @@ interface NotifyOptions extends OutputOptions {
 export function notifyCommand(host: Host): Command {
   return withOutputOptions(new Command('notify'))
     .description('tell a receiver that certificates have changed: for hooks of tools that renew them')
-    .argument('[certificate...]', 'their names in the store; none says that something has changed')
+    .argument(
+      '[certificate...]',
+      `their names in the store; none, or more than ${limits.notificationCertificates}, says that something has changed`,
+    )
     .option('--to <url>', 'callback URL of a sender of the configuration there (or in CERTSTANDBY_NOTIFY_TO)')
     .option(
       '--key <reference>',
@@ -53,6 +57,8 @@ async function run(names: readonly string[], options: NotifyOptions, host: Host)
   if (to === undefined) throw new CodedError('usage', 'where to is not said: give --to or CERTSTANDBY_NOTIFY_TO');
   if (key === undefined) throw new CodedError('usage', 'no key is given: give --key or CERTSTANDBY_NOTIFY_KEY');
   callbackBase(to);
+  if (names.includes(''))
+    throw new CodedError('usage', 'a name is empty: is the variable set from which the hook takes it?');
   const certificates = names.map((given): Named => (options.id ? { id: given } : { name: given }));
   const delivered = await notify({
     to,
@@ -67,7 +73,7 @@ async function run(names: readonly string[], options: NotifyOptions, host: Host)
   });
   output.item({ to, ...delivered });
   const what = names.length === 0 ? 'a change' : count(names.length, 'certificate');
-  output.line(`${to} ${delivered.status === 'taken' ? 'took' : 'says'} ${delivered.status}: ${what}`);
+  output.line(`${to} says ${delivered.status}: ${what}`);
 }
 
 /**
@@ -94,6 +100,10 @@ function newKey(path: string, output: Output): void {
   try {
     writeFileSync(path, `${privateKey}\n`, { mode: 0o600, flag: 'wx' });
   } catch (thrown) {
+    const { code } = thrown as NodeJS.ErrnoException;
+    if (code === 'EEXIST')
+      throw new CodedError('usage', `${path} is there already, and no key is written over a file: give another path`);
+    if (code === 'ENOENT') throw new CodedError('usage', `the folder in which ${path} is to be written is not there`);
     throw fileError(path, thrown);
   }
   output.item({ file: path, publicKey });

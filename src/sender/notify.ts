@@ -1,16 +1,24 @@
 import { CodedError, type ErrorCode } from '../errors.ts';
 import { visibleWithin } from '../foreign-text.ts';
 import { type HttpOutcome, httpClient } from '../http/client.ts';
+import { limits } from '../limits.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Secret } from '../secret.ts';
 import { changedType, changeMessage, type Named, testType } from './change-message.ts';
 import { signingKey } from './standard-webhook-keys.ts';
 import { messageHeaders } from './standard-webhook-message.ts';
 
+/**
+ * What a receiver answers that has taken a message: `acknowledged` anew, a `repeat` of what it had,
+ * or `noted`: it changes nothing. Whatever else is answered, a page in front of it or a wrong
+ * address may have said, and nothing is durable.
+ */
+const takenStatuses = ['acknowledged', 'repeat', 'noted'] as const;
+type TakenStatus = (typeof takenStatuses)[number];
+
 /** What became of a message that a receiver has taken. */
 export interface Delivered {
-  /** `acknowledged` anew, a `repeat` of what it had, or `noted`: it changes nothing. */
-  readonly status: string;
+  readonly status: TakenStatus;
   /** How often it was sent. */
   readonly tries: number;
 }
@@ -41,7 +49,10 @@ export async function notify(options: {
   readonly to: string;
   /** `whsec_…` or `whsk_…`. */
   readonly key: Secret;
-  /** Absent: something has changed. */
+  /**
+   * Absent: something has changed. So says, too, a message of more than one holds: everything is
+   * compared then.
+   */
   readonly certificates?: readonly Named[];
   /** Only tries the way: nothing is looked at. */
   readonly test?: boolean;
@@ -57,7 +68,8 @@ export async function notify(options: {
   const client = httpClient({ runtime, requestTimeoutMs, answerBytes: 64 * 1024 });
   const id = `msg_${runtime.newId().replaceAll('.', '-')}`;
   const began = runtime.now();
-  const named = certificates === undefined ? {} : { certificates };
+  const fits = certificates !== undefined && certificates.length <= limits.notificationCertificates;
+  const named = fits ? { certificates } : {};
   const body = changeMessage({ type: test ? testType : changedType, at: began, ...named });
   for (let tries = 1; ; tries += 1) {
     const headers = messageHeaders(key, { id, body, now: runtime.now() });
@@ -68,8 +80,8 @@ export async function notify(options: {
       body,
       signal,
     });
-    if ('answer' in outcome && outcome.answer.status >= 200 && outcome.answer.status < 300)
-      return { status: statusIn(outcome.answer.text), tries };
+    const status = takenAs(outcome);
+    if (status !== undefined) return { status, tries };
     signal.throwIfAborted();
     const { why, code } = failureOf(to, outcome);
     if (code === 'notify_refused') throw new CodedError(code, why, { fields: fieldsOf(outcome) });
@@ -83,9 +95,19 @@ export async function notify(options: {
   }
 }
 
+const isSuccess = (status: number): boolean => status >= 200 && status < 300;
+
+function takenAs(outcome: HttpOutcome): TakenStatus | undefined {
+  if (!('answer' in outcome) || !isSuccess(outcome.answer.status)) return undefined;
+  const said = memberOf(outcome.answer.text, 'status');
+  return takenStatuses.find((status) => status === said);
+}
+
 function failureOf(to: string, outcome: HttpOutcome): { readonly why: string; readonly code: ErrorCode } {
   if ('answer' in outcome) {
     const { status, text } = outcome.answer;
+    if (isSuccess(status))
+      return { why: `${to} answered ${status}, but not what a receiver of certstandby says`, code: 'notify_failed' };
     const said = messageIn(text);
     const why = `${to} answered ${status}${said === '' ? '' : `: ${said}`}`;
     return { why, code: triedAgain(status) ? 'notify_failed' : 'notify_refused' };
@@ -98,7 +120,10 @@ function failureOf(to: string, outcome: HttpOutcome): { readonly why: string; re
 }
 
 function fieldsOf(outcome: HttpOutcome): Readonly<Record<string, string | number>> {
-  if ('answer' in outcome) return { status: outcome.answer.status, reason: codeIn(outcome.answer.text) };
+  if ('answer' in outcome) {
+    const { status, text } = outcome.answer;
+    return { status, reason: isSuccess(status) ? 'no_receiver' : memberOf(text, 'code') };
+  }
   if (outcome.failure === 'oversized') return {};
   const { cause } = outcome;
   return { reason: cause instanceof Error ? ((cause as NodeJS.ErrnoException).code ?? '') : '' };
@@ -114,6 +139,4 @@ function memberOf(text: string, name: 'status' | 'code' | 'message'): string {
   }
 }
 
-const statusIn = (text: string) => memberOf(text, 'status') || 'taken';
-const codeIn = (text: string) => memberOf(text, 'code');
 const messageIn = (text: string) => memberOf(text, 'message');

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Runtime, systemRuntime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
+import type { Named } from '../../src/sender/change-message.ts';
 import { notify } from '../../src/sender/notify.ts';
 import { senderOf } from '../../src/services/standard-webhooks/sender.ts';
 import { testCertificate } from '../support/certificates.ts';
@@ -93,7 +94,7 @@ describe('a hook of a tool that renews certificates', () => {
 });
 
 /** A receiver that answers as scripted, and keeps what came; time goes by as one waits. */
-async function scripted(answers: readonly (number | 'break')[]) {
+async function scripted(answers: readonly (number | 'break' | 'page')[]) {
   const came: { headers: IncomingMessage['headers']; body: string }[] = [];
   const server = createServer((request, response) => {
     let body = '';
@@ -102,6 +103,7 @@ async function scripted(answers: readonly (number | 'break')[]) {
       came.push({ headers: request.headers, body });
       const answer = answers[came.length - 1] ?? 500;
       if (answer === 'break') return void request.socket.destroy();
+      if (answer === 'page') return void response.writeHead(200, { 'content-type': 'text/html' }).end('<p>Soon.</p>');
       response.writeHead(answer, { 'content-type': 'application/json' });
       response.end(
         JSON.stringify(answer < 300 ? { status: 'acknowledged' } : { code: 'some_code', message: 'said so' }),
@@ -126,11 +128,11 @@ async function scripted(answers: readonly (number | 'break')[]) {
     },
   };
   const to = `http://127.0.0.1:${(server.address() as AddressInfo).port}/callback/certbot`;
-  const send = (withinMs = 300_000) =>
+  const send = (withinMs = 300_000, certificates: readonly Named[] = [{ name: 'shop' }]) =>
     notify({
       to,
       key: new Secret(secret),
-      certificates: [{ name: 'shop' }],
+      certificates,
       withinMs,
       runtime,
       signal: new AbortController().signal,
@@ -162,6 +164,26 @@ describe('a message that is not taken at once', () => {
     expect(came).toHaveLength(1);
   });
 
+  it('is not taken by a page that answers 200 in the place of a receiver', async () => {
+    const { came, send } = await scripted(['page', 'page', 202]);
+    expect(await send()).toEqual({ status: 'acknowledged', tries: 3 });
+    expect(came).toHaveLength(3);
+    const elsewhere = await scripted(['page']);
+    await expect(elsewhere.send(0)).rejects.toMatchObject({
+      code: 'notify_failed',
+      message: expect.stringMatching(/answered 200, but not what a receiver of certstandby says$/),
+      remedy: expect.stringContaining('Something else answers there'),
+    });
+  });
+
+  it('says that something has changed where it would name more than a message holds', async () => {
+    const names = Array.from({ length: 101 }, (_, at) => ({ name: `shop-${at}` }));
+    const { came, send } = await scripted([202, 202]);
+    await send(0, names.slice(1));
+    await send(0, names);
+    expect(came.map(({ body }) => JSON.parse(body).data.certificates?.length)).toEqual([100, undefined]);
+  });
+
   it('is given up when its time is over, and says what it was told last', async () => {
     const { came, send } = await scripted([]);
     await expect(send(10_000)).rejects.toMatchObject({
@@ -182,6 +204,8 @@ describe('the command', () => {
     [['--to', 'https://example.com/callback/x', '--key', 'env:K'], {}, 'K, which holds the key, is not set'],
     [['--to', 'https://example.com/callback/x', '--key', 'env:K'], { K: 'secret' }, 'neither whsec_ nor whsk_'],
     [['--to', 'https://example.com/callback/x', '--key', 'file:/nowhere'], {}, 'cannot be read from /nowhere'],
+    [['--to', 'https://example.com/callback/x', '--key', 'env:K', ''], { K: secret }, 'a name is empty'],
+    [['--new-key', '/nowhere/in/it.key'], {}, 'the folder in which /nowhere/in/it.key is to be written is not there'],
   ])('says what is wrong with %j', async (args, env, words) => {
     const { code, errors } = await runCommand(['notify', ...args], testHost({ env: env as Record<string, string> }));
     expect(code).toBe(2);
@@ -191,8 +215,9 @@ describe('the command', () => {
 
   it('writes no key over another file', async () => {
     writeFileSync(join(folder, 'there'), 'mine');
-    const { code } = await runCommand(['notify', '--new-key', join(folder, 'there')]);
-    expect(code).not.toBe(0);
+    const { code, errors } = await runCommand(['notify', '--new-key', join(folder, 'there')]);
+    expect(code).toBe(2);
+    expect(errors).toContain('there is there already, and no key is written over a file');
     expect(readFileSync(join(folder, 'there'), 'utf8')).toBe('mine');
   });
 });
