@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { acceptStore, dropKeptKey, type KeysOfLink, keptKeysOf } from '../compose/stores.ts';
+import { acceptStore, dropKeptKey, type KeysOfCallback, keptKeysOf } from '../compose/stores.ts';
 import { loadConfig } from '../config.ts';
 import { CodedError } from '../errors.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
@@ -31,14 +31,14 @@ export function storeCommand(host: Host): Command {
     )
     .action((name: string, options: StoreOptions) => accept(name, options, host));
   withOutputOptions(store.command('drop-key'))
-    .description('list the keys that verify the notifications of a store, or trust one of them no more')
+    .description('list the keys that verify what tells of a store, or trust one of them no more')
     .argument('<store>', 'its name in the configuration')
     .argument('[id]', 'the key to drop; without it the kept keys are listed')
     .addOption(configOption())
     .addHelpText(
       'after',
       '\nExamples:\n  certstandby store drop-key frankfurt\n  certstandby store drop-key frankfurt 3f9a0c…' +
-        '\n\nWhat a store serves is fetched by the clock, and a key that it ceases to serve is used for an hour more. One that is dropped is' +
+        '\n\nWhat a store, or the issuer of a sender, serves is fetched by the clock, and a key that it ceases to serve is used for an hour more. One that is dropped is' +
         '\nused no more, by a running receiver within seconds, and does not come back though it be served. The last key is not dropped.',
     )
     .action((name: string, id: string | undefined, options: StoreOptions) => dropKey(name, id, options, host));
@@ -50,40 +50,49 @@ async function dropKey(name: string, id: string | undefined, options: StoreOptio
   const config = loadConfig(options.config, host.env);
   const store = await storeOf(config, name, options.config, runtime);
   const now = runtime.now();
-  if (store.notificationKey === undefined && id === undefined) {
-    output.item({ store: name, links: [] });
+  const before = (await keptKeysOf(config, name, now)).filter(
+    ({ of }) => of === 'sender' || store.notificationKey !== undefined,
+  );
+  if (store.notificationKey === undefined && before.length === 0 && id === undefined) {
+    output.item({ store: name, ...told([]) });
     output.line(`${name} sends no notifications that a kept key would have to verify`);
     return;
   }
-  const before = await keptKeysOf(config, name, now);
   if (id === undefined) {
-    output.item({ store: name, links: before });
+    output.item({ store: name, ...told(before) });
     if (before.length === 0) output.line(`${name} is the primary of no link: no keys are kept for it`);
     for (const kept of before) for (const line of keptWords(kept, now)) output.line(line);
     return;
   }
-  const links = await dropKeptKey(config, { store: name, id, now });
-  if (links.length === 0) {
+  const dropped = await dropKeptKey(config, { store: name, id, now });
+  if (dropped.length === 0) {
     const ids = [...new Set(before.flatMap(({ keys }) => keys.map((key) => key.id)))];
     const there = ids.length === 0 ? 'none' : ids.join(', ');
     throw new CodedError('usage', `no key ${clean(id)} is kept for ${name}; there are: ${clean(there)}`);
   }
-  output.item({ store: name, dropped: id, links });
-  for (const { link, keys } of links) {
-    const left = count(keys.filter(({ used }) => used).length, 'key');
-    output.line(`${clean(id)} verifies nothing for ${clean(link)} any more; ${left} left`);
+  output.item({ store: name, dropped: id, ...told(dropped) });
+  for (const callback of dropped) {
+    const left = count(callback.keys.filter(({ used }) => used).length, 'key');
+    output.line(`${clean(id)} verifies nothing for ${clean(callback.name)} any more; ${left} left`);
   }
 }
 
-/** The keys of a link, a line each. */
-function keptWords({ link, pinned, keys, dropped }: KeysOfLink, now: number): readonly string[] {
-  const own = pinned ? `: links.${link}.verificationKey pins a key, and these are not used` : '';
+/** What is kept, for programs: by link, and by sender where there is one. */
+function told(callbacks: readonly KeysOfCallback[]) {
+  const links = callbacks.flatMap(({ of, name, ...kept }) => (of === 'link' ? [{ link: name, ...kept }] : []));
+  const senders = callbacks.flatMap(({ of, name, ...kept }) => (of === 'sender' ? [{ sender: name, ...kept }] : []));
+  return { links, ...(senders.length > 0 && { senders }) };
+}
+
+/** The keys of a link or a sender, a line each. */
+function keptWords({ name, pinned, keys, dropped }: KeysOfCallback, now: number): readonly string[] {
+  const own = pinned ? `: links.${name}.verificationKey pins a key, and these are not used` : '';
   const lines = keys.map(({ id, goneAt, used }) => {
     const since = goneAt === undefined ? 'served now' : `not served since ${ago(now, goneAt)}`;
     return `  ${id}  ${since}${used ? '' : ', not used any more'}`;
   });
   const none = keys.length === 0 ? ['  none yet: certstandby serve, or the sweep, fetches them'] : [];
-  return [`${link}${own}`, ...none, ...lines, ...dropped.map((id) => `  ${id}  dropped`)].map(clean);
+  return [`${name}${own}`, ...none, ...lines, ...dropped.map((id) => `  ${id}  dropped`)].map(clean);
 }
 
 async function accept(name: string, options: StoreOptions, host: Host): Promise<void> {

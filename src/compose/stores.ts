@@ -81,9 +81,11 @@ export function isOnThisMachine({ kind }: Pick<Store, 'kind'>): boolean {
   return services.some((service) => service.kind === kind && service.settings?.onThisMachine === true);
 }
 
-/** The verification keys that are kept for one link of a store. */
-export interface KeysOfLink {
-  readonly link: string;
+/** The verification keys that are kept for one callback that tells of a store. */
+export interface KeysOfCallback {
+  /** Whose callback it is: of a link with that primary, or of a sender that others serve keys of. */
+  readonly of: 'link' | 'sender';
+  readonly name: string;
   /** The configuration pins a key: what is kept is not used. */
   readonly pinned: boolean;
   readonly keys: readonly (KeptKey & { readonly used: boolean })[];
@@ -91,56 +93,58 @@ export interface KeysOfLink {
   readonly dropped: readonly string[];
 }
 
+type KeysConfig = Pick<Config, 'links' | 'senders' | 'table'>;
+
 /**
- * The verification keys that are kept for each link whose primary is this store. Throws what the
- * table throws.
+ * The verification keys that are kept for each link whose primary is this store, and for each
+ * sender that tells of it and has keys that others serve. Throws what the table throws.
  */
-export function keptKeysOf(
-  config: Pick<Config, 'links' | 'table'>,
-  store: string,
-  now: number,
-): Promise<readonly KeysOfLink[]> {
-  return withLinkRecords(config.table, (records) => keysOfLinks(config, records, store, now));
+export function keptKeysOf(config: KeysConfig, store: string, now: number): Promise<readonly KeysOfCallback[]> {
+  return withLinkRecords(config.table, (records) => keysOfCallbacks(config, records, store, now));
 }
 
 /**
- * Drops one of these keys, by its id, for each link that keeps it: at once, and for ever. Answers
- * what is kept then of those links; of none, if no link keeps it. Throws `verification_key_last`
- * where a link would be left without a key, and then drops it for none.
+ * Drops one of these keys, by its id, for each link and sender that keeps it: at once, and for
+ * ever. Answers what is kept then of those; of none, if none keeps it. Throws
+ * `verification_key_last` where one would be left without a key, and then drops it for none.
  */
 export function dropKeptKey(
-  config: Pick<Config, 'links' | 'table'>,
+  config: KeysConfig,
   { store, id, now }: { readonly store: string; readonly id: string; readonly now: number },
-): Promise<readonly KeysOfLink[]> {
+): Promise<readonly KeysOfCallback[]> {
   return withLinkRecords(config.table, async (records) => {
-    const keeping = (await keysOfLinks(config, records, store, now)).filter(({ keys }) =>
+    const keeping = (await keysOfCallbacks(config, records, store, now)).filter(({ keys }) =>
       keys.some((key) => key.id === id),
     );
-    for (const { link, keys } of keeping)
+    for (const { name, keys } of keeping)
       refuseNoKeyLeft(
-        link,
+        name,
         id,
         keys.filter((key) => key.id !== id),
         now,
       );
-    for (const { link } of keeping) await records.dropVerificationKey(link, id, now);
-    const links = new Set(keeping.map(({ link }) => link));
-    return (await keysOfLinks(config, records, store, now)).filter(({ link }) => links.has(link));
+    for (const { name } of keeping) await records.dropVerificationKey(name, id, now);
+    const names = new Set(keeping.map(({ name }) => name));
+    return (await keysOfCallbacks(config, records, store, now)).filter(({ name }) => names.has(name));
   });
 }
 
-async function keysOfLinks(
-  { links }: Pick<Config, 'links'>,
+async function keysOfCallbacks(
+  { links, senders = [] }: KeysConfig,
   records: Pick<LinkRecords, 'verificationKeys'>,
   store: string,
   now: number,
-): Promise<readonly KeysOfLink[]> {
-  const ofStore = links.filter(({ primary }) => primary === store);
+): Promise<readonly KeysOfCallback[]> {
+  const ofLinks = links
+    .filter(({ primary }) => primary === store)
+    .map(({ name, verificationKey }) => ({ of: 'link' as const, name, pinned: verificationKey !== undefined }));
+  const ofSenders = senders
+    .filter((sender) => sender.store === store && partsOf(sender).keys !== undefined)
+    .map(({ name }) => ({ of: 'sender' as const, name, pinned: false }));
   return Promise.all(
-    ofStore.map(async ({ name, verificationKey }) => {
-      const { keys, dropped } = await records.verificationKeys(name);
-      const told = keys.map((key) => ({ ...key, used: isUsable(key, now) }));
-      return { link: name, pinned: verificationKey !== undefined, keys: told, dropped };
+    [...ofLinks, ...ofSenders].map(async (callback) => {
+      const { keys, dropped } = await records.verificationKeys(callback.name);
+      return { ...callback, keys: keys.map((key) => ({ ...key, used: isUsable(key, now) })), dropped };
     }),
   );
 }

@@ -136,13 +136,9 @@ const dropTries = 5;
 /** Throws `verification_key_last` if none of the keys that stay is used. */
 export function refuseNoKeyLeft(link: string, dropped: string, staying: readonly KeptKey[], now: number): void {
   if (staying.some((key) => isUsable(key, now))) return;
-  throw new CodedError(
-    'verification_key_last',
-    `link ${link} has no other verification key than ${dropped}: it stays`,
-    {
-      fields: { link, key: dropped },
-    },
-  );
+  throw new CodedError('verification_key_last', `${link} has no other verification key than ${dropped}: it stays`, {
+    fields: { link, key: dropped },
+  });
 }
 
 /** The one that its sender serves, else the one that it served last. */

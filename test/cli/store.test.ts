@@ -127,11 +127,45 @@ links:
     expect(again.errors).toContain('no key key-one is kept for frankfurt; there are: key-two');
   });
 
+  test('and those of a sender whose issuer serves them, which are dropped alike', async () => {
+    const file = join(folder, 'certstandby.yaml');
+    writeFileSync(
+      file,
+      `version: 1
+stores:
+  nas: { kind: directory, id: nas, path: copies, region: there }
+  attic: { kind: directory, id: attic, path: attic, region: there }
+links:
+  web: { primary: nas, backups: [attic] }
+senders:
+  hook: { kind: shared-secret, store: nas, digest: ${'0f'.repeat(32)} }
+  ci:
+    kind: oidc-token
+    store: nas
+    issuer: https://issuer.example.test
+    jwks: https://issuer.example.test/keys
+    audience: here
+    bearer: { sub: site }
+`,
+    );
+    expect((await dropKey('nas')).output).toBe('ci\n  none yet: certstandby serve, or the sweep, fetches them\n');
+    await keep({ ci: [one, two] });
+    const { output, code } = await dropKey('nas', 'key-one');
+    expect(code).toBe(0);
+    expect(output).toBe('key-one verifies nothing for ci any more; 1 key left\n');
+    expect(JSON.parse((await dropKey('nas', '--json')).output)).toMatchObject({
+      links: [],
+      senders: [{ sender: 'ci', keys: [{ id: 'key-two' }], dropped: ['key-one'] }],
+    });
+    expect((await dropKey('nas', 'key-two')).errors).toContain('ci has no other verification key than key-two');
+    expect((await dropKey('attic')).output).toContain('attic sends no notifications');
+  });
+
   test('lose none where a link would be left without one', async () => {
     await keep({ web: [one, two], mail: [one] });
     const { code, errors } = await dropKey('frankfurt', 'key-one');
     expect(code).toBe(6);
-    expect(errors).toContain('link mail has no other verification key than key-one: it stays');
+    expect(errors).toContain('mail has no other verification key than key-one: it stays');
     expect(errors).toContain('Have the store serve another key first');
     expect((await dropKey('frankfurt')).output).not.toContain('dropped');
   });
