@@ -83,7 +83,7 @@ export function isOnThisMachine({ kind }: Pick<Store, 'kind'>): boolean {
 
 /** The verification keys that are kept for one callback that tells of a store. */
 export interface KeysOfCallback {
-  /** Whose callback it is: of a link with that primary, or of a sender that others serve keys of. */
+  /** Whose callback it is: a link's with that primary, or a sender's whose keys others serve. */
   readonly of: 'link' | 'sender';
   readonly name: string;
   /** The configuration pins a key: what is kept is not used. */

@@ -166,7 +166,7 @@ senders:
     const { code, errors } = await dropKey('frankfurt', 'key-one');
     expect(code).toBe(6);
     expect(errors).toContain('mail has no other verification key than key-one: it stays');
-    expect(errors).toContain('Have the store serve another key first');
+    expect(errors).toContain('serve another key first: it is fetched within a minute');
     expect((await dropKey('frankfurt')).output).not.toContain('dropped');
   });
 });
