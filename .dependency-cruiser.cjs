@@ -4,10 +4,11 @@
 
 const { existsSync, readdirSync } = require('node:fs');
 
-const pureGround = '^src/(errors|remedies|secret|limits|runtime|foreign-text|defined|lenient|time-limit)\\.ts$';
+const pureGround =
+  '^src/(errors|remedies-by-cause|secret|limits|runtime|foreign-text|defined|lenient|time-limit)\\.ts$';
 /** With the one way to read files, for rooms that touch some. */
 const ground =
-  '^src/(errors|remedies|secret|limits|runtime|foreign-text|defined|lenient|time-limit|regular-file|private-folder)\\.ts$';
+  '^src/(errors|remedies-by-cause|secret|limits|runtime|foreign-text|defined|lenient|time-limit|regular-file|private-folder)\\.ts$';
 const log = '^src/log\\.ts$';
 /** What settings are made of, and the contract of a service. */
 const settings = '^src/(settings|services/service)\\.ts$';

@@ -3,7 +3,7 @@
  * rest of the program asks the entry: nothing matches on message text.
  */
 
-import { aws, byCause, type ErrorFields, place, type Remedy, reach } from './remedies.ts';
+import { aws, byCause, type ErrorFields, place, type Remedy, reach } from './remedies-by-cause.ts';
 
 /** What one kind of failure means to each part of the program. */
 interface ErrorEntry {

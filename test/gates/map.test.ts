@@ -6,7 +6,7 @@ import { root } from '../support/root.ts';
 /**
  * Where a path of the map counts from: the repository, the sources, or the table of the protocol.
  */
-const bases = ['', 'src', 'src/replication', 'src/replication/restore'];
+const bases = ['', 'src', 'src/certificate', 'src/replication', 'src/replication/restore'];
 
 /** The paths in backticks: a folder ends with a slash, a file with what files of ours end with. */
 const pathsIn = (text: string): readonly string[] =>
