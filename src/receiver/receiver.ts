@@ -148,7 +148,8 @@ function refuse(
   }: { readonly facts: LogFields; readonly log: Log; readonly tryAgain: number | undefined },
 ): CallbackResponse {
   const isNotYet = error.entry.status === 503;
-  const failed = error.entry.status >= 500;
+  // Anybody can name a key that is not here: that is no failure of ours.
+  const failed = error.entry.status >= 500 && error.code !== 'notification_key_unknown';
   log(failed ? 'error' : 'warn', 'notification', {
     ...errorFields(error),
     ...facts,

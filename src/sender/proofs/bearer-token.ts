@@ -1,3 +1,4 @@
+import { defined } from '../../defined.ts';
 import { CodedError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { parseJsonObject } from '../json.ts';
@@ -30,8 +31,12 @@ export function verifyBearerToken(
   if (token === '' || token.length > limits.bearerTokenCharacters) throw notGenuine();
   const claims = claimsOf(token, keys);
   const audiences = Array.isArray(claims.aud) ? claims.aud : [claims.aud];
-  const isBearer = Object.entries(bearer).every(([name, value]) => claims[name] === value);
-  if (claims.iss !== issuer || !audiences.includes(audience) || !isBearer) throw notGenuine();
+  const [wrong] = [
+    ...(claims.iss === issuer ? [] : ['iss']),
+    ...(audiences.includes(audience) ? [] : ['aud']),
+    ...Object.keys(bearer).filter((name) => claims[name] !== bearer[name]),
+  ];
+  if (wrong !== undefined) throw notGenuine(wrong);
   checkTimes(claims, now);
   return claims;
 }
@@ -57,7 +62,7 @@ function claimsOf(token: string, keys: VerificationKeys): Record<string, unknown
  */
 function checkTimes({ exp, nbf, iat }: Readonly<Record<string, unknown>>, now: number): void {
   const [until, from, issued] = [exp, nbf, iat].map(momentOf);
-  if (until === undefined || until - (issued ?? now) > limits.bearerTokenLifeMs) throw notGenuine();
+  if (until === undefined || until - (issued ?? now) > limits.bearerTokenLifeMs) throw notGenuine('exp');
   const isOver = now >= until + limits.notificationSkewMs;
   const isEarly = [from, issued].some((moment) => moment !== undefined && moment > now + limits.notificationSkewMs);
   if (!isOver && !isEarly) return;
@@ -74,8 +79,14 @@ function momentOf(seconds: unknown): number | undefined {
   throw notGenuine();
 }
 
-/** One text for every cause, so that an answer does not teach which check failed. */
-const notGenuine = (): CodedError =>
+/**
+ * One text for every cause, so that an answer does not teach which check failed. Our own log names
+ * the claim that differs from the configuration, where the issuer did sign it.
+ */
+const notGenuine = (claim?: string): CodedError =>
   new CodedError('notification_not_genuine', 'the notification bears no token that is good for this sender', {
-    fields: { signs: 'by the issuer, for the audience and of the bearer that the configuration names' },
+    fields: {
+      signs: 'by the issuer, for the audience and of the bearer that the configuration names',
+      ...defined({ claim }),
+    },
   });

@@ -3,6 +3,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { SignJWT } from 'jose';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { LogFields } from '../../../src/log.ts';
+import { createReceiver } from '../../../src/receiver/receiver.ts';
 import { systemRuntime } from '../../../src/runtime.ts';
 import { changeMessage } from '../../../src/sender/change-message.ts';
 import { pinVerificationKey } from '../../../src/sender/jws.ts';
@@ -66,6 +68,57 @@ const codeOf = (work: () => unknown): string => {
     return (thrown as { code: string }).code;
   }
 };
+
+describe('what is logged of a token that is refused', () => {
+  const logOf = async (token: string) => {
+    const lines: { level: string; fields: LogFields | undefined }[] = [];
+    const receiver = createReceiver({
+      callbacks: [
+        {
+          name: 'ci',
+          told: { sender: 'ci' },
+          sender: senderOf(config),
+          verificationKeys: async () => keys,
+          acknowledge: async () => 'new',
+        },
+      ],
+      now: () => now,
+      log: (level, _event, fields) => lines.push({ level, fields }),
+    });
+    const headers: Readonly<Record<string, string>> = {
+      authorization: `Bearer ${token}`,
+      'content-type': 'application/json',
+    };
+    const answer = await receiver({ method: 'POST', path: '/callback/ci', header: (name) => headers[name], body });
+    return { answer, lines };
+  };
+
+  it.each([
+    ['iss', { iss: 'https://other.example.com' }],
+    ['aud', { aud: 'other' }],
+    ['ref', { ref: 'refs/heads/other' }],
+    ['exp', { exp: seconds + 31_536_000 }],
+  ])('is the claim that differs, %s, which the answer does not name', async (claim, given) => {
+    const { answer, lines } = await logOf(await sign({ ...claims, ...given }));
+    expect(lines).toMatchObject([{ level: 'warn', fields: { claim, outcome: 'refused' } }]);
+    expect(answer).toMatchObject({
+      status: 401,
+      body: '{"code":"notification_not_genuine","message":"the notification bears no token that is good for this sender"}',
+    });
+  });
+
+  it('is no claim of a token that the issuer did not sign', async () => {
+    const { lines } = await logOf(await sign({ ...claims, aud: 'other' }, { key: stranger.privateKey }));
+    expect(lines).toMatchObject([{ level: 'warn', fields: { outcome: 'refused' } }]);
+    expect(lines[0]?.fields).not.toHaveProperty('claim');
+  });
+
+  it('is no failure of this side where it names a key that is not known, as anybody can', async () => {
+    const { answer, lines } = await logOf(await sign(claims, { kid: 'key-2' }));
+    expect(answer.status).toBe(503);
+    expect(lines).toMatchObject([{ level: 'warn', fields: { code: 'notification_key_unknown', outcome: 'refused' } }]);
+  });
+});
 
 describe('a job that bears a token', () => {
   it('tells of changes, and what it tells is not signed', async () => {
