@@ -9,6 +9,7 @@ import { measureInstance } from './instance.ts';
 import { instanceHandlers } from './instance-server.ts';
 import { measureLatency } from './latency.ts';
 import { productHandlers } from './product.ts';
+import { measureProofs } from './proofs.ts';
 import { measureReconcile } from './reconcile.ts';
 import { reconcilerHandlers } from './reconciler.ts';
 import { createReport, type Report } from './report.ts';
@@ -63,8 +64,11 @@ async function measureAll(report: Report, folder: string, part: string | undefin
     await measureRestore({ report, signer, folder: join(folder, 'restore') });
   if (part === undefined || part === 'instance') await measureInstance(report, join(folder, 'instance'));
   if (part === 'cold') await measureCold(report);
+  if (part === undefined || part === 'verify') {
+    measureVerify(report, signer);
+    measureProofs(report);
+  }
   if (part !== undefined) return;
-  measureVerify(report, signer);
   await withBench({ report, signer, folder: join(folder, 'near'), oneWayMs: 0 }, async (bench) => {
     await measureThroughput(bench);
     await measureRequests(bench);
