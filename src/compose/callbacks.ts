@@ -37,12 +37,12 @@ export async function callbacksOf(
   };
 
   /** The keys that the sweep has fetched for the callback of a link or a sender. */
-  const keysOnTable = (name: string): Callback['verificationKeys'] =>
+  const keysOnTable = (name: string, { keysFrom }: Sender): Callback['verificationKeys'] =>
     verificationKeyCache({
       runtime,
       async load() {
         const { keys } = await linkRecords.verificationKeys(name);
-        return keys.filter((key) => isUsable(key, runtime.now()));
+        return keys.filter((key) => key.from === keysFrom && isUsable(key, runtime.now()));
       },
     });
 
@@ -59,7 +59,7 @@ export async function callbacksOf(
         sender,
         verificationKeys:
           pinned === undefined
-            ? keysOnTable(name)
+            ? keysOnTable(name, sender)
             : verificationKeyCache({ runtime, load: async () => [{ id: 'pinned', pem: pinned }] }),
         acknowledge: acknowledgeFor(primary),
       },
@@ -77,7 +77,7 @@ export async function callbacksOf(
       name: config.name,
       told: { sender: config.name },
       sender,
-      verificationKeys: keys === undefined ? keysOnTable(config.name) : async () => keys,
+      verificationKeys: keys === undefined ? keysOnTable(config.name, sender) : async () => keys,
       acknowledge: acknowledgeFor(config.store),
     };
   });

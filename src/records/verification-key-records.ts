@@ -12,6 +12,8 @@ export interface KeptKey {
    */
   readonly id: string;
   readonly pem: string;
+  /** Where it was served, if its sender says from where its keys come: it proves no other one. */
+  readonly from?: string;
   /** Since when its sender does not serve it any more, epoch milliseconds; absent: it does. */
   readonly goneAt?: number;
 }
@@ -30,7 +32,12 @@ export interface KeptKeys {
 
 const rowSchema = z.object({
   pem: z.optional(z.string()),
-  keys: z._default(z.array(z.object({ id: z.string(), pem: z.string(), goneAt: z.optional(z.number()) })), []),
+  keys: z._default(
+    z.array(
+      z.object({ id: z.string(), pem: z.string(), from: z.optional(z.string()), goneAt: z.optional(z.number()) }),
+    ),
+    [],
+  ),
   dropped: z._default(z.array(z.string()), []),
   version: z._default(z.number(), 0),
 });

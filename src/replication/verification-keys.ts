@@ -81,4 +81,4 @@ export function refreshedKeys(
 
 const isSame = (a: readonly KeptKey[], b: readonly KeptKey[]): boolean =>
   a.length === b.length &&
-  a.every(({ id, pem, goneAt }, at) => id === b[at]?.id && pem === b[at]?.pem && goneAt === b[at]?.goneAt);
+  a.every((key, at) => (['id', 'pem', 'from', 'goneAt'] as const).every((field) => key[field] === b[at]?.[field]));

@@ -43,6 +43,11 @@ export interface Sender {
    */
   readonly keys?: VerificationKeys;
   /**
+   * Where the keys are served that the sweep fetches for it: one of another place, which the
+   * configuration named before, proves nothing. Absent: the store itself serves them.
+   */
+  readonly keysFrom?: string;
+  /**
    * The status that makes this sender try again, for what cannot be proven or made durable yet.
    * With any other one its service may drop the notification for good.
    */

@@ -105,6 +105,8 @@ export interface KeysContext {
 export interface FetchedKey {
   readonly id: string;
   readonly pem: string;
+  /** As `keysFrom` of its sender says. */
+  readonly from: string;
 }
 
 /** What a store of the configuration is for everybody; its service knows what else it has. */

@@ -12,6 +12,7 @@ import { silentLog } from '../../src/log.ts';
 import { systemRuntime } from '../../src/runtime.ts';
 import { changeMessage } from '../../src/sender/change-message.ts';
 import { memoryTable } from '../../src/table/memory.ts';
+import type { Table } from '../../src/table/table.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { liveFolder } from '../support/live-folder.ts';
 
@@ -41,7 +42,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function program() {
+async function program({ table = memoryTable(), keysAt = '/jwks' }: { table?: Table; keysAt?: string } = {}) {
   const base = `http://127.0.0.1:${(issuer.address() as AddressInfo).port}`;
   const config = parseConfig(
     `version: 1
@@ -54,13 +55,13 @@ senders:
     kind: oidc-token
     store: live
     issuer: https://token.example.com
-    jwks: ${base}/jwks
+    jwks: ${base}${keysAt}
     audience: here
     bearer: { repository: example/site }
 `,
     { env: {}, readFile: () => '', path: join(folder, 'certstandby.yaml') },
   );
-  const composed = await compose(config, { runtime: systemRuntime, log: silentLog, table: memoryTable() });
+  const composed = await compose(config, { runtime: systemRuntime, log: silentLog, table });
   const post = async (token: string, certificates: readonly ({ id: string } | { name: string })[]) => {
     const body = changeMessage({ type: 'certificate.changed', at: Date.now(), certificates });
     const { status } = await composed.receiver({
@@ -113,6 +114,23 @@ describe('a CI job that renews a certificate', () => {
       expect(await post(await tokenOf(old), [])).toBe(202);
     } finally {
       await close();
+    }
+  });
+
+  it('is not believed by keys of an address that the configuration named before', async () => {
+    const table = { ...memoryTable(), close: async () => {} };
+    const before = await program({ table });
+    await before.sweep();
+    expect(await before.post(await tokenOf(key), [])).toBe(202);
+    await before.close();
+
+    const after = await program({ table, keysAt: '/elsewhere' });
+    try {
+      expect(await after.post(await tokenOf(key), [])).toBe(503);
+      await after.sweep();
+      await expect.poll(async () => after.post(await tokenOf(key), [])).toBe(202);
+    } finally {
+      await after.close();
     }
   });
 

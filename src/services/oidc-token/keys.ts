@@ -17,6 +17,8 @@ const keySchema = z.object({
   e: z.string(),
 });
 
+type ServedKey = Omit<FetchedKey, 'from'>;
+
 const requestTimeoutMs = 10_000;
 const answerBytes = 256 * 1024;
 
@@ -45,13 +47,13 @@ export async function fetchKeys(
     throw new CodedError('store_unavailable', `the keys of the sender ${name}: ${jwks} answered ${status}`, {
       fields: { ...fields, status },
     });
-  const keys = keysIn(text);
+  const keys = keysIn(text)?.map((key) => ({ ...key, from: jwks }));
   if (keys !== undefined && keys.length > 0) return keys;
   const found = keys === undefined ? 'no set of keys' : 'no RSA key of 2048 bits or more for RS256 among its keys';
   throw new CodedError('store_nonsense', `the keys of the sender ${name}: ${jwks} answered ${found}`, { fields });
 }
 
-function keysIn(text: string): readonly FetchedKey[] | undefined {
+function keysIn(text: string): readonly ServedKey[] | undefined {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -62,7 +64,7 @@ function keysIn(text: string): readonly FetchedKey[] | undefined {
   return set.success ? set.data.keys.flatMap(keyOf) : undefined;
 }
 
-function keyOf(value: unknown): readonly FetchedKey[] {
+function keyOf(value: unknown): readonly ServedKey[] {
   const read = keySchema.safeParse(value);
   if (!read.success) return [];
   const { kid, kty, n, e } = read.data;

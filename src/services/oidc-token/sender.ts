@@ -8,9 +8,10 @@ import type { OidcTokenConfig } from './settings.ts';
  * A job or a service that bears a token of OpenID Connect. The token proves who sends, and nothing
  * of the body.
  */
-export function senderOf({ name, store, issuer, audience, bearer }: OidcTokenConfig): Sender {
+export function senderOf({ name, store, issuer, jwks, audience, bearer }: OidcTokenConfig): Sender {
   return {
     store,
+    keysFrom: jwks,
     tryAgain: 503,
     receive({ header, body }, keys, now) {
       verifyBearerToken(header('authorization'), keys, { issuer, audience, bearer, now });

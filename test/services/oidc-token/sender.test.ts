@@ -254,7 +254,7 @@ describe('the keys of an issuer', () => {
       server.close();
     });
     const jwks = `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`;
-    return { asked, fetch: () => fetchKeys({ ...config, jwks }, { runtime: systemRuntime }) };
+    return { asked, jwks, fetch: () => fetchKeys({ ...config, jwks }, { runtime: systemRuntime }) };
   }
 
   const jwkOf = (key: KeyObject, more: object = {}) => ({ ...key.export({ format: 'jwk' }), ...more });
@@ -276,8 +276,8 @@ describe('the keys of an issuer', () => {
         good,
       ],
     };
-    const { fetch } = await issuer(200, JSON.stringify(set));
-    expect(await fetch()).toEqual([{ id: 'key-1', pem: pemOf(pair.publicKey) }]);
+    const { fetch, jwks } = await issuer(200, JSON.stringify(set));
+    expect(await fetch()).toEqual([{ id: 'key-1', pem: pemOf(pair.publicKey), from: jwks }]);
   });
 
   it.each([
