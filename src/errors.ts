@@ -1142,7 +1142,7 @@ export const errorRegistry = {
   verification_key_last: {
     ...certificate,
     remedy:
-      'Nothing was changed. Have the store, or the issuer of the sender, serve another key first: it is fetched within a minute. Where that cannot be waited for, pin one that you trust by links.<name>.verificationKey.',
+      'Nothing was changed. Have the store, or the issuer of the sender, serve another key first: it is fetched within a minute. Where that cannot be waited for, pin one that you trust by links.<name>.verificationKey, or take the sender out of the configuration.',
   },
   adopt_refused: { ...certificate, remedy: 'Nothing was changed. See certstandby adopt --help.' },
 

@@ -19,6 +19,11 @@ const messageId = /^[!-\-/-~]{1,256}$/;
 const seconds = /^\d{1,12}$/;
 const oneSignature = /^([a-z0-9]{1,8}),([A-Za-z0-9+/]{1,512}={0,2})$/;
 const mostSignatures = 16;
+/**
+ * Each of these hashes the whole body anew for each key, before anything is proven: two keys, and
+ * room.
+ */
+const mostEd25519 = 4;
 const schemes: ReadonlyMap<string, BodySignature['scheme']> = new Map([
   ['v1', 'hmac-sha256'],
   ['v1a', 'ed25519'],
@@ -84,13 +89,16 @@ function readSignatures(header: string): readonly BodySignature[] {
   const parts = header.split(' ');
   if (parts.length > mostSignatures)
     throw malformedMessage(`webhook-signature has more than ${mostSignatures} signatures`);
-  return parts.flatMap((part) => {
+  const signatures = parts.flatMap((part): readonly BodySignature[] => {
     const [, version = '', encoded = ''] = oneSignature.exec(part) ?? [];
     if (version === '') throw malformedMessage('webhook-signature is no list of signatures such as v1,<base64>, once');
     const bytes = Buffer.from(encoded, 'base64');
     const scheme = schemes.get(version);
     return scheme === undefined || bytes.toString('base64') !== encoded ? [] : [{ scheme, bytes }];
   });
+  if (signatures.filter(({ scheme }) => scheme === 'ed25519').length > mostEd25519)
+    throw malformedMessage(`webhook-signature has more than ${mostEd25519} signatures of Ed25519`);
+  return signatures;
 }
 
 function readEvent(

@@ -99,6 +99,17 @@ it.each(smallOrder.map((bytes) => `whpk_${Buffer.from(bytes).toString('base64')}
   },
 );
 
+it('a message may bear four Ed25519 signatures, and no more, for each is checked before anything is proven', async () => {
+  const { post, acknowledged } = setUp({ publicKey: pair.publicKey });
+  const headers = signed(body, { key: pair.privateKey });
+  const own = headers['webhook-signature'] ?? '';
+  const others = (count: number) => Array(count).fill(`v1a,${Buffer.alloc(64, 5).toString('base64')}`);
+  const bear = (count: number) => ({ ...headers, 'webhook-signature': [...others(count), own].join(' ') });
+  expect(await post(bear(4), body)).toMatchObject({ status: 400, code: 'notification_malformed' });
+  expect(acknowledged).toEqual([]);
+  expect(await post(bear(3), body)).toMatchObject({ status: 202 });
+});
+
 describe('a message that is proven', () => {
   it('names certificates, each once, by id or by name', async () => {
     const { post, acknowledged } = setUp();
