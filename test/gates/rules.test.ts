@@ -116,7 +116,7 @@ const faults: readonly (readonly [string, string, ...string[]])[] = [
   ['src/cli/planted-kind.ts', `import '../store/limited.ts';`, 'store-kinds-only-in-compose'],
   ['src/cli/planted-test.ts', `import '../../test/planted.ts';`, 'cli-imports-only', 'nothing-imports-test'],
   ['src/cli/output/planted.ts', `import '../options.ts';`, 'cli-output-knows-no-floor-above'],
-  ['src/cli/options.ts', `import './exit-codes.ts';`, 'cli-shared-knows-no-floor-above'],
+  ['src/cli/options.ts', `import './exit-code-help.ts';`, 'cli-shared-knows-no-floor-above'],
   ['src/cli/instance/planted.ts', `import '../doctor/checks.ts';`, 'cli-instance-knows-no-floor-above'],
   ['src/cli/doctor/planted.ts', `import type {} from '../up/folder.ts';`, 'cli-doctor-knows-no-floor-above'],
   ['src/cli/up/planted.ts', `await import('../status.ts');`, 'cli-up-knows-no-floor-above'],
