@@ -175,7 +175,10 @@ function changePrimary(world: World, certificates: number, again = false): void 
     world.deletions.push({ store: primary.id, certificate: id, at: time.now() });
   }
   if (action === 'create') world.creations.push({ store: primary.id, certificate: id, at: time.now() });
-  const renamed = action !== 'rename' && existing !== undefined ? nameFor(world, which) : undefined;
+  const named = action !== 'rename' && existing !== undefined ? nameFor(world, which) : undefined;
+  // The new content may be the one before: then an event that got lost was all that told of the
+  // name where listings tell no revision, and only the full look of the week finds it.
+  const renamed = primary.givesRevisions || !world.withReconcile ? named : undefined;
   if (renamed !== undefined || action === 'rename')
     world.renamings.push({ store: primary.id, certificate: id, at: time.now() });
   trace(`${time.now()} ${primary.id}: ${action} ${id}${renamed === undefined ? '' : ` as ${renamed}`}`);
@@ -193,8 +196,8 @@ function changePrimary(world: World, certificates: number, again = false): void 
     const metadata = held?.metadata ?? { name: `name ${which}`, description: '', tags: [] };
     if (action === 'rename')
       return held && { ...held, metadata: { ...metadata, name: `name ${which} ${time.newId()}` }, ...fresh };
-    const named = renamed === undefined ? metadata : { ...metadata, name: renamed };
-    return { id, metadata: named, content: dated ?? content[action] ?? pick(random, versions), ...fresh };
+    const described = renamed === undefined ? metadata : { ...metadata, name: renamed };
+    return { id, metadata: described, content: dated ?? content[action] ?? pick(random, versions), ...fresh };
   });
   const { name = '' } = primary.rows().get(id)?.metadata ?? existing?.metadata ?? {};
   const link = primary === world.primary ? 'main' : 'other';
