@@ -7,7 +7,9 @@ import { root } from './root.ts';
  * Every remedy of the registry, for every cause that it tells apart, with the code that it is of.
  */
 export function allRemedies(): ReadonlyMap<string, ErrorCode> {
-  const sources = ['src/errors.ts', 'src/remedies-by-cause.ts'].map((file) => readFileSync(join(root, file), 'utf8')).join('\n');
+  const sources = ['src/errors.ts', 'src/remedies-by-cause.ts']
+    .map((file) => readFileSync(join(root, file), 'utf8'))
+    .join('\n');
   // Whatever stands before a colon or in quotes may be a reason that a remedy looks at; what is
   // none changes nothing.
   const reasons = new Set(
