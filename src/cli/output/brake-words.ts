@@ -1,5 +1,5 @@
 import type { LinkStatus } from '../../replication/status.ts';
-import { clean, count, duration } from './text.ts';
+import { clean, count, duration, linesBelow } from './text.ts';
 
 /**
  * What the brake keeps from being written, and what to do about it, in words: the first line says
@@ -22,7 +22,5 @@ export function heldWords(link: string, held: NonNullable<LinkStatus['held']>, n
 
 /** The same as lines below what a command says of the link. */
 export function heldLines(...given: Parameters<typeof heldWords>): readonly string[] {
-  return heldWords(...given)
-    .split('\n')
-    .map((line) => `  ${line}`);
+  return linesBelow(heldWords(...given));
 }

@@ -112,3 +112,6 @@ export function duration(milliseconds: number): string {
   const rest = Math.round((rounded % big) / small);
   return `${Math.floor(rounded / big)} ${bigName}${rest === 0 ? '' : ` ${rest} ${smallName}`}`;
 }
+
+/** Words of several lines as lines below another one. */
+export const linesBelow = (words: string): readonly string[] => words.split('\n').map((line) => `  ${line}`);

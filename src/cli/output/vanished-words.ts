@@ -1,5 +1,5 @@
 import type { LinkStatus } from '../../replication/status.ts';
-import { clean, count, duration } from './text.ts';
+import { clean, count, duration, linesBelow } from './text.ts';
 
 /**
  * What is gone from the primary, and what to do about it, in words: the first line says what, the
@@ -20,7 +20,5 @@ export function vanishedWords(link: string, vanished: NonNullable<LinkStatus['va
 
 /** The same as lines below what a command says of the link. */
 export function vanishedLines(...given: Parameters<typeof vanishedWords>): readonly string[] {
-  return vanishedWords(...given)
-    .split('\n')
-    .map((line) => `  ${line}`);
+  return linesBelow(vanishedWords(...given));
 }

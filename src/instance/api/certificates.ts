@@ -61,6 +61,16 @@ interface CertificateObject {
  */
 type PreviousObject = Omit<CertificateObject, 'last_modified'> & { readonly data: ContentPem };
 
+/** One page of certificates, as Certificate Manager answers it. */
+interface PageObject {
+  totalScannedDocs: number;
+  certificates: CertificateObject[];
+  nextPageInfo: {
+    startWithDocId: string;
+    startWithOrderByValue: string;
+  };
+}
+
 export interface Certificates {
   /** The certificate of a row. */
   readonly show: (row: CertificateRow) => CertificateObject;
@@ -92,27 +102,13 @@ export interface Certificates {
    * One page, as Certificate Manager's clients read it: the cursor is two strings, both empty on
    * the last page.
    */
-  list(query: string): Promise<{
-    totalScannedDocs: number;
-    certificates: CertificateObject[];
-    nextPageInfo: {
-      startWithDocId: string;
-      startWithOrderByValue: string;
-    };
-  }>;
+  list(query: string): Promise<PageObject>;
   /**
    * One page of what a search finds, in the form and order of a list. One request examines a
    * bounded number of certificates, so a page may hold less than asked for, or nothing, and still
    * name the next one.
    */
-  search(query: string): Promise<{
-    totalScannedDocs: number;
-    certificates: CertificateObject[];
-    nextPageInfo: {
-      startWithDocId: string;
-      startWithOrderByValue: string;
-    };
-  }>;
+  search(query: string): Promise<PageObject>;
 }
 
 /**
