@@ -23,8 +23,8 @@ const tableContract = '^src/table/table\\.ts$';
 const rooms = {
   certificate: [pureGround],
   table: [ground, '^src/aws/'],
-  // One client for what is asked of others, one way to listen. What a service's answers mean is not
-  // known here.
+  // One client for what is asked of others, what its failures mean of any service, one way to
+  // listen. What one service's own answers mean is not known here.
   http: [ground, log],
   // What the services of IBM Cloud have in common, whatever they are asked for: stores, root keys.
   'ibm-cloud': [ground, '^src/http/'],

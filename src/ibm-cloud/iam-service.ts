@@ -1,9 +1,9 @@
 import { defined } from '../defined.ts';
 import { type HttpAnswer, type HttpRequest, type HttpSend, httpClient } from '../http/client.ts';
+import { answerError, type ServiceCall, unansweredError } from '../http/service-failure.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Secret } from '../secret.ts';
 import { type ApiKey, iamOf, iamTokens } from './iam.ts';
-import { answerError, type ServiceCall, unansweredError } from './service-failure.ts';
 
 export interface IamServiceOptions {
   /** What every path is put after. */

@@ -2,10 +2,10 @@ import * as z from 'zod/mini';
 import { defined } from '../defined.ts';
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import { type HttpAnswer, type HttpClient, type HttpSend, httpClient, serviceBase } from '../http/client.ts';
+import { foreignWords, parseJson } from '../http/service-failure.ts';
 import { otherwise } from '../lenient.ts';
 import type { Runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
-import { foreignWords, parseJson } from './service-failure.ts';
 
 /** IAM access tokens for one API key, exchanged when needed and kept while they live. */
 export interface IamTokens {

@@ -1,8 +1,8 @@
 import * as z from 'zod/mini';
 import type { CertificatePem } from '../../certificate/certificate.ts';
 import { defined } from '../../defined.ts';
+import { parseJson } from '../../http/service-failure.ts';
 import { certificateIdOf, type InstanceCrn } from '../../ibm-cloud/crn.ts';
-import { parseJson } from '../../ibm-cloud/service-failure.ts';
 import { otherwise } from '../../lenient.ts';
 import { Secret } from '../../secret.ts';
 import { readMarkedDescription } from '../../store/mark.ts';

@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
 import { asCodedError } from '../../errors.ts';
-import { nonsenseError, parseJson, type ServiceCall } from '../../ibm-cloud/service-failure.ts';
+import { nonsenseError, parseJson, type ServiceCall } from '../../http/service-failure.ts';
 import { otherwise } from '../../lenient.ts';
 import type { StoreDiagnosis, StoreRight } from '../../store/store.ts';
 import type { StoreContext } from '../service.ts';

@@ -3,7 +3,7 @@ import { apiPartNames, parseContent, toPem } from '../../../src/certificate/pem.
 import { defined } from '../../../src/defined.ts';
 import { asCodedError, CodedError } from '../../../src/errors.ts';
 import { type HttpRequest, httpClient } from '../../../src/http/client.ts';
-import { answerError, parseJson, type ServiceCall, unansweredError } from '../../../src/ibm-cloud/service-failure.ts';
+import { answerError, parseJson, type ServiceCall, unansweredError } from '../../../src/http/service-failure.ts';
 import { Secret } from '../../../src/secret.ts';
 import type { StoreContext } from '../../../src/services/service.ts';
 import { formatMark, type Mark, parseMark, sameMark } from '../../../src/store/mark.ts';

@@ -2,8 +2,8 @@ import * as z from 'zod/mini';
 import { defined } from '../defined.ts';
 import { CodedError, type ErrorCode } from '../errors.ts';
 import { visibleWithin } from '../foreign-text.ts';
-import type { HttpAnswer, HttpOutcome } from '../http/client.ts';
 import { otherwise } from '../lenient.ts';
+import type { HttpAnswer, HttpOutcome } from './client.ts';
 
 /** What was asked of a service, as far as errors need it. */
 export interface ServiceCall {

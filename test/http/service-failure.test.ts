@@ -1,6 +1,6 @@
 import { createPrivateKey, randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { foreignWords } from '../../src/ibm-cloud/service-failure.ts';
+import { foreignWords } from '../../src/http/service-failure.ts';
 import { keyCanary, searchFor } from '../support/canaries.ts';
 import { testCertificate } from '../support/certificates.ts';
 
