@@ -3,7 +3,15 @@
  * rest of the program asks the entry: nothing matches on message text.
  */
 
-import { aws, byCause, type ErrorFields, place, type Remedy, reach } from './remedies-by-cause.ts';
+import {
+  aws,
+  byCause,
+  type ErrorFields,
+  place,
+  type RemediesByReason,
+  type Remedy,
+  reach,
+} from './remedies-by-cause.ts';
 
 /** What one kind of failure means to each part of the program. */
 interface ErrorEntry {
@@ -71,30 +79,6 @@ const ownAuthority = (remedy: string) =>
       'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
     ].map((reason) => [reason, remedy]),
   );
-
-/**
- * Who was refused what: this user by a folder, an API key by IAM, a token or a role by the service.
- */
-const unauthorizedRemedy = (fields: ErrorFields): string => {
-  const { status, reason } = fields;
-  const byStatus: Readonly<Record<number, string>> = {
-    400: 'IAM does not take this API key: it was deleted, locked or mistyped, or the IAM is that of another cloud. Put a valid one where stores.<name>.apiKey says.',
-    401: 'The service does not take tokens of this IAM: stores.<name>.iam and stores.<name>.endpoint must be of the same cloud.',
-    403: 'Give the owner of the API key a service role on this instance: Writer for a primary, Manager for a backup.',
-  };
-  const known = typeof status === 'number' && reason === undefined ? byStatus[status] : undefined;
-  return known ?? place('Check the credentials of the store and their role.', refusedApiKeys)(fields);
-};
-
-const refusedRemedy = (fields: ErrorFields): string => {
-  const byStatus: Readonly<Record<number, string>> = {
-    404: 'The service knows nothing of this instance: correct stores.<name>.instance (its CRN), or stores.<name>.endpoint.',
-    413: 'It is larger than the service takes: leave certificates out of the chain that nobody needs.',
-  };
-  const { status } = fields;
-  const known = typeof status === 'number' ? byStatus[status] : undefined;
-  return known ?? byCause('The store refuses this content or request; read its reason.', {})(fields);
-};
 
 /** LMDB says it by numbers of the system or of its own; DynamoDB by names. */
 const tableRemedy = (fields: ErrorFields): string => {
@@ -266,13 +250,19 @@ export const errorRegistry = {
     ...service,
     retry: true,
     applied: 'no',
-    remedy: (fields) => unauthorizedRemedy(fields),
+    remedy: byCause(
+      'Check the credentials of the store, and what they may do there: where they are stands below stores.<name> in the configuration.',
+      {},
+    ),
   },
   store_refused: {
     ...service,
     retry: true,
     applied: 'no',
-    remedy: (fields) => refusedRemedy(fields),
+    remedy: (fields) =>
+      fields.status === 404
+        ? 'Nothing is there by what stores.<name> in the configuration says: correct its address, or what it names there.'
+        : byCause('The store refuses this request; read its reason.', {})(fields),
   },
   // Why a service does not take a write. Only the first says something about the content: the
   // others are for a person there.
@@ -1181,11 +1171,21 @@ export class CodedError extends Error {
   constructor(
     code: ErrorCode,
     message: string,
-    options: { readonly cause?: unknown; readonly fields?: ErrorFields } = {},
+    options: {
+      readonly cause?: unknown;
+      readonly fields?: ErrorFields;
+      /**
+       * What whoever throws this knows to be the remedy; it becomes the field `remedy`, unless the
+       * fields have one.
+       */
+      readonly remedies?: RemediesByReason | undefined;
+    } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.fields = options.fields ?? {};
+    const remedy = this.fields.remedy ?? this.#among(options.remedies ?? {});
+    if (remedy !== undefined) this.fields = { ...this.fields, remedy };
   }
 
   get entry(): ErrorEntry {
@@ -1208,6 +1208,13 @@ export class CodedError extends Error {
     return said.find((one) => typeof one === 'string');
   }
 
+  /** The remedy for the reason of this error, or else for its HTTP status. */
+  #among(remedies: RemediesByReason): string | undefined {
+    const keys = [this.reason, this.fields.status].map(String);
+    const known = keys.find((key) => Object.hasOwn(remedies, key));
+    return known === undefined ? undefined : remedies[known];
+  }
+
   /** Milliseconds after which the other side allows the next attempt, if it said so. */
   get retryAfterMs(): number | undefined {
     const value = this.fields.retryAfterMs;
@@ -1216,10 +1223,11 @@ export class CodedError extends Error {
 }
 
 /**
- * What a person should do about a failure with this code and these fields: for the cause that they
- * tell.
+ * What a person should do about a failure with this code and these fields: what whoever threw it
+ * said (the field `remedy`), else what the registry says for the cause that they tell.
  */
 export function remedyOf(code: ErrorCode, fields: ErrorFields = {}): string {
+  if (typeof fields.remedy === 'string') return fields.remedy;
   const { remedy }: ErrorEntry = errorRegistry[code];
   if (typeof remedy === 'string') return remedy;
   // Where a file could not be read, the file is the cause, whatever it was for.

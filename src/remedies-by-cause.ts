@@ -7,6 +7,12 @@
 /** Facts beside the message of an error, for logs and programs. Never secrets. */
 export type ErrorFields = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
 
+/**
+ * What a person should do, by the code of the cause (of the system, of a service) or by the HTTP
+ * status: what whoever throws an error knows about it, in whole sentences.
+ */
+export type RemediesByReason = Readonly<Record<string, string>>;
+
 /** What a person should do about a failure; where causes differ, by the fields of the error. */
 export type Remedy = string | ((fields: ErrorFields) => string);
 

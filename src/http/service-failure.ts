@@ -3,6 +3,7 @@ import { defined } from '../defined.ts';
 import { CodedError, type ErrorCode } from '../errors.ts';
 import { visibleWithin } from '../foreign-text.ts';
 import { otherwise } from '../lenient.ts';
+import type { RemediesByReason } from '../remedies-by-cause.ts';
 import type { HttpAnswer, HttpOutcome } from './client.ts';
 
 /** What was asked of a service, as far as errors need it. */
@@ -20,7 +21,16 @@ export interface ServiceCall {
    * content.
    */
   readonly givesContent?: boolean;
+  /** Absent: what holds for every store. */
+  readonly remedies?: ServiceRemedies;
 }
+
+/**
+ * What a person should do about failures of a service, in its own terms: by the code of the error,
+ * and there by the code in its answer (`code`) or by the HTTP status. What is not here has the
+ * remedy of the registry, which holds for every store.
+ */
+export type ServiceRemedies = Partial<Readonly<Record<ErrorCode, RemediesByReason>>>;
 
 interface Row {
   readonly reads: ErrorCode;
@@ -170,8 +180,10 @@ function failed(
   cause?: unknown,
 ): CodedError {
   const { store, operation, certificate } = call;
-  return new CodedError(call.writes ? row.writes : row.reads, `${operation} at ${store}: ${found}`, {
+  const code = call.writes ? row.writes : row.reads;
+  return new CodedError(code, `${operation} at ${store}: ${found}`, {
     ...defined({ cause }),
+    remedies: call.remedies?.[code],
     fields: { store, operation, certificate, ...fields },
   });
 }

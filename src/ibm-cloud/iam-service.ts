@@ -13,6 +13,8 @@ export interface IamServiceOptions {
   readonly iamUrl?: string;
   readonly runtime: Runtime;
   readonly send?: HttpSend;
+  /** See `IamOptions`. */
+  readonly apiKeySetting?: string;
   /** How long one request may take. Default 30 s. */
   readonly requestTimeoutMs?: number;
 }
@@ -36,9 +38,9 @@ export type SendToService = (call: ServiceCall, request: ServiceRequest) => Prom
  * in IBM-Cloud/bluemix-go.
  */
 export function iamService(options: IamServiceOptions): SendToService {
-  const { base, runtime, send, requestTimeoutMs = 30_000, iamUrl = iamOf(base), apiKey } = options;
+  const { base, runtime, send, requestTimeoutMs = 30_000, iamUrl = iamOf(base), apiKey, apiKeySetting } = options;
   const client = httpClient({ runtime, requestTimeoutMs, ...defined({ send }) });
-  const tokens = iamTokens({ url: iamUrl, apiKey, runtime, ...defined({ send }) });
+  const tokens = iamTokens({ url: iamUrl, apiKey, runtime, ...defined({ send, apiKeySetting }) });
 
   async function once(call: ServiceCall, request: ServiceRequest, token: Secret | undefined): Promise<HttpAnswer> {
     const { method, path, body, signal } = request;

@@ -4,6 +4,7 @@ import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import { type HttpAnswer, type HttpClient, type HttpSend, httpClient, serviceBase } from '../http/client.ts';
 import { foreignWords, parseJson } from '../http/service-failure.ts';
 import { otherwise } from '../lenient.ts';
+import type { RemediesByReason } from '../remedies-by-cause.ts';
 import type { Runtime } from '../runtime.ts';
 import { Secret } from '../secret.ts';
 
@@ -35,7 +36,19 @@ export interface IamOptions {
   readonly send?: HttpSend;
   /** How long one exchange may take. Default 15 s. */
   readonly requestTimeoutMs?: number;
+  /**
+   * Which setting says where the API key is, for a person who must put a valid one there:
+   * `stores.<name>.apiKey`. Absent: none is named.
+   */
+  readonly apiKeySetting?: string;
 }
+
+/** IAM's codes for API keys that it does not take. */
+const refusedApiKeys: RemediesByReason = {
+  BXNIM0415E:
+    'IAM does not know this API key: it was deleted, or belongs to another cloud. Put a valid one in its place.',
+  BXNIM0109E: 'IAM does not take this API key: it was deleted, locked or mistyped. Put a valid one in its place.',
+};
 
 /**
  * Hosts under which IBM Cloud alone has names: the services that these programs call. Its customers
@@ -108,8 +121,14 @@ export function iamTokens(options: IamOptions): IamTokens {
       return await exchange(client, url, key, runtime);
     } catch (thrown) {
       const { code, message, fields, cause } = asCodedError(thrown);
+      const where = options.apiKeySetting === undefined ? 'in its place' : `where ${options.apiKeySetting} says`;
+      const refused = `IAM does not take this API key: it was deleted, locked or mistyped, or the IAM is that of another cloud. Put a valid one ${where}.`;
       // With several stores, only the address says whose key or address is wrong.
-      throw new CodedError(code, `${message} (${url})`, { fields: { ...fields, url }, cause });
+      throw new CodedError(code, `${message} (${url})`, {
+        fields: { ...fields, url },
+        cause,
+        remedies: code === 'store_unauthorized' ? { 400: refused, 401: refused, 403: refused, ...refusedApiKeys } : {},
+      });
     }
   }
 

@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
 import { defined } from '../defined.ts';
-import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
+import { asCodedError, CodedError, type ErrorCode, type ErrorFields } from '../errors.ts';
 import { type HttpAnswer, type HttpSend, httpClient, serviceBase } from '../http/client.ts';
 import { parseJson } from '../http/service-failure.ts';
 import { iamOf, iamTokens } from '../ibm-cloud/iam.ts';
@@ -221,7 +221,8 @@ function parsed<Schema extends z.ZodMiniType>(
 /** Why IAM gave no token, in the words of this room: a refused API key is a refusal. */
 function tokenError(id: string, action: Action, error: CodedError): CodedError {
   const code = error.code === 'store_unauthorized' ? 'keys_refused' : 'keys_unavailable';
-  return failed(code, id, action, error.message, { retryAfterMs: error.retryAfterMs }, error);
+  const { remedy } = error.fields;
+  return failed(code, id, action, error.message, { retryAfterMs: error.retryAfterMs, remedy }, error);
 }
 
 function failed(
@@ -229,7 +230,7 @@ function failed(
   id: string,
   action: Action,
   found: string,
-  fields: Readonly<Record<string, string | number | undefined>> = {},
+  fields: ErrorFields = {},
   cause?: unknown,
 ): CodedError {
   return new CodedError(code, `asking Key Protect to ${action} with ${id}: ${found}`, {

@@ -9,6 +9,7 @@ const failure = z.object({
   store: z.optional(z.string()),
   reason: z.optional(z.string()),
   status: z.optional(z.number()),
+  remedy: z.optional(z.string()),
 });
 
 /**

@@ -13,22 +13,38 @@ export interface RecordedError {
   /** What of its fields and cause tells the remedy. */
   readonly reason?: string | undefined;
   readonly status?: number | undefined;
+  /** What whoever threw it said to do about it; absent: what the registry says. */
+  readonly remedy?: string | undefined;
 }
 
 /** A failure as a record keeps it. */
 export function recordedError(error: CodedError, at: number): RecordedError {
   const { code, message, reason, fields } = error;
+  const { status, remedy } = fields;
   return {
     code,
     message,
     at,
     ...defined({ reason }),
-    ...(typeof fields.status === 'number' && { status: fields.status }),
+    ...(typeof status === 'number' && { status }),
+    ...(typeof remedy === 'string' && { remedy }),
   };
 }
 
+/** What of a recorded failure tells its remedy, and its words. */
+export type RecordedWords = Pick<RecordedError, 'message' | 'reason' | 'status' | 'remedy'>;
+
+/** These words alone, of whatever has them. */
+export const recordedWords = ({ message, reason, status, remedy }: RecordedWords): RecordedWords => ({
+  message,
+  reason,
+  status,
+  remedy,
+});
+
 /** What a person should do about a recorded failure. */
-export const remedyOfRecorded = ({ code, reason, status }: RecordedError): string => remedyOf(code, { reason, status });
+export const remedyOfRecorded = (error: Pick<RecordedError, 'code'> & Omit<RecordedWords, 'message'>): string =>
+  remedyOf(error.code, { reason: error.reason, status: error.status, remedy: error.remedy });
 
 /** What one pass saw at the primary; reconcile compares listings with it, status shows it. */
 export interface PrimaryState {
@@ -157,6 +173,8 @@ export interface Unremovable {
   readonly id: string;
   readonly code: ErrorCode;
   readonly message: string;
+  /** As in `RecordedError`. */
+  readonly remedy?: string | undefined;
   readonly since: number;
   /** When its removal is tried again. */
   readonly again: number;
@@ -314,6 +332,7 @@ const recordedErrorSchema = z.object({
   at: z.number(),
   reason: otherwise(z.optional(z.string()), undefined),
   status: otherwise(z.optional(z.number()), undefined),
+  remedy: otherwise(z.optional(z.string()), undefined),
 });
 
 const refusal = z.object({
@@ -343,7 +362,14 @@ const backupFields = {
   }),
   refusal,
   unremovable: z.array(
-    z.object({ id: z.string(), code: errorCode, message: z.string(), since: z.number(), again: z.number() }),
+    z.object({
+      id: z.string(),
+      code: errorCode,
+      message: z.string(),
+      remedy: otherwise(z.optional(z.string()), undefined),
+      since: z.number(),
+      again: z.number(),
+    }),
   ),
   keyWithheld: z.boolean(),
   held: z.object({ id: z.string(), fingerprint: z.string(), validFrom: z.number(), selfSigned: z.boolean() }),

@@ -1,6 +1,13 @@
 import { defined } from '../defined.ts';
 import { type ErrorCode, remedyOf } from '../errors.ts';
-import type { BackupState, RecordedError, ReplicationRecord, VacantCopy } from '../records/replication-record.ts';
+import {
+  type BackupState,
+  type RecordedError,
+  type RecordedWords,
+  type ReplicationRecord,
+  recordedWords,
+  type VacantCopy,
+} from '../records/replication-record.ts';
 import { isOverwritten } from './pass/overwritten.ts';
 
 /**
@@ -8,15 +15,10 @@ import { isOverwritten } from './pass/overwritten.ts';
  * certificates together, so that two hundred of one cause are one finding. All moments are epoch
  * milliseconds.
  */
-export interface BackupRefusal {
+export interface BackupRefusal extends RecordedWords {
   /** Id of the backup store. */
   readonly store: string;
   readonly code: ErrorCode;
-  /** As it was said of one of them. */
-  readonly message: string;
-  /** What tells the remedy: see `remedyOf`. */
-  readonly reason?: string | undefined;
-  readonly status?: number | undefined;
   readonly certificates: number;
   /** Names of the first of them. */
   readonly names: readonly string[];
@@ -44,7 +46,7 @@ export interface CopyEnd {
 }
 
 /** Copies of ours beside the kept ones, which their service does not let go. */
-export interface KeptBeside extends Pick<BackupRefusal, 'store' | 'code' | 'message' | 'names' | 'since'> {
+export interface KeptBeside extends Pick<BackupRefusal, 'store' | 'code' | 'message' | 'remedy' | 'names' | 'since'> {
   readonly copies: number;
   /** Ids of the first of them. */
   readonly ids: readonly string[];
@@ -119,7 +121,6 @@ export function backupFindings(now: number): {
     const { code, since, until } = state.refusal;
     const { certificate, wakeAt } = record;
     const said = state.lastError ?? { code, message: remedyOf(code), at: since };
-    const { message, reason, status } = said;
     const key = groupOf(state, { ...said, code }, name);
     const before = refusals.get(key);
     const end = endOf(record, state);
@@ -131,7 +132,7 @@ export function backupFindings(now: number): {
     refusals.set(key, {
       store: state.store,
       code,
-      ...(before === undefined ? { message, reason, status } : wordsOf(before)),
+      ...recordedWords(before ?? said),
       certificates: (before?.certificates ?? 0) + 1,
       names: added(before?.names, name),
       since: Math.min(before?.since ?? since, since),
@@ -143,13 +144,14 @@ export function backupFindings(now: number): {
   }
 
   function addKeptBeside({ store, unremovable = [] }: BackupState, name: string): void {
-    for (const { id, code, message, since, again } of unremovable) {
+    for (const { id, code, message, remedy, since, again } of unremovable) {
       const key = `${store} ${code}`;
       const before = beside.get(key);
       beside.set(key, {
         store,
         code,
         message: before?.message ?? message,
+        remedy: before === undefined ? remedy : before.remedy,
         copies: (before?.copies ?? 0) + 1,
         names: added(before?.names, name),
         ids: added(before?.ids, id),
@@ -249,8 +251,6 @@ function worstFirst(a: BackupRefusal, b: BackupRefusal): number {
   if (rank(a) !== rank(b)) return rank(b) - rank(a);
   return end(a) === end(b) ? b.certificates - a.certificates : end(a) - end(b);
 }
-
-const wordsOf = ({ message, reason, status }: BackupRefusal) => ({ message, reason, status });
 
 /** The one that stops serving first. */
 export const sooner = (a: CopyEnd | undefined, b: CopyEnd): CopyEnd => (a === undefined || b.at < a.at ? b : a);

@@ -2,7 +2,13 @@ import { defined } from '../defined.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { Brake, DrillSummary, ReconcileState, Vanished, VerifySummary } from '../records/reconcile-records.ts';
-import type { RecordedError, ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
+import {
+  type RecordedError,
+  type RecordedWords,
+  type ReplicationRecord,
+  recordedWords,
+  type UnreadableRecord,
+} from '../records/replication-record.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Quota } from '../store/store.ts';
@@ -19,14 +25,10 @@ export interface StatusKeeper {
 }
 
 /** The same trouble of several certificates. */
-export interface Trouble {
+export interface Trouble extends RecordedWords {
   readonly code: ErrorCode;
   /** The store where it was met. */
   readonly store: string;
-  readonly message: string;
-  /** What tells the remedy: see `remedyOfRecorded`. */
-  readonly reason?: string | undefined;
-  readonly status?: number | undefined;
   readonly certificates: number;
   /** Names of the first of them. */
   readonly names: readonly string[];
@@ -244,7 +246,7 @@ function seenSoFar(
 
   function addTrouble({ certificate, name }: Pick<CopyEnd, 'certificate' | 'name'>, found: Met): void {
     const { store, ends = [] } = found;
-    const { code, message, at, reason, status } = found.error;
+    const { code, at } = found.error;
     const key = `${code} ${store}`;
     const before = troubles.get(key);
     const again = earliest(before?.again, found.again);
@@ -255,7 +257,7 @@ function seenSoFar(
     troubles.set(key, {
       code,
       store,
-      ...(before === undefined ? { message, reason, status } : wordsOf(before)),
+      ...recordedWords(before ?? found.error),
       certificates: (before?.certificates ?? 0) + 1,
       names: names.length < namesKept ? [...names, name] : names,
       lastAt: Math.max(before?.lastAt ?? 0, at),
@@ -408,6 +410,3 @@ function silentListingsOf({ primary, backups }: Link, versions: number): readonl
     ...(requestsPerSecond !== undefined && { atLeastMs: (2_000 * versions) / requestsPerSecond }),
   }));
 }
-
-/** The words of a trouble, and what tells its remedy. */
-const wordsOf = ({ message, reason, status }: Trouble) => ({ message, reason, status });

@@ -1,6 +1,7 @@
 import { createPrivateKey, randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { foreignWords } from '../../src/http/service-failure.ts';
+import { remedyOf } from '../../src/errors.ts';
+import { answerError, foreignWords, type ServiceCall } from '../../src/http/service-failure.ts';
 import { keyCanary, searchFor } from '../support/canaries.ts';
 import { testCertificate } from '../support/certificates.ts';
 
@@ -61,5 +62,36 @@ describe('words of a service', () => {
       expect(search(Buffer.from(quote)).length).toBeGreaterThan(0);
       expect(search(Buffer.from(foreignWords(`cannot take ${quote}`) ?? ''))).toEqual([]);
     }
+  });
+});
+
+describe('what a person should do about an answer', () => {
+  const remedies = {
+    store_unauthorized: { 403: 'Allow update on secrets.', TOKEN_GONE: 'Make a token.' },
+    store_refused: { 404: 'Correct the namespace.' },
+    store_unavailable: { 503: 'Unseal it.' },
+  };
+  const remedyFor = (status: number, call: Partial<ServiceCall> = {}, code?: string) => {
+    const answer = { status, headers: {}, mediaType: 'application/json', text: JSON.stringify({ code }) };
+    return answerError({ store: 's', operation: 'list', writes: false, remedies, ...call }, answer).remedy;
+  };
+
+  it('says the service, by the code in its answer, else by the status', () => {
+    expect(remedyFor(403)).toBe('Allow update on secrets.');
+    expect(remedyFor(401, {}, 'TOKEN_GONE')).toBe('Make a token.');
+    expect(remedyFor(403, {}, 'ELSE')).toBe('Allow update on secrets.');
+    expect(remedyFor(503)).toBe('Unseal it.');
+  });
+
+  it('is not that of another error with the same status', () => {
+    expect(remedyFor(404)).toBe('Correct the namespace.');
+    expect(remedyFor(404, { certificate: 'c' })).toBe(remedyOf('store_gone'));
+  });
+
+  it('is what holds for every store where the service says nothing, and names no other service', () => {
+    const said = [400, 401, 403, 404, 405, 410, 418, 501].map((status) => remedyFor(status, { remedies: {} }));
+    expect(said.join('\n')).not.toMatch(/IAM|API key|CRN|Manager|Writer|role\b/);
+    expect(remedyFor(401, { remedies: {} })).toContain('stores.<name>');
+    expect(remedyFor(404, { remedies: {} })).toContain('stores.<name>');
   });
 });

@@ -1,4 +1,5 @@
 import { type ErrorCode, errorRegistry, remedyOf } from '../../errors.ts';
+import { remedyOfRecorded } from '../../records/replication-record.ts';
 import type {
   BackupFindings,
   BackupRefusal,
@@ -58,7 +59,7 @@ function namesOf(names: readonly string[], all: number): string {
  * serving.
  */
 function refusalWords(refusal: BackupRefusal, now: number, nameOf: NameOf): BackupWords {
-  const { store, code, message, reason, status, certificates, names } = refusal;
+  const { store, code, message, certificates, names } = refusal;
   const who = `${count(certificates, 'certificate')}${since(refusal.since, now)} ${namesOf(names, certificates)}`;
   return {
     what: `${nameOf(store)} ${verbOf(code)} ${who}`,
@@ -66,7 +67,7 @@ function refusalWords(refusal: BackupRefusal, now: number, nameOf: NameOf): Back
     code,
     when: whenWords(refusal, now),
     more: servingWords(refusal, now),
-    remedy: remedyOf(code, { reason, status }),
+    remedy: clean(remedyOfRecorded(refusal)),
     urgent: isUrgent(refusal, now),
   };
 }
@@ -120,7 +121,7 @@ export function keptBesideWords(kept: KeptBeside, now: number, nameOf: NameOf): 
     code,
     when: `removal is tried again ${next}`,
     more: [],
-    remedy: remedyOf(code),
+    remedy: clean(remedyOfRecorded(kept)),
     urgent: false,
   };
 }

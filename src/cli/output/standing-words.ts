@@ -1,5 +1,6 @@
 import { remedyOfRecorded } from '../../records/replication-record.ts';
 import type { Standing } from '../../replication/standing.ts';
+import { clean } from './text.ts';
 
 /** How a certificate stands, in one line and, if something has to be done, another. */
 export function standingWords(standing: Standing, storeName: (id: string) => string): readonly string[] {
@@ -11,10 +12,10 @@ export function standingWords(standing: Standing, storeName: (id: string) => str
     case 'gone':
       return [standing.copies === 0 ? 'gone from the primary' : 'gone from the primary; the copy is kept'];
     case 'refused':
-      return [`${standing.error.message} [${standing.error.code}]`, remedyOfRecorded(standing.error)];
+      return [`${standing.error.message} [${standing.error.code}]`, clean(remedyOfRecorded(standing.error))];
     case 'failing': {
       const { error, store, again } = standing;
-      return [`${storeName(store)}: ${error.message} [${error.code}]${againAt(again)}`, remedyOfRecorded(error)];
+      return [`${storeName(store)}: ${error.message} [${error.code}]${againAt(again)}`, clean(remedyOfRecorded(error))];
     }
     case 'waiting': {
       const { store, again } = standing;

@@ -1,4 +1,5 @@
 import { type ErrorCode, errorRegistry, remedyOf } from '../../errors.ts';
+import { remedyOfRecorded } from '../../records/replication-record.ts';
 import type { LinkStatus, SilentListing } from '../../replication/status.ts';
 import { type BackupWords, backupExit, backupWords, isBraked, linesOf, servingWords } from './backup-words.ts';
 import { heldWords } from './brake-words.ts';
@@ -109,10 +110,10 @@ function heldBack({ link, held, refusals = [], now }: LinkStatus): Judged['wrong
 
 function stuckWords({ stuck, now }: LinkStatus, nameOf: (store: string) => string): Judged['wrong'] {
   return stuck.map((trouble) => {
-    const { code, store, message, reason, status, certificates, names, lastAt, again } = trouble;
+    const { code, store, message, certificates, names, lastAt, again } = trouble;
     const rest = certificates > names.length ? ` and ${certificates - names.length} more` : '';
     const when = again === undefined ? '' : `; tried again ${again <= now ? 'now' : `in ${duration(again - now)}`}`;
-    const more = [...servingWords(trouble, now), remedyOf(code, { reason, status })].join('\n  ');
+    const more = [...servingWords(trouble, now), clean(remedyOfRecorded(trouble))].join('\n  ');
     const isService = errorRegistry[code].exit === exits.service;
     return {
       words:
@@ -178,8 +179,9 @@ function reconcileWords(
 }
 
 /** Codes in a table may be of another version of this program. */
-function remedyLine({ code, reason, status }: NonNullable<LinkStatus['reconcile']['failure']>): string {
-  return Object.hasOwn(errorRegistry, code) ? `\n  ${remedyOf(code as ErrorCode, { reason, status })}` : '';
+function remedyLine(failure: NonNullable<LinkStatus['reconcile']['failure']>): string {
+  if (!Object.hasOwn(errorRegistry, failure.code)) return '';
+  return `\n  ${clean(remedyOfRecorded({ ...failure, code: failure.code as ErrorCode }))}`;
 }
 
 function certificateWords({ counts, expired, oldestUnreplicated, now }: LinkStatus): Judged['wrong'] {

@@ -1150,7 +1150,8 @@ class Attempt {
     const again = runtime.now() + timing.heldLooksMs;
     const told = refused.map(({ id, error }): Unremovable => {
       const since = this.unremovable.find((copy) => copy.id === id)?.since ?? runtime.now();
-      return { id, code: error.code, message: error.message, since, again };
+      const { code, message, remedy } = recordedError(error, since);
+      return { id, code, message, ...defined({ remedy }), since, again };
     });
     this.unremovable = [...this.unremovable.filter(({ id }) => stay.has(id)), ...told];
     let failure: unknown;

@@ -4,6 +4,7 @@ import { nonsenseError, parseJson, type ServiceCall } from '../../http/service-f
 import { otherwise } from '../../lenient.ts';
 import type { StoreDiagnosis, StoreRight } from '../../store/store.ts';
 import type { StoreContext } from '../service.ts';
+import { remedies } from './remedies.ts';
 import type { CertificateManagerConfig } from './settings.ts';
 import { type CertificateManagerOptions, optionsOf, reached } from './store.ts';
 
@@ -36,7 +37,7 @@ export function certificateManagerDiagnosis(options: CertificateManagerOptions):
   const instance = parsed.crn;
   const path = encodeURIComponent(instance);
   const channelsPath = `/v1/instances/${path}/notifications/channels`;
-  const call = (operation: string, writes = false): ServiceCall => ({ store: instance, operation, writes });
+  const call = (operation: string, writes = false): ServiceCall => ({ store: instance, operation, writes, remedies });
 
   return {
     address,

@@ -17,6 +17,7 @@ import type { CertificateMetadata, DescriptiveMetadata, Reading, Store, WriteAns
 import type { StoreContext } from '../service.ts';
 import { readCertificate, readContent, readCursor, readPage, readPublicKey } from './answers.ts';
 import { certificateManagerDefaults as defaults } from './defaults.ts';
+import { remedies } from './remedies.ts';
 import type { CertificateManagerConfig } from './settings.ts';
 
 export interface CertificateManagerOptions {
@@ -43,7 +44,8 @@ export interface CertificateManagerOptions {
 export function reached(options: CertificateManagerOptions) {
   const instance = instanceCrn(options.instance);
   const host = options.endpoint ?? `https://${instance.region}.certificate-manager.cloud.ibm.com`;
-  return { instance, host, send: iamService({ ...options, base: `${serviceBase(host, 'endpoint')}/api` }) };
+  const base = `${serviceBase(host, 'endpoint')}/api`;
+  return { instance, host, send: iamService({ ...options, base, apiKeySetting: 'stores.<name>.apiKey' }) };
 }
 
 /**
@@ -86,6 +88,7 @@ export function certificateManagerStore(options: CertificateManagerOptions): Sto
     store: instance.crn,
     operation,
     writes: false,
+    remedies,
     ...defined({ certificate }),
   });
   const writes = (operation: string, certificate?: string): ServiceCall => ({
