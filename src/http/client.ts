@@ -5,11 +5,12 @@ import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { type Runtime, systemRuntime } from '../runtime.ts';
+import type { Secret } from '../secret.ts';
 import { isLoopback } from './loopback.ts';
 import { parseRetryAfter } from './retry-after.ts';
 
 export interface HttpRequest {
-  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE';
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;
@@ -153,6 +154,10 @@ export function connections(
      * the platform.
      */
     readonly trust?: string | undefined;
+    /** PEM of the certificate that is shown to a server that asks for one, and of its key. */
+    readonly client?: { readonly certificate: string; readonly key: Secret };
+    /** The name that a server's certificate is checked against. Default: the host of the URL. */
+    readonly serverName?: string | undefined;
     /** What turns host names into addresses. Default: the platform. */
     readonly lookup?: LookupFunction;
     /**
@@ -162,7 +167,7 @@ export function connections(
     readonly againOnReset?: boolean;
   } = {},
 ): Connections {
-  const { most, trust, lookup, againOnReset = false } = options;
+  const { most, trust, client, serverName, lookup, againOnReset = false } = options;
   // A kept connection is given up before the other side does so: servers keep one for five seconds
   // and more. A function that its platform froze would find an old one dead, and a write that is
   // sent into it, once, is lost.
@@ -182,7 +187,8 @@ export function connections(
         signal,
         // An answer that is packed would have to be unpacked with a bound.
         headers: { 'accept-encoding': 'identity', ...headers, ...length },
-        ...defined({ ca: trust, lookup }),
+        ...defined({ ca: trust, servername: serverName, lookup }),
+        ...(client && { cert: client.certificate, key: client.key.reveal() }),
       });
       request.once('socket', (socket) => {
         if (request.reusedSocket) connected();

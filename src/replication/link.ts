@@ -90,12 +90,16 @@ export function linkMistake({
 
 /**
  * Whether the filter includes a certificate: a name pattern fits its name, and a domain pattern
- * fits one of its domains.
+ * fits one of its domains. One whose domains are not known yet may be meant by any of them.
  */
-export function includes(filter: Filter, metadata: Pick<CertificateMetadata, 'name' | 'domains'>): boolean {
+export function includes(
+  filter: Filter,
+  metadata: Pick<CertificateMetadata, 'name' | 'domains' | 'domainsUnknown'>,
+): boolean {
   const fits = (patterns: readonly string[], texts: readonly string[]) =>
     patterns.length === 0 || patterns.some((pattern) => texts.some((text) => matches(pattern, text)));
-  return fits(filter.names, [metadata.name]) && fits(filter.domains, metadata.domains);
+  const mayFit = metadata.domainsUnknown === true || fits(filter.domains, metadata.domains);
+  return fits(filter.names, [metadata.name]) && mayFit;
 }
 
 /** Whether the filter may include a certificate of this name, whatever its domains are. */

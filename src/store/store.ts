@@ -381,6 +381,11 @@ export interface CertificateMetadata extends DescriptiveMetadata {
   /** By its digest where the store has no room for all of it. */
   readonly mark?: FoundMark;
   readonly domains: readonly string[];
+  /**
+   * The service does not say the domains where it was asked, and nothing has read this revision in
+   * full yet: only a look tells. `domains` is empty then.
+   */
+  readonly domainsUnknown?: true;
   readonly issuer?: string;
   /** Lower-case hex without separators or leading zero bytes, if the service says it. */
   readonly serial?: string;

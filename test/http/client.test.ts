@@ -1,8 +1,12 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, test } from 'vitest';
+import type { CertificatePem } from '../../src/certificate/certificate.ts';
 import { connections, httpClient } from '../../src/http/client.ts';
 import { systemRuntime } from '../../src/runtime.ts';
+import { testCertificate } from '../support/certificates.ts';
 
 const closers: (() => unknown)[] = [];
 afterEach(async () => {
@@ -80,4 +84,35 @@ test('a request into a kept connection that is reset is sent once more only wher
     expect(await ask(`${url}/b`)).toMatchObject(second);
   }
   expect(paths).toEqual(['/a', '/b', '/a', '/b', '/b']);
+});
+
+describe('who the two sides are', () => {
+  test('the certificate of the client is shown to a server that asks for one, and its name may be another', async () => {
+    const own = await testCertificate({ domains: ['store.example.test'], includeRoot: true });
+    const theirs = await testCertificate({ domains: ['worker.example.test'], includeRoot: true });
+    const pem = ({ certificate, intermediate = '' }: CertificatePem) => certificate + intermediate;
+    const root = (of: CertificatePem) => of.intermediate?.split(/(?=-----BEGIN)/).at(-1) ?? '';
+    const started = createTlsServer(
+      { cert: pem(own), key: own.privateKey.reveal(), requestCert: true, rejectUnauthorized: false },
+      (request, response) => response.end((request.socket as TLSSocket).getPeerCertificate().subject?.CN ?? 'nobody'),
+    );
+    await new Promise<void>((resolve) => started.listen(0, '127.0.0.1', resolve));
+    closers.push(() => new Promise((resolve) => started.close(resolve)));
+    const url = `https://127.0.0.1:${(started.address() as AddressInfo).port}`;
+    const asking = async (options: Parameters<typeof connections>[0]) => {
+      const { send, close } = connections({ trust: root(own), serverName: 'store.example.test', ...options });
+      const ask = httpClient({ runtime: systemRuntime, requestTimeoutMs: 10_000, send });
+      const outcome = await ask({ method: 'PATCH', url, headers: {} });
+      close();
+      return outcome;
+    };
+    const client = { certificate: pem(theirs), key: theirs.privateKey };
+    expect(await asking({ client })).toMatchObject({ answer: { status: 200, text: 'worker.example.test' } });
+    expect(await asking({})).toMatchObject({ answer: { text: 'nobody' } });
+    expect(await asking({ client, serverName: undefined })).toMatchObject({
+      failure: 'network',
+      sent: false,
+      cause: { code: 'ERR_TLS_CERT_ALTNAME_INVALID' },
+    });
+  });
 });

@@ -74,6 +74,12 @@ describe('a filter', () => {
     expect(includes(filter, named('x'))).toBe(false);
   });
 
+  it('includes what nobody knows the domains of yet, unless its name is none of those meant', () => {
+    const filter = { names: ['shop'], domains: ['*.shop.test'] };
+    expect(includes(filter, { ...named('shop'), domainsUnknown: true })).toBe(true);
+    expect(includes(filter, { ...named('web'), domainsUnknown: true })).toBe(false);
+  });
+
   it('wants both a name and a domain where it gives patterns for both', () => {
     const filter = { names: ['shop'], domains: ['*.test'] };
     expect(includes(filter, named('shop', 'a.test'))).toBe(true);
