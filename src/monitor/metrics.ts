@@ -47,6 +47,15 @@ export interface Metrics {
   /** The text of the Prometheus exposition format, and its media type. */
   text(): Promise<string>;
   readonly contentType: string;
+  /** All of them, for what is written about them. */
+  described(): readonly MetricDescription[];
+}
+
+export interface MetricDescription {
+  readonly name: string;
+  readonly help: string;
+  readonly type: string;
+  readonly labels: readonly string[];
 }
 
 /**
@@ -135,6 +144,13 @@ export function createMetrics(options: MetricsOptions): Metrics {
       return reading;
     },
     contentType: registry.contentType,
+    described: () =>
+      registry.getMetricsAsArray().map((metric) => ({
+        name: metric.name,
+        help: metric.help,
+        type: String(metric.type),
+        labels: 'labelNames' in metric ? (metric.labelNames as readonly string[]) : [],
+      })),
   };
 }
 
