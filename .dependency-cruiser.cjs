@@ -34,8 +34,8 @@ const rooms = {
   // Calls of AWS services, for the kinds that make them in deployed functions.
   aws: [ground, '^src/http/'],
   dispatch: [ground, log, '^src/aws/'],
-  secrets: [ground],
-  keys: [ground, log, tableContract, '^src/aws/credentials\\.ts$', '^src/http/', '^src/ibm-cloud/'],
+  secrets: [ground, '^src/aws/remedies\\.ts$'],
+  keys: [ground, log, tableContract, '^src/aws/(credentials|remedies)\\.ts$', '^src/http/', '^src/ibm-cloud/'],
   records: [pureGround, log, tableContract],
   replication: [
     pureGround,

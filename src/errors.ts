@@ -3,11 +3,12 @@
  * rest of the program asks the entry: nothing matches on message text.
  */
 
+import { limits } from './limits.ts';
 import {
-  aws,
   byCause,
   type ErrorFields,
   place,
+  placeOrReach,
   type RemediesByReason,
   type Remedy,
   reach,
@@ -34,6 +35,8 @@ interface ErrorEntry {
    * them apart. See `remedyOf`.
    */
   readonly remedy: Remedy;
+  /** What a person should know first, whoever says the remedy. */
+  readonly lead?: string;
 }
 
 const badNotification = { exit: 1, retry: false, applied: 'no' } as const;
@@ -42,31 +45,6 @@ const certificate = { status: 400, exit: 6, retry: false, applied: 'no' } as con
 const request = { exit: 1, retry: false, applied: 'no' } as const;
 const file = { status: 500, exit: 3, retry: true, applied: 'no' } as const;
 const configuration = { status: 500, exit: 3, retry: false, applied: 'no' } as const;
-
-const refusedApiKeys = {
-  // IBM IAM's codes for API keys that it does not take.
-  BXNIM0415E:
-    'IAM does not know this API key: it was deleted, or belongs to another cloud. Put a valid one in its place.',
-  BXNIM0109E: 'IAM does not take this API key: it was deleted, locked or mistyped. Put a valid one in its place.',
-} as const;
-
-const rootKeyGone =
-  'The root key is not there any more, or is about to be deleted. Restore it before its data is lost for good.';
-const rootKeyOff = 'The root key is switched off, expired or not active. Enable it at its service.';
-const rootKeyStates = {
-  NotFoundException: rootKeyGone,
-  KEY_DELETED_ERR: rootKeyGone,
-  KMSInvalidStateException: rootKeyGone,
-  DisabledException: rootKeyOff,
-  KEY_INVALID_STATE_ERR: rootKeyOff,
-  KEY_ACTION_INVALID_STATE_ERR: rootKeyOff,
-  KEY_EXPIRED_ERR: rootKeyOff,
-  KEY_ROOT_REQ_ERR: 'That key is a standard key, and a root key is wanted. Name a root key of the instance.',
-  InvalidKeyUsageException: 'That key is not for encryption. Name a symmetric key for encryption and decryption.',
-} as const;
-
-const noSuchSecret =
-  'There is no secret of this name in this account and region. Make it, or correct the reference (or AWS_REGION).';
 
 /** The reasons by which an authority is not trusted, with one remedy for all. */
 const ownAuthority = (remedy: string) =>
@@ -80,27 +58,6 @@ const ownAuthority = (remedy: string) =>
     ].map((reason) => [reason, remedy]),
   );
 
-/** LMDB says it by numbers of the system or of its own; DynamoDB by names. */
-const tableRemedy = (fields: ErrorFields): string => {
-  const otherwise = 'Check the table: disk space and permissions, or reachability and rights.';
-  const missing =
-    'There is no table of this name in this account and region: certstandby table create makes it; or correct table.name and table.region.';
-  const { engineCode, reason } = fields;
-  const numbers: Readonly<Record<string, string>> = {
-    '28': 'ENOSPC',
-    '13': 'EACCES',
-    '30': 'EROFS',
-    '5': 'EIO',
-    '122': 'EDQUOT',
-  };
-  const named = numbers[String(engineCode ?? reason)] ?? reason;
-  if (String(named).startsWith('E')) {
-    const local = place('', {})({ reason: named });
-    if (local !== '') return local;
-  }
-  return aws(otherwise, { ResourceNotFoundException: missing })({ ...fields, reason: named });
-};
-
 /** A listener that cannot listen, or a setting that is not valid. */
 const settingRemedy = byCause('Correct the setting that the message names.', {
   EADDRINUSE: 'Another program listens there (ss -ltnp shows which): stop it, or give another port.',
@@ -110,22 +67,11 @@ const settingRemedy = byCause('Correct the setting that the message names.', {
   ENOENT: 'There is no file at that path: correct it, or put the file there.',
 });
 
-const queueRemedy = aws('Check the queue, and the right to send to it.', {
-  AccessDenied: 'Give these credentials sqs:SendMessage on the queue (lambda:InvokeFunction where a function goes on).',
-  AccessDeniedException:
-    'Give these credentials sqs:SendMessage on the queue (lambda:InvokeFunction where a function goes on).',
-  QueueDoesNotExist: 'The queue is not there: deploy again, and look who deleted it.',
-  ResourceNotFoundException: 'The function is not there: deploy again, and look who deleted it.',
-  'HTTP 401': 'The namespace does not take this key: deploy again with a valid one.',
-  'HTTP 404': 'The action is not there: deploy again, and look who deleted it.',
-});
-
 /** What is wrong with a certificate before anything is judged: the same wherever it lies. */
 const contentRemedies = {
-  certificate_chain_too_long: 'Give at most 10 chain certificates.',
+  certificate_chain_too_long: `Give at most ${limits.chainCertificates} chain certificates.`,
   certificate_key_encrypted: 'Remove the passphrase: openssl pkey -in key.pem -out plain.pem',
-  certificate_key_unsupported:
-    'Use an RSA or RSA-PSS key of 512 to 8,192 bits, an ECDSA key on P-256, P-384 or P-521, or an Ed25519 key.',
+  certificate_key_unsupported: `Use an RSA or RSA-PSS key of ${limits.rsaLeastBits} to ${limits.rsaPrivateKeyBits.toLocaleString('en-US')} bits, an ECDSA key on P-256, P-384 or P-521, or an Ed25519 key.`,
 } as const;
 
 export const errorRegistry = {
@@ -150,7 +96,7 @@ export const errorRegistry = {
   notification_too_large: {
     ...badNotification,
     status: 413,
-    remedy: 'Send at most 262144 bytes in one notification.',
+    remedy: `Send at most ${limits.notificationBytes} bytes in one notification.`,
   },
   notification_method: { ...badNotification, status: 405, remedy: 'Use POST.' },
   notification_media_type: {
@@ -237,8 +183,8 @@ export const errorRegistry = {
     ...service,
     retry: true,
     applied: 'unknown',
-    remedy: ({ reason, status }) =>
-      `Whether it took effect is not known yet; it is looked at again. ${reach('')({ reason, status })}`.trimEnd(),
+    lead: 'Whether it took effect is not known yet; it is looked at again.',
+    remedy: reach(''),
   },
   store_limited: {
     ...service,
@@ -509,7 +455,7 @@ export const errorRegistry = {
   },
   certificate_too_large: {
     ...certificate,
-    remedy: 'Give at most 100 KB of PEM for each of certificate, chain and key.',
+    remedy: `Give at most ${limits.pemBytes / 1024} KB of PEM for each of certificate, chain and key.`,
   },
   certificate_chain_too_long: { ...certificate, remedy: contentRemedies.certificate_chain_too_long },
   certificate_key_encrypted: { ...certificate, remedy: contentRemedies.certificate_key_encrypted },
@@ -552,7 +498,7 @@ export const errorRegistry = {
   certificate_temporary: {
     ...certificate,
     remedy:
-      'Nothing, if cert-manager is about to issue it: kubectl describe certificate says what it waits for. To have such ones copied: standIns: true in the policy of the link.',
+      'Nothing, if the real one is about to be issued: whoever issues it says what it waits for. To have such ones copied: standIns: true in the policy of the link.',
   },
   certificate_self_signed: {
     ...certificate,
@@ -586,7 +532,7 @@ export const errorRegistry = {
     exit: 5,
     retry: true,
     applied: 'unknown',
-    remedy: (fields) => tableRemedy(fields),
+    remedy: placeOrReach('Check the table: disk space and permissions, or reachability and rights.'),
   },
   table_row_unreadable: {
     status: 500,
@@ -602,20 +548,14 @@ export const errorRegistry = {
     exit: 4,
     retry: true,
     applied: 'no',
-    remedy: aws('Check that the root key service can be reached from here; it is asked again.'),
+    remedy: reach('Check that the root key service can be reached from here; it is asked again.'),
   },
   keys_refused: {
     status: 503,
     exit: 4,
     retry: false,
     applied: 'no',
-    remedy: aws('Check that the root key is enabled, and that these credentials may wrap and unwrap with it.', {
-      ...rootKeyStates,
-      ...refusedApiKeys,
-      AccessDeniedException: 'These credentials may not use the root key: they need kms:Encrypt and kms:Decrypt on it.',
-      UNAUTHORIZED_ERR:
-        'Give the owner of the API key the service role ReaderPlus (or above) on the Key Protect instance.',
-    }),
+    remedy: reach('Check that the root key is enabled, and that these credentials may wrap and unwrap with it.'),
   },
   keys_unreadable: {
     status: 500,
@@ -951,23 +891,14 @@ export const errorRegistry = {
   // Secrets that the configuration names by reference, read when they are needed.
   secret_unreadable: {
     ...configuration,
-    remedy: aws('Put the secret where the configuration says it is, and let this role or user read it.', {
-      AccessDeniedException:
-        'Give these credentials ssm:GetParameter or secretsmanager:GetSecretValue on this secret, and kms:Decrypt on its key if that is one of your own.',
-      ParameterNotFound: noSuchSecret,
-      ParameterVersionNotFound: noSuchSecret,
-      ResourceNotFoundException: noSuchSecret,
-      DecryptionFailure: 'Give these credentials kms:Decrypt on the key that the secret is encrypted with.',
-      InvalidKeyId:
-        'The key that the secret is encrypted with is not there, or switched off: bring it back, or write the secret anew.',
-    }),
+    remedy: reach('Put the secret where the configuration says it is, and let this role or user read it.'),
   },
   secret_unavailable: {
     status: 503,
     exit: 4,
     retry: true,
     applied: 'no',
-    remedy: aws('Check that the service that keeps the secret can be reached from here; it is asked again.'),
+    remedy: reach('Check that the service that keeps the secret can be reached from here; it is asked again.'),
   },
 
   // Waking workers.
@@ -976,8 +907,8 @@ export const errorRegistry = {
     exit: 4,
     retry: true,
     applied: 'unknown',
-    remedy: (fields) =>
-      `Nothing is lost: what must be looked at is in the table, and the sweep wakes it within a minute. ${queueRemedy(fields)}`,
+    lead: 'Nothing is lost: what must be looked at is in the table, and the sweep wakes it within a minute.',
+    remedy: byCause('Check the queue, and the right to send to it.', {}),
   },
   dispatch_malformed: {
     ...request,
@@ -1202,9 +1133,9 @@ export class CodedError extends Error {
    * registry.
    */
   get reason(): string | undefined {
-    const { reason, engineCode, serviceCode, iamCode } = this.fields;
+    const { reason, engineCode, serviceCode } = this.fields;
     // What the service itself said is more than how the connection ended.
-    const said = [reason, iamCode, reasonOf(this.cause), serviceCode, engineCode];
+    const said = [reason, reasonOf(this.cause), serviceCode, engineCode];
     return said.find((one) => typeof one === 'string');
   }
 
@@ -1227,8 +1158,13 @@ export class CodedError extends Error {
  * said (the field `remedy`), else what the registry says for the cause that they tell.
  */
 export function remedyOf(code: ErrorCode, fields: ErrorFields = {}): string {
-  if (typeof fields.remedy === 'string') return fields.remedy;
-  const { remedy }: ErrorEntry = errorRegistry[code];
+  const { remedy, lead = '' }: ErrorEntry = errorRegistry[code];
+  const said = typeof fields.remedy === 'string' ? fields.remedy : known(remedy, fields);
+  return `${lead} ${said}`.trim();
+}
+
+/** What the registry says for the cause that these fields tell. */
+function known(remedy: Remedy, fields: ErrorFields): string {
   if (typeof remedy === 'string') return remedy;
   // Where a file could not be read, the file is the cause, whatever it was for.
   const file = fileCodes.find((fileCode) => fileCode === fields.reason);

@@ -82,29 +82,6 @@ const placeRemedies: Readonly<Record<string, string>> = {
 export const place = (otherwise: string, more: Readonly<Record<string, string>> = {}) =>
   byCause(otherwise, { ...placeRemedies, ...more });
 
-const awsCredentials =
-  'AWS does not take these credentials: see which they are (aws sts get-caller-identity), renew them, and see that the clock is right.';
-
-/** By the codes of AWS that mean the same in all of its services ("Common Errors"). */
-const awsRemedies: Readonly<Record<string, string>> = {
-  AccessDeniedException: 'These credentials lack the right: the README and infra/aws/ROLES.md say which one it takes.',
-  AccessDenied: 'These credentials lack the right: the README and infra/aws/ROLES.md say which one it takes.',
-  CredentialsProviderError: 'There are no AWS credentials here: give this machine a role, or set AWS_PROFILE.',
-  UnrecognizedClientException: awsCredentials,
-  InvalidClientTokenId: awsCredentials,
-  InvalidSignatureException: awsCredentials,
-  SignatureDoesNotMatch: awsCredentials,
-  ExpiredTokenException: awsCredentials,
-  ExpiredToken: awsCredentials,
-  ThrottlingException: 'AWS limits requests. It is tried again; raise the quota of the service if it stays.',
-  ProvisionedThroughputExceededException:
-    'The table takes no more requests now. It is tried again; give the table more capacity, or on-demand capacity, if it stays.',
-};
-
-/** What to do about a service of AWS. */
-export const aws = (otherwise: string, more: Readonly<Record<string, string>> = {}) =>
-  byCause(otherwise, { ...networkRemedies, ...awsRemedies, ...more });
-
 /** Remedies by `reason` of the fields, else by `status`, else this one. */
 export function byCause(otherwise: string, reasons: Readonly<Record<string, string>>): (fields: ErrorFields) => string {
   return ({ reason, status }) =>
@@ -112,6 +89,9 @@ export function byCause(otherwise: string, reasons: Readonly<Record<string, stri
     (typeof status === 'number' ? statusRemedies[status] : undefined) ??
     otherwise;
 }
+
+/** What to do about what lies on a disk or behind a network, whichever it is. */
+export const placeOrReach = (otherwise: string) => byCause(otherwise, { ...networkRemedies, ...placeRemedies });
 
 /** What to do about a service that was not reached. */
 export const reach = (otherwise: string, more: Readonly<Record<string, string>> = {}) =>

@@ -14,6 +14,13 @@ const temporarySubjectNumber = '1234567890';
  */
 const serialNumber = '2.5.4.5';
 
+/** What is said of a temporary certificate, and what a person does about it. */
+export const temporaryWords = {
+  message: 'it is the temporary certificate that cert-manager puts there until the real one is issued',
+  remedy:
+    'Nothing, if cert-manager is about to issue it: kubectl describe certificate says what it waits for. To have such ones copied: standIns: true in the policy of the link.',
+} as const;
+
 const known = new WeakMap<X509Certificate, boolean>();
 
 /**

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { AwsCredentials } from '../aws/credentials.ts';
+import { awsRemedies } from '../aws/remedies.ts';
 import { signedService } from '../aws/signed-service.ts';
 import { CodedError } from '../errors.ts';
+import type { RemediesByReason } from '../remedies-by-cause.ts';
 import type { Runtime } from '../runtime.ts';
 import { sendInBatches } from './batches.ts';
 import { type Dispatch, type Wake, wakeKey } from './dispatch.ts';
@@ -20,6 +22,15 @@ export interface SqsDispatchOptions {
    */
   readonly answerTimeoutMs?: number;
 }
+
+const mayNot = 'Give these credentials sqs:SendMessage on the queue.';
+/** What a person does about what the service answers. */
+const remedies: RemediesByReason = {
+  ...awsRemedies,
+  AccessDenied: mayNot,
+  AccessDeniedException: mayNot,
+  QueueDoesNotExist: 'The queue is not there: deploy again, and look who deleted it.',
+};
 
 /** Messages of one request (API reference, SendMessageBatch). */
 const batchMessages = 10;
@@ -59,6 +70,7 @@ export function sqsDispatch(options: SqsDispatchOptions): Dispatch {
       const reason = thrown instanceof Error ? thrown.name : typeof thrown;
       throw new CodedError('dispatch_unavailable', `not every wake-up reached the queue: ${reason}`, {
         fields: { queue: queueUrl, reason, requests: failures.length },
+        remedies,
       });
     },
   };

@@ -1,12 +1,19 @@
 import openwhisk from 'openwhisk';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import type { RemediesByReason } from '../remedies-by-cause.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Secret } from '../secret.ts';
 import { sendInBatches } from './batches.ts';
 import type { Continuation } from './continuation.ts';
 import type { Dispatch } from './dispatch.ts';
 import { plainWake } from './wake-message.ts';
+
+/** What a person does about what the platform answers. */
+const remedies: RemediesByReason = {
+  'HTTP 401': 'The namespace does not take this key: deploy again with a valid one.',
+  'HTTP 404': 'The action is not there: deploy again, and look who deleted it.',
+};
 
 export interface OpenwhiskOptions {
   /** Where the platform's API is, as it says itself in `__OW_API_HOST`. */
@@ -81,5 +88,6 @@ function invoker(options: OpenwhiskOptions): (params: object) => Promise<void> {
 function refused(action: string, reason: string): CodedError {
   return new CodedError('dispatch_unavailable', `the action ${action} could not be invoked: ${reason}`, {
     fields: { action, reason },
+    remedies,
   });
 }

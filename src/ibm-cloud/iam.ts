@@ -203,7 +203,7 @@ function refused({ status, text, retryAfterMs }: HttpAnswer): CodedError {
           ? 'store_unauthorized'
           : 'store_nonsense';
   const found = `it answered ${status}${iamCode === undefined ? '' : ` ${iamCode}`}`;
-  return failed(code, found, { status, iamCode, retryAfterMs });
+  return failed(code, found, { status, serviceCode: iamCode, retryAfterMs });
 }
 
 function failed(

@@ -6,9 +6,22 @@ import {
   KMSServiceException,
 } from '@aws-sdk/client-kms';
 import { type AwsCredentials, revealed } from '../aws/credentials.ts';
+import { awsRemedies } from '../aws/remedies.ts';
 import { CodedError, type ErrorCode } from '../errors.ts';
 import { serviceBase } from '../http/client.ts';
+import type { RemediesByReason } from '../remedies-by-cause.ts';
 import type { KeyContext, RootKey } from './root-key.ts';
+
+const gone =
+  'The root key is not there any more, or is about to be deleted. Restore it before its data is lost for good.';
+const remedies: RemediesByReason = {
+  ...awsRemedies,
+  NotFoundException: gone,
+  KMSInvalidStateException: gone,
+  DisabledException: 'The root key is switched off, expired or not active. Enable it at its service.',
+  InvalidKeyUsageException: 'That key is not for encryption. Name a symmetric key for encryption and decryption.',
+  AccessDeniedException: 'These credentials may not use the root key: they need kms:Encrypt and kms:Decrypt on it.',
+};
 
 export interface AwsKmsOptions {
   /** `arn:aws:kms:<region>:<account>:key/<id>`. No alias: that may lead to another key tomorrow. */
@@ -139,6 +152,7 @@ function kmsError(operation: string, keyArn: string, thrown: unknown): CodedErro
   return new CodedError(code, `asking KMS to ${operation} with ${keyArn}: ${found}`, {
     cause: bare(thrown),
     fields: { rootKey: keyArn, serviceCode: name, status },
+    remedies,
   });
 }
 

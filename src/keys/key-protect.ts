@@ -4,6 +4,7 @@ import { asCodedError, CodedError, type ErrorCode, type ErrorFields } from '../e
 import { type HttpAnswer, type HttpSend, httpClient, serviceBase } from '../http/client.ts';
 import { parseJson } from '../http/service-failure.ts';
 import { iamOf, iamTokens } from '../ibm-cloud/iam.ts';
+import type { RemediesByReason } from '../remedies-by-cause.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Secret } from '../secret.ts';
 import type { KeyContext, RootKey } from './root-key.ts';
@@ -65,6 +66,18 @@ const reasons: Readonly<Record<string, ErrorCode>> = {
   KEY_EXPIRED_ERR: 'keys_refused',
   KEY_ROOT_REQ_ERR: 'keys_refused',
   UNAUTHORIZED_ERR: 'keys_refused',
+};
+
+const gone =
+  'The root key is not there any more, or is about to be deleted. Restore it before its data is lost for good.';
+const off = 'The root key is switched off, expired or not active. Enable it at its service.';
+const remedies: RemediesByReason = {
+  KEY_DELETED_ERR: gone,
+  KEY_INVALID_STATE_ERR: off,
+  KEY_ACTION_INVALID_STATE_ERR: off,
+  KEY_EXPIRED_ERR: off,
+  KEY_ROOT_REQ_ERR: 'That key is a standard key, and a root key is wanted. Name a root key of the instance.',
+  UNAUTHORIZED_ERR: 'Give the owner of the API key the service role ReaderPlus (or above) on the Key Protect instance.',
 };
 
 /**
@@ -235,6 +248,7 @@ function failed(
 ): CodedError {
   return new CodedError(code, `asking Key Protect to ${action} with ${id}: ${found}`, {
     fields: { rootKey: id, ...fields },
+    remedies,
     ...defined({ cause }),
   });
 }

@@ -1,4 +1,14 @@
+import { awsRemedies } from '../aws/remedies.ts';
 import { CodedError } from '../errors.ts';
+import type { RemediesByReason } from '../remedies-by-cause.ts';
+
+const remedies: RemediesByReason = {
+  ...awsRemedies,
+  ProvisionedThroughputExceededException:
+    'The table takes no more requests now. It is tried again; give the table more capacity, or on-demand capacity, if it stays.',
+  ResourceNotFoundException:
+    'There is no table of this name in this account and region: certstandby table create makes it; or correct table.name and table.region.',
+};
 
 /**
  * What an answer of DynamoDB, or its absence, means: `internal` where it finds fault with the
@@ -7,7 +17,8 @@ import { CodedError } from '../errors.ts';
 export function dynamodbError(action: string, tableName: string, thrown: unknown): CodedError {
   if (thrown instanceof CodedError) return thrown;
   const engineCode = thrown instanceof Error ? thrown.name : undefined;
-  const details = { cause: bare(thrown), fields: { table: tableName, engineCode, status: statusOf(thrown) } };
+  const fields = { table: tableName, engineCode, status: statusOf(thrown) };
+  const details = { cause: bare(thrown), fields, remedies };
   if (engineCode === 'ValidationException')
     return new CodedError('internal', `DynamoDB does not accept the request to ${action} table ${tableName}`, details);
   const why = engineCode === undefined || engineCode === 'Error' ? '' : `: ${engineCode}`;

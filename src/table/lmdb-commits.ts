@@ -1,4 +1,5 @@
 import type { RootDatabase } from 'lmdb';
+import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import type { WriteOutcome } from './table.ts';
 
@@ -6,6 +7,15 @@ import type { WriteOutcome } from './table.ts';
  * Writes that share one commit, at most: bounds how long other work of this process waits for them.
  */
 const writesPerCommit = 1000;
+
+/** What the engine passes on of the system, by its number there (Linux). */
+const systemCodes: Readonly<Record<string, string>> = {
+  '5': 'EIO',
+  '13': 'EACCES',
+  '28': 'ENOSPC',
+  '30': 'EROFS',
+  '122': 'EDQUOT',
+};
 
 /** The library hands out a failed commit as an error that promises the real one. */
 async function engineError(thrown: unknown): Promise<unknown> {
@@ -23,7 +33,7 @@ export function unavailable(action: string, path: string, cause: unknown): Coded
   const engineCode = typeof code === 'string' || typeof code === 'number' ? code : undefined;
   return new CodedError('table_unavailable', `cannot ${action} the embedded table in ${path}`, {
     cause,
-    fields: { path, engineCode },
+    fields: { path, engineCode, ...defined({ reason: systemCodes[String(engineCode)] }) },
   });
 }
 

@@ -212,7 +212,7 @@ describe('what goes wrong', () => {
     const error = await tokens()
       .iam.token()
       .catch((thrown: unknown) => thrown);
-    expect(error).toMatchObject({ code, fields: { status, iamCode: 'BXNIM0415E', retryAfterMs: 7000 } });
+    expect(error).toMatchObject({ code, fields: { status, serviceCode: 'BXNIM0415E', retryAfterMs: 7000 } });
     expect(inspect(error, { depth: 10 })).not.toContain(apiKey);
   });
 

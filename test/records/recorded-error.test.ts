@@ -34,7 +34,9 @@ describe('the remedy of whoever threw an error', () => {
 
   it('goes on where an error is thrown anew with the fields of another one', () => {
     const { fields } = thrown({ status: 403 });
-    expect(new CodedError('store_unanswered', 'x', { fields }).remedy).toBe(remedies[403]);
+    expect(new CodedError('store_unanswered', 'x', { fields }).remedy).toBe(
+      `${remedyOf('store_unanswered')} ${remedies[403]}`,
+    );
   });
 
   it('is kept in the record, and told by status and in what is said of backups', async () => {

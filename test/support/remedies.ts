@@ -1,12 +1,14 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseSync } from '@swc/core';
 import { type ErrorCode, errorRegistry, remedyOf } from '../../src/errors.ts';
 import { root } from './root.ts';
 
 /**
- * Every remedy of the registry, for every cause that it tells apart, with the code that it is of.
+ * Every remedy of the registry, for every cause that it tells apart, and every one that is said
+ * where something is thrown, with the code that it is of or the file that says it.
  */
-export function allRemedies(): ReadonlyMap<string, ErrorCode> {
+export function allRemedies(): ReadonlyMap<string, string> {
   const sources = ['src/errors.ts', 'src/remedies-by-cause.ts']
     .map((file) => readFileSync(join(root, file), 'utf8'))
     .join('\n');
@@ -15,7 +17,7 @@ export function allRemedies(): ReadonlyMap<string, ErrorCode> {
   const reasons = new Set(
     [...sources.matchAll(/(?:^\s+|')([\w ]{2,40})'?(?::|,|')/gm)].map(([, reason = '']) => reason),
   );
-  const found = new Map<string, ErrorCode>();
+  const found = new Map<string, string>(remediesInRooms());
   for (const code of Object.keys(errorRegistry) as ErrorCode[]) {
     found.set(remedyOf(code), code);
     for (const reason of reasons) {
@@ -31,6 +33,25 @@ export function allRemedies(): ReadonlyMap<string, ErrorCode> {
     found.set(remedyOf(code, { mistakes: ['x'] }), code);
   }
   return found;
+}
+
+/** Whole sentences in what is called `remedies`, or `…Remedies`, anywhere in the source. */
+function remediesInRooms(): readonly (readonly [string, string])[] {
+  const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' });
+  return files
+    .filter((file) => file.endsWith('.ts'))
+    .flatMap((file) => {
+      const text = readFileSync(join(root, 'src', file), 'utf8');
+      if (!/[rR]emedies\b/.test(text)) return [];
+      return sentencesIn(parseSync(text, { syntax: 'typescript' })).map((said) => [said, file] as const);
+    });
+}
+
+function sentencesIn(node: unknown): readonly string[] {
+  if (typeof node !== 'object' || node === null) return [];
+  const { type, value } = node as { readonly type?: unknown; readonly value?: unknown };
+  if (type === 'StringLiteral' && /^[A-Z]\S* .{10,}\.$/.test(String(value))) return [String(value)];
+  return Object.values(node).flatMap(sentencesIn);
 }
 
 /**

@@ -2,7 +2,7 @@ import { isAuthority } from '../../certificate/authority.ts';
 import type { CertificateContent } from '../../certificate/certificate.ts';
 import { fingerprintOf, metadataDigestOf } from '../../certificate/fingerprint.ts';
 import { contentProblem } from '../../certificate/judgement.ts';
-import { isTemporary } from '../../certificate/stand-in.ts';
+import { isTemporary, temporaryWords } from '../../certificate/stand-in.ts';
 import { CodedError } from '../../errors.ts';
 import type { Aside } from '../../records/replication-record.ts';
 import { cameThrough, type FoundMark, mostOrigins } from '../../store/mark.ts';
@@ -96,8 +96,8 @@ export function judge(
 /** A certificate that only keeps the place of one that is still to be issued serves nobody. */
 function temporaryProblem({ policy }: Pick<Link, 'policy'>, { leaf }: CertificateContent): CodedError | undefined {
   if (policy.standIns === true || !isTemporary(leaf)) return undefined;
-  const message = 'it is the temporary certificate that cert-manager puts there until the real one is issued';
-  return new CodedError('certificate_temporary', message);
+  const { message, remedy } = temporaryWords;
+  return new CodedError('certificate_temporary', message, { fields: { remedy } });
 }
 
 /**

@@ -129,7 +129,7 @@ describe('certificate-manager at our own instance', () => {
   it('gives nothing to an API key that it does not know', async () => {
     expect(await storeOf(instance, 'unknown').readMetadata('f'.repeat(32))).toMatchObject({
       state: 'unreadable',
-      error: { code: 'store_unauthorized', fields: { iamCode: 'BXNIM0415E' } },
+      error: { code: 'store_unauthorized', fields: { serviceCode: 'BXNIM0415E' } },
     });
   });
 
