@@ -642,9 +642,22 @@ export const errorRegistry = {
   instance_media_type: {
     ...request,
     status: 415,
-    remedy: 'Send the body as it is, not compressed: without Content-Encoding, or with identity.',
+    remedy: ({ wanted }) =>
+      typeof wanted === 'string'
+        ? `Send it with the header Content-Type: ${wanted}.`
+        : 'Send the body as it is, not compressed: without Content-Encoding, or with identity.',
   },
   instance_request_invalid: { ...request, status: 400, remedy: 'Mend the request as the message says.' },
+  instance_locked: {
+    ...request,
+    status: 412,
+    remedy: 'Take the locks off this version first, or leave it as it is.',
+  },
+  instance_name_taken: {
+    ...request,
+    status: 409,
+    remedy: 'Take another name, or make a new version of the secret that has it.',
+  },
   instance_domains_differ: {
     ...request,
     status: 400,

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { Command, Option } from 'commander';
 import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
+import type { InstanceApi } from '../../instance/api/server.ts';
 import { limits } from '../../limits.ts';
 import { errorFields, jsonLog } from '../../log.ts';
 import { systemRuntime as runtime } from '../../runtime.ts';
@@ -18,9 +19,12 @@ interface RunOptions extends FolderOptions, OrderingCommandOptions {
   readonly tlsCertificate?: string;
   readonly tlsKey?: string;
   readonly behindProxy: boolean;
+  readonly api?: readonly InstanceApi[];
   readonly log: (typeof logLevels)[number];
 }
 
+/** As `instanceApis`: the server itself is loaded only to run. */
+const apiNames = ['certificate-manager', 'secrets-manager'] as const satisfies readonly InstanceApi[];
 const logLevels = ['debug', 'info', 'warn', 'error'] as const;
 /** How often instances.json is looked at: root keys may change while it runs. */
 const settingsMs = 2_000;
@@ -34,6 +38,7 @@ export function instanceRunCommand(host: Host): Command {
       '\nExamples:\n  certstandby instance run' +
         '\n  certstandby instance run --host 0.0.0.0 --port 8443 --tls-certificate server.pem --tls-key server.key' +
         '\n  certstandby instance run --acme-directory https://acme-v02.api.letsencrypt.org/directory --dns-hook ./dns-hook' +
+        '\n  certstandby instance run --api secrets-manager      IBM’s clients of it: service URL http://127.0.0.1:8473' +
         '\n  curl -s http://127.0.0.1:8473/healthz      table, root keys, instances: 200 if all is well, else 503' +
         '\n\nThe options about orders can stand in instances.json of the folder instead: "ordering": { "acmeDirectory": "...",' +
         '\n"acmeContact": ["..."], "dnsHook": "...", "dnsHookEnv": ["..."], "dnsServer": "..." }.' +
@@ -53,6 +58,11 @@ function serveOptions(command: Command): Command {
     )
     .option('--tls-key <file>', 'PEM: the private key of that certificate')
     .option('--behind-proxy', 'something in front of it ends TLS: plain HTTP is right off loopback too', false)
+    .addOption(
+      new Option('--api <name...>', 'the APIs that it speaks, on the same certificates; default: all of them').choices(
+        apiNames,
+      ),
+    )
     .addOption(new Option('--log <level>', 'the least that is logged').choices(logLevels).default('info'));
 }
 
@@ -76,7 +86,7 @@ async function run(options: RunOptions, host: Host): Promise<void> {
       behindProxy,
       instances: [],
       ordering,
-      ...defined({ tls }),
+      ...defined({ tls, apis: options.api }),
     });
     const following = every({ name: 'settings', periodMs: settingsMs, runtime, log }, async () => {
       const settings = readSettings(folder);

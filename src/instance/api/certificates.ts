@@ -1,19 +1,14 @@
-import { expiryProblem, keyProblem } from '../../certificate/judgement.ts';
-import { apiPartNames, parseContent } from '../../certificate/pem.ts';
+import { apiPartNames } from '../../certificate/pem.ts';
 import { defined } from '../../defined.ts';
 import { CodedError, type ErrorCode } from '../../errors.ts';
 import { limits } from '../../limits.ts';
-import { Secret } from '../../secret.ts';
 import { type CertificatePage, listCertificates } from '../certificates/certificate-listing.ts';
 import {
   type CertificateRow,
   type ContentPem,
-  checkContentSize,
   descriptionCharacters,
   type Issuance,
   isIssued,
-  type KeptFacts,
-  keptFacts,
   nameCharacters,
   type OrderedFields,
   reimportedAuthority,
@@ -21,9 +16,10 @@ import {
 import type { CertificateRows } from '../certificates/certificate-rows.ts';
 import type { Announce } from '../notifications/delivery.ts';
 import { certificateCrn } from '../rows/crn.ts';
-import { type Fields, invalid, memberOf, objectOf, optionalText, requiredText } from '../rows/fields.ts';
+import { invalid, memberOf, objectOf, optionalText, requiredText } from '../rows/fields.ts';
 import { parseListQuery, parseSearchQuery } from '../rows/list-query.ts';
 import type { Instance } from '../tenants/instance.ts';
+import { acceptContent, factsIn } from './accepted-content.ts';
 
 /** A certificate as the REST API shows it. Moments are epoch milliseconds. */
 interface CertificateObject {
@@ -172,7 +168,7 @@ export function certificates(context: {
       const fields = objectOf(body);
       const name = requiredText(fields, 'name', nameCharacters);
       const description = optionalText(fields, 'description', descriptionCharacters) ?? '';
-      const { pem, facts } = accept(objectOf(memberOf(fields, 'data'), 'data'), now());
+      const { pem, facts } = acceptContent(objectOf(memberOf(fields, 'data'), 'data'), apiPartNames, now());
       const row = await announce('cert_imported', (writeBefore) =>
         rows.add({ name, description, ...facts }, pem, instance.limits.certificates, writeBefore),
       );
@@ -180,12 +176,12 @@ export function certificates(context: {
     },
 
     async reimport(id: string, body: unknown): Promise<CertificateObject> {
-      const { pem, facts } = accept(objectOf(body), now());
+      const { pem, facts } = acceptContent(objectOf(body), apiPartNames, now());
       const judge = (row: CertificateRow) => requireSameDomains(row.domains, facts.domains);
       const current = await found(rows.get(id), id);
       judge(current);
       await instance.rates.reimport(id);
-      const further = (row: CertificateRow) => reimported(row, renewsForReal);
+      const further = (row: CertificateRow) => afterReimport(row, renewsForReal);
       const change = announce('cert_reimported', (writeBefore) =>
         rows.replaceContent(id, facts, pem, judge, writeBefore, further),
       );
@@ -268,41 +264,8 @@ async function found<T>(asked: Promise<T | undefined>, id: string): Promise<T> {
   return answer;
 }
 
-/**
- * The PEM of a request and what it says, judged as at import: it parses, the key belongs to it, it
- * has not expired.
- */
-function accept(fields: Fields, nowMs: number): { readonly pem: ContentPem; readonly facts: KeptFacts } {
-  // How long each may be is for the parser to say.
-  const content = requiredText(fields, 'content', limits.instanceBodyBytes);
-  const key = optionalText(fields, 'priv_key', limits.instanceBodyBytes) ?? '';
-  const intermediate = optionalText(fields, 'intermediate', limits.instanceBodyBytes) ?? '';
-  const given = {
-    certificate: content,
-    ...(intermediate !== '' && { intermediate }),
-    ...(key !== '' && { privateKey: new Secret(key) }),
-  };
-  const parsed = parseContent(given, apiPartNames);
-  // A key may be left out, and a chain that does not hold is kept as it is: Certificate Manager
-  // looks at neither.
-  const problem = (parsed.privateKey && keyProblem(parsed)) ?? expiryProblem(parsed, nowMs);
-  if (problem !== undefined) throw problem;
-  const pem: ContentPem = {
-    content,
-    ...(intermediate !== '' && { intermediate }),
-    ...(key !== '' && { priv_key: key }),
-  };
-  checkContentSize(pem);
-  return { pem, facts: keptFacts(parsed) };
-}
-
-/** What a kept content says of itself. */
-function factsIn({ content, intermediate }: ContentPem): KeptFacts {
-  return keptFacts(parseContent({ certificate: content, ...defined({ intermediate }) }));
-}
-
 /** What a reimport changes of an ordered certificate beside its content. */
-function reimported({ imported, issuance }: CertificateRow, renewsForReal: boolean): OrderedFields {
+export function afterReimport({ imported, issuance }: CertificateRow, renewsForReal: boolean): OrderedFields {
   if (imported !== false) return {};
   const info = 'it was reimported while this was under way, and what was reimported stays';
   return {

@@ -3,7 +3,7 @@ import { asCodedError, CodedError } from '../../errors.ts';
 import { visibleWithin } from '../../foreign-text.ts';
 import { invalid } from '../rows/fields.ts';
 
-/** What a request is answered. A body is sent as JSON. */
+/** What a request is answered. A body is sent as JSON; with 204 there is none. */
 export interface Answer {
   readonly status: number;
   readonly body: unknown;
@@ -61,6 +61,10 @@ export function parseJson(text: string): unknown {
 
 /** Sends an answer. */
 export function send(response: ServerResponse, answer: Answer): void {
+  if (answer.status === 204) {
+    response.writeHead(204, { 'cache-control': 'no-store', ...answer.headers }).end();
+    return;
+  }
   const body = JSON.stringify(answer.body);
   response.writeHead(answer.status, {
     'content-type': 'application/json; charset=utf-8',

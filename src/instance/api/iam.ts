@@ -30,6 +30,8 @@ export interface Iam {
    * a living token of ours.
    */
   authenticate(authorization: string | undefined): Caller;
+  /** The roles of that caller; none for whatever is not a living token of ours. */
+  rolesOf(authorization: string | undefined): Caller['roles'];
 }
 
 /** Who is behind the API key of this hash, as of now; undefined if nobody is. */
@@ -47,14 +49,20 @@ export type TokenKeyOf = (instanceCrn: string) => KeyObject | undefined;
 const claimsSchema = z.object({ key: z.string(), by: z.string(), exp: z.number() });
 
 /**
- * Access tokens are `<body>.<HMAC of it>`: nothing is kept for each. The key is that of an instance
+ * The header of every access token: IBM's clients look into tokens for their times, and so they are
+ * JWTs (RFC 7519).
+ */
+const header = Buffer.from(JSON.stringify({ alg: 'HS256', typ: 'JWT' })).toString('base64url');
+
+/**
+ * Access tokens are JWTs under a secret key: nothing is kept for each. The key is that of an instance
  * which knows the API key, so that every process which serves that instance takes the token, also
  * after a restart; and one of this process while no such instance can be served. A token names its
  * API key by hash, and is good for as long as that is known.
  */
 export function createIam(find: FindCaller, tokenKeyOf: TokenKeyOf, now: () => number): Iam {
   const processKey = createSecretKey(randomBytes(32));
-  const macOf = (key: KeyObject, body: string) => createHmac('sha256', key).update(`token ${body}`).digest();
+  const macOf = (key: KeyObject, body: string) => createHmac('sha256', key).update(`${header}.${body}`).digest();
 
   function keyFor({ roles }: Caller): { readonly by: string; readonly key: KeyObject } {
     for (const by of [...roles.keys()].sort()) {
@@ -66,12 +74,19 @@ export function createIam(find: FindCaller, tokenKeyOf: TokenKeyOf, now: () => n
 
   /** What a token says, if it is one of ours. */
   function claimsIn(authorization: string | undefined): z.infer<typeof claimsSchema> | undefined {
-    const [, body, seal] = /^bearer ([\w-]{1,1000})\.([\w-]{43})$/i.exec(authorization ?? '') ?? [];
-    if (body === undefined || seal === undefined) return undefined;
+    const [, first, body, seal] =
+      /^bearer ([\w-]{1,100})\.([\w-]{1,1000})\.([\w-]{43})$/i.exec(authorization ?? '') ?? [];
+    // Whatever else a header says, there is one way in which tokens are made here.
+    if (first !== header || body === undefined || seal === undefined) return undefined;
     const claims = claimsOf(body);
     const key = claims?.by === '' ? processKey : tokenKeyOf(claims?.by ?? '');
     if (key === undefined || !timingSafeEqual(macOf(key, body), Buffer.from(seal, 'base64url'))) return undefined;
     return claims;
+  }
+
+  function callerOf(authorization: string | undefined): Caller | undefined {
+    const claims = claimsIn(authorization);
+    return claims && claims.exp * 1000 > now() ? find(claims.key) : undefined;
   }
 
   return {
@@ -87,13 +102,13 @@ export function createIam(find: FindCaller, tokenKeyOf: TokenKeyOf, now: () => n
       const issued = Math.floor(now() / 1000);
       const expiration = issued + lifetimeSeconds;
       const { by, key } = keyFor(caller);
-      const claims = { key: hash, by, exp: expiration, id: randomBytes(12).toString('hex') };
+      const claims = { key: hash, by, iat: issued, exp: expiration, jti: randomBytes(12).toString('hex') };
       const body = Buffer.from(JSON.stringify(claims)).toString('base64url');
       return {
         status: 200,
         caller: caller.name,
         body: {
-          access_token: `${body}.${macOf(key, body).toString('base64url')}`,
+          access_token: `${header}.${body}.${macOf(key, body).toString('base64url')}`,
           refresh_token: 'not_supported',
           token_type: 'Bearer',
           expires_in: lifetimeSeconds,
@@ -104,11 +119,12 @@ export function createIam(find: FindCaller, tokenKeyOf: TokenKeyOf, now: () => n
     },
 
     authenticate(authorization) {
-      const claims = claimsIn(authorization);
-      const caller = claims && claims.exp * 1000 > now() ? find(claims.key) : undefined;
+      const caller = callerOf(authorization);
       if (caller === undefined) throw new CodedError('instance_unauthorized', 'Unauthorized');
       return caller;
     },
+
+    rolesOf: (authorization) => callerOf(authorization)?.roles ?? new Map(),
   };
 }
 

@@ -9,6 +9,7 @@ import type { Instance, Role } from '../tenants/instance.ts';
 import type { AuditAction, AuditTarget } from './audit.ts';
 import type { Certificates } from './certificates.ts';
 import type { Repository } from './repository.ts';
+import type { Secrets } from './secrets-manager/secrets.ts';
 
 /** One instance with everything that works for it. */
 export interface Tenant {
@@ -19,6 +20,8 @@ export interface Tenant {
   readonly deliveries: Deliveries;
   readonly deadLetters: DeadLetters;
   readonly repository: Repository;
+  /** The same certificates as Secrets Manager's API has them. */
+  readonly secrets: Secrets;
 }
 
 /** What a route needs of a request. */

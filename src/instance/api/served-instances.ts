@@ -4,6 +4,8 @@ import { errorFields, type Log } from '../../log.ts';
 import type { Runtime } from '../../runtime.ts';
 import type { Table } from '../../table/table.ts';
 import { certificateRows, wasChanged } from '../certificates/certificate-rows.ts';
+import { secretGroups } from '../certificates/secret-groups.ts';
+import { secretNames } from '../certificates/secret-names.ts';
 import { type Calendar, calendar } from '../notifications/calendar.ts';
 import { channels } from '../notifications/channels.ts';
 import { deadLetters } from '../notifications/dead-letters.ts';
@@ -23,6 +25,7 @@ import { certificates } from './certificates.ts';
 import { callersOf, type FindCaller, type TokenKeyOf } from './iam.ts';
 import { repository } from './repository.ts';
 import type { Tenant } from './routes.ts';
+import { secrets } from './secrets-manager/secrets.ts';
 
 /** A keyring as an instance uses it, as its health is told by, and as its erasure destroys it. */
 export type InstanceKeyring = Sealer & Pick<Keyring, 'status' | 'destroy'>;
@@ -71,6 +74,8 @@ interface ServedTenant extends Tenant {
 export interface ServedInstances {
   /** Undefined if there is none. Throws why one that is there cannot be served yet. */
   tenant(instanceCrn: string): Tenant | undefined;
+  /** CRN of the instance with this GUID, if it is served. */
+  byGuid(guid: string): string | undefined;
   readonly find: FindCaller;
   readonly tokenKeyOf: TokenKeyOf;
   /** How many are served, and how many are there and cannot be served yet. */
@@ -238,6 +243,7 @@ export async function servedInstances(options: ServedOptions): Promise<ServedIns
       if (failure !== undefined) throw failure;
       return tenants.get(crn);
     },
+    byGuid: (guid) => [...tenants.keys()].find((crn) => crn.split(':')[7] === guid),
     find: (hash) => callers.get(hash),
     tokenKeyOf: (crn) => tenants.get(crn)?.instance.tokenKey,
     counts: () => ({ served: tenants.size, waiting: failures.size + Number(outOfTouch) }),
@@ -296,6 +302,12 @@ async function openTenant(options: InstanceOptions, sealer: Sealer, context: Ser
     ordering: tenantOrdering,
     certificates: certificates({
       ...{ instance, rows, now: runtime.now, announce },
+      renewsForReal: context.ordering?.acme !== undefined,
+    }),
+    secrets: secrets({
+      ...{ instance, rows, runtime, announce },
+      names: secretNames({ table, instanceCrn: instance.crn, now: runtime.now, get: rows.get }),
+      groups: secretGroups({ table, instanceCrn: instance.crn, runtime }),
       renewsForReal: context.ordering?.acme !== undefined,
     }),
     channels: itsChannels,

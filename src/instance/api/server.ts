@@ -11,7 +11,7 @@ import type { Runtime } from '../../runtime.ts';
 import type { Table } from '../../table/table.ts';
 import type { DeliveryPolicy } from '../notifications/delivery-attempts.ts';
 import type { OrderingOptions } from '../orders/ordering.ts';
-import type { InstanceOptions } from '../tenants/instance.ts';
+import type { InstanceOptions, Role } from '../tenants/instance.ts';
 import type { LimitOptions } from '../tenants/instance-limits.ts';
 import type { InstanceRegistry } from '../tenants/registry.ts';
 import type { SnapshotOptions } from '../upkeep/snapshot-folder.ts';
@@ -19,10 +19,18 @@ import { type AuditNotes, audited } from './audit.ts';
 import { healthAnswer } from './health.ts';
 import { type Answer, errorAnswer, parseJson, readBody, refusalHeaders, send } from './http.ts';
 import { createIam, type Iam } from './iam.ts';
-import { findRoutes, type Route } from './routes.ts';
+import { findRoutes, type Tenant } from './routes.ts';
+import { secretsErrorAnswer } from './secrets-manager/answers.ts';
+import { findSecretRoutes, isSecretsPath } from './secrets-manager/routes.ts';
 import { type InstanceKeyring, type ServedInstances, servedInstances } from './served-instances.ts';
 
+/** The APIs that an instance speaks, on the same certificates. */
+export const instanceApis = ['certificate-manager', 'secrets-manager'] as const;
+export type InstanceApi = (typeof instanceApis)[number];
+
 export interface InstanceServerOptions {
+  /** Default: all of them. */
+  readonly apis?: readonly InstanceApi[];
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;
@@ -95,14 +103,15 @@ function boundsOf({ requestHeadersMs = requestBounds.headersTimeout }: InstanceS
 }
 
 /**
- * Serves Certificate Manager's REST API, and the one call of IBM IAM that its clients need, for
- * instances on a table. Where the real service is not known or this one goes its own way,
+ * Serves the REST APIs of Certificate Manager and of Secrets Manager, and the one call of IBM IAM
+ * that their clients need, for instances on a table. Where the real service is not known or this one goes its own way,
  * DIFFERENCES.md beside this file says what was chosen. `GET /healthz` answers without a token how
  * it is. Throws `configuration_invalid`, and `instance_not_private` if it would speak plain HTTP
  * off loopback.
  */
 export async function startInstanceServer(options: InstanceServerOptions): Promise<InstanceServer> {
-  const { runtime, log } = options;
+  const { runtime, log, apis = instanceApis } = options;
+  const speaks = (path: string): InstanceApi => (isSecretsPath(path) ? 'secrets-manager' : 'certificate-manager');
   checkPrivate(options);
   const served = await servedInstances(options);
   const iam = createIam(served.find, served.tokenKeyOf, runtime.now);
@@ -129,7 +138,11 @@ export async function startInstanceServer(options: InstanceServerOptions): Promi
     try {
       if (path === '/identity/token') return await answerToken(iam, request, runtime, log);
       if (path === '/healthz') return await healthAnswer(request.method, { served, table: options.table, ...health });
-      const answer = await answerApi({ request, path, query: query.join('?'), served, iam, log });
+      const api = speaks(path);
+      if (!apis.includes(api))
+        throw new CodedError('instance_no_route', `this server does not speak the API of ${api}`);
+      const answerIt = api === 'secrets-manager' ? answerSecrets : answerApi;
+      const answer = await answerIt({ request, path, query: query.join('?'), served, iam, log });
       if (request.method !== 'GET') health.tableWrites = 'ok';
       return answer;
     } catch (error) {
@@ -137,7 +150,7 @@ export async function startInstanceServer(options: InstanceServerOptions): Promi
       if (request.method !== 'GET' && coded.code === 'table_unavailable') health.tableWrites = 'failing';
       const level = coded.entry.status >= 500 && coded.entry.status !== 501 ? 'error' : 'info';
       log(level, 'instance_request_refused', errorFields(coded));
-      return errorAnswer(coded);
+      return isSecretsPath(path) ? secretsErrorAnswer(coded, runtime.newId()) : errorAnswer(coded);
     }
   }
 
@@ -180,14 +193,17 @@ function checkPrivate({ host, tls, behindProxy }: InstanceServerOptions): void {
   });
 }
 
-async function answerApi(context: {
-  request: IncomingMessage;
-  path: string;
-  query: string;
-  served: ServedInstances;
-  iam: Iam;
-  log: Log;
-}): Promise<Answer> {
+interface ApiRequest {
+  readonly request: IncomingMessage;
+  readonly path: string;
+  /** Raw, without the question mark. */
+  readonly query: string;
+  readonly served: ServedInstances;
+  readonly iam: Iam;
+  readonly log: Log;
+}
+
+async function answerApi(context: ApiRequest): Promise<Answer> {
   const { request, path, query, served, iam, log } = context;
   const destination = findRoutes(path);
   if (destination === undefined) throw new CodedError('instance_no_route', 'this path leads to no operation');
@@ -201,8 +217,7 @@ async function answerApi(context: {
   const about = { ...route, operation: route.name, instance: instanceCrn, id, address: request.socket.remoteAddress };
   return audited(log, about, async (notes) => {
     admit(route, instanceCrn, iam, request.headers.authorization, notes);
-    const tenant = served.tenant(instanceCrn);
-    if (tenant === undefined) throw new CodedError('instance_not_found', 'there is no such instance here');
+    const tenant = requireTenant(served, instanceCrn);
     const body = async () => {
       notes.body = parseJson(await readBody(request, limits.instanceBodyBytes));
       return notes.body;
@@ -211,21 +226,88 @@ async function answerApi(context: {
   }).then((body) => ({ status: 200, body }));
 }
 
+/** The media types of what a PATCH of Secrets Manager has (RFC 7396), as its clients send it. */
+const mergePatch = /^application\/merge-patch\+json\b/i;
+
+async function answerSecrets(context: ApiRequest): Promise<Answer> {
+  const { request, path, query, served, iam, log } = context;
+  const destination = findSecretRoutes(path);
+  if (destination === undefined) throw new CodedError('instance_no_route', 'this path leads to no operation');
+  const route = destination.routes.find(({ method }) => method === request.method);
+  if (route === undefined) {
+    const allow = destination.routes.map(({ method }) => method).join(', ');
+    const answer = secretsErrorAnswer(
+      new CodedError('instance_method', `${request.method} is not an operation of this path`),
+      '',
+    );
+    return { ...answer, headers: { ...answer.headers, allow } };
+  }
+  const { named, guid } = destination;
+  const roles = iam.rolesOf(request.headers.authorization);
+  const instanceCrn = instanceMeant(served, roles, guid);
+  const action = `secrets-manager.${route.name.replaceAll('_', '-')}`;
+  const about = { ...route, action, operation: route.name, instance: instanceCrn ?? '', id: named[0] ?? '' };
+  return audited(log, { ...about, address: request.socket.remoteAddress }, async (notes) => {
+    const by = admit(route, instanceCrn ?? '', iam, request.headers.authorization, notes);
+    const tenant = requireTenant(served, instanceCrn);
+    const body = async () => {
+      const mediaType = request.headers['content-type'] ?? '';
+      if (request.method === 'PATCH' && route.target !== undefined && !mergePatch.test(mediaType))
+        throw new CodedError(
+          'instance_media_type',
+          'a PATCH of a secret has the media type application/merge-patch+json',
+          { fields: { wanted: 'application/merge-patch+json' } },
+        );
+      notes.body = parseJson(await readBody(request, limits.instanceBodyBytes));
+      return notes.body;
+    };
+    return route.run({ secrets: tenant.secrets, named, by, path, query: parsedQuery(query), body });
+  }).then((body) => ({ status: route.status, body }));
+}
+
+/**
+ * The instance of a request that names it by its GUID, or names none: then it is the only one in
+ * which its API key has a role. Throws `instance_request_invalid` where it has one in several.
+ */
+function instanceMeant(
+  served: ServedInstances,
+  roles: ReadonlyMap<string, unknown>,
+  guid: string | undefined,
+): string | undefined {
+  if (guid !== undefined) return served.byGuid(guid) ?? [...roles.keys()].find((crn) => crn.split(':')[7] === guid);
+  if (roles.size > 1) {
+    throw new CodedError(
+      'instance_request_invalid',
+      'this API key has a role in several instances: name one in the address, /instances/<GUID>/api/v2',
+    );
+  }
+  return [...roles.keys()][0];
+}
+
+function requireTenant(served: ServedInstances, instanceCrn: string | undefined): Tenant {
+  const tenant = instanceCrn === undefined ? undefined : served.tenant(instanceCrn);
+  if (tenant === undefined) throw new CodedError('instance_not_found', 'there is no such instance here');
+  return tenant;
+}
+
+/** The parameters of a query as forms have them: IBM's clients write a blank as `+`. */
+const parsedQuery = (query: string): ReadonlyMap<string, string> => new Map(new URLSearchParams(query));
+
 /**
  * Lets a request go on, or throws, and notes the name of its API key. An instance that is not there
  * and one that does not know the key get the same refusal: not 404, which clients take for a
  * certificate that is gone.
  */
 function admit(
-  route: Route,
+  route: { readonly name: string; readonly role: Role | 'anyone' },
   instanceCrn: string,
   iam: Iam,
   authorization: string | undefined,
   notes: AuditNotes,
-): void {
+): string {
   if (route.role === 'anyone') {
     notes.initiator = 'anyone';
-    return;
+    return notes.initiator;
   }
   const caller = iam.authenticate(authorization);
   notes.initiator = caller.name;
@@ -236,6 +318,7 @@ function admit(
   if (roleRank[role] < roleRank[route.role]) {
     throw new CodedError('instance_forbidden', `the operation ${route.name} takes the role ${route.role}, not ${role}`);
   }
+  return caller.name;
 }
 
 const formBytes = 16 * 1024;

@@ -81,6 +81,49 @@ export interface OrderedFields {
   readonly renewal?: { readonly failures: number; readonly retryAt: number } | undefined;
 }
 
+/** Who made a version of a certificate, and what was said of that version alone. */
+export interface Made {
+  /** Epoch milliseconds. */
+  readonly at: number;
+  /** The name of an API key; empty where nobody noted it. */
+  readonly by: string;
+  /** A JSON object as text. */
+  readonly metadata?: string | undefined;
+}
+
+/** What is kept of the version before beside its content. Moments are epoch milliseconds. */
+export interface VersionBefore extends Pick<KeptFacts, 'serialNumber' | 'beginsOn' | 'expiresOn'> {
+  readonly made?: Made | undefined;
+}
+
+/** A name that holds a version fast: while there is one, the version is neither lost nor deleted. */
+export interface Lock {
+  readonly name: string;
+  readonly description: string;
+  /** A JSON object as text. */
+  readonly attributes: string;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+  readonly createdBy: string;
+  /** The content that it holds. */
+  readonly content: string;
+}
+
+/** What Secrets Manager's API knows of a certificate and Certificate Manager's does not. */
+export interface SecretFields {
+  readonly labels?: readonly string[] | undefined;
+  /** A JSON object as text. */
+  readonly customMetadata?: string | undefined;
+  /** Id of its group; absent: it is in `default`. */
+  readonly group?: string | undefined;
+  readonly created?: Pick<Made, 'at' | 'by'> | undefined;
+  /** Of the version in force. */
+  readonly made?: Made | undefined;
+  readonly locks?: readonly Lock[] | undefined;
+  /** What the version in force has beside its leaf. */
+  readonly included?: readonly ('key' | 'chain')[] | undefined;
+}
+
 /**
  * Stands for the authority of an ordered certificate that was reimported: nobody here knows who
  * issued that.
@@ -88,7 +131,7 @@ export interface OrderedFields {
 export const reimportedAuthority = 'reimported';
 
 /** One certificate of the instance, without its content. */
-export interface CertificateRow extends KeptFacts, OrderedFields {
+export interface CertificateRow extends KeptFacts, OrderedFields, SecretFields {
   readonly id: string;
   readonly state: 'live' | 'removed';
   readonly name: string;
@@ -100,7 +143,11 @@ export interface CertificateRow extends KeptFacts, OrderedFields {
   /** Which content row is in force, and which was before. */
   readonly content: string;
   readonly previous?: string | undefined;
+  /** Absent where an older program wrote the row last. */
+  readonly before?: VersionBefore | undefined;
 }
+
+const madeSchema = z.object({ at: z.number(), by: z.string(), metadata: z.optional(z.string()) });
 
 const certificateSchema = z.object({
   state: z.enum(['live', 'removed']),
@@ -135,6 +182,33 @@ const certificateSchema = z.object({
   issuedAt: z.optional(z.number()),
   previousExpiresOn: z.optional(z.number()),
   renewal: z.optional(z.object({ failures: z.number(), retryAt: z.number() })),
+  labels: z.optional(z.array(z.string())),
+  customMetadata: z.optional(z.string()),
+  group: z.optional(z.string()),
+  created: z.optional(z.object({ at: z.number(), by: z.string() })),
+  made: z.optional(madeSchema),
+  before: z.optional(
+    z.object({
+      serialNumber: z.string(),
+      beginsOn: z.number(),
+      expiresOn: z.number(),
+      made: z.optional(madeSchema),
+    }),
+  ),
+  included: z.optional(z.array(z.enum(['key', 'chain']))),
+  locks: z.optional(
+    z.array(
+      z.object({
+        name: z.string(),
+        description: z.string(),
+        attributes: z.string(),
+        createdAt: z.number(),
+        updatedAt: z.number(),
+        createdBy: z.string(),
+        content: z.string(),
+      }),
+    ),
+  ),
 });
 
 /** When a certificate expires that has been ordered and not issued yet: after every other. */

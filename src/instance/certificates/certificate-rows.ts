@@ -1,8 +1,9 @@
 import { defined } from '../../defined.ts';
-import { CodedError } from '../../errors.ts';
-import type { Log } from '../../log.ts';
+import { asCodedError, CodedError } from '../../errors.ts';
+import { errorFields, type Log } from '../../log.ts';
 import type { Runtime } from '../../runtime.ts';
 import { pagesOf, type Row, type Table, type Value } from '../../table/table.ts';
+import { rowsIn } from '../rows/instance-rows.ts';
 import { formatted } from '../rows/row-format.ts';
 import type { Sealer } from '../rows/sealed-places.ts';
 import { certificatePlaces } from './certificate-places.ts';
@@ -14,9 +15,11 @@ import {
   type ExpiryEntry,
   isIssued,
   type KeptFacts,
+  type Made,
   notIssuedYet,
   type OrderedFields,
   openContent,
+  type SecretFields,
   sealContent,
   sealedOf,
 } from './certificate-row.ts';
@@ -25,6 +28,7 @@ import { certificateRowKeys } from './certificate-row-keys.ts';
 /** What a change sets, and the content and index row that were written for it. */
 interface Decision {
   readonly set: Readonly<Record<string, Value>>;
+  readonly remove?: readonly string[];
   readonly prepared?: Prepared;
 }
 
@@ -48,7 +52,7 @@ const preparedGoodMs = 10 * 60_000;
 export type ComingChange = Pick<CertificateRow, 'id' | 'name' | 'domains' | 'expiresOn' | 'version'>;
 
 /** Fields of a certificate's row that a change sets beside its content. */
-export type FurtherFields = Partial<Pick<CertificateRow, 'name' | 'description'> & OrderedFields>;
+export type FurtherFields = Partial<Pick<CertificateRow, 'name' | 'description'> & OrderedFields & SecretFields>;
 
 /**
  * Further rows of a change, written before the certificate's row is: got ready, then written in the
@@ -88,12 +92,14 @@ export interface CertificateRows {
       }
     | undefined
   >;
-  /** Adds a certificate under a new id. Throws `instance_full`. */
+  /** Adds a certificate under a new id, or this new one. Throws `instance_full`. */
   add(
-    entry: KeptFacts & {
-      readonly name: string;
-      readonly description: string;
-    },
+    entry: KeptFacts &
+      SecretFields & {
+        readonly id?: string;
+        readonly name: string;
+        readonly description: string;
+      },
     pem: ContentPem,
     maximum: number,
     writeBefore?: WriteBefore,
@@ -108,7 +114,8 @@ export interface CertificateRows {
   ): Promise<CertificateRow>;
   /**
    * Replaces the content and keeps the one before. `judge` may refuse by throwing; `further` says
-   * what else is to be set. Undefined if there is no such certificate.
+   * what else is to be set. Undefined if there is no such certificate. Throws `instance_locked`
+   * where the version before, which would be lost, is held fast.
    */
   replaceContent(
     id: string,
@@ -142,8 +149,15 @@ export interface CertificateRows {
    */
   noteDownload(certificateRow: CertificateRow): Promise<void>;
   /**
+   * Removes the content before the one in force, if it is this one. Undefined if there is no such
+   * certificate. Throws `instance_locked`.
+   */
+  removePrevious(id: string, content: string): Promise<CertificateRow | undefined>;
+  /** Every certificate, page by page, in no order that means something. */
+  all(signal?: AbortSignal): AsyncGenerator<CertificateRow>;
+  /**
    * Removes a certificate with all that belongs to it, and finishes a removal that was interrupted.
-   * Undefined if there was none.
+   * Undefined if there was none. Throws `instance_locked`.
    */
   remove(id: string, writeBefore?: WriteBefore): Promise<CertificateRow | undefined>;
   /** How many certificates there are. */
@@ -232,12 +246,12 @@ export function certificateRows(context: {
       const version = before.version + 1;
       const decision = await decide(before, version);
       if (decision === undefined) return undefined;
-      const { set, prepared } = decision;
+      const { set, remove = [], prepared } = decision;
       if (prepared !== undefined) checkInTime(prepared);
       const lastModified = Math.max(runtime.now(), before.lastModified + 1);
       const outcome = await table.update(
         keys.certificate(id),
-        { set: { ...set, version, lastModified } },
+        { set: { ...set, version, lastModified }, remove },
         { field: 'version', is: '=', to: before.version },
       );
       const after = outcome.row && decodeCertificate(outcome.row);
@@ -322,7 +336,7 @@ export function certificateRows(context: {
     },
 
     async add(
-      entry: KeptFacts & { readonly name: string; readonly description: string },
+      entry: KeptFacts & SecretFields & { readonly id?: string; readonly name: string; readonly description: string },
       pem: ContentPem,
       maximum: number,
       writeBefore?: WriteBefore,
@@ -330,16 +344,30 @@ export function certificateRows(context: {
       const place = places.take(maximum);
       // Where nothing can be refused, nothing need wait either.
       if (maximum !== Number.POSITIVE_INFINITY) await place;
-      const id = runtime.newId().replaceAll('-', '').toLowerCase();
+      const id = entry.id ?? newCertificateId(runtime);
       const [prepared] = await Promise.all([prepare({ ...entry, id, version: 1 }, pem, writeBefore), place]);
       const { content } = prepared;
-      const { domains, ...facts } = entry;
+      const {
+        id: _id,
+        domains,
+        made,
+        created,
+        labels,
+        customMetadata,
+        group,
+        locks: _none,
+        included: _,
+        ...facts
+      } = entry;
+      const now = runtime.now();
       const fields = formatted({
         ...facts,
+        ...valuesOf({ created: created ?? { at: now, by: '' }, made: made ?? { at: now, by: '' } }),
+        ...valuesOf({ labels, customMetadata, group, included: includedIn(pem) }),
         domains: [...domains],
         state: 'live',
         version: 1,
-        lastModified: runtime.now(),
+        lastModified: now,
         content,
       });
       checkInTime(prepared);
@@ -377,14 +405,15 @@ export function certificateRows(context: {
     ): Promise<CertificateRow | undefined> {
       const changed = await change(id, async (row, version) => {
         judge(row);
+        requireUnlocked(row, [row.previous]);
         const prepared = await prepare({ ...row, ...facts, version }, pem, writeBefore);
         const set = {
-          ...valuesOf(further(row)),
+          ...valuesOf({ made: { at: runtime.now(), by: '' }, ...further(row), included: includedIn(pem) }),
           ...facts,
           domains: [...facts.domains],
           content: prepared.content,
           // What was only ordered had no content.
-          ...(isIssued(row) && { previous: row.content }),
+          ...(isIssued(row) && { previous: row.content, before: beforeOf(row) }),
         };
         return { set, prepared };
       });
@@ -420,9 +449,32 @@ export function certificateRows(context: {
         const set = decide(row);
         if (set === undefined) return undefined;
         await (await writeBefore?.({ ...row, ...set, version }))?.();
-        return { set: valuesOf(set) };
+        // What a removal is conditional on is there only while there is a lock.
+        return { set: valuesOf(set), remove: set.locks?.length === 0 ? ['locks'] : [] };
       });
       return changed?.after;
+    },
+
+    async removePrevious(id: string, content: string): Promise<CertificateRow | undefined> {
+      const changed = await change(id, async (row) => {
+        if (row.previous !== content) return undefined;
+        requireUnlocked(row, [content]);
+        return { set: {}, remove: ['previous', 'before'] };
+      });
+      if (changed !== undefined) await afterwards(id, () => table.delete(keys.content(id, content)));
+      return changed?.after;
+    },
+
+    async *all(signal?: AbortSignal): AsyncGenerator<CertificateRow> {
+      for await (const row of rowsIn(table, keys.partition('certificate'), signal)) {
+        if (row.state !== 'live') continue;
+        try {
+          yield decodeCertificate(row);
+        } catch (thrown) {
+          // One that nobody can read keeps no other from being listed.
+          log('error', 'instance_row_unreadable', { instance: instanceCrn, ...errorFields(asCodedError(thrown)) });
+        }
+      }
     },
 
     async noteDownload({ id, content, imported, downloaded }: CertificateRow): Promise<void> {
@@ -435,15 +487,23 @@ export function certificateRows(context: {
     },
 
     async remove(id: string, writeBefore?: WriteBefore): Promise<CertificateRow | undefined> {
-      const before = writeBefore && (await get(id));
-      if (before?.state === 'live') await (await writeBefore?.({ ...before, version: before.version + 1 }))?.();
+      const before = await get(id);
+      if (before?.state === 'live') {
+        requireUnlocked(before, [before.content, before.previous]);
+        await (await writeBefore?.({ ...before, version: before.version + 1 }))?.();
+      }
       const outcome = await table.update(
         keys.certificate(id),
         { set: { state: 'removed' }, add: { version: 1 } },
-        { field: 'state', is: '=', to: 'live' },
+        { all: [{ field: 'state', is: '=', to: 'live' }, { absent: 'locks' }] },
       );
       if (outcome.row === undefined) return undefined;
       const row = decodeCertificate(outcome.row);
+      if (row.state === 'live')
+        requireUnlocked(
+          row,
+          (row.locks ?? []).map(({ content }) => content),
+        );
       await finishRemoval(row);
       return row;
     },
@@ -476,9 +536,14 @@ export function certificateRows(context: {
   };
 }
 
+/** A new id of a certificate: 32 hex characters. */
+export function newCertificateId(runtime: Pick<Runtime, 'newId'>): string {
+  return runtime.newId().replaceAll('-', '').toLowerCase();
+}
+
 /** Fields as a table takes them. */
 function valuesOf(fields: FurtherFields): Readonly<Record<string, Value>> {
-  const { issuance, renewal, ...plain } = fields;
+  const { issuance, renewal, created, made, labels, included, locks, ...plain } = fields;
   const given = Object.entries(plain).filter(
     (entry): entry is [string, string | number | boolean] => entry[1] !== undefined,
   );
@@ -486,7 +551,38 @@ function valuesOf(fields: FurtherFields): Readonly<Record<string, Value>> {
     ...Object.fromEntries(given),
     ...(issuance !== undefined && { issuance: { ...issuance } }),
     ...(renewal !== undefined && { renewal: { ...renewal } }),
+    ...(created !== undefined && { created: { ...created } }),
+    ...(made !== undefined && { made: madeValue(made) }),
+    ...(labels !== undefined && { labels: [...labels] }),
+    ...(included !== undefined && { included: [...included] }),
+    ...(locks !== undefined && locks.length > 0 && { locks: locks.map((lock) => ({ ...lock })) }),
   };
+}
+
+const includedIn = ({ intermediate, priv_key }: ContentPem): readonly ('key' | 'chain')[] => [
+  ...(priv_key === undefined ? [] : (['key'] as const)),
+  ...(intermediate === undefined ? [] : (['chain'] as const)),
+];
+
+const madeValue = ({ at, by, metadata }: Made): Value => ({ at, by, ...defined({ metadata }) });
+
+/** What is kept of the version in force when another takes its place. */
+function beforeOf({ serialNumber, beginsOn, expiresOn, made }: CertificateRow): Value {
+  return { serialNumber, beginsOn, expiresOn, ...(made !== undefined && { made: madeValue(made) }) };
+}
+
+/** Throws `instance_locked` where one of these versions is held fast. */
+function requireUnlocked({ id, locks = [] }: CertificateRow, contents: readonly (string | undefined)[]): void {
+  const held = locks.filter(({ content }) => contents.includes(content));
+  if (held.length === 0) return;
+  throw new CodedError(
+    'instance_locked',
+    `The requested action can't be completed because the secret version is locked: ${id}, by ${held
+      .map(({ name }) => name)
+      .slice(0, 10)
+      .join(', ')}`,
+    { fields: { certificate: id } },
+  );
 }
 
 /**

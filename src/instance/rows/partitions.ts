@@ -11,7 +11,17 @@ const partitions = {
    */
   certificates: ['content', 'certificate', 'expiry', 'counter'],
   /** A snapshot keeps these as they are. */
-  kept: ['api-key', 'signing-key', 'acme-account', 'channel', 'order', 'order-domains', 'calendar'],
+  kept: [
+    'api-key',
+    'signing-key',
+    'acme-account',
+    'channel',
+    'order',
+    'order-domains',
+    'calendar',
+    'secret-group',
+    'secret-name',
+  ],
   /**
    * A snapshot leaves these out: what is on its way or did not get there, and how often who asked.
    */

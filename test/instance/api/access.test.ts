@@ -248,7 +248,8 @@ describe('tokens', () => {
 
   test('cannot be made or changed by anyone else', async () => {
     const token = await instance.token('reader');
-    const [claims = '', seal = ''] = token.split('.');
+    const [header = '', claims = '', seal = ''] = token.split('.');
+    const unsigned = Buffer.from('{"alg":"none","typ":"JWT"}').toString('base64url');
     const raised = Buffer.from(JSON.stringify({ ...JSON.parse(Buffer.from(claims, 'base64url').toString()), key: 2 }));
     const { privateKey: signingKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
     const stranger = await startTestInstance({ signingKey, runtime: { ...systemRuntime, now: () => time } });
@@ -258,12 +259,15 @@ describe('tokens', () => {
       'Bearer ',
       `Basic ${token}`,
       `Bearer ${apiKeyOf('manager')}`,
-      `Bearer ${claims}`,
-      `Bearer ${claims}.`,
-      `Bearer .${seal}`,
+      `Bearer ${header}.${claims}`,
+      `Bearer ${claims}.${seal}`,
+      `Bearer ${header}.${claims}.`,
+      `Bearer ${header}..${seal}`,
+      `Bearer ${unsigned}.${claims}.`,
+      `Bearer ${unsigned}.${claims}.${seal}`,
       `Bearer ${token}x`,
-      `Bearer ${claims}x.${seal}`,
-      `Bearer ${raised.toString('base64url')}.${seal}`,
+      `Bearer ${header}.${claims}x.${seal}`,
+      `Bearer ${header}.${raised.toString('base64url')}.${seal}`,
       `Bearer ${await stranger.token()}`,
     ];
     await stranger.close();

@@ -1,0 +1,105 @@
+import type { CertificateRow } from '../../certificates/certificate-row.ts';
+import type { CertificateRows } from '../../certificates/certificate-rows.ts';
+import { defaultGroup } from '../../certificates/secret-groups.ts';
+import { invalid } from '../../rows/fields.ts';
+import { wholeNumber } from '../../rows/list-query.ts';
+import { secretIdOf } from './secret-ids.ts';
+import { typeOf } from './secret-objects.ts';
+
+const pageSize = 200;
+const largestPage = 1_000;
+
+/** What each order of a list goes by. */
+const orders: Readonly<Record<string, (row: CertificateRow) => string | number>> = {
+  id: ({ id }) => id,
+  created_at: ({ created, lastModified }) => created?.at ?? lastModified,
+  updated_at: ({ lastModified }) => lastModified,
+  expiration_date: ({ expiresOn }) => expiresOn,
+  secret_type: typeOf,
+  name: ({ name }) => name,
+};
+
+/** Where a page of a list begins, and how long it is. */
+export interface PageAsked {
+  readonly offset: number;
+  readonly limit: number;
+}
+
+export function pageAsked(query: ReadonlyMap<string, string>): PageAsked {
+  const limit = wholeNumber(query, 'limit', pageSize);
+  if (limit < 1 || limit > largestPage) throw invalid(`limit is not between 1 and ${largestPage}`);
+  return { offset: wholeNumber(query, 'offset', 0), limit };
+}
+
+/**
+ * One page of the secrets that a query asks for, and how many there are in all. All are looked at,
+ * because the API says how many there are; memory holds a few numbers of each, and one page of them
+ * whole.
+ */
+export async function listSecrets(
+  rows: CertificateRows,
+  query: ReadonlyMap<string, string>,
+): Promise<{ readonly page: readonly CertificateRow[]; readonly total: number }> {
+  const { offset, limit } = pageAsked(query);
+  const sort = query.get('sort') || 'created_at';
+  const orderOf = orders[sort.replace(/^-/, '')];
+  if (orderOf === undefined) throw invalid(`sort is none of ${Object.keys(orders).join(', ')}`);
+  const matches = matching(query);
+  const found: { readonly id: string; readonly by: string | number }[] = [];
+  for await (const row of rows.all()) if (matches(row)) found.push({ id: row.id, by: orderOf(row) });
+  const sign = sort.startsWith('-') ? -1 : 1;
+  found.sort((a, b) => sign * (compare(a.by, b.by) || compare(a.id, b.id)));
+  const wanted = found.slice(offset, offset + limit);
+  const page = await Promise.all(wanted.map(({ id }) => rows.get(id)));
+  // One that was deleted meanwhile is no longer listed.
+  return { page: page.filter((row) => row !== undefined), total: found.length };
+}
+
+function matching(query: ReadonlyMap<string, string>): (row: CertificateRow) => boolean {
+  const listIn = (name: string) => (query.get(name) ?? '').split(',').filter((part) => part !== '');
+  const [groups, types, labels] = ['groups', 'secret_types', 'match_all_labels'].map(listIn) as [
+    string[],
+    string[],
+    string[],
+  ];
+  const term = query.get('search') ?? '';
+  return (row) =>
+    (groups.length === 0 || groups.includes(row.group ?? defaultGroup)) &&
+    (types.length === 0 || types.includes(typeOf(row))) &&
+    labels.every((label) => row.labels?.includes(label) === true) &&
+    (term === '' ||
+      [secretIdOf(row.id), row.name, row.description, ...(row.labels ?? []), typeOf(row)].some((text) =>
+        text.includes(term),
+      ));
+}
+
+const compare = (a: string | number, b: string | number): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** What goes around the items of a page: how many there are, and where the other pages are. */
+export function pageObject<T>(
+  name: string,
+  items: readonly T[],
+  {
+    total,
+    path,
+    query,
+  }: { readonly total: number; readonly path: string; readonly query: ReadonlyMap<string, string> },
+) {
+  const { offset, limit } = pageAsked(query);
+  const at = (from: number) => {
+    const parameters = new URLSearchParams([...query]);
+    parameters.set('offset', String(from));
+    parameters.set('limit', String(limit));
+    return { href: `${path}?${parameters}` };
+  };
+  return {
+    total_count: total,
+    limit,
+    offset,
+    first: at(0),
+    ...(offset + limit < total && { next: at(offset + limit) }),
+    ...(offset > 0 && { previous: at(Math.max(0, offset - limit)) }),
+    last: at(total === 0 ? 0 : Math.floor((total - 1) / limit) * limit),
+    [name]: items,
+  };
+}
