@@ -185,7 +185,7 @@ const packages = {
   openwhisk: '^src/dispatch/openwhisk\\.ts$',
   'prom-client': '^src/monitor/metrics\\.ts$',
   'tar-stream': '^src/archive/age\\.ts$',
-  yaml: '^src/config\\.ts$',
+  yaml: '^src/(config|services/kubernetes/kubeconfig)\\.ts$',
   yauzl: '^src/archive/zip\\.ts$',
   zod: '^src/',
 };

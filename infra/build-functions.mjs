@@ -45,7 +45,8 @@ const credentials = {
  */
 const partsRun = { callback: ['sender'], replicate: ['store'], sweep: ['store', 'keys'], reconcile: ['store'] };
 
-/** @typedef {{ kind: string, settings?: { onThisMachine?: true } } & Record<string, unknown>} Service */
+/** @typedef {{ onThisMachine?: true, notInFunctions?: true }} Settings */
+/** @typedef {{ kind: string, settings?: Settings } & Record<string, unknown>} Service */
 
 /**
  * The services that the functions are built with. Throws where the configuration names one that
@@ -75,7 +76,9 @@ async function servicesWanted() {
   const text = outputFiles[0]?.text ?? '';
   /** @type {Record<string, Service>} */
   const registry = await import(`data:text/javascript;base64,${Buffer.from(text).toString('base64')}`);
-  const possible = Object.values(registry).filter(({ settings }) => !settings?.onThisMachine);
+  const possible = Object.values(registry).filter(
+    ({ settings }) => !settings?.onThisMachine && !settings?.notInFunctions,
+  );
   if (given.configuration === undefined) return possible;
   /** @type {{ config: { stores: { kind: string }[], senders?: { kind: string }[] } }} */
   const { config } = JSON.parse(readFileSync(resolve(root, given.configuration), 'utf8'));

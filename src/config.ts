@@ -620,7 +620,8 @@ function platformMistakes(raw: unknown, platform: Platform): string[] {
     mistakes.push('table: must name a DynamoDB table: { kind: dynamodb, name: certstandby, region: eu-west-1 }');
   const { schemes: allowed, words } = platformSecrets[platform];
   for (const [store, value] of Object.entries(tree(stores))) {
-    if (settingsOf(value)?.onThisMachine)
+    const { onThisMachine, notInFunctions } = settingsOf(value) ?? {};
+    if (onThisMachine || notInFunctions)
       mistakes.push(`stores.${store}.kind: functions on ${platform} have no ${String(tree(value).kind)}`);
     for (const { setting, reference } of secretsOf(store, value)) {
       const [, scheme] = schemes.exec(typeof reference === 'string' ? reference : '') ?? [];

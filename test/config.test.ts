@@ -8,6 +8,8 @@ import { deploymentOf } from '../src/deployment.ts';
 import { CodedError } from '../src/errors.ts';
 import { Secret, type SecretReference } from '../src/secret.ts';
 import type { CertificateManagerConfig } from '../src/services/certificate-manager/settings.ts';
+import * as registry from '../src/services/registry.ts';
+import type { Service } from '../src/services/service.ts';
 
 const account = 'a/00000000000000000000000000000001';
 const frankfurt = `crn:v1:bluemix:public:cloudcerts:eu-de:${account}:11111111-2222-4333-8444-555555555555::`;
@@ -28,6 +30,11 @@ const sources: ConfigSources & { readonly path: string } = {
     return text;
   },
 };
+
+/** What may stand as the kind of a store. */
+const storeKinds = (Object.values(registry) as readonly Service[])
+  .flatMap(({ kind, settings }) => (settings === undefined ? [] : [kind]))
+  .join(' or ');
 
 const managers = (stores: readonly StoreConfig[]) =>
   stores.filter((store): store is CertificateManagerConfig => store.kind === 'certificate-manager');
@@ -234,12 +241,12 @@ extra: true
   - worker.sweepEvery (line 4): must be a duration such as 500ms, 30s, 5m, 2h or 7d
   - worker.reconcileEvery (line 4): must be a duration such as 500ms, 30s, 5m, 2h or 7d
   - stores.Prim (line 6): must be a name of lower-case letters, digits and dashes, at most 63
-  - stores.acm.kind (line 7): must be certificate-manager or directory
+  - stores.acm.kind (line 7): must be ${storeKinds}
   - stores.frankfurt.apiKey (line 11): must be a reference (env:NAME, file:PATH, ssm:PARAMETER or secretsmanager:SECRET), never the secret itself
   - stores.frankfurt.settles (line 15): must be a duration such as 500ms, 30s, 5m, 2h or 7d
   - stores.frankfurt.writesPerCertificatePerMinute (line 14): must be a whole number of at least 1, or unlimited
   - stores.frankfurt.requestsPerSecond (line 13): must be above 0
-  - stores.unknown.kind (line 26): must be certificate-manager or directory
+  - stores.unknown.kind (line 26): must be ${storeKinds}
   - links.main.filter.names (line 32): must be a list
   - links.main.policy.requireChain (line 31): must be true or false
   - links.other.verificationKey (line 36): must be file:PATH of a public key in PEM

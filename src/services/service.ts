@@ -142,6 +142,8 @@ export interface ServiceSettings {
    * nothing.
    */
   readonly onThisMachine?: true;
+  /** Functions do not have it: it needs more of its machine than they are given. */
+  readonly notInFunctions?: true;
   /**
    * What a store is in itself, so that no other one may be the same; the first is what a link
    * compares. Works on whatever is there, so that all mistakes are named together.

@@ -168,6 +168,14 @@ export interface StoreDiagnosis {
    * refuses the content, or the caller.
    */
   mayImport(options?: CallOptions): Promise<boolean>;
+  /**
+   * Each right that a store of this part takes, by the service's own word; absent where it does not
+   * say.
+   */
+  rights?(
+    part: { readonly primary: boolean; readonly backup: boolean },
+    options?: CallOptions,
+  ): Promise<readonly RightAsked[]>;
   /** Where it sends notifications. */
   channels?(options?: CallOptions): Promise<readonly NotificationChannel[]>;
   /** Has it send notifications there too. Repeating it makes a second channel. */
@@ -187,6 +195,15 @@ export interface StoreDiagnosis {
 
 /** What our credentials may be allowed to do in a store. */
 export type StoreRight = 'list' | 'read-keys' | 'import' | 'list-channels' | 'register-channel';
+
+/** A right in the terms of its service, and whether our credentials have it. */
+export interface RightAsked {
+  /** What follows "may", in words: `update secrets of the namespace web`. */
+  readonly what: string;
+  readonly granted: boolean;
+  /** The line that grants it. */
+  readonly remedy: string;
+}
 
 export interface NotificationChannel {
   readonly endpoint: string;

@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { configJsonSchema, parseConfig } from '../../src/config.ts';
 import { CodedError } from '../../src/errors.ts';
+import * as registry from '../../src/services/registry.ts';
+import type { Service } from '../../src/services/service.ts';
 import { runCommand, testHost } from '../support/command.ts';
 
 // The one line outside of its folder. In src/services/registry.ts it is: export { shelf } from
@@ -13,6 +15,11 @@ vi.mock('../../src/services/registry.ts', async (original) => ({
   ...(await original<object>()),
   ...(await import('./shelf/service.ts')),
 }));
+
+/** What may stand as the kind of a store. */
+const storeKinds = (Object.values(registry) as readonly Service[])
+  .flatMap(({ kind, settings }) => (settings === undefined ? [] : [kind]))
+  .join(' or ');
 
 let folder: string;
 let file: string;
@@ -89,7 +96,7 @@ links: { down: { primary: upper, backups: [lower] } }
     'stores.upper.pin (line 3): is missing',
     'stores.upper.path (line 3): is not a known key of shelf: that is a setting of directory; there are label, depth, pin',
     'stores.lower.pin (line 4): must be a reference (env:NAME, file:PATH, ssm:PARAMETER or secretsmanager:SECRET), never the secret itself',
-    'stores.cellar.kind (line 6): must be certificate-manager or directory or shelf',
+    `stores.cellar.kind (line 6): must be ${storeKinds}`,
     'stores.folder.pin (line 7): is not a known key of directory: that is a setting of shelf; there are path, id, region, quiet, keepVersions',
     'stores.third.pin: the environment variable PIN is not set',
     'stores.third: has the same label as stores.lower',

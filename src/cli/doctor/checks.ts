@@ -3,7 +3,14 @@ import type { Config, LinkConfig } from '../../config.ts';
 import { defined } from '../../defined.ts';
 import { asCodedError, type ErrorCode, errorRegistry, remedyOf } from '../../errors.ts';
 import type { BackupFindings } from '../../replication/backup-findings.ts';
-import type { CertificateMetadata, PassedOver, Store, StoreRight, UnreadableElement } from '../../store/store.ts';
+import type {
+  CertificateMetadata,
+  PassedOver,
+  RightAsked,
+  Store,
+  StoreRight,
+  UnreadableElement,
+} from '../../store/store.ts';
 import {
   type BackupWords,
   backupExit,
@@ -85,6 +92,16 @@ export async function checkStore(
       return [failed(name, error, isKnown ? `${error.remedy} ${tried}` : tried)];
     }
   }
+  if (diagnosis?.rights !== undefined) {
+    try {
+      const rights = await diagnosis.rights(part, { signal: signal() });
+      findings.push(...checkRights(name, rights));
+      // What follows would fail for the same reason.
+      if (rights.some(({ granted }) => !granted)) return findings;
+    } catch (thrown) {
+      return [...findings, failed(name, thrown, credentialsRemedy(name, store, thrown, rightsOf(part)))];
+    }
+  }
   try {
     const listing = await listFully(store, signal);
     findings.push(...listing.findings(name));
@@ -111,6 +128,18 @@ export async function checkStore(
     }
   }
   return findings;
+}
+
+/**
+ * What the service says of our rights: those that are missing one by one, each with the line that
+ * grants it.
+ */
+function checkRights(name: string, rights: readonly RightAsked[]): readonly Finding[] {
+  const missing = rights.filter(({ granted }) => !granted);
+  if (missing.length === 0) return [good(name, `has all ${rights.length} rights that it needs`)];
+  return missing.map(({ what, remedy }) =>
+    problem(name, 'store_unauthorized', `the credentials may not ${clean(what)}`, remedy),
+  );
 }
 
 /** Pages that are asked for of a store that can hold what nobody can read. */
