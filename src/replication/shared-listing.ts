@@ -171,6 +171,8 @@ interface KeptSearch extends Search {
   readonly vacant: readonly VacantElement[];
   readonly unreadable: readonly UnreadableElement[];
   readonly endedAt: number;
+  /** When it was told first; absent: it has not been. */
+  readonly toldAt?: number;
 }
 
 /** What is known of the listings of one store. */
@@ -186,7 +188,8 @@ interface Listings {
 export interface SharedListings {
   /**
    * The copies with this mark, by a listing that starts after this call, or by one that an earlier
-   * look asked for and could not wait for, if it began at `since` or later. `patienceMs`: how long
+   * look asked for and could not wait for, if it began at `since` or later: what is known to be
+   * wrong in a search began before that. `patienceMs`: how long
    * the caller can wait; what else is found is told as `Store.findByMark` does. Throws what the
    * listing throws, and `store_search_running` where it is known to take longer than that.
    */
@@ -284,9 +287,9 @@ export function sharedListings(runtime: Runtime): SharedListings {
       const runningMs = now - (own.running?.beganAt ?? now);
       const isSlow = runningMs > patienceMs || (own.lastMs ?? 0) > patienceMs;
       const kept = own.kept.get(digest);
-      // Answered once: a second question has a reason to doubt it.
       own.kept.delete(digest);
-      if (isSlow && kept !== undefined && kept.beganAt >= since) {
+      if (isSlow && kept !== undefined && kept.beganAt >= since && now <= (kept.toldAt ?? now) + toldAgainMs) {
+        own.kept.set(digest, { ...kept, toldAt: kept.toldAt ?? now });
         tell(kept, options);
         return kept;
       }
@@ -316,6 +319,12 @@ function tell(
 
 /** How long what was found is kept for those who asked for it. */
 const keptMs = 3_600_000;
+/**
+ * How long it is told once more to who asks again and has no reason to doubt it: a look that waits
+ * for several slow backups at once has the answers of all of them then. Else what one of them found
+ * would be used up while the other one is searched, by turns for ever.
+ */
+const toldAgainMs = 15 * 60_000;
 /** A search is asked after again at least this often: how long it takes is a guess. */
 const longestGuessMs = 15 * 60_000;
 

@@ -224,13 +224,21 @@ describe('a listing that takes longer than a look waits', () => {
     expect(began[1]).toBeGreaterThanOrEqual(since);
   });
 
-  it('is told once: who asks again has a reason to doubt it', async () => {
-    const { time, store, listings } = slow();
-    void outcome(listings.marked(store, markOf('c1'), patience));
+  it('is told for a while to who asks again, and not to who has a reason to doubt it', async () => {
+    const { time, began, store, listings } = slow();
+    const ask = (since?: number) => outcome(listings.marked(store, markOf('c1'), { ...patience, since }));
+    void ask();
     await time.runUntil(70_000, 100);
-    expect(await outcome(listings.marked(store, markOf('c1'), patience))).toMatchObject({ ids: ['x1'] });
-    expect(await outcome(listings.marked(store, markOf('c1'), patience))).toMatchObject({
-      code: 'store_search_running',
-    });
+    expect(await ask()).toMatchObject({ ids: ['x1'] });
+    await time.runUntil(16 * minute, 100);
+    expect(await ask()).toEqual({ ids: ['x1'], beganAt: 0 });
+    expect(began).toEqual([0]);
+    expect(await ask(1)).toMatchObject({ code: 'store_search_running' });
+    expect(await ask()).toMatchObject({ code: 'store_search_running' });
+
+    await time.runUntil(18 * minute, 100);
+    expect(await ask()).toMatchObject({ ids: ['x2'] });
+    await time.runUntil(34 * minute, 100);
+    expect(await ask()).toMatchObject({ code: 'store_search_running' });
   });
 });

@@ -209,7 +209,16 @@ async function lookAndWrite(
       const byMark = isUnsure || !isKnown;
       const [verdict, look] = await Promise.all([
         verdictSoon,
-        lookAtBackup({ runtime, at, store, state, mark, byMark, since: passedBy(doubt, beganAt), listings }),
+        lookAtBackup({
+          runtime,
+          at,
+          store,
+          state,
+          mark,
+          byMark,
+          since: searchedSince(state, doubt, beganAt),
+          listings,
+        }),
       ]);
       if (verdict.kind === 'absent' && isGone(link, record, beganAt, timing)) {
         const remove = mayRemove(link, record, runtime.now());
@@ -251,9 +260,19 @@ function itself(state: BackupOutcome['state'], beganAt: number): BackupOutcome {
   return { state: kept, actions: [], equal: true, searchedAt: beganAt, wrote: false, doubtful: false };
 }
 
-/** A doubt that had passed when a look began: what was found before it does not settle it. */
-const passedBy = (doubt: number | undefined, beganAt: number) =>
-  doubt !== undefined && doubt <= beganAt ? doubt : undefined;
+/**
+ * A search that began before this moment tells a look nothing: before a doubt that had passed when
+ * the look began, which it does not settle, or before an attempt that failed by what it had found.
+ */
+function searchedSince(
+  { attempts, lastError }: BackupOutcome['state'],
+  doubt: number | undefined,
+  beganAt: number,
+): number | undefined {
+  const passed = doubt !== undefined && doubt <= beganAt ? doubt : undefined;
+  const failed = attempts > 0 ? lastError?.at : undefined;
+  return passed === undefined || failed === undefined ? (passed ?? failed) : Math.max(passed, failed);
+}
 
 /** A backup to which nothing was done in this pass. */
 function untouched(state: BackupOutcome['state'], again?: number): BackupOutcome {
