@@ -178,6 +178,8 @@ export interface Unremovable {
   readonly since: number;
   /** When its removal is tried again. */
   readonly again: number;
+  /** The content that it did not take when that was tried last, by its fingerprint. */
+  readonly notTaken?: string;
 }
 
 /**
@@ -369,6 +371,7 @@ const backupFields = {
       remedy: otherwise(z.optional(z.string()), undefined),
       since: z.number(),
       again: z.number(),
+      notTaken: z.optional(z.string()),
     }),
   ),
   keyWithheld: z.boolean(),

@@ -463,23 +463,70 @@ describe('a service that refuses a reimport because of the content', () => {
   });
 });
 
-describe('a copy that somebody holds, whose attempt took the turn of the one beside it', () => {
-  it('is told, and tried again as what is held, not at each turn', async () => {
-    const world = await replicated(first);
+describe('a copy that does not take the content, whose attempt took the turn of the one beside it', () => {
+  const noTurn = () => ownLimit('not sent', { store: 'backup', retryAfterMs: 1_000 });
+
+  it.each([
+    ['because somebody holds it', 'store_held', {}],
+    ['because of the content, where others refer to its id', 'store_content_refused', { idsAreReferredTo: true }],
+  ] as const)('%s is told, and tried again as a finding, not at each turn', async (_why, code, abilities) => {
+    const world = await replicated(first, { backups: [{ abilities }] });
     world.backup.store.put(copyOf(first), 'zz-second');
     world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
     world.backup.hooks.reimport = (_proceed, id) =>
-      Promise.reject(
-        id === 'backup-1'
-          ? new CodedError('store_held', 'locked by somebody')
-          : ownLimit('not sent', { store: 'backup', retryAfterMs: 1_000 }),
-      );
+      Promise.reject(id === 'backup-1' ? new CodedError(code, 'not this one') : noTurn());
+    await world.ask('c1', { doubt: startMs });
+    await world.later(1_000);
+    const { passes } = (await world.pass('c1')) ?? {};
+    expect(passes?.[0]?.backups[0]).toMatchObject({ equal: false, refused: true, error: { code } });
+    expect(await stateOf(world)).toMatchObject({ id: 'backup-1', refusal: { code } });
+    expect(await world.record('c1')).toMatchObject({ wakeAt: startMs + 16_000 });
+  });
+
+  it('is told too where that was one which cannot be removed; the next look begins with another', async () => {
+    const world = await replicated(second);
+    world.backup.store.put(copyOf(first), '!held');
+    world.backup.store.put(copyOf(first), 'zz-used');
+    const tried: string[] = [];
+    world.backup.hooks.delete = () => Promise.reject(new CodedError('store_in_use', 'in use'));
+    world.backup.hooks.reimport = (proceed, id, given) => {
+      tried.push(id);
+      if (id === '!held') return Promise.reject(new CodedError('store_held', 'locked by somebody'));
+      return tried.includes('!held') ? Promise.reject(noTurn()) : proceed(id, given);
+    };
     await world.ask('c1', { doubt: startMs });
     await world.later(1_000);
     const { passes } = (await world.pass('c1')) ?? {};
     expect(passes?.[0]?.backups[0]).toMatchObject({ equal: false, refused: true, error: { code: 'store_held' } });
-    expect(await stateOf(world)).toMatchObject({ id: 'backup-1', refusal: { code: 'store_held' } });
+    expect(tried.splice(0)).toEqual(['!held', 'zz-used']);
     expect(await world.record('c1')).toMatchObject({ wakeAt: startMs + 16_000 });
+    await world.later(15_000);
+    await world.pass('c1');
+    expect(tried).toEqual(['zz-used']);
+    expect(await stateOf(world)).not.toHaveProperty('refusal');
+  });
+
+  it('is not asked again before its removal is tried again, where it cannot be removed', async () => {
+    const world = await replicated(second);
+    for (const id of ['zz-other', 'zz-used']) world.backup.store.put(copyOf(first), id);
+    const tried: string[] = [];
+    world.backup.hooks.delete = () => Promise.reject(new CodedError('store_in_use', 'in use'));
+    world.backup.hooks.reimport = (proceed, id, given) => {
+      tried.push(id);
+      if (id === 'zz-other') return Promise.reject(new CodedError('store_content_refused', 'other domains'));
+      return tried.includes('zz-other') ? Promise.reject(noTurn()) : proceed(id, given);
+    };
+    await world.ask('c1', { doubt: startMs });
+    await world.later(1_000);
+    await world.pass('c1');
+    expect(tried.splice(0)).toEqual(['zz-other', 'zz-used']);
+    expect(await stateOf(world)).toMatchObject({ unremovable: [{ notTaken: fingerprintOf(second) }, {}] });
+    await world.later(1_000);
+    await world.pass('c1');
+    expect(tried.splice(0)).toEqual(['zz-used']);
+    await world.later(world.timing.heldLooksMs);
+    await world.pass('c1');
+    expect(tried).toEqual(['zz-other']);
   });
 
   it('comes after those that can be written, of the copies that cannot be removed', async () => {

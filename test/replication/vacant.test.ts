@@ -76,6 +76,19 @@ describe('the place of a copy that is occupied and holds no content', () => {
     expect([world.backup.store.size(), await copyIn(world, 'half')]).toEqual([1, fingerprintOf(first)]);
   });
 
+  it('is filled by the copy that replaces another one, as it may have the very name of that', async () => {
+    const world = await replicated(first, { backups: [{ abilities: { reimportsInPlace: false, findsMarks: true } }] });
+    world.primary.store.put({ content: second, metadata: described('shop') }, 'c1');
+    put(world, 'half');
+    world.backup.store.vacate('half', 'half-made');
+    await askAndPass(world, 'c1');
+    expect(await copyIn(world, 'half')).toBe(fingerprintOf(second));
+    expect(await world.record('c1')).toMatchObject({
+      doubt: expect.any(Number),
+      backups: [{ id: 'half' }],
+    });
+  });
+
   it('is written over under its name where names are unique', async () => {
     const world = await replicated(first, { backups: [{ deletesSoftly: true, abilities: { uniqueNames: true } }] });
     await world.backup.store.delete('backup-1');

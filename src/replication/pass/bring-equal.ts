@@ -161,6 +161,8 @@ interface MadeEqual extends ContentMadeEqual {
   readonly replacedIds: readonly string[];
   /** Why the brake keeps one of them as it is. */
   readonly braked: CodedError | undefined;
+  /** What the service said of one of them that was tried in this pass. */
+  readonly tried: CodedError | undefined;
 }
 
 /**
@@ -307,7 +309,7 @@ class Attempt {
   unremovable: readonly Unremovable[];
   /** What the copy holds, as far as it is known for certain. */
   held: HeldContent | undefined;
-  /** The copies whose service refuses this content, as long as no other one has it. */
+  /** The copies whose service refuses this content, as long as not all others have it. */
   replacing: Replacing | undefined;
   /** When to look again, though all is equal. */
   again: number | undefined;
@@ -434,6 +436,7 @@ class Attempt {
     const made = await this.#makeOneEqual(order);
     if (made === 'replaced') return;
     await this.#removeSurplus(made.holding.id, { ...made, unread });
+    this.replacing = undefined;
     const described = made.metadata ?? made.holding.metadata ?? (await this.#calls.readMetadata(made.holding.id));
     const staying = this.unremovable.length > 0 || made.refusedIds.length > made.replacedIds.length;
     await this.#describe(described, made.holding.id).catch((thrown: unknown) => {
@@ -706,6 +709,20 @@ class Attempt {
   }
 
   /**
+   * A place of ours that is half made: it may have the very name that a replacement is to have, and
+   * is filled by it. `undefined` if there is none.
+   */
+  async #halfMadePlace(): Promise<string | undefined> {
+    for (const { id, why } of this.#vacant) {
+      if (why !== 'half-made') continue;
+      const now = await this.#calls.vacancyOf(id);
+      if (now === 'living') throw this.#listedUnread(id);
+      if (now?.why === 'half-made' && sameMark(now.mark, this.#task.mark)) return id;
+    }
+    return undefined;
+  }
+
+  /**
    * A copy whose mark cannot be read may be ours, as the record of it may be lost. It is if it
    * holds this very leaf: then it is written anew, and described. One for the same domains with
    * another leaf may be, and only a person can say so: a second copy is not made beside it. Any
@@ -756,23 +773,17 @@ class Attempt {
         const content = await this.#makeContentEqual(holding);
         if (id !== this.#look.state.id) this.actions.unshift('adopted');
         this.id = id;
-        this.replacing = undefined;
         const replacedIds = refused.filter(({ error }) => this.#mayReplace(error)).map((copy) => copy.id);
         const braked = refused.find(({ error }) => isBrakeCode(error.code))?.error;
+        const tried = this.#triedOf(refused);
         const refusedIds = [...new Set([...refused, ...passedOver].map((copy) => copy.id))].filter(
           (each) => each !== id,
         );
-        return { holding, ...content, refusedIds, replacedIds, braked };
+        return { holding, ...content, refusedIds, replacedIds, braked, tried };
       } catch (thrown) {
         if (thrown instanceof Running) throw thrown;
-        // Where the attempt at one that somebody holds took the turn of the next one, that is the
-        // finding, and is told: else each turn would be another look for ever, and nobody would
-        // hear why.
-        const held = refused.find(({ error }) => heldCodes.has(error.code))?.error;
-        if (held !== undefined && isOwnLimit(asCodedError(thrown))) {
-          const { code, message, cause, fields } = held;
-          throw new Unfit(code, message, { cause, fields: { ...fields, tookTurn: true } });
-        }
+        const tried = this.#triedOf(refused);
+        if (tried !== undefined && isOwnLimit(asCodedError(thrown))) throw turnTakenBy(tried);
         if (!this.isFinding(thrown)) throw thrown;
         refused.push({ id, error: thrown as CodedError });
         this.#noteReplacing(id, thrown as CodedError);
@@ -782,7 +793,7 @@ class Attempt {
     try {
       if (!this.#mayReplace(first.error)) throw first.error;
       // The old copy is removed as surplus by a later look.
-      await this.#import('replaced', first.id);
+      await this.#import('replaced', first.id, await this.#halfMadePlace());
       this.replacing = undefined;
     } catch (thrown) {
       // A finding rests, and is looked at anew as a whole.
@@ -793,9 +804,18 @@ class Attempt {
   }
 
   /**
-   * With which copy of the order to begin: the first. Where the attempt at one that somebody holds
-   * took the turn of the next one, with another at each look: else none would get the content for
-   * as long as that lasts.
+   * What the service said of the first of these copies that it was asked about: one that is to be
+   * replaced is not asked about again.
+   */
+  #triedOf(refused: readonly { readonly error: CodedError }[]): CodedError | undefined {
+    const isTried = (error: CodedError) => this.#calls.answeredWrite(error) && !this.#mayReplace(error);
+    return refused.find(({ error }) => isTried(error))?.error;
+  }
+
+  /**
+   * With which copy of the order to begin: the first. Where the attempt at one that does not take
+   * the content took the turn of the next one, with another at each look: else none would get the
+   * content for as long as that lasts.
    */
   #startOf(order: readonly Candidate[]): number {
     const { refusal } = this.#look.state;
@@ -1018,7 +1038,7 @@ class Attempt {
     const entry = { content: sound.content, metadata, mark, ...place };
     const about = { kind: 'import', ...(into !== undefined && { id: into }), ...this.#givenNow() } as const;
     const answer = await this.#orNameTaken(() =>
-      this.#beginImport(about, (signal) => this.#store.import(entry, { signal })),
+      this.#beginImport(about, replaces, (signal) => this.#store.import(entry, { signal })),
     );
     // Known from here on, whatever comes of the rest: a copy that nobody remembers would be made
     // twice.
@@ -1026,7 +1046,6 @@ class Attempt {
     this.#noteHeld(answer.id, sound.content, sound.fingerprint);
     this.#noteWritten(answer.id, answer.metadata, metadataDigestOf(answer.metadata ?? metadata));
     this.replaced = true;
-    if (replaces !== undefined) this.leftBehind = true;
     await this.#believe(answer);
     this.actions.push(action);
   }
@@ -1036,15 +1055,25 @@ class Attempt {
     return { fingerprint: this.#task.sound.fingerprint, metadataDigest: this.wantedDigest };
   }
 
-  /** An import with which the service goes on has an id already, if it says one. */
+  /**
+   * An import with which the service goes on has an id already, if it says one. What it replaces is
+   * left behind either way.
+   */
   async #beginImport(
     about: Omit<Operation, 'at' | 'handle' | 'until'>,
+    replaces: string | undefined,
     write: (signal: AbortSignal) => Promise<WriteAnswer>,
   ): Promise<WriteAnswer> {
+    const isReplacement = replaces !== undefined;
     try {
-      return await this.#calls.begin(about, write);
+      const answer = await this.#calls.begin(about, write);
+      if (isReplacement) this.leftBehind = true;
+      return answer;
     } catch (thrown) {
-      if (thrown instanceof Running) this.id = thrown.operation.id;
+      if (thrown instanceof Running) {
+        this.id = thrown.operation.id;
+        if (isReplacement) this.leftBehind = true;
+      }
       throw thrown;
     }
   }
@@ -1127,7 +1156,7 @@ class Attempt {
    */
   async #removeSurplus(
     kept: string,
-    found: Pick<MadeEqual, 'proven' | 'refusedIds' | 'replacedIds'> & { readonly unread: unknown },
+    found: Pick<MadeEqual, 'proven' | 'refusedIds' | 'replacedIds' | 'tried'> & { readonly unread: unknown },
   ): Promise<void> {
     const { beganAt, timing, mark, runtime } = this.#task;
     const listed = (this.#look.marked ?? []).filter(({ id }) => id > kept || found.replacedIds.includes(id));
@@ -1155,23 +1184,23 @@ class Attempt {
     });
     this.unremovable = [...this.unremovable.filter(({ id }) => stay.has(id)), ...told];
     let failure: unknown;
-    let wasHeld = false;
+    const { fingerprint } = this.#task.sound;
     // Those that somebody holds come last: where writes are scarce the attempt takes the turn of
     // one that could be written.
     const writableFirst = this.unremovable.toSorted(
       (a, b) => Number(a.code === 'store_held') - Number(b.code === 'store_held'),
     );
-    for (const { id, again: next } of writableFirst) {
+    for (const { id, again: next, notTaken } of writableFirst) {
       this.#lookAgain(next);
-      // Asked just now: where writes are scarce, asking twice would find no turn, pass after pass.
-      if (found.refusedIds.includes(id)) continue;
+      // Asked just now, or about this very content before: passes that each began with it would
+      // never have a turn for what comes after it.
+      if (found.refusedIds.includes(id) || notTaken === fingerprint) continue;
       // One that cannot be kept equal now keeps no other from it.
-      const became = await this.#keepEqual(id).catch((thrown: unknown) => {
-        // What is left without a turn by one that is held waits as that does: else each turn would
-        // be another look for ever.
-        if (!(wasHeld && isOwnLimit(asCodedError(thrown)))) failure ??= thrown;
+      await this.#keepEqual(id).catch((thrown: unknown) => {
+        // The attempt at a copy before it in the order took its turn.
+        const isLeft = found.tried !== undefined && isOwnLimit(asCodedError(thrown));
+        failure ??= isLeft ? turnTakenBy(found.tried) : thrown;
       });
-      if (became === 'held') wasHeld = true;
     }
     if (failure !== undefined) throw failure;
     if (whyNot !== undefined) throw whyNot;
@@ -1222,28 +1251,29 @@ class Attempt {
   }
 
   /**
-   * A copy that cannot be removed serves somebody: it gets what the kept one has. What does not go
-   * is told by the removal already: `held`.
+   * A copy that cannot be removed serves somebody: it gets what the kept one has. That it does not
+   * take it is noted: its removal tells of it already.
    */
-  async #keepEqual(id: string): Promise<'held' | undefined> {
-    if (!this.#store.abilities.reimportsInPlace) return undefined;
+  async #keepEqual(id: string): Promise<void> {
+    if (!this.#store.abilities.reimportsInPlace) return;
     try {
       const full = await this.#readOrUnreadable(id);
-      if (full === undefined || full === 'vacant') return undefined;
+      if (full === undefined || full === 'vacant') return;
       // The same leaf in another shape: what the service makes of content is counted at the kept
       // copy.
       const isEqual = full !== 'unreadable' && (this.#equals(full) || this.#isSameLeafWithKey(full));
-      if (isEqual) return undefined;
+      if (isEqual) return;
       // The kept copy may have a leaf alone, where somebody had damaged it: this one serves with
       // its chain.
-      if (full !== 'unreadable' && this.#losesChain(full.content)) return undefined;
+      if (full !== 'unreadable' && this.#losesChain(full.content)) return;
       await this.#refuseOver(full === 'unreadable' ? { id, unreadable: true } : { id, full });
       await this.#sendReimport(id);
     } catch (thrown) {
       if (!this.isFinding(thrown)) throw thrown;
-      if (heldCodes.has(asCodedError(thrown).code)) return 'held';
+      if (!this.#calls.answeredWrite(thrown)) return;
+      const notTaken = this.#task.sound.fingerprint;
+      this.unremovable = this.unremovable.map((copy) => (copy.id === id ? { ...copy, notTaken } : copy));
     }
-    return undefined;
   }
 
   /**
@@ -1328,6 +1358,15 @@ class Attempt {
       fields: { store: this.#store.id, copy: id },
     });
   }
+}
+
+/**
+ * The finding of a copy that does not take the content, where the attempt at it took the turn of
+ * the next one: that is told, and the next look begins with another. Else each turn would be
+ * another look for ever, and nobody would hear why.
+ */
+function turnTakenBy({ code, message, cause, fields }: CodedError): Unfit {
+  return new Unfit(code, message, { cause, fields: { ...fields, tookTurn: true } });
 }
 
 /** Who keeps a certificate that has a name which a copy is to have. */

@@ -82,6 +82,29 @@ describe('a write that its service goes on with', () => {
     expect(await copyIn(world, 'made')).toBe(fingerprintOf(second));
   });
 
+  it('and that takes the place of another copy leaves that one behind: a look in doubt removes it', async () => {
+    let state: OperationState = { state: 'running' };
+    const { world, land } = await goingOn({ asked: () => state, abilities: { reimportsInPlace: false } });
+    world.backup.store.put({ content: second, metadata: described('shop'), mark: markOf('c1') }, 'old');
+    await world.ask('c1', { doubt: world.time.now() });
+    await world.later(1);
+    await world.pass('c1');
+    expect(await operationIn(world)).toMatchObject({ kind: 'import', id: 'made' });
+    const { doubt } = await world.record('c1');
+    expect(doubt).toBeGreaterThan(world.time.now());
+
+    land();
+    state = { state: 'ended', id: 'made' };
+    await world.later(minuteMs);
+    for (let round = 0; round < 3; round += 1) {
+      await look(world);
+      await world.later(10_000);
+    }
+    expect(world.backup.store.size()).toBe(1);
+    expect(await copyIn(world, 'made')).toBe(fingerprintOf(first));
+    expect(await world.record('c1')).not.toHaveProperty('doubt');
+  });
+
   it('may go on for its longest time where nobody can be asked, from the end of the pass that began it', async () => {
     const { world, land } = await goingOn();
     world.backup.hooks.import = async () => {
