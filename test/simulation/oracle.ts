@@ -94,6 +94,15 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
       }
     };
   }
+  // In a circle copies come to the primary, and are removed from it by the program where there is
+  // more than one.
+  for (const primary of world.primaries) {
+    const before = primary.onWrite;
+    primary.onWrite = (operation, id, was, becomes) => {
+      before?.(operation, id, was, becomes);
+      if (operation === 'delete') world.deletions.push({ store: primary.id, certificate: id, at: world.time.now() });
+    };
+  }
   watchBrake(world, seen.broken);
   watchOtherPlaces(world, seen.broken);
   return seen;
@@ -179,8 +188,10 @@ function hasEqualCopy(store: World['backups'][number], copy: Held): boolean {
 /** Nothing is looked at any more when everything is equal: what goes on for ever is a livelock. */
 export function restlessness(world: World, quietSince: number): string[] {
   const late = world.journal.looks.filter(({ at }) => at >= quietSince);
-  // What is held by somebody is tried again, the more seldom the longer it is.
-  const held = world.switches.has('locked') || world.switches.has('in-use') ? 2 : 1;
+  // What is held by somebody is tried again, the more seldom the longer it is: a copy, a name that
+  // something deleted still has, or a quota.
+  const holds = ['locked', 'in-use', 'soft-deletion', 'scarce-writes'] as const;
+  const held = holds.some((name) => world.switches.has(name)) ? 2 : 1;
   // A search that outlasts a look is asked after until it ends.
   const asked = world.switches.has('slow-listing') ? 2 : 1;
   // A copy that somebody holds is tried again too when its original is gone, and it is to say so.
@@ -298,8 +309,13 @@ function wasCompared({ switches, journal }: World, certificate: string, at: numb
 }
 
 function equal(store: World['backups'][number], original: Held, copy: Held, othersStay: boolean): boolean {
-  const nameFits =
-    copy.metadata.name === original.metadata.name || copy.metadata.name.startsWith(`${original.metadata.name}-`);
+  const isOf = ({ metadata: { name } }: Pick<Held, 'metadata'>) =>
+    name === original.metadata.name || name.startsWith(`${original.metadata.name}-`);
+  // Where names are unique and something of it that is deleted still has this one, the copy keeps
+  // its own until that is gone: this is told.
+  const isTaken = ({ vacant, ...place }: Held) =>
+    vacant === 'deleted' && sameMark(place.mark, copy.mark) && isOf(place);
+  const nameFits = isOf(copy) || (store.abilities.uniqueNames && store.vacant().some(isTaken));
   const wanted = fingerprintOf(store.asStored(original.content));
   // What stays beside the kept copy gets its content and keeps its name, which nothing else can
   // then have where names are unique.
