@@ -31,8 +31,9 @@ const rooms = {
   store: [ground, log, '^src/certificate/'],
   // A key that verifies notifications is somebody else's, and read before the platform sees it.
   sender: [ground, log, '^src/certificate/(public-key|public-key-pem)\\.ts$', '^src/http/client\\.ts$'],
-  // Calls of AWS services, for the kinds that make them in deployed functions.
-  aws: [ground, '^src/http/'],
+  // What the services of AWS have in common: signed calls, credentials, settings of stores, tags as
+  // marks.
+  aws: [ground, '^src/settings\\.ts$', '^src/http/', '^src/store/(store|mark)\\.ts$'],
   dispatch: [ground, log, '^src/aws/'],
   secrets: [ground, '^src/aws/remedies\\.ts$'],
   keys: [ground, log, tableContract, '^src/aws/(credentials|remedies)\\.ts$', '^src/http/', '^src/ibm-cloud/'],
@@ -89,7 +90,8 @@ const rooms = {
     '^src/certificate/',
     '^src/http/',
     '^src/ibm-cloud/',
-    '^src/store/(store|mark)\\.ts$',
+    '^src/aws/',
+    '^src/store/(store|mark|content-facts)\\.ts$',
     '^src/sender/',
   ],
   // It plays a service of somebody else: if it shared more than HTTP with the client, a wrong
@@ -148,7 +150,7 @@ const floors = {
  */
 const sharedFiles = {
   table: ['table', 'check', 'condition', 'paging'],
-  store: ['store', 'mark', 'own-limit'],
+  store: ['store', 'mark', 'own-limit', 'content-facts'],
   dispatch: ['dispatch', 'batches', 'continuation', 'wake-message'],
   secrets: ['secret-source', 'aws-failure'],
   keys: [
@@ -173,6 +175,7 @@ const packages = {
   '@aws-sdk/client-lambda': '^src/dispatch/aws-lambda\\.ts$',
   '@aws-sdk/client-secrets-manager': '^src/secrets/aws-secrets-manager\\.ts$',
   '@aws-sdk/client-ssm': '^src/secrets/aws-parameter-store\\.ts$',
+  '@aws-sdk/credential-provider-node': '^src/aws/caller\\.ts$',
   '@peculiar/x509': '^src/instance/orders/authority/development-ca[-.]',
   aws4: '^src/aws/signed-service\\.ts$',
   'acme-client': '^src/instance/orders/authority/acme\\.ts$',
@@ -319,6 +322,8 @@ module.exports = {
           pureGround,
           settings,
           '^src/services/[^/]+/(settings|defaults)\\.ts$',
+          // What every store in AWS has for settings.
+          '^src/aws/settings\\.ts$',
           '^src/sender/standard-webhook-keys\\.ts$',
         ],
       },

@@ -21,10 +21,13 @@ const { values: given } = parseArgs({
 });
 const functionNames = ['callback', 'replicate', 'sweep', 'reconcile'];
 
-/** KiB of what each loads when cold. Raised only in the commit that needs it, which says why. */
+/**
+ * KiB of what each loads when cold, with every service that functions can have; a deployment has
+ * those of its configuration. Raised only in the commit that needs it, which says why.
+ */
 const mostKib = {
-  aws: { callback: 142, replicate: 260, sweep: 262, reconcile: 260 },
-  openwhisk: { callback: 204, replicate: 321, sweep: 323, reconcile: 321 },
+  aws: { callback: 142, replicate: 300, sweep: 302, reconcile: 300 },
+  openwhisk: { callback: 204, replicate: 362, sweep: 364, reconcile: 362 },
 };
 
 /** Deployed functions get their credentials from the platform: see environment-credentials.ts. */

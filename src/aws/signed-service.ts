@@ -18,10 +18,12 @@ export interface SignedServiceOptions {
   /** Default: `https://<service>.<region>.amazonaws.com`, in China with its own domain. */
   readonly endpoint?: string;
   /** Asked for each call: platforms renew them. */
-  readonly credentials: () => AwsCredentials;
+  readonly credentials: () => AwsCredentials | Promise<AwsCredentials>;
   readonly runtime: Runtime;
   /** Milliseconds for one attempt until its answer. */
   readonly answerTimeoutMs: number;
+  /** Of the JSON protocol. Default: 1.0, as DynamoDB and SQS have it. */
+  readonly jsonVersion?: '1.0' | '1.1';
 }
 
 /**
@@ -45,7 +47,7 @@ export class AwsServiceError extends Error {
  * No whole answer came. `sent` false: nothing can have reached the service; true: nobody knows what
  * it did.
  */
-class AwsUnansweredError extends Error {
+export class AwsUnansweredError extends Error {
   readonly sent: boolean;
   /** The system's word for it, where it has one. */
   readonly code?: string;
@@ -67,7 +69,7 @@ export interface SignedService {
   call(
     operation: string,
     input: unknown,
-    options: { readonly attempts: number },
+    options: { readonly attempts: number; readonly signal?: AbortSignal | undefined },
   ): Promise<Readonly<Record<string, unknown>>>;
   /** Gives up its connections. */
   close(): void;
@@ -81,33 +83,23 @@ const answerBytes = 4 * 1024 * 1024;
 /** Before the second attempt at most so long, twice that before the third. */
 const pauseMs = 100;
 
-export function signedService(options: SignedServiceOptions): SignedService {
-  const { service, target, region, credentials, runtime, answerTimeoutMs } = options;
-  const base = new URL(options.endpoint ?? `https://${service}.${region}.amazonaws.com${domainEnd(region)}`);
+/** How one service of AWS is reached. */
+export interface SignedClient {
+  /**
+   * One signed POST of these bytes: the whole answer, whatever its status. Throws
+   * `AwsUnansweredError` where there is none.
+   */
+  post(headers: Readonly<Record<string, string>>, body: string, signal?: AbortSignal): Promise<HttpAnswer>;
+  /** Gives up its connections. */
+  close(): void;
+}
+
+export function signedClient(options: Omit<SignedServiceOptions, 'target' | 'jsonVersion'>): SignedClient {
+  const { service, region, credentials, runtime, answerTimeoutMs } = options;
+  const base = new URL(options.endpoint ?? endpointOf(service, region));
   const { send, close } = connections({ most: keptConnections.maxSockets });
   const { now } = runtime;
   const client = httpClient({ runtime: { now }, requestTimeoutMs: answerTimeoutMs, answerBytes, send });
-
-  function signed(operation: string, body: string) {
-    const headers = {
-      'Content-Type': 'application/x-amz-json-1.0',
-      'X-Amz-Target': `${target}.${operation}`,
-      'X-Amz-Date': new Date(runtime.now()).toISOString().replace(/[-:]|\.\d{3}/g, ''),
-    };
-    const request = { host: base.host, method: 'POST', path: base.pathname, service, region, headers, body };
-    return sign(request, revealed(credentials()));
-  }
-
-  async function attempt(operation: string, body: string): Promise<Readonly<Record<string, unknown>>> {
-    const { path = '', headers = {} } = signed(operation, body);
-    const texts = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]));
-    const outcome = await client({ method: 'POST', url: new URL(path, base).href, headers: texts, body });
-    if ('failure' in outcome) throw unanswered(outcome);
-    const { status, text } = outcome.answer;
-    const answer = asObject(text);
-    if (status === 200 && answer !== undefined) return answer;
-    throw new AwsServiceError(status, answer ?? {});
-  }
 
   function unanswered(outcome: Exclude<HttpOutcome, { answer: HttpAnswer }>): AwsUnansweredError {
     if (outcome.failure === 'oversized')
@@ -118,13 +110,44 @@ export function signedService(options: SignedServiceOptions): SignedService {
   }
 
   return {
-    async call(operation, input, { attempts }) {
+    async post(given, body, signal) {
+      const date = new Date(runtime.now()).toISOString().replace(/[-:]|\.\d{3}/g, '');
+      const request = { host: base.host, method: 'POST', path: base.pathname, service, region, body };
+      const signed = sign({ ...request, headers: { ...given, 'X-Amz-Date': date } }, revealed(await credentials()));
+      const { path = '', headers = {} } = signed;
+      const texts = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]));
+      const url = new URL(path, base).href;
+      const outcome = await client({ method: 'POST', url, headers: texts, body, ...(signal && { signal }) });
+      if ('failure' in outcome) throw unanswered(outcome);
+      return outcome.answer;
+    },
+    close,
+  };
+}
+
+export function signedService(options: SignedServiceOptions): SignedService {
+  const { target, runtime, jsonVersion = '1.0' } = options;
+  const { post, close } = signedClient(options);
+
+  async function attempt(operation: string, body: string, signal: AbortSignal | undefined) {
+    const headers = {
+      'Content-Type': `application/x-amz-json-${jsonVersion}`,
+      'X-Amz-Target': `${target}.${operation}`,
+    };
+    const { status, text } = await post(headers, body, signal);
+    const answer = asObject(text);
+    if (status === 200 && answer !== undefined) return answer;
+    throw new AwsServiceError(status, answer ?? {});
+  }
+
+  return {
+    async call(operation, input, { attempts, signal }) {
       const body = JSON.stringify(input);
       for (let made = 1; ; made += 1) {
         try {
-          return await attempt(operation, body);
+          return await attempt(operation, body, signal);
         } catch (thrown) {
-          if (made >= attempts || !isWorthAnother(thrown)) throw thrown;
+          if (made >= attempts || signal?.aborted || !isWorthAnother(thrown)) throw thrown;
           await runtime.wait(Math.ceil(runtime.random() * pauseMs * made));
         }
       }
@@ -151,4 +174,6 @@ function asObject(text: string): Readonly<Record<string, unknown>> | undefined {
   }
 }
 
-const domainEnd = (region: string): string => (region.startsWith('cn-') ? '.cn' : '');
+/** Where a service is in a region, if nobody says otherwise. */
+export const endpointOf = (service: string, region: string): string =>
+  `https://${service}.${region}.amazonaws.com${region.startsWith('cn-') ? '.cn' : ''}`;

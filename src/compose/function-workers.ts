@@ -3,6 +3,7 @@ import type { Wake } from '../dispatch/dispatch.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { errorFields } from '../log.ts';
 import { linkFigures } from '../monitor/figures.ts';
+import { factsRecords } from '../records/facts-records.ts';
 import { linkRecords } from '../records/link-records.ts';
 import { quotaRecords } from '../records/quota-records.ts';
 import type { UnreadableRecord } from '../records/replication-record.ts';
@@ -77,7 +78,7 @@ export async function composeWorkers(
   const { config, table, runtime, log, secretOf, continuation } = parts;
   const timing: Timing = { ...defaultTiming, ...parts.timing };
   const quotas = quotaRecords(table);
-  const context = { runtime, secretOf, quotas };
+  const context = { runtime, secretOf, quotas, facts: factsRecords(table, runtime.now) };
   const opened = await Promise.all(
     config.stores.map(async (store) => [store.name, await openService(store, context)] as const),
   );

@@ -9,6 +9,7 @@ import type { Metrics, MetricsOptions } from '../monitor/metrics.ts';
 import { type NotReady, readiness } from '../monitor/readiness.ts';
 import { processOwner } from '../process-owner.ts';
 import { type CallbackRequest, type CallbackResponse, createReceiver } from '../receiver/receiver.ts';
+import { factsRecords } from '../records/facts-records.ts';
 import { idempotencyRecords } from '../records/idempotency-records.ts';
 import { identityRecords } from '../records/identity-records.ts';
 import { linkRecords } from '../records/link-records.ts';
@@ -181,7 +182,8 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
     requests += 1;
   };
   const quotas = quotaRecords(table);
-  const opened = await openStores(config, runtime, { sent, quotas });
+  const facts = factsRecords(table, runtime.now);
+  const opened = await openStores(config, runtime, { sent, quotas, facts });
   const book = identityRecords(table);
   const configured = new Set([...opened.values()].map(({ id }) => id));
   const stores = new Map(

@@ -7,6 +7,7 @@ import type { Runtime } from '../runtime.ts';
 import { Secret, type SecretReference } from '../secret.ts';
 import * as registry from '../services/registry.ts';
 import type { ServiceParts } from '../services/service.ts';
+import type { FactsBook } from '../store/content-facts.ts';
 import { countedStore } from '../store/counted.ts';
 import { limitedStore } from '../store/limited.ts';
 import { type QuotaBook, quotaStore } from '../store/quota.ts';
@@ -27,6 +28,8 @@ export interface ServiceContext {
   readonly sent?: () => void;
   /** Without them no quotas are counted. */
   readonly quotas?: QuotaBook | undefined;
+  /** Without it each process knows only what it has read itself. */
+  readonly facts?: FactsBook | undefined;
 }
 
 /**
@@ -49,14 +52,14 @@ export function partsOf({ name, kind }: Pick<StoreConfig, 'name' | 'kind'>): Ser
  * this program has no such store.
  */
 export async function openService(config: StoreConfig, context: ServiceContext): Promise<Store> {
-  const { runtime, secretOf, sent = () => {}, quotas } = context;
+  const { runtime, secretOf, sent = () => {}, quotas, facts } = context;
   const part = await partsOf(config).store?.();
   if (part === undefined)
     throw new CodedError(
       'configuration_invalid',
       `the store ${config.name} is a ${config.kind}, which keeps no certificates`,
     );
-  const store = part.openStore(config as never, { runtime, secret: secretBy(secretOf) });
+  const store = part.openStore(config as never, { runtime, secret: secretBy(secretOf), ...defined({ facts }) });
   const counted = countedStore(store, sent);
   const withQuotas = quotas === undefined ? counted : quotaStore(counted, { runtime, book: quotas });
   const { writesPerCertificatePerMinute: writes = store.abilities.writesPerCertificatePerMinute, requestsPerSecond } =

@@ -6,6 +6,7 @@ import { isUsable, type KeptKey, refuseNoKeyLeft } from '../records/verification
 import type { Runtime } from '../runtime.ts';
 import * as registry from '../services/registry.ts';
 import type { Service } from '../services/service.ts';
+import type { FactsBook } from '../store/content-facts.ts';
 import type { QuotaBook } from '../store/quota.ts';
 import type { Store } from '../store/store.ts';
 import { awsSecretOf } from './aws-secrets.ts';
@@ -19,9 +20,9 @@ import { openTable } from './tables.ts';
 export async function openStores(
   config: Pick<Config, 'stores'>,
   runtime: Runtime,
-  { sent = () => {}, quotas }: { readonly sent?: () => void; readonly quotas?: QuotaBook } = {},
+  books: { readonly sent?: () => void; readonly quotas?: QuotaBook; readonly facts?: FactsBook } = {},
 ): Promise<ReadonlyMap<string, Store>> {
-  const context = { runtime, secretOf: awsSecretOf, sent, quotas };
+  const context = { runtime, secretOf: awsSecretOf, ...books };
   const opened = config.stores.map(async (store) => [store.name, await openService(store, context)] as const);
   return new Map(await Promise.all(opened));
 }

@@ -2,6 +2,7 @@ import type * as z from 'zod/mini';
 import type { Runtime } from '../runtime.ts';
 import type { Secret, SecretReference } from '../secret.ts';
 import type { Sender } from '../sender/sender.ts';
+import type { FactsBook } from '../store/content-facts.ts';
 import type { Store, StoreDiagnosis } from '../store/store.ts';
 
 /**
@@ -60,6 +61,8 @@ export interface StoreContext {
    * store, and of no other.
    */
   secret(given: Secret | SecretReference): Secret | (() => Promise<Secret>);
+  /** Where it is kept what only content tells, if listings do not. Absent: nowhere. */
+  readonly facts?: FactsBook;
 }
 
 export interface DiagnosisPart {

@@ -112,6 +112,10 @@ export interface ContractOptions {
    * digests back of those that are longer.
    */
   readonly roomForMarks?: number;
+  /**
+   * What is deleted can be brought back for a while: reads show it as that, and not as absent.
+   */
+  readonly deletesSoftly?: true;
 }
 
 const primary = 'crn:v1:bluemix:public:cloudcerts:eu-gb:a/00000000000000000000000000000002:contract::';
@@ -123,7 +127,11 @@ const plain: DescriptiveMetadata = { name: 'shop', description: 'the shop', tags
  * itself.
  */
 export function storeContract(kind: string, make: () => Promise<StoreUnderTest>, options: ContractOptions = {}): void {
-  const { lacks = {}, severalPages = 7, roomForMarks = Number.POSITIVE_INFINITY } = options;
+  const { lacks = {}, severalPages = 7, roomForMarks = Number.POSITIVE_INFINITY, deletesSoftly = false } = options;
+  /** What a read says of what was deleted. */
+  const deleted = deletesSoftly
+    ? expect.objectContaining({ state: 'vacant', why: 'deleted' })
+    : expect.objectContaining({ state: 'absent' });
   const kept = (mark: Mark): FoundMark | undefined => parseMark(formatMarkWithin(mark, roomForMarks));
   const has = (ability: Yes) => lacks[ability] === undefined;
 
@@ -383,8 +391,8 @@ export function storeContract(kind: string, make: () => Promise<StoreUnderTest>,
         const id = await imported();
         await store.delete(id);
         await store.delete(id);
-        expect(await store.read(id)).toEqual({ state: 'absent' });
-        expect(await store.readMetadata(id)).toEqual({ state: 'absent' });
+        expect(await store.read(id)).toEqual(deleted);
+        expect(await store.readMetadata(id)).toEqual(deleted);
         expect((await everything()).some((listed) => listed.id === id)).toBe(false);
       });
 
@@ -618,11 +626,12 @@ export function storeContract(kind: string, make: () => Promise<StoreUnderTest>,
         await under.settle?.();
         expect(await raw.readMetadata(id)).toMatchObject({ value: { description: 'newer' } });
         await raw.delete(id);
-        const deleted = await raw.readMetadata(id);
+        const removed = await raw.readMetadata(id);
         await under.settle?.();
-        expect(await raw.readMetadata(id)).toEqual({ state: 'absent' });
-        const shown = [at.state, present(described).description, deleted.state];
-        expect(shown).toEqual(has('lag') ? ['absent', 'the shop', 'present'] : ['present', 'newer', 'absent']);
+        expect(await raw.readMetadata(id)).toEqual(deleted);
+        const shown = [at.state, present(described).description, removed.state];
+        const gone = deletesSoftly ? 'vacant' : 'absent';
+        expect(shown).toEqual(has('lag') ? ['absent', 'the shop', 'present'] : ['present', 'newer', gone]);
         expect(store.abilities.readSettlesMs > 0).toBe(has('lag'));
       });
     });
@@ -779,7 +788,7 @@ export function storeContract(kind: string, make: () => Promise<StoreUnderTest>,
           expect(answer.running).toBeUndefined();
           if (has('reimportsInPlace')) expect((await store.reimport(answer.id, renewed)).running).toBeUndefined();
           expect((await store.delete(answer.id))?.running).toBeUndefined();
-          expect(await store.read(answer.id)).toEqual({ state: 'absent' });
+          expect(await store.read(answer.id)).toEqual(deleted);
         });
     });
 
