@@ -401,6 +401,7 @@ export function parseConfig(text: string, sources: ConfigSources & { readonly pa
     mistakes.push(`${path.map(String).join('.') || 'the file'}${lineAt(path)}: ${describeIssue(issue, raw)}`);
   }
   const references = readReferences(raw, sources, mistakes);
+  mistakes.push(...keysOfSeveral(raw, references));
   mistakes.push(...crossMistakes(raw, dirname(sources.path)));
   if (sources.platform !== undefined) mistakes.push(...platformMistakes(raw, sources.platform));
   if (!parsed.success || mistakes.length > 0) throw invalid(sources.path, [...new Set(mistakes)]);
@@ -715,6 +716,27 @@ function crossMistakes(raw: unknown, folder: string): string[] {
   }
   mistakes.push(...senderMistakes(tree(tree(raw).senders), stores, links));
   mistakes.push(...circleMistakes(links, (store) => identityOf(store) ?? store));
+  return mistakes;
+}
+
+/**
+ * What proves two senders of one kind: each would take what is meant for the other, and tell of
+ * another store.
+ */
+function keysOfSeveral(raw: unknown, references: ReadonlyMap<string, unknown>): readonly string[] {
+  const first = new Map<string, { readonly sender: string; readonly place: string }>();
+  const mistakes: string[] = [];
+  for (const [sender, value] of Object.entries(tree(tree(raw).senders)))
+    for (const setting of senderSettingsOf(value)?.keySettings ?? []) {
+      const place = `senders.${sender}.${setting}`;
+      const given = references.get(place) ?? tree(value)[setting];
+      if (given === undefined) continue;
+      const key = `${tree(value).kind} ${JSON.stringify(given)}`;
+      const other = first.get(key);
+      first.set(key, other ?? { sender, place });
+      if (other !== undefined && other.sender !== sender)
+        mistakes.push(`${place}: is that of ${other.place}, so that each would take what is meant for the other`);
+    }
   return mistakes;
 }
 

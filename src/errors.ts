@@ -91,7 +91,8 @@ export const errorRegistry = {
   notification_foreign: {
     ...badNotification,
     status: 403,
-    remedy: 'Register this callback URL only as a channel of the primary of this link.',
+    remedy:
+      'Let nobody but its own sender post to this callback, about the store that it tells of: register its URL nowhere else.',
   },
   notification_too_large: {
     ...badNotification,
@@ -133,7 +134,7 @@ export const errorRegistry = {
     retry: true,
     applied: 'no',
     remedy:
-      'The key that verifies has not been fetched yet; the sweep fetches it. Check that the primary can be reached.',
+      'The key that verifies has not been fetched yet; the sweep fetches it. Check that the primary can be reached, or the address where the keys of the sender are served.',
   },
 
   // Telling a receiver of changes.

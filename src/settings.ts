@@ -174,5 +174,5 @@ export function addressMistake(address: unknown): string | undefined {
   if (typeof address !== 'string' || !URL.canParse(address)) return undefined;
   const { protocol, hostname } = new URL(address);
   if (protocol !== 'http:' || isLoopback(hostname)) return undefined;
-  return 'plain http:// is allowed on loopback only; keys would travel in the clear';
+  return 'must begin with https://; plain http:// is allowed on loopback only, for keys would travel in the clear';
 }

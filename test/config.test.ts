@@ -256,8 +256,8 @@ extra: true
   - stores.london.apiKey: the environment variable LONDON_KEY is not set
   - stores.again.apiKey: the file again.key cannot be read (ENOENT)
   - stores.frankfurt: is the same instance as stores.Prim
-  - stores.frankfurt.endpoint: plain http:// is allowed on loopback only; keys would travel in the clear
-  - stores.london.iam: plain http:// is allowed on loopback only; keys would travel in the clear
+  - stores.frankfurt.endpoint: must begin with https://; plain http:// is allowed on loopback only, for keys would travel in the clear
+  - stores.london.iam: must begin with https://; plain http:// is allowed on loopback only, for keys would travel in the clear
   - stores.again: is the same instance as stores.london
   - links.main: there is no store paris under stores
   - links.main: the primary frankfurt is also a backup of this link
@@ -460,7 +460,8 @@ describe('plain http off loopback', () => {
     ['http://[::2]', true],
   ])('%s: %s', (address, expected) => {
     const found = mistakesIn(changed('apiKey: env:FRANKFURT_KEY', `apiKey: env:FRANKFURT_KEY, iam: "${address}"`));
-    const mistake = 'stores.frankfurt.iam: plain http:// is allowed on loopback only; keys would travel in the clear';
+    const mistake =
+      'stores.frankfurt.iam: must begin with https://; plain http:// is allowed on loopback only, for keys would travel in the clear';
     expect(found).toEqual(expected ? [mistake] : []);
   });
 });
@@ -703,6 +704,35 @@ describe('senders', () => {
     }
     expect(mistakes.join('\n')).toMatch(words);
     expect(mistakes.join('\n')).not.toContain(secret.slice(6));
+  });
+
+  it('of one kind have nothing in common that proves both: each would take what is meant for the other', () => {
+    const digest = 'a'.repeat(64);
+    const text = `${smallest}senders:
+  a: { kind: standard-webhooks, store: frankfurt, secret: env:HOOK_SECRET, publicKey: ${publicKey} }
+  b: { kind: standard-webhooks, store: frankfurt, nextSecret: "file:same", nextPublicKey: ${publicKey} }
+  c: { kind: shared-secret, store: frankfurt, digest: ${digest} }
+  d: { kind: shared-secret, store: frankfurt, digest: ${'b'.repeat(64)}, nextDigest: ${digest} }
+`;
+    let mistakes: readonly string[] = [];
+    try {
+      parseConfig(text, { ...given, readFile: () => `${secret}\n` });
+    } catch (thrown) {
+      mistakes = (thrown as CodedError).fields.mistakes as readonly string[];
+    }
+    const words = 'so that each would take what is meant for the other';
+    expect(mistakes).toEqual([
+      `senders.b.nextSecret: is that of senders.a.secret, ${words}`,
+      `senders.b.nextPublicKey: is that of senders.a.publicKey, ${words}`,
+      `senders.d.nextDigest: is that of senders.c.digest, ${words}`,
+    ]);
+  });
+
+  it('have addresses that begin with https', () => {
+    const text = withSender(
+      'kind: oidc-token, store: frankfurt, issuer: "https://i.example", jwks: "http://i.example/keys", audience: a, bearer: { sub: x }',
+    );
+    expect(mistakesIn(text)).toEqual([expect.stringMatching(/^senders\.hook\.jwks: must begin with https:\/\//)]);
   });
 
   it('and links have names of their own, for each is a callback URL', () => {

@@ -29,7 +29,7 @@ function metricsPage(): string {
     version: '',
     storeNames: new Map(),
     links: [],
-    ready: async () => true,
+    readiness: async () => ({ problems: [], waiting: [] }),
     now: () => 0,
     process: false,
   });

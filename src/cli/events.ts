@@ -66,14 +66,15 @@ async function listOfLink(
       [
         { title: 'ACKNOWLEDGED' },
         { title: 'LINK' },
+        { title: 'SENDER', most: 24 },
         { title: 'CERTIFICATE', most: 40 },
         { title: 'LAG', right: true },
         { title: 'NOW' },
       ],
-      events.map(({ acknowledgedAt, name, lagMs, standing }) => {
+      events.map(({ acknowledgedAt, sender = '', name, lagMs, standing }) => {
         const lag = standing.kind !== 'equal' || lagMs === undefined ? '' : duration(lagMs);
         const [words = ''] = standingWords(standing, nameOf);
-        return [new Date(acknowledgedAt).toISOString(), link.name, name, lag, words];
+        return [new Date(acknowledgedAt).toISOString(), link.name, sender, name, lag, words];
       }),
     );
   }

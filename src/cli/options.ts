@@ -38,7 +38,9 @@ export function callbackBase(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const local = url !== undefined && isLoopback(url.hostname);
   const plain = url?.search === '' && url.hash === '' && url.username === '' && url.password === '';
-  if (!plain || !(url.protocol === 'https:' || (local && url.protocol === 'http:')))
+  if (plain && url.protocol === 'http:' && !local)
+    throw usage(`${text} must begin with https://: plain http:// is taken on this machine alone`);
+  if (!plain || !(url.protocol === 'https:' || url.protocol === 'http:'))
     throw usage(`${text} is not an address such as https://certstandby.example.com`);
   return text;
 }

@@ -100,7 +100,7 @@ async function metricsOf(program: Program): Promise<Metrics> {
     version,
     now: runtime.now,
     storeNames: new Map([...program.stores].map(([name, store]) => [store.id, name])),
-    ready: async () => (await program.notReady()).length === 0,
+    readiness: program.readiness,
     links: program.links.map((link) => ({
       link,
       figures: () => program.figures(link),
@@ -122,15 +122,15 @@ async function listen(config: Config, parts: Parts & { readonly closing: (() => 
   const { startReceiverServer } = await import('../receiver/node-host.ts');
   const { program, metrics, tls, log, closing } = parts;
   const { metrics: at } = config.serve ?? defaultServe;
-  const monitor = await startMonitorServer({ metrics, ready: program.notReady, ...at, log });
+  const monitor = await startMonitorServer({ metrics, readiness: program.readiness, ...at, log });
   closing.unshift(() => monitor.close());
   const server = await startReceiverServer({
     receiver: async (request) => {
       const answer = await program.receiver(request);
-      metrics.answered(answer.status);
+      metrics.answered(answer.status, answer.sender);
       return answer;
     },
-    ready: async () => (await program.notReady()).length === 0,
+    ready: async () => (await program.readiness()).problems.length === 0,
     ...config.receiver,
     ...defined({ tls }),
     log,

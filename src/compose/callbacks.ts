@@ -9,8 +9,8 @@ import type { Sender } from '../sender/sender.ts';
 import { verificationKeyCache } from '../sender/verification-keys.ts';
 import { partsOf } from './services.ts';
 
-/** Called for each acknowledged event on each link that it reached. */
-export type Acknowledged = (link: string, event: LifecycleEvent, answer: 'new' | 'repeat') => void;
+/** Called for each acknowledged event on each link that it reached. `sender`: who told. */
+export type Acknowledged = (link: string, event: LifecycleEvent, answer: 'new' | 'repeat', sender: string) => void;
 
 /**
  * The callbacks: one of each link whose primary tells of itself, and one of each sender of the
@@ -27,11 +27,11 @@ export async function callbacksOf(
   const { stores, links, senders = [] } = config;
 
   /** What became of the events of a store. */
-  const acknowledgeFor = (store: string): Callback['acknowledge'] => {
+  const acknowledgeFor = (store: string, sender: string): Callback['acknowledge'] => {
     const names = links.filter(({ primary }) => primary === store).map(({ name }) => name);
     return async (events) => {
-      const answer = await acknowledge(intake, names, events);
-      for (const link of names) for (const event of events) acknowledged(link, event, answer);
+      const answer = await acknowledge(intake, names, events, sender);
+      for (const link of names) for (const event of events) acknowledged(link, event, answer, sender);
       return answer;
     };
   };
@@ -61,7 +61,7 @@ export async function callbacksOf(
           pinned === undefined
             ? keysOnTable(name, sender)
             : verificationKeyCache({ runtime, load: async () => [{ id: 'pinned', pem: pinned }] }),
-        acknowledge: acknowledgeFor(primary),
+        acknowledge: acknowledgeFor(primary, store.kind),
       },
     ];
   });
@@ -78,7 +78,7 @@ export async function callbacksOf(
       told: { sender: config.name },
       sender,
       verificationKeys: keys === undefined ? keysOnTable(config.name, sender) : async () => keys,
-      acknowledge: acknowledgeFor(config.store),
+      acknowledge: acknowledgeFor(config.store, config.name),
     };
   });
   return [...ofLinks, ...(await Promise.all(ofSenders))];

@@ -6,7 +6,7 @@ import { asCodedError } from '../errors.ts';
 import { errorFields, type Log } from '../log.ts';
 import { type LinkFigures, linkFigures } from '../monitor/figures.ts';
 import type { Metrics, MetricsOptions } from '../monitor/metrics.ts';
-import { type NotReady, readiness } from '../monitor/readiness.ts';
+import { type Readiness, readiness } from '../monitor/readiness.ts';
 import { processOwner } from '../process-owner.ts';
 import { type CallbackRequest, type CallbackResponse, createReceiver } from '../receiver/receiver.ts';
 import { factsRecords } from '../records/facts-records.ts';
@@ -38,12 +38,11 @@ import { vanishedTally } from '../replication/vanished.ts';
 import { type VerifyOptions, type VerifyReport, verify } from '../replication/verify.ts';
 import { watchPrimaries } from '../replication/watch.ts';
 import type { Runtime } from '../runtime.ts';
-import type { LifecycleEvent } from '../sender/event.ts';
 import { identifiedStore } from '../store/identified.ts';
 import { quotasLeft } from '../store/quota.ts';
 import type { QuotaLeft, Store } from '../store/store.ts';
 import type { Table } from '../table/table.ts';
-import { callbacksOf } from './callbacks.ts';
+import { type Acknowledged, callbacksOf } from './callbacks.ts';
 import { keySourcesOf, toLink } from './services.ts';
 import { isOnThisMachine, openStores } from './stores.ts';
 import { openTable } from './tables.ts';
@@ -68,7 +67,7 @@ export async function createMetrics(options: MetricsOptions): Promise<Metrics> {
 
 /** What a host may watch. Nothing rests on it. */
 export interface Observer {
-  readonly acknowledged?: (link: string, event: LifecycleEvent, answer: 'new' | 'repeat') => void;
+  readonly acknowledged?: Acknowledged;
   readonly passed?: (report: PassReport) => void;
 }
 
@@ -162,8 +161,8 @@ export interface Program {
   requests(): number;
   /** What is left of the quotas of a store. */
   quotasLeft(store: Store): Promise<readonly QuotaLeft[]>;
-  /** Why a notification would not be acknowledged now; empty if it would. */
-  notReady(): Promise<readonly NotReady[]>;
+  /** Whether a notification would be acknowledged now. */
+  readiness(): Promise<Readiness>;
   /** Ends what is under way in this process, and closes the table. */
   close(): Promise<void>;
 }
@@ -279,7 +278,7 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
     },
     events: (link, given) => acknowledgedEvents(records, link, given),
     requests: () => requests,
-    notReady: readiness({ table, callbacks, runtime }),
+    readiness: readiness({ table, callbacks, runtime }),
     async figures(link) {
       const { vanished: standing } = await linkRows.reconcileState(link.name);
       const unreadable: UnreadableRecord[] = [];

@@ -83,7 +83,15 @@ export async function keySourcesOf(
 ): Promise<readonly KeySource[]> {
   const sources = senders.map(async (sender): Promise<readonly KeySource[]> => {
     const part = await partsOf(sender).keys?.();
-    return part === undefined ? [] : [{ name: sender.name, fetch: () => part.fetchKeys(sender as never, { runtime }) }];
+    return part === undefined
+      ? []
+      : [
+          {
+            name: sender.name,
+            told: { sender: sender.name },
+            fetch: () => part.fetchKeys(sender as never, { runtime }),
+          },
+        ];
   });
   return (await Promise.all(sources)).flat();
 }

@@ -6,6 +6,7 @@ import type { PassReport } from '../replication/pass/replicate.ts';
 import type { LifecycleEvent } from '../sender/event.ts';
 import { certificateStates, type LinkFigures } from './figures.ts';
 import { lagOf } from './lag.ts';
+import type { Readiness } from './readiness.ts';
 
 /** What can be asked about a link when somebody reads the metrics. */
 export interface LinkView {
@@ -20,7 +21,7 @@ export interface MetricsOptions {
   /** Names for people, by store id. */
   readonly storeNames: ReadonlyMap<string, string>;
   readonly links: readonly LinkView[];
-  readonly ready: () => Promise<boolean>;
+  readonly readiness: () => Promise<Readiness>;
   readonly now: () => number;
   /**
    * Figures are counted again when they are older than this; counting reads every record. Default 1
@@ -39,9 +40,12 @@ type ReconcileOutcome = 'complete' | 'incomplete' | 'held' | 'failed';
  * when somebody asks.
  */
 export interface Metrics {
-  acknowledged(link: string, event: LifecycleEvent, answer: 'new' | 'repeat'): void;
-  /** A request to the callback was answered with this status. */
-  answered(status: number): void;
+  acknowledged(link: string, event: LifecycleEvent, answer: 'new' | 'repeat', sender: string): void;
+  /**
+   * A request to a callback was answered with this status. `sender`: whose callback it is; absent:
+   * it is nobody's.
+   */
+  answered(status: number, sender?: string): void;
   passed(report: PassReport): void;
   reconciled(link: string, outcome: ReconcileOutcome): void;
   /** The text of the Prometheus exposition format, and its media type. */
@@ -83,9 +87,11 @@ export function createMetrics(options: MetricsOptions): Metrics {
     'link',
     'kind',
     'answer',
+    'sender',
   ]);
-  const answers = counter('callback_answers_total', 'Requests to the callback, by the status of the answer.', [
+  const answers = counter('callback_answers_total', 'Requests to callbacks, by the status of the answer.', [
     'status',
+    'sender',
   ]);
   const passes = counter('passes_total', 'Passes, by what was found at the primary.', ['link', 'verdict']);
   const actions = counter(
@@ -119,8 +125,8 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const primaries = new Map(options.links.map(({ link }) => [link.name, link.primary.id]));
 
   return {
-    acknowledged: (link, { kind }, answer) => notifications.inc({ link, kind, answer }),
-    answered: (status) => answers.inc({ status }),
+    acknowledged: (link, { kind }, answer, sender) => notifications.inc({ link, kind, answer, sender }),
+    answered: (status, sender = '') => answers.inc({ status, sender }),
     passed(report) {
       const { link, verdict, backups } = report;
       passes.inc({ link, verdict: verdict.kind });
@@ -163,6 +169,11 @@ function registerGauges(registry: Registry, options: MetricsOptions): () => Prom
   const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[]) =>
     new Gauge({ name: `certstandby_${name}`, help, labelNames: [...labelNames], registers: [registry] });
   const ready = gauge('ready', '1 if a notification would be acknowledged now.', []);
+  const waiting = gauge(
+    'callback_waiting',
+    '1 for a callback where nothing can be proven yet: the keys of its sender are not here.',
+    ['callback'],
+  );
   const readable = gauge('records_readable', '1 if the records of the link could be read for these figures.', ['link']);
   const certificates = gauge('certificates', 'Certificates by where they stand.', ['link', 'state']);
   const pending = gauge('pending', 'Certificates that are to be copied and are not yet equal in every backup.', [
@@ -206,7 +217,7 @@ function registerGauges(registry: Registry, options: MetricsOptions): () => Prom
   gauge('info', 'The version that runs.', ['version']).set({ version: options.version }, 1);
   const views = links.map((view) => ({ ...view, figures: heldFor(figuresMs, now, view.figures) }));
   const ofBackups = [refused, refusedStopped, refusedStops, unremovable, overwritten];
-  const read = [readable, certificates, pending, pendingAge, failing, vanished, expiry, age, ...ofBackups];
+  const read = [waiting, readable, certificates, pending, pendingAge, failing, vanished, expiry, age, ...ofBackups];
 
   function showBackups(link: string, { refusals = [], keptBeside = [], overwritten: changed = [] }: BackupFindings) {
     const firstStops = new Map<string, number>();
@@ -240,7 +251,10 @@ function registerGauges(registry: Registry, options: MetricsOptions): () => Prom
   return async () => {
     // What cannot be read now is not shown as it was.
     for (const one of read) one.reset();
-    ready.set((await options.ready()) ? 1 : 0);
+    const found = await options.readiness();
+    ready.set(found.problems.length === 0 ? 1 : 0);
+    for (const { callback } of [...found.waiting, ...found.problems])
+      if (callback !== undefined) waiting.set({ callback }, 1);
     for (const view of views) await readLink(view);
   };
 }

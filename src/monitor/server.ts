@@ -4,7 +4,7 @@ import { type Listening, listen, requestBounds } from '../http/listen.ts';
 import { limits } from '../limits.ts';
 import { errorFields, type Log } from '../log.ts';
 import type { Metrics } from './metrics.ts';
-import type { NotReady } from './readiness.ts';
+import type { Readiness } from './readiness.ts';
 
 export interface MonitorServer extends Listening {
   close(): Promise<void>;
@@ -12,13 +12,14 @@ export interface MonitorServer extends Listening {
 
 /**
  * The listener for those who watch: `GET /metrics` for Prometheus, `/healthz` (the process answers)
- * and `/readyz` (whether notifications would be acknowledged, and if not, why). It is apart from
+ * and `/readyz` (whether notifications would be acknowledged, and if not, why; and which callbacks
+ * wait for what proves their sender). It is apart from
  * the callback's, because that one faces the internet. Rejects with `configuration_invalid`, naming
  * the port, if it cannot listen there.
  */
 export async function startMonitorServer(options: {
   readonly metrics: Pick<Metrics, 'text' | 'contentType'>;
-  readonly ready: () => Promise<readonly NotReady[]>;
+  readonly readiness: () => Promise<Readiness>;
   readonly host: string;
   readonly port: number;
   readonly log: Log;
@@ -27,8 +28,9 @@ export async function startMonitorServer(options: {
   const pages: Readonly<Record<string, (response: ServerResponse) => Promise<void>>> = {
     '/healthz': async (response) => json(response, 200, { status: 'ok' }),
     async '/readyz'(response) {
-      const problems = await options.ready();
-      if (problems.length === 0) json(response, 200, { status: 'ok' });
+      const { problems, waiting } = await options.readiness();
+      const more = waiting.length === 0 ? {} : { waiting };
+      if (problems.length === 0) json(response, 200, { status: 'ok', ...more });
       else json(response, 503, { status: 'not ready', problems });
     },
     async '/metrics'(response) {

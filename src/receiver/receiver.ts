@@ -1,6 +1,7 @@
+import { defined } from '../defined.ts';
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
 import { limits } from '../limits.ts';
-import { errorFields, type Log, type LogFields } from '../log.ts';
+import { errorFields, type Log } from '../log.ts';
 import type { LifecycleEvent } from '../sender/event.ts';
 import type { Sender, SenderRequest, VerificationKeys } from '../sender/sender.ts';
 import { acceptsEncoding, acceptsMediaType } from './media-type.ts';
@@ -21,6 +22,8 @@ export interface CallbackResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
+  /** Whose callback it came to, for what counts answers; absent: nobody's. It is not sent. */
+  readonly sender?: string | undefined;
 }
 
 /** One callback: who sends there, how that is proven, and where it leads. */
@@ -45,16 +48,25 @@ export interface Callback {
   acknowledge(events: readonly LifecycleEvent[]): Promise<'new' | 'repeat'>;
 }
 
+/** What a line of the log says of a request, as far as it is known. */
+interface Facts {
+  sender?: string;
+  link?: string;
+  type?: string;
+  count?: number;
+}
+
 const callbackPath = '/callback/';
 const retryAfterSeconds = 30;
 
 /**
  * The callback as one function from request to response: `POST /callback/{name}`.
  *
- * 202 is answered after the durable write, 200 for what was seen before or only informs. What is
- * refused is answered by the status of its code, with `{"code","message"}`; what is to come again,
- * by the status that its sender tries again after, with `Retry-After`. It never throws and never
- * rejects. Throws, when made, `configuration_invalid` if two callbacks have the same name.
+ * 202 is answered after the durable write, 200 for what was seen before or only informs, with
+ * `{"status","sender"}`. What is refused is answered by the status of its code, with
+ * `{"code","message","sender"}`; what is to come again, by the status that its sender tries again
+ * after, with `Retry-After`. Each names the sender whose callback it is, where there is one. It never
+ * throws and never rejects. Throws, when made, `configuration_invalid` if two callbacks have the same name.
  */
 export function createReceiver(options: {
   readonly callbacks: readonly Callback[];
@@ -72,7 +84,7 @@ export function createReceiver(options: {
   const log = neverThrows(options.log);
 
   return async (request) => {
-    const facts: { sender?: string; link?: string; type?: string; count?: number } = {};
+    const facts: Facts = {};
     let callback: Callback | undefined;
     try {
       callback = findCallback(callbacks, request.path);
@@ -82,7 +94,7 @@ export function createReceiver(options: {
       if ('handshake' in received) {
         log('info', 'notification', { ...facts, outcome: 'handshake' });
         const { status, headers = {}, body } = received.handshake;
-        return { status, headers: { 'cache-control': 'no-store', ...headers }, body };
+        return { status, headers: { 'cache-control': 'no-store', ...headers }, body, sender: facts.sender };
       }
       const { events } = received;
       facts.type = [...new Set(events.map(({ type }) => type))].slice(0, typesLogged).join(', ');
@@ -90,8 +102,15 @@ export function createReceiver(options: {
       const changes = events.filter((event) => event.changes);
       const answer = changes.length > 0 ? await callback.acknowledge(changes) : 'noted';
       const status = answer === 'new' ? 'acknowledged' : answer;
-      log('info', 'notification', { ...facts, outcome: status });
-      return json(answer === 'new' ? 202 : 200, { status });
+      // A type that is not known may be one to come, or one that somebody has mistyped.
+      const strange = events.find(({ kind }) => kind === 'unknown');
+      const message = strange && `nothing is known here of the type ${strange.type}, version ${strange.version}`;
+      log(strange === undefined ? 'info' : 'warn', 'notification', {
+        ...facts,
+        outcome: status,
+        ...defined({ message }),
+      });
+      return json(answer === 'new' ? 202 : 200, { status, ...defined({ message }) }, facts);
     } catch (thrown) {
       return refuse(asCodedError(thrown), { facts, log, tryAgain: callback?.sender.tryAgain });
     }
@@ -136,16 +155,12 @@ const typesLogged = 5;
 async function pinnedKeys(callback: Callback): Promise<VerificationKeys> {
   const keys = await callback.verificationKeys();
   if (keys.size > 0) return keys;
-  throw new CodedError('notification_key_missing', 'the key that verifies notifications of this link is not here yet');
+  throw new CodedError('notification_key_missing', 'the key that proves what comes to this callback is not here yet');
 }
 
 function refuse(
   error: CodedError,
-  {
-    facts,
-    log,
-    tryAgain = 503,
-  }: { readonly facts: LogFields; readonly log: Log; readonly tryAgain: number | undefined },
+  { facts, log, tryAgain = 503 }: { readonly facts: Facts; readonly log: Log; readonly tryAgain: number | undefined },
 ): CallbackResponse {
   const isNotYet = error.entry.status === 503;
   // Anybody can name a key that is not here: that is no failure of ours.
@@ -156,7 +171,7 @@ function refuse(
     outcome: failed ? 'failed' : 'refused',
   });
   const status = isNotYet ? tryAgain : error.entry.status;
-  return json(status, { code: error.code, message: publicMessage(error) }, refusalHeaders(error, isNotYet));
+  return json(status, { code: error.code, message: publicMessage(error) }, facts, refusalHeaders(error, isNotYet));
 }
 
 /**
@@ -166,7 +181,11 @@ function refuse(
 export function refusedWithout(thrown: unknown, log: Log): CallbackResponse {
   const error = asCodedError(thrown);
   neverThrows(log)('error', 'callback_unusable', errorFields(error));
-  const { status, headers, body } = json(503, { code: error.code, message: 'not acknowledged; send it again later' });
+  const { status, headers, body } = json(
+    503,
+    { code: error.code, message: 'not acknowledged; send it again later' },
+    {},
+  );
   return { status, headers: { ...headers, 'retry-after': String(retryAfterSeconds) }, body };
 }
 
@@ -192,11 +211,18 @@ function refusalHeaders(error: CodedError, isNotYet: boolean): Record<string, st
   return { 'retry-after': String(Math.max(1, seconds)) };
 }
 
-function json(status: number, body: Readonly<Record<string, string>>, headers: Record<string, string> = {}) {
+/** An answer, which names the sender whose callback it is, where it is one's. */
+function json(
+  status: number,
+  body: Readonly<Record<string, string>>,
+  { sender }: Pick<Facts, 'sender'>,
+  headers: Readonly<Record<string, string>> = {},
+): CallbackResponse {
   return {
     status,
+    sender,
     headers: { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers },
-    body: JSON.stringify(body),
+    body: JSON.stringify({ ...body, sender }),
   };
 }
 

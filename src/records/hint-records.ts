@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import * as z from 'zod/mini';
 import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
+import { otherwise } from '../lenient.ts';
 import type { Key, Table } from '../table/table.ts';
 
 /**
@@ -22,6 +23,7 @@ const rowSchema = z.object({
   wakeAt: z.optional(z.number()),
   eventAt: z.optional(z.number()),
   occurredAt: z.optional(z.number()),
+  toldBy: otherwise(z.optional(z.string()), undefined),
 });
 
 /** A hint that waits. All moments are epoch milliseconds. */
@@ -38,6 +40,8 @@ export interface ToldHint {
    */
   readonly eventAt?: number;
   readonly occurredAt?: number | undefined;
+  /** Who told, as the log names senders. */
+  readonly toldBy?: string | undefined;
 }
 
 /** Holds unless the hint was told again since it was read. */
@@ -56,11 +60,11 @@ export function hintRecords(table: Table) {
     sort: createHash('sha256').update(`${by} ${text}`).digest('hex'),
   });
 
-  const changeOf = ({ by, text }: HintText, { now, wakeAt = now, eventAt, occurredAt }: ToldHint) => ({
+  const changeOf = ({ by, text }: HintText, { now, wakeAt = now, eventAt, occurredAt, toldBy }: ToldHint) => ({
     add: { told: 1 },
     set: {
       ...{ by, text, toldAt: now, wakeAt },
-      ...defined({ eventAt, occurredAt }),
+      ...defined({ eventAt, occurredAt, toldBy }),
     },
   });
 

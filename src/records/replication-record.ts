@@ -274,6 +274,10 @@ export interface ReplicationRecord {
    */
   readonly toldAt?: number;
   /**
+   * Who told of it last, as the log names senders; absent: a version before noted it, or nobody did.
+   */
+  readonly toldBy?: string | undefined;
+  /**
    * Until then a write that nobody heard the end of may still take effect, or a listing may not
    * show it yet. Of all backups the latest: the one that workers of older versions know. What it
    * means for one backup is for `doubtOf` to say.
@@ -403,6 +407,7 @@ const rowSchema = z.object({
   eventAt: z.optional(z.number()),
   occurredAt: z.optional(z.number()),
   toldAt: z.optional(z.number()),
+  toldBy: otherwise(z.optional(z.string()), undefined),
   doubt: z.optional(z.number()),
   everyDoubt: z.optional(z.number()),
   doubtToken: z.optional(z.number()),

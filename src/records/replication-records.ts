@@ -1,3 +1,4 @@
+import { defined } from '../defined.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import {
   type Change,
@@ -49,6 +50,8 @@ export interface Request {
   readonly occurredAt?: number;
   /** Given in place of both when the sender does not sign what it says. */
   readonly toldAt?: number;
+  /** Given with either: who told, as the log names senders. */
+  readonly toldBy?: string | undefined;
   /**
    * Given when what the backups hold is doubtful: until when, for every one alike, or for each, by
    * store id. Never lowers what is there.
@@ -109,6 +112,7 @@ export interface ReplicationRecords {
     readonly certificate: string;
     readonly now: number;
     readonly everyMs: number;
+    readonly toldBy?: string | undefined;
   }) => Promise<
     | 'asked'
     | 'unknown'
@@ -116,7 +120,7 @@ export interface ReplicationRecords {
         readonly again: number;
       }
   >;
-  readonly tellNew: (pick: Pick<Request, 'link' | 'certificate' | 'now'>) => Promise<void>;
+  readonly tellNew: (pick: Pick<Request, 'link' | 'certificate' | 'now' | 'toldBy'>) => Promise<void>;
   readonly forgetNeverThere: (
     link: string,
     certificate: string,
@@ -183,7 +187,8 @@ export function replicationRecords(table: Table): ReplicationRecords {
    * `leaseToken` creates them, so that conditions can compare them.
    */
   async function ask(request: Request): Promise<void> {
-    const { link, certificate, now, eventAt, occurredAt, toldAt, doubt, doubts, ...more } = request;
+    const { link, certificate, now, eventAt, occurredAt, toldAt, toldBy, doubt, doubts, ...more } = request;
+    const isTold = eventAt !== undefined || toldAt !== undefined;
     const { removalAskedAt, unannouncedAt, acceptedContent, ifKnown } = more;
     const change: Change = {
       add: { requested: 1, replicated: 0, leaseToken: 0 },
@@ -192,6 +197,7 @@ export function replicationRecords(table: Table): ReplicationRecords {
         eventAt,
         occurredAt,
         toldAt,
+        toldBy,
         removalAskedAt,
         unannouncedAt: unannouncedAt ?? undefined,
         acceptedContent,
@@ -200,6 +206,7 @@ export function replicationRecords(table: Table): ReplicationRecords {
         // A notification without a time of its own says nothing about when it happened; an older
         // one's word would be wrong.
         ...(eventAt !== undefined && occurredAt === undefined ? ['occurredAt'] : []),
+        ...(isTold && toldBy === undefined ? ['toldBy'] : []),
         ...(unannouncedAt === null ? ['unannouncedAt'] : []),
       ],
     };
@@ -219,11 +226,12 @@ export function replicationRecords(table: Table): ReplicationRecords {
     readonly certificate: string;
     readonly now: number;
     readonly everyMs: number;
+    readonly toldBy?: string | undefined;
   }): Promise<'asked' | 'unknown' | { readonly again: number }> {
-    const { link, certificate, now, everyMs } = request;
+    const { link, certificate, now, everyMs, toldBy } = request;
     const outcome = await table.update(
       keyOf(link, certificate),
-      { add: { requested: 1 }, set: { wakeAt: now, toldAt: now } },
+      { add: { requested: 1 }, set: { wakeAt: now, toldAt: now, ...defined({ toldBy }) } },
       {
         all: [
           { exists: 'requested' },
@@ -247,15 +255,23 @@ export function replicationRecords(table: Table): ReplicationRecords {
    * Makes the record of a certificate that only such a sender has named. It may be forgotten if
    * there is no such certificate.
    */
-  async function tellNew({ link, certificate, now }: Pick<Request, 'link' | 'certificate' | 'now'>): Promise<void> {
+  async function tellNew({
+    link,
+    certificate,
+    now,
+    toldBy,
+  }: Pick<Request, 'link' | 'certificate' | 'now' | 'toldBy'>): Promise<void> {
     const made = await table.update(
       keyOf(link, certificate),
       // Tokens go up from this moment: one of a record that was forgotten never comes again, and a
       // late worker of that one commits nothing.
-      { add: { requested: 1, replicated: 0, leaseToken: now }, set: { wakeAt: now, toldAt: now } },
+      {
+        add: { requested: 1, replicated: 0, leaseToken: now },
+        set: { wakeAt: now, toldAt: now, ...defined({ toldBy }) },
+      },
       { absent: 'requested' },
     );
-    if (!made.applied) await ask({ link, certificate, now, toldAt: now });
+    if (!made.applied) await ask({ link, certificate, now, toldAt: now, toldBy });
   }
 
   /**

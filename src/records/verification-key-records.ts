@@ -54,7 +54,7 @@ export const keyIdOf = (pem: string): string =>
 export const isUsable = ({ goneAt }: KeptKey, now: number): boolean =>
   goneAt === undefined || now < goneAt + limits.goneKeyMs;
 
-/** The keys that verify the notifications of each link, on a table. */
+/** The keys that verify what comes to each callback, of a link or a sender, by its name: on a table. */
 export function verificationKeyRecords(table: Table) {
   const keyOf = (link: string): Key => ({ partition: 'verification-key.1', sort: link });
 
@@ -63,9 +63,13 @@ export function verificationKeyRecords(table: Table) {
     if (row === undefined) return { keys: [], dropped: [], version: 0 };
     const parsed = rowSchema.safeParse(row);
     if (!parsed.success)
-      throw new CodedError('table_row_unreadable', `what is kept of the verification keys of link ${link} is damaged`, {
-        fields: { link },
-      });
+      throw new CodedError(
+        'table_row_unreadable',
+        `what is kept of the verification keys of the callback ${link} is damaged`,
+        {
+          fields: { link },
+        },
+      );
     const { pem, keys, dropped, version } = parsed.data;
     // The version before knows one key, and no names. What it has written since is as good.
     const written = pem === undefined || keys.some((key) => key.pem === pem) ? [] : [{ id: keyIdOf(pem), pem }];
@@ -128,7 +132,10 @@ export function verificationKeyRecords(table: Table) {
         refuseNoKeyLeft(link, id, keys, now);
         if (await save(link, read, { keys, dropped: [...read.dropped, id] }, now)) return true;
       }
-      throw new CodedError('table_unavailable', `the keys of link ${link} change faster than they can be written`);
+      throw new CodedError(
+        'table_unavailable',
+        `the keys of the callback ${link} change faster than they can be written`,
+      );
     },
 
     /** Forgets them, and what was dropped: the link has another primary. */

@@ -36,14 +36,17 @@ interface Taken {
  * number of repeats; it is due, and the sweep looks once. It must be looked at, because two genuine
  * notifications can be the same bytes. Throws `table_unavailable` if not all could be written. What
  * could be is durable and woken all the same; the sender's next try counts as new for the events
- * that failed.
+ * that failed. `toldBy`: who told, as the log names senders.
  */
 export async function acknowledge(
   intake: Intake,
   links: readonly string[],
   events: readonly LifecycleEvent[],
+  toldBy?: string,
 ): Promise<'new' | 'repeat'> {
-  const results = await Promise.allSettled(links.flatMap((link) => events.map((event) => take(intake, link, event))));
+  const results = await Promise.allSettled(
+    links.flatMap((link) => events.map((event) => take(intake, { link, toldBy }, event))),
+  );
   const taken = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
   await wake(
     intake,
@@ -53,11 +56,17 @@ export async function acknowledge(
   return taken.some(({ answer }) => answer === 'new') ? 'new' : 'repeat';
 }
 
-const take = (intake: Intake, link: string, event: LifecycleEvent): Promise<Taken> =>
-  event.unsigned === true ? takeUnsigned(intake, link, event) : takeSigned(intake, link, event);
+/** For which link an event is taken, and who told. */
+interface Told {
+  readonly link: string;
+  readonly toldBy: string | undefined;
+}
+
+const take = (intake: Intake, told: Told, event: LifecycleEvent): Promise<Taken> =>
+  event.unsigned === true ? takeUnsigned(intake, told, event) : takeSigned(intake, told, event);
 
 /** One event of a sender that signs what it says: nobody has made up what it names. */
-async function takeSigned(intake: Intake, link: string, event: LifecycleEvent): Promise<Taken> {
+async function takeSigned(intake: Intake, { link, toldBy }: Told, event: LifecycleEvent): Promise<Taken> {
   const { records, notifications, linkRecords, runtime, timing } = intake;
   const now = runtime.now();
   const occurredAt = event.occurredAt === undefined ? undefined : Math.min(event.occurredAt, now);
@@ -73,12 +82,12 @@ async function takeSigned(intake: Intake, link: string, event: LifecycleEvent): 
   });
   const asking = certificates.map((certificate) =>
     records.canHold(link, certificate)
-      ? records.ask({ link, certificate, now, eventAt: now, ...defined({ occurredAt }) })
+      ? records.ask({ link, certificate, now, eventAt: now, toldBy, ...defined({ occurredAt }) })
       : linkRecords.askReconcile(link, now),
   );
   const keeping = hints.map((hint) =>
     canKeep(hint)
-      ? linkRecords.keepHint(link, hint, { now, eventAt: now, occurredAt })
+      ? linkRecords.keepHint(link, hint, { now, eventAt: now, occurredAt, toldBy })
       : linkRecords.askReconcile(link, now),
   );
   const comparing = event.something === true ? [linkRecords.askReconcile(link, now)] : [];
@@ -104,13 +113,13 @@ async function takeSigned(intake: Intake, link: string, event: LifecycleEvent): 
  */
 async function takeUnsigned(
   intake: Intake,
-  link: string,
+  told: Told,
   { certificates, hints = [], something }: LifecycleEvent,
 ): Promise<Taken> {
   const results = await Promise.allSettled([
-    ...(something === true ? [askReconcile(intake, link)] : []),
-    ...certificates.map(({ id }) => tellCertificate(intake, link, id)),
-    ...hints.map((hint) => tellHint(intake, link, hint)),
+    ...(something === true ? [askReconcile(intake, told.link)] : []),
+    ...certificates.map(({ id }) => tellCertificate(intake, told, id)),
+    ...hints.map((hint) => tellHint(intake, told, hint)),
   ]);
   throwFirst(results);
   const taken = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
@@ -118,32 +127,32 @@ async function takeUnsigned(
   return { answer: allSeen ? 'repeat' : 'new', wakes: taken.flatMap(({ wakes }) => wakes) };
 }
 
-async function tellCertificate(intake: Intake, link: string, certificate: string): Promise<Taken> {
+async function tellCertificate(intake: Intake, { link, toldBy }: Told, certificate: string): Promise<Taken> {
   const { records, linkRecords, runtime, timing } = intake;
   const now = runtime.now();
   if (!records.canHold(link, certificate)) return askReconcile(intake, link);
-  const outcome = await records.tell({ link, certificate, now, everyMs: timing.toldEveryMs });
+  const outcome = await records.tell({ link, certificate, now, everyMs: timing.toldEveryMs, toldBy });
   const looked: Taken = { answer: 'new', wakes: [{ link, certificate }] };
   if (outcome === 'asked') return looked;
   if (outcome !== 'unknown') {
     // The last word of many is looked at when its time has come, even if this process is gone by
     // then.
-    await linkRecords.keepHint(link, { by: 'id', text: certificate }, { now, wakeAt: outcome.again });
+    await linkRecords.keepHint(link, { by: 'id', text: certificate }, { now, wakeAt: outcome.again, toldBy });
     return { answer: 'repeat', wakes: [{ ...hintsWake(link), delayMs: outcome.again - now }] };
   }
   if (!(await linkRecords.takeFromBudget(link, now, timing.unknownPerMinute))) return askReconcile(intake, link);
-  await records.tellNew({ link, certificate, now });
+  await records.tellNew({ link, certificate, now, toldBy });
   return looked;
 }
 
-async function tellHint(intake: Intake, link: string, hint: Hint): Promise<Taken> {
+async function tellHint(intake: Intake, { link, toldBy }: Told, hint: Hint): Promise<Taken> {
   const { linkRecords, runtime, timing } = intake;
   const now = runtime.now();
   if (!canKeep(hint)) return askReconcile(intake, link);
   const wakes = [hintsWake(link)];
-  if (await linkRecords.tellWaitingHint(link, hint, { now })) return { answer: 'repeat', wakes };
+  if (await linkRecords.tellWaitingHint(link, hint, { now, toldBy })) return { answer: 'repeat', wakes };
   if (!(await linkRecords.takeFromBudget(link, now, timing.unknownPerMinute))) return askReconcile(intake, link);
-  await linkRecords.keepHint(link, hint, { now });
+  await linkRecords.keepHint(link, hint, { now, toldBy });
   return { answer: 'new', wakes };
 }
 

@@ -13,6 +13,11 @@ export interface AcknowledgedEvent {
   readonly certificate: string;
   readonly name: string;
   readonly acknowledgedAt: number;
+  /**
+   * Who told: the name of a sender, or the kind of the primary; absent where a version before noted
+   * it.
+   */
+  readonly sender?: string;
   /** When it happened, by the sender's clock, if the notification said. */
   readonly occurredAt?: number;
   readonly standing: Standing;
@@ -58,7 +63,7 @@ const newestFirst = (events: readonly AcknowledgedEvent[]) =>
   events.toSorted((a, b) => b.acknowledgedAt - a.acknowledgedAt);
 
 function eventOf(link: Link, record: ReplicationRecord, acknowledgedAt: number): AcknowledgedEvent {
-  const { certificate, primary, occurredAt, backups } = record;
+  const { certificate, primary, occurredAt, toldBy, backups } = record;
   const written = backups.flatMap(({ replicatedAt }) => (replicatedAt === undefined ? [] : [replicatedAt]));
   const lagMs = lagOf(record);
   return {
@@ -66,7 +71,7 @@ function eventOf(link: Link, record: ReplicationRecord, acknowledgedAt: number):
     name: primary?.name ?? certificate,
     acknowledgedAt,
     standing: standingOf(link, record),
-    ...defined({ occurredAt }),
+    ...defined({ sender: toldBy, occurredAt }),
     ...(written.length === 0 ? {} : { replicatedAt: Math.max(...written) }),
     ...defined({ lagMs }),
   };

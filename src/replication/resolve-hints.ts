@@ -101,7 +101,7 @@ function settlesAt(link: Link, { toldAt }: WaitingHint, matched: boolean, timing
 async function askFor(
   { records, dispatch, runtime, log }: HintResolver,
   link: Link,
-  { eventAt, occurredAt }: WaitingHint,
+  { eventAt, occurredAt, toldBy }: WaitingHint,
   certificates: readonly string[],
 ): Promise<number> {
   const holdable = certificates.filter((certificate) => records.canHold(link.name, certificate));
@@ -110,7 +110,9 @@ async function askFor(
     // By the moment of asking, so that what a later event has set is never lowered.
     const signed = { eventAt: now, ...defined({ occurredAt }) };
     const moments = eventAt === undefined ? { toldAt: now } : signed;
-    await Promise.all(batch.map((certificate) => records.ask({ link: link.name, certificate, now, ...moments })));
+    await Promise.all(
+      batch.map((certificate) => records.ask({ link: link.name, certificate, now, toldBy, ...moments })),
+    );
     try {
       await dispatch.dispatch(batch.map((certificate) => ({ link: link.name, certificate })));
     } catch (thrown) {

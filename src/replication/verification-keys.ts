@@ -11,6 +11,8 @@ import type { Link } from './link.ts';
 export interface KeySource {
   /** Name of the link or the sender whose callback it is. */
   readonly name: string;
+  /** Which of both it is, in lines of the log. */
+  readonly told: { readonly link: string } | { readonly sender: string };
   /** The keys that are served now, one or more. */
   fetch(): Promise<readonly KeptKey[]>;
 }
@@ -19,7 +21,7 @@ export interface KeySource {
 export function keySourceOf({ name, primary }: Link): KeySource | undefined {
   const { notificationKey } = primary;
   if (notificationKey === undefined) return undefined;
-  return { name, fetch: async () => [identified(await notificationKey.call(primary))] };
+  return { name, told: { link: name }, fetch: async () => [identified(await notificationKey.call(primary))] };
 }
 
 /**
@@ -29,7 +31,7 @@ export function keySourceOf({ name, primary }: Link): KeySource | undefined {
  */
 export async function refreshVerificationKeys(
   { linkRecords, runtime, log }: { readonly linkRecords: LinkRecords; readonly runtime: Runtime; readonly log: Log },
-  { name, fetch }: KeySource,
+  { name, told, fetch }: KeySource,
 ): Promise<void> {
   try {
     const served = await fetch();
@@ -37,13 +39,18 @@ export async function refreshVerificationKeys(
     const read = await linkRecords.verificationKeys(name);
     for (const { id } of served)
       if (read.dropped.includes(id))
-        log('error', 'verification_key_dropped', { link: name, key: id, message: 'the primary still serves it' });
+        log('error', 'verification_key_dropped', { ...told, key: id, message: 'it is still served' });
+    if (served.length > limits.verificationKeys)
+      log('warn', 'verification_keys_left_out', {
+        ...told,
+        message: `${served.length} keys are served, and the first ${limits.verificationKeys} of them are kept`,
+      });
     const keys = refreshedKeys(read.keys, served, read.dropped, now);
     // Somebody who wrote meanwhile, a person or another sweep, has the last word: the next sweep
     // comes in a minute.
     if (keys.length > 0 && !isSame(keys, read.keys)) await linkRecords.saveVerificationKeys(name, read, keys, now);
   } catch (thrown) {
-    log('warn', 'verification_key_not_refreshed', { link: name, ...errorFields(asCodedError(thrown)) });
+    log('warn', 'verification_key_not_refreshed', { ...told, ...errorFields(asCodedError(thrown)) });
   }
 }
 

@@ -32,7 +32,7 @@ export function watchPrimaries(
         await linkRecords.askReconcile(link, now);
         throw unkeptId(primary.id, certificate);
       }
-      await records.ask({ link, certificate, now, eventAt: now });
+      await records.ask({ link, certificate, now, eventAt: now, toldBy: primary.kind });
       await dispatch.dispatch([{ link, certificate }]);
       log('info', 'change_seen', { link, certificate });
     } catch (thrown) {

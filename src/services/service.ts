@@ -175,6 +175,11 @@ export interface SenderSettings {
   /** Mistakes that no schema can see, by the setting that has each. */
   mistakes?(raw: Raw): readonly { readonly setting: string; readonly what: string }[];
   /**
+   * Settings that hold what proves it, or where that is: no other sender of this kind may have the
+   * same, for each would take what is meant for the other. Absent: none.
+   */
+  readonly keySettings?: readonly string[];
+  /**
    * What is wrong with a secret that could be read, after "must"; nothing of the secret is in it.
    * `undefined`: nothing is.
    */

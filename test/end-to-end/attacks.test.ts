@@ -72,7 +72,7 @@ describe('what arrives at the callback', () => {
         forgeries.map(async ({ post }) => (await send(pair.callbackUrl, post(arms))).body),
       );
       expect([...new Set(bodies)]).toEqual([
-        '{"code":"notification_not_genuine","message":"the notification is not signed by the instance of this link"}',
+        '{"code":"notification_not_genuine","message":"the notification is not signed by the instance of this link","sender":"certificate-manager"}',
       ]);
     });
 

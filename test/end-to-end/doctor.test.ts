@@ -64,7 +64,7 @@ test('it names the missing channel with the line that registers it; registered o
   expect(without.output).toContain('ok       frankfurt: its clock and ours agree\n');
   expect(without.output).toContain('ok       london: may import\n');
   expect(without.output).toContain('problem  link shop: the primary has no channel to …/callback/shop');
-  expect(without.output).toContain(`--register https://<the public address of the receiver>\n`);
+  expect(without.output).toContain(`--register https://PUBLIC-ADDRESS\n`);
   expect(without.output).toContain('1 problem and 2 warnings');
 
   const url = 'http://127.0.0.1:8480';

@@ -90,6 +90,15 @@ describe('a hook of a tool that renews certificates', () => {
     await expect.poll(() => copiesOf(root)).toEqual([wanted]);
     expect(second.host.errors()).toMatch(/"sender":"certbot".*"outcome":"acknowledged"/);
     expect(hook.errors() + hook.output()).not.toContain('whsk_');
+    // Who told of it is in the answer, in the records, and in the figures.
+    const { output } = await runCommand(['events', '--json', '--config', join(root, 'certstandby.yaml')]);
+    expect(JSON.parse(output)).toMatchObject({ certificate: 'shop', sender: 'certbot' });
+    const monitor = /"monitor":"([^"]+)"/.exec(second.host.errors())?.[1];
+    const figures = await (await fetch(`${monitor}/metrics`)).text();
+    expect(figures).toContain('certstandby_callback_answers_total{status="202",sender="certbot"} 1\n');
+    expect(figures).toMatch(
+      /certstandby_notifications_total\{link="web",kind="other",answer="new",sender="certbot"\} 1\n/,
+    );
   });
 });
 
@@ -198,7 +207,8 @@ describe('a message that is not taken at once', () => {
 describe('the command', () => {
   it.each([
     [[], {}, 'where to is not said'],
-    [['--to', 'http://example.com/callback/x', '--key', 'env:K'], {}, 'is not an address'],
+    [['--to', 'http://example.com/callback/x', '--key', 'env:K'], {}, 'must begin with https://'],
+    [['--to', 'example.com/callback/x', '--key', 'env:K'], {}, 'is not an address'],
     [['--to', 'https://example.com/callback/x'], {}, 'no key is given'],
     [['--to', 'https://example.com/callback/x', '--key', secret], {}, 'never the key itself'],
     [['--to', 'https://example.com/callback/x', '--key', 'env:K'], {}, 'K, which holds the key, is not set'],

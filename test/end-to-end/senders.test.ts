@@ -88,10 +88,10 @@ describe('a CI job that renews a certificate', () => {
   it('tells of it by its token; keys are fetched by the sweep, and never because something arrived', async () => {
     const certbot = liveFolder(folder);
     certbot.renew('shop', await testCertificate());
-    const { post, sweep, close, notReady } = await program();
+    const { post, sweep, close, readiness } = await program();
     try {
       expect(await post(await tokenOf(key), [{ name: 'shop' }])).toBe(503);
-      expect(await notReady()).toMatchObject([
+      expect((await readiness()).problems).toMatchObject([
         { code: 'notification_key_missing', message: expect.stringMatching(/ci/) },
       ]);
       expect(asked.count).toBe(0);

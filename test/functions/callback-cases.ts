@@ -94,7 +94,7 @@ export function callbackCases(signer: Signer, stranger: Signer): readonly Callba
     one(
       'informative: of a kind that nobody knows',
       { body: signer.body(payloadV4({ type: 'cert_revoked' })) },
-      { status: 200, body: { status: 'noted' } },
+      { status: 200, body: { status: 'noted', message: 'nothing is known here of the type cert_revoked, version 4' } },
     ),
     one(`a body of ${limits.notificationBytes} bytes`, { body: padded(limits.notificationBytes) }, repeat),
     one('a body of one byte more', { body: padded(limits.notificationBytes + 1) }, refused(413, refusals.tooLarge)),

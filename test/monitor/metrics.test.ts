@@ -3,9 +3,11 @@ import { CodedError } from '../../src/errors.ts';
 import { silentLog } from '../../src/log.ts';
 import type { LinkFigures } from '../../src/monitor/figures.ts';
 import { createMetrics, type LinkView } from '../../src/monitor/metrics.ts';
+import type { Readiness } from '../../src/monitor/readiness.ts';
 import { startMonitorServer } from '../../src/monitor/server.ts';
 import type { Link } from '../../src/replication/link.ts';
 import type { PassReport } from '../../src/replication/pass/replicate.ts';
+import type { LifecycleEvent } from '../../src/sender/event.ts';
 
 const link = { name: 'shop', primary: { id: 'crn:primary' }, backups: [{ id: 'crn:backup' }] } as unknown as Link;
 const figures: LinkFigures = {
@@ -17,12 +19,16 @@ const figures: LinkFigures = {
   earliestExpiry: 90_000,
 };
 
-function metricsWith(view: Partial<LinkView> = {}, now = () => 100_000) {
+function metricsWith(
+  view: Partial<LinkView> = {},
+  now = () => 100_000,
+  readiness: Readiness = { problems: [], waiting: [] },
+) {
   return createMetrics({
     version: '1.2.3',
     storeNames: new Map([['crn:backup', 'london']]),
     links: [{ link, figures: async () => figures, lastReconcileAt: async () => 70_000, ...view }],
-    ready: async () => true,
+    readiness: async () => readiness,
     now,
     process: false,
   });
@@ -172,6 +178,30 @@ test.each<[string, Partial<PassReport>]>([
   expect(await metrics.text()).not.toContain('certstandby_lag_seconds_count{');
 });
 
+test('a callback that waits for what proves its sender is told, and the program is ready', async () => {
+  const waiting = { code: 'notification_key_missing', callback: 'ci', message: 'not here', remedy: 'x' } as const;
+  const text = await metricsWith({}, undefined, { problems: [], waiting: [waiting] }).text();
+  expect(text).toContain('certstandby_ready 1\n');
+  expect(text).toContain('certstandby_callback_waiting{callback="ci"} 1\n');
+});
+
+test('notifications and answers are counted by the sender that they came by', async () => {
+  const metrics = metricsWith();
+  const event = { kind: 'other' } as LifecycleEvent;
+  metrics.acknowledged('shop', event, 'new', 'certbot');
+  metrics.acknowledged('shop', event, 'new', 'certificate-manager');
+  metrics.answered(202, 'certbot');
+  metrics.answered(404);
+  const text = await metrics.text();
+  for (const line of [
+    'notifications_total{link="shop",kind="other",answer="new",sender="certbot"} 1',
+    'notifications_total{link="shop",kind="other",answer="new",sender="certificate-manager"} 1',
+    'callback_answers_total{status="202",sender="certbot"} 1',
+    'callback_answers_total{status="404",sender=""} 1',
+  ])
+    expect(text).toContain(`certstandby_${line}\n`);
+});
+
 test('failures are counted by the store and the code', async () => {
   const metrics = metricsWith();
   const error = new CodedError('store_unanswered', 'no answer');
@@ -187,9 +217,10 @@ test('failures are counted by the store and the code', async () => {
 test('the listener has three pages, and says why it is not ready', async () => {
   const problems = [{ code: 'table_unavailable', message: 'full', remedy: 'make room' }] as const;
   let ready: readonly (typeof problems)[number][] = [];
+  let waiting: Readiness['waiting'] = [];
   const server = await startMonitorServer({
     metrics: { text: async () => 'a_metric 1\n', contentType: 'text/plain; version=0.0.4' },
-    ready: async () => ready,
+    readiness: async () => ({ problems: ready, waiting }),
     host: '127.0.0.1',
     port: 0,
     log: silentLog,
@@ -201,6 +232,9 @@ test('the listener has three pages, and says why it is not ready', async () => {
   try {
     expect(await ask('/metrics?x')).toEqual([200, 'a_metric 1\n']);
     expect(await ask('/readyz')).toEqual([200, '{"status":"ok"}']);
+    // One sender whose keys cannot be had does not take the others out of service, and is told.
+    waiting = [{ code: 'notification_key_missing', callback: 'ci', message: 'not here', remedy: 'fetch it' }];
+    expect(await ask('/readyz')).toEqual([200, JSON.stringify({ status: 'ok', waiting })]);
     ready = problems;
     expect(await ask('/readyz')).toEqual([503, JSON.stringify({ status: 'not ready', problems })]);
     expect(await ask('/healthz')).toEqual([200, '{"status":"ok"}']);

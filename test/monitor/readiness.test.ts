@@ -7,37 +7,40 @@ import type { Table } from '../../src/table/table.ts';
 
 const keys = async () => new Map([['id', 'a key']]);
 
-test('ready when the table takes writes and every link has its key; else each reason, with what to do', async () => {
-  const ready = readiness({
-    table: memoryTable(),
-    callbacks: [{ name: 'shop', verificationKeys: keys }],
-    runtime: systemRuntime,
-  });
-  expect(await ready()).toEqual([]);
+const full: Table = {
+  ...memoryTable(),
+  update: async () => {
+    throw new CodedError('table_unavailable', 'the table cannot be written (ENOSPC)');
+  },
+};
+const shop = { name: 'shop', verificationKeys: keys };
+const ci = { name: 'ci', verificationKeys: async () => new Map() };
+const waits = {
+  code: 'notification_key_missing',
+  message: 'the key that proves what comes to /callback/ci is not here yet',
+  remedy: expect.stringContaining('the address where the keys of the sender are served'),
+  callback: 'ci',
+};
+const readinessOf = (callbacks: Parameters<typeof readiness>[0]['callbacks'], table: Table = memoryTable()) =>
+  readiness({ table, callbacks, runtime: systemRuntime })();
 
-  const full: Table = {
-    ...memoryTable(),
-    update: async () => {
-      throw new CodedError('table_unavailable', 'the table cannot be written (ENOSPC)');
-    },
-  };
-  const callbacks = [
-    { name: 'shop', verificationKeys: async () => new Map() },
-    { name: 'api', verificationKeys: keys },
-  ];
-  expect(await readiness({ table: full, callbacks, runtime: systemRuntime })()).toEqual([
-    {
-      code: 'table_unavailable',
-      message: 'the table cannot be written (ENOSPC)',
-      remedy: 'Check the table: disk space and permissions, or reachability and rights.',
-    },
-    {
-      code: 'notification_key_missing',
-      message: 'the verification key of link shop is not here yet',
-      remedy:
-        'The key that verifies has not been fetched yet; the sweep fetches it. Check that the primary can be reached.',
-    },
-  ]);
+test('ready when the table takes writes and every callback has its keys; else each reason, with what to do', async () => {
+  expect(await readinessOf([shop])).toEqual({ problems: [], waiting: [] });
+  expect(await readinessOf([shop], full)).toEqual({
+    problems: [
+      {
+        code: 'table_unavailable',
+        message: 'the table cannot be written (ENOSPC)',
+        remedy: 'Check the table: disk space and permissions, or reachability and rights.',
+      },
+    ],
+    waiting: [],
+  });
+});
+
+test('one sender whose keys cannot be had makes nobody else wait: it is told, and the others are served', async () => {
+  expect(await readinessOf([shop, ci])).toEqual({ problems: [], waiting: [waits] });
+  expect(await readinessOf([ci])).toEqual({ problems: [waits], waiting: [] });
 });
 
 test('whoever asks often does not write often', async () => {

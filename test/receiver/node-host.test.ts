@@ -65,8 +65,8 @@ describe('each answer over HTTP', () => {
     const first = await post(good, jsonType);
     expect(first.status).toBe(202);
     expect(first.headers.get('content-type')).toBe('application/json');
-    expect(first.headers.get('content-length')).toBe('25');
-    expect(await first.json()).toEqual({ status: 'acknowledged' });
+    expect(first.headers.get('content-length')).toBe('56');
+    expect(await first.json()).toEqual({ status: 'acknowledged', sender: 'certificate-manager' });
     const second = await post(good, jsonType);
     expect([second.status, await second.json()]).toEqual([200, { status: 'repeat' }]);
     const third = await post(signer.body(payloadTest()));

@@ -39,12 +39,12 @@ function setUp(options: Parameters<typeof watchedLink>[1] & { readonly key?: Par
 describe('what is accepted', () => {
   it('answers 202 after the durable write, and 200 to the same again', async () => {
     const { ask, link, lines } = setUp();
-    expect(await ask({})).toEqual({
+    expect(await ask({})).toMatchObject({
       status: 202,
       headers: { 'content-type': 'application/json', 'cache-control': 'no-store' },
-      body: '{"status":"acknowledged"}',
+      body: '{"status":"acknowledged","sender":"certificate-manager"}',
     });
-    expect(await ask({})).toMatchObject({ status: 200, body: '{"status":"repeat"}' });
+    expect(await ask({})).toMatchObject({ status: 200, body: '{"status":"repeat","sender":"certificate-manager"}' });
     expect(link.acknowledged.map(({ kind, certificates }) => ({ kind, certificates }))).toEqual([
       { kind: 'reimported', certificates: [{ id: 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1', name: 'shop' }] },
       { kind: 'reimported', certificates: [{ id: 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1', name: 'shop' }] },
@@ -75,13 +75,29 @@ describe('what is accepted', () => {
     ['expiry, version 1', payloadV1()],
     ['expiry of a hundred', payloadV4({ type: 'cert_expired_renew_required', ids: manyIds(100) })],
     ['domain validation', payloadDomainValidation()],
-    ['a type that nobody knows', payloadV4({ type: 'cert_revoked' })],
-    ['a version that nobody knows', { ...payloadV5(), version: 6 }],
   ])('notes and does nothing more: %s', async (_name, payload) => {
     const { ask, link, lines } = setUp();
-    expect(await ask({ body: signer.body(payload) })).toMatchObject({ status: 200, body: '{"status":"noted"}' });
+    expect(await ask({ body: signer.body(payload) })).toMatchObject({
+      status: 200,
+      body: '{"status":"noted","sender":"certificate-manager"}',
+    });
     expect(link.acknowledged).toEqual([]);
     expect(lines).toMatchObject([{ level: 'info', fields: { outcome: 'noted' } }]);
+  });
+
+  it.each([
+    ['a type that nobody knows', payloadV4({ type: 'cert_reimportet' }), 'cert_reimportet, version 4'],
+    ['a version that nobody knows', { ...payloadV5(), version: 6 }, 'cert_imported, version 6'],
+  ])('notes %s, does nothing more, and says so: somebody may have mistyped it', async (_name, payload, type) => {
+    const { ask, link, lines } = setUp();
+    const message = `nothing is known here of the type ${type}`;
+    const answer = await ask({ body: signer.body(payload) });
+    expect([answer.status, JSON.parse(answer.body)]).toEqual([
+      200,
+      { status: 'noted', message, sender: 'certificate-manager' },
+    ]);
+    expect(link.acknowledged).toEqual([]);
+    expect(lines).toMatchObject([{ level: 'warn', fields: { outcome: 'noted', message } }]);
   });
 
   it.each([
@@ -183,7 +199,7 @@ describe('what is refused', () => {
     expect((await ask({ body: padded(262_144) })).status).toBe(200);
     expect(await ask({ body: padded(262_145) })).toMatchObject({
       status: 413,
-      body: '{"code":"notification_too_large","message":"the body has more than 262144 bytes"}',
+      body: '{"code":"notification_too_large","message":"the body has more than 262144 bytes","sender":"certificate-manager"}',
     });
     expect(link.acknowledged.length).toBe(2);
     expect(link.asked.keys).toBe(2);
@@ -221,10 +237,10 @@ describe('what is refused', () => {
     ['zip', () => signer.body(payloadV4(), { alg: 'RS256', zip: 'DEF' })],
   ])('401 for %s, always in the same bytes', async (_name, body) => {
     const { ask, link } = setUp();
-    expect(await ask({ body: body() })).toEqual({
+    expect(await ask({ body: body() })).toMatchObject({
       status: 401,
       headers: { 'content-type': 'application/json', 'cache-control': 'no-store' },
-      body: '{"code":"notification_not_genuine","message":"the notification is not signed by the instance of this link"}',
+      body: '{"code":"notification_not_genuine","message":"the notification is not signed by the instance of this link","sender":"certificate-manager"}',
     });
     expect(link.acknowledged).toEqual([]);
   });
@@ -296,10 +312,10 @@ describe('what is refused', () => {
 describe('what cannot be done now', () => {
   it('503 with Retry-After while the key is not there', async () => {
     const { ask, link, lines } = setUp({ key: async () => undefined });
-    expect(await ask({})).toEqual({
+    expect(await ask({})).toMatchObject({
       status: 503,
       headers: { 'content-type': 'application/json', 'cache-control': 'no-store', 'retry-after': '30' },
-      body: '{"code":"notification_key_missing","message":"the key that verifies notifications of this link is not here yet"}',
+      body: '{"code":"notification_key_missing","message":"the key that proves what comes to this callback is not here yet","sender":"certificate-manager"}',
     });
     expect(link.acknowledged).toEqual([]);
     expect(lines).toMatchObject([{ level: 'error', fields: { link: 'shop', outcome: 'failed' } }]);
@@ -314,7 +330,7 @@ describe('what cannot be done now', () => {
     expect(await ask({})).toMatchObject({
       status: 503,
       headers: { 'retry-after': '30' },
-      body: '{"code":"table_unavailable","message":"not acknowledged; send it again later"}',
+      body: '{"code":"table_unavailable","message":"not acknowledged; send it again later","sender":"certificate-manager"}',
     });
     expect(lines).toMatchObject([
       { level: 'error', fields: { type: 'cert_reimported', count: 1, message: 'cannot write /var/lib/table: ENOSPC' } },
@@ -347,7 +363,7 @@ describe('what cannot be done now', () => {
     for (const { ask, lines } of unexpected) {
       expect(await ask({})).toMatchObject({
         status: 500,
-        body: '{"code":"internal","message":"not acknowledged; a fault on this side"}',
+        body: '{"code":"internal","message":"not acknowledged; a fault on this side","sender":"certificate-manager"}',
       });
       expect(lines).toMatchObject([{ level: 'error', fields: { outcome: 'failed', code: 'internal' } }]);
     }

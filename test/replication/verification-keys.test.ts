@@ -62,6 +62,19 @@ describe('refreshing the keys that verify notifications', () => {
     expect(await ids()).toEqual([keyIdOf(two)]);
   });
 
+  it('says which sender it is that keys are fetched for, and where not all of them are kept', async () => {
+    const { linkRecords, time: runtime, log, lines } = await setup();
+    const many = Array.from({ length: limits.verificationKeys + 1 }, (_, at) => ({ id: `k${at}`, pem: one }));
+    const source = { name: 'ci', told: { sender: 'ci' }, fetch: async () => many };
+    await refreshVerificationKeys({ linkRecords, runtime, log }, source);
+    const message = `${many.length} keys are served, and the first ${limits.verificationKeys} of them are kept`;
+    expect(lines).toMatchObject([
+      { level: 'warn', event: 'verification_keys_left_out', fields: { sender: 'ci', message } },
+    ]);
+    expect(lines[0]?.fields).not.toHaveProperty('link');
+    expect((await linkRecords.verificationKeys('ci')).keys).toHaveLength(limits.verificationKeys);
+  });
+
   it('keeps the last keys when none can be had, and says so', async () => {
     const { refresh, serving, ids, lines } = await refresherOf();
     await refresh();

@@ -121,7 +121,7 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
     for (const link of links) {
       stopping.throwIfAborted();
       const primary = opened.get(link.primary) as Store;
-      const line = `certstandby doctor --config ${options.config} --register https://<the public address of the receiver>`;
+      const line = `certstandby doctor --config ${options.config} --register https://PUBLIC-ADDRESS`;
       const more = {
         reconcileEveryMs: config.worker.reconcileEveryMs,
         asks: asks.get(link.primary) ?? false,

@@ -1,5 +1,6 @@
 import type { SenderForDiagnosis } from '../../compose/senders.ts';
 import { asCodedError } from '../../errors.ts';
+import { limits } from '../../limits.ts';
 import { type Finding, failed, good, warning } from './checks.ts';
 
 /**
@@ -17,18 +18,19 @@ export async function checkSender(
   const findings: Finding[] = [good(about, `tells of ${store} at ${to ?? path}`)];
   if (fetchKeys !== undefined) {
     try {
-      findings.push(good(about, `its keys can be fetched (${await fetchKeys()}); the sweep keeps them`));
+      findings.push(keysFinding(about, await fetchKeys()));
     } catch (thrown) {
       findings.push(failed(about, thrown));
     }
   }
   if (diagnosis?.sendTest === undefined) {
-    const line = diagnosis?.trial(to ?? `https://<the public address of the receiver>${path}`);
+    const line = diagnosis?.trial(to ?? `https://PUBLIC-ADDRESS${path}`);
     if (line !== undefined) findings.push(good(about, `to try it, where it is: ${line}`));
     return findings;
   }
   if (to === undefined) {
-    const remedy = 'Run it with --register https://<the public address of the receiver>, while certstandby serve runs.';
+    const remedy =
+      'Run it with --register https://PUBLIC-ADDRESS (that of the receiver), while certstandby serve runs.';
     return [...findings, warning(about, 'whether its messages arrive was not tried', remedy)];
   }
   try {
@@ -37,4 +39,12 @@ export async function checkSender(
   } catch (thrown) {
     return [...findings, failed(about, asCodedError(thrown))];
   }
+}
+
+/** Of more keys than are kept, the one that signs may be left out. */
+function keysFinding(about: string, served: number): Finding {
+  const most = limits.verificationKeys;
+  if (served <= most) return good(about, `its keys can be fetched (${served}); the sweep keeps them`);
+  const remedy = 'Have the issuer serve fewer keys, the ones that sign first.';
+  return warning(about, `${served} keys are served, and only the first ${most} of them are kept`, remedy);
 }

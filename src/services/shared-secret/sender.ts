@@ -18,7 +18,7 @@ export function senderOf(config: SharedSecretConfig): Sender {
     tryAgain: 503,
     receive({ header: headerOf, body }, digests) {
       const value = headerOf(header) ?? '';
-      const [, secret = ''] = (inAuthorization ? /^Bearer (\S+)$/i : /^(.+)$/s).exec(value) ?? [];
+      const [, secret = ''] = (inAuthorization ? /^Bearer ([^ \t]+)$/i : /^(.+)$/s).exec(value) ?? [];
       const fits =
         secret.length >= limits.senderSecretLeastCharacters && secret.length <= limits.senderSecretMostCharacters;
       if (!fits || !isSharedSecret(secret, digests.values())) {

@@ -27,6 +27,7 @@ export interface SharedSecretConfig extends SenderConfig {
 
 export const sharedSecretSettings: SenderSettings = {
   schema,
+  keySettings: ['digest', 'nextDigest'],
   toConfig: (given: z.infer<typeof schema>, { name }: SettingsContext): SharedSecretConfig =>
     defined({ ...given, name }),
 };

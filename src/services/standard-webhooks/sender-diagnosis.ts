@@ -8,7 +8,7 @@ export function senderDiagnosisOf(
   { secret }: Pick<StandardWebhooksConfig, 'secret'>,
   { runtime }: KeysContext,
 ): SenderDiagnosis {
-  const trial = (to: string) => `certstandby notify --test --to ${to} --key file:<its private key>`;
+  const trial = (to: string) => `certstandby notify --test --to ${to} --key file:its-private.key`;
   if (!(secret instanceof Secret)) return { trial };
   return {
     trial,

@@ -43,6 +43,7 @@ export interface StandardWebhooksConfig extends SenderConfig {
 
 export const standardWebhooksSettings: SenderSettings = {
   schema,
+  keySettings: ['secret', 'nextSecret', 'publicKey', 'nextPublicKey'],
 
   mistakes: ({ secret, nextSecret, publicKey, nextPublicKey }) =>
     [secret, nextSecret, publicKey, nextPublicKey].some((given) => given !== undefined)

@@ -1,9 +1,11 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { checkSender } from '../../../src/cli/doctor/senders.ts';
 import { sendersForDiagnosis } from '../../../src/compose/senders.ts';
 import type { SenderConfig } from '../../../src/config.ts';
+import { limits } from '../../../src/limits.ts';
 import { silentLog } from '../../../src/log.ts';
 import { startReceiverServer } from '../../../src/receiver/node-host.ts';
 import { createReceiver } from '../../../src/receiver/receiver.ts';
@@ -87,6 +89,33 @@ describe('a sender that only its own side can prove', () => {
   ])('is told with the line that tries it there: %s', async (_name, more, line) => {
     const found = await check({ name: 'x', store: 'live', ...more } as SenderConfig, 'https://a');
     expect(found).toMatchObject([{ outcome: 'good' }, { outcome: 'good', message: expect.stringContaining(line) }]);
+  });
+
+  it('is told with a line that a shell takes as it stands, also where nobody said where the receiver is', async () => {
+    const found = await check({
+      name: 'x',
+      store: 'live',
+      kind: 'standard-webhooks',
+      publicKey: 'whpk_',
+    } as SenderConfig);
+    const line = found.at(-1)?.message.replace(/^.*?: /, '') ?? '';
+    expect(line).toBe('certstandby notify --test --to https://PUBLIC-ADDRESS/callback/x --key file:its-private.key');
+    expect(line).not.toMatch(/[<>|&;]/);
+  });
+
+  it('has more keys served than are kept: that is said', async () => {
+    const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    const key = { ...publicKey.export({ format: 'jwk' }), use: 'sig', alg: 'RS256' };
+    const keys = Array.from({ length: limits.verificationKeys + 1 }, (_, at) => ({ ...key, kid: `k${at}` }));
+    const server = createServer((_request, response) => response.end(JSON.stringify({ keys })));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    cleanUps.push(() => server.close());
+    const jwks = `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`;
+    const found = await check({ kind: 'oidc-token', name: 'ci', store: 'live', jwks } as unknown as SenderConfig);
+    expect(found[1]).toMatchObject({
+      outcome: 'warning',
+      message: `${keys.length} keys are served, and only the first ${limits.verificationKeys} of them are kept`,
+    });
   });
 
   it('has its keys fetched, and what is wrong with them said', async () => {

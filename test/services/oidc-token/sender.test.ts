@@ -103,7 +103,7 @@ describe('what is logged of a token that is refused', () => {
     expect(lines).toMatchObject([{ level: 'warn', fields: { claim, outcome: 'refused' } }]);
     expect(answer).toMatchObject({
       status: 401,
-      body: '{"code":"notification_not_genuine","message":"the notification bears no token that is good for this sender"}',
+      body: '{"code":"notification_not_genuine","message":"the notification bears no token that is good for this sender","sender":"ci"}',
     });
   });
 

@@ -36,6 +36,14 @@ describe('a sender with a secret in a header', () => {
     expect(receive({ authorization: `Bearer ${secret}` }, { header: 'X-Token' })).toBe('notification_not_genuine');
   });
 
+  it('may be of any characters, however the host reads the bytes of a header', () => {
+    const accented = 'clé secrète — à ne pas montrer'.replaceAll(' ', '-');
+    const sender = senderOf({ ...config, digest: hash('sha256', accented) });
+    const keys = sender.keys ?? new Map();
+    for (const given of [accented, Buffer.from(accented).toString('latin1')])
+      expect(sender.receive({ header: () => `Bearer ${given}`, body }, keys, 0)).toHaveProperty('events');
+  });
+
   it.each([
     ['nothing', {}],
     ['an empty one', { authorization: 'Bearer ' }],
