@@ -65,8 +65,9 @@ const retryAfterSeconds = 30;
  * 202 is answered after the durable write, 200 for what was seen before or only informs, with
  * `{"status","sender"}`. What is refused is answered by the status of its code, with
  * `{"code","message","sender"}`; what is to come again, by the status that its sender tries again
- * after, with `Retry-After`. Each names the sender whose callback it is, where there is one. It never
- * throws and never rejects. Throws, when made, `configuration_invalid` if two callbacks have the same name.
+ * after, with `Retry-After`. Each names the sender whose callback it is, where there is one. It
+ * never throws and never rejects. Throws, when made, `configuration_invalid` if two callbacks have
+ * the same name.
  */
 export function createReceiver(options: {
   readonly callbacks: readonly Callback[];

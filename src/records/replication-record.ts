@@ -274,7 +274,8 @@ export interface ReplicationRecord {
    */
   readonly toldAt?: number;
   /**
-   * Who told of it last, as the log names senders; absent: a version before noted it, or nobody did.
+   * Who told of it last, as the log names senders; absent: a version before noted it, or nobody
+   * did.
    */
   readonly toldBy?: string | undefined;
   /**

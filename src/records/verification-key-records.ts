@@ -54,7 +54,9 @@ export const keyIdOf = (pem: string): string =>
 export const isUsable = ({ goneAt }: KeptKey, now: number): boolean =>
   goneAt === undefined || now < goneAt + limits.goneKeyMs;
 
-/** The keys that verify what comes to each callback, of a link or a sender, by its name: on a table. */
+/**
+ * The keys that verify what comes to each callback, of a link or a sender, by its name: on a table.
+ */
 export function verificationKeyRecords(table: Table) {
   const keyOf = (link: string): Key => ({ partition: 'verification-key.1', sort: link });
 

@@ -68,9 +68,9 @@ describe('each answer over HTTP', () => {
     expect(first.headers.get('content-length')).toBe('56');
     expect(await first.json()).toEqual({ status: 'acknowledged', sender: 'certificate-manager' });
     const second = await post(good, jsonType);
-    expect([second.status, await second.json()]).toEqual([200, { status: 'repeat' }]);
+    expect([second.status, await second.json()]).toEqual([200, { status: 'repeat', sender: 'certificate-manager' }]);
     const third = await post(signer.body(payloadTest()));
-    expect([third.status, await third.json()]).toEqual([200, { status: 'noted' }]);
+    expect([third.status, await third.json()]).toEqual([200, { status: 'noted', sender: 'certificate-manager' }]);
     expect(link.acknowledged.length).toBe(2);
   });
 
