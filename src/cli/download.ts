@@ -93,6 +93,7 @@ async function downloadNamed(names: readonly string[], options: DownloadCommandO
     host.exitCode = exit;
   } finally {
     bar.end();
+    await store.close?.();
     passphrase?.wipe();
   }
 }

@@ -134,6 +134,7 @@ async function importArchive(
     );
   } finally {
     bar.end();
+    await store.close?.();
     passphrase?.wipe();
     for (const identity of unlock.identities) identity.wipe();
   }

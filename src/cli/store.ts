@@ -100,7 +100,9 @@ async function accept(name: string, options: StoreOptions, host: Host): Promise<
   const signal = interrupted(host);
   const config = loadConfig(options.config, host.env);
   const store = await storeOf(config, name, options.config, runtime);
-  const { before, identity } = await acceptStore(config.table, store, { runtime, signal });
+  const { before, identity } = await acceptStore(config.table, store, { runtime, signal }).finally(() =>
+    store.close?.(),
+  );
   output.item({ store: name, before, identity });
   if (store.identity === undefined) {
     output.line(`${name} can prove no identity: there is nothing to accept`);

@@ -163,7 +163,9 @@ export interface Program {
   quotasLeft(store: Store): Promise<readonly QuotaLeft[]>;
   /** Whether a notification would be acknowledged now. */
   readiness(): Promise<Readiness>;
-  /** Ends what is under way in this process, and closes the table. */
+  /**
+   * Ends what is under way in this process, gives back what the stores hold, and closes the table.
+   */
   close(): Promise<void>;
 }
 
@@ -298,6 +300,7 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
     records: (link, unreadable) => records.all(link.name, unreadable),
     async close() {
       await dispatch.stop();
+      await Promise.all([...stores.values()].map((store) => store.close?.()));
       await table.close();
     },
   };

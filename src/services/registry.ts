@@ -10,3 +10,4 @@ export { kubernetes } from './kubernetes/service.ts';
 export { oidcToken } from './oidc-token/service.ts';
 export { sharedSecret } from './shared-secret/service.ts';
 export { standardWebhooks } from './standard-webhooks/service.ts';
+export { vault } from './vault/service.ts';

@@ -148,6 +148,12 @@ export interface Store {
    * nobody asked for it.
    */
   readonly diagnosis?: StoreDiagnosis;
+
+  /**
+   * Gives back what it holds there for as long as it is open: a token of a login of ours. Nothing
+   * is asked of it afterwards. Never throws. Absent: it holds nothing.
+   */
+  close?(): Promise<void>;
 }
 
 /**
@@ -176,6 +182,8 @@ export interface StoreDiagnosis {
     part: { readonly primary: boolean; readonly backup: boolean },
     options?: CallOptions,
   ): Promise<readonly RightAsked[]>;
+  /** What else the service says of itself; with a remedy it is a reason to do something. */
+  remarks?(options?: CallOptions): Promise<readonly { readonly message: string; readonly remedy?: string }[]>;
   /** Where it sends notifications. */
   channels?(options?: CallOptions): Promise<readonly NotificationChannel[]>;
   /** Has it send notifications there too. Repeating it makes a second channel. */
@@ -203,6 +211,8 @@ export interface RightAsked {
   readonly granted: boolean;
   /** The line that grants it. */
   readonly remedy: string;
+  /** Without it the same is done with more requests. Absent: nothing is done without it. */
+  readonly isDispensable?: true;
 }
 
 export interface NotificationChannel {

@@ -85,6 +85,8 @@ export async function checkStore(
       const askedAt = now();
       const theirs = await diagnosis.clock({ signal: signal() });
       findings.push(good(name, `reached at ${diagnosis.address}`), ...checkClock(name, theirs, askedAt, now()));
+      for (const { message, remedy } of (await diagnosis.remarks?.({ signal: signal() })) ?? [])
+        findings.push(remedy === undefined ? good(name, clean(message)) : warning(name, clean(message), remedy));
     } catch (thrown) {
       const tried = `Try it: ${/^https?:/.test(diagnosis.address) ? 'curl -sv' : 'ls -ld'} ${diagnosis.address}`;
       const error = asCodedError(thrown);
@@ -97,7 +99,7 @@ export async function checkStore(
       const rights = await diagnosis.rights(part, { signal: signal() });
       findings.push(...checkRights(name, rights));
       // What follows would fail for the same reason.
-      if (rights.some(({ granted }) => !granted)) return findings;
+      if (rights.some(({ granted, isDispensable }) => !granted && !isDispensable)) return findings;
     } catch (thrown) {
       return [...findings, failed(name, thrown, credentialsRemedy(name, store, thrown, rightsOf(part)))];
     }
@@ -136,10 +138,16 @@ export async function checkStore(
  */
 function checkRights(name: string, rights: readonly RightAsked[]): readonly Finding[] {
   const missing = rights.filter(({ granted }) => !granted);
-  if (missing.length === 0) return [good(name, `has all ${rights.length} rights that it needs`)];
-  return missing.map(({ what, remedy }) =>
-    problem(name, 'store_unauthorized', `the credentials may not ${clean(what)}`, remedy),
-  );
+  const needed = rights.filter(({ isDispensable }) => !isDispensable);
+  return [
+    ...(needed.every(({ granted }) => granted) ? [good(name, `has all ${needed.length} rights that it needs`)] : []),
+    ...missing.map(({ what, remedy, isDispensable }) => {
+      const words = `the credentials may not ${clean(what)}`;
+      return isDispensable
+        ? warning(name, `${words}: without that more requests are sent`, remedy)
+        : problem(name, 'store_unauthorized', words, remedy);
+    }),
+  ];
 }
 
 /** Pages that are asked for of a store that can hold what nobody can read. */

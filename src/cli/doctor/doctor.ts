@@ -140,6 +140,7 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
       found(...(await checkSender(sender, { base: options.register, signal })));
   } finally {
     progress.end();
+    await Promise.all([...opened.values()].map((store) => store.close?.()));
   }
   conclude(findings, output, host);
 }

@@ -49,7 +49,7 @@ export async function prove(name: string, options: ProveCommandOptions, host: Ho
     }
     await measure(name, { store, listening: table && { table, links }, signal, proveStore }, output, host);
   } finally {
-    await table?.close();
+    await Promise.all([opened.close?.(), table?.close()]);
   }
 }
 

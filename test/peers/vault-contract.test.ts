@@ -1,0 +1,115 @@
+import { describe } from 'vitest';
+import { systemRuntime as runtime } from '../../src/runtime.ts';
+import { Secret } from '../../src/secret.ts';
+import { type VaultStoreOptions, vaultStore } from '../../src/services/vault/store.ts';
+import { type ContractOptions, type StoreUnderTest, storeContract } from '../store/contract.ts';
+import { type OpenBao, requireOpenBao, startDevelopmentBao, startRaftBao } from './openbao.ts';
+
+const found = requireOpenBao();
+
+/** A store of one server, which the suite owns. */
+function underTest(
+  bao: OpenBao,
+  options: Partial<VaultStoreOptions>,
+  { mount = 'secret', prefix = 'standby' }: { readonly mount?: string; readonly prefix?: string } = {},
+): StoreUnderTest {
+  const store = vaultStore({
+    id: 'contract',
+    address: bao.url,
+    region: 'here',
+    mount,
+    prefix,
+    runtime,
+    login: { login: 'token', token: new Secret(bao.root) },
+    files: bao.caFile === undefined ? {} : { ca: bao.caFile },
+    listingLagMs: 0,
+    readSettlesMs: 0,
+    pageSize: 3,
+    ...options,
+  });
+  const path = (area: string, id: string) => `${mount}/${area}/${prefix}/${id}`;
+  const done = async (method: string, at: string, body?: unknown) => {
+    const { status, body: said } = await bao.ask(method, at, body);
+    if (status > 299) throw new Error(`${method} ${at}: ${status} ${JSON.stringify(said)}`);
+    return said;
+  };
+  return {
+    store,
+    unknownId: 'nobody-0000000000000000',
+    vacate: {
+      deleted: (id) => done('DELETE', path('data', id)),
+      empty: async (id) => {
+        const { data } = await done('GET', path('metadata', id));
+        await done('PUT', path('destroy', id), { versions: [data.current_version] });
+      },
+      async 'half-made'(id) {
+        const { data } = await done('GET', path('metadata', id));
+        await done('DELETE', path('metadata', id));
+        await done('POST', path('metadata', id), { custom_metadata: data.custom_metadata });
+      },
+    },
+    async close() {
+      await store.close?.();
+      await bao.close();
+    },
+  };
+}
+
+const lacks: ContractOptions['lacks'] = {
+  uniqueNames: 'a name is metadata, and paths follow from marks',
+  findsMarks: 'nobody can ask for metadata',
+  refuses: 'it takes all content that the program takes',
+  same: 'it gives back what it was given',
+  silentListings: 'a listing has versions',
+  lag: 'one node',
+  longWrites: 'what is answered is done',
+  store_content_refused: 'it takes all content that the program takes',
+  store_quota_used_up: 'it has none of its own',
+  store_held: 'it knows no locks',
+  store_in_use: 'it knows of no use',
+};
+
+describe.skipIf(found === undefined)('a real OpenBao', () => {
+  storeContract('vault, version 2 of the engine', async () => underTest(await startDevelopmentBao(), {}), { lacks });
+
+  storeContract(
+    'vault, version 2 of the engine, without the right to list metadata',
+    async () => {
+      const bao = await startDevelopmentBao();
+      const policy = `path "secret/data/standby/*" { capabilities = ["create", "read", "update"] }
+path "secret/metadata/standby/*" { capabilities = ["create", "read", "update", "list", "delete"] }`;
+      await bao.ask('POST', 'sys/policies/acl/least', { policy });
+      const { body } = await bao.ask('POST', 'auth/token/create', { policies: ['least'] });
+      return underTest(bao, { login: { login: 'token', token: new Secret(body.auth.client_token) } });
+    },
+    { lacks },
+  );
+
+  storeContract(
+    'vault, version 1 of the engine',
+    async () => {
+      const bao = await startDevelopmentBao();
+      await bao.ask('POST', 'sys/mounts/old', { type: 'kv', options: { version: '1' } });
+      const { vacate: _none, ...under } = underTest(bao, {}, { mount: 'old' });
+      return under;
+    },
+    {
+      lacks: {
+        ...lacks,
+        deleted: 'what is deleted is gone',
+        'half-made': 'content and mark are one write',
+        empty: 'there are no versions',
+      },
+    },
+  );
+
+  storeContract(
+    'vault on one Raft node with TLS, logged in by AppRole',
+    async () => {
+      const bao = await startRaftBao();
+      const login = { login: 'approle', roleId: 'standby', secretId: new Secret('test-secret-id') } as const;
+      return underTest(bao, { login, layout: 'tls' });
+    },
+    { lacks },
+  );
+});
