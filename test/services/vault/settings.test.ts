@@ -72,7 +72,7 @@ test('each mistake of a login is named, with what it needs', () => {
     'stores.s2.jwt: only one of jwt and jwtFile can hold it',
     'stores.s3.clientKey: is missing: a certificate is shown with its key',
     'stores.s4.certificateField: is missing: the other fields are named beside that of the certificate',
-    'stores.s5.address: plain http:// is allowed on loopback only; keys would travel in the clear',
+    'stores.s5.address: must begin with https://; plain http:// is allowed on loopback only, for keys would travel in the clear',
   ]);
   expect(mistakesOf(good, good)).toEqual(['stores.s1: is the same place as stores.s0', expect.any(String)]);
 });
