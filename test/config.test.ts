@@ -438,7 +438,7 @@ links: { web: { primary: live, backups: [copies]${policy} } }
       ', path: a, id: b, apiKey: "env:FRANKFURT_KEY"',
       '',
       [
-        'stores.copies.apiKey (line 4): is not a known key of directory: that is a setting of certificate-manager; there are path, id, region, quiet, keepVersions',
+        'stores.copies.apiKey (line 4): is not a known key of directory: that is a setting of certificate-manager and secrets-manager; there are path, id, region, quiet, keepVersions',
       ],
     ],
   ])('with mistakes: %s%s', (second, policy, mistakes) => {

@@ -23,6 +23,19 @@ export interface ServiceCall {
   readonly givesContent?: boolean;
   /** Absent: what holds for every store. */
   readonly remedies?: ServiceRemedies;
+  /**
+   * What the service means by an answer that is no success, where that is not what its status says
+   * of every service; `undefined` where it is.
+   */
+  readonly means?: (answer: HttpAnswer, said: ServiceWords) => ErrorCode | undefined;
+}
+
+/** What a service says of a failure, as it came. */
+export interface ServiceWords {
+  readonly code?: string | number | undefined;
+  readonly message?: string | number | undefined;
+  /** It stood in a list `errors`, as newer services of IBM answer. */
+  readonly listed?: true;
 }
 
 /**
@@ -94,7 +107,7 @@ const foundWords = {
  */
 export function answerError(call: ServiceCall, answer: HttpAnswer): CodedError {
   const { status, retryAfterMs } = answer;
-  const said = z.safeParse(errorBody, parseJson(answer.text)).data ?? {};
+  const said = wordsIn(answer);
   const foreign = status === 404 && looksForeign(answer);
   const nameless = status === 404 && call.certificate === undefined;
   // An instance of our own says so of what it keeps: an answer about the certificate, not about the
@@ -105,7 +118,9 @@ export function answerError(call: ServiceCall, answer: HttpAnswer): CodedError {
   }
   const ofContent = call.givesContent === true && contentStatuses.has(status);
   const usual = ofContent ? both('store_content_refused') : rowOf(status);
-  const row = foreign ? both('store_nonsense') : nameless ? both('store_refused') : usual;
+  const unusual = nameless ? 'store_refused' : undefined;
+  const meant = foreign ? 'store_nonsense' : (call.means?.(answer, said) ?? unusual);
+  const row = meant === undefined ? usual : both(meant);
   const serviceMessage = foreignWords(said.message);
   const found = `it answered ${status}${serviceMessage === undefined ? '' : `: ${serviceMessage}`}`;
   return failed(call, row, found, { status, retryAfterMs, serviceCode: foreignWords(said.code), serviceMessage });
@@ -142,6 +157,14 @@ export function parseJson(text: string): unknown {
 
 const textOrNumber = otherwise(z.optional(z.union([z.string(), z.number()])), undefined);
 const errorBody = z.object({ code: textOrNumber, message: textOrNumber });
+const listedErrors = z.object({ errors: z.array(errorBody).check(z.minLength(1)) });
+
+/** The words of a failure: those of the first of a list, or those that stand there alone. */
+function wordsIn({ text }: HttpAnswer): ServiceWords {
+  const body = parseJson(text);
+  const [first] = z.safeParse(listedErrors, body).data?.errors ?? [];
+  return first === undefined ? (z.safeParse(errorBody, body).data ?? {}) : { ...first, listed: true };
+}
 
 /**
  * Foreign words fit for a log line: one line, short, and nothing that a service may have quoted of

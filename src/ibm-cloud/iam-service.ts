@@ -3,12 +3,12 @@ import { type HttpAnswer, type HttpRequest, type HttpSend, httpClient } from '..
 import { answerError, type ServiceCall, unansweredError } from '../http/service-failure.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Secret } from '../secret.ts';
-import { type ApiKey, iamOf, iamTokens } from './iam.ts';
+import { type ApiKey, iamOf, iamTokens, type TrustedProfile } from './iam.ts';
 
 export interface IamServiceOptions {
   /** What every path is put after. */
   readonly base: string;
-  readonly apiKey: ApiKey;
+  readonly apiKey: ApiKey | TrustedProfile;
   /** Default: see `iamOf`. */
   readonly iamUrl?: string;
   readonly runtime: Runtime;
@@ -26,6 +26,8 @@ export interface ServiceRequest {
   /** Makes the body at the last moment: it may hold a private key. */
   readonly body?: () => unknown;
   readonly signal: AbortSignal | undefined;
+  /** Of the body. Default: `application/json`. */
+  readonly mediaType?: string;
   /** Without a token. */
   readonly anonymous?: boolean;
 }
@@ -43,10 +45,10 @@ export function iamService(options: IamServiceOptions): SendToService {
   const tokens = iamTokens({ url: iamUrl, apiKey, runtime, ...defined({ send, apiKeySetting }) });
 
   async function once(call: ServiceCall, request: ServiceRequest, token: Secret | undefined): Promise<HttpAnswer> {
-    const { method, path, body, signal } = request;
+    const { method, path, body, signal, mediaType = 'application/json' } = request;
     const headers = {
       accept: 'application/json',
-      ...(body && { 'content-type': 'application/json' }),
+      ...(body && { 'content-type': mediaType }),
       ...(token && { authorization: `Bearer ${token.reveal()}` }),
     };
     const text = body && { body: JSON.stringify(body()) };

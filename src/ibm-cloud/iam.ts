@@ -28,10 +28,21 @@ export interface IamTokens {
  */
 export type ApiKey = Secret | (() => Promise<Secret>);
 
+/**
+ * A trusted profile that the machine may take on by the token that its compute resource (a cluster,
+ * Code Engine) puts there and renews.
+ */
+export interface TrustedProfile {
+  /** Its id, `Profile-…`, or its name. */
+  readonly profile: string;
+  /** Reads the token anew each time that it is exchanged. */
+  readonly computeToken: () => Promise<Secret>;
+}
+
 export interface IamOptions {
   /** `https://iam.cloud.ibm.com`; plain http only on this machine. */
   readonly url: string;
-  readonly apiKey: ApiKey;
+  readonly apiKey: ApiKey | TrustedProfile;
   readonly runtime: Runtime;
   readonly send?: HttpSend;
   /** How long one exchange may take. Default 15 s. */
@@ -54,7 +65,7 @@ const refusedApiKeys: RemediesByReason = {
  * Hosts under which IBM Cloud alone has names: the services that these programs call. Its customers
  * get other ones.
  */
-const ibmHosts = /\.(?:cloud\.ibm\.com|hs-crypto\.appdomain\.cloud)$/;
+const ibmHosts = /\.(?:cloud\.ibm\.com|(?:hs-crypto|secrets-manager)\.appdomain\.cloud)$/;
 
 /** Whether a service at this address is one of IBM's. */
 export const isIbms = (serviceAddress: string): boolean => ibmHosts.test(new URL(serviceAddress).hostname);
@@ -107,7 +118,7 @@ export function iamTokens(options: IamOptions): IamTokens {
   function exchangeOnce(): Promise<LivingToken> {
     flight ??= (async () => {
       try {
-        living = await exchangeKey(apiKey instanceof Secret ? apiKey : await apiKey());
+        living = await exchangeKey(await grantOf(apiKey));
         return living;
       } finally {
         flight = undefined;
@@ -116,13 +127,16 @@ export function iamTokens(options: IamOptions): IamTokens {
     return flight;
   }
 
-  async function exchangeKey(key: Secret): Promise<LivingToken> {
+  async function exchangeKey(given: Grant): Promise<LivingToken> {
     try {
-      return await exchange(client, url, key, runtime);
+      return await exchange(client, url, given, runtime);
     } catch (thrown) {
       const { code, message, fields, cause } = asCodedError(thrown);
       const where = options.apiKeySetting === undefined ? 'in its place' : `where ${options.apiKeySetting} says`;
-      const refused = `IAM does not take this API key: it was deleted, locked or mistyped, or the IAM is that of another cloud. Put a valid one ${where}.`;
+      const isProfile = !(apiKey instanceof Secret) && 'profile' in apiKey;
+      const refused = isProfile
+        ? `IAM does not let this machine take on the trusted profile ${apiKey.profile}: correct its name, and its conditions for compute resources.`
+        : `IAM does not take this API key: it was deleted, locked or mistyped, or the IAM is that of another cloud. Put a valid one ${where}.`;
       // With several stores, only the address says whose key or address is wrong.
       throw new CodedError(code, `${message} (${url})`, {
         fields: { ...fields, url },
@@ -152,13 +166,33 @@ export function iamTokens(options: IamOptions): IamTokens {
   };
 }
 
-async function exchange(client: HttpClient, url: string, apiKey: Secret, runtime: Runtime): Promise<LivingToken> {
-  const askedAt = runtime.now();
-  const form = new URLSearchParams({
+/** What is exchanged for a token: the members of the form. */
+type Grant = Readonly<Record<string, string>>;
+
+/**
+ * The form of a credential, as IBM's SDKs send it (go-sdk-core, `iam_authenticator.go` and
+ * `container_authenticator.go`).
+ */
+async function grantOf(given: ApiKey | TrustedProfile): Promise<Grant> {
+  if (!(given instanceof Secret) && 'profile' in given) {
+    const { profile, computeToken } = given;
+    return {
+      grant_type: 'urn:ibm:params:oauth:grant-type:cr-token',
+      cr_token: (await computeToken()).reveal(),
+      [/^Profile-/.test(profile) ? 'profile_id' : 'profile_name']: profile,
+    };
+  }
+  const apiKey = given instanceof Secret ? given : await given();
+  return {
     grant_type: 'urn:ibm:params:oauth:grant-type:apikey',
     apikey: apiKey.reveal(),
     response_type: 'cloud_iam',
-  });
+  };
+}
+
+async function exchange(client: HttpClient, url: string, given: Grant, runtime: Runtime): Promise<LivingToken> {
+  const askedAt = runtime.now();
+  const form = new URLSearchParams(given);
   const headers = { 'content-type': 'application/x-www-form-urlencoded', accept: 'application/json' };
   const outcome = await client({ method: 'POST', url, headers, body: form.toString() });
   if ('failure' in outcome) {

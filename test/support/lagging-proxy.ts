@@ -35,7 +35,7 @@ const longestLagMs = 10_000;
 const mostListings = 8;
 
 /**
- * A proxy on loopback in front of a Certificate Manager instance, whose reads and listings lag
+ * A proxy on loopback in front of an instance, by either of its APIs, whose reads and listings lag
  * behind writes as long as they are told to, and no longer: a read shows what was there at one
  * moment, a certificate that was not made then is not found. Writes go through one at a time, and
  * are answered as soon as they are done. What goes around it is not known of.
@@ -92,7 +92,8 @@ export async function startLaggingProxy(target: string): Promise<LaggingProxy> {
       const kept = (read.get(path) ?? []).filter((before) => before.until > until - longestLagMs);
       read.set(path, [...kept, { ...(answers[index] as Answer), until }]);
     }
-    const { _id: id } = (answer.status < 300 && answer.text !== '' ? JSON.parse(answer.text) : {}) as { _id?: string };
+    const said = (answer.status < 300 && answer.text !== '' ? JSON.parse(answer.text) : {}) as Record<string, string>;
+    const id = said._id ?? said.id;
     if (certificate === undefined && id !== undefined) made.set(encodeURIComponent(id), until);
     return answer;
   }
@@ -126,12 +127,18 @@ async function askOf(request: IncomingMessage): Promise<Ask> {
 }
 
 /** The certificate that a path is about, as it stands there; `undefined` for a listing. */
-const certificateIn = (path: string) => /\/certificate\/([^/?]+)/.exec(path)?.[1];
+const certificateIn = (path: string) => /\/certificate\/([^/?]+)/.exec(path)?.[1] ?? secretIn(path);
+const secretIn = (path: string) => /\/secrets\/([0-9a-f-]{36})(?![^/?])/.exec(path)?.[1];
 
 const pathsOf = (certificate: string) => [
   `/api/v1/certificate/${certificate}/metadata`,
   `/api/v2/certificate/${certificate}`,
+  `/api/v2/secrets/${certificate}/metadata`,
+  `/api/v2/secrets/${certificate}`,
 ];
 
 /** An id in the shape of this one that no certificate has. */
-const nobodys = (certificate: string) => `${certificate.slice(0, -32)}${'f'.repeat(32)}`;
+const nobodys = (certificate: string) =>
+  secretIn(`/secrets/${certificate}`) === undefined
+    ? `${certificate.slice(0, -32)}${'f'.repeat(32)}`
+    : certificate.replace(/[0-9a-f]/g, 'f');

@@ -31,7 +31,7 @@ const first = ([name = '']: readonly string[]) => name;
 const second = ([, name = '']: readonly string[]) => name;
 
 /** Statuses are those of the unit tests of IBM's Go SDK. */
-export const secretRoutes: readonly SecretRoute[] = [
+const secretRoutes: readonly SecretRoute[] = [
   {
     ...secret,
     name: 'secret_create',

@@ -12,7 +12,7 @@ export function certificateIdIn(secretId: string): string | undefined {
 }
 
 /** The CRN that Secrets Manager would have for an instance of this CRN. */
-export function secretsCrnOf(instanceCrn: string): string {
+function secretsCrnOf(instanceCrn: string): string {
   return instanceCrn.replace(/^(crn:v1:[^:]*:[^:]*):cloudcerts:/, '$1:secrets-manager:');
 }
 

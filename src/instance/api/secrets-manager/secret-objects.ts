@@ -17,7 +17,7 @@ export type SecretState = keyof typeof states;
 /** Who nobody noted. */
 const nobody = 'unknown';
 
-export const timeText = (at: number): string => new Date(at).toISOString();
+const timeText = (at: number): string => new Date(at).toISOString();
 
 export const typeOf = ({ imported }: Pick<CertificateRow, 'imported'>): 'imported_cert' | 'public_cert' =>
   imported === false ? 'public_cert' : 'imported_cert';

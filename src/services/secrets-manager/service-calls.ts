@@ -1,0 +1,131 @@
+import { defined } from '../../defined.ts';
+import { CodedError, type ErrorCode } from '../../errors.ts';
+import { type HttpSend, serviceBase } from '../../http/client.ts';
+import type { ServiceCall, ServiceRemedies, ServiceWords } from '../../http/service-failure.ts';
+import type { ApiKey, TrustedProfile } from '../../ibm-cloud/iam.ts';
+import { iamService } from '../../ibm-cloud/iam-service.ts';
+import { readRegularFile } from '../../regular-file.ts';
+import type { Runtime } from '../../runtime.ts';
+import { Secret } from '../../secret.ts';
+import type { StoreContext } from '../service.ts';
+import { secretsManagerDefaults } from './defaults.ts';
+import type { SecretsManagerConfig } from './settings.ts';
+
+export interface SecretsManagerOptions {
+  /** CRN of the instance: `crn:v1:bluemix:public:secrets-manager:<region>:a/<account>:<guid>::` */
+  readonly instance: string;
+  readonly credentials: ApiKey | TrustedProfile;
+  /**
+   * Where the API is, without `/api`. Default
+   * `https://<guid>.<region>.secrets-manager.appdomain.cloud`, or the private one.
+   */
+  readonly endpoint?: string;
+  readonly private?: boolean;
+  /** Where credentials are exchanged for tokens. Default `https://iam.cloud.ibm.com`. */
+  readonly iamUrl?: string;
+  readonly runtime: Runtime;
+  readonly send?: HttpSend;
+  /** How long one request may take. Default 30 s. */
+  readonly requestTimeoutMs?: number;
+  /** Name of the group in which copies are made, and whether it may be made. */
+  readonly group?: string;
+  readonly makeGroup?: boolean;
+  /** The bounds that `abilities` states. Defaults: `secretsManagerDefaults`. */
+  readonly settlesMs?: number;
+  readonly listingLagMs?: number;
+  readonly readSettlesMs?: number;
+}
+
+/** What the configuration says of an instance, as options. */
+export function optionsOf(config: SecretsManagerConfig, { runtime, secret }: StoreContext): SecretsManagerOptions {
+  const { apiKey, profile, computeToken, iam, instance, endpoint, group, makeGroup } = config;
+  const { settlesMs, listingLagMs, readSettlesMs } = config;
+  const given = defined({ endpoint, iamUrl: iam, group, makeGroup, settlesMs, listingLagMs, readSettlesMs });
+  const credentials =
+    apiKey !== undefined
+      ? secret(apiKey)
+      : { profile: profile ?? '', computeToken: () => readComputeToken(computeToken) };
+  return { ...given, ...defined({ private: config.private }), instance, credentials, runtime };
+}
+
+const tokenBytes = 64 * 1024;
+
+/** The token of this compute resource as it is now: what puts it there renews it. */
+async function readComputeToken(path: string | undefined): Promise<Secret> {
+  const paths: readonly string[] = path === undefined ? secretsManagerDefaults.computeTokens : [path];
+  let missing: unknown;
+  for (const place of paths) {
+    try {
+      const bytes = await readRegularFile(place, { maxBytes: tokenBytes });
+      const token = bytes.toString('utf8').trim();
+      bytes.fill(0);
+      return new Secret(token);
+    } catch (thrown) {
+      if (!(thrown instanceof CodedError) || thrown.code !== 'file_missing') throw thrown;
+      missing = thrown;
+    }
+  }
+  throw missing;
+}
+
+const instancePattern = /^crn:v1:[\w-]+:[\w-]+:secrets-manager:([\w.-]+):[\w./-]+:([\w-]+)::$/;
+
+/** Throws `configuration_invalid` if an option is wrong. */
+export function reached(options: SecretsManagerOptions) {
+  const { instance, credentials, endpoint, ...rest } = options;
+  const [, region = '', guid = ''] = instancePattern.exec(instance) ?? [];
+  if (guid === '') throw new CodedError('configuration_invalid', 'instance: not the CRN of a Secrets Manager instance');
+  const zone = options.private === true ? `private.${region}` : region;
+  const host = endpoint ?? `https://${guid}.${zone}.secrets-manager.appdomain.cloud`;
+  const base = serviceBase(host, 'endpoint');
+  const send = iamService({
+    ...rest,
+    base: `${base}/api/v2`,
+    apiKey: credentials,
+    apiKeySetting: 'stores.<name>.apiKey',
+  });
+  return { region, guid, host, send };
+}
+
+/** What mends each refusal of the service, in its own words. */
+const remedies: ServiceRemedies = {
+  store_refused: {
+    402: 'The plan of this instance has ended, or its account is suspended: look at the instance in the console of IBM Cloud.',
+    410: 'The service says that this instance is gone or suspended: look at it in the console of IBM Cloud. What is in it counts as unread, not as deleted.',
+  },
+  store_unauthorized: {
+    403: 'Whoever asks has no role here that is enough, or comes from an address that the instance does not let in: a Manager of it may do everything that is needed. Instances are made with their private endpoint alone: then the setting private: true, from within IBM Cloud.',
+  },
+  store_held: {
+    412: 'A version of this secret is locked, and locks are never broken: whoever uses it takes the lock off (secret locks in the console of IBM Cloud, by its name).',
+  },
+  store_limited: {
+    429: 'The instance takes fewer requests than it is sent: set requestsPerSecond lower, or ask fewer other clients.',
+  },
+};
+
+/** Whatever is not in the service's own shape says nothing of a secret: so may a router answer. */
+function meaningOf({ status }: { readonly status: number }, said: ServiceWords): ErrorCode | undefined {
+  if (status === 412) return 'store_held';
+  if (status === 404 && said.listed !== true) return 'store_nonsense';
+  // A name that is taken is told by 409, or by 400 and these words.
+  if (status === 400 && /already exists/i.test(String(said.message ?? ''))) return 'store_conflict';
+  return undefined;
+}
+
+/** What each call of a store of this id has for its errors. */
+export function callsOf(store: string) {
+  const reads = (operation: string, certificate?: string): ServiceCall => ({
+    store,
+    operation,
+    writes: false,
+    remedies,
+    means: meaningOf,
+    ...defined({ certificate }),
+  });
+  const writes = (operation: string, certificate?: string): ServiceCall => ({
+    ...reads(operation, certificate),
+    writes: true,
+  });
+  return { reads, writes };
+}
