@@ -92,6 +92,11 @@ export function identifiedStore(store: Store, options: IdentifiedStoreOptions): 
     });
   }
 
+  /** A container that is said to be away may be another one when it is back. */
+  function noteAway(error: CodedError): void {
+    if (error.code === 'store_root_unusable') lastGood = undefined;
+  }
+
   const guarded =
     <A extends unknown[], R>(
       call: (...given: A) => Promise<R>,
@@ -107,7 +112,9 @@ export function identifiedStore(store: Store, options: IdentifiedStoreOptions): 
         if (tellsAbsence(answer)) await proveAbsence(askedAt, options);
         return answer;
       } catch (thrown) {
-        if (asCodedError(thrown).code === 'store_gone') await proveAbsence(askedAt, options);
+        const error = asCodedError(thrown);
+        noteAway(error);
+        if (error.code === 'store_gone') await proveAbsence(askedAt, options);
         throw thrown;
       }
     };
@@ -122,6 +129,7 @@ export function identifiedStore(store: Store, options: IdentifiedStoreOptions): 
       }
       const askedAt = runtime.now();
       const answer = await call(id, given);
+      if (answer.state === 'unreadable') noteAway(answer.error);
       if (answer.state !== 'absent') return answer;
       try {
         await proveAbsence(askedAt, given);

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
+import type { CertificatePem } from '../../src/certificate/certificate.ts';
 import { createDevelopmentCa } from '../../src/instance/orders/authority/development-ca.ts';
 import { freePort } from '../support/free-port.ts';
 import { requirePeer } from './peer.ts';
@@ -47,6 +48,11 @@ export interface Cluster {
   status(method: string, path: string, body?: object, options?: AskOptions): Promise<number>;
   /** Makes a namespace of a new name. */
   namespace(name?: string): Promise<string>;
+  /**
+   * Forgets all versions of objects before now, and starts the API server anew: watches find that
+   * out.
+   */
+  compact(): Promise<void>;
   /** A kubeconfig with this as its only user; answers its path. */
   kubeconfig(user: object, name?: string): string;
   /** A certificate for a client, and its key. */
@@ -172,6 +178,16 @@ export async function startKubernetes(programs: string): Promise<Cluster> {
       await cluster.ask('POST', '/api/v1/namespaces', { metadata: { name: wanted } });
       return wanted;
     },
+    async compact() {
+      const post = async (path: string, body: object) =>
+        (await fetch(`${etcdUrl}/v3/kv/${path}`, { method: 'POST', body: JSON.stringify(body) })).json();
+      const { header } = (await post('range', { key: Buffer.from('x').toString('base64') })) as {
+        header: { revision: string };
+      };
+      await kill('kube-apiserver');
+      await post('compaction', { revision: header.revision, physical: true });
+      await start('kube-apiserver');
+    },
     kubeconfig(user, name = `kubeconfig-${randomBytes(4).toString('hex')}`) {
       const cluster = { server: url, 'certificate-authority': 'ca.crt' };
       return file(
@@ -211,4 +227,50 @@ export async function startKubernetes(programs: string): Promise<Cluster> {
     throw thrown;
   }
   return cluster;
+}
+
+/** The field manager under which cert-manager writes. */
+export const certManager = 'cert-manager-certificates-issuing';
+
+/**
+ * Writes a secret as cert-manager does: by server-side apply under its own field manager, data,
+ * labels and annotations in one request. The controller itself is not here.
+ */
+export async function issueAsCertManager(
+  cluster: Cluster,
+  id: string,
+  { certificate, intermediate = '', privateKey }: CertificatePem,
+): Promise<void> {
+  const [namespace, name] = id.split('/');
+  const base64 = (text: string) => Buffer.from(text).toString('base64');
+  const body = {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    type: 'kubernetes.io/tls',
+    metadata: {
+      name,
+      namespace,
+      labels: { 'controller.cert-manager.io/fao': 'true' },
+      annotations: {
+        'cert-manager.io/certificate-name': name,
+        'cert-manager.io/issuer-name': 'letsencrypt',
+        'cert-manager.io/issuer-kind': 'ClusterIssuer',
+        'cert-manager.io/issuer-group': 'cert-manager.io',
+      },
+    },
+    data: { 'tls.crt': base64(certificate + intermediate), 'tls.key': base64(privateKey?.reveal() ?? '') },
+  };
+  const path = `/api/v1/namespaces/${namespace}/secrets/${name}?fieldManager=${certManager}&force=true`;
+  await cluster.ask('PATCH', path, body, { contentType: 'application/apply-patch+yaml' });
+}
+
+/**
+ * Deletes a namespace, and does what the namespace controller does, which is not here: takes
+ * everything out of it, then lets it go.
+ */
+export async function endNamespace(cluster: Cluster, namespace: string): Promise<void> {
+  await cluster.ask('DELETE', `/api/v1/namespaces/${namespace}`);
+  await cluster.ask('DELETE', `/api/v1/namespaces/${namespace}/secrets`);
+  const found = await cluster.ask('GET', `/api/v1/namespaces/${namespace}`);
+  await cluster.ask('PUT', `/api/v1/namespaces/${namespace}/finalize`, { ...found, spec: { finalizers: [] } });
 }

@@ -12,7 +12,7 @@ import { type KubernetesStoreOptions, kubernetesStore } from '../../src/services
 import type { Store } from '../../src/store/store.ts';
 import { storeContract } from '../store/contract.ts';
 import { testCertificate } from '../support/certificates.ts';
-import { type Cluster, requireKubernetes, startKubernetes } from './kube-apiserver.ts';
+import { type Cluster, endNamespace, requireKubernetes, startKubernetes } from './kube-apiserver.ts';
 
 const programs = requireKubernetes();
 
@@ -321,17 +321,6 @@ describe.skipIf(programs === undefined)('a store in a real cluster', () => {
     });
   });
 });
-
-/**
- * What the namespace controller does, which is not here: takes everything out of it, then lets it
- * go.
- */
-async function endNamespace(cluster: Cluster, namespace: string): Promise<void> {
-  await cluster.ask('DELETE', `/api/v1/namespaces/${namespace}`);
-  await cluster.ask('DELETE', `/api/v1/namespaces/${namespace}/secrets`);
-  const found = await cluster.ask('GET', `/api/v1/namespaces/${namespace}`);
-  await cluster.ask('PUT', `/api/v1/namespaces/${namespace}/finalize`, { ...found, spec: { finalizers: [] } });
-}
 
 async function readContent(store: Store, id: string): Promise<CertificateContent> {
   const found = await store.read(id);

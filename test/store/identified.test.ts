@@ -199,3 +199,38 @@ test('a store that can prove no identity is handed back as it is', () => {
   const plain = memoryStore({ id: 'memory:plain', region: 'here', runtime: systemRuntime });
   expect(identified(plain).store).toBe(plain);
 });
+
+test('a container that was found missing proves itself before anything more is believed or written', async () => {
+  const table = memoryTable();
+  const book = identityRecords(table);
+  let asked = 0;
+  let isThere = true;
+  let identity = 'namespace=1';
+  const away = () => new CodedError('store_root_unusable', 'the namespace is not there');
+  const bare = memoryStore({ id: 'cluster', region: 'here', runtime: systemRuntime });
+  const cluster: Store = {
+    ...bare,
+    identity: async () => {
+      asked += 1;
+      return identity;
+    },
+    read: async (id) => (isThere ? bare.read(id) : { state: 'unreadable', error: away() }),
+    reimport: async () => {
+      throw away();
+    },
+  };
+  const configured = new Set(['cluster']);
+  const store = identifiedStore(cluster, { runtime: systemRuntime, book, configured, everyMs: 3_600_000 });
+  const { id } = await store.import(await entry('shop'));
+  await store.read(id);
+  expect(asked).toBe(1);
+  isThere = false;
+  expect(await store.read(id)).toMatchObject({ state: 'unreadable', error: { code: 'store_root_unusable' } });
+  [isThere, identity] = [true, 'namespace=2'];
+  expect(await store.read(id)).toMatchObject({ state: 'unreadable', error: { code: 'store_identity_changed' } });
+  identity = 'namespace=1';
+  await store.read(id);
+  await expect(store.reimport(id, (await entry('x')).content)).rejects.toMatchObject({ code: 'store_root_unusable' });
+  identity = 'namespace=2';
+  await expect(store.import(await entry('api'))).rejects.toMatchObject({ code: 'store_identity_changed' });
+});

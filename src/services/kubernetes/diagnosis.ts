@@ -80,10 +80,14 @@ export function kubernetesDiagnosis(
 
 /** The least that a store needs in its part, as its page has it. */
 export function leastRights(
-  { backup }: { readonly primary: boolean; readonly backup: boolean },
+  { primary, backup }: { readonly primary: boolean; readonly backup: boolean },
   namespaces: readonly string[] | undefined,
 ): readonly Right[] {
-  const verbs = ['get', 'list', 'watch', ...(backup ? (['create', 'update', 'delete'] as const) : [])] as const;
+  const verbs = [
+    ...(['get', 'list'] as const),
+    ...(primary ? (['watch'] as const) : []),
+    ...(backup ? (['create', 'update', 'delete'] as const) : []),
+  ];
   const places = namespaces?.map((namespace) => ({ namespace })) ?? [{}];
   return places.flatMap((place): readonly Right[] => [
     { verb: 'get', resource: 'namespaces', ...place },

@@ -1,0 +1,246 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
+import { parseContent } from '../../src/certificate/pem.ts';
+import { systemRuntime as runtime } from '../../src/runtime.ts';
+import { Secret } from '../../src/secret.ts';
+import { accessOf } from '../../src/services/kubernetes/access.ts';
+import { apiOf } from '../../src/services/kubernetes/api.ts';
+import { kubernetesStore } from '../../src/services/kubernetes/store.ts';
+import type { Store } from '../../src/store/store.ts';
+import { testCertificate } from '../support/certificates.ts';
+import { runCommand, type TestHost, testHost } from '../support/command.ts';
+import { liveFolder } from '../support/live-folder.ts';
+import {
+  type Cluster,
+  endNamespace,
+  issueAsCertManager,
+  requireKubernetes,
+  startKubernetes,
+} from './kube-apiserver.ts';
+
+const programs = requireKubernetes();
+
+/** A store of these namespaces, opened beside the program that is looked at. */
+function storeAt(cluster: Cluster, namespaces: readonly string[]): Store {
+  const token = new Secret(cluster.tokens.admin);
+  const by = { by: 'token', server: cluster.url, ca: cluster.trustFile, token } as const;
+  const api = apiOf(accessOf(by, { runtime, secret: () => token }), runtime);
+  return kubernetesStore({ id: 'beside', region: 'cluster', api, runtime, namespaces });
+}
+
+/** How a configuration reaches the cluster. */
+const reach = (cluster: Cluster) =>
+  `server: "${cluster.url}", ca: ${cluster.trustFile}, token: env:TOKEN_${new URL(cluster.url).port}`;
+
+/** The configuration of a page, as a person copies it. */
+function pageConfig(page: string): string {
+  const text = readFileSync(new URL(`../../docs/${page}`, import.meta.url), 'utf8');
+  return text.match(/```yaml\n([\s\S]*?)```/)?.[1] ?? '';
+}
+
+/** Puts a kubeconfig of a cluster into a folder. */
+function putKubeconfig(folder: string, name: string, cluster: Cluster): void {
+  const config = JSON.parse(readFileSync(cluster.kubeconfig({ token: cluster.tokens.admin }), 'utf8'));
+  config.clusters[0].cluster['certificate-authority'] = cluster.trustFile;
+  writeFileSync(join(folder, name), JSON.stringify(config), { mode: 0o600 });
+}
+
+/** A configuration in a folder of its own, and commands on it. */
+function program(clusters: readonly Cluster[], text: (folder: string) => string) {
+  const folder = mkdtempSync(join(tmpdir(), 'certstandby-recipe-'));
+  const file = join(folder, 'certstandby.yaml');
+  const head = 'version: 1\nreceiver: { port: 0 }\nserve: { metrics: { port: 0 } }\nworker: { sweepEvery: 1s }\n';
+  writeFileSync(file, head + text(folder));
+  const env = Object.fromEntries(
+    clusters.map(({ url, tokens }) => [`TOKEN_${new URL(url).port}`, tokens.admin] as const),
+  );
+  const run = (...args: readonly string[]) => runCommand([...args, '--config', file], testHost({ env }));
+  let host: TestHost | undefined;
+  let ended: Promise<unknown> | undefined;
+  return {
+    folder,
+    run,
+    /** Runs serve in this process until it is stopped. */
+    async serve(): Promise<void> {
+      host = testHost({ env });
+      ended = runCommand(['serve', '--config', file], host);
+      await expect.poll(() => `${host?.output()}${host?.errors()}`).toContain('"serving"');
+    },
+    log: () => `${host?.output() ?? ''}${host?.errors() ?? ''}`,
+    async stop(): Promise<void> {
+      host?.signal('SIGTERM');
+      await ended;
+      host = undefined;
+    },
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+/** Fingerprint of what lies in a secret; what else is said of it where it cannot be read. */
+async function fingerprintAt(store: Store, id: string): Promise<string> {
+  const found = await store.read(id);
+  return found.state === 'present' ? fingerprintOf(found.value.content) : found.state;
+}
+
+describe.skipIf(programs === undefined)('with real clusters', () => {
+  let a: Cluster;
+  let b: Cluster;
+  beforeAll(async () => {
+    [a, b] = await Promise.all([startKubernetes(programs ?? ''), startKubernetes(programs ?? '')]);
+  });
+  afterAll(async () => {
+    await Promise.all([a?.close(), b?.close()]);
+  });
+
+  it('a watch tells of each change within a moment, over a gap that the server has forgotten too', async () => {
+    const namespace = await a.namespace();
+    const store = storeAt(a, [namespace]);
+    const told: string[] = [];
+    const watching = store.watch?.((id) => void told.push(id));
+    const pem = await testCertificate();
+    await issueAsCertManager(a, `${namespace}/first`, pem);
+    await expect.poll(() => told).toContain(`${namespace}/first`);
+    const latencies: number[] = [];
+    for (let change = 0; change < 20; change += 1) {
+      const before = told.length;
+      const at = performance.now();
+      await issueAsCertManager(a, `${namespace}/n-${change}`, pem);
+      while (told.length === before) await new Promise((resolve) => setTimeout(resolve, 1));
+      latencies.push(performance.now() - at);
+    }
+    const median = latencies.toSorted((one, other) => one - other)[10] ?? 0;
+    console.info(`from the write to the event: ${median.toFixed(1)} ms (median of 20)`);
+    // A copy of ours is no original, and is not told of.
+    const content = parseContent(pem);
+    const mark = { store: 'elsewhere', certificate: 'x' };
+    await store.import({ content, metadata: { name: 'copy', description: '', tags: [] }, mark });
+    await a.kill('kube-apiserver');
+    await a.start('kube-apiserver');
+    await issueAsCertManager(a, `${namespace}/during`, await testCertificate());
+    await a.compact();
+    await issueAsCertManager(a, `${namespace}/after`, await testCertificate());
+    await expect.poll(() => told).toContain(`${namespace}/after`);
+    expect(told).toContain(`${namespace}/during`);
+    expect(told.filter((id) => id.includes('/x-'))).toEqual([]);
+    watching?.close();
+  });
+
+  it('recipe: what cert-manager issues in one cluster is in the other, within seconds, under the same name', async () => {
+    const namespace = 'shop';
+    await Promise.all([a.namespace(namespace), b.namespace(namespace)]);
+    const { serve, stop, run, remove } = program([], (folder) => {
+      putKubeconfig(folder, 'frankfurt.kubeconfig', a);
+      putKubeconfig(folder, 'london.kubeconfig', b);
+      return pageConfig('cluster-to-cluster.md');
+    });
+    const [primary, backup] = [storeAt(a, [namespace]), storeAt(b, [namespace])];
+    const id = 'shop/shop-tls';
+    await issueAsCertManager(a, id, await testCertificate());
+    await serve();
+    await expect.poll(() => fingerprintAt(backup, id)).toBe(await fingerprintAt(primary, id));
+    // Renewed, with a new key, as cert-manager does it.
+    await issueAsCertManager(a, id, await testCertificate());
+    const renewed = await fingerprintAt(primary, id);
+    await expect.poll(() => fingerprintAt(backup, id)).toBe(renewed);
+    const copy = await b.ask('GET', '/api/v1/namespaces/shop/secrets/shop-tls');
+    expect(Object.keys(copy.data)).toEqual(['tls.crt', 'tls.key']);
+    expect(JSON.stringify([copy.metadata.labels, copy.metadata.annotations])).not.toContain('cert-manager.io');
+    expect(copy.metadata.ownerReferences).toBeUndefined();
+    // A new one.
+    await issueAsCertManager(a, 'shop/api-tls', await testCertificate({ domains: ['api.example.test'] }));
+    await expect.poll(() => fingerprintAt(backup, 'shop/api-tls')).toBe(await fingerprintAt(primary, 'shop/api-tls'));
+    await stop();
+    expect(await run('verify')).toMatchObject({ code: 0 });
+    // Nothing of ours is on what cert-manager keeps.
+    const original = await a.ask('GET', '/api/v1/namespaces/shop/secrets/shop-tls');
+    expect(JSON.stringify(original.metadata)).not.toContain('certstandby');
+    remove();
+  });
+
+  it('a namespace that is deleted and made again while serve runs: nothing is removed, status says it, a person accepts it', async () => {
+    const namespace = 'fragile';
+    await a.namespace(namespace);
+    const { serve, stop, run, remove, folder } = program([a], (folder) => {
+      mkdirSync(join(folder, 'copies'), { mode: 0o700 });
+      return `stores:
+  cluster: { kind: kubernetes, id: fragile, namespaces: [fragile], ${reach(a)} }
+  copies: { kind: directory, id: copies, path: copies }
+links: { web: { primary: cluster, backups: [copies], policy: { onDelete: remove, removeAfter: 12h } } }
+`;
+    });
+    const copies = () => readdirSync(join(folder, 'copies')).filter((name) => !name.startsWith('.'));
+    await issueAsCertManager(a, 'fragile/one', await testCertificate());
+    await issueAsCertManager(a, 'fragile/two', await testCertificate({ domains: ['two.example.test'] }));
+    await serve();
+    await expect.poll(copies).toHaveLength(2);
+    await endNamespace(a, namespace);
+    await expect.poll(async () => (await run('status')).output).toContain('is not there');
+    await a.namespace(namespace);
+    await issueAsCertManager(a, 'fragile/three', await testCertificate({ domains: ['three.example.test'] }));
+    // What the new one holds is not copied either: nobody has said that it is meant.
+    await expect
+      .poll(async () => (await run('status')).output)
+      .toContain('is not what was there when it was first used');
+    expect(copies()).toHaveLength(2);
+    await stop();
+    const reconciled = await run('reconcile');
+    expect(reconciled.code).toBe(4);
+    expect(reconciled.output + reconciled.errors).toContain('certstandby store accept <store>');
+    expect(copies()).toHaveLength(2);
+    expect((await run('store', 'accept', 'cluster')).code).toBe(0);
+    const after = await run('reconcile');
+    expect(after.output + after.errors).not.toContain('certstandby store accept');
+    expect(copies()).toHaveLength(3);
+    console.info((await run('status')).output);
+    remove();
+  });
+
+  it('recipe: what certbot renews in a folder is in the cluster, where the routes look for it', async () => {
+    const namespace = await b.namespace('ingress');
+    const { serve, stop, remove, folder } = program([], (folder) => {
+      putKubeconfig(folder, 'cluster.kubeconfig', b);
+      return pageConfig('certbot-to-cluster.md');
+    });
+    const live = liveFolder(folder);
+    const store = storeAt(b, [namespace]);
+    const first = await testCertificate();
+    live.renew('shop.example.test', first);
+    await serve();
+    const id = `${namespace}/shop.example.test`;
+    await expect.poll(() => fingerprintAt(store, id)).toBe(fingerprintOf(parseContent(first)));
+    const second = await testCertificate();
+    live.renew('shop.example.test', second);
+    await expect.poll(() => fingerprintAt(store, id)).toBe(fingerprintOf(parseContent(second)));
+    await stop();
+    remove();
+  });
+
+  it('a copy that another tool made is taken under management once it is proven equal', async () => {
+    const [from, to] = [await a.namespace('adopt-from'), await b.namespace('adopt-to')];
+    const { run, remove } = program(
+      [a, b],
+      () => `stores:
+  one: { kind: kubernetes, id: adopt-from, namespaces: [${from}], ${reach(a)} }
+  two: { kind: kubernetes, id: adopt-to, namespaces: [${to}], ${reach(b)} }
+links: { web: { primary: one, backups: [two] } }
+`,
+    );
+    const pem = await testCertificate();
+    await issueAsCertManager(a, `${from}/shop-tls`, pem);
+    const { data } = await a.ask('GET', `/api/v1/namespaces/${from}/secrets/shop-tls`);
+    const secrets = `/api/v1/namespaces/${to}/secrets`;
+    const body = { metadata: { name: 'by-a-tool', labels: { tool: 'yes' } }, type: 'kubernetes.io/tls', data };
+    await b.ask('POST', `${secrets}?fieldManager=external-secrets`, body);
+    const adopted = await run('adopt', `${to}/by-a-tool`);
+    expect(adopted).toMatchObject({ code: 0 });
+    const after = await b.ask('GET', `${secrets}/by-a-tool`);
+    expect(after.metadata.labels).toMatchObject({ tool: 'yes' });
+    expect(after.metadata.annotations['certstandby/mark']).toBe(`certstandby:1 kubernetes:adopt-from ${from}/shop-tls`);
+    expect((await run('reconcile')).code).toBe(0);
+    expect((await b.ask('GET', secrets)).items).toHaveLength(1);
+    remove();
+  });
+});
