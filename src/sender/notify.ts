@@ -27,7 +27,7 @@ export interface Delivered {
  * Answers after which the same message, signed anew, may be taken: Too Early and Request Timeout
  * among them.
  */
-const triedAgain = (status: number): boolean => status >= 500 || [401, 404, 408, 425, 429].includes(status);
+export const triedAgain = (status: number): boolean => status >= 500 || [401, 404, 408, 425, 429].includes(status);
 
 /** Waits between tries, milliseconds; the last one repeats. */
 const waitsMs = [1_000, 2_000, 5_000, 10_000, 30_000];

@@ -1,0 +1,265 @@
+import { createHmac, generateKeyPairSync, hash, type KeyObject, sign as signBytes } from 'node:crypto';
+import { changedType, changeMessage } from '../../src/sender/change-message.ts';
+import { triedAgain } from '../../src/sender/notify.ts';
+import { newKeyPair, signingKey } from '../../src/sender/standard-webhook-keys.ts';
+import { messageHeaders } from '../../src/sender/standard-webhook-message.ts';
+import { makeSigner, payloadV5 } from '../support/notifications.ts';
+import { primaryCrn } from './program.ts';
+
+/** Headers as they are sent: one that is there twice has two values. */
+export type Headers = Readonly<Record<string, string | readonly string[]>>;
+
+export interface Post {
+  readonly headers: Headers;
+  readonly body: string | Uint8Array;
+  /** Where it is sent, if not to the callback of its own sender. */
+  readonly to?: string;
+  /** How far the clock of the receiver is ahead, milliseconds. */
+  readonly aheadMs?: number;
+}
+
+/** What arrives, what is answered, and the code of it; `undefined` where this proof has no such thing. */
+export interface Case {
+  readonly what: string;
+  readonly post: Post;
+  readonly answer: `${number} ${string}`;
+}
+
+export interface ProofUnderAttack {
+  readonly name: string;
+  /** The callback of its sender, and what the configuration says of it and of another sender. */
+  readonly callback: string;
+  readonly senders: string;
+  readonly good: () => Post;
+  readonly cases: readonly Case[];
+  /** What the sender does after a status that is not 2xx: what its own rules say. */
+  readonly after: (status: number) => string;
+}
+
+const now = Date.now();
+const seconds = Math.floor(now / 1_000);
+const minutes = (count: number) => count * 60_000;
+let messages = 0;
+const message = () => {
+  messages += 1;
+  return changeMessage({ type: changedType, at: now, certificates: [{ id: `c${messages}` }] });
+};
+const flipped = (text: string, at: number) =>
+  `${text.slice(0, at)}${text[at] === 'a' ? 'b' : 'a'}${text.slice(at + 1)}`;
+const bytes100K = 'k'.repeat(100_000);
+const notGenuine = '401 notification_not_genuine';
+const untimely = '503 notification_untimely';
+const malformed = '400 notification_malformed';
+
+const byHook = (status: number) => (triedAgain(status) ? 'tries again' : 'gives up, and the hook fails');
+/** `curl --fail --retry 5 --retry-all-errors`, as the pages of these senders say. */
+const byCurl = () => 'tries again';
+
+function certificateManager(): ProofUnderAttack {
+  const signer = makeSigner();
+  const stranger = makeSigner();
+  let events = 0;
+  const payload = () => {
+    events += 1;
+    return payloadV5({ instance: primaryCrn, ids: ['c1'], eventId: `e${events}` });
+  };
+  const post = (body: string | Uint8Array, more: Partial<Post> = {}): Post => ({ headers: {}, body, ...more });
+  const token = () => signer.sign(payload());
+  const dressed = (text: string) => JSON.stringify({ data: text });
+  return {
+    name: 'Certificate Manager',
+    callback: 'main',
+    senders: signer.publicKeyPem,
+    good: () => post(signer.body(payload())),
+    after: (status) => (status >= 500 ? 'tries again' : 'drops it'),
+    cases: [
+      { what: 'nothing', post: post(''), answer: malformed },
+      { what: 'proven by another key', post: post(stranger.body(payload())), answer: notGenuine },
+      { what: 'for another sender', post: post(signer.body(payload()), { to: 'other' }), answer: notGenuine },
+      {
+        what: '100 KB of key id, by another key',
+        post: post(stranger.body(payload(), { alg: 'RS256', kid: bytes100K })),
+        answer: notGenuine,
+      },
+      {
+        what: 'twice what proves it',
+        post: post(`{"data":"${token()}","data":"${token()}"}`),
+        answer: malformed,
+      },
+      { what: 'another spelling', post: post(dressed(`${token()}=`)), answer: malformed },
+      { what: 'one byte of the body changed', post: post(dressed(flipped(token(), 40))), answer: notGenuine },
+      { what: 'another algorithm', post: post(signer.body(payload(), { alg: 'RS384' })), answer: notGenuine },
+    ],
+  };
+}
+
+function webhook(name: string, signs: string, config: string): ProofUnderAttack {
+  const key = signingKey(signs) as KeyObject;
+  const signedBy = (by: KeyObject, at = now, more: Partial<Post> = {}): Post => {
+    const body = message();
+    return { headers: messageHeaders(by, { id: `msg_${messages}`, body, now: at }), body, ...more };
+  };
+  const good = () => signedBy(key);
+  const other = signingKey(newKeyPair().privateKey) as KeyObject;
+  const withHeader = (given: string, value: (of: string) => string | readonly string[]): Post => {
+    const { headers, body } = good();
+    return { body, headers: { ...headers, [given]: value(headers[given] as string) } };
+  };
+  const [first, changed] = [good(), good()];
+  return {
+    name: `Standard Webhooks, ${name}`,
+    callback: name,
+    senders: config,
+    good,
+    after: byHook,
+    cases: [
+      { what: 'nothing', post: { ...first, headers: {} }, answer: malformed },
+      { what: 'proven by another key', post: signedBy(other), answer: notGenuine },
+      { what: 'for another sender', post: { ...good(), to: 'renewals' }, answer: notGenuine },
+      {
+        what: 'another key id (a scheme that nobody knows)',
+        post: withHeader('webhook-signature', (value) => value.replace(/^v1a?/, 'v9')),
+        answer: notGenuine,
+      },
+      { what: '100 KB of id', post: withHeader('webhook-id', () => bytes100K), answer: '431 ' },
+      {
+        what: 'twice what proves it',
+        post: withHeader('webhook-signature', (value) => [value, value]),
+        answer: malformed,
+      },
+      {
+        what: 'another spelling',
+        post: withHeader('webhook-signature', (value) => value.replace(/=+$/, '')),
+        answer: notGenuine,
+      },
+      {
+        what: 'one byte of the body changed',
+        post: { ...changed, body: flipped(String(changed.body), 60) },
+        answer: notGenuine,
+      },
+      {
+        what: 'signed with what is public',
+        post: withHeader('webhook-signature', () => `v1,${createHmac('sha256', config).update('x').digest('base64')}`),
+        answer: notGenuine,
+      },
+      { what: 'old', post: signedBy(key, now - minutes(6)), answer: untimely },
+      { what: 'of the future', post: signedBy(key, now + minutes(6)), answer: untimely },
+      { what: 'our own clock an hour ahead', post: { ...good(), aheadMs: minutes(60) }, answer: untimely },
+    ],
+  };
+}
+
+function sharedSecret(): ProofUnderAttack {
+  const secret = 'a-secret-of-some-thirty-letters';
+  const digest = hash('sha256', secret);
+  const bearing = (authorization: string | readonly string[], more: Partial<Post> = {}): Post => ({
+    headers: { authorization },
+    body: message(),
+    ...more,
+  });
+  const good = () => bearing(`Bearer ${secret}`);
+  return {
+    name: 'a shared secret',
+    callback: 'renewals',
+    senders: digest,
+    good,
+    after: byCurl,
+    cases: [
+      { what: 'nothing', post: { headers: {}, body: message() }, answer: notGenuine },
+      { what: 'proven by another key', post: bearing(`Bearer ${flipped(secret, 3)}`), answer: notGenuine },
+      { what: 'for another sender', post: { ...good(), to: 'ci' }, answer: notGenuine },
+      { what: '100 KB of secret', post: bearing(`Bearer ${bytes100K}`), answer: '431 ' },
+      { what: '10 KB of secret', post: bearing(`Bearer ${bytes100K.slice(0, 10_000)}`), answer: notGenuine },
+      { what: 'twice what proves it', post: bearing([`Bearer ${secret}`, `Bearer ${secret}`]), answer: notGenuine },
+      { what: 'another spelling', post: bearing(`Bearer ${secret.toUpperCase()}`), answer: notGenuine },
+      { what: 'what is public of it', post: bearing(`Bearer ${digest}`), answer: notGenuine },
+    ],
+  };
+}
+
+function bearerToken(jwks: string): ProofUnderAttack & { readonly publicKey: KeyObject } {
+  const pair = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const stranger = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const claims = { iss: 'https://issuer.example', aud: 'here', sub: 'job', iat: seconds, exp: seconds + 300 };
+  const base64url = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const tokenOf = (more: object = {}, header: object = {}, by: KeyObject = pair.privateKey) => {
+    const input = `${base64url({ alg: 'RS256', kid: 'k1', ...header })}.${base64url({ ...claims, ...more })}`;
+    return `${input}.${signBytes('RSA-SHA256', Buffer.from(input), by).toString('base64url')}`;
+  };
+  const bearing = (token: string | readonly string[], more: Partial<Post> = {}): Post => ({
+    headers: { authorization: typeof token === 'string' ? `Bearer ${token}` : token.map((one) => `Bearer ${one}`) },
+    body: message(),
+    ...more,
+  });
+  const good = () => bearing(tokenOf());
+  const hmacOfPublic = () => {
+    const input = `${base64url({ alg: 'HS256', kid: 'k1' })}.${base64url(claims)}`;
+    const pem = pair.publicKey.export({ type: 'spki', format: 'pem' });
+    return `${input}.${createHmac('sha256', pem).update(input).digest('base64url')}`;
+  };
+  return {
+    name: 'a token of OpenID Connect',
+    callback: 'ci',
+    senders: jwks,
+    publicKey: pair.publicKey,
+    good,
+    after: byCurl,
+    cases: [
+      { what: 'nothing', post: { headers: {}, body: message() }, answer: notGenuine },
+      { what: 'proven by another key', post: bearing(tokenOf({}, {}, stranger.privateKey)), answer: notGenuine },
+      { what: 'for another sender', post: { ...good(), to: 'ci2' }, answer: notGenuine },
+      { what: 'another key id', post: bearing(tokenOf({}, { kid: 'k2' })), answer: '503 notification_key_unknown' },
+      { what: '100 KB of key id', post: bearing(tokenOf({}, { kid: bytes100K })), answer: '431 ' },
+      { what: '7 KB of key id', post: bearing(tokenOf({}, { kid: bytes100K.slice(0, 7_000) })), answer: notGenuine },
+      { what: 'twice what proves it', post: bearing([tokenOf(), tokenOf()]), answer: notGenuine },
+      { what: 'another spelling', post: bearing(`${tokenOf()}=`), answer: notGenuine },
+      { what: 'signed with what is public', post: bearing(hmacOfPublic()), answer: notGenuine },
+      {
+        what: 'a key of its own in the header',
+        post: bearing(tokenOf({}, { jku: `${jwks}/mine` })),
+        answer: notGenuine,
+      },
+      { what: 'old', post: bearing(tokenOf({ iat: seconds - 900, exp: seconds - 400 })), answer: untimely },
+      { what: 'of the future', post: bearing(tokenOf({ nbf: seconds + 400 })), answer: untimely },
+      { what: 'our own clock an hour ahead', post: { ...good(), aheadMs: minutes(60) }, answer: untimely },
+      { what: 'of another issuer', post: bearing(tokenOf({ iss: 'https://other.example' })), answer: notGenuine },
+    ],
+  };
+}
+
+/** Every proof, each with its own attacks. `address` serves, and counts, whatever is asked. */
+export function proofsUnderAttack(address: string) {
+  const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
+  const pair = newKeyPair();
+  const manager = certificateManager();
+  const token = bearerToken(`${address}/jwks`);
+  const proofs: readonly ProofUnderAttack[] = [
+    manager,
+    webhook('hmac', secret, secret),
+    webhook('ed25519', pair.privateKey, pair.publicKey),
+    sharedSecret(),
+    token,
+  ];
+  const digest = proofs[3]?.senders;
+  const text = `version: 1
+stores:
+  live: { kind: certificate-manager, instance: "${primaryCrn}", apiKey: env:KEY, endpoint: "${address}", iam: "${address}" }
+  copies: { kind: directory, path: copies, id: copies }
+  more: { kind: directory, path: more, id: more }
+links:
+  main: { primary: live, backups: [copies], verificationKey: "file:main.pem" }
+  other: { primary: live, backups: [more], verificationKey: "file:other.pem" }
+senders:
+  hmac: { kind: standard-webhooks, store: live, secret: env:SECRET }
+  ed25519: { kind: standard-webhooks, store: live, publicKey: ${pair.publicKey} }
+  renewals: { kind: shared-secret, store: live, digest: ${digest} }
+  ci: { kind: oidc-token, store: live, issuer: "https://issuer.example", jwks: "${address}/jwks", audience: here, bearer: { sub: job } }
+  ci2: { kind: oidc-token, store: live, issuer: "https://issuer.example", jwks: "${address}/jwks", audience: there, bearer: { sub: job } }
+`;
+  const files: Readonly<Record<string, string>> = {
+    'main.pem': manager.senders,
+    'other.pem': makeSigner().publicKeyPem,
+  };
+  const readFile = (path: string) => files[path.split('/').at(-1) ?? ''] ?? '';
+  return { proofs, text, env: { KEY: 'key', SECRET: secret }, readFile, publicKey: token.publicKey };
+}
