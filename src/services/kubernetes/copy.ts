@@ -28,6 +28,8 @@ export const label = { mark: 'certstandby/mark', primary: 'certstandby/primary' 
 const nameCharacters = 512;
 const descriptionCharacters = 2_048;
 const tagsCharacters = 1_024;
+/** A certificate may be for a thousand names: what is said of it then is not kept beside it. */
+const factsCharacters = 4_096;
 
 /** What a certificate says of itself, as listings tell it. */
 export type Facts = Pick<CertificateMetadata, 'domains' | 'issuer' | 'serial' | 'notBefore' | 'notAfter'>;
@@ -93,6 +95,7 @@ export function annotated(
   facts: Facts | undefined,
 ) {
   const { name, description, tags } = described(metadata);
+  const factsText = facts === undefined ? '' : JSON.stringify(facts);
   const ours = new Set<string>([...Object.values(annotation), ...Object.values(label)]);
   const others = (all: Readonly<Record<string, string>>) =>
     Object.fromEntries(Object.entries(all).filter(([key]) => !ours.has(key)));
@@ -103,7 +106,7 @@ export function annotated(
       ...(description !== '' && { [annotation.description]: description }),
       ...(tags.length > 0 && { [annotation.tags]: JSON.stringify(tags) }),
       ...(mark && { [annotation.mark]: formatMark(mark) }),
-      ...(facts && { [annotation.facts]: JSON.stringify(facts) }),
+      ...(factsText !== '' && factsText.length <= factsCharacters && { [annotation.facts]: factsText }),
     },
     labels: {
       ...others(labels),
