@@ -472,10 +472,13 @@ class Attempt {
       this.#calls.operation = seen.operation;
       throw new Waiting(seen.again);
     }
+    const isOver = seen.state === 'over';
+    // It stays written down until there is a search that began after its end: an older one does not
+    // show what it has made.
+    if (isOver && this.#look.markedError !== undefined) throw this.#look.markedError;
     this.#calls.operation = undefined;
     const now = runtime.now();
     const { fingerprint, metadataDigest = '' } = operation;
-    const isOver = seen.state === 'over';
     const id = (isOver ? undefined : seen.id) ?? operation.id;
     // One that was not answered, and of which nobody can be asked, may not have been begun.
     const wasBegun = !isOver || operation.handle !== undefined;

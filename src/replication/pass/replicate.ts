@@ -261,17 +261,18 @@ function itself(state: BackupOutcome['state'], beganAt: number): BackupOutcome {
 }
 
 /**
- * A search that began before this moment tells a look nothing: before a doubt that had passed when
- * the look began, which it does not settle, or before an attempt that failed by what it had found.
+ * A search that began before this moment tells a look nothing: before a doubt, or the longest time
+ * of an operation, that had passed when the look began, which it does not settle; or before an
+ * attempt that failed by what it had found.
  */
 function searchedSince(
-  { attempts, lastError }: BackupOutcome['state'],
+  { attempts, lastError, operation }: BackupOutcome['state'],
   doubt: number | undefined,
   beganAt: number,
 ): number | undefined {
-  const passed = doubt !== undefined && doubt <= beganAt ? doubt : undefined;
-  const failed = attempts > 0 ? lastError?.at : undefined;
-  return passed === undefined || failed === undefined ? (passed ?? failed) : Math.max(passed, failed);
+  const passed = [doubt, operation?.until].filter((moment) => moment !== undefined && moment <= beganAt);
+  const moments = [...passed, attempts > 0 ? lastError?.at : undefined].filter((moment) => moment !== undefined);
+  return moments.length === 0 ? undefined : Math.max(...moments);
 }
 
 /** A backup to which nothing was done in this pass. */

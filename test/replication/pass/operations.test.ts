@@ -125,6 +125,38 @@ describe('a write that its service goes on with', () => {
     land();
   });
 
+  it('is followed by no second one before a search has ended that began after its longest time', async () => {
+    const { world, land } = await goingOn();
+    world.backup.hooks.import = async () => {
+      throw new CodedError('store_unanswered', 'no answer');
+    };
+    await look(world);
+    const until = (await operationIn(world))?.until ?? 0;
+    world.backup.store.put({ content: first, metadata: described('shop'), mark: markOf('c1') }, 'late');
+    const asked: unknown[] = [];
+    const { listings } = world.worker;
+    Object.assign(world.worker, {
+      listings: {
+        marked: async (_store: unknown, _mark: unknown, { since }: { readonly since?: number }) => {
+          asked.push(since);
+          throw new CodedError('store_search_running', 'searched', { fields: { retryAfterMs: 1_000 } });
+        },
+      },
+    });
+    await world.later(until - world.time.now());
+    await look(world);
+    expect(asked).toEqual([until]);
+    expect(await operationIn(world)).toMatchObject({ kind: 'import', until });
+
+    Object.assign(world.worker, { listings });
+    await world.later(1_000);
+    await look(world);
+    expect(writesIn(world)).toEqual(['backup import']);
+    expect((await world.record('c1')).backups[0]).toMatchObject({ id: 'late' });
+    expect(await operationIn(world)).toBeUndefined();
+    land();
+  });
+
   it('whose pass died may go on for its longest time from when its lease was taken over', async () => {
     const { world } = await goingOn();
     await world.ask('c1');
