@@ -55,6 +55,21 @@ export function scheduleBrakeTrouble(world: World, durationMs: number): void {
       tell(held);
     });
 
+  // When nothing looks by itself any more at what was refused over a copy, somebody deletes that
+  // copy: what could not take its place is better than none.
+  if (switches.has('stand-ins') && switches.size === 1 && world.withReconcile)
+    time.at(time.now() + durationMs + 30 * 60_000, () => {
+      for (const store of world.backups)
+        for (const { id, mark } of store.rows().values()) {
+          const isOfStandIn = ({ id: certificate, content }: Held) =>
+            isStandIn(world, content.leaf) && sameMark(mark, { store: primary.id, certificate });
+          if (![...primary.rows().values()].some(isOfStandIn)) continue;
+          trace(`${time.now()} ${store.id}: someone does delete ${id}`);
+          world.noteMeddling(store.id, originalOf(mark));
+          store.tamper(id, () => undefined);
+        }
+    });
+
   if (switches.has('restored-primary')) {
     const restore = () => {
       trace(`${time.now()} primary: restored from an old state`);

@@ -49,6 +49,11 @@ export interface FaultSource {
   readonly down: Set<string>;
   /** How far the clocks of two processes may be apart. */
   readonly clocksApartMs: number;
+  /**
+   * A share of the removals from stores lands late, beside what goes wrong with any call: then
+   * `sent` is called.
+   */
+  readonly lateRemovals?: { readonly share: number; sent: (store: string, copy: string) => void };
   readonly trace: (line: string) => void;
 }
 
@@ -99,6 +104,8 @@ type Process = ReturnType<typeof startProcess>;
 interface CallKind {
   readonly name: string;
   readonly writes: boolean;
+  /** The certificate that it removes from its store. */
+  readonly removes?: string | undefined;
   /** The store that is called; absent for the table. */
   readonly store?: string;
   /** How long the request may take to land when nobody waits for it any more. */
@@ -133,7 +140,7 @@ async function send<T>(
     await process.awake();
     throw kind.failures.unavailable();
   }
-  const fault = source.on ? pick(time.random()) : undefined;
+  const fault = source.on ? faultAt(time, source, kind) : undefined;
   const limited = fault === 'limited' || fault === 'limited-until';
   if (fault === undefined || (limited && kind.failures.limited === undefined)) {
     const value = await attempt(apply);
@@ -205,6 +212,13 @@ async function attempt<T>(apply: () => Promise<T>): Promise<() => T> {
   }
 }
 
+function faultAt({ random }: VirtualTime, { lateRemovals }: FaultSource, { store = '', removes }: CallKind) {
+  // Dice are thrown for this only where it may be so: the other worlds stay what they always were.
+  if (removes === undefined || lateRemovals === undefined || random() > lateRemovals.share) return pick(random());
+  lateRemovals.sent(store, removes);
+  return 'lands-late';
+}
+
 function pick(chance: number): keyof typeof faults | undefined {
   let left = chance;
   for (const [fault, share] of Object.entries(faults) as [keyof typeof faults, number][]) {
@@ -239,8 +253,10 @@ export function storeFrom(
       ),
   };
   const { settlesMs } = store.abilities;
-  const call = <T>(name: string, writes: boolean, apply: () => Promise<T>) =>
-    send(time, process, source, { name: `${store.id} ${name}`, store: store.id, writes, settlesMs, failures }, apply);
+  const call = <T>(name: string, writes: boolean, apply: () => Promise<T>, removes?: string) => {
+    const kind = { name: `${store.id} ${name}`, store: store.id, writes, removes, settlesMs, failures };
+    return send(time, process, source, kind, apply);
+  };
   const read = async <T>(name: string, apply: () => Promise<Reading<T>>): Promise<Reading<T>> => {
     try {
       return await call(name, false, apply);
@@ -285,7 +301,7 @@ export function storeFrom(
     },
     updateMetadata: (id, metadata, mark) =>
       call(`describe ${id}`, true, () => store.updateMetadata(id, metadata, mark)),
-    delete: (id) => call(`delete ${id}`, true, () => store.delete(id)),
+    delete: (id) => call(`delete ${id}`, true, () => store.delete(id), id),
   };
 }
 

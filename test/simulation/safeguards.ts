@@ -130,8 +130,8 @@ export const safeguards: readonly Safeguard[] = [
     file: 'src/replication/pass/bring-equal.ts',
     find: 'found.unread !== undefined || this.#openDoubt !== undefined) return;',
     replace: 'found.unread !== undefined) return;',
-    from: 63_383,
-    seeds: 1,
+    switches: ['late-removals'],
+    seeds: 300,
   },
   {
     step: 'doubt is cleared only when the backup was equal',
@@ -632,6 +632,14 @@ export const safeguards: readonly Safeguard[] = [
     eventsOnly: true,
     from: 10_989,
     seeds: 1,
+  },
+  {
+    step: 'what was refused over a copy is asked for when that copy is gone',
+    file: 'src/replication/reconcile/compare.ts',
+    find: '(!side.refuses || side.isGone)',
+    replace: '!side.refuses',
+    switches: ['stand-ins'],
+    seeds: 300,
   },
   {
     step: 'a copy of an import that nobody heard the end of is kept where the next one would be of no other shape',

@@ -1,4 +1,5 @@
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
+import { sameMark } from '../../src/store/mark.ts';
 import { datedContent, scheduleBrakeTrouble } from './brake-trouble.ts';
 import { scheduleFloods } from './floods.ts';
 import { scheduleNameMoves } from './name-moves.ts';
@@ -15,6 +16,7 @@ export function scheduleChanges(world: World, durationMs: number, most = Number.
   const { time, random, pool } = world;
   if (random() < 0.3) scheduleOutage(world, durationMs);
   scheduleHolds(world, durationMs);
+  scheduleWaysBack(world, durationMs);
   scheduleBrakeTrouble(world, durationMs);
   scheduleFloods(world, durationMs);
   scheduleNameMoves(world, durationMs);
@@ -137,6 +139,41 @@ function scheduleHolds(world: World, durationMs: number): void {
     );
     if (world.withReconcile) often(3, double);
   }
+}
+
+/**
+ * Certificates get content for other domains, so that some copies are replaced; and as soon as the
+ * removal of an old copy is on its way, its original goes back to what that copy holds.
+ */
+function scheduleWaysBack(world: World, durationMs: number): void {
+  const { time, dice, primary, backups, pool, trace, notifyOf } = world;
+  const { lateRemovals } = world.faults;
+  if (lateRemovals === undefined) return;
+  const give = (id: string, content: CertificateContent | undefined) => {
+    const held = primary.rows().get(id);
+    if (content === undefined || held === undefined) return;
+    trace(`${time.now()} primary: ${id} is for other domains, or again for those before`);
+    const fresh = { revision: Math.floor(dice() * 1e9), lastModified: time.now() };
+    primary.tamper(id, (now) => now && { ...now, content, ...fresh });
+    notifyOf({ ids: [id], name: held.metadata.name, digest: time.newId() });
+  };
+  lateRemovals.sent = (store, copy) => {
+    const old = backups
+      .find(({ id }) => id === store)
+      ?.rows()
+      .get(copy);
+    const original = [...primary.rows().keys()].find((certificate) =>
+      sameMark(old?.mark, { store: primary.id, certificate }),
+    );
+    if (original !== undefined) time.at(time.now() + dice() * 60_000, () => give(original, old?.content));
+  };
+  for (let count = 0; count < 6; count += 1)
+    time.at(time.now() + dice() * durationMs, () => {
+      const originals = [...primary.rows().keys()];
+      if (originals.length === 0) return;
+      const id = pick(dice, originals);
+      give(id, pool.good[Number(/^p(\d+)-/.exec(id)?.[1])]?.at(dice() < 0.5 ? 0 : -1));
+    });
 }
 
 const pick = <T>(random: () => number, items: readonly T[]): T => items[Math.floor(random() * items.length)] as T;

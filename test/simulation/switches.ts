@@ -82,6 +82,11 @@ export const switchNames = [
    * Listings and searches show no change of content: what they say of it is of its first version.
    */
   'silent-listing',
+  /**
+   * Nobody hears the end of many a removal at a backup, which takes effect minutes later; and
+   * certificates go back to what they were, for other domains.
+   */
+  'late-removals',
 ] as const;
 
 export type Switch = (typeof switchNames)[number];

@@ -124,6 +124,7 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     early: 0,
     down: new Set(),
     clocksApartMs,
+    ...(switches.has('late-removals') && { lateRemovals: { share: 0.5, sent: () => {} } }),
     trace,
   };
 
@@ -208,10 +209,11 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
         ...(longestMs !== undefined && { goesOn: { tells, forMs: () => dice() * longestMs } }),
         ...(switches.has('vanishing-container') && { provesIdentity: true }),
         // What is only read is given no identity: it has one, as a cluster has. Without one nobody
-        // can say of a place that is away, and in which a hint meets nothing, that it is not empty.
+        // can say of a place that is away, and in which a hint meets nothing, that it is not empty;
+        // nor that what is there again without an event was ever gone, where nothing is compared.
         ...(isNew('another-place') && { provesIdentity: isBackup || `identity-of-${id}` }),
-        ...(switches.has('vanishing-container') &&
-          isNew('hints') && { provesIdentity: isBackup || `identity-of-${id}` }),
+        ...(isNew('vanishing-container') &&
+          (switches.has('hints') || !withReconcile) && { provesIdentity: isBackup || `identity-of-${id}` }),
       },
     };
   }
