@@ -1,4 +1,4 @@
-import { sign } from 'aws4';
+import aws4 from 'aws4';
 import { connections, type HttpAnswer, type HttpOutcome, httpClient } from '../http/client.ts';
 import type { Runtime } from '../runtime.ts';
 import { type AwsCredentials, revealed } from './credentials.ts';
@@ -113,7 +113,10 @@ export function signedClient(options: Omit<SignedServiceOptions, 'target' | 'jso
     async post(given, body, signal) {
       const date = new Date(runtime.now()).toISOString().replace(/[-:]|\.\d{3}/g, '');
       const request = { host: base.host, method: 'POST', path: base.pathname, service, region, body };
-      const signed = sign({ ...request, headers: { ...given, 'X-Amz-Date': date } }, revealed(await credentials()));
+      const signed = aws4.sign(
+        { ...request, headers: { ...given, 'X-Amz-Date': date } },
+        revealed(await credentials()),
+      );
       const { path = '', headers = {} } = signed;
       const texts = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]));
       const url = new URL(path, base).href;
