@@ -8,6 +8,7 @@ export { certificateManager } from './certificate-manager/service.ts';
 export { directory } from './directory/service.ts';
 export { kubernetes } from './kubernetes/service.ts';
 export { oidcToken } from './oidc-token/service.ts';
+export { openBaoAudit } from './openbao-audit/service.ts';
 export { secretsManager } from './secrets-manager/service.ts';
 export { sharedSecret } from './shared-secret/service.ts';
 export { standardWebhooks } from './standard-webhooks/service.ts';

@@ -178,7 +178,7 @@ initialize "stores" {
 }
 
 /** Runs the OpenSSL of this machine. */
-function openssl(...args: readonly string[]): void {
+export function openssl(...args: readonly string[]): void {
   const { status, stderr } = spawnSync('openssl', args, { encoding: 'utf8' });
   if (status !== 0) throw new Error(`openssl ${args[0]}: ${stderr}`);
 }

@@ -96,7 +96,9 @@ function unescaped(text: string): string | undefined {
   }
 }
 
-/** Letters and digits of the first plane; every other character is spelled out, as servers differ. */
+/**
+ * Letters and digits of the first plane; every other character is spelled out, as servers differ.
+ */
 const plainCharacter = /^(?:[ !#-[\]-~]|[\p{L}\p{N}])$/u;
 
 function escapedCharacter(character: string): string {

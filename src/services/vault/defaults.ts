@@ -13,7 +13,9 @@ export const vaultDefaults = {
    */
   listingLagMs: 5_000,
   readSettlesMs: 5_000,
-  /** How often a primary is listed to see what has changed. A Vault has to be asked for each secret. */
+  /**
+   * How often a primary is listed to see what has changed. A Vault has to be asked for each secret.
+   */
   pollMs: { openbao: 15_000, vault: 120_000 },
   /** Where Kubernetes puts the token of a service account. */
   serviceAccountToken: '/var/run/secrets/kubernetes.io/serviceaccount/token',

@@ -7,7 +7,9 @@ import type { CertificateMetadata } from '../../store/store.ts';
 export type Facts = Pick<CertificateMetadata, 'domains' | 'issuer' | 'serial' | 'notBefore' | 'notAfter'>;
 
 export interface KnownFacts {
-  /** Of this version; an error where it was read and is no certificate. `undefined`: not read yet. */
+  /**
+   * Of this version; an error where it was read and is no certificate. `undefined`: not read yet.
+   */
   of(id: string, revision: string | undefined): Facts | CodedError | undefined;
   keep(id: string, revision: string | undefined, facts: Facts | CodedError): void;
   /**

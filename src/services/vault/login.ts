@@ -29,7 +29,9 @@ export interface LoginOptions {
   readonly jwtFile?: string;
 }
 
-/** A request without the token of a store. Answers whatever the server says; throws if it does not. */
+/**
+ * A request without the token of a store. Answers whatever the server says; throws if it does not.
+ */
 export type BareSend = (
   call: VaultCall,
   request: {
@@ -240,7 +242,8 @@ export function vaultTokens(
       return;
     }
     const renewed = had(of.secret, askedAt, of.isOurs, auth.lease_duration, auth.renewable);
-    // Above its maximum a server caps what it gives, whatever was asked for: then another one is had.
+    // Above its maximum a server caps what it gives, whatever was asked for: then another one is
+    // had.
     const isCapped = renewed.termMs < of.termMs * 0.9;
     if (living === of)
       living = { ...renewed, termMs: Math.max(of.termMs, renewed.termMs), isRenewable: auth.renewable && !isCapped };

@@ -114,8 +114,8 @@ export async function mountAt(
 }
 
 /**
- * Throws unless the server knows namespaces: a Vault Community passes over the header and serves the
- * root namespace. Proven by one that nobody has, which no server that understood may serve.
+ * Throws unless the server knows namespaces: a Vault Community passes over the header and serves
+ * the root namespace. Proven by one that nobody has, which no server that understood may serve.
  */
 export async function proveNamespaces(
   client: VaultClient,

@@ -493,7 +493,8 @@ export function vaultStore(options: VaultStoreOptions): Store {
       const { isMade } = readEntries(before.entries);
       const fresh = writeContent(content, layout);
       const data = isMade ? fresh : (rewriteContent(before.data, content, fields) ?? { ...before.data, ...fresh });
-      // Each write costs a version, and pushes an old one out: what is there already is not written.
+      // Each write costs a version, and pushes an old one out: what is there already is not
+      // written.
       if (sameData(before.data, data)) return answer(id, before, before.entries, content);
       return answer(id, await kv.write(pathOf(id), data, before, of), before.entries, content);
     },

@@ -40,12 +40,16 @@ const listAnswer = z.object({
 
 /** A deletion is not shown to be over by a `Date` header before the next second. */
 const dateRoundsMs = 1_000;
-/** No request of ours ends a removal under way: some versions of Vault then never find the secret again. */
+/**
+ * No request of ours ends a removal under way: some versions of Vault then never find the secret
+ * again.
+ */
 const removalMs = 120_000;
 
 /**
  * Version 2 of the engine: versions, soft deletion, and metadata that is written before content. An
- * OpenBao lists it along, page by page; where that is refused, and on every Vault, names are listed.
+ * OpenBao lists it along, page by page; where that is refused, and on every Vault, names are
+ * listed.
  */
 export function version2(options: {
   readonly send: VaultSend;
