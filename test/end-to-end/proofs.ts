@@ -18,7 +18,7 @@ export interface Post {
   readonly aheadMs?: number;
 }
 
-/** What arrives, what is answered, and the code of it; `undefined` where this proof has no such thing. */
+/** What arrives, and the status and code that it is answered with. */
 export interface Case {
   readonly what: string;
   readonly post: Post;
