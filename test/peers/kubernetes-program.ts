@@ -25,9 +25,12 @@ export const reach = (cluster: Cluster) =>
   `server: "${cluster.url}", ca: ${cluster.trustFile}, token: env:TOKEN_${new URL(cluster.url).port}`;
 
 /** The configuration of a page, as a person copies it. */
-export function pageConfig(page: string): string {
+export const pageConfig = (page: string): string => pageConfigs(page)[0] ?? '';
+
+/** All configurations of a page, in order. */
+export function pageConfigs(page: string): readonly string[] {
   const text = readFileSync(new URL(`../../docs/${page}`, import.meta.url), 'utf8');
-  return text.match(/```yaml\n([\s\S]*?)```/)?.[1] ?? '';
+  return [...text.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, config = '']) => config);
 }
 
 /** Puts a kubeconfig of a cluster into a folder. */
@@ -38,20 +41,29 @@ export function putKubeconfig(folder: string, name: string, cluster: Cluster): v
 }
 
 /** A configuration in a folder of its own, and commands on it. */
-export function program(clusters: readonly Cluster[], text: (folder: string) => string) {
+export function program(
+  clusters: readonly Cluster[],
+  text: (folder: string) => string,
+  more: Readonly<Record<string, string>> = {},
+) {
   const folder = mkdtempSync(join(tmpdir(), 'certstandby-recipe-'));
   const file = join(folder, 'certstandby.yaml');
   const head = 'version: 1\nreceiver: { port: 0 }\nserve: { metrics: { port: 0 } }\nworker: { sweepEvery: 1s }\n';
-  writeFileSync(file, head + text(folder));
-  const env = Object.fromEntries(
-    clusters.map(({ url, tokens }) => [`TOKEN_${new URL(url).port}`, tokens.admin] as const),
-  );
+  const configure = (config: string): string => {
+    writeFileSync(file, head + config);
+    return folder;
+  };
+  configure(text(folder));
+  const tokens = clusters.map((cluster) => [`TOKEN_${new URL(cluster.url).port}`, cluster.tokens.admin] as const);
+  const env = { ...more, ...Object.fromEntries(tokens) };
   const run = (...args: readonly string[]) => runCommand([...args, '--config', file], testHost({ env }));
   let host: TestHost | undefined;
   let ended: Promise<unknown> | undefined;
   return {
     folder,
     run,
+    /** Puts another configuration in its place. */
+    configure,
     /** Runs serve in this process until it is stopped. */
     async serve(): Promise<void> {
       host = testHost({ env });

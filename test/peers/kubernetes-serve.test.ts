@@ -12,9 +12,19 @@ import {
   requireKubernetes,
   startKubernetes,
 } from './kube-apiserver.ts';
-import { fingerprintAt, pageConfig, program, putKubeconfig, reach, storeAt } from './kubernetes-program.ts';
+import {
+  fingerprintAt,
+  pageConfig,
+  pageConfigs,
+  program,
+  putKubeconfig,
+  reach,
+  storeAt,
+} from './kubernetes-program.ts';
+import { requireOpenBao, startDevelopmentBao } from './openbao.ts';
 
 const programs = requireKubernetes();
+const bao = requireOpenBao();
 
 describe.skipIf(programs === undefined)('with real clusters', () => {
   let a: Cluster;
@@ -148,6 +158,52 @@ links: { web: { primary: cluster, backups: [copies], policy: { onDelete: remove,
     await stop();
     remove();
   });
+
+  it.skipIf(bao === undefined)(
+    'recipe: a cluster into OpenBao, and out of it into an empty cluster when the first one is gone',
+    async () => {
+      const vault = await startDevelopmentBao();
+      const [lost, empty] = await Promise.all([startKubernetes(programs ?? ''), startKubernetes(programs ?? '')]);
+      await Promise.all([lost.namespace('shop'), empty.namespace('shop')]);
+      const [before = '', after = ''] = pageConfigs('cluster-to-vault.md').map((text) =>
+        text.replaceAll('https://vault.example.test:8200', vault.url).replaceAll(', ca: vault-ca.pem', ''),
+      );
+      const { serve, stop, run, configure, remove } = program([], () => before, { VAULT_TOKEN: vault.root });
+      const folder = configure(before);
+      putKubeconfig(folder, 'frankfurt.kubeconfig', lost);
+      putKubeconfig(folder, 'paris.kubeconfig', empty);
+      for (const name of ['shop-tls', 'api-tls', 'www-tls'])
+        await issueAsCertManager(lost, `shop/${name}`, await testCertificate({ domains: [`${name}.example.test`] }));
+      const held = await Promise.all(
+        ['shop-tls', 'api-tls', 'www-tls'].map((name) => fingerprintAt(storeAt(lost, ['shop']), `shop/${name}`)),
+      );
+      await serve();
+      await expect.poll(async () => (await run('verify')).code).toBe(0);
+      await issueAsCertManager(lost, 'shop/www-tls', await testCertificate({ domains: ['www-tls.example.test'] }));
+      held[2] = await fingerprintAt(storeAt(lost, ['shop']), 'shop/www-tls');
+      await expect.poll(async () => (await run('verify')).code).toBe(0);
+      await stop();
+      await lost.close();
+      configure(after);
+      const plan = await run('restore', '--link', 'shop', '--plan');
+      expect(plan.output).toContain('3 to import');
+      const restored = await run('restore', '--link', 'shop');
+      expect(restored).toMatchObject({ code: 0 });
+      console.info(`${plan.output}${restored.output}`);
+      const store = storeAt(empty, ['shop']);
+      expect(
+        await Promise.all(['shop-tls', 'api-tls', 'www-tls'].map((name) => fingerprintAt(store, `shop/${name}`))),
+      ).toEqual(held);
+      // Home: it is a primary, its secrets are originals, and serve goes on from there.
+      await serve();
+      await issueAsCertManager(empty, 'shop/new-tls', await testCertificate({ domains: ['new.example.test'] }));
+      await expect.poll(async () => (await run('verify')).output).toContain('4 ');
+      await stop();
+      expect((await run('verify')).code).toBe(0);
+      await Promise.all([empty.close(), vault.close()]);
+      remove();
+    },
+  );
 
   it('a copy that another tool made is taken under management once it is proven equal', async () => {
     const [from, to] = [await a.namespace('adopt-from'), await b.namespace('adopt-to')];

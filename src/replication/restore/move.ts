@@ -142,7 +142,9 @@ async function moveOne(
         restorer,
         primary,
         async (into = line.into) => {
-          const entry = { content, metadata, mark: origin, ...defined({ into }) };
+          // Where readers look for the name, they look for it in the new primary too.
+          const exactName = link.naming === 'exact' && into === undefined;
+          const entry = { content, metadata, mark: origin, ...defined({ into }), ...(exactName && { exactName }) };
           const answer = await polite(() => primary.import(entry, call));
           return { id: await writtenToEnd(waiter, { kind: 'import', mark: origin, content }, answer) };
         },

@@ -173,6 +173,24 @@ async function expectMoved(primary: MemoryStore, backup: MemoryStore, numbers: r
 }
 
 describe('restore', () => {
+  it.each([undefined, 'exact'] as const)(
+    'asks for the very name where the link says so (naming: %s)',
+    async (naming) => {
+      const of = await world();
+      const asked: unknown[] = [];
+      const paris: Store = {
+        ...of.tapped.paris,
+        import: (entry, options) => {
+          asked.push(entry.exactName);
+          return of.tapped.paris.import(entry, options);
+        },
+      };
+      const link: Link = { ...of.linkTo('paris', 'london'), primary: paris, ...(naming && { naming }) };
+      await run(of, link, { from: of.tapped.london });
+      expect(asked).toEqual(Array.from({ length: 3 }, () => (naming === 'exact' ? true : undefined)));
+    },
+  );
+
   it('brings everything into an empty primary, and the copies are the copies of that', async () => {
     const of = await world();
     const link = of.linkTo('paris', 'london');
