@@ -745,7 +745,8 @@ function senderMistakes(senders: Tree, stores: Tree, links: Tree): string[] {
   const primaries = new Set(Object.values(links).map((link) => tree(link).primary));
   return Object.entries(senders).flatMap(([sender, value]) => {
     const { store } = tree(value);
-    const own = senderSettingsOf(value)?.mistakes?.(tree(value)) ?? [];
+    const itsStore = typeof store === 'string' && Object.hasOwn(stores, store) ? tree(stores[store]) : undefined;
+    const own = senderSettingsOf(value)?.mistakes?.(tree(value), itsStore) ?? [];
     const mistakes = own.map(({ setting, what }) => `senders.${sender}.${setting}: ${what}`);
     if (Object.hasOwn(links, sender))
       mistakes.push(`senders.${sender}: has the name of links.${sender}, and so the same callback URL`);

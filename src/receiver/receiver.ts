@@ -35,7 +35,7 @@ export interface Callback {
   readonly name: string;
   /** Who sends here, and for which link where it is that of one alone: in every line of the log. */
   readonly told: { readonly sender: string; readonly link?: string };
-  readonly sender: Pick<Sender, 'receive' | 'tryAgain'>;
+  readonly sender: Pick<Sender, 'receive' | 'tryAgain' | 'anyMediaType'>;
   /**
    * The pinned keys by their ids, from configuration or the table, never from a service; none as
    * long as there is none.
@@ -90,7 +90,7 @@ export function createReceiver(options: {
     try {
       callback = findCallback(callbacks, request.path);
       Object.assign(facts, callback.told);
-      checkRequest(request);
+      checkRequest(request, callback.sender);
       const received = callback.sender.receive(request, await pinnedKeys(callback), now());
       if ('handshake' in received) {
         log('info', 'notification', { ...facts, outcome: 'handshake' });
@@ -133,11 +133,11 @@ function findCallback(callbacks: ReadonlyMap<string, Callback>, path: string): C
 }
 
 /** What can be said before the body is looked at. */
-function checkRequest(request: CallbackRequest): void {
+function checkRequest(request: CallbackRequest, sender: Pick<Sender, 'anyMediaType'>): void {
   if (request.method !== 'POST') {
     throw new CodedError('notification_method', 'a notification comes by POST, this request came by another method');
   }
-  if (!acceptsMediaType(request.header('content-type'))) {
+  if (sender.anyMediaType !== true && !acceptsMediaType(request.header('content-type'))) {
     throw new CodedError('notification_media_type', 'the Content-Type is not application/json in UTF-8', {
       fields: { header: 'content-type' },
     });

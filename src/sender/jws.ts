@@ -24,14 +24,24 @@ const refusedParameters = new Set(['jwk', 'jku', 'x5u', 'x5c', 'crit', 'b64', 'z
  * always with the same words, for what this key did not sign this way. The key must come from
  * `pinVerificationKey`.
  */
-export function verifyCompactJws(token: string, publicKey: KeyObject): Buffer {
+export function verifyCompactJws(
+  token: string,
+  publicKey: KeyObject,
+  {
+    onlyMembers,
+  }: {
+    /** The members that its header may have. Absent: whatever brings no key and means nothing. */
+    readonly onlyMembers?: ReadonlySet<string>;
+  } = {},
+): Buffer {
   const headerEnd = token.indexOf('.');
   const payloadEnd = token.indexOf('.', headerEnd + 1);
   if (headerEnd < 0 || payloadEnd < 0 || token.includes('.', payloadEnd + 1)) {
     throw new CodedError('notification_malformed', 'a token has three parts with a dot between them; this one has not');
   }
   const headerGood =
-    (headerEnd === usualHeader.length && token.startsWith(usualHeader)) || isGoodHeader(token.slice(0, headerEnd));
+    (headerEnd === usualHeader.length && token.startsWith(usualHeader)) ||
+    isGoodHeader(token.slice(0, headerEnd), onlyMembers);
   const payload = decodeBase64url(token.slice(headerEnd + 1, payloadEnd));
   const signature = decodeBase64url(token.slice(payloadEnd + 1));
   if (!headerGood || signature.length !== modulusBytes.get(publicKey)) throw notGenuine();
@@ -63,9 +73,10 @@ function decodeBase64url(text: string): Buffer {
 }
 
 /** Whether the header asks for RS256 and for nothing else that matters. */
-function isGoodHeader(part: string): boolean {
+function isGoodHeader(part: string, onlyMembers: ReadonlySet<string> | undefined): boolean {
   const header = readHeader(part);
-  return header?.values.alg === 'RS256' && !header.names.some((name) => refusedParameters.has(name));
+  if (header?.values.alg !== 'RS256') return false;
+  return !header.names.some((name) => refusedParameters.has(name) || onlyMembers?.has(name) === false);
 }
 
 /** The header of a token; `undefined` if its names are not unique (RFC 7515, 4). */

@@ -53,6 +53,11 @@ export interface Sender {
    */
   readonly tryAgain: number;
   /**
+   * Nobody says which Content-Type its requests have, and what proves them needs none. Absent: they
+   * have one of JSON, or none.
+   */
+  readonly anyMediaType?: true;
+  /**
    * What a request says, if one of these keys proves it at `now` (epoch milliseconds). Throws
    * `notification_malformed`, `_not_genuine`, `_foreign`, or what is proven and not to be taken
    * yet: `notification_key_unknown`, `notification_untimely`.

@@ -172,8 +172,11 @@ export interface ServiceSettings {
 export interface SenderSettings {
   /** Of what stands below the name of a sender; made by `ofKind`. */
   readonly schema: z.ZodMiniObject;
-  /** Mistakes that no schema can see, by the setting that has each. */
-  mistakes?(raw: Raw): readonly { readonly setting: string; readonly what: string }[];
+  /**
+   * Mistakes that no schema can see, by the setting that has each. `store` is what the file says of
+   * the store that it tells of.
+   */
+  mistakes?(raw: Raw, store?: Raw): readonly { readonly setting: string; readonly what: string }[];
   /**
    * Settings that hold what proves it, or where that is: no other sender of this kind may have the
    * same, for each would take what is meant for the other. Absent: none.

@@ -55,7 +55,8 @@ const claimsSchema = z.object({ key: z.string(), by: z.string(), exp: z.number()
 const header = Buffer.from(JSON.stringify({ alg: 'HS256', typ: 'JWT' })).toString('base64url');
 
 /**
- * Access tokens are JWTs under a secret key: nothing is kept for each. The key is that of an instance
+ * Access tokens are JWTs under a secret key: nothing is kept for each. The key is that of an
+ * instance
  * which knows the API key, so that every process which serves that instance takes the token, also
  * after a restart; and one of this process while no such instance can be served. A token names its
  * API key by hash, and is good for as long as that is known.

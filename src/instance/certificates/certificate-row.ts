@@ -96,7 +96,7 @@ export interface VersionBefore extends Pick<KeptFacts, 'serialNumber' | 'beginsO
   readonly made?: Made | undefined;
 }
 
-/** A name that holds a version fast: while there is one, the version is neither lost nor deleted. */
+/** A name that holds a version fast: while there is one, it is neither lost nor deleted. */
 export interface Lock {
   readonly name: string;
   readonly description: string;

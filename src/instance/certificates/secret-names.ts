@@ -13,7 +13,7 @@ const schema = z.object({ id: z.string(), at: z.number(), kept: z.optional(z.boo
  */
 const makingMs = 15 * 60_000;
 
-/** Who has which name, of the secrets whose names are unique: those made over Secrets Manager's API. */
+/** Who has which name, among what was made over Secrets Manager's API: names are unique there. */
 export interface SecretNames {
   /** Takes a name for this secret. Throws `instance_name_taken`. */
   take(type: string, name: string, id: string): Promise<void>;

@@ -3,8 +3,9 @@ import { hash, type KeyObject } from 'node:crypto';
 import { CodedError } from '../../errors.ts';
 import { visibleWithin } from '../../foreign-text.ts';
 import { limits } from '../../limits.ts';
+import { tokenInData } from '../../sender/data-token.ts';
 import type { LifecycleEvent, LifecycleKind } from '../../sender/event.ts';
-import { isJsonObject, jsonMembers, parseJsonObject } from '../../sender/json.ts';
+import { isJsonObject, parseJsonObject } from '../../sender/json.ts';
 import { verifyCompactJws } from '../../sender/jws.ts';
 import type { Sender } from '../../sender/sender.ts';
 import { withAnyKey } from '../../sender/verification-keys.ts';
@@ -58,10 +59,6 @@ const eventKinds: ReadonlyMap<string, EventKind> = new Map([
 const newestVersion = 5;
 const lastMillisecond = 8_640_000_000_000_000;
 
-/** Around the token in a body as senders make it. */
-const usualStart = '{"data":"';
-const usualEnd = '"}';
-
 /** Printable ASCII without the separators of CRNs and paths. */
 const certificateId = new RegExp(`^[!-.0-9;-~]{1,${limits.certificateIdCharacters}}$`);
 
@@ -88,34 +85,10 @@ export function senderOf({ instance }: Pick<CertificateManagerConfig, 'instance'
  * known yet is an event of kind `unknown`.
  */
 export function verifyCallback(body: Uint8Array, pinned: PinnedInstance): LifecycleEvent {
-  const payload = verifyCompactJws(readToken(body), pinned.publicKey);
+  const payload = verifyCompactJws(tokenInData(body), pinned.publicKey);
   const claims = isUtf8(payload) ? parseJsonObject(payload.toString('utf8')) : undefined;
   if (claims === undefined) throw malformed('the payload of the token is no JSON object in UTF-8');
   return readEvent(claims, pinned.instance, hash('sha256', payload));
-}
-
-/**
- * The token in the body. It must stand there literally and once: JSON escapes or a second `data`
- * would be other spellings of one notification.
- */
-function readToken(body: Uint8Array): string {
-  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
-  // The usual body, nothing but the token: what stands between is refused anyway if it is not
-  // base64url, so it need not be decoded.
-  const characters = bytes.toString('latin1');
-  if (characters.startsWith(usualStart) && characters.endsWith(usualEnd)) {
-    const end = characters.length - usualEnd.length;
-    if (characters.indexOf('"', usualStart.length) === end) return characters.slice(usualStart.length, end);
-  }
-
-  if (!isUtf8(bytes)) throw malformed('the body is not UTF-8');
-  const text = bytes.toString('utf8');
-  if (parseJsonObject(text) === undefined) throw malformed('the body is no JSON object');
-  const [data, ...more] = jsonMembers(text).filter(({ name }) => name === 'data');
-  if (data === undefined) throw malformed('the body has no member data');
-  if (more.length > 0) throw malformed(`the body has ${more.length + 1} members data, one is needed`);
-  if (!data.value.startsWith('"')) throw malformed('the member data of the body is no string');
-  return data.value.slice(1, -1);
 }
 
 function readEvent(claims: Record<string, unknown>, instance: string, digest: string): LifecycleEvent {

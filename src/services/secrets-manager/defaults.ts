@@ -9,10 +9,4 @@ export const secretsManagerDefaults = {
   /** IBM asks all clients of an instance together to stay under about 20. */
   requestsPerSecond: 10,
   group: 'default',
-  /** Where IBM's SDKs look for the token of a compute resource, first to last. */
-  computeTokens: [
-    '/var/run/secrets/tokens/vault-token',
-    '/var/run/secrets/tokens/sa-token',
-    '/var/run/secrets/codeengine.cloud.ibm.com/compute-resource-token/token',
-  ],
 } as const;

@@ -7,8 +7,8 @@ import type { SecretsManagerConfig } from './settings.ts';
 
 /**
  * The service role that has all of these rights (IBM Cloud, "Managing IAM access for Secrets
- * Manager"): Reader sees metadata, SecretsReader the content too, Writer makes secrets and versions,
- * and Manager deletes copies and makes groups.
+ * Manager"): Reader sees metadata, SecretsReader the content too, Writer makes secrets and
+ * versions, and Manager deletes copies and makes groups.
  */
 function roleFor(rights: readonly StoreRight[]): string {
   if (rights.includes('import')) return 'Manager';

@@ -18,8 +18,8 @@ const mostLabels = 30;
 const markCharacters = 2_000;
 
 /**
- * The service may not take an empty description, and leaves alone what an update does not name: this
- * stands for none.
+ * The service may not take an empty description, and leaves alone what an update does not name:
+ * this stands for none.
  */
 const noDescription = '--';
 /** What is made of a name in which nothing can stay. */

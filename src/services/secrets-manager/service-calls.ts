@@ -2,13 +2,11 @@ import { defined } from '../../defined.ts';
 import { CodedError, type ErrorCode } from '../../errors.ts';
 import { type HttpSend, serviceBase } from '../../http/client.ts';
 import type { ServiceCall, ServiceRemedies, ServiceWords } from '../../http/service-failure.ts';
+import { trustedProfile } from '../../ibm-cloud/compute-token.ts';
 import type { ApiKey, TrustedProfile } from '../../ibm-cloud/iam.ts';
 import { iamService } from '../../ibm-cloud/iam-service.ts';
-import { readRegularFile } from '../../regular-file.ts';
 import type { Runtime } from '../../runtime.ts';
-import { Secret } from '../../secret.ts';
 import type { StoreContext } from '../service.ts';
-import { secretsManagerDefaults } from './defaults.ts';
 import type { SecretsManagerConfig } from './settings.ts';
 
 export interface SecretsManagerOptions {
@@ -41,31 +39,8 @@ export function optionsOf(config: SecretsManagerConfig, { runtime, secret }: Sto
   const { apiKey, profile, computeToken, iam, instance, endpoint, group, makeGroup } = config;
   const { settlesMs, listingLagMs, readSettlesMs } = config;
   const given = defined({ endpoint, iamUrl: iam, group, makeGroup, settlesMs, listingLagMs, readSettlesMs });
-  const credentials =
-    apiKey !== undefined
-      ? secret(apiKey)
-      : { profile: profile ?? '', computeToken: () => readComputeToken(computeToken) };
+  const credentials = apiKey !== undefined ? secret(apiKey) : trustedProfile(profile ?? '', computeToken);
   return { ...given, ...defined({ private: config.private }), instance, credentials, runtime };
-}
-
-const tokenBytes = 64 * 1024;
-
-/** The token of this compute resource as it is now: what puts it there renews it. */
-async function readComputeToken(path: string | undefined): Promise<Secret> {
-  const paths: readonly string[] = path === undefined ? secretsManagerDefaults.computeTokens : [path];
-  let missing: unknown;
-  for (const place of paths) {
-    try {
-      const bytes = await readRegularFile(place, { maxBytes: tokenBytes });
-      const token = bytes.toString('utf8').trim();
-      bytes.fill(0);
-      return new Secret(token);
-    } catch (thrown) {
-      if (!(thrown instanceof CodedError) || thrown.code !== 'file_missing') throw thrown;
-      missing = thrown;
-    }
-  }
-  throw missing;
 }
 
 const instancePattern = /^crn:v1:[\w-]+:[\w-]+:secrets-manager:([\w.-]+):[\w./-]+:([\w-]+)::$/;

@@ -74,7 +74,7 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
     return ownSecret(call, answer);
   }
 
-  /** A page of secrets, each as it came: what is no certificate that can be read is told as that. */
+  /** A page of secrets, each as it came. */
   async function page(call: ServiceCall, query: URLSearchParams, signal: AbortSignal | undefined) {
     const answer = await send(call, { method: 'GET', path: `/secrets?${query}`, signal });
     const read = readSecretPage(answer.text);
