@@ -138,7 +138,8 @@ export function signedService(options: SignedServiceOptions): SignedService {
       'X-Amz-Target': `${target}.${operation}`,
     };
     const { status, text } = await post(headers, body, signal);
-    const answer = asObject(text);
+    // What has nothing to answer answers nothing.
+    const answer = status === 200 && text === '' ? {} : asObject(text);
     if (status === 200 && answer !== undefined) return answer;
     throw new AwsServiceError(status, answer ?? {});
   }

@@ -133,7 +133,7 @@ export function awsStoreService(options: AwsStoreServiceOptions): AwsStoreServic
     const fields = { reason: name, status };
     if (throttled.has(name) || status === 429) return failure('store_limited', said, about, fields);
     if (accessDenied.has(name)) {
-      const right = api === 'GetCallerIdentity' ? 'sts:AssumeRole' : `${service}:${api}`;
+      const right = api === 'GetCallerIdentity' ? 'sts:AssumeRole' : `${prefixOf(service)}:${api}`;
       const remedy = `Allow ${right} to this role or user: certstandby doctor --rights prints all that it needs.`;
       return failure('store_unauthorized', said, about, { ...fields, right, remedy });
     }
@@ -193,3 +193,6 @@ export function awsStoreService(options: AwsStoreServiceOptions): AwsStoreServic
     },
   };
 }
+
+/** What the service is called in policies. */
+const prefixOf = (service: string): string => (service === 'tagging' ? 'tag' : service);

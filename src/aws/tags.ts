@@ -16,6 +16,7 @@ export type Tags = ReadonlyMap<string, string>;
 const ours = 'certstandby:';
 export const markTag = `${ours}mark`;
 const nameTag = `${ours}name`;
+const descriptionTag = `${ours}description`;
 /** The keys of the tags that came with the original; those of others stay as they are. */
 const carriedTag = `${ours}tags`;
 
@@ -87,6 +88,15 @@ function textIn(tags: Tags, name: string): string | undefined {
 /** The text as far as so many parts of a tag hold it. */
 export const textKept = (text: string, parts = 1): string => encodeWithin(text, roomOf(parts)).kept;
 
+/** Text in the characters of a tag, for people who look there: what does not fit is a dash. */
+export const readableTag = (text: string): string =>
+  [...text]
+    .map((character) => (fits.test(character) && character.length === 1 ? character : '-'))
+    .join('')
+    .trim()
+    .slice(0, valueCharacters)
+    .trim();
+
 export function markTags(mark: FoundMark): readonly (readonly [string, string])[] {
   const { origins = [] } = mark;
   const digests = `${markDigest(mark)} ${isWhole(mark) ? storeDigest(mark.store) : mark.storeDigest}`;
@@ -118,6 +128,9 @@ export function markIn(tags: Tags): FoundMark | undefined {
 export function namedIn(tags: Tags): string | undefined {
   return textIn(tags, nameTag);
 }
+/** A description in tags, where there is no other room for it. */
+export const describedIn = (tags: Tags): string => textIn(tags, descriptionTag) ?? '';
+export const descriptionTags = (description: string, parts: number) => partsOf(descriptionTag, description, parts);
 export const nameTags = (name: string) => partsOf(nameTag, name, 1);
 
 /** A tag as a text that travels: `key=value`, or the key alone where the value is empty. */

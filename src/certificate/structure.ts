@@ -84,18 +84,28 @@ export function alternativeNamesOf(structure: CertificateStructure): readonly De
 }
 
 /**
- * Whether the key usage extension (RFC 5280 section 4.2.1.3) is there and says that the key signs
- * certificates. Throws `certificate_malformed`.
+ * The bits of the key usage extension that are set (RFC 5280 section 4.2.1.3: 0 digitalSignature, 5
+ * keyCertSign, ...); `undefined` if the extension is not there. Throws `certificate_malformed`.
  */
-export function saysItSignsCertificates(structure: CertificateStructure): boolean {
+export function keyUsagesOf(structure: CertificateStructure): ReadonlySet<number> | undefined {
   return readingCertificate(() => {
     const usage = extensionIn(structure, keyUsage);
-    if (usage === undefined) return false;
-    // How many bits at the end are unused, then the bits: keyCertSign is the sixth.
-    const [, first = 0] = contentOf(usage, derTag.bitString);
-    return (first & 0b0000_0100) !== 0;
+    if (usage === undefined) return undefined;
+    // How many bits at the end are unused, then the bits, the first one highest.
+    const [, ...bytes] = contentOf(usage, derTag.bitString);
+    const bits = bytes.flatMap((byte, index) =>
+      [0, 1, 2, 3, 4, 5, 6, 7].filter((bit) => (byte & (0x80 >> bit)) !== 0).map((bit) => index * 8 + bit),
+    );
+    return new Set(bits);
   });
 }
+
+/**
+ * Whether the key usage extension is there and says that the key signs certificates. Throws
+ * `certificate_malformed`.
+ */
+export const saysItSignsCertificates = (structure: CertificateStructure): boolean =>
+  keyUsagesOf(structure)?.has(5) === true;
 
 /** The value of an extension; `undefined` if it is not there. */
 function extensionIn({ extensions }: CertificateStructure, wanted: string): DerElement | undefined {

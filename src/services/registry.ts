@@ -3,6 +3,7 @@
  * import this file as a whole. `infra/build-functions.mjs` puts another one in its place, with what
  * a deployed function has of them.
  */
+export { awsAcm } from './aws-acm/service.ts';
 export { awsSecretsManager } from './aws-secrets-manager/service.ts';
 export { certificateManager } from './certificate-manager/service.ts';
 export { directory } from './directory/service.ts';

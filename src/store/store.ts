@@ -48,9 +48,10 @@ export interface Store {
   /**
    * Why this store would not take this content at this moment (epoch milliseconds), as
    * `store_content_refused`, with `until` among its fields where that ends by itself; `undefined`
-   * if it knows no reason. Pure: no request is made. Absent: only a write tells.
+   * if it knows no reason. With `over`, why not in the place of that. Pure: no request is made.
+   * Absent: only a write tells.
    */
-  refuses?(content: CertificateContent, now: number): CodedError | undefined;
+  refuses?(content: CertificateContent, now: number, over?: CertificateContent): CodedError | undefined;
 
   /**
    * Whether content that was read here is what this store makes of content that it was given:

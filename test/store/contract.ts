@@ -116,7 +116,12 @@ export interface ContractOptions {
    * What is deleted can be brought back for a while: reads show it as that, and not as absent.
    */
   readonly deletesSoftly?: true;
+  /** What it does not take, each with the reason: kinds of keys, and certificates without one. */
+  readonly refusesKeys?: Partial<Record<TestKeyKind | 'keyless', string>>;
 }
+
+const testKeyKinds = ['rsa-2048', 'rsa-pss-2048', 'p-256', 'p-384', 'p-521', 'ed25519'] as const;
+type TestKeyKind = (typeof testKeyKinds)[number];
 
 const primary = 'crn:v1:bluemix:public:cloudcerts:eu-gb:a/00000000000000000000000000000002:contract::';
 const markOf = (certificate: string): Mark => ({ store: primary, certificate });
@@ -128,6 +133,7 @@ const plain: DescriptiveMetadata = { name: 'shop', description: 'the shop', tags
  */
 export function storeContract(kind: string, make: () => Promise<StoreUnderTest>, options: ContractOptions = {}): void {
   const { lacks = {}, severalPages = 7, roomForMarks = Number.POSITIVE_INFINITY, deletesSoftly = false } = options;
+  const { refusesKeys = {} } = options;
   /** What a read says of what was deleted. */
   const deleted = deletesSoftly
     ? expect.objectContaining({ state: 'vacant', why: 'deleted' })
@@ -192,7 +198,17 @@ export function storeContract(kind: string, make: () => Promise<StoreUnderTest>,
     });
 
     describe('import and read', () => {
-      for (const keyKind of ['rsa-2048', 'rsa-pss-2048', 'p-256', 'p-384', 'p-521', 'ed25519'] as const)
+      for (const [kind, reason] of Object.entries(refusesKeys))
+        it(`takes none with a key of kind ${kind}: ${reason}`, async () => {
+          const whole = await content(kind === 'keyless' ? {} : { keyKind: kind as TestKeyKind });
+          const { leaf, chain } = whole;
+          const refused = kind === 'keyless' ? { leaf, chain } : whole;
+          const import_ = store.import({ content: refused, metadata: fresh() });
+          expect(await codeOf(import_)).toBe('store_content_refused');
+          expect(store.refuses?.(refused, Date.now())?.code).toBe('store_content_refused');
+        });
+
+      for (const keyKind of testKeyKinds.filter((one) => refusesKeys[one] === undefined))
         it(`gives back a certificate with a key of kind ${keyKind}`, async () => {
           const original = await content({ keyKind });
           const id = await imported(fresh(), undefined, original);
@@ -213,12 +229,15 @@ export function storeContract(kind: string, make: () => Promise<StoreUnderTest>,
         expect(stored.metadata.domains).toEqual(factsOf(original).domains);
       });
 
-      it('gives back a certificate that came without a private key', async () => {
-        const { leaf, chain } = certificate;
-        const stored = present(await store.read(await imported(fresh(), undefined, { leaf, chain })));
-        expect(keyAnswerOf(stored)).toBe('none');
-        expect(fingerprintOf(stored.content)).toBe(fingerprintOf({ leaf, chain }));
-      });
+      it.skipIf(refusesKeys.keyless !== undefined)(
+        'gives back a certificate that came without a private key',
+        async () => {
+          const { leaf, chain } = certificate;
+          const stored = present(await store.read(await imported(fresh(), undefined, { leaf, chain })));
+          expect(keyAnswerOf(stored)).toBe('none');
+          expect(fingerprintOf(stored.content)).toBe(fingerprintOf({ leaf, chain }));
+        },
+      );
 
       it('says of the certificate what the certificate says', async () => {
         const metadata = await held(await imported());

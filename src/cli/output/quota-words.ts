@@ -4,8 +4,9 @@ import { clean, duration } from './text.ts';
 /** A quota, and what is left of it. */
 export function quotaWords({ operations, count, left, reserve, perMs, moreAt }: QuotaLeft): string {
   const kept = reserve === 0 ? '' : `, ${reserve} of them kept for copies that are there`;
+  const scarce = left > 0 && left <= count / 5 ? ', four fifths are used: have it raised in time' : '';
   const more = moreAt === undefined ? '' : `; more at ${new Date(moreAt).toISOString()}`;
-  return `of ${count} (${operations.map(clean).join(', ')}) in ${duration(perMs)} there are ${left} left${kept}${more}`;
+  return `of ${count} (${operations.map(clean).join(', ')}) in ${duration(perMs)} there are ${left} left${kept}${scarce}${more}`;
 }
 
 /** Nothing is left for new copies: what is kept in reserve is for those that are there. */

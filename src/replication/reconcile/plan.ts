@@ -217,7 +217,7 @@ async function rehearse(
     link.backups.map(async (real, index): Promise<PlannedBackup> => {
       const state = states[index] ?? { store: real.id, attempts: 0 };
       if (isCircle(verdict.metadata.mark, real)) return { store: real.id, writes: [] };
-      const { store, writes } = rehearsal(real);
+      const { store, writes } = rehearsal(real, runtime.now);
       const byMark = suspect || doubtOf(record, real.id) !== undefined;
       const look = await lookAtBackup({ runtime, at, store: real, state, mark, byMark, listings });
       const outcome = await bringEqual(

@@ -12,9 +12,13 @@ export type RehearsedWrite =
 
 /**
  * A store that is read as it is, and whose writes are only written down: what was written is read
- * back as if it were there, so that a pass against it does what it would do.
+ * back as if it were there, so that a pass against it does what it would do. What the service says
+ * that it would not take in the place of what is there is refused.
  */
-export function rehearsal(store: Store): { readonly store: Store; readonly writes: readonly RehearsedWrite[] } {
+export function rehearsal(
+  store: Store,
+  now: () => number,
+): { readonly store: Store; readonly writes: readonly RehearsedWrite[] } {
   const writes: RehearsedWrite[] = [];
   const written = new Map<string, CertificateContent>();
 
@@ -24,6 +28,20 @@ export function rehearsal(store: Store): { readonly store: Store; readonly write
     if (content === undefined || reading.state !== 'present') return reading;
     return { state: 'present' as const, value: { ...reading.value, ...factsIn(content) } };
   }
+  /** Throws why the service would not take it in the place of what is there, if it says so. */
+  async function refuseOver(
+    id: string,
+    content: CertificateContent,
+    options: Parameters<Store['read']>[1],
+  ): Promise<void> {
+    if (store.refuses === undefined) return;
+    const there = await store.read(id, options);
+    if (there.state !== 'present') return;
+    const why = store.refuses(content, now(), there.value.content);
+    there.value.content.privateKey?.pem.wipe();
+    if (why !== undefined) throw why;
+  }
+
   return {
     writes,
     store: {
@@ -42,6 +60,7 @@ export function rehearsal(store: Store): { readonly store: Store; readonly write
         return { id: 'new', metadata: { ...described('new', metadata), ...factsIn(content) } };
       },
       async reimport(id, content, options) {
+        await refuseOver(id, content, options);
         writes.push({ write: 'reimport', copy: id, fingerprint: fingerprintOf(content) });
         written.set(id, content);
         // What the service would say of it: what it says now, with the new facts.

@@ -166,7 +166,7 @@ describe('a status', () => {
         ],
       },
       6,
-      'the b1 has no quota left for new copies: of 500 (import) in 365 d there are 50 left, 50 of them kept for copies that are there [store_quota_used_up]\n' +
+      'the b1 has no quota left for new copies: of 500 (import) in 365 d there are 50 left, 50 of them kept for copies that are there, four fifths are used: have it raised in time [store_quota_used_up]\n' +
         '  A quota of the store is used up. Have it raised, or wait until it begins anew.',
     ],
     [

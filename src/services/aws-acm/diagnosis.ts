@@ -1,0 +1,49 @@
+import { asCodedError } from '../../errors.ts';
+import type { StoreDiagnosis, StoreRight } from '../../store/store.ts';
+import type { StoreContext } from '../service.ts';
+import type { AcmConfig } from './settings.ts';
+import { type AcmOptions, optionsOf, reached } from './store.ts';
+
+/** The diagnosis of a store of the configuration. */
+export function diagnosisOf(config: AcmConfig, context: StoreContext): StoreDiagnosis {
+  return acmDiagnosis(optionsOf(config, context));
+}
+
+/** What ACM can be asked about itself, and what mends each. */
+export function acmDiagnosis(options: AcmOptions): StoreDiagnosis {
+  const { address, call, clock } = reached(options);
+
+  return {
+    address,
+
+    clock: ({ signal } = {}) => clock(signal),
+
+    async mayImport({ signal } = {}) {
+      // A certificate and a key of one byte: ACM refuses them, or the caller.
+      const nothing = { Certificate: 'IA==', PrivateKey: 'IA==' };
+      try {
+        await call('ImportCertificate', nothing, { operation: 'import', writes: true, signal });
+        return true;
+      } catch (thrown) {
+        const error = asCodedError(thrown);
+        if (error.code === 'store_unauthorized' && error.fields.right !== undefined) return false;
+        if (['store_content_refused', 'store_refused'].includes(error.code)) return true;
+        throw error;
+      }
+    },
+
+    credentialsRemedy: (setting, rights) =>
+      `See that ${setting} has credentials of its account: accessKeyId and secretAccessKey, or those of the environment (aws sts get-caller-identity), or a role. They need ${words(rights)}.`,
+
+    rightsRemedy: (setting, rights) =>
+      `Allow ${words(rights)} to the role or user of ${setting}: certstandby doctor --rights prints the whole policy.`,
+  };
+}
+
+const actions: Readonly<Partial<Record<StoreRight, string>>> = {
+  list: 'acm:ListCertificates, acm:ListTagsForCertificate',
+  'read-keys': 'acm:ExportCertificate',
+  import: 'acm:ImportCertificate',
+};
+
+const words = (rights: readonly StoreRight[]) => rights.flatMap((right) => actions[right] ?? []).join(', ');
