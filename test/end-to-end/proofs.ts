@@ -27,6 +27,10 @@ export interface Case {
 
 export interface ProofUnderAttack {
   readonly name: string;
+  /** Kind of the service whose sender it is. */
+  readonly kind: string;
+  /** Links that hear of what it tells. */
+  readonly links: number;
   /** The callback of its sender, and what the configuration says of it and of another sender. */
   readonly callback: string;
   readonly senders: string;
@@ -68,6 +72,8 @@ function certificateManager(): ProofUnderAttack {
   const dressed = (text: string) => JSON.stringify({ data: text });
   return {
     name: 'Certificate Manager',
+    kind: 'certificate-manager',
+    links: 2,
     callback: 'main',
     senders: signer.publicKeyPem,
     good: () => post(signer.body(payload())),
@@ -108,6 +114,8 @@ function webhook(name: string, signs: string, config: string): ProofUnderAttack 
   const [first, changed] = [good(), good()];
   return {
     name: `Standard Webhooks, ${name}`,
+    kind: 'standard-webhooks',
+    links: 2,
     callback: name,
     senders: config,
     good,
@@ -149,8 +157,12 @@ function webhook(name: string, signs: string, config: string): ProofUnderAttack 
   };
 }
 
-function sharedSecret(): ProofUnderAttack {
-  const secret = 'a-secret-of-some-thirty-letters';
+/** A secret in a header, beside a body that this sender makes. */
+function sharedSecret(
+  given: Pick<ProofUnderAttack, 'name' | 'kind' | 'callback' | 'after'>,
+  secret: string,
+  message: () => string,
+): ProofUnderAttack {
   const digest = hash('sha256', secret);
   const bearing = (authorization: string | readonly string[], more: Partial<Post> = {}): Post => ({
     headers: { authorization },
@@ -159,11 +171,10 @@ function sharedSecret(): ProofUnderAttack {
   });
   const good = () => bearing(`Bearer ${secret}`);
   return {
-    name: 'a shared secret',
-    callback: 'renewals',
+    ...given,
+    links: 2,
     senders: digest,
     good,
-    after: byCurl,
     cases: [
       { what: 'nothing', post: { headers: {}, body: message() }, answer: notGenuine },
       { what: 'proven by another key', post: bearing(`Bearer ${flipped(secret, 3)}`), answer: notGenuine },
@@ -199,6 +210,8 @@ function bearerToken(jwks: string): ProofUnderAttack & { readonly publicKey: Key
   };
   return {
     name: 'a token of OpenID Connect',
+    kind: 'oidc-token',
+    links: 2,
     callback: 'ci',
     senders: jwks,
     publicKey: pair.publicKey,
@@ -227,39 +240,118 @@ function bearerToken(jwks: string): ProofUnderAttack & { readonly publicKey: Key
   };
 }
 
+let records = 0;
+/** A write as the audit device of an OpenBao tells of it. */
+const auditRecord = () => {
+  records += 1;
+  const request = { id: `r${records}`, operation: 'update', mount_type: 'kv', path: `secret/data/c${records}` };
+  return JSON.stringify({ type: 'response', time: new Date(now).toISOString(), request });
+};
+
+const secretsManagerCrn =
+  'crn:v1:bluemix:public:secrets-manager:eu-de:a/00000000000000000000000000000001:11111111-2222-4333-8444-555555555555::';
+
+function eventNotifications(): ProofUnderAttack & { readonly publicKey: KeyObject } {
+  const signer = makeSigner();
+  const stranger = makeSigner();
+  let events = 0;
+  const payload = (more: object = {}) => {
+    events += 1;
+    const secret = { secret_id: `aaaaaaaa-0000-4000-8000-${String(events).padStart(12, '0')}` };
+    const data = { event_type: 'secret_rotated', source_instance_crn: secretsManagerCrn, secrets: [secret] };
+    return { id: `n${events}`, notification_id: `n${events}`, data, ...more };
+  };
+  const post = (body: string | Uint8Array, more: Partial<Post> = {}): Post => ({ headers: {}, body, ...more });
+  const token = (more: object = {}) => signer.sign(payload(more), { alg: 'RS256', typ: 'JWT' });
+  const dressed = (text: string) => JSON.stringify({ data: text });
+  return {
+    name: 'Event Notifications',
+    kind: 'event-notifications',
+    links: 1,
+    callback: 'events',
+    senders: '',
+    publicKey: signer.publicKey,
+    good: () => post(dressed(token())),
+    // Which statuses make it try again, nobody says for sure; `Retry-After` is honoured.
+    after: (status) => (status >= 500 ? 'tries again' : 'drops it'),
+    cases: [
+      { what: 'nothing', post: post(''), answer: malformed },
+      { what: 'not signed', post: post(JSON.stringify({ data: payload() })), answer: malformed },
+      { what: 'proven by another key', post: post(stranger.body(payload())), answer: notGenuine },
+      { what: 'for another sender', post: post(dressed(token()), { to: 'main' }), answer: notGenuine },
+      {
+        what: '100 KB of key id, by another key',
+        post: post(stranger.body(payload(), { alg: 'RS256', kid: bytes100K })),
+        answer: notGenuine,
+      },
+      { what: 'twice what proves it', post: post(`{"data":"${token()}","data":"${token()}"}`), answer: malformed },
+      { what: 'another spelling', post: post(dressed(`${token()}=`)), answer: malformed },
+      { what: 'one byte of the body changed', post: post(dressed(flipped(token(), 45))), answer: notGenuine },
+      { what: 'another algorithm', post: post(signer.body(payload(), { alg: 'RS384' })), answer: notGenuine },
+      { what: 'old', post: post(dressed(token({ exp: seconds - 400 }))), answer: untimely },
+      { what: 'of the future', post: post(dressed(token({ iat: seconds + 400 }))), answer: untimely },
+    ],
+  };
+}
+
 /** Every proof, each with its own attacks. `address` serves, and counts, whatever is asked. */
 export function proofsUnderAttack(address: string) {
   const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
   const pair = newKeyPair();
   const manager = certificateManager();
   const token = bearerToken(`${address}/jwks`);
+  const events = eventNotifications();
   const proofs: readonly ProofUnderAttack[] = [
     manager,
     webhook('hmac', secret, secret),
     webhook('ed25519', pair.privateKey, pair.publicKey),
-    sharedSecret(),
+    sharedSecret(
+      { name: 'a shared secret', kind: 'shared-secret', callback: 'renewals', after: byCurl },
+      'a-secret-of-some-thirty-letters',
+      message,
+    ),
+    // A record that is refused is not sent again: the next reconcile finds what it told of.
+    sharedSecret(
+      { name: 'an audit device of an OpenBao', kind: 'openbao-audit', callback: 'audit', after: () => 'drops it' },
+      'another-secret-of-thirty-letters',
+      auditRecord,
+    ),
     token,
+    events,
   ];
-  const digest = proofs[3]?.senders;
+  const [digest, auditDigest] = proofs
+    .filter(({ cases }) => cases.some(({ what }) => what === '10 KB of secret'))
+    .map(({ senders }) => senders);
   const text = `version: 1
 stores:
   live: { kind: certificate-manager, instance: "${primaryCrn}", apiKey: env:KEY, endpoint: "${address}", iam: "${address}" }
   copies: { kind: directory, path: copies, id: copies }
   more: { kind: directory, path: more, id: more }
+  vault: { kind: secrets-manager, instance: "${secretsManagerCrn}", apiKey: env:KEY, endpoint: "${address}", iam: "${address}" }
 links:
   main: { primary: live, backups: [copies], verificationKey: "file:main.pem" }
   other: { primary: live, backups: [more], verificationKey: "file:other.pem" }
+  secrets: { primary: vault, backups: [copies] }
 senders:
   hmac: { kind: standard-webhooks, store: live, secret: env:SECRET }
   ed25519: { kind: standard-webhooks, store: live, publicKey: ${pair.publicKey} }
   renewals: { kind: shared-secret, store: live, digest: ${digest} }
   ci: { kind: oidc-token, store: live, issuer: "https://issuer.example", jwks: "${address}/jwks", audience: here, bearer: { sub: job } }
   ci2: { kind: oidc-token, store: live, issuer: "https://issuer.example", jwks: "${address}/jwks", audience: there, bearer: { sub: job } }
+  audit: { kind: openbao-audit, store: live, digest: ${auditDigest} }
+  events: { kind: event-notifications, store: vault, source: "${secretsManagerCrn}", instance: "${secretsManagerCrn.replace('secrets-manager', 'event-notifications')}", destination: d1, apiKey: env:KEY, endpoint: "${address}", iam: "${address}" }
 `;
   const files: Readonly<Record<string, string>> = {
     'main.pem': manager.senders,
     'other.pem': makeSigner().publicKeyPem,
   };
   const readFile = (path: string) => files[path.split('/').at(-1) ?? ''] ?? '';
-  return { proofs, text, env: { KEY: 'key', SECRET: secret }, readFile, publicKey: token.publicKey };
+  return {
+    proofs,
+    text,
+    env: { KEY: 'key', SECRET: secret },
+    readFile,
+    publicKey: token.publicKey,
+    eventsKey: events.publicKey,
+  };
 }
