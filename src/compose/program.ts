@@ -18,6 +18,7 @@ import type { Brake } from '../records/reconcile-records.ts';
 import type { ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
 import { replicationRecords } from '../records/replication-records.ts';
 import { type Adoption, adopt } from '../replication/adopt.ts';
+import { type AdoptionPlan, planAdoptions } from '../replication/adopt-all.ts';
 import { backupFindings } from '../replication/backup-findings.ts';
 import { type AcknowledgedEvent, acknowledgedEvents } from '../replication/events.ts';
 import type { IdMap } from '../replication/id-map.ts';
@@ -134,6 +135,8 @@ export interface Program {
   restore(link: Link, given: RestoreOptions): Promise<RestoreResult>;
   /** Takes a copy that somebody else made under management, and has it looked at. */
   adopt(link: Link, request: Parameters<typeof adopt>[2]): Promise<Adoption>;
+  /** What `adopt` would do with everything in a backup that somebody else made. Changes nothing. */
+  planAdoptions(link: Link, options: Parameters<typeof planAdoptions>[2]): Promise<AdoptionPlan>;
 
   /** How one link stands, from the table alone. */
   status(link: Link): Promise<LinkStatus>;
@@ -278,6 +281,7 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
       await dispatch.dispatch([{ link: link.name, certificate: adoption.certificate }]);
       return adoption;
     },
+    planAdoptions: (link, options) => planAdoptions(worker, link, options),
     events: (link, given) => acknowledgedEvents(records, link, given),
     requests: () => requests,
     readiness: readiness({ table, callbacks, runtime }),

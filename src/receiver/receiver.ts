@@ -98,7 +98,7 @@ export function createReceiver(options: {
         return { status, headers: { 'cache-control': 'no-store', ...headers }, body, sender: facts.sender };
       }
       const { events } = received;
-      // Some senders tell of everything that happens where they are: most of it is nobody's concern.
+      // Some senders tell of everything that happens where they are: most of it is of no concern.
       if (events.length === 0) return json(200, { status: 'noted' }, facts);
       facts.type = [...new Set(events.map(({ type }) => type))].slice(0, typesLogged).join(', ');
       facts.count = events.reduce((sum, { certificates, hints = [] }) => sum + certificates.length + hints.length, 0);

@@ -6,7 +6,7 @@ import { formatMark, type Mark } from '../store/mark.ts';
 import type { Reading, Store, StoredCertificate } from '../store/store.ts';
 import { type KeysRead, keysRead } from './keys-read.ts';
 import type { Link } from './link.ts';
-import { copiesIn, listCopies } from './listed-copies.ts';
+import { copiesIn, type ListedCopies, listCopies } from './listed-copies.ts';
 import { judge, type Sound } from './pass/judge.ts';
 import { backupStates } from './pass/look.ts';
 import { listAll } from './shared-listing.ts';
@@ -40,31 +40,58 @@ export async function adopt(
     readonly copy: string;
     readonly of?: string | undefined;
     readonly replace: boolean;
+    /** Absent: both sides are listed. */
+    readonly known?: KnownSides;
   },
 ): Promise<Adoption> {
-  const { store } = request;
+  const { store, copy, replace } = request;
+  const proven = await proveAdoption(worker, link, request);
+  const { certificate, name, differs } = proven;
+  if (!proven.isSame && !replace)
+    throw refused(`${copy} differs from ${name}: ${differs}. To have it written over, add --replace`);
+  await record(worker, link, { store, copy, certificate });
+  return { certificate, name, differs };
+}
+
+/** What is known of both sides already, where many copies are proven one after another. */
+export interface KnownSides {
+  /** Ids of the certificates of the primary that may have this serial number. */
+  candidates(serial: string): readonly string[];
+  /** The copies with our mark, as the backup lists them. */
+  readonly copies: ListedCopies;
+}
+
+/**
+ * Whether a copy that somebody else made can be taken under management: as which certificate's, and
+ * whether it holds the same content (`isSame`). Changes nothing. Throws as `adopt`.
+ */
+export async function proveAdoption(
+  worker: Worker,
+  link: Link,
+  request: {
+    readonly store: Store;
+    readonly copy: string;
+    readonly of?: string | undefined;
+    readonly known?: KnownSides;
+  },
+): Promise<Adoption & { readonly isSame: boolean }> {
+  const { store, known } = request;
   const keys = keysRead();
   try {
     const copy = await present(keys, store, request.copy);
     const { mark: marked } = copy.metadata;
     if (marked !== undefined) throw refused(`${request.copy} carries a mark already: ${formatMark(marked)}`);
-    const certificate = request.of ?? (await findOriginal(link, copy, keys, worker));
+    const certificate = request.of ?? (await findOriginal(link, copy, { keys, known }, worker));
     if (!worker.records.canHold(link.name, certificate)) throw unkeptId(link.primary.id, certificate);
     const original = soundOriginal(link, await present(keys, link.primary, certificate), worker.runtime.now());
     const mark: Mark = { store: link.primary.id, certificate };
-    await refuseSecondCopy(worker, link, { store, certificate });
+    await refuseSecondCopy(worker, link, { store, certificate, copies: known?.copies });
 
     const now = worker.runtime.now();
     const asOurs = { ...copy, metadata: { ...copy.metadata, mark } };
     const { state, how } = compareCopy(original, asOurs, { store, mark, now, naming: link.naming });
-    const sameContent = holdsSame(store, original.content, copy);
-    if (state !== 'same' && !sameContent && !request.replace) {
-      throw refused(
-        `${request.copy} differs from ${original.metadata.name}: ${how}. To have it written over, add --replace`,
-      );
-    }
-    await record(worker, link, { store, copy: request.copy, certificate });
-    return { certificate, name: original.metadata.name, differs: how };
+    const isSame = state === 'same' || holdsSame(store, original.content, copy);
+    return { certificate, name: original.metadata.name, differs: how, isSame };
   } finally {
     keys.wipe();
   }
@@ -86,41 +113,53 @@ function soundOriginal(link: Link, original: StoredCertificate, now: number): So
 }
 
 /** The one certificate of the primary with the same leaf. */
-async function findOriginal(link: Link, copy: StoredCertificate, keys: KeysRead, { runtime }: Worker): Promise<string> {
+async function findOriginal(
+  link: Link,
+  copy: StoredCertificate,
+  { keys, known }: { readonly keys: KeysRead; readonly known: KnownSides | undefined },
+  { runtime }: Worker,
+): Promise<string> {
   const { serial, notBefore, notAfter } = factsOf(copy.content);
   const found: string[] = [];
   let notRead = 0;
+  const addIfSame = async (id: string) => {
+    const reading = keys.keep(await link.primary.read(id));
+    if (reading.state === 'present' && reading.value.content.leaf.raw.equals(copy.content.leaf.raw)) found.push(id);
+  };
+  for (const id of known?.candidates(serial) ?? []) await addIfSame(id);
   const unreadable = () => {
     notRead += 1;
   };
-  for await (const listed of listAll(link.primary, { runtime, unreadable })) {
+  for await (const listed of known === undefined ? listAll(link.primary, { runtime, unreadable }) : []) {
     const differs = [
       listed.serial !== undefined && listed.serial !== serial,
       listed.notBefore !== undefined && listed.notBefore !== notBefore,
       listed.notAfter !== undefined && listed.notAfter !== notAfter,
     ];
-    if (differs.some(Boolean)) continue;
-    const reading = keys.keep(await link.primary.read(listed.id));
-    if (reading.state === 'present' && reading.value.content.leaf.raw.equals(copy.content.leaf.raw))
-      found.push(listed.id);
+    if (!differs.some(Boolean)) await addIfSame(listed.id);
   }
   const [only, ...others] = found;
   if (only !== undefined && others.length === 0) return only;
   const besides = notRead === 0 ? '' : `, and ${notRead} of it cannot be read`;
   const which = found.length === 0 ? 'no certificate' : `${found.length} certificates (${found.join(', ')})`;
-  throw refused(
-    `${which} of the primary ${found.length > 1 ? 'have' : 'has'} this leaf${besides}: say with --of which one it is a copy of`,
-  );
+  const words = `${which} of the primary ${found.length > 1 ? 'have' : 'has'} this leaf${besides}`;
+  throw new CodedError('adopt_refused', `${words}: say with --of which one it is a copy of`, {
+    fields: { found: found.length },
+  });
 }
 
 /** Two copies would be one too many, and a pass would remove one of them. */
 async function refuseSecondCopy(
   { records, runtime }: Worker,
   link: Link,
-  { store, certificate }: { readonly store: Store; readonly certificate: string },
+  {
+    store,
+    certificate,
+    copies,
+  }: { readonly store: Store; readonly certificate: string; readonly copies: ListedCopies | undefined },
 ): Promise<void> {
-  const copies = await listCopies(link.primary.id, store, { runtime });
-  const listed = copiesIn(copies, certificate)[0]?.id;
+  const listedNow = copies ?? (await listCopies(link.primary.id, store, { runtime }));
+  const listed = copiesIn(listedNow, certificate)[0]?.id;
   const known = (await records.get(link.name, certificate))?.backups.find((state) => state.store === store.id)?.id;
   const recorded = known !== undefined && (await store.readMetadata(known)).state === 'present' ? known : undefined;
   const other = listed ?? recorded;

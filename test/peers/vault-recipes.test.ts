@@ -219,3 +219,55 @@ senders:
     await expect.poll(async () => normal((await copyOf()) ?? '')).toBe(normal(third['tls.key']));
   });
 });
+
+describe.skipIf(found === undefined)('copies of other tools in an OpenBao', () => {
+  test('are planned, proven equal, and taken under management in bulk', async () => {
+    const bao = await startDevelopmentBao();
+    ends.push(() => bao.close());
+    const names = Array.from({ length: 30 }, (_, n) => `shop-${n}`);
+    for (const [index, name] of names.entries()) {
+      const { certificate, intermediate = '', privateKey } = await testCertificate();
+      mkdirSync(join(folder, 'live', name), { recursive: true, mode: 0o700 });
+      writeFileSync(join(folder, 'live', name, 'fullchain.pem'), certificate + intermediate);
+      writeFileSync(join(folder, 'live', name, 'privkey.pem'), privateKey.reveal(), { mode: 0o600 });
+      // Every tenth was left behind by its tool.
+      const stale = index % 10 === 9 ? await testCertificate() : { certificate, intermediate, privateKey };
+      const chain = stale.intermediate ?? '';
+      const data = { 'tls.crt': stale.certificate + chain, 'tls.key': stale.privateKey.reveal() };
+      await done(bao, 'POST', `secret/data/pushed/${name}`, { data });
+      await done(bao, 'POST', `secret/metadata/pushed/${name}`, {
+        custom_metadata: { 'managed-by': 'external-secrets' },
+      });
+    }
+    const file = join(folder, 'certstandby.yaml');
+    writeFileSync(
+      file,
+      `version: 1
+table: { kind: lmdb, path: records }
+stores:
+  live: { kind: directory, id: live, path: live, quiet: 0s }
+  vault: { kind: vault, address: "${bao.url}", prefix: pushed, token: env:TOKEN, readSettles: 0s, listingLag: 0s }
+links: { web: { primary: live, backups: [vault] } }
+`,
+    );
+    const run = async (...args: readonly string[]) => {
+      const end = await runCommand([...args, '--config', file], testHost({ env: { TOKEN: bao.root } }));
+      const shown = end.output.split('\n').filter((line) => !/^ {2}adopt(?:ing)? /.test(line));
+      console.info(`$ certstandby ${args.join(' ')}\n${shown.join('\n')}${end.errors}(exit ${end.code})`);
+      return end;
+    };
+    const plan = await run('adopt', '--all', '--plan');
+    expect(plan.output).toContain(
+      '30 copies without our mark; 27 would be adopted; 3 of no certificate of this primary',
+    );
+    expect((await run('adopt', '--all')).code).toBe(0);
+    expect((await run('reconcile')).code).toBe(0);
+    expect((await run('verify')).output).toContain('30 same');
+    const { data } = await done(bao, 'GET', 'secret/detailed-metadata/pushed/?list=true');
+    const marked = Object.values(data.key_info as Record<string, { custom_metadata: Record<string, string> }>).filter(
+      ({ custom_metadata }) => custom_metadata.certstandby !== undefined,
+    );
+    expect(marked).toHaveLength(30);
+    expect(data.keys).toHaveLength(33);
+  });
+});
