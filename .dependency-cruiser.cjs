@@ -120,7 +120,7 @@ const floors = {
   replication: [
     {
       shared:
-        'brake-share|compact-map|copy-name|deadline|id-map|keys-read|link|listed-copies|read-in-time|refusal|shared-listing|timing|unkept-id|vacancy|vanished|verify-copy|worker|write-to-end',
+        'brake-share|compact-map|copy-name|deadline|id-map|keys-read|link|listed-copies|read-in-time|refusal|shared-listing|silence|timing|unkept-id|vacancy|vanished|verify-copy|worker|write-to-end',
     },
     'pass',
     { findings: 'backup-findings|brake-finding|standing' },

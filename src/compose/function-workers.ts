@@ -83,7 +83,7 @@ export async function composeWorkers(
     config.stores.map(async (store) => [store.name, await openService(store, context)] as const),
   );
   const stores = new Map(opened);
-  const links = config.links.map((link) => toLink(link, stores));
+  const links = config.links.map((link) => toLink(link, stores, config));
   const keySources = await keySourcesOf(config.senders, runtime);
   const byName = new Map(links.map((link) => [link.name, link]));
   const records = replicationRecords(table);

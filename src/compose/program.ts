@@ -198,7 +198,7 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
       return [name, identifiedStore(store, { runtime, book, configured, everyMs })] as const;
     }),
   );
-  const links = config.links.map((link) => toLink(link, stores));
+  const links = config.links.map((link) => toLink(link, stores, config));
   const linkByName = new Map(links.map((link) => [link.name, link]));
 
   const records = replicationRecords(table);

@@ -1,4 +1,4 @@
-import type { LinkConfig, SenderConfig, StoreConfig } from '../config.ts';
+import type { Config, LinkConfig, SenderConfig, StoreConfig } from '../config.ts';
 import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { type Link, linkMistake } from '../replication/link.ts';
@@ -103,7 +103,9 @@ export async function keySourcesOf(
 export function toLink(
   { name, primary, backups, filter, policy, naming }: LinkConfig,
   stores: ReadonlyMap<string, Store>,
+  config: Pick<Config, 'stores' | 'senders'>,
 ): Link {
+  const toldBy = tellersOf(primary, config);
   const link: Link = {
     name,
     primary: storeOf(stores, primary),
@@ -111,10 +113,20 @@ export function toLink(
     filter,
     policy,
     ...(naming && { naming }),
+    ...(toldBy.length > 0 && { toldBy }),
   };
   const mistake = linkMistake(link);
   if (mistake !== undefined) throw mistake;
   return link;
+}
+
+/** Who tells of changes in a store: its senders, and itself where it signs what it tells. */
+export function tellersOf(
+  store: string,
+  { stores, senders = [] }: Pick<Config, 'stores' | 'senders'>,
+): readonly string[] {
+  const own = stores.filter((config) => config.name === store && partsOf(config).sender !== undefined);
+  return [...own, ...senders.filter((sender) => sender.store === store)].map(({ name }) => name);
 }
 
 function storeOf(stores: ReadonlyMap<string, Store>, name: string): Store {

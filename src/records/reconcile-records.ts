@@ -32,6 +32,19 @@ const vanishedSchema = z.object({
 });
 export type Vanished = z.infer<typeof vanishedSchema>;
 
+/**
+ * What reconciles found changed in the primary, and no event told of. While an event does arrive
+ * there is none.
+ */
+const silenceSchema = z.object({
+  /** When the first of these reconciles began, epoch milliseconds. */
+  since: z.number(),
+  /** How many of them found something, one after the other, and how much the last of these did. */
+  times: z.number(),
+  found: z.number(),
+});
+export type Silence = z.infer<typeof silenceSchema>;
+
 const stateSchema = z.object({
   token: z._default(z.number(), 0),
   until: z.optional(z.number()),
@@ -64,6 +77,7 @@ const stateSchema = z.object({
       allowed: z.number(),
     }),
   ),
+  silence: z.optional(silenceSchema),
   vanished: z.optional(vanishedSchema),
   vanishedAccepted: z.optional(z.object({ at: z.number(), id: z.string(), gone: z.number(), of: z.number() })),
 });
@@ -132,6 +146,8 @@ export interface CompletedReconcile {
   readonly notRead?: number;
   readonly notReadFirst?: readonly string[];
   readonly passedOver?: number;
+  /** Absent: there is none. */
+  readonly silence?: Silence | undefined;
   readonly tookMs: number;
 }
 
@@ -221,8 +237,10 @@ export function reconcileRecords(table: Table) {
     ): Promise<void> {
       const gone = ['until', 'owner', 'step', 'done'];
       if ('completed' in end) {
-        const set = { ...end.completed, completedAt: end.startedAt };
-        await table.update(keyOf(link), { set, remove: [...gone, 'failure', 'brake', 'stoppedAt'] }, held(token));
+        const { silence, ...completed } = end.completed;
+        const set = { ...completed, ...(silence !== undefined && { silence }), completedAt: end.startedAt };
+        const over = ['failure', 'brake', 'stoppedAt', ...(silence === undefined ? ['silence'] : [])];
+        await table.update(keyOf(link), { set, remove: [...gone, ...over] }, held(token));
       } else {
         const set = 'failure' in end ? { failure: { ...end.failure } } : 'released' in end ? {} : { ...end };
         await table.update(keyOf(link), { set, remove: gone }, held(token));

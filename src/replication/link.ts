@@ -68,6 +68,8 @@ export interface Link {
   readonly policy: Policy;
   /** Absent: `derived`. */
   readonly naming?: Naming;
+  /** Who tells of changes in the primary, by their names. Absent: nobody does. */
+  readonly toldBy?: readonly string[];
 }
 
 /**

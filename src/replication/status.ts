@@ -1,7 +1,14 @@
 import { defined } from '../defined.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { LinkRecords } from '../records/link-records.ts';
-import type { Brake, DrillSummary, ReconcileState, Vanished, VerifySummary } from '../records/reconcile-records.ts';
+import type {
+  Brake,
+  DrillSummary,
+  ReconcileState,
+  Silence,
+  Vanished,
+  VerifySummary,
+} from '../records/reconcile-records.ts';
 import {
   type RecordedError,
   type RecordedWords,
@@ -15,6 +22,7 @@ import type { Quota } from '../store/store.ts';
 import { type BackupFindings, backupFindings, type CopyEnd, earliest, sooner } from './backup-findings.ts';
 import { brakeTally, type HeldByBrake, heldSummary } from './brake-finding.ts';
 import type { Link } from './link.ts';
+import { isSilent } from './silence.ts';
 import { type Standing, standingOf } from './standing.ts';
 import { vanishedSummary, vanishedTally, worseOf } from './vanished.ts';
 
@@ -138,6 +146,10 @@ export interface LinkStatus extends BackupFindings {
     readonly running?: { readonly since: number; readonly step: string; readonly done: number };
     readonly brake?: Brake;
   };
+  /**
+   * Somebody is to tell of changes, and does not: what reconciles found that no event told of.
+   */
+  readonly silence?: Silence & { readonly toldBy: readonly string[] };
   readonly verify?: VerifySummary;
   /** What the last drill came to. */
   readonly drill?: DrillSummary;
@@ -209,6 +221,7 @@ export async function statusOf({ records, linkRecords, runtime }: StatusKeeper, 
       ...running,
       ...defined({ brake }),
     },
+    ...silenceOf(link, state.silence),
     ...defined({ verify, drill }),
     ...(silentListings.length > 0 && { silentListings }),
     ...defined({ fullCopy }),
@@ -399,6 +412,11 @@ export function fullCopyOf(link: Link, certificates: number): LinkStatus['fullCo
     requestsPerSecond === undefined ? [] : [{ store: id, ms: (certificates / requestsPerSecond) * 1_000 }],
   );
   return limited.toSorted((a, b) => b.ms - a.ms)[0];
+}
+
+/** Nobody misses the events of a link of which nobody tells. */
+function silenceOf({ toldBy = [] }: Link, silence: Silence | undefined): Pick<LinkStatus, 'silence'> {
+  return toldBy.length > 0 && isSilent(silence) ? { silence: { ...silence, toldBy } } : {};
 }
 
 /** Of so many certificates. The versions take half of the requests, as a listing does. */

@@ -46,6 +46,12 @@ export interface Timing {
   readonly fullLookMs: number;
 }
 
+/**
+ * How long after a change its event may be under way: senders gather events, and try again. What
+ * changed later than that before a reconcile is not counted as untold.
+ */
+export const eventGraceMs = 10 * 60_000;
+
 export const defaultTiming: Timing = {
   leaseMs: 60_000,
   skewMs: 5_000,

@@ -2,7 +2,9 @@ import { readPublicKeyPem } from '../../certificate/public-key-pem.ts';
 import type { Config, LinkConfig } from '../../config.ts';
 import { defined } from '../../defined.ts';
 import { asCodedError, type ErrorCode, errorRegistry, remedyOf } from '../../errors.ts';
+import type { Silence } from '../../records/reconcile-records.ts';
 import type { BackupFindings } from '../../replication/backup-findings.ts';
+import { isSilent } from '../../replication/silence.ts';
 import type {
   CertificateMetadata,
   PassedOver,
@@ -18,6 +20,7 @@ import {
   keptBesideWords,
   keysNotProvenWords,
 } from '../output/backup-words.ts';
+import { silenceRemedy, silenceText } from '../output/status-words.ts';
 import { clean, count, duration } from '../output/text.ts';
 
 /**
@@ -251,6 +254,8 @@ export interface LinkState {
   readonly boundTo: string | undefined;
   readonly verificationKey: string | undefined;
   readonly lastReconcileAt: number | undefined;
+  /** What reconciles found that no event told of. */
+  readonly silence?: Silence | undefined;
   /** What its records say of the backups, by store id. */
   readonly backups?: BackupFindings | undefined;
 }
@@ -305,6 +310,8 @@ export async function checkLink(
     readonly now: () => number;
     readonly signal: () => AbortSignal;
     readonly reconcileEveryMs: number;
+    /** Who tells of changes in the primary. Absent: nobody does. */
+    readonly toldBy?: readonly string[];
     /** Whether the primary answered: else it is not asked again. */
     readonly asks: boolean;
     /** What a person types to have the channel registered. */
@@ -324,7 +331,10 @@ export async function checkLink(
     findings.push(await checkVerificationKey(about, link, primary, state, context.signal()));
     findings.push(...(await checkChannel(about, link, primary, context)));
   }
-  if (state !== undefined) findings.push(checkReconciled(about, link, state, context));
+  if (state !== undefined) {
+    findings.push(checkReconciled(about, link, state, context));
+    findings.push(...checkTold(about, state, context));
+  }
   return findings;
 }
 
@@ -423,6 +433,17 @@ function checkReconciled(
   const ageMs = now() - at;
   const words = `the last reconcile that succeeded began ${duration(ageMs)} ago`;
   return ageMs <= 2 * reconcileEveryMs ? good(about, words) : warning(about, words, remedy);
+}
+
+/** Whether events arrive, as far as reconciles tell. */
+function checkTold(
+  about: string,
+  { silence }: LinkState,
+  { now, toldBy = [] }: { readonly now: () => number; readonly toldBy?: readonly string[] },
+): readonly Finding[] {
+  if (toldBy.length === 0 || !isSilent(silence)) return [];
+  const [words = ''] = silenceText({ ...silence, toldBy }, now()).split('\n');
+  return [warning(about, words, silenceRemedy)];
 }
 
 /** Which parts a store plays. */

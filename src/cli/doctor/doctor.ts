@@ -97,6 +97,7 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
   stopping.throwIfAborted();
 
   const { openForDiagnosis } = await import('../../compose/stores.ts');
+  const { tellersOf } = await import('../../compose/services.ts');
   const opened = await openForDiagnosis(config, runtime);
   const context = {
     now: runtime.now,
@@ -124,6 +125,7 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
       const line = `certstandby doctor --config ${options.config} --register https://PUBLIC-ADDRESS`;
       const more = {
         reconcileEveryMs: config.worker.reconcileEveryMs,
+        toldBy: tellersOf(link.primary, config),
         asks: asks.get(link.primary) ?? false,
         registerLine: line,
         ...(options.register !== undefined && { register: options.register }),
@@ -203,13 +205,14 @@ async function readTable({ table, links }: Config) {
     try {
       const records = linkRecords(opened);
       for (const { name } of links) {
-        const [boundTo, verificationKey, lastReconcileAt, backups] = await Promise.all([
+        const [boundTo, verificationKey, lastReconcileAt, { silence }, backups] = await Promise.all([
           records.boundTo(name),
           records.verificationKey(name),
           records.lastReconcileAt(name),
+          records.reconcileState(name),
           recordedFindings(opened, name, runtime.now()),
         ]);
-        states.set(name, { boundTo, verificationKey, lastReconcileAt, backups });
+        states.set(name, { boundTo, verificationKey, lastReconcileAt, silence, backups });
       }
     } finally {
       await opened.close();

@@ -35,6 +35,7 @@ export function judgeStatus(status: LinkStatus, reconcileEveryMs: number, nameOf
     ...backups.filter(({ urgent }) => !urgent).map(asWrong),
     ...quotasUsedUp(status, nameOf),
     ...reconcileWords(status, reconcileEveryMs, nameOf),
+    ...silenceWords(status),
     ...certificateWords(status),
     ...verifyWords(status),
     ...drillWords(status),
@@ -177,6 +178,22 @@ function reconcileWords(
   }
   return wrong;
 }
+
+/** That events do not arrive; what they would have told of was copied as late as it was found. */
+function silenceWords({ silence, now }: LinkStatus): Judged['wrong'] {
+  return silence === undefined ? [] : [{ words: silenceText(silence, now), exit: exits.service }];
+}
+
+export function silenceText({ since, times, found, toldBy }: NonNullable<LinkStatus['silence']>, now: number): string {
+  const who = toldBy.map(clean).join(', ');
+  return (
+    `notifications do not arrive (${who}): the last ${times} reconciles that found a change found what no event told of, since ${ago(now, since)}, ` +
+    `${count(found, 'certificate')} at last\n  ${silenceRemedy}`
+  );
+}
+
+export const silenceRemedy =
+  'See whether it still sends here: a channel or a destination may be switched off, paused by its service after failures, or point elsewhere. certstandby doctor says how to send a test. Until an event arrives, changes are copied as late as reconcile finds them.';
 
 /** Codes in a table may be of another version of this program. */
 function remedyLine(failure: NonNullable<LinkStatus['reconcile']['failure']>): string {

@@ -3,7 +3,7 @@ import { asCodedError, type CodedError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { errorFields, type Log } from '../../log.ts';
 import type { LinkRecords } from '../../records/link-records.ts';
-import type { Vanished } from '../../records/reconcile-records.ts';
+import type { Silence, Vanished } from '../../records/reconcile-records.ts';
 import type { BackupState, Refusal, ReplicationRecord, UnreadableRecord } from '../../records/replication-record.ts';
 import type { ReplicationRecords } from '../../records/replication-records.ts';
 import type { Runtime } from '../../runtime.ts';
@@ -22,7 +22,8 @@ import {
 } from '../listed-copies.ts';
 import { regionProblem } from '../pass/judge.ts';
 import { listAll } from '../shared-listing.ts';
-import { shownAfterMs, type Timing } from '../timing.ts';
+import { silenceAfter } from '../silence.ts';
+import { eventGraceMs, shownAfterMs, type Timing } from '../timing.ts';
 import { unkeptId } from '../unkept-id.ts';
 import { isGoneAccepted, type VanishedFound, vanishedTally } from '../vanished.ts';
 
@@ -101,6 +102,8 @@ export interface Comparison {
   readonly vanished?: VanishedFound;
   /** What stood as such before. */
   readonly vanishedBefore?: Vanished;
+  /** What the last reconciles found changed, and no event told of; absent: nothing. */
+  readonly silence?: Silence;
   /** Copies of certificates that are gone, and are kept. */
   readonly retained: number;
   /** Certificates in the backups that are not ours. */
@@ -150,11 +153,12 @@ export async function compare(
   const { signal, moved, full = false } = options;
   const startedAt = runtime.now();
   const tally = { listed: 0, included: 0, expired: 0, pages: 0 };
+  const told = { untold: 0, toldAt: 0 };
   const paged = () => {
     tally.pages += 1;
   };
   const asking = () => moved?.(tally.listed);
-  const [{ backups, notListed }, { vanished: standing }] = await Promise.all([
+  const [{ backups, notListed }, { vanished: standing, silence: before }] = await Promise.all([
     listBackups(comparer, link, { signal, paged, asking }),
     comparer.linkRecords.reconcileState(link.name),
   ]);
@@ -206,6 +210,8 @@ export async function compare(
       const record = known[index];
       const doubted = suspectCopies(metadata.id, record, backups);
       const reason = reasonToAsk(link, metadata, record, backups, { doubted, now: startedAt, timing });
+      told.toldAt = Math.max(told.toldAt, record?.eventAt ?? 0);
+      if (record !== undefined && reason === 'different' && isUntold(record, metadata, startedAt)) told.untold += 1;
       found.note(metadata.id, record, reason ?? (full ? 'due-for-a-full-look' : undefined), doubted);
     }
     await moved?.(tally.listed);
@@ -263,13 +269,14 @@ export async function compare(
   const unknown = backups.flatMap((side) =>
     ofUnknownMark(side).map(({ id, place, error }) => ({ store: side.store, id, place, error })),
   );
+  const silence = silenceAfter(before, { ...told, startedAt });
   const vanished = lost.result();
   const braked = held.result();
   return {
     startedAt,
     ...tally,
     ...found.done(link, vanished === undefined),
-    ...defined({ vanished }),
+    ...defined({ vanished, silence }),
     ...(braked === undefined ? {} : { held: braked }),
     ...(standing === undefined ? {} : { vanishedBefore: standing }),
     unmarked: backups.reduce((sum, { unmarked }) => sum + unmarked, 0),
@@ -577,6 +584,15 @@ function refusalHolds(
 function rests(link: Link, record: ReplicationRecord, listed: CertificateMetadata): boolean {
   const isAside = record.aside !== undefined || record.refusal?.byPolicy === true;
   return isAside && record.absentSince === undefined && !restEnded(link, record) && !changedHere(record, listed);
+}
+
+/**
+ * Whether another content is there so long that an event would have told of it, and none did. What
+ * people wrote on it, not every sender tells of.
+ */
+function isUntold(record: ReplicationRecord, listed: CertificateMetadata, now: number): boolean {
+  if (record.absentSince !== undefined || isPending(record) || !factsChangedHere(record, listed)) return false;
+  return (listed.lastModified ?? 0) <= now - eventGraceMs;
 }
 
 /** Whether the primary lists another version than the last look saw. */

@@ -76,7 +76,7 @@ export async function takeLock(
       ended = true;
       throw new CodedError('reconcile_running', `this reconcile of ${name} took so long that another one has begun`);
     },
-    async complete({ listed, included, unmarked, notListed, notRead, passedOver }) {
+    async complete({ listed, included, unmarked, notListed, notRead, passedOver, silence }) {
       ended = true;
       await linkRecords.endReconcile(name, token, {
         completed: {
@@ -87,6 +87,7 @@ export async function takeLock(
           notRead: notRead.length,
           notReadFirst: notRead.slice(0, elementsKept).map(({ error }) => `${error.message} [${error.code}]`),
           passedOver: passedOver.count,
+          silence,
           tookMs: runtime.now() - startedAt,
         },
         startedAt,
