@@ -26,8 +26,8 @@ const functionNames = ['callback', 'replicate', 'sweep', 'reconcile'];
  * those of its configuration. Raised only in the commit that needs it, which says why.
  */
 const mostKib = {
-  aws: { callback: 150, replicate: 380, sweep: 384, reconcile: 380 },
-  openwhisk: { callback: 212, replicate: 440, sweep: 444, reconcile: 440 },
+  aws: { callback: 160, replicate: 380, sweep: 384, reconcile: 380 },
+  openwhisk: { callback: 224, replicate: 440, sweep: 444, reconcile: 440 },
 };
 
 /** Deployed functions get their credentials from the platform: see environment-credentials.ts. */

@@ -8,6 +8,7 @@ export { awsSecretsManager } from './aws-secrets-manager/service.ts';
 export { certificateManager } from './certificate-manager/service.ts';
 export { directory } from './directory/service.ts';
 export { eventNotifications } from './event-notifications/service.ts';
+export { eventBridge } from './eventbridge/service.ts';
 export { kubernetes } from './kubernetes/service.ts';
 export { oidcToken } from './oidc-token/service.ts';
 export { openBaoAudit } from './openbao-audit/service.ts';

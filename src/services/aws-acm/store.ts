@@ -422,7 +422,7 @@ export function acmStore(options: AcmOptions): Store {
       let cursor: string | undefined;
       do {
         const input = {
-          ResourceTypeFilters: ['acm:certificate'],
+          ResourceTypeFilters: ['acm'],
           TagFilters: [{ Key: markTag, Values: [digests] }],
           ResourcesPerPage: mostOnAPage,
           ...defined({ PaginationToken: cursor }),

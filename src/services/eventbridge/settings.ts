@@ -1,0 +1,45 @@
+import * as z from 'zod/mini';
+import { defined } from '../../defined.ts';
+import { ofKind, optional, required, text } from '../../settings.ts';
+import type { SenderConfig, SenderSettings, SettingsContext } from '../service.ts';
+
+const digest = text(/^[0-9a-f]{64}$/, 'SHA-256 of a key, as 64 digits: printf %s "$KEY" | sha256sum');
+
+export const eventBridgeDefaults = { header: 'X-Certstandby-Key' } as const;
+
+const schema = ofKind('eventbridge', 'an API destination of Amazon EventBridge', {
+  store: required(z.string(), 'the store of the kind aws-acm or aws-secrets-manager whose certificates it tells of'),
+  of: required(z.enum(['acm', 'secretsmanager']), 'the service of that store: acm or secretsmanager'),
+  region: required(text(/^[a-z]{2}(-[a-z]+)+-\d$/, 'a region of AWS, such as eu-west-1'), 'the region of that store'),
+  account: required(text(/^\d{12}$/, 'an account of AWS: 12 digits, in quotes'), 'the account of that store'),
+  namePrefix: optional(text(/^[\w/+=.@-]{1,200}$/, 'the beginning of names of secrets'), 'its namePrefix', {
+    otherwise: 'none',
+  }),
+  digest: required(digest, 'SHA-256 of the API key of the connection, in hex; the key itself is not needed here'),
+  nextDigest: optional(digest, 'that of a second key that is good as well, while one takes the place of the other', {
+    otherwise: 'none',
+  }),
+  header: optional(
+    text(/^[a-zA-Z][a-zA-Z0-9-]{0,63}$/, 'the name of a header'),
+    'the name of the key in the connection, which is the header that holds it',
+    { default: eventBridgeDefaults.header },
+  ),
+});
+
+export interface EventBridgeConfig extends SenderConfig {
+  readonly kind: 'eventbridge';
+  readonly of: 'acm' | 'secretsmanager';
+  readonly region: string;
+  readonly account: string;
+  readonly namePrefix?: string;
+  readonly digest: string;
+  readonly nextDigest?: string;
+  readonly header?: string;
+}
+
+export const eventBridgeSettings: SenderSettings = {
+  schema,
+  keySettings: ['digest', 'nextDigest'],
+  toConfig: (given: z.infer<typeof schema>, { name }: SettingsContext): EventBridgeConfig =>
+    defined({ ...given, name }),
+};
