@@ -314,7 +314,7 @@ export const safeguards: readonly Safeguard[] = [
   {
     step: 'the last of what nobody signed is kept until its time has come',
     file: 'src/replication/acknowledge.ts',
-    find: "await linkRecords.keepHint(link, { by: 'id', text: certificate }, { now, wakeAt: outcome.again });",
+    find: "await linkRecords.keepHint(link, { by: 'id', text: certificate }, { now, wakeAt: outcome.again, toldBy });",
     replace: '',
     switches: ['unsigned-sender'],
     eventsOnly: true,
@@ -454,8 +454,8 @@ export const safeguards: readonly Safeguard[] = [
   {
     step: 'what a search found counts with the moment at which it began',
     file: 'src/replication/shared-listing.ts',
-    find: 'kept.beganAt >= since) {',
-    replace: 'kept.beganAt <= Number.MAX_VALUE) {',
+    find: 'kept.beganAt >= since && now <=',
+    replace: 'now <=',
     switches: ['slow-listing'],
     seeds: 10_000,
   },
