@@ -654,6 +654,7 @@ function crossMistakes(raw: unknown, folder: string): string[] {
 
   const owners = new Map<string, string>();
   const folders = new Map<string, string>();
+  const trees = new Map<string, string>();
   for (const [store, value] of Object.entries(stores)) {
     for (const { is, same } of identitiesOf(store)) {
       if (is === undefined) continue;
@@ -665,11 +666,16 @@ function crossMistakes(raw: unknown, folder: string): string[] {
     }
     const place = settingsOf(value)?.folder?.(tree(value));
     if (place !== undefined) folders.set(store, resolve(folder, place));
+    const path = settingsOf(value)?.tree?.(tree(value));
+    if (path !== undefined) trees.set(store, `${tree(value).kind}/${path}`);
     for (const { setting, what } of settingsOf(value)?.mistakes?.(tree(value)) ?? [])
       mistakes.push(`stores.${store}.${setting}: ${what}`);
   }
 
-  mistakes.push(...overlapMistakes(folders));
+  mistakes.push(
+    ...overlapMistakes(folders, { same: 'folder', sep }),
+    ...overlapMistakes(trees, { same: 'place', sep: '/' }),
+  );
   const serve = tree(tree(raw).serve);
   if (serve.tls !== undefined && serve.behindProxy === true) {
     mistakes.push('serve: tls and behindProxy: true exclude each other: either it ends TLS here, or in front');
@@ -762,23 +768,23 @@ function senderMistakes(senders: Tree, stores: Tree, links: Tree): string[] {
 const regionOf = (store: unknown): string | undefined => settingsOf(store)?.region(tree(store));
 
 /** Stores that are one folder, or lie in one another, by the paths of their folders. */
-function overlapMistakes(folders: ReadonlyMap<string, string>): string[] {
+function overlapMistakes(
+  paths: ReadonlyMap<string, string>,
+  { same, sep }: { readonly same: string; readonly sep: string },
+): string[] {
+  const below = (path: string) => (path.endsWith(sep) ? path : `${path}${sep}`);
+  const liesIn = (inner: string, outer: string) =>
+    `stores.${inner}: lies in the ${same} of stores.${outer}; one would take the other for copies`;
   const mistakes: string[] = [];
-  for (const [store, path] of folders)
-    for (const [other, otherPath] of folders) {
+  for (const [store, path] of paths)
+    for (const [other, otherPath] of paths) {
       if (other === store) break;
-      if (path === otherPath) mistakes.push(`stores.${store}: is the same folder as stores.${other}`);
+      if (path === otherPath) mistakes.push(`stores.${store}: is the same ${same} as stores.${other}`);
       else if (path.startsWith(below(otherPath))) mistakes.push(liesIn(store, other));
       else if (otherPath.startsWith(below(path))) mistakes.push(liesIn(other, store));
     }
   return mistakes;
 }
-
-const liesIn = (inner: string, outer: string) =>
-  `stores.${inner}: lies in the folder of stores.${outer}; one would take the other for copies`;
-
-/** Everything in a folder. */
-const below = (path: string) => (path.endsWith(sep) ? path : `${path}${sep}`);
 
 /**
  * Links that all copy onward, and lead back to where the first of them begins. One that leads to

@@ -157,6 +157,11 @@ export interface ServiceSettings {
    * or lie in it. Absent: it is none.
    */
   folder?(raw: Raw): string | undefined;
+  /**
+   * The path of what it is in its service, where another store may be a part of it: no other store
+   * may be the same, or lie in it. Absent: it has none.
+   */
+  tree?(raw: Raw): string | undefined;
   /** Where it lies, as `policy.regions` names regions; `undefined` if the file does not say it. */
   region(raw: Raw): string | undefined;
   /** Mistakes that no schema can see, by the setting that has each. */

@@ -328,7 +328,10 @@ stores:
   copies: { kind: directory, path: copies, id: copies }
   more: { kind: directory, path: more, id: more }
   vault: { kind: secrets-manager, instance: "${secretsManagerCrn}", apiKey: env:KEY, endpoint: "${address}", iam: "${address}" }
+  bao: { kind: vault, address: "${address}", token: env:KEY }
 links:
+  bao: { primary: bao, backups: [copies] }
+  bao2: { primary: bao, backups: [more] }
   main: { primary: live, backups: [copies], verificationKey: "file:main.pem" }
   other: { primary: live, backups: [more], verificationKey: "file:other.pem" }
   secrets: { primary: vault, backups: [copies] }
@@ -338,7 +341,7 @@ senders:
   renewals: { kind: shared-secret, store: live, digest: ${digest} }
   ci: { kind: oidc-token, store: live, issuer: "https://issuer.example", jwks: "${address}/jwks", audience: here, bearer: { sub: job } }
   ci2: { kind: oidc-token, store: live, issuer: "https://issuer.example", jwks: "${address}/jwks", audience: there, bearer: { sub: job } }
-  audit: { kind: openbao-audit, store: live, digest: ${auditDigest} }
+  audit: { kind: openbao-audit, store: bao, digest: ${auditDigest} }
   events: { kind: event-notifications, store: vault, source: "${secretsManagerCrn}", instance: "${secretsManagerCrn.replace('secrets-manager', 'event-notifications')}", destination: d1, apiKey: env:KEY, endpoint: "${address}", iam: "${address}" }
 `;
   const files: Readonly<Record<string, string>> = {

@@ -326,6 +326,32 @@ links: { web: { primary: nas, backups: [vault] } }
     });
   });
 
+  test('a policy that cuts listings off without a word hides nothing', async () => {
+    const paths = ['a', 'b', 'c', 'd', 'e', 'f/cert.pem', 'f/cert.key', 'f/chain.pem', 'g/h', 'g/i'];
+    const [value] = [fieldsOf(content)];
+    for (const path of paths) {
+      const member = path.endsWith('.key') ? value['tls.key'] : value['tls.crt'];
+      const data = path.startsWith('f/') ? { value: member } : value;
+      await done(bao, 'POST', `secret/data/standby/${path}`, { data });
+    }
+    for (const detailed of ['"list"', '"deny"']) {
+      const policy = `path "secret/*" {
+  capabilities = ["read", "list"]
+  pagination_limit = 2
+}
+path "secret/detailed-metadata/*" {
+  capabilities = [${detailed}]
+  ${detailed === '"list"' ? 'pagination_limit = 2' : ''}
+}`;
+      const store = storeAt(bao, { login: { login: 'token', token: new Secret(await tokenWith(bao, policy)) } });
+      const { certificates, cursor } = await store.list({});
+      expect(cursor).toBeUndefined();
+      expect(certificates.map(({ id }) => id)).toEqual(['a', 'b', 'c', 'd', 'e', 'f/', 'g/h', 'g/i']);
+      const folder = await store.read('f/');
+      expect(folder.state === 'present' && fingerprintOf(folder.value.content)).toBe(fingerprintOf(content));
+    }
+  });
+
   test('a mount that is not there, or was made anew, is never taken for an empty one', async () => {
     await bao.ask('POST', 'sys/mounts/gone', { type: 'kv', options: { version: '2' } });
     const store = storeAt(bao, { mount: 'gone' });

@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import { defined } from '../../defined.ts';
 import { ofKind, optional, required, text } from '../../settings.ts';
-import type { SenderConfig, SenderSettings, SettingsContext } from '../service.ts';
+import type { Raw, SenderConfig, SenderSettings, SettingsContext } from '../service.ts';
 
 const digest = text(/^[0-9a-f]{64}$/, 'SHA-256 of a secret, as 64 digits: printf %s "$SECRET" | sha256sum');
 const place = text(
@@ -40,9 +40,20 @@ export interface OpenBaoAuditConfig extends SenderConfig {
   readonly namespace?: string;
 }
 
+/** It must tell of where its store is: nothing else would ever be a certificate of that. */
+function placeMistakes(raw: Raw, store: Raw): readonly { readonly setting: string; readonly what: string }[] {
+  if (store.kind !== 'vault') return [{ setting: 'store', what: 'must be a store of the kind vault' }];
+  return ['mount', 'prefix', 'namespace'].flatMap((setting) => {
+    const otherwise = setting === 'mount' ? openBaoAuditDefaults.mount : undefined;
+    const [own = otherwise, its = otherwise] = [raw[setting], store[setting]];
+    return own === its ? [] : [{ setting, what: `is not that of the store, which is ${its ?? 'none'}` }];
+  });
+}
+
 export const openBaoAuditSettings: SenderSettings = {
   schema,
   keySettings: ['digest', 'nextDigest'],
+  mistakes: (raw, store) => (store === undefined ? [] : placeMistakes(raw, store)),
   toConfig: (given: z.infer<typeof schema>, { name }: SettingsContext): OpenBaoAuditConfig =>
     defined({ ...given, name }),
 };

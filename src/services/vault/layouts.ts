@@ -79,6 +79,8 @@ export function companionsAmong(names: readonly string[]): readonly string[] {
   const has = (...some: readonly string[]) => some.some((name) => members.includes(name));
   return has('cert.pem', 'fullchain.pem') && has('cert.key', 'privkey.pem') ? members : [];
 }
+/** Whether a secret of this name may be one of such a folder. */
+export const isCompanion = (name: string): boolean => companionNames.has(name);
 const companionNames: ReadonlySet<string> = new Set([
   'cert.pem',
   'fullchain.pem',

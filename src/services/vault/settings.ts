@@ -177,22 +177,26 @@ function loginMistakes(raw: Raw): readonly { readonly setting: string; readonly 
   return [...missing, ...useless, ...pair];
 }
 
-/** The id of a store without `vault:` before it; `undefined` if the settings do not make one. */
-function idOf({ id, address, namespace = '', mount = defaults.mount, prefix = '' }: Raw): string | undefined {
-  if (typeof id === 'string') return id;
+/** Where it is; `undefined` if the settings do not say it. */
+function treeOf({ address, namespace = '', mount = defaults.mount, prefix = '' }: Raw): string | undefined {
   if (typeof address !== 'string' || !URL.canParse(address)) return undefined;
   const { hostname, port, protocol } = new URL(address);
   const portOf = port === '' ? (protocol === 'https:' ? '443' : '80') : port;
   return `${hostname}:${portOf}/${[namespace, mount, prefix].join('/')}`;
 }
 
+/** The id of a store without `vault:` before it; `undefined` if the settings do not make one. */
+const idOf = (raw: Raw): string | undefined => (typeof raw.id === 'string' ? raw.id : treeOf(raw));
+
 export const vaultSettings: ServiceSettings = {
   schema,
 
   identities: (raw) => {
     const is = idOf(raw);
-    return [{ is: is === undefined ? undefined : `vault:${is}`, same: 'is the same place' }];
+    return [{ is: is === undefined ? undefined : `vault:${is}`, same: 'has the same id' }];
   },
+
+  tree: treeOf,
 
   region: ({ region = defaults.region }) => (typeof region === 'string' ? region : undefined),
 

@@ -119,6 +119,8 @@ interface Engine {
 
 /** So many requests of one listing are under way at once, where each secret has to be asked for. */
 const atOnce = 8;
+/** A folder whose secrets are one certificate has few of them. */
+const mostFolderPages = 20;
 
 /**
  * A key/value engine of HashiCorp Vault or OpenBao, or a folder in it. The id of a certificate is
@@ -154,10 +156,11 @@ export function vaultStore(options: VaultStoreOptions): Store {
     const { version } = await mounted(signal);
     const { product } = health;
     const { send } = client;
+    const isOpenBao = product === 'openbao';
     const kv =
       version === 1
-        ? version1({ send, mount, store: storeId, revisionOf: (data) => revisionOf(data, fields) })
-        : version2({ send, mount, store: storeId, pageSize, now: runtime.now, isOpenBao: () => product === 'openbao' });
+        ? version1({ send, mount, store: storeId, revisionOf: (data) => revisionOf(data, fields), isOpenBao })
+        : version2({ send, mount, store: storeId, pageSize, now: runtime.now, isOpenBao });
     return { kv, product };
   }
 
@@ -187,7 +190,13 @@ export function vaultStore(options: VaultStoreOptions): Store {
   async function placeAt(kv: KeyValue, id: string, of: Asked, withContent: boolean): Promise<Place>;
   async function placeAt(kv: KeyValue, id: string, of: Asked, withContent: boolean): Promise<Place> {
     if (!isFolder(id)) return withContent ? kv.read(pathOf(id), of) : kv.look(pathOf(id), of);
-    const { names } = await kv.list(pathOf(id), undefined, of);
+    const names: string[] = [];
+    for (let after: string | undefined, pages = 0; pages < mostFolderPages; pages += 1) {
+      const page = await kv.list(pathOf(id), after, of);
+      names.push(...page.names);
+      after = page.names.at(-1);
+      if (!page.goesOn || after === undefined) break;
+    }
     if (names.length === 0) return { state: 'absent' };
     const members = companionsAmong(names);
     const read = await Promise.all(

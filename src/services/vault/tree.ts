@@ -3,8 +3,8 @@ import { defined } from '../../defined.ts';
 import { CodedError } from '../../errors.ts';
 import { parseJson } from '../../http/service-failure.ts';
 import type { UnreadableElement } from '../../store/store.ts';
-import type { Asked, KeyValue, Place } from './key-value.ts';
-import { companionsAmong } from './layouts.ts';
+import type { Asked, KeyValue, Names, Place } from './key-value.ts';
+import { companionsAmong, isCompanion } from './layouts.ts';
 import { isId, joined, nameOfId } from './paths.ts';
 
 /** Something in a folder that may be a certificate. */
@@ -66,12 +66,12 @@ export async function walk(options: {
       const isWhole = top.names === undefined && top.after === undefined;
       const listed = await kv.list(`${root}${top.folder}`, top.after, of);
       requests += 1;
-      const members = isWhole && top.folder !== '' && !listed.goesOn ? companionsAmong(listed.names) : [];
-      if (members.length > 0) found.push(together(top.folder, members, listed.places));
-      Object.assign(top, listed, {
-        names: listed.names.filter((name) => !members.includes(name)),
-        isGroup: members.length > 0,
-      });
+      const members = top.isGroup || (isWhole && top.folder !== '') ? companionsAmong(listed.names) : [];
+      if (members.length > 0 && !top.isGroup) found.push(together(top.folder, members, listed));
+      const isGroup = top.isGroup || members.length > 0;
+      const names = isGroup ? listed.names.filter((name) => !isCompanion(name)) : listed.names;
+      // What comes next is asked for after the last name that was listed, shown or not.
+      Object.assign(top, listed, { names, isGroup, after: names.length > 0 ? top.after : listed.names.at(-1) });
       continue;
     }
     const [name, ...rest] = top.names;
@@ -90,7 +90,9 @@ export async function walk(options: {
   return { found, unreadable };
 }
 
-function together(folder: string, members: readonly string[], places: ReadonlyMap<string, Place>): Found {
+function together(folder: string, members: readonly string[], { places, goesOn }: Names): Found {
+  // Some of them may be on the next page.
+  if (goesOn) return { id: folder };
   const known = members.map((name) => [name, places.get(name)] as const);
   const all = known.filter((member): member is [string, Place] => member[1] !== undefined);
   const place = all.length === members.length ? joined(new Map(all)) : undefined;

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import * as z from 'zod/mini';
+import { defined } from '../../defined.ts';
 import { CodedError } from '../../errors.ts';
 import { nonsenseError, parseJson } from '../../http/service-failure.ts';
 import { unlessAborted } from '../../runtime.ts';
@@ -23,8 +24,9 @@ export function version1(options: {
   readonly store: string;
   /** Tells versions of a content apart without its key; `undefined` where it is no certificate. */
   readonly revisionOf: (data: SecretData) => string | undefined;
+  readonly isOpenBao: boolean;
 }): KeyValue {
-  const { send, mount, store, revisionOf } = options;
+  const { send, mount, store, revisionOf, isOpenBao } = options;
   const urlOf = (path: string) => `${encodePath(mount)}/${encodePath(path)}`;
 
   function callFor({ call }: Asked, writes: boolean, path: string, capability: Capability): VaultCall {
@@ -65,7 +67,8 @@ export function version1(options: {
 
     async list(folder, after, asked) {
       const call = callFor(asked, false, folder, 'list');
-      const path = `${urlOf(folder)}?list=true`;
+      const query = new URLSearchParams({ list: 'true', ...defined({ after }) });
+      const path = `${urlOf(folder)}?${query}`;
       const answer = await send(call, {
         method: 'GET',
         path,
@@ -80,7 +83,9 @@ export function version1(options: {
       const keys = z.safeParse(listAnswer, parseJson(answer.text)).data?.data.keys;
       if (keys === undefined) throw nonsenseError(call, answer, 'something that is no list of secrets');
       const isRest = (name: string) => after === undefined || inByteOrder(name, after) > 0;
-      return { names: keys.toSorted(inByteOrder).filter(isRest), places: new Map(), goesOn: false };
+      const names = keys.toSorted(inByteOrder).filter(isRest);
+      // A policy of OpenBao may cut a listing off without a word: only an empty one is the last.
+      return { names, places: new Map(), goesOn: isOpenBao && names.length > 0 };
     },
 
     fieldNames: async () => undefined,

@@ -57,8 +57,7 @@ export function version2(options: {
   readonly store: string;
   readonly pageSize: number;
   readonly now: () => number;
-  /** Whether the server is an OpenBao, as far as that is known. */
-  readonly isOpenBao: () => boolean;
+  readonly isOpenBao: boolean;
 }): KeyValue {
   const { send, mount, store, pageSize, now } = options;
   const area = (name: string, path: string) => `${encodePath(mount)}/${name}/${encodePath(path)}`;
@@ -161,7 +160,7 @@ export function version2(options: {
     const others = Object.fromEntries(Object.entries(of).filter(([name]) => !isOurs(name)));
     const known = before.state === 'absent' ? 0 : before.metadataVersion;
     // OpenBao then sees that somebody else has written between; Vault passes over it.
-    const cas = options.isOpenBao() && known !== undefined ? { metadata_cas: known } : {};
+    const cas = options.isOpenBao && known !== undefined ? { metadata_cas: known } : {};
     const capability = before.state === 'absent' ? 'create' : 'update';
     const call = callFor(asked, true, { area: 'metadata', path, capability });
     const body = () => ({ custom_metadata: { ...others, ...entries }, ...cas });
@@ -180,7 +179,7 @@ export function version2(options: {
 
   async function list(folder: string, after: string | undefined, asked: Asked) {
     const isRest = (name: string) => after === undefined || inByteOrder(name, after) > 0;
-    listsMetadata ??= options.isOpenBao();
+    listsMetadata ??= options.isOpenBao;
     if (listsMetadata) {
       const call = callFor(asked, false, { area: 'detailed-metadata', path: folder, capability: 'list' });
       const query = new URLSearchParams({ list: 'true', limit: String(pageSize), ...defined({ after }) });
@@ -209,15 +208,25 @@ export function version2(options: {
       listsMetadata = false;
     }
     const call = callFor(asked, false, { area: 'metadata', path: folder, capability: 'list' });
-    const path = `${area('metadata', folder)}?list=true`;
-    const answer = await send(call, { method: 'GET', path, signal: asked.signal, takes: [404], timeoutMs: listingMs });
+    const query = new URLSearchParams({ list: 'true', ...defined({ after }) });
+    const path = `${area('metadata', folder)}?${query}`;
+    const answer = await send(call, {
+      method: 'GET',
+      path,
+      signal: asked.signal,
+      takes: [404],
+      timeoutMs: listingMs,
+    });
     if (answer.status === 404) {
       if (saysNothingThere(answer)) return { names: [], places: new Map(), goesOn: false };
       throw vaultError(call, answer);
     }
     const found = z.safeParse(listAnswer, parseJson(answer.text)).data?.data;
     if (found === undefined) throw nonsenseError(call, answer, 'something that is no list of secrets');
-    return { names: found.keys.toSorted(inByteOrder).filter(isRest), places: new Map(), goesOn: false };
+    const names = found.keys.toSorted(inByteOrder).filter(isRest);
+    // A policy of OpenBao may cut a listing off without a word (`pagination_limit`): only an empty
+    // one is the last. A Vault passes over `after`, and gives all of it at once.
+    return { names, places: new Map(), goesOn: options.isOpenBao && names.length > 0 };
   }
 
   return {

@@ -74,5 +74,41 @@ test('each mistake of a login is named, with what it needs', () => {
     'stores.s4.certificateField: is missing: the other fields are named beside that of the certificate',
     'stores.s5.address: must begin with https://; plain http:// is allowed on loopback only, for keys would travel in the clear',
   ]);
-  expect(mistakesOf(good, good)).toEqual(['stores.s1: is the same place as stores.s0', expect.any(String)]);
+});
+
+test('two stores that are one place, or of which one lies in the other, are a mistake', () => {
+  const same = mistakesOf(good, `${good}, id: another`) as string[];
+  expect(same).toContain('stores.s1: is the same place as stores.s0');
+  expect(mistakesOf(`${good}, prefix: certs`, `${good}, prefix: certs/live`)).toEqual([
+    'stores.s1: lies in the place of stores.s0; one would take the other for copies',
+  ]);
+  expect(mistakesOf(`${good}, prefix: certs/live`, good)).toEqual([
+    'stores.s0: lies in the place of stores.s1; one would take the other for copies',
+  ]);
+  expect(mistakesOf(`${good}, prefix: certs`, `${good}, prefix: certs-old`)).toEqual([]);
+  expect(mistakesOf(`${good}, namespace: a`, `${good}, namespace: b`)).toEqual([]);
+});
+
+test('an audit device tells of a store of its own kind, and of the same place', () => {
+  const withSender = (sender: string) => `version: 1
+stores:
+  bao: { kind: vault, ${good}, prefix: certs, namespace: team }
+  copies: { kind: directory, path: copies, id: copies }
+links: { down: { primary: bao, backups: [copies] }, up: { primary: copies, backups: [bao] } }
+senders: { told: { kind: openbao-audit, digest: '${'0'.repeat(64)}', ${sender} } }
+`;
+  const mistakes = (sender: string): unknown => {
+    try {
+      parseConfig(withSender(sender), sources);
+    } catch (thrown) {
+      return (thrown as CodedError).fields.mistakes;
+    }
+    return [];
+  };
+  expect(mistakes('store: bao, prefix: certs, namespace: team')).toEqual([]);
+  expect(mistakes('store: bao, prefix: other')).toEqual([
+    'senders.told.prefix: is not that of the store, which is certs',
+    'senders.told.namespace: is not that of the store, which is team',
+  ]);
+  expect(mistakes('store: copies')).toEqual(['senders.told.store: must be a store of the kind vault']);
 });
