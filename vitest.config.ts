@@ -7,6 +7,39 @@ const deployment = ['test/infra/roles.test.ts', 'test/infra/rights-used.test.ts'
 const execArgv = ['--import', new URL('test/support/typescript-in-threads.mjs', import.meta.url).href];
 
 /**
+ * What takes long by its nature; `npm run test:long`, and CI. `npm test` has the rest, and plays some seeds of the simulation itself.
+ */
+const long = [
+  // Real processes, one for each command or life of a worker; some are killed.
+  'test/end-to-end/command-line.test.ts',
+  'test/end-to-end/secrets.test.ts',
+  'test/end-to-end/sealed.test.ts',
+  'test/end-to-end/kills.test.ts',
+  'test/end-to-end/bad-days.test.ts',
+  'test/end-to-end/archives.test.ts',
+  'test/end-to-end/prove.test.ts',
+  'test/end-to-end/operations.test.ts',
+  'test/instance/kills.test.ts',
+  'test/load/load.test.ts',
+  'test/certificate/corpus.test.ts',
+  // Builds: of functions for several configurations, of the version before, of clones that install themselves.
+  'test/functions/services-in-bundles.test.ts',
+  'test/functions/requests.test.ts',
+  'test/version-before/made.test.ts',
+  'test/infra/install.test.ts',
+  // Derivations of keys from passphrases, which are made to take long.
+  'test/archive/round-trip.test.ts',
+  'test/archive/pkcs12.test.ts',
+  'test/archive/bad-archives.test.ts',
+  // Orders killed at each step.
+  'test/instance/orders/order-continues.test.ts',
+  'test/instance/orders/order-faults.test.ts',
+];
+
+/** What puts another module in the place of one for all who share modules with it. */
+const alone = ['test/services/adding-a-service.test.ts'];
+
+/**
  * How long a test may take, and what it waits for: far longer than either takes on a slow machine that has other things to do. What
  * waits says what it waited for before the test itself is given up.
  */
@@ -16,7 +49,7 @@ const patience = (testTimeout: number) => ({
   expect: { poll: { timeout: testTimeout / 2 } },
 });
 
-// Three projects: `main` needs nothing but Node; `peers` needs what its files name (OpenSSL, ...) and says so when it is missing;
+// `main` needs nothing but Node, as `alone` and `long` do; its files share modules, which halves the time that it takes. `peers` needs what its files name (OpenSSL, ...) and says so when it is missing;
 // `gates` plants faults in copies of this tree, and in the rights that are deployed, and wants to see each check refuse them.
 export default defineConfig({
   test: {
@@ -25,13 +58,16 @@ export default defineConfig({
         test: {
           name: 'main',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/peers/**', 'test/gates/**', ...deployment],
+          exclude: ['test/peers/**', 'test/gates/**', ...deployment, ...long, ...alone],
+          isolate: false,
           ...patience(120_000),
           execArgv,
           // Vitest would leave one core idle, which on a machine with two doubles the time.
           maxWorkers: '100%',
         },
       },
+      { test: { name: 'alone', include: alone, ...patience(120_000), execArgv, maxWorkers: '100%' } },
+      { test: { name: 'long', include: long, ...patience(300_000), execArgv, maxWorkers: '100%' } },
       {
         test: {
           name: 'peers',

@@ -77,7 +77,7 @@ export const commandEntries: readonly CommandEntry[] = [
   },
   {
     name: 'adopt',
-    description: 'take a copy that somebody made by hand in a backup under management',
+    description: 'take copies that somebody else made in a backup under management',
     load: async () => (await import('./adopt.ts')).adoptCommand,
   },
   {

@@ -41,7 +41,7 @@ test.each([
   [['config', 'shw'], "error: unknown command 'shw'\n(Did you mean show?)"],
   [
     ['doctor', '--register', 'http://certstandby.example.com'],
-    'http://certstandby.example.com is not an address such as',
+    'http://certstandby.example.com must begin with https://',
   ],
   [
     ['completion', 'tcsh'],

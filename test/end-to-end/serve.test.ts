@@ -91,8 +91,10 @@ test('a change moves the lag; a backup that is down shows as pending and failing
 
   await importCertificate('shop');
   await expect.poll(lagCount).toBe(1);
-  expect(await series(monitor, 'notifications_total')).toEqual({ 'link="shop",kind="imported",answer="new"': 1 });
-  expect(await series(monitor, 'callback_answers_total')).toEqual({ 'status="202"': 1 });
+  expect(await series(monitor, 'notifications_total')).toEqual({
+    'link="shop",kind="imported",answer="new",sender="certificate-manager"': 1,
+  });
+  expect(await series(monitor, 'callback_answers_total')).toEqual({ 'status="202",sender="certificate-manager"': 1 });
   expect(await series(monitor, 'copy_actions_total')).toEqual({ 'link="shop",backup="london",action="imported"': 1 });
   await expect
     .poll(() => series(monitor, 'certificates'))

@@ -202,7 +202,7 @@ describe('secrets-manager at our own instance', () => {
       {
         id,
         ours: true,
-        error: { remedy: expect.stringContaining('certstandby adopt'), fields: { reason: 'mark_lost' } },
+        error: { fields: { reason: 'mark_lost', remedy: expect.stringContaining('it is written anew') } },
       },
     ]);
     const told: unknown[] = [];
