@@ -74,9 +74,29 @@ export function identifiedStore(store: Store, options: IdentifiedStoreOptions): 
     return true;
   }
 
-  async function ensure(call: CallOptions | undefined, writes: boolean): Promise<void> {
-    if (lastGood !== undefined && runtime.now() - lastGood < everyMs) return;
+  const isGood = () => lastGood !== undefined && runtime.now() - lastGood < everyMs;
+
+  async function prove(call: CallOptions | undefined, writes: boolean): Promise<void> {
     if (await check(call, writes)) lastGood = runtime.now();
+  }
+
+  /** A proof under way, which serves all who would begin one. */
+  let underWay: Promise<void> | undefined;
+
+  async function ensure(call: CallOptions | undefined, writes: boolean): Promise<void> {
+    if (isGood()) return;
+    if (underWay !== undefined) {
+      // One that fails is the failure of who began it: it may have been ended.
+      await underWay.catch(() => {});
+      if (isGood()) return;
+    }
+    const proof = prove(call, writes);
+    underWay = proof;
+    try {
+      await proof;
+    } finally {
+      if (underWay === proof) underWay = undefined;
+    }
   }
 
   /**
@@ -85,7 +105,7 @@ export function identifiedStore(store: Store, options: IdentifiedStoreOptions): 
    */
   async function proveAbsence(askedAt: number, call: CallOptions | undefined): Promise<void> {
     lastGood = undefined;
-    await ensure(call, false);
+    await prove(call, false);
     if (runtime.now() - askedAt <= absenceProvenWithinMs) return;
     throw new CodedError('store_unavailable', `${store.id} took too long to prove that it is the one that was asked`, {
       fields: { store: store.id },

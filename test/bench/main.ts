@@ -64,6 +64,8 @@ async function measureAll(report: Report, folder: string, part: string | undefin
     await measureRestore({ report, signer, folder: join(folder, 'restore') });
   if (part === undefined || part === 'instance') await measureInstance(report, join(folder, 'instance'));
   if (part === 'cold') await measureCold(report);
+  // Two clusters are started for it, and built the first time.
+  if (part === 'kubernetes') await (await import('./kubernetes.ts')).measureKubernetes(report);
   if (part === undefined || part === 'verify') {
     measureVerify(report, signer);
     measureProofs(report);

@@ -23,8 +23,23 @@ async function killMany(): Promise<void> {
       seed: { type: 'string', default: String(Date.now() % 1_000_000) },
       only: { type: 'string', default: '' },
       instance: { type: 'boolean', default: false },
+      kubernetes: { type: 'boolean', default: false },
     },
   });
+  if (values.kubernetes) {
+    const { killInCluster } = await import('./kubernetes.ts');
+    const [kills, seed] = [Number(values.kills), Number(values.seed)];
+    const started = performance.now();
+    const { deaths, changes, copies, broken } = await killInCluster({ kills, seed });
+    const seconds = ((performance.now() - started) / 1000).toFixed(0);
+    const who = [...deaths].map(([victim, count]) => `${victim} ${count}`).join(', ');
+    process.stdout.write(
+      `kubernetes, seed ${seed}: ${kills} kills (${who}) under load, ${changes} changes, ${copies} secrets in the backup, ` +
+        `in ${seconds} s\n${broken.map((promise) => `  BROKEN: ${promise}\n`).join('')}`,
+    );
+    process.exitCode = broken.length > 0 ? 1 : 0;
+    return;
+  }
   if (values.instance) {
     const { runInstanceSeries } = await import('./instance-series.ts');
     const [kills, seed] = [Number(values.kills), Number(values.seed)];

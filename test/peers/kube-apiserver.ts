@@ -6,19 +6,18 @@ import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { fileURLToPath } from 'node:url';
 import type { CertificatePem } from '../../src/certificate/certificate.ts';
 import { createDevelopmentCa } from '../../src/instance/orders/authority/development-ca.ts';
 import { freePort } from '../support/free-port.ts';
+import { root } from '../support/root.ts';
 import { requirePeer } from './peer.ts';
-
-const builder = fileURLToPath(new URL('kube-apiserver/build.sh', import.meta.url));
 
 /**
  * Asks for kube-apiserver and etcd, and builds them the first time; their folder, or `undefined`
  * and one loud line where they cannot be had.
  */
 export function requireKubernetes(): string | undefined {
+  const builder = join(root, 'test/peers/kube-apiserver/build.sh');
   const built = spawnSync(builder, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
   const folder = built.stdout.trim();
   const hint = `${builder}, with Go and its module proxy`;

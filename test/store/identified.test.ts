@@ -234,3 +234,23 @@ test('a container that was found missing proves itself before anything more is b
   identity = 'namespace=2';
   await expect(store.import(await entry('api'))).rejects.toMatchObject({ code: 'store_identity_changed' });
 });
+
+test('many calls at once ask for one proof, and each absence for one of its own', async () => {
+  let asked = 0;
+  const bare = memoryStore({ id: 'cluster', region: 'here', runtime: systemRuntime });
+  const cluster: Store = {
+    ...bare,
+    identity: async () => {
+      asked += 1;
+      await systemRuntime.wait(10);
+      return 'namespace=1';
+    },
+  };
+  const [book, configured] = [identityRecords(memoryTable()), new Set(['cluster'])];
+  const store = identifiedStore(cluster, { runtime: systemRuntime, book, configured, everyMs: 3_600_000 });
+  const id = bare.put(await entry('shop'));
+  await Promise.all(Array.from({ length: 16 }, () => store.read(id)));
+  expect(asked).toBe(1);
+  await Promise.all([store.read('none'), store.read('none either')]);
+  expect(asked).toBe(3);
+});

@@ -71,6 +71,8 @@ export interface KubernetesStoreOptions {
   readonly watchQuietMs?: number;
 }
 
+/** What our writes are known by in `managedFields`. */
+const ourManager = 'certstandby';
 /** Values of a secret together, decoded (Kubernetes, "Restriction on Secret data size"). */
 const dataBytes = 1_048_576;
 /** So often a change is tried that others come between. */
@@ -79,6 +81,8 @@ const attempts = 3;
 const factsKept = 20_000;
 /** After so long the server ends a watch, and the next one goes on where that was. */
 const watchSeconds = 290;
+/** Copies that are about to be written, at most. */
+const untouchedKept = 1_000;
 /** The longest identity that is told as it is; beyond, its digest. */
 const identityCharacters = 400;
 
@@ -107,6 +111,7 @@ export function kubernetesStore(options: KubernetesStoreOptions): Store {
   const { api, namespaces, labelSelector, pageSize = defaults.pageSize, caCrt = false } = options;
   const storeId = `kubernetes:${options.id}`;
   const known = factsCache();
+  const untouched = untouchedCache();
 
   const callOf = (operation: string, right: Right, more: Partial<ApiCall> = {}): ApiCall => ({
     store: storeId,
@@ -296,8 +301,10 @@ export function kubernetesStore(options: KubernetesStoreOptions): Store {
     const found: CertificateMetadata[] = [];
     for (const namespace of namespaces ?? [undefined]) {
       let from: string | undefined;
+      let shown = 0;
       do {
         const page = await listMetadata(namespace, { selector, signal, ...defined({ from }) });
+        shown += page.items.length;
         for (const item of page.items) {
           const { certificate, vacant } = listed(item);
           if (vacant !== undefined && sameMark(vacant.mark, mark)) tellVacant?.(vacant);
@@ -305,7 +312,8 @@ export function kubernetesStore(options: KubernetesStoreOptions): Store {
         }
         from = page.next;
       } while (from !== undefined);
-      if (namespace !== undefined) await proveNamespace(namespace, signal);
+      // What shows something is there.
+      if (namespace !== undefined && shown === 0) await proveNamespace(namespace, signal);
     }
     return found;
   }
@@ -400,7 +408,7 @@ export function kubernetesStore(options: KubernetesStoreOptions): Store {
       type: tlsType,
       data: dataOf(content, { caCrt }),
     };
-    const path = `${pathOf(namespace)}?fieldManager=certstandby`;
+    const path = `${pathOf(namespace)}?fieldManager=${ourManager}`;
     const answer = await api.ask(call, { method: 'POST', path, body, signal });
     const secret = readSecret(answer.json);
     if (secret === undefined) throw nonsenseError(call, answer, 'something that is no secret');
@@ -448,7 +456,7 @@ export function kubernetesStore(options: KubernetesStoreOptions): Store {
       readonly changed: (secret: Secret) => object;
     },
   ): Promise<WriteAnswer> {
-    const { namespace, name } = splitId(id) ?? absentId(id);
+    const { namespace } = splitId(id) ?? absentId(id);
     const { mayChange, changed, givesContent = false } = made;
     const call = callOf(operation, onSecrets('update', namespace), { certificate: id, writes: true, givesContent });
     for (let attempt = 1; ; attempt += 1) {
@@ -458,11 +466,7 @@ export function kubernetesStore(options: KubernetesStoreOptions): Store {
         const { metadata } = raw as { readonly metadata?: object };
         const { metadata: newMetadata, ...rest } = changed(secret) as { readonly metadata?: object };
         const body = { ...raw, ...rest, metadata: { ...metadata, ...newMetadata } };
-        const path = `${pathOf(namespace, name)}?fieldManager=certstandby`;
-        const answer = await api.ask(call, { method: 'PUT', path, body, signal });
-        const after = readSecret(answer.json);
-        if (after === undefined) throw nonsenseError(call, answer, 'something that is no secret');
-        return answered(id, after);
+        return await put(id, call, body, signal);
       } catch (thrown) {
         const error = asCodedError(thrown);
         if (error.code === 'store_gone') await proveNamespace(namespace, signal);
@@ -515,6 +519,48 @@ export function kubernetesStore(options: KubernetesStoreOptions): Store {
   function refuseEmpty(id: string, secret: Secret): void {
     if (isEmpty(secret))
       throw new CodedError('store_gone', `there is no certificate in ${id}`, { fields: fieldsOf(id) });
+  }
+
+  async function reimport(id: string, content: CertificateContent, { signal }: CallOptions = {}): Promise<WriteAnswer> {
+    const seen = untouched.take(id);
+    const changedMetadata = (metadata: ObjectMetadata) =>
+      annotated(metadata, descriptionOf(metadata), markOf(metadata), factsIn(content));
+    if (seen !== undefined)
+      try {
+        const { raw, object } = seen;
+        const metadata = { ...raw, ...changedMetadata(object) };
+        const data = dataOf(content, { caCrt });
+        const call = callOf('reimport', onSecrets('update', object.namespace), {
+          certificate: id,
+          writes: true,
+          givesContent: true,
+        });
+        return await put(id, call, { apiVersion: 'v1', kind: 'Secret', metadata, type: tlsType, data }, signal);
+      } catch (thrown) {
+        // Somebody came between: it is read, and what they did stays.
+        if (![404, 409].includes(Number(asCodedError(thrown).fields.status))) throw thrown;
+      }
+    return change(id, 'reimport', signal, {
+      givesContent: true,
+      mayChange(secret) {
+        refuseForeign(id, secret);
+        refuseEmpty(id, secret);
+      },
+      changed: ({ metadata, data }) => ({
+        metadata: changedMetadata(metadata),
+        data: { ...withoutAuthority(data), ...dataOf(content, { caCrt }) },
+      }),
+    });
+  }
+
+  /** Writes a secret that is there, whole. */
+  async function put(id: string, call: ApiCall, body: object, signal: AbortSignal | undefined): Promise<WriteAnswer> {
+    const { namespace, name } = splitId(id) ?? absentId(id);
+    const path = `${pathOf(namespace, name)}?fieldManager=${ourManager}`;
+    const answer = await api.ask(call, { method: 'PUT', path, body, signal });
+    const after = readSecret(answer.json);
+    if (after === undefined) throw nonsenseError(call, answer, 'something that is no secret');
+    return answered(id, after);
   }
 
   /**
@@ -635,6 +681,7 @@ export function kubernetesStore(options: KubernetesStoreOptions): Store {
         const answer = await api.ask(call, { method: 'GET', path, accept: metadataOnly.one, signal });
         const object = readObject(answer.json);
         if (object === undefined) throw nonsenseError(call, answer, 'something that is no secret');
+        untouched.note(object, answer.json);
         const facts = known.of(object);
         if (facts === 'empty') return { state: 'vacant', ...vacancyOf(object) };
         if (facts !== undefined && (labelSelector === undefined || isOurs(object)))
@@ -683,18 +730,7 @@ export function kubernetesStore(options: KubernetesStoreOptions): Store {
         : writeInto(entry.into, { ...entry, mark: entry.mark }, signal);
     },
 
-    reimport: (id, content, { signal } = {}) =>
-      change(id, 'reimport', signal, {
-        givesContent: true,
-        mayChange(secret) {
-          refuseForeign(id, secret);
-          refuseEmpty(id, secret);
-        },
-        changed: ({ metadata, data }) => ({
-          metadata: annotated(metadata, descriptionOf(metadata), markOf(metadata), factsIn(content)),
-          data: { ...withoutAuthority(data), ...dataOf(content, { caCrt }) },
-        }),
-      }),
+    reimport,
 
     updateMetadata: (id, described, mark, { signal } = {}) =>
       change(id, 'update metadata', signal, {
@@ -796,6 +832,31 @@ function readable(name: string): string {
     .slice(0, 60)
     .replace(/^-+|-+$/g, '');
   return plain === '' ? 'certificate' : plain;
+}
+
+/**
+ * What was last read of copies that nobody but us has ever written to, as the server says in
+ * `managedFields`: these hold what we gave them and nothing else, so that they can be written anew
+ * without a read before. They are so few because each is used at once.
+ */
+function untouchedCache() {
+  const kept = new Map<string, { readonly object: ObjectMetadata; readonly raw: object }>();
+  return {
+    note(object: ObjectMetadata, json: unknown): void {
+      const { managedFields, deletionTimestamp } = object;
+      const isUntouched = managedFields.length > 0 && managedFields.every(({ manager }) => manager === ourManager);
+      kept.delete(idOf(object));
+      if (!isUntouched || !isOurs(object) || deletionTimestamp !== undefined) return;
+      kept.set(idOf(object), { object, raw: (json as { readonly metadata: object }).metadata });
+      const [oldest] = kept.keys();
+      if (kept.size > untouchedKept && oldest !== undefined) kept.delete(oldest);
+    },
+    take(id: string) {
+      const found = kept.get(id);
+      kept.delete(id);
+      return found;
+    },
+  };
 }
 
 /** Facts of secrets by their revision; those that were asked for last are kept. */

@@ -114,6 +114,37 @@ describe('requests', () => {
     expect(put.data['more.txt']).toBe('eA==');
   });
 
+  it('replaces a copy that nobody else ever wrote to without a read of its content before', async () => {
+    const managed = (...managers: string[]) => ({ managedFields: managers.map((manager) => ({ manager })) });
+    const secret = await secretOf({ metadata: { ...ours, ...managed('certstandby'), resourceVersion: '7' } });
+    const store = storeAt(server.url);
+    server.answers({ body: { metadata: secret.metadata } }, { body: secret });
+    await store.readMetadata(id);
+    server.answers({ body: secret });
+    await store.reimport(id, content);
+    expect(sent().slice(2)).toEqual([`PUT ${secrets}/shop-tls?fieldManager=certstandby`]);
+    expect(bodyOf(2).metadata).toMatchObject({ resourceVersion: '7', annotations: { 'certstandby/name': 'shop' } });
+    // Where somebody came between, or ever wrote to it, it is read first, and what they did stays.
+    const touched = await secretOf({ metadata: { ...ours, ...managed('certstandby', 'kubectl') } });
+    server.answers({ body: { metadata: touched.metadata } }, { body: touched }, { body: touched }, { body: touched });
+    await store.readMetadata(id);
+    await store.reimport(id, content);
+    expect(
+      sent()
+        .slice(5)
+        .map((line) => line.slice(0, 3)),
+    ).toEqual(['GET', 'PUT']);
+    server.answers({ body: { metadata: secret.metadata } }, failure(409, 'Conflict', 'modified'));
+    server.answers({ body: touched }, { body: touched });
+    await store.readMetadata(id);
+    await store.reimport(id, content);
+    expect(
+      sent()
+        .slice(8)
+        .map((line) => line.slice(0, 3)),
+    ).toEqual(['PUT', 'GET', 'PUT']);
+  });
+
   it('looks again where somebody came between, three times in all', async () => {
     const secret = await secretOf({ metadata: ours });
     const conflict = failure(409, 'Conflict', 'the object has been modified');
