@@ -128,7 +128,8 @@ describe('a notification outlives its server', () => {
     const second = await startChild('test/instance/notifications/outbox-child.ts', [folder]);
     closers.push(() => second.kill());
     await second.nextLine();
-    // At least once: what the first one had on its way may still arrive, and what is slow is repeated.
+    // At least once: what the first one had on its way may still arrive, and what is slow comes
+    // again.
     const told = () => new Set(at.claims.slice(before).map(({ certificates }) => certificates[0]?.cert_crn));
     await expect.poll(told).toEqual(new Set(acknowledged));
   });
