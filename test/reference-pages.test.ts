@@ -65,7 +65,7 @@ function metricsPage(): string {
 async function exampleOf({ kind, settings, store }: Service): Promise<Store | undefined> {
   if (settings === undefined || store === undefined) return undefined;
   const page = readFileSync(new URL(`../src/services/${kind}/README.md`, import.meta.url), 'utf8');
-  const example = /```yaml\n([^]*?)```/.exec(page)?.[1] ?? '';
+  const example = /```yaml\n([\s\S]*?)```/.exec(page)?.[1] ?? '';
   const { stores = {} } = parse(example) as { stores?: Readonly<Record<string, { readonly kind: string }>> };
   const given = Object.values(stores).find((each) => each.kind === kind);
   if (given === undefined) throw new Error(`the page of ${kind} has no example of a store`);
