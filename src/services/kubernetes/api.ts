@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import { type Connections, connections, type HttpAnswer, type HttpResponse, httpClient } from '../../http/client.ts';
@@ -45,7 +46,8 @@ export function apiOf(source: AccessSource, runtime: Runtime): Api {
 
   /** Connections that prove who we are and check who answers: other ones where either changed. */
   function connectionsFor({ trust, serverName, client }: Access): Connections {
-    const key = JSON.stringify([trust, serverName, client?.certificate, client?.key.reveal()]);
+    const parts = [trust, serverName, client?.certificate, client?.key.reveal()];
+    const key = createHash('sha256').update(JSON.stringify(parts)).digest('hex');
     if (open?.key === key) return open.connections;
     // Requests under way end where they are; connections that wait are given up.
     open?.connections.close();

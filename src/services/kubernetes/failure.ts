@@ -193,7 +193,7 @@ const namespaceEnding = (namespace: string): Meaning => ({
 export function namespaceError(store: string, namespace: string, why: 'missing' | 'ending', cause?: unknown) {
   const { code, remedy } = why === 'missing' ? namespaceMissing(namespace) : namespaceEnding(namespace);
   const words = why === 'missing' ? 'is not there' : 'is being deleted';
-  const fields = defined({ store, namespace, remedy });
+  const fields = defined({ store, namespace, remedy, ...(why === 'missing' && { missing: true }) });
   return new CodedError(code, `the namespace ${namespace} ${words}`, { fields, ...(cause ? { cause } : {}) });
 }
 

@@ -154,6 +154,22 @@ export function kubernetesStore(options: KubernetesStoreOptions): Store {
     return found;
   }
 
+  /**
+   * Throws unless the place is there that says of a secret that it is not in it: its namespace, or,
+   * where the store is a whole cluster that proves itself, that cluster, whose namespaces go too.
+   */
+  async function proveAbsence(namespace: string, signal: AbortSignal | undefined): Promise<void> {
+    try {
+      await proveNamespace(namespace, signal);
+    } catch (thrown) {
+      if (namespaces !== undefined || asCodedError(thrown).fields.missing !== true) throw thrown;
+      // Who may not ask who the cluster is does not know that it is the one that was meant.
+      await proveNamespace('kube-system', signal).catch(() => {
+        throw thrown;
+      });
+    }
+  }
+
   /** A read that found nothing, where its namespace is there to say so. */
   async function orAbsent<T>(
     namespace: string,
@@ -165,7 +181,7 @@ export function kubernetesStore(options: KubernetesStoreOptions): Store {
         return await read();
       } catch (thrown) {
         if (asCodedError(thrown).code !== 'store_gone') throw thrown;
-        await proveNamespace(namespace, signal);
+        await proveAbsence(namespace, signal);
         return { state: 'absent' };
       }
     } catch (thrown) {
@@ -469,7 +485,7 @@ export function kubernetesStore(options: KubernetesStoreOptions): Store {
         return await put(id, call, body, signal);
       } catch (thrown) {
         const error = asCodedError(thrown);
-        if (error.code === 'store_gone') await proveNamespace(namespace, signal);
+        if (error.code === 'store_gone') await proveAbsence(namespace, signal);
         if (error.fields.status !== 409) throw thrown;
         if (attempt === attempts) throw rewritten(error);
       }
@@ -607,7 +623,7 @@ export function kubernetesStore(options: KubernetesStoreOptions): Store {
       } catch (thrown) {
         const error = asCodedError(thrown);
         if (error.code === 'store_gone') {
-          await proveNamespace(namespace, signal);
+          await proveAbsence(namespace, signal);
           return;
         }
         if (error.fields.status !== 409) throw thrown;

@@ -220,6 +220,18 @@ describe('what is absent', () => {
     expect(await codeOf(store.reimport(id, content))).toBe(code);
   });
 
+  it('is, in a store that is a whole cluster, what was in a namespace that is gone, if the cluster proves itself', async () => {
+    const store = storeAt(server.url, { namespaces: undefined as never });
+    server.answers(absent, noNamespace, namespaceStep({ uid: 'k-1' }));
+    expect(await store.read(id)).toEqual({ state: 'absent' });
+    expect(sent().at(-1)).toBe('GET /api/v1/namespaces/kube-system');
+    const refused = failure(403, 'Forbidden', 'User "x" cannot get resource "namespaces"');
+    server.answers(absent, noNamespace, refused);
+    expect(await store.read(id)).toMatchObject({ state: 'unreadable', error: { code: 'store_root_unusable' } });
+    server.answers(absent, namespaceStep({ deletionTimestamp: '2026-11-30T00:00:00Z' }));
+    expect(await store.read(id)).toMatchObject({ state: 'unreadable', error: { code: 'store_root_unusable' } });
+  });
+
   it('is nothing that another program answers with 404', async () => {
     server.answers({ status: 404, body: '404 page not found' });
     expect(await storeAt(server.url).read(id)).toMatchObject({
