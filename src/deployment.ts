@@ -9,6 +9,11 @@ export interface FunctionConfig extends Pick<Config, 'worker' | 'stores' | 'link
    * these, and knows no service.
    */
   readonly secrets: readonly DeployedSecret[];
+  /**
+   * Statements of policies for what functions do in stores, where the services of these write them
+   * down. Absent: none does.
+   */
+  readonly policies?: { readonly replicate: readonly object[]; readonly reconcile: readonly object[] };
   /** Absent: the platform's own deployment says which. */
   readonly table?: Extract<TableConfig, { readonly kind: 'dynamodb' }>;
 }
@@ -31,12 +36,17 @@ export interface DeployedSecret extends SecretReference {
 }
 
 /** What is deployed of a configuration that was parsed for a platform. */
-export function deploymentOf({ worker, stores, links, senders, table }: Config, platform: Platform): Deployment {
+export function deploymentOf(
+  { worker, stores, links, senders, table }: Config,
+  platform: Platform,
+  policies?: FunctionConfig['policies'],
+): Deployment {
   const config = {
     worker,
     stores,
     links,
     secrets: secretsOf(stores),
+    ...(policies === undefined ? {} : { policies }),
     ...(senders === undefined ? {} : { senders }),
     ...(table.kind === 'dynamodb' ? { table } : {}),
   };

@@ -65,6 +65,34 @@ function statements(references, key) {
 }
 
 /**
+ * What a function that looks at stores keeps of them on the table, where their services write down
+ * which rights they take: what only content tells, and uses of quotas.
+ * @param {readonly string[]} partitions
+ * @param {string} action
+ */
+const kept = (partitions, action) => ({
+  Sid: action === 'dynamodb:GetItem' ? 'ReadOfStores' : 'WriteOfStores',
+  Effect: 'Allow',
+  Action: action,
+  Resource: { 'Fn::GetAtt': ['Table', 'Arn'] },
+  Condition: { 'ForAllValues:StringLike': { 'dynamodb:LeadingKeys': partitions } },
+});
+
+/**
+ * The policy of a function that looks at stores: which secrets it reads, and what it may do there.
+ * @param {readonly object[]} secrets
+ * @param {readonly object[] | undefined} stores
+ * @param {readonly object[]} onTable
+ */
+const storesPolicy = (secrets, stores, onTable) => ({
+  PolicyName: 'secrets',
+  PolicyDocument: {
+    Version: '2012-10-17',
+    Statement: stores === undefined ? secrets : [...secrets, ...stores, ...onTable],
+  },
+});
+
+/**
  * A rate as schedules want it, of whole minutes.
  * @param {number} ms
  */
@@ -102,7 +130,7 @@ function configuration() {
 
 /** @param {{ resolveVariable: (variable: string) => Promise<string> }} framework */
 module.exports = async ({ resolveVariable }) => {
-  const { worker, secrets, links, table } = configuration();
+  const { worker, secrets, links, table, policies } = configuration();
   const key = await resolveVariable('param:secretsKey');
   const email = await resolveVariable('param:alarmEmail');
   const reserved = await resolveVariable('param:callbackReserved');
@@ -127,10 +155,13 @@ module.exports = async ({ resolveVariable }) => {
     findingStandsFor: Math.min(287, Math.ceil(periodSeconds / 300) + 1),
     alarmSubscriptions: email === '' ? [] : [{ Protocol: 'email', Endpoint: email }],
     callbackReserved: reserved === '' ? { Ref: 'AWS::NoValue' } : wholeNumber('callbackReserved', reserved, 1),
-    secretsPolicy: {
-      PolicyName: 'secrets',
-      PolicyDocument: { Version: '2012-10-17', Statement: statements(secrets, key) },
-    },
+    replicatePolicy: storesPolicy(statements(secrets, key), policies?.replicate, [
+      kept(['facts.1/*', 'quota.1/*'], 'dynamodb:GetItem'),
+      kept(['facts.1/*', 'quota.1/*'], 'dynamodb:UpdateItem'),
+    ]),
+    reconcilePolicy: storesPolicy(statements(secrets, key), policies?.reconcile, [
+      kept(['facts.1/*'], 'dynamodb:GetItem'),
+    ]),
     dashboard: dashboard(
       await resolveVariable('sls:stage'),
       links.map((/** @type {{ name: string }} */ { name }) => name),

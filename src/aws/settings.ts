@@ -26,6 +26,13 @@ export const awsSettings = {
   }),
 };
 
+/** A statement of a policy of AWS: which actions are allowed on what. */
+export interface PolicyStatement {
+  readonly Effect: 'Allow';
+  readonly Action: readonly string[];
+  readonly Resource: string;
+}
+
 /** What they come to. */
 export interface AwsStoreConfig {
   readonly region: string;

@@ -51,8 +51,10 @@ export function configCommand(host: Host): Command {
         '\n\nWhat cannot be had where the functions run is a mistake: a folder, the environment of another machine. Nothing is read of a' +
         '\nsecret: the functions do that. npm run deploy does this by itself.',
     )
-    .action(({ config: path, platform }: { readonly config: string; readonly platform: Platform }) => {
-      const deployment = deploymentOf(loadConfig(path, host.env, platform), platform);
+    .action(async ({ config: path, platform }: { readonly config: string; readonly platform: Platform }) => {
+      const config = loadConfig(path, host.env, platform);
+      const { functionPolicies } = await import('../compose/rights.ts');
+      const deployment = deploymentOf(config, platform, await functionPolicies(config));
       host.stdout.write(`${jsonText(deployment)}\n`);
     });
   return config;

@@ -42,6 +42,8 @@ export interface ServiceParts {
   readonly diagnosis?: () => Promise<DiagnosisPart>;
   /** Absent: the keys of its senders are in the configuration, or its stores serve them. */
   readonly keys?: () => Promise<KeysPart>;
+  /** Which rights its stores take, written down as policies. Absent: in words alone. */
+  readonly rights?: () => Promise<RightsPart>;
   /** What `doctor` says and tries of its senders; no function runs it. Absent: nothing. */
   readonly senderDiagnosis?: () => Promise<SenderDiagnosisPart>;
 }
@@ -68,6 +70,14 @@ export interface StoreContext {
 export interface DiagnosisPart {
   /** Nothing is asked yet. As `openStore`: throws what that throws. */
   diagnosisOf(config: never, context: StoreContext): StoreDiagnosis;
+}
+
+/** `list`: it is only listed, as by a reconcile. */
+export type StoreUse = 'list' | 'primary' | 'backup';
+
+export interface RightsPart {
+  /** Statements of a policy, the least that this use takes. Nothing is asked. */
+  rightsOf(config: never, use: StoreUse): readonly object[];
 }
 
 export interface SenderPart {

@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { functionPolicies } from '../../src/compose/rights.ts';
+import { parseConfig } from '../../src/config.ts';
 import { type Right, rightsIn, rightsInTable } from './rights.ts';
 import { synthesise, type Template, tenLines } from './template.ts';
 
@@ -58,6 +60,40 @@ describe('rights on AWS', () => {
     expect(said).not.toMatch(/warning|deprecat/i);
   });
 });
+
+test(
+  'where the configuration has stores in AWS, looks and reconciles get what these take, and nobody else does',
+  async () => {
+    const config = `version: 1
+stores:
+  ireland: { kind: aws-secrets-manager, region: eu-west-1, account: "123456789012", namePrefix: certs/ }
+  serving: { kind: aws-acm, region: eu-west-1, account: "123456789012" }
+links: { shop: { primary: ireland, backups: [serving] } }
+table: { kind: dynamodb, name: certstandby-acceptance, region: eu-west-1 }
+`;
+    const sources = { path: 'c.yaml', env: {}, readFile: () => '', platform: 'aws' as const };
+    const policies = await functionPolicies(parseConfig(config, sources));
+    const all = rightsIn(synthesise({ config, ...(policies && { policies }) }).template);
+    const stores = all.filter(
+      ({ may, if: condition }) => /acm:|secretsmanager:|tag:/.test(may) || /facts\.1/.test(condition),
+    );
+    expect([...new Set(stores.map(({ who }) => who))].sort()).toEqual(['reconcile', 'replicate']);
+    const mayOf = (who: string) =>
+      stores
+        .filter((right) => right.who === who)
+        .map(({ may }) => may)
+        .join();
+    expect(mayOf('replicate')).toMatch(/acm:ImportCertificate.*secretsmanager:GetSecretValue/);
+    expect(mayOf('reconcile')).not.toMatch(/ImportCertificate|GetSecretValue|DeleteCertificate/);
+    const onTable = stores.filter(({ if: condition }) => condition.includes('facts.1/*'));
+    expect(onTable.map(({ who, may }) => [who, may])).toEqual([
+      ['reconcile', 'dynamodb:GetItem'],
+      ['replicate', 'dynamodb:GetItem'],
+      ['replicate', 'dynamodb:UpdateItem'],
+    ]);
+  },
+  timeout,
+);
 
 describe('a policy that is widened', () => {
   type Json = Record<string, never> & { Statement: Record<string, unknown>[] };

@@ -3,7 +3,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ConfigSources, parseConfig } from '../../src/config.ts';
-import { deploymentOf } from '../../src/deployment.ts';
+import { deploymentOf, type FunctionConfig } from '../../src/deployment.ts';
 import { root } from '../support/root.ts';
 
 /** A CloudFormation template, as far as tests read it. */
@@ -29,14 +29,19 @@ export const tenLines =
  * What is deployed, made by osls without AWS, in a folder of its own: the template, and what osls
  * said of it.
  */
-export function synthesise({ config = tenLines, stage = 'acceptance', args = [] as readonly string[] } = {}) {
+export function synthesise({
+  config = tenLines,
+  stage = 'acceptance',
+  args = [] as readonly string[],
+  policies = undefined as FunctionConfig['policies'],
+} = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'certstandby-template-'));
   try {
     cpSync(join(root, 'serverless.yml'), join(folder, 'serverless.yml'));
     cpSync(join(root, 'infra/aws'), join(folder, 'infra/aws'), { recursive: true });
     mkdirSync(join(folder, 'dist/aws'), { recursive: true });
     const sources: ConfigSources & { path: string } = { path: 'c.yaml', env: {}, readFile: () => '', platform: 'aws' };
-    const deployment = deploymentOf(parseConfig(config, sources), 'aws');
+    const deployment = deploymentOf(parseConfig(config, sources), 'aws', policies);
     writeFileSync(join(folder, 'dist/aws/certstandby.json'), JSON.stringify(deployment));
     for (const name of ['callback', 'replicate', 'sweep', 'reconcile'])
       writeFileSync(join(folder, `dist/aws/${name}.zip`), name);

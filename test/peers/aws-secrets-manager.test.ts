@@ -16,10 +16,12 @@ import { parseContent, toPem } from '../../src/certificate/pem.ts';
 import { factsRecords } from '../../src/records/facts-records.ts';
 import { systemRuntime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
+import { rightsOf } from '../../src/services/aws-secrets-manager/rights.ts';
 import { type SecretsManagerOptions, secretsManagerStore } from '../../src/services/aws-secrets-manager/store.ts';
 import { markDigest } from '../../src/store/mark.ts';
 import type { Store } from '../../src/store/store.ts';
 import { memoryTable } from '../../src/table/memory.ts';
+import { startCountingProxy } from '../functions/counting-proxy.ts';
 import { type StoreUnderTest, storeContract } from '../store/contract.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { type Moto, motoAccount, requireMoto, startMoto } from './moto.ts';
@@ -273,6 +275,29 @@ describe.skipIf(withMoto === undefined)('AWS Secrets Manager, played by moto', (
       await sdk.send(new PutSecretValueCommand({ SecretId: id, SecretString: 'a password' }));
       expect((await at().list({})).certificates).toMatchObject([{ id, domainsUnknown: true }]);
       expect(await at().read(id)).toMatchObject({ state: 'unreadable', error: { code: 'store_content_unreadable' } });
+    });
+
+    it('a backup calls what its policy allows, and nothing else', async () => {
+      const proxy = await startCountingProxy(moto.url);
+      const store = storeAt({ namePrefix: 'rights/', endpoint: proxy.endpoint });
+      const entry = entryOf(a as CertificateContent, 'rights');
+      const { id } = await store.import(entry);
+      await store.reimport(id, b as CertificateContent);
+      await store.updateMetadata(id, { name: 'renamed', description: 'another', tags: ['team=web'] }, entry.mark);
+      await store.updateMetadata(id, { name: 'renamed', description: 'another', tags: [] }, entry.mark);
+      await store.read(id);
+      await store.list({});
+      await store.findByMark?.(entry.mark);
+      await store.delete(id);
+      await store.import({ ...entry, token: 'again', into: id });
+      const called = Object.keys(proxy.take()).filter(
+        (operation) => operation !== 'undefined' && operation !== 'other',
+      );
+      await proxy.close();
+      const config = { kind: 'aws-secrets-manager', name: 'a', region: 'eu-west-1', account: motoAccount } as const;
+      const allowed = rightsOf(config, 'backup').flatMap(({ Action }) => Action.map((action) => action.split(':')[1]));
+      // Where an answer shows that readers do not get a version, its label is moved: moto has none.
+      expect([...called, 'UpdateSecretVersionStage'].sort()).toEqual(allowed.sort());
     });
   });
 });

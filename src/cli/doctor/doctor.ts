@@ -35,6 +35,7 @@ interface DoctorOptions extends OutputOptions {
   readonly instances?: string;
   readonly prove?: string;
   readonly yes?: boolean;
+  readonly rights?: boolean;
 }
 
 /** How long one question to a service may take, in milliseconds. */
@@ -59,6 +60,10 @@ export function doctorCommand(host: Host): Command {
     )
     .option('--prove <store>', 'measure what a store states about itself, with a certificate of its own, instead')
     .option('--yes', 'with --prove: do not ask before anything is sent')
+    .option(
+      '--rights',
+      'print the least rights that the stores of each link take, as policies where there are such, and ask nobody',
+    )
     .option('--instances <folder>', 'check the instances of our own in this folder instead: keys, and their recovery')
     .addHelpText(
       'after',
@@ -66,6 +71,7 @@ export function doctorCommand(host: Host): Command {
         '\n  certstandby doctor --instances certstandby-instances' +
         '\n  certstandby doctor --register https://certstandby.example.com' +
         '\n  certstandby doctor --prove london' +
+        '\n  certstandby doctor --rights' +
         '\n  certstandby doctor --json | jq -r \'select(.outcome == "problem").remedy\'' +
         '\n\nIt asks the services for real and changes nothing, unless --register or --prove is given. Exits 0 if there is no problem, else by' +
         '\nthe class of the one to mend first: 3 configuration, 5 the table, 4 a service.',
@@ -74,6 +80,7 @@ export function doctorCommand(host: Host): Command {
 }
 
 async function doctor(options: DoctorOptions, host: Host): Promise<void> {
+  if (options.rights === true) return (await import('./rights.ts')).printRights(options, host);
   if (options.prove !== undefined) return (await import('./prove.ts')).prove(options.prove, options, host);
   const stopping = interrupted(host);
   const output = commandOutput(options, host);

@@ -7,4 +7,5 @@ export const awsAcm: Service = {
   settings: acmSettings,
   store: () => import('./store.ts'),
   diagnosis: () => import('./diagnosis.ts'),
+  rights: () => import('./rights.ts'),
 };

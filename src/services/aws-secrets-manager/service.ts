@@ -7,4 +7,5 @@ export const awsSecretsManager: Service = {
   settings: secretsManagerSettings,
   store: () => import('./store.ts'),
   diagnosis: () => import('./diagnosis.ts'),
+  rights: () => import('./rights.ts'),
 };
