@@ -6,7 +6,7 @@ import { systemRuntime as runtime } from '../runtime.ts';
 import { keptBesideWords, keysNotProvenWords, linesOf } from './output/backup-words.ts';
 import { commandOutput, type Host, type Output } from './output/output.ts';
 import { quotaWords } from './output/quota-words.ts';
-import { ago, judgeStatus, silentListingWords } from './output/status-words.ts';
+import { ago, destroyedSoonWords, judgeStatus, silentListingWords } from './output/status-words.ts';
 import { clean, count, duration } from './output/text.ts';
 import { forLink, type LinkOptions, storeNames, withLinkOptions, withLinks } from './program.ts';
 
@@ -96,6 +96,7 @@ function figures(status: LinkStatus, nameOf: (store: string) => string): readonl
   if (unmarked > 0) lines.push(`not ours in the backups: ${count(unmarked, 'certificate')}`);
   if (passedOver > 0)
     lines.push(`passed over in the primary: ${count(passedOver, 'element')} that are no certificates`);
+  for (const soon of status.destroyedSoon ?? []) lines.push(destroyedSoonWords(soon, now, nameOf));
   for (const silent of status.silentListings ?? []) lines.push(silentListingWords(silent, nameOf));
   if (fullCopy !== undefined)
     lines.push(`a copy of everything would take ${duration(fullCopy.ms)}, by the limit of ${nameOf(fullCopy.store)}`);

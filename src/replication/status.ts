@@ -1,5 +1,6 @@
 import { defined } from '../defined.ts';
 import type { ErrorCode } from '../errors.ts';
+import { limits } from '../limits.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type {
   Brake,
@@ -10,6 +11,7 @@ import type {
   VerifySummary,
 } from '../records/reconcile-records.ts';
 import {
+  type BackupState,
   type RecordedError,
   type RecordedWords,
   type ReplicationRecord,
@@ -89,6 +91,16 @@ interface StoreQuota extends Quota {
   readonly moreAt?: number;
 }
 
+/** Copies whose content their service destroys within 30 days, because they expire then. */
+export interface DestroyedSoon {
+  readonly store: string;
+  readonly copies: number;
+  /** Names of the first of them that were found. */
+  readonly names: readonly string[];
+  /** The one that goes first. */
+  readonly first: CopyEnd;
+}
+
 /** A store of the link whose listings do not show that content changed. */
 export interface SilentListing {
   readonly store: string;
@@ -155,6 +167,8 @@ export interface LinkStatus extends BackupFindings {
   readonly drill?: DrillSummary;
   /** What is left of the quotas that its stores state; absent: they state none. */
   readonly quotas?: readonly StoreQuota[];
+  /** By backup; absent: there are none, or no service of the link does that. */
+  readonly destroyedSoon?: readonly DestroyedSoon[];
   /** Stores whose listings do not show that content changed; absent: there are none. */
   readonly silentListings?: readonly SilentListing[];
   /**
@@ -165,6 +179,8 @@ export interface LinkStatus extends BackupFindings {
 }
 
 const namesKept = 3;
+/** From when on it is told that a service will destroy what expires. */
+const destroyedSoonMs = 30 * 24 * 3_600_000;
 /** Lags are told of what changed in this time. */
 const lagWindowMs = 30 * 24 * 3_600_000;
 
@@ -250,6 +266,7 @@ function seenSoFar(
   const troubles = new Map<string, Trouble>();
   const findings = backupFindings(now);
   const authorities = { count: 0, names: [] as string[] };
+  const destroyed = destroyedTally(link, now);
   const lags: number[] = [];
   let expired = 0;
   let unproven = 0;
@@ -302,6 +319,9 @@ function seenSoFar(
         authorities.count += 1;
         if (authorities.names.length < namesKept) authorities.names.push(name);
       }
+      // Copies of what is gone are destroyed like any other.
+      for (const state of statesOf(link, record))
+        destroyed.add(certificate, name, state, state.notAfter ?? primary?.notAfter);
       if (standing.kind === 'gone' || standing.kind === 'aside') return;
       for (const state of statesOf(link, record)) findings.add(record, state);
       if (primary?.notAfter !== undefined) {
@@ -338,6 +358,7 @@ function seenSoFar(
         vanishedByRecords: lost.result(),
         backups,
         ...findings.result(),
+        ...destroyed.result(),
         stuck: [...troubles.values()].toSorted((a, b) => b.certificates - a.certificates),
         ...defined({ lag }),
         ...(held === undefined ? {} : { held: heldSummary(held) }),
@@ -345,6 +366,27 @@ function seenSoFar(
         ...(next === undefined ? {} : { nextExpiry: next }),
       };
     },
+  };
+}
+
+/** Copies whose content will be destroyed, by backup: where a service does that. */
+function destroyedTally({ backups }: Link, now: number) {
+  const soon = new Map<string, DestroyedSoon>();
+  const destroying = new Set(backups.filter(({ abilities }) => abilities.destroysExpired).map(({ id }) => id));
+  return {
+    add(certificate: string, name: string, { store, id }: BackupState, at: number | undefined): void {
+      if (id === undefined || at === undefined || !destroying.has(store)) return;
+      if (at < now || at > now + destroyedSoonMs) return;
+      const before = soon.get(store);
+      const names = before?.names ?? [];
+      soon.set(store, {
+        store,
+        copies: (before?.copies ?? 0) + 1,
+        names: names.length < limits.elementsNamed ? [...names, name] : names,
+        first: sooner(before?.first, { certificate, name, at }),
+      });
+    },
+    result: (): Pick<LinkStatus, 'destroyedSoon'> => (soon.size === 0 ? {} : { destroyedSoon: [...soon.values()] }),
   };
 }
 

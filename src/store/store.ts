@@ -271,6 +271,10 @@ export interface StoreAbilities {
    * See `StoredCertificate.keyWithheld`.
    */
   readonly givesKeys: boolean;
+  /**
+   * What has expired loses its content there, for good, whoever holds it. Absent: it stays.
+   */
+  readonly destroysExpired?: true;
   /** Content is replaced under the same id. */
   readonly reimportsInPlace: boolean;
   /** A second import with the same `NewCertificate.token` makes no second certificate. */

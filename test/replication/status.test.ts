@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
+import { destroyedSoonWords } from '../../src/cli/output/status-words.ts';
 import { CodedError } from '../../src/errors.ts';
 import { acknowledgedEvents } from '../../src/replication/events.ts';
 import { fullCopyOf, statusOf } from '../../src/replication/status.ts';
@@ -320,5 +321,44 @@ describe('events', () => {
       { certificate: 'c1' },
     ]);
     expect(await acknowledgedEvents(world.records, world.link, { most: 9, certificate: 'c4' })).toEqual([]);
+  });
+});
+
+describe('copies that their service destroys when they expire', () => {
+  const day = 24 * 60 * minuteMs;
+  const withOne = async (abilities: object) => {
+    const world = await setup({ backups: [{ abilities }] });
+    const ends = [20, 31].map((days) => content({ notAfter: startMs + days * day }));
+    for (const [index, made] of (await Promise.all(ends)).entries()) {
+      const id = `c${index + 1}`;
+      world.primary.store.put({ content: made, metadata: described(`name ${index + 1}`) }, id);
+      await world.ask(id);
+      await world.pass(id);
+    }
+    return world;
+  };
+
+  it('are named thirty days ahead, by the backup that does so', async () => {
+    const world = await withOne({ destroysExpired: true });
+    const { destroyedSoon } = await status(world);
+    expect(destroyedSoon).toEqual([
+      {
+        store: 'backup',
+        copies: 1,
+        names: ['name 1'],
+        first: { certificate: 'c1', name: 'name 1', at: startMs + 20 * day },
+      },
+    ]);
+    const [found] = destroyedSoon ?? [];
+    if (found === undefined) throw new Error('none');
+    expect(destroyedSoonWords(found, startMs, (store) => store)).toBe(
+      'backup: destroys what expires, for good; of 1 copy within 30 days (name 1), the first name 1 in 20 d',
+    );
+    await world.later(2 * day);
+    expect((await status(world)).destroyedSoon).toMatchObject([{ copies: 2, names: ['name 1', 'name 2'] }]);
+  });
+
+  it('are not named where expired ones stay', async () => {
+    expect((await status(await withOne({}))).destroyedSoon).toBeUndefined();
   });
 });

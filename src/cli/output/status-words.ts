@@ -1,6 +1,6 @@
 import { type ErrorCode, errorRegistry, remedyOf } from '../../errors.ts';
 import { remedyOfRecorded } from '../../records/replication-record.ts';
-import type { LinkStatus, SilentListing } from '../../replication/status.ts';
+import type { DestroyedSoon, LinkStatus, SilentListing } from '../../replication/status.ts';
 import { type BackupWords, backupExit, backupWords, isBraked, linesOf, servingWords } from './backup-words.ts';
 import { heldWords } from './brake-words.ts';
 import { isUsedUp, quotaWords } from './quota-words.ts';
@@ -91,6 +91,20 @@ export function silentListingWords(
   const time = atLeastMs === undefined ? '' : `, in ${duration(atLeastMs)} at the least`;
   const asked = `each reconcile asks for ${count(versions, 'version')}${time}`;
   return `${nameOf(store)}: its listings do not show that content changed; ${asked}`;
+}
+
+/** What expires in a backup that destroys it then. */
+export function destroyedSoonWords(
+  { store, copies, names, first }: DestroyedSoon,
+  now: number,
+  nameOf: (store: string) => string,
+): string {
+  const some = names.slice(0, 10).map(clean).join(', ');
+  const more = copies > 10 ? ` and ${copies - 10} more` : '';
+  return (
+    `${nameOf(store)}: destroys what expires, for good; of ${count(copies, 'copy', 'copies')} within 30 days (${some}${more}), ` +
+    `the first ${clean(first.name)} in ${duration(first.at - now)}`
+  );
 }
 
 export const ago = (now: number, moment: number): string => `${duration(now - moment)} ago`;

@@ -153,8 +153,11 @@ export interface CertificateRows {
    * certificate. Throws `instance_locked`.
    */
   removePrevious(id: string, content: string): Promise<CertificateRow | undefined>;
-  /** Every certificate, page by page, in no order that means something. */
-  all(signal?: AbortSignal): AsyncGenerator<CertificateRow>;
+  /**
+   * Every certificate, page by page, in no order that means something. What `mayBe` says no to, of
+   * the row as it lies, is passed over unread.
+   */
+  all(mayBe?: (row: Row) => boolean): AsyncGenerator<CertificateRow>;
   /**
    * Removes a certificate with all that belongs to it, and finishes a removal that was interrupted.
    * Undefined if there was none. Throws `instance_locked`.
@@ -465,9 +468,9 @@ export function certificateRows(context: {
       return changed?.after;
     },
 
-    async *all(signal?: AbortSignal): AsyncGenerator<CertificateRow> {
-      for await (const row of rowsIn(table, keys.partition('certificate'), signal)) {
-        if (row.state !== 'live') continue;
+    async *all(mayBe: (row: Row) => boolean = () => true): AsyncGenerator<CertificateRow> {
+      for await (const row of rowsIn(table, keys.partition('certificate'))) {
+        if (row.state !== 'live' || !mayBe(row)) continue;
         try {
           yield decodeCertificate(row);
         } catch (thrown) {

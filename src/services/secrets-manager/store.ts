@@ -265,6 +265,7 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
     region,
     abilities: {
       givesKeys: true,
+      destroysExpired: true,
       reimportsInPlace: true,
       importIsIdempotent: true,
       uniqueNames: true,

@@ -1,3 +1,4 @@
+import type { Row } from '../../../table/table.ts';
 import type { CertificateRow } from '../../certificates/certificate-row.ts';
 import type { CertificateRows } from '../../certificates/certificate-rows.ts';
 import { defaultGroup } from '../../certificates/secret-groups.ts';
@@ -46,7 +47,7 @@ export async function listSecrets(
   if (orderOf === undefined) throw invalid(`sort is none of ${Object.keys(orders).join(', ')}`);
   const matches = matching(query);
   const found: { readonly id: string; readonly by: string | number }[] = [];
-  for await (const row of rows.all()) if (matches(row)) found.push({ id: row.id, by: orderOf(row) });
+  for await (const row of rows.all(labelled(query))) if (matches(row)) found.push({ id: row.id, by: orderOf(row) });
   const sign = sort.startsWith('-') ? -1 : 1;
   found.sort((a, b) => sign * (compare(a.by, b.by) || compare(a.id, b.id)));
   const wanted = found.slice(offset, offset + limit);
@@ -55,18 +56,25 @@ export async function listSecrets(
   return { page: page.filter((row) => row !== undefined), total: found.length };
 }
 
+/**
+ * Whether a row as it lies may have all labels that are asked for: few have, and the others need not
+ * be read.
+ */
+function labelled(query: ReadonlyMap<string, string>): (row: Row) => boolean {
+  const wanted = partsIn(query, 'match_all_labels');
+  return ({ labels = [] }) => wanted.every((label) => Array.isArray(labels) && labels.includes(label));
+}
+
+const partsIn = (query: ReadonlyMap<string, string>, name: string) =>
+  (query.get(name) ?? '').split(',').filter((part) => part !== '');
+
 function matching(query: ReadonlyMap<string, string>): (row: CertificateRow) => boolean {
-  const listIn = (name: string) => (query.get(name) ?? '').split(',').filter((part) => part !== '');
-  const [groups, types, labels] = ['groups', 'secret_types', 'match_all_labels'].map(listIn) as [
-    string[],
-    string[],
-    string[],
-  ];
+  const groups = partsIn(query, 'groups');
+  const types = partsIn(query, 'secret_types');
   const term = query.get('search') ?? '';
   return (row) =>
     (groups.length === 0 || groups.includes(row.group ?? defaultGroup)) &&
     (types.length === 0 || types.includes(typeOf(row))) &&
-    labels.every((label) => row.labels?.includes(label) === true) &&
     (term === '' ||
       [secretIdOf(row.id), row.name, row.description, ...(row.labels ?? []), typeOf(row)].some((text) =>
         text.includes(term),
