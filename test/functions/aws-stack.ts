@@ -49,24 +49,36 @@ export interface AwsStack {
   close(): Promise<void>;
 }
 
+/** What differs from one deployment to the next. */
+interface StackSettings {
+  readonly policy?: string;
+  /** As the file says them: `senders: { … }`. */
+  readonly senders?: string;
+  readonly readSettles?: string;
+}
+
 /**
  * The configuration that is deployed: one link `main` from one side to the other, the API key by
  * reference.
  */
-function stackConfig(sides: Sides, policy = '{ requireChain: true }'): string {
+function stackConfig(
+  sides: Sides,
+  { policy = '{ requireChain: true }', senders = '', readSettles = '0s' }: StackSettings,
+): string {
   const store = (instance: string, url: string, name: string) =>
     `{ kind: certificate-manager, instance: "${instance}", apiKey: "ssm:/certstandby/${name}", endpoint: "${url}", iam: "${url}", ` +
-    'settles: 1s, listingLag: 0s, writesPerCertificatePerMinute: unlimited }';
+    `settles: 1s, listingLag: 0s, readSettles: ${readSettles}, writesPerCertificatePerMinute: unlimited }`;
   return [
     'version: 1',
     'stores:',
     `  primary: ${store(primaryCrn, sides.primary.proxy.url, 'primary')}`,
     `  backup: ${store(backupCrn, sides.backup.proxy.url, 'backup')}`,
     `links: { main: { primary: primary, backups: [backup], policy: ${policy} } }`,
+    senders,
   ].join('\n');
 }
 
-export async function startAwsStack(options: Pick<SidesOptions, 'signingKey'> = {}): Promise<AwsStack> {
+export async function startAwsStack(options: Pick<SidesOptions, 'signingKey'> & StackSettings = {}): Promise<AwsStack> {
   const [bundles, dynalite, sides] = await Promise.all([bundleFunctions('aws'), startDynalite(), startSides(options)]);
   const tableRequests = await startCountingProxy(dynalite.endpoint);
   const aws = await startFakeAws({ 'ssm:/certstandby/primary': sides.apiKey, 'ssm:/certstandby/backup': sides.apiKey });
@@ -76,7 +88,7 @@ export async function startAwsStack(options: Pick<SidesOptions, 'signingKey'> = 
   const table = dynamodbTable({ ...access, connectTimeoutMs: 10_000, answerTimeoutMs: 10_000 });
 
   const sources = { path: join(bundles.folder, 'certstandby.yaml'), env: {}, readFile: () => '' };
-  const config = parseConfig(stackConfig(sides), { ...sources, platform: 'aws' });
+  const config = parseConfig(stackConfig(sides, options), { ...sources, platform: 'aws' });
   const env = {
     AWS_REGION: given.region,
     AWS_ACCESS_KEY_ID: 'test',

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -5,6 +6,9 @@ import { parseContent } from '../../src/certificate/pem.ts';
 import { listen } from '../../src/http/listen.ts';
 import { limits } from '../../src/limits.ts';
 import { linkRecords } from '../../src/records/link-records.ts';
+import { changedType, changeMessage, type Named } from '../../src/sender/change-message.ts';
+import { newKeyPair, signingKey } from '../../src/sender/standard-webhook-keys.ts';
+import { messageHeaders } from '../../src/sender/standard-webhook-message.ts';
 import { primaryCrn } from '../end-to-end/program.ts';
 import { type AwsStack, startAwsStack } from '../functions/aws-stack.ts';
 import { httpApiEvent } from '../functions/http-events.ts';
@@ -37,13 +41,21 @@ interface Watch {
 }
 
 const signer = makeSigner();
+const hook = newKeyPair();
+const secret = 'a-secret-of-thirty-two-letters-1';
 const seen: Asked[] = [];
 const watches = {} as Record<Name, Watch>;
 const functions = {} as Record<Name, LambdaProcess>;
 let stack: AwsStack;
 
 beforeAll(async () => {
-  stack = await startAwsStack({ signingKey: signer.privateKey });
+  stack = await startAwsStack({
+    signingKey: signer.privateKey,
+    readSettles: '1s',
+    senders: `senders:
+  hook: { kind: standard-webhooks, store: primary, publicKey: ${hook.publicKey} }
+  renewals: { kind: shared-secret, store: primary, digest: ${hash('sha256', secret)} }`,
+  });
   for (const name of functionNames) {
     const { file, env } = stack.deployed(name);
     watches[name] = await watch(name, String(env.AWS_ENDPOINT_URL_DYNAMODB));
@@ -117,6 +129,20 @@ const post = (body: Buffer) =>
   functions.callback.invoke<{ readonly statusCode: number }>(
     httpApiEvent({ method: 'POST', path: '/callback/main', headers: [['content-type', 'application/json']], body }),
   );
+/** A message of a sender about these certificates, or that something has changed. */
+async function tell(sender: 'hook' | 'renewals', certificates?: readonly Named[]) {
+  const body = changeMessage({ type: changedType, at: Date.now(), ...(certificates && { certificates }) });
+  const key = signingKey(hook.privateKey);
+  if (key === undefined) throw new Error('a new key is none');
+  const now = Date.now();
+  const proof =
+    sender === 'hook'
+      ? messageHeaders(key, { id: `msg_${seen.length}`, body, now })
+      : { authorization: `Bearer ${secret}` };
+  const headers = Object.entries({ 'content-type': 'application/json', ...proof });
+  const event = httpApiEvent({ method: 'POST', path: `/callback/${sender}`, headers, body: Buffer.from(body) });
+  return (await functions.callback.invoke<{ readonly statusCode: number }>(event)).statusCode;
+}
 const replicateAll = async () => {
   while (stack.aws.messages.length > 0) await functions.replicate.invoke(stack.aws.take());
 };
@@ -169,6 +195,24 @@ test('every request that functions send to the table is allowed, and every right
   await functions.sweep.invoke({});
   await replicateAll();
   expect(await linkRecords(stack.table).brakeHeldSince('main', 'going-back')).toBeDefined();
+
+  // Senders: by a name that is there and one that is not, without a name, and what nobody signed, of
+  // an id that is known, twice, and of one that is made up.
+  expect(await tell('hook', [{ name: 'shop' }, { name: 'nobody' }])).toBe(202);
+  expect(await tell('hook')).toBe(202);
+  await replicateAll();
+  expect(await tell('renewals', [{ id }])).toBeLessThan(300);
+  expect(await tell('renewals', [{ id }])).toBe(200);
+  expect(await tell('renewals', [{ id: 'made-up' }, { name: 'made up' }])).toBe(202);
+  await replicateAll();
+  const long = Date.now() - 60_000;
+  const madeUp = { partition: 'replication.1/main', sort: 'made-up' };
+  await stack.table.update(madeUp, { set: { toldAt: long, wakeAt: long } });
+  await linkRecords(stack.table).keepHint('main', { by: 'id', text: id }, { now: long });
+  await stack.table.update({ partition: 'intake.1/main', sort: 'reconcile' }, { set: { since: long, lastAt: long } });
+  await functions.sweep.invoke({});
+  await replicateAll();
+  expect(await stack.table.get(madeUp)).toBeUndefined();
 
   expect(seen.filter((asked) => !rights.some((right) => allows(right, asked)))).toEqual([]);
   expect(rights.filter((right) => !seen.some((asked) => allows(right, asked)))).toEqual([]);
