@@ -82,51 +82,38 @@ export interface RaftOptions {
  * engine at `secret/`, and an AppRole `standby` with the secret id `test-secret-id`.
  */
 export async function startRaftBao({ configuration = '', initialize = '' }: RaftOptions = {}): Promise<OpenBao> {
-  const [port, clusterPort] = [await freePort(), await freePort()];
   const folder = mkdtempSync(join(tmpdir(), 'certstandby-bao-'));
-  const file = (name: string) => join(folder, name);
-  mkdirSync(file('data'));
-  openssl(
-    'req',
-    '-x509',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:P-256',
-    '-nodes',
-    '-days',
-    '30',
-    '-subj',
-    '/CN=Bao',
-    '-addext',
-    'subjectAltName=IP:127.0.0.1',
-    '-keyout',
-    file('srv.key'),
-    '-out',
-    file('srv.pem'),
-  );
-  openssl('rand', '-out', file('seal.key'), '32');
-  const api = `127.0.0.1:${port}`;
-  writeFileSync(
-    file('one.hcl'),
-    `api_addr = "https://${api}"
-cluster_addr = "https://127.0.0.1:${clusterPort}"
-listener "tcp" {
-  address = "${api}"
-  cluster_address = "127.0.0.1:${clusterPort}"
-  tls_cert_file = "${file('srv.pem')}"
-  tls_key_file = "${file('srv.key')}"
+  makeFiles(folder);
+  const stores = `${initializeStores}${initialize}}`;
+  return startNode({ folder, name: 'one', configuration: `${configuration}\n${stores}`, isFirst: true });
 }
-storage "raft" {
-  path = "${file('data')}"
-  node_id = "one"
+
+/**
+ * Three nodes on Raft, the first of them active at the beginning: the others are standbys, which
+ * answer reads themselves. What the first is asked for, it is.
+ */
+export async function startRaftCluster(): Promise<readonly [OpenBao, OpenBao, OpenBao]> {
+  const first = await startRaftBao();
+  const join = `retry_join {
+    leader_api_addr = "${first.url}"
+    leader_ca_cert_file = "${first.caFile}"
+  }`;
+  const others = ['two', 'three'].map((name) => startNode({ folder: first.folder, name, join, isFirst: false }));
+  const [second, third] = await Promise.all(others);
+  if (second === undefined || third === undefined) throw new Error('there are not three nodes');
+  // A node that has joined votes once it has been stable for ten seconds: before that no other one
+  // can take over.
+  for (let tries = 0; ; tries += 1) {
+    const { body } = await first.ask('GET', 'sys/storage/raft/configuration');
+    const servers: readonly { readonly voter: boolean }[] = body?.data?.config?.servers ?? [];
+    if (servers.length === 3 && servers.every(({ voter }) => voter)) return [first, second, third];
+    if (tries > 120) throw new Error('the nodes of OpenBao do not vote');
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
 }
-seal "static" {
-  current_key_id = "test-1"
-  current_key = "file://${file('seal.key')}"
-}
-${configuration}
-initialize "stores" {
+
+/** Made by the first node at its first start. */
+const initializeStores = `initialize "stores" {
   request "kv" {
     operation = "update"
     path = "sys/mounts/secret"
@@ -152,19 +139,64 @@ initialize "stores" {
     path = "auth/approle/role/standby/custom-secret-id"
     data = { secret_id = "test-secret-id" }
   }
-  ${initialize}
+`;
+
+/** The certificate of all nodes, and the key that opens them. */
+function makeFiles(folder: string): void {
+  const file = (name: string) => join(folder, name);
+  openssl(
+    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '30'],
+    ...['-subj', '/CN=Bao', '-addext', 'subjectAltName=IP:127.0.0.1'],
+    ...['-keyout', file('srv.key'), '-out', file('srv.pem')],
+  );
+  openssl('rand', '-out', file('seal.key'), '32');
 }
+
+async function startNode(given: {
+  readonly folder: string;
+  readonly name: string;
+  readonly join?: string;
+  readonly configuration?: string;
+  /** It makes the estate, and its root token is that of its AppRole. */
+  readonly isFirst: boolean;
+}): Promise<OpenBao> {
+  const { folder, name, join: joins = '', configuration = '', isFirst } = given;
+  const [port, clusterPort] = [await freePort(), await freePort()];
+  const file = (of: string) => join(folder, of);
+  mkdirSync(file(`data-${name}`));
+  const api = `127.0.0.1:${port}`;
+  writeFileSync(
+    file(`${name}.hcl`),
+    `api_addr = "https://${api}"
+cluster_addr = "https://127.0.0.1:${clusterPort}"
+listener "tcp" {
+  address = "${api}"
+  cluster_address = "127.0.0.1:${clusterPort}"
+  tls_cert_file = "${file('srv.pem')}"
+  tls_key_file = "${file('srv.key')}"
+}
+storage "raft" {
+  path = "${file(`data-${name}`)}"
+  node_id = "${name}"
+  ${joins}
+}
+seal "static" {
+  current_key_id = "test-1"
+  current_key = "file://${file('seal.key')}"
+}
+${configuration}
 `,
   );
   let root = '';
   const server = await started({
     url: `https://${api}`,
     folder,
-    args: ['server', '-config', file('one.hcl')],
+    args: ['server', '-config', file(`${name}.hcl`)],
+    isFirst,
     root: () => root,
     caFile: file('srv.pem'),
   });
-  for (let tries = 0; root === ''; tries += 1) {
+  for (let tries = 0; isFirst && root === ''; tries += 1) {
     const { body } = await server.ask('POST', 'auth/approle/login', {
       role_id: 'standby',
       secret_id: 'test-secret-id',
@@ -189,8 +221,10 @@ async function started(given: {
   readonly args: readonly string[];
   readonly root: () => string;
   readonly caFile?: string;
+  /** Its folder goes with it. Default: yes. */
+  readonly isFirst?: boolean;
 }): Promise<OpenBao> {
-  const { url, folder, args, caFile } = given;
+  const { url, folder, args, caFile, isFirst = true } = given;
   const { readFileSync } = await import('node:fs');
   const ca = caFile === undefined ? undefined : readFileSync(caFile, 'utf8');
   let child: ChildProcess | undefined;
@@ -222,7 +256,8 @@ async function started(given: {
     child = spawn(bao, args, { cwd: folder, stdio: ['ignore', log, log] });
     for (let tries = 0; ; tries += 1) {
       const answered = await ask('GET', 'sys/health', undefined, { token: '' }).catch(() => undefined);
-      if (answered?.status === 200) return;
+      // A standby says so by its status.
+      if (answered?.status === 200 || (!isFirst && answered?.status === 429)) return;
       if (tries > 600 || child.exitCode !== null)
         throw new Error(`OpenBao did not start: ${readFileSync(join(folder, 'server.log'), 'utf8').slice(-2000)}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -251,7 +286,7 @@ async function started(given: {
     start,
     async close() {
       await end('SIGKILL');
-      rmSync(folder, { recursive: true, force: true });
+      if (isFirst) rmSync(folder, { recursive: true, force: true });
     },
   };
 }

@@ -13,7 +13,14 @@ import { type VaultStoreOptions, vaultStore } from '../../src/services/vault/sto
 import type { Store } from '../../src/store/store.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { runCommand, testHost } from '../support/command.ts';
-import { type OpenBao, openssl, requireOpenBao, startDevelopmentBao, startRaftBao } from './openbao.ts';
+import {
+  type OpenBao,
+  openssl,
+  requireOpenBao,
+  startDevelopmentBao,
+  startRaftBao,
+  startRaftCluster,
+} from './openbao.ts';
 
 const found = requireOpenBao();
 const mark = { store: 'primary', certificate: 'shop' };
@@ -500,5 +507,65 @@ describe.skipIf(found === undefined)('with a real OpenBao on Raft and TLS', () =
       await expect.poll(async () => (await store.read(id)).state).toBe('present');
       expect((await store.import({ content, metadata, mark: of, token: 'once' })).id).toBe(id);
     }
+  });
+});
+
+describe.skipIf(found === undefined)('with three nodes of a real OpenBao', () => {
+  let nodes: readonly OpenBao[] = [];
+  beforeAll(async () => {
+    nodes = await startRaftCluster();
+  });
+  afterAll(async () => {
+    for (const node of [...nodes].reverse()) await node.close();
+  });
+
+  test('what was written is read at once from a standby, and doctor says that one answered', async () => {
+    const [active, standby] = nodes as readonly [OpenBao, OpenBao, OpenBao];
+    const login = { login: 'token', token: new Secret(active.root) } as const;
+    const store = storeAt(standby, { login });
+    const remarks = async (of: Store) => (await of.diagnosis?.remarks?.()) ?? [];
+    expect(await remarks(store)).toMatchObject([
+      { message: expect.stringContaining('a standby answered'), remedy: expect.stringContaining('readSettles') },
+    ]);
+    expect(await remarks(storeAt(standby, { login, readSettlesMs: 5_000 }))).toEqual([
+      { message: 'OpenBao 2.7.2, a standby answered' },
+    ]);
+    const { id } = await store.import({ content, metadata, mark });
+    for (let n = 0; n < 40; n += 1) {
+      const wanted = n % 2 === 0 ? renewed : content;
+      await store.reimport(id, wanted);
+      const reading = await store.read(id);
+      expect(reading.state === 'present' && fingerprintOf(reading.value.content)).toBe(fingerprintOf(wanted));
+      await store.updateMetadata(id, { ...metadata, name: `name ${n}` }, mark);
+      expect((await store.list({})).certificates).toMatchObject([{ id, name: `name ${n}` }]);
+    }
+  });
+
+  test('while the active node is gone nothing is absent, and afterwards the others go on', async () => {
+    const [active, standby] = nodes as readonly [OpenBao, OpenBao, OpenBao];
+    const login = { login: 'token', token: new Secret(active.root) } as const;
+    const store = storeAt(standby, { login });
+    const { id } = await store.import({ content, metadata, mark: { ...mark, certificate: 'failover' } });
+    await active.kill();
+    const seen = new Set<string>();
+    const until = Date.now() + 120_000;
+    for (let written = false; !written; ) {
+      if (Date.now() > until) throw new Error(`no node took over: ${[...seen].join(', ')}`);
+      const reading = await store.read(id);
+      seen.add(reading.state === 'unreadable' ? reading.error.code : reading.state);
+      written = await store.reimport(id, renewed).then(
+        () => true,
+        (thrown) => {
+          seen.add(`reimport: ${asCodedError(thrown).code}`);
+          return false;
+        },
+      );
+      await runtime.wait(200);
+    }
+    console.info(`failover: ${[...seen].join(', ')}`);
+    expect(seen).not.toContain('absent');
+    expect(seen).not.toContain('vacant');
+    const reading = await store.read(id);
+    expect(reading.state === 'present' && fingerprintOf(reading.value.content)).toBe(fingerprintOf(renewed));
   });
 });
