@@ -205,7 +205,7 @@ links: { web: { primary: cluster, backups: [copies], policy: { onDelete: remove,
     },
   );
 
-  it('a copy that another tool made is taken under management once it is proven equal', async () => {
+  it('copies that another tool made are taken under management in bulk, by a plan, each once it is proven equal', async () => {
     const [from, to] = [await a.namespace('adopt-from'), await b.namespace('adopt-to')];
     const { run, remove } = program(
       [a, b],
@@ -215,19 +215,35 @@ links: { web: { primary: cluster, backups: [copies], policy: { onDelete: remove,
 links: { web: { primary: one, backups: [two] } }
 `,
     );
-    const pem = await testCertificate();
-    await issueAsCertManager(a, `${from}/shop-tls`, pem);
-    const { data } = await a.ask('GET', `/api/v1/namespaces/${from}/secrets/shop-tls`);
     const secrets = `/api/v1/namespaces/${to}/secrets`;
-    const body = { metadata: { name: 'by-a-tool', labels: { tool: 'yes' } }, type: 'kubernetes.io/tls', data };
-    await b.ask('POST', `${secrets}?fieldManager=external-secrets`, body);
-    const adopted = await run('adopt', `${to}/by-a-tool`);
-    expect(adopted).toMatchObject({ code: 0 });
-    const after = await b.ask('GET', `${secrets}/by-a-tool`);
-    expect(after.metadata.labels).toMatchObject({ tool: 'yes' });
-    expect(after.metadata.annotations['certstandby/mark']).toBe(`certstandby:1 kubernetes:adopt-from ${from}/shop-tls`);
-    expect((await run('reconcile')).code).toBe(0);
-    expect((await b.ask('GET', secrets)).items).toHaveLength(1);
+    const copyAsTool = async (name: string, data: object) => {
+      const body = { metadata: { name, labels: { tool: 'yes' } }, type: 'kubernetes.io/tls', data };
+      await b.ask('POST', `${secrets}?fieldManager=external-secrets`, body);
+    };
+    for (const name of ['shop-tls', 'api-tls', 'old-tls']) {
+      await issueAsCertManager(a, `${from}/${name}`, await testCertificate({ domains: [`${name}.example.test`] }));
+      const { data } = await a.ask('GET', `/api/v1/namespaces/${from}/secrets/${name}`);
+      await copyAsTool(name, data);
+    }
+    // The tool stopped some time ago: one is not equal any more.
+    await issueAsCertManager(a, `${from}/old-tls`, await testCertificate({ domains: ['old-tls.example.test'] }));
+    const before = await b.ask('GET', secrets);
+    const plan = await run('adopt', '--all', '--plan');
+    expect(await b.ask('GET', secrets)).toMatchObject({ items: before.items });
+    console.info(plan.output);
+    const adopted = await run('adopt', '--all');
+    console.info(adopted.output);
+    for (const name of ['shop-tls', 'api-tls']) {
+      const { metadata } = await b.ask('GET', `${secrets}/${name}`);
+      expect(metadata.labels).toMatchObject({ tool: 'yes' });
+      expect(metadata.annotations['certstandby/mark']).toBe(`certstandby:1 kubernetes:adopt-from ${from}/${name}`);
+    }
+    const left = await b.ask('GET', `${secrets}/old-tls`);
+    expect(left.metadata.annotations).toBeUndefined();
+    await run('reconcile');
+    // What was adopted is the copy; what was not stays beside a copy of ours.
+    expect((await b.ask('GET', secrets)).items).toHaveLength(4);
+    expect((await run('verify')).code).toBe(0);
     remove();
   });
 });
