@@ -40,6 +40,7 @@ import {
 } from './copy.ts';
 import { kubernetesDefaults as defaults } from './defaults.ts';
 import { type ApiCall, heldRemedy, namespaceError, nonsenseError, type Right, remedied } from './failure.ts';
+import { derivedName, exactObjectName, idOf, isLabel, isSubdomain, pathOf, revisionOf } from './names.ts';
 import {
   type ObjectMetadata,
   readList,
@@ -49,6 +50,7 @@ import {
   type Secret,
   tlsType,
 } from './objects.ts';
+import { factsCache, ourManager, untouchedCache } from './remembered.ts';
 import type { KubernetesConfig } from './settings.ts';
 import { type WatchScope, watchSecrets } from './watch.ts';
 
@@ -71,18 +73,12 @@ export interface KubernetesStoreOptions {
   readonly watchQuietMs?: number;
 }
 
-/** What our writes are known by in `managedFields`. */
-const ourManager = 'certstandby';
 /** Values of a secret together, decoded (Kubernetes, "Restriction on Secret data size"). */
 const dataBytes = 1_048_576;
 /** So often a change is tried that others come between. */
 const attempts = 3;
-/** Secrets whose facts are kept, by their revision: some megabytes. */
-const factsKept = 20_000;
 /** After so long the server ends a watch, and the next one goes on where that was. */
 const watchSeconds = 290;
-/** Copies that are about to be written, at most. */
-const untouchedKept = 1_000;
 /** The longest identity that is told as it is; beyond, its digest. */
 const identityCharacters = 400;
 
@@ -250,7 +246,9 @@ export function kubernetesStore(options: KubernetesStoreOptions): Store {
       accept: metadataOnly.list,
       signal,
     });
-    return (readList(answer.json)?.items.length ?? 0) > 0;
+    const list = readList(answer.json);
+    if (list === undefined) throw nonsenseError(call, answer, 'something that is no list of secrets');
+    return list.items.length > 0;
   }
 
   /** The same of what was read in full: what is not to be there is absent. */
@@ -774,22 +772,6 @@ export function kubernetesStore(options: KubernetesStoreOptions): Store {
   };
 }
 
-const isLabel = (text: string): boolean => /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(text);
-
-/** What the name of a secret may be (RFC 1123, section 2.1). */
-const isSubdomain = (text: string): boolean =>
-  text.length <= 253 && text.split('.').every((part) => /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/.test(part));
-
-/** The secrets of a namespace, or of all; one of them. */
-function pathOf(namespace: string | undefined, name?: string): string {
-  const all = namespace === undefined ? '/api/v1/secrets' : `/api/v1/namespaces/${namespace}/secrets`;
-  return name === undefined ? all : `${all}/${name}`;
-}
-
-const idOf = ({ namespace, name }: ObjectMetadata): string => `${namespace}/${name}`;
-
-const revisionOf = ({ uid, resourceVersion }: ObjectMetadata): string => `${uid}:${resourceVersion}`;
-
 function vacancyOf(object: ObjectMetadata): Vacancy {
   return { why: 'empty', name: descriptionOf(object).name, ...defined({ mark: markOf(object) }) };
 }
@@ -822,72 +804,4 @@ function readCursor(cursor: string | undefined): { readonly index: number; reado
   const found = (cursor === undefined ? {} : (parseJson(cursor) ?? {})) as { index?: unknown; from?: unknown };
   const index = typeof found.index === 'number' ? found.index : cursor === undefined ? 0 : -1;
   return { index, ...(typeof found.from === 'string' && { from: found.from }) };
-}
-
-/** The name of a copy whose readers look for it. Throws where no secret can have it. */
-function exactObjectName(store: string, name: string): string {
-  if (isSubdomain(name)) return name;
-  throw new CodedError('store_name_unfit', `no secret can have the name ${name}`, { fields: { store, name } });
-}
-
-/**
- * The name of a copy: of its mark alone, so that it is the same for every importer and under every
- * name. What is imported without a mark gets one that nothing else has.
- */
-function derivedName(name: string, mark: Mark | undefined): string {
-  if (mark === undefined) return `${readable(name)}-${randomUUID().slice(0, 8)}`;
-  const original = mark.store.startsWith('kubernetes:') ? mark.certificate.replace(/^[^/]*\//, '') : mark.certificate;
-  return `${readable(original)}-${markDigest(mark).slice(0, 16)}`;
-}
-
-/** A name as a secret's may begin, for people who look there. */
-function readable(name: string): string {
-  const plain = name
-    .toLowerCase()
-    .replace(/[^a-z0-9]+/g, '-')
-    .slice(0, 60)
-    .replace(/^-+|-+$/g, '');
-  return plain === '' ? 'certificate' : plain;
-}
-
-/**
- * What was last read of copies that nobody but us has ever written to, as the server says in
- * `managedFields`: these hold what we gave them and nothing else, so that they can be written anew
- * without a read before. They are so few because each is used at once.
- */
-function untouchedCache() {
-  const kept = new Map<string, { readonly object: ObjectMetadata; readonly raw: object }>();
-  return {
-    note(object: ObjectMetadata, json: unknown): void {
-      const { managedFields, deletionTimestamp } = object;
-      const isUntouched = managedFields.length > 0 && managedFields.every(({ manager }) => manager === ourManager);
-      kept.delete(idOf(object));
-      if (!isUntouched || !isOurs(object) || deletionTimestamp !== undefined) return;
-      kept.set(idOf(object), { object, raw: (json as { readonly metadata: object }).metadata });
-      const [oldest] = kept.keys();
-      if (kept.size > untouchedKept && oldest !== undefined) kept.delete(oldest);
-    },
-    take(id: string) {
-      const found = kept.get(id);
-      kept.delete(id);
-      return found;
-    },
-  };
-}
-
-/** Facts of secrets by their revision; those that were asked for last are kept. */
-function factsCache() {
-  const kept = new Map<string, Facts | 'empty'>();
-  return {
-    of(object: ObjectMetadata): Facts | 'empty' | undefined {
-      return kept.get(revisionOf(object));
-    },
-    note(object: ObjectMetadata, facts: Facts | 'empty'): void {
-      const key = revisionOf(object);
-      kept.delete(key);
-      kept.set(key, facts);
-      const [oldest] = kept.keys();
-      if (kept.size > factsKept && oldest !== undefined) kept.delete(oldest);
-    },
-  };
 }

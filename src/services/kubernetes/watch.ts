@@ -2,6 +2,7 @@ import { asCodedError } from '../../errors.ts';
 import type { HttpResponse } from '../../http/client.ts';
 import { parseJson } from '../../http/service-failure.ts';
 import type { Runtime } from '../../runtime.ts';
+import { idOf, revisionOf } from './names.ts';
 import { type ObjectMetadata, readEvent } from './objects.ts';
 
 /** What a listing of one scope brought: what is there, and from where on to watch. */
@@ -154,9 +155,6 @@ export function watchSecrets({ runtime, scopes, changed, quietMs = quietMsDefaul
     changed(id);
   }
 }
-
-const idOf = ({ namespace, name }: ObjectMetadata): string => `${namespace}/${name}`;
-const revisionOf = ({ uid, resourceVersion }: ObjectMetadata): string => `${uid}:${resourceVersion}`;
 
 /** The lines of a body without end. Throws where one is longer than any of an API server. */
 async function* linesOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
