@@ -20,7 +20,7 @@ export type Acknowledged = (link: string, event: LifecycleEvent, answer: 'new' |
  */
 export async function callbacksOf(
   config: Pick<Config, 'stores' | 'links' | 'senders'>,
-  intake: Intake & { readonly linkRecords: Pick<LinkRecords, 'verificationKeys'> },
+  intake: Intake & { readonly linkRecords: Pick<LinkRecords, 'verificationKeys' | 'noteTest'> },
   acknowledged: Acknowledged = () => {},
 ): Promise<readonly Callback[]> {
   const { runtime, linkRecords } = intake;
@@ -62,6 +62,7 @@ export async function callbacksOf(
             ? keysOnTable(name, sender)
             : verificationKeyCache({ runtime, load: async () => [{ id: 'pinned', pem: pinned }] }),
         acknowledge: acknowledgeFor(primary, store.kind),
+        noteTest: () => linkRecords.noteTest(name, runtime.now()),
       },
     ];
   });
@@ -79,6 +80,7 @@ export async function callbacksOf(
       sender,
       verificationKeys: keys === undefined ? keysOnTable(config.name, sender) : async () => keys,
       acknowledge: acknowledgeFor(config.store, config.name),
+      noteTest: () => linkRecords.noteTest(config.name, runtime.now()),
     };
   });
   return [...ofLinks, ...(await Promise.all(ofSenders))];

@@ -46,6 +46,8 @@ export interface Callback {
    * its events that change certificates.
    */
   acknowledge(events: readonly LifecycleEvent[]): Promise<'new' | 'repeat'>;
+  /** Makes durable that a genuine test message came, so that whoever tries the way sees its end. */
+  noteTest?(): Promise<void>;
 }
 
 /** What a line of the log says of a request, as far as it is known. */
@@ -103,6 +105,7 @@ export function createReceiver(options: {
       facts.type = [...new Set(events.map(({ type }) => type))].slice(0, typesLogged).join(', ');
       facts.count = events.reduce((sum, { certificates, hints = [] }) => sum + certificates.length + hints.length, 0);
       const changes = events.filter((event) => event.changes);
+      if (events.some(({ kind }) => kind === 'test')) await callback.noteTest?.();
       const answer = changes.length > 0 ? await callback.acknowledge(changes) : 'noted';
       const status = answer === 'new' ? 'acknowledged' : answer;
       // A type that is not known may be one to come, or one that somebody has mistyped.

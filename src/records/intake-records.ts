@@ -16,7 +16,7 @@ const minuteMs = 60_000;
  * budget of each would be none.
  */
 export function intakeRecords(table: Table) {
-  const keyOf = (link: string, sort: 'budget' | 'reconcile' | 'listing'): Key => ({
+  const keyOf = (link: string, sort: 'budget' | 'reconcile' | 'listing' | 'test'): Key => ({
     partition: `intake.1/${link}`,
     sort,
   });
@@ -68,6 +68,16 @@ export function intakeRecords(table: Table) {
         },
       );
       return outcome.applied ? undefined : (numberIn(outcome.row, 'begunAt') ?? now) + everyMs;
+    },
+
+    /** Makes durable when a test message came to a callback, of a link or a sender, by its name. */
+    async noteTest(callback: string, now: number): Promise<void> {
+      await table.update(keyOf(callback, 'test'), { set: { at: now } });
+    },
+
+    /** When the last one came, by the clock of its receiver; `undefined` if none did. */
+    async lastTestAt(callback: string): Promise<number | undefined> {
+      return numberIn(await table.get(keyOf(callback, 'test')), 'at');
     },
 
     /** Makes "a reconcile must begin after this" durable. */

@@ -90,6 +90,16 @@ describe('a hook of a tool that renews certificates', () => {
     await expect.poll(() => copiesOf(root)).toEqual([wanted]);
     expect(second.host.errors()).toMatch(/"sender":"certbot".*"outcome":"acknowledged"/);
     expect(hook.errors() + hook.output()).not.toContain('whsk_');
+    // doctor sends no test where only the sender has the key; it waits for one, and sees it come.
+    const looking = testHost();
+    const base = env.CERTSTANDBY_NOTIFY_TO.replace(/\/callback.*/, '');
+    const doctor = runCommand(
+      ['doctor', '--register', base, '--wait', '60', '--config', join(root, 'certstandby.yaml')],
+      looking,
+    );
+    await expect.poll(() => looking.output()).toContain('to try it, where it is: certstandby notify --test');
+    await runCommand(['notify', '--test'], testHost({ env: hook.env as Record<string, string> }));
+    expect((await doctor).output).toContain('its test message has come, and stands in the table');
     // Who told of it is in the answer, in the records, and in the figures.
     const { output } = await runCommand(['events', '--json', '--config', join(root, 'certstandby.yaml')]);
     expect(JSON.parse(output)).toMatchObject({ certificate: 'shop', sender: 'certbot' });

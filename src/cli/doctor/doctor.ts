@@ -8,7 +8,7 @@ import { systemRuntime as runtime } from '../../runtime.ts';
 import type { Store } from '../../store/store.ts';
 import { timeLimit } from '../../time-limit.ts';
 import { interrupted } from '../interrupt.ts';
-import { callbackBase, configOption } from '../options.ts';
+import { callbackBase, configOption, seconds } from '../options.ts';
 import { backupExit } from '../output/backup-words.ts';
 import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output/output.ts';
 import { isUsedUp, quotaWords } from '../output/quota-words.ts';
@@ -27,11 +27,12 @@ import {
   warning,
 } from './checks.ts';
 import { checkInstances } from './instances.ts';
-import { checkSender } from './senders.ts';
+import { awaitTest, checkSender, type LastTest, triesItself } from './senders.ts';
 
 interface DoctorOptions extends OutputOptions {
   readonly config: string;
   readonly register?: string;
+  readonly wait: number;
   readonly instances?: string;
   readonly prove?: string;
   readonly yes?: boolean;
@@ -58,6 +59,12 @@ export function doctorCommand(host: Host): Command {
       'register <url>/callback/<link> at each primary that has no such channel, and try senders there',
       callbackBase,
     )
+    .option(
+      '--wait <seconds>',
+      'wait so long for test messages of senders that only their own side can send',
+      seconds,
+      0,
+    )
     .option('--prove <store>', 'measure what a store states about itself, with a certificate of its own, instead')
     .option('--yes', 'with --prove: do not ask before anything is sent')
     .option(
@@ -69,7 +76,7 @@ export function doctorCommand(host: Host): Command {
       'after',
       '\nExamples:\n  certstandby doctor --config certstandby.yaml' +
         '\n  certstandby doctor --instances certstandby-instances' +
-        '\n  certstandby doctor --register https://certstandby.example.com' +
+        '\n  certstandby doctor --register https://certstandby.example.com --wait 120' +
         '\n  certstandby doctor --prove london' +
         '\n  certstandby doctor --rights' +
         '\n  certstandby doctor --json | jq -r \'select(.outcome == "problem").remedy\'' +
@@ -145,8 +152,29 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
     }
     const { sendersForDiagnosis } = await import('../../compose/senders.ts');
     const { signal } = context;
-    for (const sender of await sendersForDiagnosis(config, runtime))
-      found(...(await checkSender(sender, { base: options.register, signal })));
+    const senders = await sendersForDiagnosis(config, runtime);
+    const checked = senders.length === 0 ? undefined : await openForTests(config);
+    try {
+      const lastTestAt = checked?.lastTestAt;
+      const waited = options.wait > 0 && lastTestAt !== undefined ? senders.filter(triesItself) : [];
+      const before = new Map<string, number | undefined>();
+      for (const { name } of waited) before.set(name, await lastTestAt?.(name));
+      for (const sender of senders)
+        found(...(await checkSender(sender, { base: options.register, signal, lastTestAt })));
+      const waitMs = options.wait * 1_000;
+      const waits = waited.map((sender) =>
+        awaitTest(sender, {
+          before: before.get(sender.name),
+          lastTestAt: lastTestAt as LastTest,
+          waitMs,
+          runtime,
+          signal: stopping,
+        }),
+      );
+      for (const finding of await Promise.all(waits)) found(finding);
+    } finally {
+      await checked?.close();
+    }
   } finally {
     progress.end();
     await Promise.all([...opened.values()].map((store) => store.close?.()));
@@ -228,6 +256,20 @@ async function readTable({ table, links }: Config) {
   } catch (thrown) {
     return { states, finding: failed('table', thrown) };
   }
+}
+
+/**
+ * The table, to see test messages come. `undefined` where there is none, or none that can be
+ * opened: that was told.
+ */
+async function openForTests({ table }: Config) {
+  if (table.kind === 'lmdb' && !existsSync(table.path)) return undefined;
+  const { linkRecords } = await import('../../records/link-records.ts');
+  const { openTable } = await import('../../compose/tables.ts');
+  const opened = await openTable(table).catch(() => undefined);
+  if (opened === undefined) return undefined;
+  const { lastTestAt } = linkRecords(opened);
+  return { lastTestAt, close: () => opened.close() };
 }
 
 /**

@@ -1,16 +1,27 @@
 import type { SenderForDiagnosis } from '../../compose/senders.ts';
 import { asCodedError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
+import type { Runtime } from '../../runtime.ts';
+import { duration } from '../output/text.ts';
 import { type Finding, failed, good, warning } from './checks.ts';
 
 /**
  * What can be known of a sender before it sends: whether its keys can be had, and, where what
  * proves it is here and `base` says where the receiver is, whether a test message is taken there.
- * For others it says how a test is sent from where they are.
+ * For others it says how a test is sent from where they are. `lastTestAt`: when the table says that
+ * one came last; absent: it cannot be read.
  */
 export async function checkSender(
   { name, store, diagnosis, fetchKeys }: SenderForDiagnosis,
-  { base, signal }: { readonly base: string | undefined; readonly signal: () => AbortSignal },
+  {
+    base,
+    signal,
+    lastTestAt,
+  }: {
+    readonly base: string | undefined;
+    readonly signal: () => AbortSignal;
+    readonly lastTestAt?: LastTest | undefined;
+  },
 ): Promise<readonly Finding[]> {
   const about = `sender ${name}`;
   const path = `/callback/${name}`;
@@ -34,11 +45,59 @@ export async function checkSender(
     return [...findings, warning(about, 'whether its messages arrive was not tried', remedy)];
   }
   try {
+    const before = await lastTestAt?.(name);
     await diagnosis.sendTest(to, { signal: signal() });
-    return [...findings, good(about, `a test message is taken at ${to}`)];
+    const taken = `a test message is taken at ${to}`;
+    if (lastTestAt === undefined) return [...findings, good(about, taken)];
+    if ((await lastTestAt(name)) !== before) return [...findings, good(about, `${taken}, and stands in the table`)];
+    const remedy = 'Give this doctor the configuration of that receiver, with its table.';
+    return [...findings, warning(about, `${taken}, and this table knows nothing of it`, remedy)];
   } catch (thrown) {
     return [...findings, failed(about, asCodedError(thrown))];
   }
+}
+
+/** When a test message came last to the callback of this name, as the table says. */
+export type LastTest = (callback: string) => Promise<number | undefined>;
+
+/** How often the table is asked while one is waited for. Milliseconds. */
+const lookMs = 500;
+
+/** Senders that nobody but themselves can try. */
+export const triesItself = ({ diagnosis }: SenderForDiagnosis): boolean =>
+  diagnosis !== undefined && diagnosis.sendTest === undefined;
+
+/**
+ * Waits until a test message of a sender has come, sent from where it is, since the table said
+ * `before`.
+ */
+export async function awaitTest(
+  { name }: Pick<SenderForDiagnosis, 'name'>,
+  {
+    before,
+    lastTestAt,
+    waitMs,
+    runtime,
+    signal,
+  }: {
+    readonly before: number | undefined;
+    readonly lastTestAt: LastTest;
+    readonly waitMs: number;
+    readonly runtime: Pick<Runtime, 'now' | 'wait'>;
+    readonly signal: AbortSignal;
+  },
+): Promise<Finding> {
+  const about = `sender ${name}`;
+  const until = runtime.now() + waitMs;
+  for (;;) {
+    const at = await lastTestAt(name);
+    if (at !== undefined && at !== before) return good(about, 'its test message has come, and stands in the table');
+    const leftMs = until - runtime.now();
+    if (leftMs <= 0) break;
+    await runtime.wait(Math.min(lookMs, leftMs), signal);
+  }
+  const remedy = `Send one from where it is, as said above, and read its answer; the log of the receiver names what it refused.`;
+  return warning(about, `no test message has come within ${duration(waitMs)}`, remedy);
 }
 
 /** Of more keys than are kept, the one that signs may be left out. */

@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { checkSender } from '../../../src/cli/doctor/senders.ts';
+import { awaitTest, checkSender } from '../../../src/cli/doctor/senders.ts';
 import { sendersForDiagnosis } from '../../../src/compose/senders.ts';
 import type { SenderConfig } from '../../../src/config.ts';
 import { limits } from '../../../src/limits.ts';
@@ -49,6 +49,40 @@ async function receiver(secret: Secret, aheadMs = 0) {
   cleanUps.push(() => server.close());
   return server.url;
 }
+
+describe('a test message, followed to the table', () => {
+  const signal = new AbortController().signal;
+  const told = ({ outcome, message }: { outcome: string; message: string }) => `${outcome}: ${message}`;
+
+  it('is good where it stands there, and a warning where the receiver has another one', async () => {
+    const [sender] = await sendersForDiagnosis({ senders: [webhook] }, systemRuntime);
+    if (sender === undefined) throw new Error('no sender');
+    const base = await receiver(webhook.secret);
+    const lastTests = [1, 2, 3, 3];
+    const lastTestAt = async () => lastTests.shift();
+    const found = async () =>
+      (await checkSender(sender, { base, signal: () => AbortSignal.timeout(60_000), lastTestAt })).map(told).at(-1);
+    expect(await found()).toBe(`good: a test message is taken at ${base}/callback/hook, and stands in the table`);
+    expect(await found()).toBe(
+      `warning: a test message is taken at ${base}/callback/hook, and this table knows nothing of it`,
+    );
+  });
+
+  it('is waited for where only the sender itself can send it', async () => {
+    let now = 0;
+    const runtime = {
+      now: () => now,
+      wait: async (ms: number) => {
+        now += ms;
+      },
+    };
+    const seen = (comesAt: number) => async () => (now >= comesAt ? 7 : 3);
+    const wait = (comesAt: number) =>
+      awaitTest({ name: 'ci' }, { before: 3, lastTestAt: seen(comesAt), waitMs: 2_000, runtime, signal });
+    expect(told(await wait(1_500))).toBe('good: its test message has come, and stands in the table');
+    expect(told(await wait(Number.POSITIVE_INFINITY))).toBe('warning: no test message has come within 2.0 s');
+  });
+});
 
 describe('a sender that signs with a secret', () => {
   it('is tried where the receiver is, by a message that changes nothing', async () => {
