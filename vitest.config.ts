@@ -19,6 +19,8 @@ const long = [
   'test/end-to-end/archives.test.ts',
   'test/end-to-end/prove.test.ts',
   'test/end-to-end/operations.test.ts',
+  // A whole estate there and back, by six commands.
+  'test/end-to-end/move.test.ts',
   'test/instance/kills.test.ts',
   'test/load/load.test.ts',
   'test/certificate/corpus.test.ts',

@@ -155,9 +155,10 @@ export interface CertificateRows {
   removePrevious(id: string, content: string): Promise<CertificateRow | undefined>;
   /**
    * Every certificate, page by page, in no order that means something. What `mayBe` says no to, of
-   * the row as it lies, is passed over unread.
+   * the row as it lies, is passed over unread. What cannot be read is told by its id, and keeps no
+   * other from being listed.
    */
-  all(mayBe?: (row: Row) => boolean): AsyncGenerator<CertificateRow>;
+  all(mayBe?: (row: Row) => boolean, damaged?: (id: string) => void): AsyncGenerator<CertificateRow>;
   /**
    * Removes a certificate with all that belongs to it, and finishes a removal that was interrupted.
    * Undefined if there was none. Throws `instance_locked`.
@@ -468,15 +469,20 @@ export function certificateRows(context: {
       return changed?.after;
     },
 
-    async *all(mayBe: (row: Row) => boolean = () => true): AsyncGenerator<CertificateRow> {
+    async *all(
+      mayBe: (row: Row) => boolean = () => true,
+      damaged: (id: string) => void = () => {},
+    ): AsyncGenerator<CertificateRow> {
       for await (const row of rowsIn(table, keys.partition('certificate'))) {
         if (row.state !== 'live' || !mayBe(row)) continue;
+        let read: CertificateRow | undefined;
         try {
-          yield decodeCertificate(row);
+          read = decodeCertificate(row);
         } catch (thrown) {
-          // One that nobody can read keeps no other from being listed.
           log('error', 'instance_row_unreadable', { instance: instanceCrn, ...errorFields(asCodedError(thrown)) });
+          damaged(row.sort);
         }
+        if (read !== undefined) yield read;
       }
     },
 

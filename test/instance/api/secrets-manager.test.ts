@@ -217,6 +217,24 @@ test('a group that is being deleted takes nothing in, and comes back where somet
   expect((await secrets('POST', '/secret_groups', { name: 'standby' })).status).toBe(201);
 });
 
+test('a secret whose row is damaged is listed as suspended, and keeps no other from being listed', async () => {
+  const table = memoryTable();
+  const { secrets } = await start({ table });
+  const bad = (await secrets('POST', '/secrets', await secret('bad'))).body.id;
+  await secrets('POST', '/secrets', await secret('good'));
+  const key = { partition: `instance.1/${instanceCrn}/certificate`, sort: bad.replaceAll('-', '') };
+  await table.update(key, { set: { domains: 7 } });
+  for (const sort of ['name', '-created_at']) {
+    const { body } = await secrets('GET', `/secrets?sort=${sort}`);
+    const states = body.secrets.map(({ id, state }: { id: string; state: number }) => [id === bad, state]);
+    expect(states.sort()).toEqual([
+      [false, 1],
+      [true, 2],
+    ]);
+  }
+  expect((await secrets('GET', `/secrets/${bad}/metadata`)).status).toBe(500);
+});
+
 test('each action is one line of the audit, and no data is in it', async () => {
   const lines: LogFields[] = [];
   const log: Log = (_, event, fields) => {

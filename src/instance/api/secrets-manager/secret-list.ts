@@ -32,6 +32,9 @@ export function pageAsked(query: ReadonlyMap<string, string>): PageAsked {
   return { offset: wholeNumber(query, 'offset', 0), limit };
 }
 
+/** A secret of a page; one whose row cannot be read by its id alone. */
+type Listed = CertificateRow | { readonly damaged: string };
+
 /**
  * One page of the secrets that a query asks for, and how many there are in all. All are looked at,
  * because the API says how many there are; memory holds a few numbers of each, and one page of them
@@ -40,25 +43,33 @@ export function pageAsked(query: ReadonlyMap<string, string>): PageAsked {
 export async function listSecrets(
   rows: CertificateRows,
   query: ReadonlyMap<string, string>,
-): Promise<{ readonly page: readonly CertificateRow[]; readonly total: number }> {
+): Promise<{ readonly page: readonly Listed[]; readonly total: number }> {
   const { offset, limit } = pageAsked(query);
   const sort = query.get('sort') || 'created_at';
   const orderOf = orders[sort.replace(/^-/, '')];
   if (orderOf === undefined) throw invalid(`sort is none of ${Object.keys(orders).join(', ')}`);
   const matches = matching(query);
   const found: { readonly id: string; readonly by: string | number }[] = [];
-  for await (const row of rows.all(labelled(query))) if (matches(row)) found.push({ id: row.id, by: orderOf(row) });
+  const damaged = new Set<string>();
+  for await (const row of rows.all(labelled(query), (id) => damaged.add(id)))
+    if (matches(row)) found.push({ id: row.id, by: orderOf(row) });
+  // Whether a query means it, nobody can tell; it stands before all that can be read.
+  for (const id of damaged) found.push({ id, by: Number.NEGATIVE_INFINITY });
   const sign = sort.startsWith('-') ? -1 : 1;
   found.sort((a, b) => sign * (compare(a.by, b.by) || compare(a.id, b.id)));
   const wanted = found.slice(offset, offset + limit);
-  const page = await Promise.all(wanted.map(({ id }) => rows.get(id)));
-  // One that was deleted meanwhile is no longer listed.
-  return { page: page.filter((row) => row !== undefined), total: found.length };
+  const page: Listed[] = [];
+  for (const { id } of wanted) {
+    const row = damaged.has(id) ? { damaged: id } : await rows.get(id);
+    // One that was deleted meanwhile is no longer listed.
+    if (row !== undefined) page.push(row);
+  }
+  return { page, total: found.length };
 }
 
 /**
- * Whether a row as it lies may have all labels that are asked for: few have, and the others need not
- * be read.
+ * Whether a row as it lies may have all labels that are asked for: few have, and the others need
+ * not be read.
  */
 function labelled(query: ReadonlyMap<string, string>): (row: Row) => boolean {
   const wanted = partsIn(query, 'match_all_labels');
@@ -81,7 +92,10 @@ function matching(query: ReadonlyMap<string, string>): (row: CertificateRow) => 
       ));
 }
 
-const compare = (a: string | number, b: string | number): number => (a < b ? -1 : a > b ? 1 : 0);
+function compare(a: string | number, b: string | number): number {
+  if (a === b) return 0;
+  return a === Number.NEGATIVE_INFINITY || (b !== Number.NEGATIVE_INFINITY && a < b) ? -1 : 1;
+}
 
 /** What goes around the items of a page: how many there are, and where the other pages are. */
 export function pageObject<T>(

@@ -11,7 +11,7 @@ import { contentOfVersion, secretCrnOf, secretIdOf, versionIdOf } from './secret
 /** What an answer of the API holds. */
 export type SecretObject = Readonly<Record<string, unknown>>;
 
-const states = { 0: 'pre_activation', 1: 'active', 3: 'deactivated', 5: 'destroyed' } as const;
+const states = { 0: 'pre_activation', 1: 'active', 2: 'suspended', 3: 'deactivated', 5: 'destroyed' } as const;
 export type SecretState = keyof typeof states;
 
 /** Who nobody noted. */
@@ -52,6 +52,17 @@ export function metadataObject(instanceCrn: string, row: CertificateRow, now: nu
     downloaded: row.downloaded ?? false,
     ...(isIssued(row) && certificateMembers(row)),
     ...(row.imported === false ? orderMembers(row) : includedMembers(row)),
+  };
+}
+
+/** A secret that is there, and of which nobody can tell more: its row cannot be read. */
+export function damagedObject(instanceCrn: string, certificate: string): SecretObject {
+  const id = secretIdOf(certificate);
+  const never = timeText(0);
+  return {
+    ...{ id, crn: secretCrnOf(instanceCrn, id), secret_type: 'imported_cert', secret_group_id: defaultGroup },
+    ...{ name: id, labels: [], custom_metadata: {}, state: 2, state_description: states[2] },
+    ...{ created_by: nobody, created_at: never, updated_at: never, versions_total: 0, locks_total: 0 },
   };
 }
 

@@ -1,6 +1,7 @@
 import type { PartNames } from '../../../certificate/pem.ts';
 import { CodedError } from '../../../errors.ts';
 import type { Runtime } from '../../../runtime.ts';
+import type { Row } from '../../../table/table.ts';
 import { type CertificateRow, isIssued, type Lock } from '../../certificates/certificate-row.ts';
 import { type CertificateRows, newCertificateId } from '../../certificates/certificate-rows.ts';
 import { defaultGroup, type SecretGroups } from '../../certificates/secret-groups.ts';
@@ -22,6 +23,7 @@ import {
 import { certificateIdIn, contentOfVersion } from './secret-ids.ts';
 import { listSecrets, pageAsked, pageObject } from './secret-list.ts';
 import {
+  damagedObject,
   dataMembers,
   groupObject,
   lockObjects,
@@ -212,7 +214,8 @@ export function secrets(context: {
 
   async function list({ path, query }: ListAsked): Promise<SecretObject> {
     const { page, total } = await listSecrets(rows, query);
-    return pageObject('secrets', page.map(show), { total, path, query });
+    const objects = page.map((one) => ('damaged' in one ? damagedObject(instance.crn, one.damaged) : show(one)));
+    return pageObject('secrets', objects, { total, path, query });
   }
 
   async function lock(secretId: string, version: string, body: unknown, by: By): Promise<SecretObject> {
@@ -329,8 +332,10 @@ export function secrets(context: {
 
     async removeGroup(id: string): Promise<undefined> {
       const isEmpty = async () => {
-        for await (const row of rows.all()) if (row.group === id) return false;
-        return true;
+        let found = 0;
+        const isIn = (row: Row) => row.group === id;
+        for await (const _ of rows.all(isIn, () => (found += 1))) found += 1;
+        return found === 0;
       };
       const removed = await groups.remove(id, isEmpty);
       if (removed === undefined) throw noGroup(id);
