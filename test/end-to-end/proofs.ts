@@ -248,6 +248,27 @@ const auditRecord = () => {
   return JSON.stringify({ type: 'response', time: new Date(now).toISOString(), request });
 };
 
+const awsAccount = '123456789012';
+/** A secret that got another version, as Amazon EventBridge tells of it. */
+const envelope = () => {
+  records += 1;
+  const arn = `arn:aws:secretsmanager:eu-west-1:${awsAccount}:secret:certs/c${records}-Ab12Cd`;
+  return JSON.stringify({
+    version: '0',
+    id: `7d5a1f0e-6a52-4b0c-9a39-${String(records).padStart(12, '0')}`,
+    ...{ account: awsAccount, time: new Date(now).toISOString(), region: 'eu-west-1', resources: [arn] },
+    ...{ 'detail-type': 'Secret Label Updated', source: 'aws.secretsmanager' },
+    detail: {
+      name: `certs/c${records}`,
+      labelUpdated: 'AWSCURRENT',
+      versionId: '5f0c7d1e-0000-4000-8000-000000000002',
+    },
+  });
+};
+/** Amazon EventBridge: for a day, with growing pauses. */
+const byEventBridge = (status: number) =>
+  status >= 500 || [401, 407, 409, 429].includes(status) ? 'tries again' : 'drops it';
+
 const secretsManagerCrn =
   'crn:v1:bluemix:public:secrets-manager:eu-de:a/00000000000000000000000000000001:11111111-2222-4333-8444-555555555555::';
 
@@ -316,10 +337,15 @@ export function proofsUnderAttack(address: string) {
       'another-secret-of-thirty-letters',
       auditRecord,
     ),
+    sharedSecret(
+      { name: 'Amazon EventBridge', kind: 'eventbridge', callback: 'bus', after: byEventBridge },
+      'a-key-of-an-api-destination-of-ours',
+      envelope,
+    ),
     token,
     events,
   ];
-  const [digest, auditDigest] = proofs
+  const [digest, auditDigest, busDigest] = proofs
     .filter(({ cases }) => cases.some(({ what }) => what === '10 KB of secret'))
     .map(({ senders }) => senders);
   const text = `version: 1
@@ -342,6 +368,7 @@ senders:
   ci: { kind: oidc-token, store: live, issuer: "https://issuer.example", jwks: "${address}/jwks", audience: here, bearer: { sub: job } }
   ci2: { kind: oidc-token, store: live, issuer: "https://issuer.example", jwks: "${address}/jwks", audience: there, bearer: { sub: job } }
   audit: { kind: openbao-audit, store: bao, digest: ${auditDigest} }
+  bus: { kind: eventbridge, store: live, of: secretsmanager, region: eu-west-1, account: "${awsAccount}", header: Authorization, digest: ${busDigest} }
   events: { kind: event-notifications, store: vault, source: "${secretsManagerCrn}", instance: "${secretsManagerCrn.replace('secrets-manager', 'event-notifications')}", destination: d1, apiKey: env:KEY, endpoint: "${address}", iam: "${address}" }
 `;
   const files: Readonly<Record<string, string>> = {
