@@ -196,8 +196,8 @@ test('every request that functions send to the table is allowed, and every right
   await replicateAll();
   expect(await linkRecords(stack.table).brakeHeldSince('main', 'going-back')).toBeDefined();
 
-  // Senders: by a name that is there and one that is not, without a name, and what nobody signed, of
-  // an id that is known, twice, and of one that is made up.
+  // Senders: by a name that is there and one that is not, without a name, and what nobody signed,
+  // of an id that is known, twice, and of one that is made up.
   expect(await tell('hook', [{ name: 'shop' }, { name: 'nobody' }])).toBe(202);
   expect(await tell('hook')).toBe(202);
   await replicateAll();

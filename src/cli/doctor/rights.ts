@@ -1,4 +1,5 @@
 import { loadConfig } from '../../config.ts';
+import { jsonText } from '../../foreign-text.ts';
 import { commandOutput, type Host, type OutputOptions } from '../output/output.ts';
 
 /** `certstandby doctor --rights`: a policy for each store of each link. Asks nobody. */
@@ -13,6 +14,6 @@ export async function printRights(options: OutputOptions & { readonly config: st
     const whose = role === undefined ? '' : `, for the role ${role}`;
     output.line(`${link}: ${store} (${kind}) as ${use}${whose}`);
     if (policy === undefined) output.line(`  Its rights are in words: src/services/${kind}/README.md`, '');
-    else output.line(...JSON.stringify(policy, undefined, 2).split('\n'), '');
+    else output.line(...jsonText(policy, 2).split('\n'), '');
   }
 }
