@@ -577,7 +577,7 @@ export const safeguards: readonly Safeguard[] = [
   {
     step: 'that something is not there is believed once the identity is proven after it',
     file: 'src/store/identified.ts',
-    find: 'lastGood = undefined;\n    await ensure(call, false);',
+    find: 'lastGood = undefined;\n    await prove(call, false);',
     replace: '',
     switches: ['another-place'],
     eventsOnly: true,
