@@ -4,7 +4,7 @@ import { fingerprintOf } from '../../certificate/fingerprint.ts';
 import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import type { HttpSend } from '../../http/client.ts';
-import type { Runtime } from '../../runtime.ts';
+import { type Runtime, unlessAborted } from '../../runtime.ts';
 import { sameMark } from '../../store/mark.ts';
 import type {
   CallOptions,
@@ -147,13 +147,13 @@ export function vaultStore(options: VaultStoreOptions): Store {
     mountAt(client, storeId, { mount, wanted: options.version, signal });
   let opened: Promise<Engine> | undefined;
 
-  async function open(signal: AbortSignal | undefined): Promise<Engine> {
-    const health = await healthOf(client, storeId, { signal });
+  async function open(): Promise<Engine> {
+    const health = await healthOf(client, storeId);
     if (namespace !== undefined) {
       const nobodys = `certstandby-${runtime.newId()}`;
-      await proveNamespaces(client, storeId, { namespace, mount, health, nobodys, signal });
+      await proveNamespaces(client, storeId, { namespace, mount, health, nobodys });
     }
-    const { version } = await mounted(signal);
+    const { version } = await mounted(undefined);
     const { product } = health;
     const { send } = client;
     const isOpenBao = product === 'openbao';
@@ -164,14 +164,21 @@ export function vaultStore(options: VaultStoreOptions): Store {
     return { kv, product };
   }
 
-  /** What is there is found out once; a failure is found out again. */
+  /**
+   * What is there is found out once, for all who wait for it: one of them who goes away ends it for
+   * no other. A failure is found out again.
+   */
   async function engine(signal?: AbortSignal): Promise<Engine> {
     if (signal?.aborted) throw callEnded(signal);
-    opened ??= open(signal).catch((thrown: unknown) => {
+    opened ??= open().catch((thrown: unknown) => {
       opened = undefined;
       throw thrown;
     });
-    return opened;
+    try {
+      return await unlessAborted(signal, opened);
+    } catch (thrown) {
+      throw signal?.aborted ? callEnded(signal) : thrown;
+    }
   }
 
   const callEnded = ({ reason }: AbortSignal) =>

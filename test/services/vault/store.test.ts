@@ -6,6 +6,7 @@ import type { CertificateContent } from '../../../src/certificate/certificate.ts
 import { fingerprintOf } from '../../../src/certificate/fingerprint.ts';
 import { parseContent, toPem } from '../../../src/certificate/pem.ts';
 import { asCodedError } from '../../../src/errors.ts';
+import { sendOverNetwork } from '../../../src/http/client.ts';
 import { type Runtime, systemRuntime } from '../../../src/runtime.ts';
 import { Secret } from '../../../src/secret.ts';
 import { type VaultStoreOptions, vaultStore } from '../../../src/services/vault/store.ts';
@@ -531,6 +532,28 @@ describe('who it is', () => {
         ? { status: 404, body: { errors: ['namespace not found'] } }
         : undefined;
     expect(await storeAt(server, { namespace: 'team' }).list({})).toMatchObject({ certificates: [] });
+  });
+});
+
+describe('of several who wait for the first answer', () => {
+  it('one that goes away ends it for no other', async () => {
+    let answer = () => {};
+    const held = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    const waiting = storeAt(server, {
+      send: async (request, options) => {
+        if (request.url.endsWith('/sys/health')) await held;
+        return sendOverNetwork(request, options);
+      },
+    });
+    const leaving = new AbortController();
+    const gone = waiting.list({ signal: leaving.signal });
+    const stays = waiting.list({});
+    leaving.abort();
+    expect(await errorOf(gone)).toMatchObject({ code: 'store_unavailable' });
+    answer();
+    expect(await stays).toMatchObject({ certificates: [] });
   });
 });
 
