@@ -330,6 +330,8 @@ test('a year of 600 certificates of 47 days: what is left is told, a warning in 
   }
   expect(sent).toEqual({ import: 600, reimport: 4_400 });
   // Eight weeks before the first copy waits.
-  expect(warned).toBe('2027-06-06 of 5000 (import, reimport) in 365 d there are 1000 left, 500 of them kept for copies that are there, four fifths are used: have it raised in time; more at 2027-12-06T14:15:00.000Z');
+  expect(warned).toBe(
+    '2027-06-06 of 5000 (import, reimport) in 365 d there are 1000 left, 500 of them kept for copies that are there, four fifths are used: have it raised in time; more at 2027-12-06T14:15:00.000Z',
+  );
   expect(waits[0]).toBe('2027-08-01 store_quota_used_up until 2027-12-06');
 });
