@@ -683,6 +683,30 @@ describe('a login', () => {
     });
   });
 
+  it('of a service account gives its role and the token that Kubernetes has put there, read anew each time', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'certstandby-vault-'));
+    try {
+      const jwtFile = join(folder, 'token');
+      const given: unknown[] = [];
+      server.before = ({ path, body }) => {
+        if (path === 'auth/cluster-a/login') given.push(body);
+        return undefined;
+      };
+      writeFileSync(jwtFile, 'first\n');
+      const store = storeAt(server, { login: { login: 'kubernetes', mount: 'cluster-a', role: 'r', jwtFile } });
+      await store.list({});
+      writeFileSync(jwtFile, 'second\n');
+      server.tokens.clear();
+      await store.list({});
+      expect(given).toEqual([
+        { role: 'r', jwt: 'first' },
+        { role: 'r', jwt: 'second' },
+      ]);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
   it('by a token in a file reads that again when it is refused; one that stays refused is told', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'certstandby-vault-'));
     try {
