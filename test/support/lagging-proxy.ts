@@ -26,6 +26,11 @@ export interface LaggingProxy {
    * How many milliseconds ago the state is that a read of this path shows. Replace it at any time.
    */
   lagMs: (path: string) => number;
+  /**
+   * Of which moment (`performance.now()`) the state is that reads show, in place of `lagMs`: it is
+   * the same for all of them, however slow the machine is.
+   */
+  shownAt?: () => number;
   close(): Promise<void>;
 }
 
@@ -65,7 +70,7 @@ export async function startLaggingProxy(target: string): Promise<LaggingProxy> {
 
   async function show(asked: Ask): Promise<Answer> {
     const { path } = asked;
-    const moment = performance.now() - proxy.lagMs(path);
+    const moment = proxy.shownAt?.() ?? performance.now() - proxy.lagMs(path);
     const certificate = certificateIn(path);
     if (certificate === undefined) noteListing(path);
     else if ((made.get(certificate) ?? 0) > moment)

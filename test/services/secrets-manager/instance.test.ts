@@ -95,7 +95,7 @@ storeContract(
     const lagging = await startLaggingProxy(instance.url);
     const { send, meddle, lock, unlock } = meddling(instance);
     let settledAt = performance.now();
-    lagging.lagMs = () => performance.now() - settledAt;
+    lagging.shownAt = () => settledAt;
     return {
       store: storeOf({ ...instance, url: lagging.url }, { send }),
       unknownId: 'ffffffff-ffff-4fff-8fff-ffffffffffff',
