@@ -17,7 +17,7 @@ const mtime = new Date(1980, 0, 1);
 export const configurationFile = join(dist, 'certstandby.json');
 
 /** The functions that are packed. `npm run build:functions` bundles them. */
-const functionNames = ['callback', 'replicate', 'sweep', 'reconcile'];
+const functionNames = ['callback', 'events', 'replicate', 'sweep', 'reconcile'];
 
 /** Throws what reading and writing files throws. */
 export function packFunctions() {

@@ -4,6 +4,7 @@
 const { existsSync, readFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { dashboard } = require('./dashboard.cjs');
+const { events } = require('./events.cjs');
 
 /** @typedef {{ from: string, name: string }} Reference */
 
@@ -130,7 +131,9 @@ function configuration() {
 
 /** @param {{ resolveVariable: (variable: string) => Promise<string> }} framework */
 module.exports = async ({ resolveVariable }) => {
-  const { worker, secrets, links, table, policies } = configuration();
+  const { worker, secrets, links, table, policies, senders = [] } = configuration();
+  const name = await resolveVariable('self:custom.name');
+  const ofAws = events(senders, name);
   const key = await resolveVariable('param:secretsKey');
   const email = await resolveVariable('param:alarmEmail');
   const reserved = await resolveVariable('param:callbackReserved');
@@ -155,6 +158,8 @@ module.exports = async ({ resolveVariable }) => {
     findingStandsFor: Math.min(287, Math.ceil(periodSeconds / 300) + 1),
     alarmSubscriptions: email === '' ? [] : [{ Protocol: 'email', Endpoint: email }],
     callbackReserved: reserved === '' ? { Ref: 'AWS::NoValue' } : wholeNumber('callbackReserved', reserved, 1),
+    eventFunctions: ofAws.functions,
+    eventResources: ofAws.resources,
     replicatePolicy: storesPolicy(statements(secrets, key), policies?.replicate, [
       kept(['facts.1/*', 'quota.1/*'], 'dynamodb:GetItem'),
       kept(['facts.1/*', 'quota.1/*'], 'dynamodb:UpdateItem'),

@@ -1,5 +1,5 @@
 import type { Config } from '../config.ts';
-import { CodedError } from '../errors.ts';
+import { asCodedError, CodedError } from '../errors.ts';
 import type { Callback } from '../receiver/receiver.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import { isUsable } from '../records/verification-key-records.ts';
@@ -66,24 +66,27 @@ export async function callbacksOf(
       },
     ];
   });
-  const ofSenders = senders.map(async (config): Promise<Callback> => {
+  const ofSenders = senders.map(async (config): Promise<readonly Callback[]> => {
     const sender = await senderOf(config);
+    if (sender === undefined && (await deliveredOf(config)) !== undefined) return [];
     if (sender === undefined)
       throw new CodedError(
         'configuration_invalid',
         `the sender ${config.name} is a ${config.kind}, which sends nothing`,
       );
     const { keys } = sender;
-    return {
-      name: config.name,
-      told: { sender: config.name },
-      sender,
-      verificationKeys: keys === undefined ? keysOnTable(config.name, sender) : async () => keys,
-      acknowledge: acknowledgeFor(config.store, config.name),
-      noteTest: () => linkRecords.noteTest(config.name, runtime.now()),
-    };
+    return [
+      {
+        name: config.name,
+        told: { sender: config.name },
+        sender,
+        verificationKeys: keys === undefined ? keysOnTable(config.name, sender) : async () => keys,
+        acknowledge: acknowledgeFor(config.store, config.name),
+        noteTest: () => linkRecords.noteTest(config.name, runtime.now()),
+      },
+    ];
   });
-  return [...ofLinks, ...(await Promise.all(ofSenders))];
+  return [...ofLinks, ...(await Promise.all(ofSenders)).flat()];
 }
 
 /**
@@ -91,4 +94,43 @@ export async function callbacksOf(
  */
 async function senderOf(config: { readonly name: string; readonly kind: string }): Promise<Sender | undefined> {
   return (await partsOf(config).sender?.())?.senderOf(config as never);
+}
+
+async function deliveredOf(config: { readonly name: string; readonly kind: string }) {
+  return (await partsOf(config).sender?.())?.deliveredOf?.(config as never);
+}
+
+/** What one message of the platform came to: nobody's concern, or as a receiver answers. */
+export type Delivery = 'foreign' | 'malformed' | 'noted' | 'new' | 'repeat';
+
+/**
+ * Takes what the platform brings, message by message, and acknowledges it for whichever of the
+ * senders of the configuration it is of. Throws only where it could not be made durable.
+ */
+export async function deliveriesOf(
+  config: Pick<Config, 'links' | 'senders'>,
+  intake: Intake,
+): Promise<(body: Uint8Array) => Promise<Delivery>> {
+  const { links, senders = [] } = config;
+  const read = await Promise.all(senders.map(async (sender) => ({ sender, read: await deliveredOf(sender) })));
+  return async (body) => {
+    let found: Delivery = 'foreign';
+    for (const { sender, read: events } of read) {
+      if (events === undefined) continue;
+      try {
+        const told = events(body);
+        if (told.length === 0) continue;
+        const changes = told.filter((event) => event.changes);
+        const names = links.filter(({ primary }) => primary === sender.store).map(({ name }) => name);
+        const answer = changes.length === 0 ? 'noted' : await acknowledge(intake, names, changes, sender.name);
+        if (found !== 'new') found = answer;
+      } catch (thrown) {
+        const { code } = asCodedError(thrown);
+        if (code === 'notification_foreign') continue;
+        if (code !== 'notification_malformed') throw thrown;
+        if (found === 'foreign') found = 'malformed';
+      }
+    }
+    return found;
+  };
 }

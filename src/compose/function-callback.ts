@@ -10,7 +10,7 @@ import { verificationKeyRecords } from '../records/verification-key-records.ts';
 import { defaultTiming, type Timing } from '../replication/timing.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Table } from '../table/table.ts';
-import { callbacksOf } from './callbacks.ts';
+import { callbacksOf, deliveriesOf } from './callbacks.ts';
 
 /** What functions on every platform are put together from. */
 export interface FunctionParts {
@@ -22,19 +22,26 @@ export interface FunctionParts {
   readonly timing?: Partial<Timing>;
 }
 
-/** The callback of functions. It knows no secret, asks no store, and loads nothing that could. */
-export async function composeCallback(
-  parts: FunctionParts,
-): Promise<(request: CallbackRequest) => Promise<CallbackResponse>> {
-  const { config, table, runtime, log } = parts;
-  const timing: Timing = { ...defaultTiming, ...parts.timing };
-  const intake = {
+/** What takes notifications in. */
+function intakeOf(parts: FunctionParts) {
+  const { table } = parts;
+  return {
     ...parts,
-    timing,
+    timing: { ...defaultTiming, ...parts.timing },
     records: replicationRecords(table),
     // Of what is kept of a link, the part that intake needs: the rest would be loaded for nothing.
     linkRecords: { ...hintRecords(table), ...intakeRecords(table), ...verificationKeyRecords(table) },
     notifications: idempotencyRecords(table),
   };
-  return createReceiver({ callbacks: await callbacksOf(config, intake), now: () => runtime.now(), log });
 }
+
+/** The callback of functions. It knows no secret, asks no store, and loads nothing that could. */
+export async function composeCallback(
+  parts: FunctionParts,
+): Promise<(request: CallbackRequest) => Promise<CallbackResponse>> {
+  const { config, runtime, log } = parts;
+  return createReceiver({ callbacks: await callbacksOf(config, intakeOf(parts)), now: () => runtime.now(), log });
+}
+
+/** What takes messages that the platform brings, and proves. As the callback. */
+export const composeDeliveries = (parts: FunctionParts) => deliveriesOf(parts.config, intakeOf(parts));

@@ -1,6 +1,7 @@
 import type * as z from 'zod/mini';
 import type { Runtime } from '../runtime.ts';
 import type { Secret, SecretReference } from '../secret.ts';
+import type { LifecycleEvent } from '../sender/event.ts';
 import type { Sender } from '../sender/sender.ts';
 import type { FactsBook } from '../store/content-facts.ts';
 import type { Store, StoreDiagnosis } from '../store/store.ts';
@@ -83,8 +84,14 @@ export interface RightsPart {
 export interface SenderPart {
   /**
    * `config` is what the settings made: of a store that tells of itself, or of a sender of its own.
+   * `undefined`: nothing of it comes to a callback URL.
    */
-  senderOf(config: never): Sender;
+  senderOf(config: never): Sender | undefined;
+  /**
+   * What the platform brings of it, and proves itself; how events are read from one message, which
+   * throws as `Sender.receive` does. `undefined` or absent: nothing comes so.
+   */
+  deliveredOf?(config: never): ((body: Uint8Array) => readonly LifecycleEvent[]) | undefined;
 }
 
 /**
@@ -97,7 +104,8 @@ export interface KeysPart {
 }
 
 export interface SenderDiagnosisPart {
-  senderDiagnosisOf(config: never, context: KeysContext): SenderDiagnosis;
+  /** `undefined`: nothing of it comes to a callback URL, so that there is nothing to try. */
+  senderDiagnosisOf(config: never, context: KeysContext): SenderDiagnosis | undefined;
 }
 
 export interface SenderDiagnosis {

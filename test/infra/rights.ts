@@ -33,6 +33,7 @@ export function rightsIn(template: Template, stage = 'acceptance'): readonly Rig
     if (Type === 'AWS::IAM::Role') return ofRole(template, id, resource, words);
     if (Type === 'AWS::KMS::Key') return ofPolicy(Properties.KeyPolicy, words, () => 'the key');
     if (Type === 'AWS::SNS::TopicPolicy') return ofPolicy(Properties.PolicyDocument, words);
+    if (Type === 'AWS::SQS::QueuePolicy') return ofPolicy(Properties.PolicyDocument, words);
     if (Type === 'AWS::S3::BucketPolicy') return ofPolicy(Properties.PolicyDocument, words);
     if (Type === 'AWS::Lambda::Permission') return [ofPermission(Properties, words)];
     return unknownPolicy(id, resource);

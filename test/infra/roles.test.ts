@@ -68,7 +68,7 @@ test(
 stores:
   ireland: { kind: aws-secrets-manager, region: eu-west-1, account: "123456789012", namePrefix: certs/ }
   serving: { kind: aws-acm, region: eu-west-1, account: "123456789012" }
-links: { shop: { primary: ireland, backups: [serving] } }
+links: { shop: { primary: ireland, backups: [serving], policy: { restorable: false } } }
 table: { kind: dynamodb, name: certstandby-acceptance, region: eu-west-1 }
 `;
     const sources = { path: 'c.yaml', env: {}, readFile: () => '', platform: 'aws' as const };
@@ -91,6 +91,45 @@ table: { kind: dynamodb, name: certstandby-acceptance, region: eu-west-1 }
       ['replicate', 'dynamodb:GetItem'],
       ['replicate', 'dynamodb:UpdateItem'],
     ]);
+  },
+  timeout,
+);
+
+test(
+  'where events of AWS come by a queue, only its rules may put anything there, and a function of its own takes it out',
+  async () => {
+    const config = `version: 1
+stores:
+  ireland: { kind: aws-secrets-manager, region: eu-west-1, account: "123456789012", namePrefix: certs/ }
+  serving: { kind: aws-acm, region: eu-west-1, account: "123456789012" }
+links: { shop: { primary: ireland, backups: [serving], policy: { restorable: false } } }
+senders:
+  aws: { kind: eventbridge, delivery: queue, store: ireland, of: secretsmanager, region: eu-west-1, account: "123456789012" }
+table: { kind: dynamodb, name: certstandby-acceptance, region: eu-west-1 }
+`;
+    const { template: made, said } = synthesise({ config });
+    expect(said).not.toMatch(/warning|deprecat/i);
+    const all = rightsIn(made);
+    const puts = all.filter(({ may, on }) => may.includes('sqs:SendMessage') && on.includes('-events'));
+    expect(puts.map(({ who }) => who)).toEqual(['events.amazonaws.com']);
+    expect(puts[0]?.if).toMatch(/^ArnEquals aws:SourceArn = /);
+    const its = all.filter(({ who }) => who === 'events');
+    expect(its.filter(({ may }) => /ssm:|secretsmanager:|acm:|lambda:|iam:/.test(may))).toEqual([]);
+    expect(its.filter(({ may }) => may.includes('sqs:ReceiveMessage')).map(({ on }) => on)).toEqual([
+      'sqs certstandby-<stage>-events',
+    ]);
+    const patterns = Object.values(made.Resources)
+      .filter(({ Type, Properties }) => Type === 'AWS::Events::Rule' && Properties.EventPattern !== undefined)
+      .map(({ Properties }) => Properties.EventPattern);
+    expect(patterns).toHaveLength(2);
+    for (const pattern of patterns)
+      expect(pattern).toMatchObject({
+        source: ['aws.secretsmanager'],
+        account: ['123456789012'],
+        region: ['eu-west-1'],
+      });
+    // What may hold content is forwarded by no rule.
+    expect(JSON.stringify(patterns)).not.toMatch(/PutSecretValue|CreateSecret|ImportCertificate/);
   },
   timeout,
 );
@@ -187,8 +226,8 @@ describe('a policy that is widened', () => {
 
   test('by a kind of policy that nobody has looked at is found', () => {
     const wide = structuredClone(template);
-    Object.assign(wide.Resources, { Spare: { Type: 'AWS::SQS::QueuePolicy', Properties: {} } });
-    expect(() => rightsIn(wide)).toThrow('AWS::SQS::QueuePolicy');
+    Object.assign(wide.Resources, { Spare: { Type: 'AWS::SecretsManager::ResourcePolicy', Properties: {} } });
+    expect(() => rightsIn(wide)).toThrow('AWS::SecretsManager::ResourcePolicy');
   });
 });
 

@@ -43,7 +43,7 @@ export function synthesise({
     const sources: ConfigSources & { path: string } = { path: 'c.yaml', env: {}, readFile: () => '', platform: 'aws' };
     const deployment = deploymentOf(parseConfig(config, sources), 'aws', policies);
     writeFileSync(join(folder, 'dist/aws/certstandby.json'), JSON.stringify(deployment));
-    for (const name of ['callback', 'replicate', 'sweep', 'reconcile'])
+    for (const name of ['callback', 'events', 'replicate', 'sweep', 'reconcile'])
       writeFileSync(join(folder, `dist/aws/${name}.zip`), name);
     const command = ['package', '--stage', stage, '--region', 'eu-west-1', '--package', 'out', ...args];
     const { stdout, stderr } = spawnSync(

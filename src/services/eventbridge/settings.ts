@@ -15,7 +15,14 @@ const schema = ofKind('eventbridge', 'an API destination of Amazon EventBridge',
   namePrefix: optional(text(/^[\w/+=.@-]{1,200}$/, 'the beginning of names of secrets'), 'its namePrefix', {
     otherwise: 'none',
   }),
-  digest: required(digest, 'SHA-256 of the API key of the connection, in hex; the key itself is not needed here'),
+  delivery: optional(
+    z.enum(['api-destination', 'queue']),
+    'how events come: to the callback URL with a key (api-destination), or, where the functions are deployed on AWS, by rules and a queue that are deployed with them, without any secret (queue)',
+    { default: 'api-destination' },
+  ),
+  digest: optional(digest, 'SHA-256 of the API key of the connection, in hex; the key itself is not needed here', {
+    otherwise: 'must be given, but for a queue',
+  }),
   nextDigest: optional(digest, 'that of a second key that is good as well, while one takes the place of the other', {
     otherwise: 'none',
   }),
@@ -32,7 +39,8 @@ export interface EventBridgeConfig extends SenderConfig {
   readonly region: string;
   readonly account: string;
   readonly namePrefix?: string;
-  readonly digest: string;
+  readonly delivery?: 'api-destination' | 'queue';
+  readonly digest?: string;
   readonly nextDigest?: string;
   readonly header?: string;
 }
@@ -40,6 +48,14 @@ export interface EventBridgeConfig extends SenderConfig {
 export const eventBridgeSettings: SenderSettings = {
   schema,
   keySettings: ['digest', 'nextDigest'],
+
+  mistakes: ({ delivery, digest: own, nextDigest, header }) => {
+    if (delivery !== 'queue') return own === undefined ? [{ setting: 'digest', what: 'is missing' }] : [];
+    return Object.entries({ digest: own, nextDigest, header }).flatMap(([setting, value]) =>
+      value === undefined ? [] : [{ setting, what: 'has no meaning where events come by a queue' }],
+    );
+  },
+
   toConfig: (given: z.infer<typeof schema>, { name }: SettingsContext): EventBridgeConfig =>
     defined({ ...given, name }),
 };

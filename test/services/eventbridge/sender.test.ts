@@ -3,9 +3,10 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { parseConfig } from '../../../src/config.ts';
 import { asCodedError } from '../../../src/errors.ts';
-import { senderOf } from '../../../src/services/eventbridge/sender.ts';
+import type { Sender } from '../../../src/sender/sender.ts';
+import { deliveredOf, senderOf } from '../../../src/services/eventbridge/sender.ts';
 import { senderDiagnosisOf } from '../../../src/services/eventbridge/sender-diagnosis.ts';
-import type { EventBridgeConfig } from '../../../src/services/eventbridge/settings.ts';
+import { type EventBridgeConfig, eventBridgeSettings } from '../../../src/services/eventbridge/settings.ts';
 
 const key = 'k'.repeat(43);
 const account = '123456789012';
@@ -52,7 +53,7 @@ const called = (detail: object = {}, given: object = {}) =>
   });
 
 function told(body: unknown, given: Partial<EventBridgeConfig> = {}, header: string | undefined = key) {
-  const sender = senderOf(config(given));
+  const sender = senderOf(config(given)) as Sender;
   const text = typeof body === 'string' ? body : JSON.stringify(body);
   try {
     const received = sender.receive(
@@ -150,9 +151,29 @@ test('deliveries of one event are one event, whatever their spelling, and anothe
   expect(digestOf(told(labelled({ id: 'another' })))).not.toBe(digestOf(told(labelled())));
 });
 
+test('what comes by a queue is proven by AWS, and never taken at a callback URL', () => {
+  const { digest: _digest, ...queued } = config({ delivery: 'queue' });
+  expect(senderOf(queued)).toBeUndefined();
+  expect(deliveredOf(config())).toBeUndefined();
+  const [event] = deliveredOf(queued)?.(Buffer.from(JSON.stringify(labelled()))) ?? [];
+  expect(event).toMatchObject({ kind: 'reimported', certificates: [{ id: secret }] });
+  expect(event?.unsigned).toBeUndefined();
+  expect(() => deliveredOf(queued)?.(Buffer.from('{}'))).toThrow();
+});
+
+test('a key is wanted for an API destination, and means nothing for a queue', () => {
+  const raw = { of: 'acm', region: 'eu-west-1', account };
+  expect(eventBridgeSettings.mistakes?.(raw)).toEqual([{ setting: 'digest', what: 'is missing' }]);
+  expect(eventBridgeSettings.mistakes?.({ ...raw, delivery: 'queue' })).toEqual([]);
+  expect(eventBridgeSettings.mistakes?.({ ...raw, delivery: 'queue', digest: 'x' })).toMatchObject([
+    { setting: 'digest' },
+  ]);
+});
+
 test('the test that doctor prints is taken as one', () => {
-  const line = senderDiagnosisOf({}).trial('https://example.test/callback/aws');
-  const [, body = ''] = /-d '([^']+)'/.exec(line) ?? [];
+  expect(senderDiagnosisOf({ delivery: 'queue' })).toBeUndefined();
+  const line = senderDiagnosisOf({})?.trial('https://example.test/callback/aws');
+  const [, body = ''] = /-d '([^']+)'/.exec(line ?? '') ?? [];
   expect(told(body)).toMatchObject([{ kind: 'test', changes: false }]);
 });
 
