@@ -154,6 +154,11 @@ const faults: readonly (readonly [string, string, ...string[]])[] = [
   ['src/planted-aws.ts', `import '@aws-sdk/client-dynamodb';`, 'package-aws-sdk-client-dynamodb'],
   ['src/planted-lambda.ts', `import '@aws-sdk/client-lambda';`, 'package-aws-sdk-client-lambda'],
   ['src/planted-ssm.ts', `import '@aws-sdk/client-ssm';`, 'package-aws-sdk-client-ssm'],
+  [
+    'src/planted-credentials.ts',
+    `import '@aws-sdk/credential-provider-node';`,
+    'package-aws-sdk-credential-provider-node',
+  ],
   ['src/planted-secret.ts', `import '@aws-sdk/client-secrets-manager';`, 'package-aws-sdk-client-secrets-manager'],
   ['src/planted-aws4.ts', `import 'aws4';`, 'package-aws4'],
   ['src/planted-openwhisk.ts', `import 'openwhisk';`, 'package-openwhisk'],
