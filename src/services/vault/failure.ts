@@ -153,6 +153,19 @@ function noRight(call: VaultCall, words = 'its policy does not allow it', status
   });
 }
 
+/**
+ * What was asked for, or that the policies of the token do not allow it on its path: whatever else
+ * goes wrong is about all paths, and is thrown.
+ */
+export async function orNoRight<T>(asked: Promise<T>): Promise<T | CodedError> {
+  try {
+    return await asked;
+  } catch (thrown) {
+    if (thrown instanceof CodedError && thrown.reason === 'no_right') return thrown;
+    throw thrown;
+  }
+}
+
 /** The server does not take the token any more, and there is no other. */
 export function noToken(call: VaultCall, status: number): CodedError {
   return failed(call, 'store_unauthorized', 'it does not take the token', { status, reason: 'no_token' });

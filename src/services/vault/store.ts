@@ -27,7 +27,7 @@ import { asKept, type Entries, entriesOf, ourEntries, readEntries } from './cust
 import { vaultDefaults as defaults } from './defaults.ts';
 import { vaultDiagnosis } from './diagnosis.ts';
 import { type Facts, factsOfContent, knownFacts } from './facts.ts';
-import { failed } from './failure.ts';
+import { failed, orNoRight } from './failure.ts';
 import type { Asked, KeyValue, Live, Place, PlaceRead, Version } from './key-value.ts';
 import {
   companionsAmong,
@@ -301,7 +301,11 @@ export function vaultStore(options: VaultStoreOptions): Store {
 
   /** One entry of a listing; nothing where it is gone by now. */
   async function listed(kv: KeyValue, { id, place: seen }: Found, of: Asked) {
-    const place = seen ?? (await placeAt(kv, id, of, false));
+    const place = seen ?? (await orNoRight(placeAt(kv, id, of, false)));
+    if (place instanceof CodedError) {
+      const unreadable: UnreadableElement = { id, place: `${mount}/${pathOf(id)}`, name: nameOfId(id), error: place };
+      return { unreadable };
+    }
     if (place.state === 'absent') return {};
     const { mark, name = nameOfId(id) } = readEntries(place.entries);
     if (place.state === 'vacant') {

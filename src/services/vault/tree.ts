@@ -3,6 +3,7 @@ import { defined } from '../../defined.ts';
 import { CodedError } from '../../errors.ts';
 import { parseJson } from '../../http/service-failure.ts';
 import type { UnreadableElement } from '../../store/store.ts';
+import { orNoRight } from './failure.ts';
 import type { Asked, KeyValue, Names, Place } from './key-value.ts';
 import { companionsAmong, isCompanion } from './layouts.ts';
 import { isId, joined, nameOfId } from './paths.ts';
@@ -64,8 +65,15 @@ export async function walk(options: {
     if (top.names === undefined || (top.names.length === 0 && top.goesOn)) {
       of.signal?.throwIfAborted();
       const isWhole = top.names === undefined && top.after === undefined;
-      const listed = await kv.list(`${root}${top.folder}`, top.after, of);
+      const asked = kv.list(`${root}${top.folder}`, top.after, of);
+      // A folder that the policy keeps from us hides no other one.
+      const listed = await (top.folder === '' ? asked : orNoRight(asked));
       requests += 1;
+      if (listed instanceof CodedError) {
+        unreadable.push({ place: `${root}${top.folder}`, name: nameOfId(top.folder), error: listed });
+        frames.pop();
+        continue;
+      }
       const members = top.isGroup || (isWhole && top.folder !== '') ? companionsAmong(listed.names) : [];
       if (members.length > 0 && !top.isGroup) found.push(together(top.folder, members, listed));
       const isGroup = top.isGroup || members.length > 0;

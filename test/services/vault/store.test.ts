@@ -474,6 +474,20 @@ describe('the answers of a server in trouble', () => {
   });
 });
 
+describe('a path that the policy keeps from us', () => {
+  it('is named, and hides none of the others', async () => {
+    for (const name of ['shop', 'payroll', 'team/api', 'web']) put(`standby/${name}`, { cert: pem.leaf, key: pem.key });
+    server.before = ({ path }) =>
+      /standby\/(payroll|team)/.test(path) ? { status: 403, body: { errors: ['permission denied'] } } : undefined;
+    const page = await storeAt(server).list({});
+    expect(page.certificates.map(({ id }) => id)).toEqual(['shop', 'web']);
+    expect(page.unreadable).toMatchObject([
+      { place: 'standby/team/', error: { code: 'store_unauthorized', fields: { reason: 'no_right' } } },
+      { id: 'payroll', error: { code: 'store_unauthorized', fields: { reason: 'no_right' } } },
+    ]);
+  });
+});
+
 describe('a version that is deleted in future', () => {
   it('is there until then', async () => {
     put('standby/shop', { cert: pem.leaf + pem.chain, key: pem.key });
