@@ -37,6 +37,7 @@ import type {
   Reading,
   Store,
   StoredCertificate,
+  UnreadableElement,
 } from '../../store/store.ts';
 import type { StoreContext } from '../service.ts';
 import {
@@ -384,6 +385,7 @@ export function acmStore(options: AcmOptions): Store {
       const page = readCertificatePage(answer);
       if (page === undefined) throw nonsense(about, 'something that is no page of certificates');
       const certificates: CertificateMetadata[] = [];
+      const unreadable: UnreadableElement[] = [];
       const passedOver: PassedOver[] = [];
       for (const [index, entry] of page.certificates.filter(({ arn }) => isId(arn)).entries()) {
         const reason = passedOverBecause(entry);
@@ -393,13 +395,22 @@ export function acmStore(options: AcmOptions): Store {
         }
         if (index > 0) await runtime.wait(tagsPauseMs, signal);
         const tags = await tagsOf(entry.arn, about).catch((thrown: unknown) => {
-          if (asCodedError(thrown).code === 'store_gone') return undefined;
+          const error = asCodedError(thrown);
+          if (error.code === 'store_gone') return undefined;
+          // Rights may depend on tags: one that is kept from us hides no other.
+          if (error.fields.right !== undefined) return error;
           throw thrown;
         });
-        if (tags !== undefined) certificates.push(metadataOf(entry, tags, await knownOf(entry)));
+        if (tags instanceof CodedError) unreadable.push({ id: entry.arn, place: entry.arn, error: tags });
+        else if (tags !== undefined) certificates.push(metadataOf(entry, tags, await knownOf(entry)));
       }
       const next = defined({ cursor: page.cursor });
-      return { certificates, ...(passedOver.length > 0 && { passedOver }), ...next };
+      return {
+        certificates,
+        ...(unreadable.length > 0 && { unreadable }),
+        ...(passedOver.length > 0 && { passedOver }),
+        ...next,
+      };
     },
 
     readMetadata: (id, given = {}) => reading(id, () => readDescribed(id, reads('read metadata', given, id))),

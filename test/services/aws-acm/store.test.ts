@@ -227,7 +227,6 @@ test('throttling that says no moment is a limit, and is not sent again at once',
 });
 
 test.each([
-  ['ListTagsForCertificate', 'acm:ListTagsForCertificate', (store: Store) => store.list({})],
   ['GetResources', 'tag:GetResources', (store: Store) => store.findByMark?.(mark)],
   ['DeleteCertificate', 'acm:DeleteCertificate', (store: Store) => store.delete(fake.arns()[0] ?? '')],
 ] as const)('a role without the right for %s is told which one it lacks', async (operation, right, call) => {
@@ -235,6 +234,16 @@ test.each([
   await store.import({ content: await content(), metadata, mark });
   fake.fail(operation, 'AccessDeniedException');
   await expect(call(store)).rejects.toMatchObject({ code: 'store_unauthorized', fields: { right } });
+});
+
+test('a certificate whose tags are kept from us is named by a listing, with the right that is lacking', async () => {
+  const store = storeAt();
+  const { id } = await store.import({ content: await content(), metadata, mark });
+  fake.fail('ListTagsForCertificate', 'AccessDeniedException');
+  expect(await store.list({})).toMatchObject({
+    certificates: [],
+    unreadable: [{ id, error: { code: 'store_unauthorized', fields: { right: 'acm:ListTagsForCertificate' } } }],
+  });
 });
 
 test('credentials that end in the middle of a listing are told as that', async () => {
