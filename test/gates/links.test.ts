@@ -60,6 +60,18 @@ test('the front page is one: what is said at length has a page of its own, and e
   expect(front.split('\n').length).toBeLessThanOrEqual(250);
   const [first] = front.split('\n## ');
   expect(first).toContain('(docs/worst-day.md)');
-  const docs = pages.filter((page) => page.startsWith('docs/'));
+  const docs = pages.filter((page) => page.startsWith('docs/') && !page.startsWith('docs/decisions/2'));
   expect(docs.filter((page) => !front.includes(`(${page})`))).toEqual([]);
+});
+
+test('each decision has its day in its name and below its title, and a line of the index', () => {
+  const index = readFileSync(join(root, 'docs/decisions/README.md'), 'utf8');
+  const decisions = pages.filter((page) => page.startsWith('docs/decisions/2'));
+  expect(decisions.length).toBeGreaterThan(50);
+  const wrong = decisions.filter((page) => {
+    const [title = '', , day = ''] = readFileSync(join(root, page), 'utf8').split('\n');
+    const file = page.slice('docs/decisions/'.length);
+    return !file.startsWith(`${day}-`) || !index.includes(`| ${day} | [${title.replace(/^# /, '')}](${file}) |`);
+  });
+  expect(wrong).toEqual([]);
 });

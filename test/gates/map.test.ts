@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { root } from '../support/root.ts';
@@ -15,11 +15,16 @@ const pathsIn = (text: string): readonly string[] =>
 const missing = (text: string): readonly string[] =>
   pathsIn(text).filter((path) => !bases.some((base) => existsSync(join(root, base, path))));
 
-test.each(['ARCHITECTURE.md', 'docs/decisions.md'])('every path in %s is there', (file) => {
-  const text = readFileSync(join(root, file), 'utf8');
-  expect(pathsIn(text).length).toBeGreaterThan(10);
-  expect(missing(text)).toEqual([]);
-});
+const decisions = readdirSync(join(root, 'docs/decisions')).map((file) => `docs/decisions/${file}`);
+
+test.each([['the map', ['ARCHITECTURE.md']] as const, ['decisions', decisions] as const])(
+  'every path in %s is there',
+  (_, files) => {
+    const text = files.map((file) => readFileSync(join(root, file), 'utf8')).join('\n');
+    expect(pathsIn(text).length).toBeGreaterThan(10);
+    expect(missing(text)).toEqual([]);
+  },
+);
 
 test('a path that is not there is found, a file and a folder alike', () => {
   expect(missing('`config.ts`, `pass/gone.ts` and `gone/`, but not `<what>/<store>`')).toEqual([
