@@ -113,7 +113,7 @@ describe('from an event to the copy', () => {
     await stack.drain();
     const [body = ''] = bodies;
     const again = await post(body);
-    expect([again.status, await again.json()]).toEqual([200, { status: 'repeat' }]);
+    expect([again.status, await again.json()]).toEqual([200, { status: 'repeat', sender: 'certificate-manager' }]);
     expect(stack.aws.messages).toEqual([]);
   });
 });
