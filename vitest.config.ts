@@ -76,6 +76,7 @@ export default defineConfig({
           include: ['test/peers/**/*.test.ts'],
           execArgv,
           ...patience(300_000),
+          maxWorkers: '100%',
         },
       },
       {

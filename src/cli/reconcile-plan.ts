@@ -11,7 +11,10 @@ import { clean, count } from './output/text.ts';
 import { vanishedLines } from './output/vanished-words.ts';
 import { type LinkRun, storeNames } from './program.ts';
 
-/** Prints the plan of one link. Answers the exit code: 0 if nothing would be done. */
+/**
+ * Prints the plan of one link. Answers the exit code: 0 if nothing would be done, and nothing is
+ * refused that was looked at before.
+ */
 export async function printPlan(run: LinkRun, full = false): Promise<number> {
   const { program, link, output, signal } = run;
   const nameOf = storeNames(program);
@@ -36,11 +39,15 @@ export async function printPlan(run: LinkRun, full = false): Promise<number> {
   for (const { first, more } of cap.rest()) output.finding(`  ${moreWords(first, more)}`);
   const { comparison, digest, looks, findings } = plan;
   const brake = program.brakeOf(link, plan);
+  // Of what has not changed since it was refused there is no line.
+  const { counts } = await program.status(link);
+  const standing = counts.refused + counts.failing;
   output.item({
     link: link.name,
     plan: digest,
     lines: tally.lines,
     refused: tally.refused,
+    standing,
     findings,
     looks,
     listed: comparison.listed,
@@ -54,6 +61,11 @@ export async function printPlan(run: LinkRun, full = false): Promise<number> {
       `${tally.lines === 0 ? 'nothing would be done' : `${count(tally.lines, 'certificate')} above`}`,
   );
   printBackups(output, findings, nameOf);
+  const told = (findings.refusals ?? []).reduce((sum, { certificates }) => sum + certificates, 0);
+  if (standing > told)
+    output.finding(
+      `  ${count(standing - told, 'certificate')} refused or failing since before: certstandby status names each`,
+    );
   if (looks > 0) output.line(`  ${looks} more would be read in full, because it is their turn`);
   if (comparison.unmarked > 0)
     output.line(
@@ -76,7 +88,7 @@ export async function printPlan(run: LinkRun, full = false): Promise<number> {
       `  to do exactly this: certstandby reconcile --link ${link.name} ${full ? '--full ' : ''}--apply ${digest}`,
     );
   if (comparison.notListed.length > 0) return errorRegistry.store_unavailable.exit;
-  return tally.lines + tally.refused + comparison.notRead.length > 0 || vanished !== undefined
+  return tally.lines + tally.refused + standing + comparison.notRead.length > 0 || vanished !== undefined
     ? errorRegistry.certificate_expired.exit
     : 0;
 }

@@ -88,18 +88,20 @@ function figures(status: LinkStatus, nameOf: (store: string) => string): readonl
     lines.push(
       `accepted ${ago(now, vanishedAccepted.at)}: ${vanishedAccepted.gone} of ${count(vanishedAccepted.of, 'certificate')} gone from the primary`,
     );
-  if (counts.gone > 0) lines.push(`${count(counts.gone, 'certificate')} gone from the primary; their copies are kept`);
+  if (counts.gone > 0)
+    lines.push(`${count(counts.gone, 'certificate')} gone from the primary; what copies there are stay`);
   if (circles > 0)
     lines.push(
       `links in a circle: ${count(circles, 'certificate')} came from a backup of this link, and get no copy there`,
     );
   if (unmarked > 0) lines.push(`not ours in the backups: ${count(unmarked, 'certificate')}`);
   if (passedOver > 0)
-    lines.push(`passed over in the primary: ${count(passedOver, 'element')} that are no certificates`);
+    lines.push(
+      `passed over in the primary: ${count(passedOver, 'element')} that hold no certificate (certstandby reconcile names each)`,
+    );
   for (const soon of status.destroyedSoon ?? []) lines.push(destroyedSoonWords(soon, now, nameOf));
   for (const silent of status.silentListings ?? []) lines.push(silentListingWords(silent, nameOf));
   if (fullCopy !== undefined)
     lines.push(`a copy of everything would take ${duration(fullCopy.ms)}, by the limit of ${nameOf(fullCopy.store)}`);
-  else lines.push('a copy of everything is slowed by no limit that a store states');
   return lines;
 }

@@ -185,3 +185,13 @@ it.runIf(process.platform === 'linux')('doctor says the same of a file system th
   expect(output).not.toMatch(/api ?key|service role|credentials/i);
   expect(code).not.toBe(0);
 });
+
+it('a plan says that something is refused since before, though nothing would be done about it', async () => {
+  certbot.renew('shop', await testCertificate());
+  certbot.renew('mixed', { ...(await testCertificate()), privateKey: (await testCertificate()).privateKey });
+  expect((await reconcile()).code).toBe(6);
+  const { code, output } = await run('reconcile', '--plan');
+  expect(output).toContain('nothing would be done');
+  expect(output).toContain('1 certificate refused or failing since before: certstandby status names each');
+  expect(code).toBe(6);
+});

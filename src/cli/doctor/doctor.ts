@@ -81,7 +81,7 @@ export function doctorCommand(host: Host): Command {
         '\n  certstandby doctor --rights' +
         '\n  certstandby doctor --json | jq -r \'select(.outcome == "problem").remedy\'' +
         '\n\nIt asks the services for real and changes nothing, unless --register or --prove is given. Exits 0 if there is no problem, else by' +
-        '\nthe class of the one to mend first: 3 configuration, 5 the table, 4 a service.',
+        '\nthe class of the one to mend first: 3 configuration, 5 the table, 4 a service, 6 certificates or their copies.',
     )
     .action((options: DoctorOptions) => doctor(options, host));
 }

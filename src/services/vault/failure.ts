@@ -142,7 +142,8 @@ function noRight(call: VaultCall, words = 'its policy does not allow it', status
   const { path, capability } = call;
   const known = path !== undefined && capability !== undefined;
   const remedy = known
-    ? `Add to the policy: ${ruleFor(path, [capability])}`
+    ? // A line for this one path would take away what a pattern of the policy grants there.
+      `certstandby doctor says the whole line of its policy that ${capability} is missing from.`
     : 'Give the policy of its token the rights that the page of this service names.';
   return failed(call, 'store_unauthorized', known ? `${words} (${capability} on ${path})` : words, {
     status,
