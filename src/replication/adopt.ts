@@ -1,6 +1,7 @@
 import { factsOf } from '../certificate/facts.ts';
 import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
+import { visible } from '../foreign-text.ts';
 import type { LeaseHolderFields } from '../records/replication-records.ts';
 import { formatMark, type Mark } from '../store/mark.ts';
 import type { Reading, Store, StoredCertificate } from '../store/store.ts';
@@ -81,6 +82,9 @@ export async function proveAdoption(
     const copy = await present(keys, store, request.copy);
     const { mark: marked } = copy.metadata;
     if (marked !== undefined) throw refused(`${request.copy} carries a mark already: ${formatMark(marked)}`);
+    const { keptBy } = copy.metadata;
+    if (keptBy !== undefined)
+      throw refused(`${request.copy} is ${visible(keptBy)}'s, which would write over what we write there`);
     const certificate = request.of ?? (await findOriginal(link, copy, { keys, known }, worker));
     if (!worker.records.canHold(link.name, certificate)) throw unkeptId(link.primary.id, certificate);
     const original = soundOriginal(link, await present(keys, link.primary, certificate), worker.runtime.now());

@@ -427,6 +427,11 @@ export interface CertificateMetadata extends DescriptiveMetadata {
   /** The service's own word. */
   readonly status?: string;
   /**
+   * Who else writes to it, by its name, where that is neither us nor a person: what we wrote would
+   * be written over, so it is not adopted.
+   */
+  readonly keptBy?: string;
+  /**
    * Tells versions apart without content (last modified, version id, etag); absent where the
    * service has none.
    */

@@ -160,6 +160,11 @@ links: { web: { primary: from, backups: [to]${more} } }
     expect(after.metadata.managedFields.map(({ manager }: { manager: string }) => manager)).toEqual([certManager]);
     const { output } = await run('status');
     expect(output).toContain(`the name shop is taken in`);
+    expect(output).toContain('which cert-manager keeps');
+    // Nor is it taken over: the next renewal there would write over our copy.
+    const adopted = await run('adopt', `${to}/shop`);
+    expect(adopted).toMatchObject({ code: 6, errors: expect.stringContaining("is cert-manager's") });
+    expect(await cluster.ask('GET', path(to, 'shop'))).toEqual(before);
   });
 
   it('10, 11: annotations of ours stay small, under fixed names, whatever is described', async () => {

@@ -4,6 +4,7 @@ import { factsOf } from '../../certificate/facts.ts';
 import { fingerprintOf, metadataDigestOf } from '../../certificate/fingerprint.ts';
 import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
+import { visible } from '../../foreign-text.ts';
 import {
   type AnsweredWrite,
   type BackupState,
@@ -1373,8 +1374,8 @@ function turnTakenBy({ code, message, cause, fields }: CodedError): Unfit {
 }
 
 /** Who keeps a certificate that has a name which a copy is to have. */
-function wordsOfHolder({ id, mark }: CertificateMetadata): string {
-  if (mark === undefined) return `${id}, which is not ours`;
+function wordsOfHolder({ id, mark, keptBy }: CertificateMetadata): string {
+  if (mark === undefined) return `${id}, which ${keptBy === undefined ? 'is not ours' : `${visible(keptBy)} keeps`}`;
   const of = isWhole(mark) ? `${mark.certificate} of ${mark.store}` : 'another certificate';
   return `${id}, the copy of ${of}: another link, or another deployment, copies into it too`;
 }

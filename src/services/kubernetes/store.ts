@@ -787,6 +787,7 @@ function metadataOf(object: ObjectMetadata, facts: Facts | 'empty' | undefined):
     ...(facts === undefined || facts === 'empty' ? { domains: [], domainsUnknown: true } : facts),
     ...defined({ mark }),
     ...(deletionTimestamp !== undefined && { status: 'deleting' }),
+    ...defined({ keptBy: isOurs(object) ? undefined : foreignManager(object) }),
     revision: revisionOf(object),
     ...(Number.isFinite(lastModified) && { lastModified }),
   };

@@ -33,6 +33,19 @@ const codeOf = (call: Promise<unknown> | undefined) =>
   );
 
 describe('requests', () => {
+  it('says who else keeps a secret, and of a copy of ours nobody', async () => {
+    const { metadata: object } = await secretOf();
+    const annotations = { 'cert-manager.io/certificate-name': 'shop' };
+    const owned = { ...object, name: 'b', ownerReferences: [{ kind: 'Route', name: 'shop' }] };
+    const copy = { ...object, name: 'c', annotations: { ...annotations, 'certstandby/name': 'c' } };
+    server.answers(
+      listOf([{ metadata: { ...object, name: 'a', annotations } }, { metadata: owned }, { metadata: copy }]),
+      namespaceStep(),
+    );
+    const { certificates } = await storeAt(server.url).list({});
+    expect(certificates.map(({ keptBy }) => keptBy)).toEqual(['cert-manager', 'Route shop', undefined]);
+  });
+
   it('lists without content, in pages, by type', async () => {
     const { metadata: object } = await secretOf();
     server.answers(listOf([{ metadata: object }], { continue: 'next' }), listOf([]), namespaceStep());
