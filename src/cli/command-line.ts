@@ -102,7 +102,7 @@ export const commandEntries: readonly CommandEntry[] = [
   },
   {
     name: 'instance',
-    description: 'instances of our own with the API of Certificate Manager: make them, run them, look after their keys',
+    description: 'instances of our own, with the APIs of Certificate Manager and Secrets Manager: make, run, keep',
     load: async () => (await import('./instance/instance.ts')).instanceCommand,
   },
   {

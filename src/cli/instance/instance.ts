@@ -18,7 +18,7 @@ import { instanceSnapshotCommand } from './snapshot.ts';
 /** `certstandby instance`. */
 export function instanceCommand(host: Host): Command {
   const command = new Command('instance')
-    .description('instances of our own with the API of Certificate Manager: make them, run them, look after their keys')
+    .description('instances of our own, with the APIs of Certificate Manager and Secrets Manager: make, run, keep')
     .addHelpText(
       'after',
       '\nExamples:\n  certstandby instance create --region eu-gb     make an instance, its root key and its first API key' +
