@@ -37,11 +37,8 @@ export async function printPlan(run: LinkRun, full = false): Promise<number> {
     },
   });
   for (const { first, more } of cap.rest()) output.finding(`  ${moreWords(first, more)}`);
-  const { comparison, digest, looks, findings } = plan;
+  const { comparison, digest, looks, findings, standing } = plan;
   const brake = program.brakeOf(link, plan);
-  // Of what has not changed since it was refused there is no line.
-  const { counts } = await program.status(link);
-  const standing = counts.refused + counts.failing;
   output.item({
     link: link.name,
     plan: digest,
@@ -61,10 +58,9 @@ export async function printPlan(run: LinkRun, full = false): Promise<number> {
       `${tally.lines === 0 ? 'nothing would be done' : `${count(tally.lines, 'certificate')} above`}`,
   );
   printBackups(output, findings, nameOf);
-  const told = (findings.refusals ?? []).reduce((sum, { certificates }) => sum + certificates, 0);
-  if (standing > told)
+  if (standing > 0)
     output.finding(
-      `  ${count(standing - told, 'certificate')} refused or failing since before: certstandby status names each`,
+      `  ${count(standing, 'certificate')} refused or failing since before: certstandby status names each`,
     );
   if (looks > 0) output.line(`  ${looks} more would be read in full, because it is their turn`);
   if (comparison.unmarked > 0)
@@ -88,9 +84,9 @@ export async function printPlan(run: LinkRun, full = false): Promise<number> {
       `  to do exactly this: certstandby reconcile --link ${link.name} ${full ? '--full ' : ''}--apply ${digest}`,
     );
   if (comparison.notListed.length > 0) return errorRegistry.store_unavailable.exit;
-  return tally.lines + tally.refused + standing + comparison.notRead.length > 0 || vanished !== undefined
-    ? errorRegistry.certificate_expired.exit
-    : 0;
+  const { refusals = [] } = findings;
+  const undone = tally.lines + tally.refused + standing + refusals.length + comparison.notRead.length;
+  return undone > 0 || vanished !== undefined ? errorRegistry.certificate_expired.exit : 0;
 }
 
 /** How many more there are of a cause, of which this is the first, than were shown. */

@@ -194,4 +194,8 @@ it('a plan says that something is refused since before, though nothing would be 
   expect(output).toContain('nothing would be done');
   expect(output).toContain('1 certificate refused or failing since before: certstandby status names each');
   expect(code).toBe(6);
+  const full = await run('reconcile', '--plan', '--full');
+  expect(full.output).toMatch(/^ {2}refuse {3}mixed/m);
+  expect(full.output).not.toContain('since before');
+  expect(full.code).toBe(6);
 });

@@ -11,7 +11,7 @@ import { type BackupOutcome, bringEqual } from '../pass/bring-equal.ts';
 import { isCircle, judge, type Verdict } from '../pass/judge.ts';
 import { backupStates, lookAtBackup, lookAtPrimary } from '../pass/look.ts';
 import { overCopies } from '../pass/over-copy.ts';
-import { isKeyProblem, keyProblems } from '../standing.ts';
+import { isKeyProblem, keyProblems, standingOf } from '../standing.ts';
 import type { Worker } from '../worker.ts';
 import { type Comparison, compare, type Reason } from './compare.ts';
 import { type RehearsedWrite, rehearsal } from './rehearsal.ts';
@@ -69,6 +69,11 @@ export interface Plan {
   readonly looks: number;
   /** What the backups would not take after it, or somebody has to see to there, at rest or not. */
   readonly findings: BackupFindings;
+  /**
+   * Certificates that were refused or failed when they were looked at last, that are no part of the
+   * plan, and that no finding tells of.
+   */
+  readonly standing: number;
 }
 
 const concurrency = 16;
@@ -120,27 +125,37 @@ export async function planReconcile(
     if (batch.length === concurrency) await work();
   }
   await work();
-  await addResting(worker, link, { comparison, full: options.full === true, findings });
+  const standing = await addResting(worker, link, { comparison, full: options.full === true, findings });
   const digest = sha256([link.name, ...digests.toSorted()].join('\n')).slice(0, 16);
-  return { digest, comparison, looks, findings: findings.result() };
+  return { digest, comparison, looks, findings: findings.result(), standing };
 }
 
 type Findings = ReturnType<typeof backupFindings>;
 
-/** What is found of certificates that are no part of the plan, by their records. */
+/**
+ * What is found of certificates that are no part of the plan, by their records. Answers how many of
+ * them are refused or failing, and told of by no finding.
+ */
 async function addResting(
   { records }: Worker,
-  { name, backups }: Link,
+  link: Link,
   plan: { readonly comparison: Comparison; readonly full: boolean; readonly findings: Findings },
-): Promise<void> {
+): Promise<number> {
   const { comparison, full, findings } = plan;
+  let standing = 0;
   // Records that cannot be understood are told of by the comparison.
-  for await (const record of records.all(name, () => {})) {
+  for await (const record of records.all(link.name, () => {})) {
     const reason = comparison.asks.get(record.certificate);
     const isPlanned = reason !== undefined && (full || reason !== 'due-for-a-full-look');
-    if (isPlanned || record.absentSince !== undefined) continue;
-    for (const state of record.backups) if (backups.some(({ id }) => id === state.store)) findings.add(record, state);
+    if (isPlanned) continue;
+    const stands = standingOf(link, record);
+    // What one backup refuses is among the findings.
+    if (stands.kind === 'failing' || (stands.kind === 'refused' && stands.store === undefined)) standing += 1;
+    if (record.absentSince !== undefined) continue;
+    for (const state of record.backups)
+      if (link.backups.some(({ id }) => id === state.store)) findings.add(record, state);
   }
+  return standing;
 }
 
 interface Planned {
