@@ -79,8 +79,7 @@ const placeRemedies: Readonly<Record<string, string>> = {
 };
 
 /** What to do about a place on a disk. */
-export const place = (otherwise: string, more: Readonly<Record<string, string>> = {}) =>
-  byCause(otherwise, { ...placeRemedies, ...more });
+export const place = (otherwise: string) => byCause(otherwise, placeRemedies);
 
 /** Remedies by `reason` of the fields, else by `status`, else this one. */
 export function byCause(otherwise: string, reasons: Readonly<Record<string, string>>): (fields: ErrorFields) => string {
