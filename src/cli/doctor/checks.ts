@@ -442,8 +442,7 @@ function checkTold(
   { now, toldBy = [] }: { readonly now: () => number; readonly toldBy?: readonly string[] },
 ): readonly Finding[] {
   if (toldBy.length === 0 || !isSilent(silence)) return [];
-  const [words = ''] = silenceText({ ...silence, toldBy }, now()).split('\n');
-  return [warning(about, words, silenceRemedy)];
+  return [warning(about, silenceText({ ...silence, toldBy }, now()), silenceRemedy)];
 }
 
 /** Which parts a store plays. */

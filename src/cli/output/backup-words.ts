@@ -49,7 +49,7 @@ const inTime = (moment: number, now: number) => `in ${duration(moment - now)} ($
 const since = (moment: number, now: number) => (moment < now ? ` since ${duration(now - moment)} ago` : '');
 
 /** The first names, and how many more there are. */
-function namesOf(names: readonly string[], all: number): string {
+export function namesOf(names: readonly string[], all: number): string {
   const rest = all > names.length ? ` and ${(all - names.length).toLocaleString('en-US')} more` : '';
   return `(${names.map(clean).join(', ')}${rest})`;
 }

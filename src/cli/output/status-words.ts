@@ -1,7 +1,7 @@
 import { type ErrorCode, errorRegistry, remedyOf } from '../../errors.ts';
 import { remedyOfRecorded } from '../../records/replication-record.ts';
 import type { DestroyedSoon, LinkStatus, SilentListing } from '../../replication/status.ts';
-import { type BackupWords, backupExit, backupWords, isBraked, linesOf, servingWords } from './backup-words.ts';
+import { type BackupWords, backupExit, backupWords, isBraked, linesOf, namesOf, servingWords } from './backup-words.ts';
 import { heldWords } from './brake-words.ts';
 import { isUsedUp, quotaWords } from './quota-words.ts';
 import { clean, count, duration } from './text.ts';
@@ -99,10 +99,8 @@ export function destroyedSoonWords(
   now: number,
   nameOf: (store: string) => string,
 ): string {
-  const some = names.slice(0, 10).map(clean).join(', ');
-  const more = copies > 10 ? ` and ${copies - 10} more` : '';
   return (
-    `${nameOf(store)}: destroys what expires, for good; of ${count(copies, 'copy', 'copies')} within 30 days (${some}${more}), ` +
+    `${nameOf(store)}: destroys what expires, for good; of ${count(copies, 'copy', 'copies')} within 30 days ${namesOf(names.slice(0, 10), copies)}, ` +
     `the first ${clean(first.name)} in ${duration(first.at - now)}`
   );
 }
@@ -195,14 +193,15 @@ function reconcileWords(
 
 /** That events do not arrive; what they would have told of was copied as late as it was found. */
 function silenceWords({ silence, now }: LinkStatus): Judged['wrong'] {
-  return silence === undefined ? [] : [{ words: silenceText(silence, now), exit: exits.service }];
+  if (silence === undefined) return [];
+  return [{ words: `${silenceText(silence, now)}\n  ${silenceRemedy}`, exit: exits.service }];
 }
 
 export function silenceText({ since, times, found, toldBy }: NonNullable<LinkStatus['silence']>, now: number): string {
   const who = toldBy.map(clean).join(', ');
   return (
     `notifications do not arrive (${who}): the last ${times} reconciles that found a change found what no event told of, since ${ago(now, since)}, ` +
-    `${count(found, 'certificate')} at last\n  ${silenceRemedy}`
+    `${count(found, 'certificate')} at last`
   );
 }
 
