@@ -133,8 +133,7 @@ export function iamTokens(options: IamOptions): IamTokens {
     } catch (thrown) {
       const { code, message, fields, cause } = asCodedError(thrown);
       const where = options.apiKeySetting === undefined ? 'in its place' : `where ${options.apiKeySetting} says`;
-      const isProfile = !(apiKey instanceof Secret) && 'profile' in apiKey;
-      const refused = isProfile
+      const refused = isProfile(apiKey)
         ? `IAM does not let this machine take on the trusted profile ${apiKey.profile}: correct its name, and its conditions for compute resources.`
         : `IAM does not take this API key: it was deleted, locked or mistyped, or the IAM is that of another cloud. Put a valid one ${where}.`;
       // With several stores, only the address says whose key or address is wrong.
@@ -166,6 +165,9 @@ export function iamTokens(options: IamOptions): IamTokens {
   };
 }
 
+const isProfile = (given: ApiKey | TrustedProfile): given is TrustedProfile =>
+  !(given instanceof Secret) && 'profile' in given;
+
 /** What is exchanged for a token: the members of the form. */
 type Grant = Readonly<Record<string, string>>;
 
@@ -174,7 +176,7 @@ type Grant = Readonly<Record<string, string>>;
  * `container_authenticator.go`).
  */
 async function grantOf(given: ApiKey | TrustedProfile): Promise<Grant> {
-  if (!(given instanceof Secret) && 'profile' in given) {
+  if (isProfile(given)) {
     const { profile, computeToken } = given;
     return {
       grant_type: 'urn:ibm:params:oauth:grant-type:cr-token',
