@@ -9,6 +9,7 @@ import { nonsenseError, parseJson, type ServiceCall } from '../../http/service-f
 import { type Mark, sameMark } from '../../store/mark.ts';
 import type {
   CertificateMetadata,
+  DescriptiveMetadata,
   FindOptions,
   ListPage,
   NewCertificate,
@@ -225,9 +226,10 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
     }
   }
 
-  async function patch(call: ServiceCall, before: SecretObject, given: Described): Promise<WriteAnswer> {
-    const { metadata, mark, signal, exactName = false } = given;
-    const { own, ...texts } = described(metadata, mark, exactName);
+  async function patch(call: ServiceCall, before: SecretObject, given: Patch): Promise<WriteAnswer> {
+    const { metadata, mark, signal } = given;
+    // What bears this very name was given it exactly, for readers who look for it.
+    const { own, ...texts } = described(metadata, mark, before.name === metadata.name);
     const custom = before.custom_metadata ?? {};
     // Whether the service merges or replaces, nobody says: so all of it is sent.
     const body = () => ({ ...texts, custom_metadata: { ...custom, [ownMember]: own } });
@@ -351,11 +353,10 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
   };
 }
 
-interface Described {
-  readonly metadata: Parameters<typeof described>[0];
+interface Patch {
+  readonly metadata: DescriptiveMetadata;
   readonly mark: Mark | undefined;
   readonly signal?: AbortSignal;
-  readonly exactName?: boolean;
 }
 
 type Listed = {

@@ -294,6 +294,13 @@ describe('what it writes', () => {
     await storeAt().import({ ...entry, metadata: { ...metadata, name: 'my_shop' } });
     expect(JSON.parse(server.requests[0]?.body ?? '').name).toBe('my_shop');
   });
+
+  it('leaves a copy the name that readers look for when something else of it changes', async () => {
+    const before = { ...shown, name: 'my_shop' };
+    server.answers({ body: before }, { body: before });
+    await storeAt().updateMetadata(id, { ...metadata, name: 'my_shop', description: 'changed' }, mark);
+    expect(JSON.parse(server.requests[1]?.body ?? '')).toMatchObject({ name: 'my_shop', description: 'changed' });
+  });
 });
 
 describe('where it asks', () => {
