@@ -70,7 +70,8 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
   const groupId = secretGroupOf({ name: group, make: options.makeGroup ?? false, instance, send });
   const pathOf = (id: string) => `/secrets/${encodeURIComponent(id)}`;
 
-  async function getMetadata(call: ServiceCall, id: string, signal: AbortSignal | undefined): Promise<SecretObject> {
+  async function getMetadata(id: string, signal: AbortSignal | undefined): Promise<SecretObject> {
+    const call = reads('read metadata', id);
     const answer = await send(call, { method: 'GET', path: `${pathOf(id)}/metadata`, signal });
     return ownSecret(call, answer);
   }
@@ -89,7 +90,7 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
    */
   async function whole(secret: SecretObject, signal: AbortSignal | undefined): Promise<SecretObject> {
     if (secret.custom_metadata !== undefined || !isLabelled(secret)) return secret;
-    return getMetadata(reads('read metadata', secret.id), secret.id, signal);
+    return getMetadata(secret.id, signal);
   }
 
   async function found(secret: SecretObject, signal: AbortSignal | undefined): Promise<Found> {
@@ -165,7 +166,7 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
 
   async function readMetadata(id: string, signal: AbortSignal | undefined): Promise<Reading<CertificateMetadata>> {
     try {
-      return readingOf(standing(instance, await getMetadata(reads('read metadata', id), id, signal)));
+      return readingOf(standing(instance, await getMetadata(id, signal)));
     } catch (thrown) {
       const error = coded(thrown);
       return error.code === 'store_gone' ? { state: 'absent' } : { state: 'unreadable', error };
@@ -313,7 +314,7 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
         if (!sameMark(held, mark)) throw conflict(instance, into, name);
         if (there.state === 'vacant') return createInstead(into, entry, name, signal);
         await reimport(into, content, signal);
-        const before = await getMetadata(reads('read metadata', into), into, signal);
+        const before = await getMetadata(into, signal);
         return patch(call, before, { metadata, mark, ...defined({ signal }) });
       }
       try {
@@ -336,7 +337,7 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
 
     async updateMetadata(id, metadata, mark, { signal } = {}) {
       const call = writes('update metadata', id);
-      const before = await getMetadata({ ...reads('read metadata', id) }, id, signal);
+      const before = await getMetadata(id, signal);
       if (before.state === states.destroyed) throw gone(call);
       try {
         return await patch(call, before, { metadata, mark, ...defined({ signal }) });
