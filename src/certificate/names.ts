@@ -56,24 +56,21 @@ function textOf({ tag, content }: DerElement): string {
     case derTag.utf8String:
       return bytes.toString('utf8');
     case derTag.bmpString:
-      return wellFormed(
-        Buffer.from(bytes.subarray(0, bytes.length & ~1))
-          .swap16()
-          .toString('utf16le'),
-      );
+      return Buffer.from(bytes.subarray(0, bytes.length & ~1))
+        .swap16()
+        .toString('utf16le')
+        .toWellFormed();
     case derTag.universalString:
-      return wellFormed(
-        Array.from({ length: Math.floor(bytes.length / 4) }, (_, index) => {
-          const point = bytes.readUInt32BE(index * 4);
-          return point > 0x10ffff ? '\uFFFD' : String.fromCodePoint(point);
-        }).join(''),
-      );
+      return Array.from({ length: Math.floor(bytes.length / 4) }, (_, index) => {
+        const point = bytes.readUInt32BE(index * 4);
+        return point > 0x10ffff ? '\uFFFD' : String.fromCodePoint(point);
+      })
+        .join('')
+        .toWellFormed();
     default:
       return bytes.toString('latin1');
   }
 }
-
-const wellFormed = (text: string): string => text.replace(/\p{Surrogate}/gu, '\uFFFD');
 
 /**
  * Escaped as RFC 4514 section 2.4 wants it, and control characters by their codes, as OpenSSL

@@ -239,10 +239,11 @@ function ibmRefusal(instance: InstanceCrn, content: CertificateContent): CodedEr
 
 /** Name and description as they are sent: within the service's limits, the mark inside. */
 function described(metadata: DescriptiveMetadata, mark: Mark | undefined): { name: string; description: string } {
-  const name = cutText(wellFormed(metadata.name), nameCharacters);
+  // Half a surrogate pair has no UTF-8: it would come back as another character than it went.
+  const name = cutText(metadata.name.toWellFormed(), nameCharacters);
   return {
     name: name === '' ? nameless : name,
-    description: writeMarkedDescription(wellFormed(metadata.description), mark, descriptionCharacters),
+    description: writeMarkedDescription(metadata.description.toWellFormed(), mark, descriptionCharacters),
   };
 }
 
@@ -309,9 +310,4 @@ function canonicalPublicKey(pem: string | undefined): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** Half a surrogate pair has no UTF-8: it would come back as another character than it went. */
-function wellFormed(text: string): string {
-  return text.replace(/\p{Surrogate}/gu, '\uFFFD');
 }

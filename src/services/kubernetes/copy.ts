@@ -69,11 +69,12 @@ export function markOf({ annotations, labels }: ObjectMetadata): FoundMark | und
 
 /** Name, description and tags as they are kept. */
 export function described({ name, description, tags }: DescriptiveMetadata): DescriptiveMetadata {
-  const fitting = tags.map(wellFormed);
+  // Half a surrogate pair has no UTF-8.
+  const fitting = tags.map((tag) => tag.toWellFormed());
   while (JSON.stringify(fitting).length > tagsCharacters) fitting.pop();
   return {
-    name: cutText(wellFormed(name), nameCharacters),
-    description: cutText(wellFormed(description), descriptionCharacters),
+    name: cutText(name.toWellFormed(), nameCharacters),
+    description: cutText(description.toWellFormed(), descriptionCharacters),
     tags: fitting,
   };
 }
@@ -167,6 +168,3 @@ function textIn(data: Secret['data'], key: string): string {
 }
 
 const base64 = (text: string): string => Buffer.from(text).toString('base64');
-
-/** Half a surrogate pair has no UTF-8. */
-const wellFormed = (text: string): string => text.replace(/\p{Surrogate}/gu, '\uFFFD');

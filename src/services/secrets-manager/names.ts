@@ -70,11 +70,14 @@ export function described(metadata: DescriptiveMetadata, mark: Mark | undefined,
 
 /** What a store of this kind keeps. */
 export function keptOf({ name, description, tags }: DescriptiveMetadata): DescriptiveMetadata {
-  // The last line of a description is a mark only where Certificate Manager's API wrote it.
-  const text = writeMarkedDescription(wellFormed(description), undefined, descriptionCharacters);
-  const labels = tags.map(wellFormed).filter((tag) => tag.length >= 2 && tag.length <= 64 && !isOwnLabel(tag));
+  // Half a surrogate pair has no UTF-8: it would come back as another character than it went. The
+  // last line of a description is a mark only where Certificate Manager's API wrote it.
+  const text = writeMarkedDescription(description.toWellFormed(), undefined, descriptionCharacters);
+  const labels = tags
+    .map((tag) => tag.toWellFormed())
+    .filter((tag) => tag.length >= 2 && tag.length <= 64 && !isOwnLabel(tag));
   return {
-    name: cutText(wellFormed(name), nameCharacters) || nameless,
+    name: cutText(name.toWellFormed(), nameCharacters) || nameless,
     description: text.length < 2 || text === noDescription ? '' : text,
     tags: [...new Set(labels)].slice(0, mostLabels - 1),
   };
@@ -123,9 +126,4 @@ function parsed(text: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-/** Half a surrogate pair has no UTF-8: it would come back as another character than it went. */
-function wellFormed(text: string): string {
-  return text.replace(/\p{Surrogate}/gu, '\uFFFD');
 }

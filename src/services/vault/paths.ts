@@ -15,11 +15,9 @@ export const isFolder = (id: string): boolean => id.endsWith('/');
  */
 export function isId(id: string): boolean {
   const segments = id.replace(/\/$/, '').split('/');
-  return segments.every((segment) => segment !== '' && segment !== '.' && segment !== '..' && isWellFormed(segment));
+  // Half a surrogate pair has no UTF-8.
+  return segments.every((segment) => segment !== '' && segment !== '.' && segment !== '..' && segment.isWellFormed());
 }
-
-/** Half a surrogate pair has no UTF-8. */
-const isWellFormed = (text: string) => !/\p{Surrogate}/u.test(text);
 
 /** What a certificate is called that nobody has given a name. */
 export function nameOfId(id: string): string {
