@@ -23,12 +23,20 @@ export function secretCrnOf(instanceCrn: string, secretId: string): string {
 /** What names a content among all versions of its secret: that of the row without its number. */
 export const versionIdOf = (content: string): string => content.replace(/^\d{10}-/, '').toLowerCase();
 
+/** The contents that are kept of a certificate, the one in force first. */
+export const keptContents = ({ content, previous }: CertificateRow): readonly string[] =>
+  previous === undefined ? [content] : [content, previous];
+
 /**
  * The content that `current`, `previous` or an id of a version means. Undefined if there is none
  * such.
  */
-export function contentOfVersion({ content, previous }: CertificateRow, version: string): string | undefined {
-  if (version === 'current') return content;
-  if (version === 'previous') return previous;
-  return [content, previous].find((one) => one !== undefined && versionIdOf(one) === version.toLowerCase());
+export function contentOfVersion(row: CertificateRow, version: string): string | undefined {
+  if (version === 'current') return row.content;
+  if (version === 'previous') return row.previous;
+  return keptContents(row).find((content) => versionIdOf(content) === version.toLowerCase());
 }
+
+/** What a kept content is called among the versions of its secret. */
+export const aliasOf = (row: CertificateRow, content: string): 'current' | 'previous' =>
+  content === row.content ? 'current' : 'previous';

@@ -76,7 +76,8 @@ function labelled(query: ReadonlyMap<string, string>): (row: Row) => boolean {
   return ({ labels = [] }) => wanted.every((label) => Array.isArray(labels) && labels.includes(label));
 }
 
-const partsIn = (query: ReadonlyMap<string, string>, name: string) =>
+/** The parts of a parameter, which commas set apart; none where it is absent. */
+export const partsIn = (query: ReadonlyMap<string, string>, name: string): readonly string[] =>
   (query.get(name) ?? '').split(',').filter((part) => part !== '');
 
 function matching(query: ReadonlyMap<string, string>): (row: CertificateRow) => boolean {

@@ -6,7 +6,7 @@ import {
   type VersionBefore,
 } from '../../certificates/certificate-row.ts';
 import { defaultGroup, type SecretGroup } from '../../certificates/secret-groups.ts';
-import { contentOfVersion, secretCrnOf, secretIdOf, versionIdOf } from './secret-ids.ts';
+import { aliasOf, secretCrnOf, secretIdOf, versionIdOf } from './secret-ids.ts';
 
 /** What an answer of the API holds. */
 export type SecretObject = Readonly<Record<string, unknown>>;
@@ -118,7 +118,7 @@ export function versionObject(row: CertificateRow, content: string, now: number)
     secret_name: row.name,
     secret_type: typeOf(row),
     secret_group_id: row.group ?? defaultGroup,
-    alias: isCurrent ? 'current' : 'previous',
+    alias: aliasOf(row, content),
     created_by: made?.by || nobody,
     created_at: timeText(made?.at ?? row.lastModified),
     payload_available: stateOf(row, now) === 1,
@@ -144,16 +144,15 @@ export function locksObject(row: CertificateRow, contents: readonly string[]): S
     secret_name: row.name,
     versions: contents.map((content) => ({
       version_id: versionIdOf(content),
-      version_alias: content === row.content ? 'current' : 'previous',
+      version_alias: aliasOf(row, content),
       payload_available: true,
       locks: (row.locks ?? []).filter((lock) => lock.content === content).map(({ name }) => name),
     })),
   };
 }
 
-/** Each lock of a secret, as lists show it. */
-export function lockObjects(row: CertificateRow, version?: string): readonly SecretObject[] {
-  const of = version === undefined ? undefined : contentOfVersion(row, version);
+/** Each lock of a secret, or of the version with this content, as lists show it. */
+export function lockObjects(row: CertificateRow, of?: string): readonly SecretObject[] {
   return (row.locks ?? [])
     .filter(({ content }) => of === undefined || content === of)
     .map((lock) => ({
@@ -166,7 +165,7 @@ export function lockObjects(row: CertificateRow, version?: string): readonly Sec
       secret_group_id: row.group ?? defaultGroup,
       secret_id: secretIdOf(row.id),
       secret_version_id: versionIdOf(lock.content),
-      secret_version_alias: lock.content === row.content ? 'current' : 'previous',
+      secret_version_alias: aliasOf(row, lock.content),
     }));
 }
 

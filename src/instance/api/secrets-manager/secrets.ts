@@ -1,4 +1,5 @@
 import type { PartNames } from '../../../certificate/pem.ts';
+import { defined } from '../../../defined.ts';
 import { CodedError } from '../../../errors.ts';
 import type { Runtime } from '../../../runtime.ts';
 import type { Row } from '../../../table/table.ts';
@@ -20,8 +21,8 @@ import {
   nameIn,
   patchedMetadata,
 } from './secret-fields.ts';
-import { certificateIdIn, contentOfVersion } from './secret-ids.ts';
-import { listSecrets, pageAsked, pageObject } from './secret-list.ts';
+import { certificateIdIn, contentOfVersion, keptContents } from './secret-ids.ts';
+import { listSecrets, pageAsked, pageObject, partsIn } from './secret-list.ts';
 import {
   damagedObject,
   dataMembers,
@@ -181,8 +182,7 @@ export function secrets(context: {
     }
     const after = await rows.alter(before.id, (row) => {
       const customMetadata = patchedMetadata(fields, 'custom_metadata', row.customMetadata);
-      const given = { name, description, labels, customMetadata };
-      return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+      return defined({ name, description, labels, customMetadata });
     });
     if (after === undefined) throw noSecret(secretId);
     if (isRenamed) {
@@ -240,7 +240,7 @@ export function secrets(context: {
 
   async function unlock(secretId: string, version: string, query: ReadonlyMap<string, string>): Promise<SecretObject> {
     const { row, content } = await findVersion(secretId, version);
-    const which = (query.get('name') ?? '').split(',').filter((name) => name !== '');
+    const which = partsIn(query, 'name');
     const after = await rows.alter(row.id, (current) => {
       const isLost = ({ content: of }: Lock) => of !== current.content && of !== current.previous;
       const goes = (one: Lock) =>
@@ -267,7 +267,7 @@ export function secrets(context: {
 
     async versions(secretId: string): Promise<SecretObject> {
       const row = await find(secretId);
-      const kept = [row.content, ...(row.previous === undefined ? [] : [row.previous])];
+      const kept = keptContents(row);
       return { versions: kept.map((content) => versionObject(row, content, now())), total_count: kept.length };
     },
 
@@ -284,21 +284,23 @@ export function secrets(context: {
     },
 
     async locksOf(secretId: string, version: string | undefined, { path, query }: ListAsked): Promise<SecretObject> {
-      const row = version === undefined ? await find(secretId) : (await findVersion(secretId, version)).row;
+      const { row, content } =
+        version === undefined
+          ? { row: await find(secretId), content: undefined }
+          : await findVersion(secretId, version);
       const { offset, limit } = pageAsked(query);
-      const locks = lockObjects(row, version).filter(({ name }) => String(name).includes(query.get('search') ?? ''));
+      const locks = lockObjects(row, content).filter(({ name }) => String(name).includes(query.get('search') ?? ''));
       return pageObject('locks', locks.slice(offset, offset + limit), { total: locks.length, path, query });
     },
 
     async allLocks({ path, query }: ListAsked): Promise<SecretObject> {
-      const asked = new Map([...query].filter(([name]) => name === 'groups'));
       const { offset, limit } = pageAsked(query);
-      const wanted = (asked.get('groups') ?? '').split(',').filter((group) => group !== '');
+      const wanted = partsIn(query, 'groups');
       const found: SecretObject[] = [];
       for await (const row of rows.all()) {
         if ((row.locks ?? []).length === 0) continue;
         if (wanted.length > 0 && !wanted.includes(row.group ?? defaultGroup)) continue;
-        found.push(locksObject(row, [row.content, ...(row.previous === undefined ? [] : [row.previous])]));
+        found.push(locksObject(row, keptContents(row)));
       }
       return pageObject('secrets_locks', found.slice(offset, offset + limit), { total: found.length, path, query });
     },
@@ -324,8 +326,7 @@ export function secrets(context: {
       const fields = objectOf(body);
       const description = descriptionIn(fields);
       const name = memberOf(fields, 'name') === undefined ? undefined : groupNameIn(fields);
-      const given = { ...(name !== undefined && { name }), ...(description !== undefined && { description }) };
-      const group = await groups.update(id, given);
+      const group = await groups.update(id, defined({ name, description }));
       if (group === undefined) throw noGroup(id);
       return groupObject(group);
     },
