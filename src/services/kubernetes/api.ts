@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto';
 import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import { type Connections, connections, type HttpAnswer, type HttpResponse, httpClient } from '../../http/client.ts';
-import { looksForeign, parseJson } from '../../http/service-failure.ts';
+import { looksForeign, nonsenseError, parseJson } from '../../http/service-failure.ts';
 import type { Runtime } from '../../runtime.ts';
 import type { Access, AccessSource } from './access.ts';
-import { type ApiCall, answerError, noAnswerError, nonsenseError } from './failure.ts';
+import { type ApiCall, answerError, noAnswerError } from './failure.ts';
 
 /** Leaves the content out: only what is said of objects (`PartialObjectMetadata`). */
 export const metadataOnly = {

@@ -1,8 +1,9 @@
 import * as z from 'zod/mini';
+import { nonsenseError } from '../../http/service-failure.ts';
 import { otherwise } from '../../lenient.ts';
 import type { RightAsked, StoreDiagnosis } from '../../store/store.ts';
 import type { StoreContext } from '../service.ts';
-import { type ApiCall, nonsenseError, type Right, remedyOfRight } from './failure.ts';
+import { type ApiCall, type Right, remedyOfRight } from './failure.ts';
 import type { KubernetesConfig } from './settings.ts';
 import { type KubernetesStoreOptions, optionsOf } from './store.ts';
 

@@ -37,7 +37,6 @@ const credentialSchema = z.object({
 export async function runExecPlugin(
   { apiVersion, command, args, env, provideClusterInfo }: ExecConfig,
   cluster: { readonly server: string; readonly trust?: string | undefined },
-  signal?: AbortSignal,
 ): Promise<ExecCredential> {
   const info = {
     apiVersion,
@@ -52,7 +51,7 @@ export async function runExecPlugin(
       }),
     },
   };
-  const said = await output(command, args, { ...env, KUBERNETES_EXEC_INFO: JSON.stringify(info) }, signal);
+  const said = await output(command, args, { ...env, KUBERNETES_EXEC_INFO: JSON.stringify(info) });
   const parsed = z.safeParse(credentialSchema, parseJson(said));
   const wrong = (what: string) => unusable(`the exec plugin ${command} ${what}`, { command });
   if (!parsed.success) throw wrong('answered something that is no ExecCredential');
@@ -67,12 +66,7 @@ export async function runExecPlugin(
   });
 }
 
-function output(
-  command: string,
-  args: readonly string[],
-  env: Readonly<Record<string, string>>,
-  signal: AbortSignal | undefined,
-): Promise<string> {
+function output(command: string, args: readonly string[], env: Readonly<Record<string, string>>): Promise<string> {
   return new Promise((resolve, reject) => {
     const failed = (what: string, cause?: unknown) =>
       reject(unusable(`the exec plugin ${command} ${what}`, { command }, cause));
@@ -81,7 +75,6 @@ function output(
       stdio: ['ignore', 'pipe', 'ignore'],
       timeout: patienceMs,
       killSignal: 'SIGKILL',
-      ...(signal && { signal }),
     });
     const chunks: Buffer[] = [];
     let bytes = 0;

@@ -2,13 +2,7 @@ import * as z from 'zod/mini';
 import { defined } from '../../defined.ts';
 import { CodedError, type ErrorCode } from '../../errors.ts';
 import type { HttpAnswer, HttpOutcome } from '../../http/client.ts';
-import {
-  foreignWords,
-  nonsenseError as nonsense,
-  parseJson,
-  type ServiceCall,
-  unansweredError,
-} from '../../http/service-failure.ts';
+import { foreignWords, parseJson, type ServiceCall, unansweredError } from '../../http/service-failure.ts';
 import { otherwise } from '../../lenient.ts';
 
 /** What was asked of an API server, as far as errors need it. */
@@ -45,10 +39,9 @@ const statusSchema = z.object({
   details: otherwise(
     z.object({
       kind: text,
-      causes: otherwise(z.array(z.object({ reason: text, message: text })), []),
-      retryAfterSeconds: otherwise(z.number(), 0),
+      causes: otherwise(z.array(z.object({ reason: text })), []),
     }),
-    { kind: '', causes: [], retryAfterSeconds: 0 },
+    { kind: '', causes: [] },
   ),
   metadata: otherwise(z.object({ continue: text }), { continue: '' }),
 });
@@ -83,9 +76,6 @@ const untrusted: ReadonlySet<string> = new Set([
   'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ]);
-
-export const nonsenseError = (call: ApiCall, answer: HttpAnswer, found: string): CodedError =>
-  nonsense(call, answer, found);
 
 /** What a failure means, and what mends it where the code alone does not tell. */
 interface Meaning {

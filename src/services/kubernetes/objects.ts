@@ -24,6 +24,8 @@ const metadataSchema = z.object({
 /** What is said of an object, with or without its content. */
 export type ObjectMetadata = z.infer<typeof metadataSchema>;
 
+const objectSchema = z.object({ metadata: metadataSchema });
+
 const secretSchema = z.object({
   metadata: metadataSchema,
   type: text,
@@ -54,7 +56,7 @@ export const tlsType = 'kubernetes.io/tls';
 
 /** What is said of an object; `undefined` if this is none. */
 export function readObject(json: unknown): ObjectMetadata | undefined {
-  return z.safeParse(z.object({ metadata: metadataSchema }), json).data?.metadata;
+  return z.safeParse(objectSchema, json).data?.metadata;
 }
 
 export function readSecret(json: unknown): Secret | undefined {

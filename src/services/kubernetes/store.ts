@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { CertificateContent } from '../../certificate/certificate.ts';
 import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
-import { parseJson } from '../../http/service-failure.ts';
+import { nonsenseError, parseJson } from '../../http/service-failure.ts';
 import type { Runtime } from '../../runtime.ts';
 import { type FoundMark, type Mark, markDigest, sameMark } from '../../store/mark.ts';
 import type {
@@ -39,7 +39,7 @@ import {
   markOf,
 } from './copy.ts';
 import { kubernetesDefaults as defaults } from './defaults.ts';
-import { type ApiCall, heldRemedy, namespaceError, nonsenseError, type Right, remedied } from './failure.ts';
+import { type ApiCall, heldRemedy, namespaceError, type Right, remedied } from './failure.ts';
 import { derivedName, exactObjectName, idOf, isLabel, isSubdomain, pathOf, revisionOf } from './names.ts';
 import {
   type ObjectMetadata,
@@ -562,7 +562,7 @@ export function kubernetesStore(options: KubernetesStoreOptions): Store {
       },
       changed: ({ metadata, data }) => ({
         metadata: changedMetadata(metadata),
-        data: { ...withoutAuthority(data), ...dataOf(content, { caCrt }) },
+        data: dataWith(content, data),
       }),
     });
   }
@@ -594,15 +594,15 @@ export function kubernetesStore(options: KubernetesStoreOptions): Store {
       },
       changed: (secret) => ({
         metadata: annotated(secret.metadata, metadata, mark, factsIn(content)),
-        data: { ...withoutAuthority(secret.data), ...dataOf(content, { caCrt }) },
+        data: dataWith(content, secret.data),
       }),
     });
   }
 
-  /** The values of others stay. `ca.crt` is ours only where the configuration says so. */
-  function withoutAuthority(data: Secret['data']): Record<string, string> {
-    const { [keys.authority]: authority, ...others } = data;
-    return caCrt || authority === undefined ? others : { ...others, [keys.authority]: authority };
+  /** Values with ours among them. `ca.crt` is ours only where the configuration says so. */
+  function dataWith(content: CertificateContent, before: Secret['data']): Record<string, string> {
+    const { [keys.authority]: _authority, ...others } = before;
+    return { ...(caCrt ? others : before), ...dataOf(content, { caCrt }) };
   }
 
   async function remove(id: string, signal: AbortSignal | undefined): Promise<void> {
