@@ -3,7 +3,6 @@ import { mkdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod/mini';
 import type { CertificateContent } from '../../certificate/certificate.ts';
-import { factsOf } from '../../certificate/facts.ts';
 import { companionsOf } from '../../certificate/file-layout.ts';
 import { defined } from '../../defined.ts';
 import { asCodedError, CodedError, type ErrorCode } from '../../errors.ts';
@@ -11,6 +10,7 @@ import { fileName } from '../../foreign-text.ts';
 import { limits } from '../../limits.ts';
 import { endedBy, fileError, ifThere, readRegularFile } from '../../regular-file.ts';
 import type { Runtime } from '../../runtime.ts';
+import { contentFacts } from '../../store/content-facts.ts';
 import { type FoundMark, formatMark, type Mark, markDigest, parseMark, sameMark } from '../../store/mark.ts';
 import type {
   CallOptions,
@@ -279,7 +279,7 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
       id,
       ...side,
       domains: [],
-      ...(content && factsIn(content)),
+      ...(content && contentFacts(content)),
       revision: createHash('sha256').update(revision).digest('hex').slice(0, 32),
       lastModified: Math.floor(changedAt),
     };
@@ -376,7 +376,7 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
       error,
       ...(side && { name: side.name }),
       ...(side?.mark && { mark: side.mark }),
-      ...(content && { facts: factsIn(content) }),
+      ...(content && { facts: contentFacts(content) }),
       ...(ours && { ours }),
     };
   }
@@ -642,11 +642,6 @@ async function isFile(path: string): Promise<boolean> {
     (found) => found.isFile(),
     () => false,
   );
-}
-
-function factsIn(content: CertificateContent) {
-  const { domains, issuer, serial, notBefore, notAfter } = factsOf(content);
-  return { domains, issuer, serial, notBefore, notAfter };
 }
 
 /** A copy of which only what stands beside its files can be read. */

@@ -1,14 +1,14 @@
 import * as z from 'zod/mini';
 import type { CertificateContent } from '../../certificate/certificate.ts';
 import { isSelfSigned } from '../../certificate/chain.ts';
-import { factsOf } from '../../certificate/facts.ts';
 import { parseContent, toPem } from '../../certificate/pem.ts';
 import { formatBlock } from '../../certificate/pem-blocks.ts';
 import { defined } from '../../defined.ts';
 import { parseJson } from '../../http/service-failure.ts';
 import { Secret as Hidden } from '../../secret.ts';
+import type { ContentFacts } from '../../store/content-facts.ts';
 import { cutText, type FoundMark, formatMark, markDigest, parseMark, storeDigest } from '../../store/mark.ts';
-import type { CertificateMetadata, DescriptiveMetadata } from '../../store/store.ts';
+import type { DescriptiveMetadata } from '../../store/store.ts';
 import type { ObjectMetadata, Secret } from './objects.ts';
 
 /** What we leave on a secret that we made. Nothing of it is on a secret of a primary. */
@@ -31,9 +31,6 @@ const tagsCharacters = 1_024;
 /** A certificate may be for a thousand names: what is said of it then is not kept beside it. */
 const factsCharacters = 4_096;
 
-/** What a certificate says of itself, as listings tell it. */
-export type Facts = Pick<CertificateMetadata, 'domains' | 'issuer' | 'serial' | 'notBefore' | 'notAfter'>;
-
 const factsSchema = z.object({
   domains: z.array(z.string()),
   issuer: z.optional(z.string()),
@@ -42,15 +39,10 @@ const factsSchema = z.object({
   notAfter: z.optional(z.number()),
 });
 
-export function factsIn(content: CertificateContent): Facts {
-  const { domains, issuer, serial, notBefore, notAfter } = factsOf(content);
-  return { domains, issuer, serial, notBefore, notAfter };
-}
-
 /** The facts beside a copy of ours; `undefined` where there are none. */
-export function annotatedFacts({ annotations }: ObjectMetadata): Facts | undefined {
+export function annotatedFacts({ annotations }: ObjectMetadata): ContentFacts | undefined {
   const found = z.safeParse(factsSchema, parseJson(annotations[annotation.facts] ?? '')).data;
-  return found && { domains: found.domains, ...defined({ ...found, domains: undefined }) };
+  return found && defined(found);
 }
 
 /** Whether we made it: whatever its mark is by now. */
@@ -93,7 +85,7 @@ export function annotated(
   { annotations, labels }: Pick<ObjectMetadata, 'annotations' | 'labels'>,
   metadata: DescriptiveMetadata,
   mark: FoundMark | undefined,
-  facts: Facts | undefined,
+  facts: ContentFacts | undefined,
 ) {
   const { name, description, tags } = described(metadata);
   const factsText = facts === undefined ? '' : JSON.stringify(facts);

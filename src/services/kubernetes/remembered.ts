@@ -1,4 +1,5 @@
-import { type Facts, isOurs } from './copy.ts';
+import type { ContentFacts } from '../../store/content-facts.ts';
+import { isOurs } from './copy.ts';
 import { idOf, revisionOf } from './names.ts';
 import type { ObjectMetadata } from './objects.ts';
 
@@ -36,12 +37,12 @@ export function untouchedCache() {
 
 /** Facts of secrets by their revision; those that were asked for last are kept. */
 export function factsCache() {
-  const kept = new Map<string, Facts | 'empty'>();
+  const kept = new Map<string, ContentFacts | 'empty'>();
   return {
-    of(object: ObjectMetadata): Facts | 'empty' | undefined {
+    of(object: ObjectMetadata): ContentFacts | 'empty' | undefined {
       return kept.get(revisionOf(object));
     },
-    note(object: ObjectMetadata, facts: Facts | 'empty'): void {
+    note(object: ObjectMetadata, facts: ContentFacts | 'empty'): void {
       const key = revisionOf(object);
       kept.delete(key);
       kept.set(key, facts);

@@ -4,6 +4,7 @@ import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import { nonsenseError, parseJson } from '../../http/service-failure.ts';
 import type { Runtime } from '../../runtime.ts';
+import { type ContentFacts, contentFacts } from '../../store/content-facts.ts';
 import { type FoundMark, type Mark, markDigest, sameMark } from '../../store/mark.ts';
 import type {
   CallOptions,
@@ -30,8 +31,6 @@ import {
   dataOf,
   described,
   descriptionOf,
-  type Facts,
-  factsIn,
   isEmpty,
   isOurs,
   keys,
@@ -227,7 +226,7 @@ export function kubernetesStore(options: KubernetesStoreOptions): Store {
   function contentOf(id: string, secret: Secret): CertificateContent {
     try {
       const content = contentIn(secret, { caCrt });
-      known.note(secret.metadata, factsIn(content));
+      known.note(secret.metadata, contentFacts(content));
       return content;
     } catch (thrown) {
       throw unreadable(id, thrown);
@@ -414,7 +413,7 @@ export function kubernetesStore(options: KubernetesStoreOptions): Store {
   ): Promise<WriteAnswer> {
     const right = onSecrets('create', namespace);
     const call = callOf('import', right, { certificate: `${namespace}/${name}`, writes: true, givesContent: true });
-    const facts = factsIn(content);
+    const facts = contentFacts(content);
     const body = {
       apiVersion: 'v1',
       kind: 'Secret',
@@ -538,7 +537,7 @@ export function kubernetesStore(options: KubernetesStoreOptions): Store {
   async function reimport(id: string, content: CertificateContent, { signal }: CallOptions = {}): Promise<WriteAnswer> {
     const seen = untouched.take(id);
     const changedMetadata = (metadata: ObjectMetadata) =>
-      annotated(metadata, descriptionOf(metadata), markOf(metadata), factsIn(content));
+      annotated(metadata, descriptionOf(metadata), markOf(metadata), contentFacts(content));
     if (seen !== undefined)
       try {
         const { raw, object } = seen;
@@ -593,7 +592,7 @@ export function kubernetesStore(options: KubernetesStoreOptions): Store {
         refuseForeign(id, secret);
       },
       changed: (secret) => ({
-        metadata: annotated(secret.metadata, metadata, mark, factsIn(content)),
+        metadata: annotated(secret.metadata, metadata, mark, contentFacts(content)),
         data: dataWith(content, secret.data),
       }),
     });
@@ -776,7 +775,7 @@ function vacancyOf(object: ObjectMetadata): Vacancy {
   return { why: 'empty', name: descriptionOf(object).name, ...defined({ mark: markOf(object) }) };
 }
 
-function metadataOf(object: ObjectMetadata, facts: Facts | 'empty' | undefined): CertificateMetadata {
+function metadataOf(object: ObjectMetadata, facts: ContentFacts | 'empty' | undefined): CertificateMetadata {
   const { creationTimestamp, deletionTimestamp, managedFields } = object;
   const moments = [creationTimestamp, ...managedFields.map(({ time }) => time)].map((time) => Date.parse(time ?? ''));
   const lastModified = Math.max(...moments.filter((moment) => !Number.isNaN(moment)));
