@@ -38,9 +38,10 @@ export type Secret = z.infer<typeof secretSchema>;
 
 const listSchema = z.object({
   kind: z.string().check(z.regex(/List$/)),
-  metadata: otherwise(z.object({ continue: text, resourceVersion: text }), {}),
+  // A page that does not say how to go on would be taken for the last one.
+  metadata: z.object({ continue: z.optional(z.string()), resourceVersion: z.optional(z.string()) }),
   // Of no items the server says `null`.
-  items: z.nullish(z.array(z.unknown())),
+  items: z.nullable(z.array(z.unknown())),
 });
 
 const namespaceSchema = z.object({

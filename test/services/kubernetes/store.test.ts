@@ -75,6 +75,15 @@ describe('requests', () => {
     expect(sent()[1]).toContain('continue=fresh');
   });
 
+  it.each([
+    ['it cannot be understood how to go on', { metadata: { resourceVersion: '10', continue: 7 }, items: [] }],
+    ['nothing is said of the listing', { items: [] }],
+    ['there are no items', { metadata: { resourceVersion: '10' } }],
+  ])('takes a page for no page, and so nothing for absent, where %s', async (_, body) => {
+    server.answers({ body: { kind: 'PartialObjectMetadataList', ...body } }, namespaceStep());
+    expect(await codeOf(storeAt(server.url).list({}))).toBe('store_nonsense');
+  });
+
   it('lists all namespaces by one request where it is all of them', async () => {
     server.answers(listOf([]));
     const { namespaces: _none, ...all } = { namespaces: undefined };
