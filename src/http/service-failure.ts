@@ -133,9 +133,9 @@ export function nonsenseError(call: ServiceCall, answer: HttpAnswer, found: stri
 
 /**
  * Whether a body is no JSON object and not empty either: a proxy's page, not the service's words.
+ * `value` is what it says as JSON, where the caller has read that.
  */
-export function looksForeign({ text }: HttpAnswer): boolean {
-  const value = parseJson(text);
+export function looksForeign({ text }: HttpAnswer, value = parseJson(text)): boolean {
   return text.trim() !== '' && (typeof value !== 'object' || value === null);
 }
 

@@ -99,8 +99,9 @@ export function apiOf(source: AccessSource, runtime: Runtime): Api {
         if (renewed !== first) answer = await sendOnce(renewed, call, request);
       }
       if (answer.status < 200 || answer.status > 299) throw answerError(call, answer);
-      if (looksForeign(answer)) throw nonsenseError(call, answer, 'something that is no object of an API server');
-      return { ...answer, json: parseJson(answer.text) };
+      const json = parseJson(answer.text);
+      if (looksForeign(answer, json)) throw nonsenseError(call, answer, 'something that is no object of an API server');
+      return { ...answer, json };
     },
 
     async stream({ path, accept = 'application/json' }, signal) {
