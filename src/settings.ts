@@ -169,8 +169,21 @@ export function durationText(ms: number): string {
   return `${ms / size}${unit}`;
 }
 
-/** What is wrong with an address to which secrets are sent; `undefined` where nothing is. */
-export function addressMistake(address: unknown): string | undefined {
+/** What is wrong with a setting, by its name. */
+export interface SettingMistake {
+  readonly setting: string;
+  readonly what: string;
+}
+
+/** What is wrong with addresses to which secrets are sent. */
+export function addressMistakes(addresses: Readonly<Record<string, unknown>>): readonly SettingMistake[] {
+  return Object.entries(addresses).flatMap(([setting, address]) => {
+    const what = addressMistake(address);
+    return what === undefined ? [] : [{ setting, what }];
+  });
+}
+
+function addressMistake(address: unknown): string | undefined {
   if (typeof address !== 'string' || !URL.canParse(address)) return undefined;
   const { protocol, hostname } = new URL(address);
   if (protocol !== 'http:' || isLoopback(hostname)) return undefined;

@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
 import type { Secret, SecretReference } from '../secret.ts';
-import { addressMistake, optional, required, secretReference, text, url } from '../settings.ts';
+import { addressMistakes, optional, required, type SettingMistake, secretReference, text, url } from '../settings.ts';
 
 /** Settings that every store in AWS has: where it is, and as whom it is asked. */
 export const awsSettings = {
@@ -48,11 +48,10 @@ export interface AwsStoreConfig {
 type Raw = Readonly<Record<string, unknown>>;
 
 /** Mistakes in them that no schema can see. */
-export function awsMistakes(raw: Raw): readonly { readonly setting: string; readonly what: string }[] {
+export function awsMistakes(raw: Raw): readonly SettingMistake[] {
   const { endpoint, accessKeyId, secretAccessKey, role, externalId } = raw;
-  const address = addressMistake(endpoint);
   return [
-    ...(address === undefined ? [] : [{ setting: 'endpoint', what: address }]),
+    ...addressMistakes({ endpoint }),
     ...(accessKeyId !== undefined && secretAccessKey === undefined
       ? [{ setting: 'secretAccessKey', what: 'is missing: accessKeyId stands there without it' }]
       : []),

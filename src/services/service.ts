@@ -3,6 +3,7 @@ import type { Runtime } from '../runtime.ts';
 import type { Secret, SecretReference } from '../secret.ts';
 import type { LifecycleEvent } from '../sender/event.ts';
 import type { Sender } from '../sender/sender.ts';
+import type { SettingMistake } from '../settings.ts';
 import type { FactsBook } from '../store/content-facts.ts';
 import type { Store, StoreDiagnosis } from '../store/store.ts';
 
@@ -183,7 +184,7 @@ export interface ServiceSettings {
   /** Where it lies, as `policy.regions` names regions; `undefined` if the file does not say it. */
   region(raw: Raw): string | undefined;
   /** Mistakes that no schema can see, by the setting that has each. */
-  mistakes?(raw: Raw): readonly { readonly setting: string; readonly what: string }[];
+  mistakes?(raw: Raw): readonly SettingMistake[];
   /** The settings as the program takes them. `given` is what `schema` lets pass. */
   toConfig(given: never, context: SettingsContext): StoreConfig;
 }
@@ -199,7 +200,7 @@ export interface SenderSettings {
    * Mistakes that no schema can see, by the setting that has each. `store` is what the file says of
    * the store that it tells of.
    */
-  mistakes?(raw: Raw, store?: Raw): readonly { readonly setting: string; readonly what: string }[];
+  mistakes?(raw: Raw, store?: Raw): readonly SettingMistake[];
   /**
    * Settings that hold what proves it, or where that is: no other sender of this kind may have the
    * same, for each would take what is meant for the other. Absent: none.

@@ -2,7 +2,7 @@ import * as z from 'zod/mini';
 import { defined } from '../../defined.ts';
 import type { Secret, SecretReference } from '../../secret.ts';
 import {
-  addressMistake,
+  addressMistakes,
   duration,
   durationText,
   milliseconds,
@@ -79,11 +79,7 @@ export const certificateManagerSettings: ServiceSettings = {
 
   region: regionOf,
 
-  mistakes: ({ endpoint, iam }) =>
-    Object.entries({ endpoint, iam }).flatMap(([setting, address]) => {
-      const what = addressMistake(address);
-      return what === undefined ? [] : [{ setting, what }];
-    }),
+  mistakes: ({ endpoint, iam }) => addressMistakes({ endpoint, iam }),
 
   toConfig(given: z.infer<typeof schema>, { name, secret }: SettingsContext): CertificateManagerConfig {
     const { settles, listingLag, readSettles, apiKey: _reference, ...plain } = given;

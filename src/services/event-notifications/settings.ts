@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import { defined } from '../../defined.ts';
 import type { Secret, SecretReference } from '../../secret.ts';
-import { addressMistake, ofKind, optional, required, secretReference, text, url } from '../../settings.ts';
+import { addressMistakes, ofKind, optional, required, secretReference, text, url } from '../../settings.ts';
 import type { SenderConfig, SenderSettings, SettingsContext } from '../service.ts';
 
 const crnOf = (service: string, what: string) =>
@@ -59,13 +59,9 @@ export const eventNotificationsSettings: SenderSettings = {
   schema,
 
   mistakes({ apiKey, profile, endpoint, iam, source }, store) {
-    const addresses = Object.entries({ endpoint, iam }).flatMap(([setting, given]) => {
-      const what = addressMistake(given);
-      return what === undefined ? [] : [{ setting, what }];
-    });
     const isOther = typeof source === 'string' && store?.instance !== undefined && store.instance !== source;
     return [
-      ...addresses,
+      ...addressMistakes({ endpoint, iam }),
       ...(apiKey === undefined && profile === undefined
         ? [{ setting: 'apiKey', what: 'is missing, and so is profile: one of them says who fetches the key' }]
         : []),

@@ -2,13 +2,14 @@ import * as z from 'zod/mini';
 import { defined } from '../../defined.ts';
 import type { Secret, SecretReference } from '../../secret.ts';
 import {
-  addressMistake,
+  addressMistakes,
   duration,
   durationText,
   milliseconds,
   ofKind,
   optional,
   required,
+  type SettingMistake,
   secretReference,
   text,
 } from '../../settings.ts';
@@ -21,7 +22,7 @@ const clusterId = text(
 );
 const namespace = text(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'the name of a namespace');
 const regionName = text(/^[\w.-]{1,63}$/, 'a region of letters, digits and .-_, at most 63');
-const server = text(/^https?:\/\/[^\s?#]+$/, 'the address of an API server, such as https://10.0.0.1:6443');
+const serverAddress = text(/^https?:\/\/[^\s?#]+$/, 'the address of an API server, such as https://10.0.0.1:6443');
 
 const schema = ofKind('kubernetes', 'secrets of type kubernetes.io/tls in a Kubernetes cluster', {
   id: required(clusterId, 'names the store among all stores, for ever; stands in the marks on copies'),
@@ -47,7 +48,9 @@ const schema = ofKind('kubernetes', 'secrets of type kubernetes.io/tls in a Kube
     default: false,
   }),
   inCluster: optional(z.boolean(), 'log in as the service account of the pod that this runs in', { default: false }),
-  server: optional(server, 'the API server, where neither kubeconfig nor inCluster says it', { otherwise: 'none' }),
+  server: optional(serverAddress, 'the API server, where neither kubeconfig nor inCluster says it', {
+    otherwise: 'none',
+  }),
   ca: optional(z.string(), 'PEM file of the authority of that server, relative to this file', {
     otherwise: 'the authorities that Node brings',
   }),
@@ -103,9 +106,9 @@ export const kubernetesSettings: ServiceSettings = {
   region: ({ region = defaults.region }) => (typeof region === 'string' ? region : undefined),
 
   mistakes(raw: Raw) {
-    const { kubeconfig, context, exec, inCluster, server: address, ca, token, tokenFile, namespaces, into } = raw;
-    const ways = [kubeconfig !== undefined, inCluster === true, address !== undefined].filter(Boolean).length;
-    const mistakes: { readonly setting: string; readonly what: string }[] = [];
+    const { kubeconfig, context, exec, inCluster, server, ca, token, tokenFile, namespaces, into } = raw;
+    const ways = [kubeconfig !== undefined, inCluster === true, server !== undefined].filter(Boolean).length;
+    const mistakes: SettingMistake[] = [];
     const wrong = (setting: string, what: string) => void mistakes.push({ setting, what });
     if (ways !== 1)
       wrong(
@@ -115,11 +118,10 @@ export const kubernetesSettings: ServiceSettings = {
     if (kubeconfig === undefined && (context !== undefined || exec !== undefined))
       wrong(context === undefined ? 'exec' : 'context', 'says nothing without kubeconfig');
     for (const [setting, given] of Object.entries({ ca, token, tokenFile }))
-      if (given !== undefined && address === undefined) wrong(setting, 'says nothing without server');
-    if (address !== undefined && (token === undefined) === (tokenFile === undefined))
+      if (given !== undefined && server === undefined) wrong(setting, 'says nothing without server');
+    if (server !== undefined && (token === undefined) === (tokenFile === undefined))
       wrong('server', 'takes either token or tokenFile');
-    const insecure = addressMistake(address);
-    if (insecure !== undefined) wrong('server', insecure);
+    mistakes.push(...addressMistakes({ server }));
     if (Array.isArray(namespaces)) {
       if (into !== undefined && !namespaces.includes(into)) wrong('into', 'is none of namespaces');
       const twice = namespaces.find((name, index) => namespaces.indexOf(name) < index);

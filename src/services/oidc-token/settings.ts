@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
 import { defined } from '../../defined.ts';
-import { addressMistake, ofKind, required, text } from '../../settings.ts';
+import { addressMistakes, ofKind, required, text } from '../../settings.ts';
 import type { SenderConfig, SenderSettings, SettingsContext } from '../service.ts';
 
 const address = text(/^https?:\/\/[^\s?#]+$/, 'an address such as https://issuer.example.com');
@@ -34,9 +34,6 @@ export interface OidcTokenConfig extends SenderConfig {
 
 export const oidcTokenSettings: SenderSettings = {
   schema,
-  mistakes({ jwks }) {
-    const what = addressMistake(jwks);
-    return what === undefined ? [] : [{ setting: 'jwks', what }];
-  },
+  mistakes: ({ jwks }) => addressMistakes({ jwks }),
   toConfig: (given: z.infer<typeof schema>, { name }: SettingsContext): OidcTokenConfig => defined({ ...given, name }),
 };

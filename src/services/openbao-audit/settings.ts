@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
 import { defined } from '../../defined.ts';
-import { ofKind, optional, required, text } from '../../settings.ts';
+import { ofKind, optional, required, type SettingMistake, text } from '../../settings.ts';
 import type { Raw, SenderConfig, SenderSettings, SettingsContext } from '../service.ts';
 
 const digest = text(/^[0-9a-f]{64}$/, 'SHA-256 of a secret, as 64 digits: printf %s "$SECRET" | sha256sum');
@@ -41,7 +41,7 @@ export interface OpenBaoAuditConfig extends SenderConfig {
 }
 
 /** It must tell of where its store is: nothing else would ever be a certificate of that. */
-function placeMistakes(raw: Raw, store: Raw): readonly { readonly setting: string; readonly what: string }[] {
+function placeMistakes(raw: Raw, store: Raw): readonly SettingMistake[] {
   if (store.kind !== 'vault') return [{ setting: 'store', what: 'must be a store of the kind vault' }];
   return ['mount', 'prefix', 'namespace'].flatMap((setting) => {
     const otherwise = setting === 'mount' ? openBaoAuditDefaults.mount : undefined;

@@ -2,7 +2,7 @@ import * as z from 'zod/mini';
 import { defined } from '../../defined.ts';
 import type { Secret, SecretReference } from '../../secret.ts';
 import {
-  addressMistake,
+  addressMistakes,
   duration,
   durationText,
   milliseconds,
@@ -97,12 +97,8 @@ export const secretsManagerSettings: ServiceSettings = {
   region: regionOf,
 
   mistakes({ apiKey, profile, computeToken, endpoint, iam, private: isPrivate }) {
-    const addresses = Object.entries({ endpoint, iam }).flatMap(([setting, given]) => {
-      const what = addressMistake(given);
-      return what === undefined ? [] : [{ setting, what }];
-    });
     return [
-      ...addresses,
+      ...addressMistakes({ endpoint, iam }),
       ...(apiKey === undefined && profile === undefined
         ? [{ setting: 'apiKey', what: 'is missing, and so is profile: one of them says who asks' }]
         : []),

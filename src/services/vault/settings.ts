@@ -2,7 +2,7 @@ import * as z from 'zod/mini';
 import { defined } from '../../defined.ts';
 import type { Secret, SecretReference } from '../../secret.ts';
 import {
-  addressMistake,
+  addressMistakes,
   duration,
   durationText,
   milliseconds,
@@ -10,6 +10,7 @@ import {
   optional,
   period,
   required,
+  type SettingMistake,
   secretReference,
   text,
   url,
@@ -152,7 +153,7 @@ const needs: Readonly<Record<LoginKind, readonly (readonly string[])[]>> = {
   cert: [['clientCertificate'], ['clientKey']],
 };
 
-function loginMistakes(raw: Raw): readonly { readonly setting: string; readonly what: string }[] {
+function loginMistakes(raw: Raw): readonly SettingMistake[] {
   const login = raw.login ?? defaults.login;
   const isLogin = (given: unknown): given is LoginKind => logins.some((known) => known === given);
   if (!isLogin(login)) return [];
@@ -201,10 +202,9 @@ export const vaultSettings: ServiceSettings = {
   region: ({ region = defaults.region }) => (typeof region === 'string' ? region : undefined),
 
   mistakes: (raw) => {
-    const address = addressMistake(raw.address);
     const fieldsAlone = raw.certificateField === undefined && (raw.keyField ?? raw.chainField) !== undefined;
     return [
-      ...(address === undefined ? [] : [{ setting: 'address', what: address }]),
+      ...addressMistakes({ address: raw.address }),
       ...loginMistakes(raw),
       ...(fieldsAlone
         ? [
