@@ -169,6 +169,54 @@ export function durationText(ms: number): string {
   return `${ms / size}${unit}`;
 }
 
+/** How far a service lags behind what it was asked to do, milliseconds. */
+interface Lags {
+  readonly settlesMs: number;
+  readonly listingLagMs: number;
+  readonly readSettlesMs: number;
+}
+
+/** Settings of how far a service lags. `when`: what else is to be said of its reads. */
+export const lagSettings = ({ settlesMs, listingLagMs, readSettlesMs }: Lags, when = '') => ({
+  settles: optional(duration, 'how long an unanswered request may still take effect', {
+    default: durationText(settlesMs),
+  }),
+  listingLag: optional(duration, `how long a listing may lag behind writes${when}`, {
+    default: durationText(listingLagMs),
+  }),
+  readSettles: optional(duration, `how long a direct read may lag behind writes${when}`, {
+    default: durationText(readSettlesMs),
+  }),
+});
+
+/** What these settings come to. */
+export const lagsOf = (given: { readonly [S in keyof ReturnType<typeof lagSettings>]: string | undefined }) =>
+  defined({
+    settlesMs: milliseconds(given.settles),
+    listingLagMs: milliseconds(given.listingLag),
+    readSettlesMs: milliseconds(given.readSettles),
+  });
+
+/** A setting of how many requests a service takes in a second, and what holds without it. */
+export const requestRate = (unless: Parameters<typeof optional>[2]) =>
+  optional(z.number().check(z.positive()), 'requests in a second to stay under', unless);
+
+/** A setting of how often one certificate may be written in a minute. */
+export const writeRate = (standard: number) =>
+  optional(
+    z.union([z.int().check(z.minimum(1)), z.literal('unlimited')], 'a whole number of at least 1, or unlimited'),
+    'writes of one certificate in a minute to stay under, or unlimited',
+    { default: standard },
+  );
+
+/** A setting of where a store lies whose service does not say it. */
+export const ownRegion = (standard: string) =>
+  optional(
+    text(/^[\w.-]{1,63}$/, 'a region of letters, digits and .-_, at most 63'),
+    'where it lies, for policy.regions',
+    { default: standard },
+  );
+
 /** What is wrong with a setting, by its name. */
 export interface SettingMistake {
   readonly setting: string;

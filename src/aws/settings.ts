@@ -1,4 +1,3 @@
-import * as z from 'zod/mini';
 import type { Secret, SecretReference } from '../secret.ts';
 import { addressMistakes, optional, required, type SettingMistake, secretReference, text, url } from '../settings.ts';
 
@@ -75,9 +74,3 @@ export function arnStem(service: string, { region, account }: Raw): string | und
   if (typeof region !== 'string' || typeof account !== 'string') return undefined;
   return `arn:${partitionOf(region)}:${service}:${region}:${account}`;
 }
-
-/** A duration in milliseconds as a whole number that a bound may be. */
-export const writesAMinute = z.union(
-  [z.int().check(z.minimum(1)), z.literal('unlimited')],
-  'a whole number of at least 1, or unlimited',
-);

@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import { type AwsStoreConfig, arnStem, awsMistakes, awsSettings } from '../../aws/settings.ts';
 import { defined } from '../../defined.ts';
-import { duration, durationText, milliseconds, ofKind, optional } from '../../settings.ts';
+import { duration, durationText, lagSettings, lagsOf, ofKind, optional } from '../../settings.ts';
 import type { ServiceSettings, SettingsContext, StoreConfig } from '../service.ts';
 import { acmDefaults as defaults } from './defaults.ts';
 
@@ -17,14 +17,9 @@ const schema = ofKind('aws-acm', 'AWS Certificate Manager, of one account and re
     'imports that the account may make in 365 days, reimports among them; a tenth is kept for copies that are there',
     { default: defaults.importsPerYear },
   ),
-  settles: optional(duration, 'how long an unanswered request may still take effect', {
-    default: durationText(defaults.settlesMs),
-  }),
+  ...lagSettings(defaults),
   listingLag: optional(duration, 'how long a listing or a search by tags may lag behind writes', {
     default: durationText(defaults.listingLagMs),
-  }),
-  readSettles: optional(duration, 'how long a direct read may lag behind writes', {
-    default: durationText(defaults.readSettlesMs),
   }),
   requestsPerSecond: optional(z.number().check(z.positive()), 'looks and listings in a second to stay under', {
     default: defaults.requestsPerSecond,
@@ -57,9 +52,7 @@ export const acmSettings: ServiceSettings = {
       name,
       requestsPerSecond: requestsPerSecond ?? defaults.requestsPerSecond,
       secretAccessKey: secretAccessKey === undefined ? undefined : secret('secretAccessKey'),
-      settlesMs: milliseconds(settles),
-      listingLagMs: milliseconds(listingLag),
-      readSettlesMs: milliseconds(readSettles),
+      ...lagsOf({ settles, listingLag, readSettles }),
     });
   },
 };

@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
-import { type AwsStoreConfig, arnStem, awsMistakes, awsSettings, writesAMinute } from '../../aws/settings.ts';
+import { type AwsStoreConfig, arnStem, awsMistakes, awsSettings } from '../../aws/settings.ts';
 import { defined } from '../../defined.ts';
-import { duration, durationText, milliseconds, ofKind, optional, text } from '../../settings.ts';
+import { lagSettings, lagsOf, ofKind, optional, requestRate, text, writeRate } from '../../settings.ts';
 import type { Raw, ServiceSettings, SettingsContext, StoreConfig } from '../service.ts';
 import { secretsManagerDefaults as defaults } from './defaults.ts';
 
@@ -30,23 +30,9 @@ const schema = ofKind('aws-secrets-manager', 'secrets of AWS Secrets Manager, in
     'days for which a removed copy can be restored, 7 to 30',
     { default: 7 },
   ),
-  settles: optional(duration, 'how long an unanswered request may still take effect', {
-    default: durationText(defaults.settlesMs),
-  }),
-  listingLag: optional(duration, 'how long a listing may lag behind writes', {
-    default: durationText(defaults.listingLagMs),
-  }),
-  readSettles: optional(duration, 'how long a direct read may lag behind writes', {
-    default: durationText(defaults.readSettlesMs),
-  }),
-  writesPerCertificatePerMinute: optional(
-    writesAMinute,
-    'writes of one certificate in a minute to stay under, or unlimited',
-    { default: defaults.writesPerCertificatePerMinute },
-  ),
-  requestsPerSecond: optional(z.number().check(z.positive()), 'requests in a second to stay under', {
-    otherwise: 'no limit',
-  }),
+  ...lagSettings(defaults),
+  writesPerCertificatePerMinute: writeRate(defaults.writesPerCertificatePerMinute),
+  requestsPerSecond: requestRate({ otherwise: 'no limit' }),
 });
 
 export type SecretLayout = 'tls' | 'snake-case' | 'pem';
@@ -92,9 +78,7 @@ export const secretsManagerSettings: ServiceSettings = {
       ...plain,
       name,
       secretAccessKey: secretAccessKey === undefined ? undefined : secret('secretAccessKey'),
-      settlesMs: milliseconds(settles),
-      listingLagMs: milliseconds(listingLag),
-      readSettlesMs: milliseconds(readSettles),
+      ...lagsOf({ settles, listingLag, readSettles }),
     });
   },
 };

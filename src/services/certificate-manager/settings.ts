@@ -1,17 +1,18 @@
-import * as z from 'zod/mini';
+import type * as z from 'zod/mini';
 import { defined } from '../../defined.ts';
 import type { Secret, SecretReference } from '../../secret.ts';
 import {
   addressMistakes,
-  duration,
-  durationText,
-  milliseconds,
+  lagSettings,
+  lagsOf,
   ofKind,
   optional,
+  requestRate,
   required,
   secretReference,
   text,
   url,
+  writeRate,
 } from '../../settings.ts';
 import type { Raw, ServiceSettings, SettingsContext, StoreConfig } from '../service.ts';
 import { certificateManagerDefaults as defaults } from './defaults.ts';
@@ -19,10 +20,6 @@ import { certificateManagerDefaults as defaults } from './defaults.ts';
 const instanceCrn = text(
   /^crn:v1:[a-z]+:[a-z]+:cloudcerts:[a-z0-9-]+:a\/[0-9a-f]+:[0-9a-f-]+::$/,
   'the CRN of a Certificate Manager instance: crn:v1:bluemix:public:cloudcerts:<region>:a/<account>:<guid>::',
-);
-const writesAMinute = z.union(
-  [z.int().check(z.minimum(1)), z.literal('unlimited')],
-  'a whole number of at least 1, or unlimited',
 );
 
 const schema = ofKind('certificate-manager', 'an instance of IBM Cloud Certificate Manager, or of one’s own', {
@@ -36,23 +33,9 @@ const schema = ofKind('certificate-manager', 'an instance of IBM Cloud Certifica
   iam: optional(url, 'where API keys are exchanged for tokens', {
     otherwise: 'https://iam.cloud.ibm.com for IBM Cloud, else the endpoint',
   }),
-  settles: optional(duration, 'how long an unanswered request may still take effect', {
-    default: durationText(defaults.settlesMs),
-  }),
-  listingLag: optional(duration, 'how long a listing may lag behind writes', {
-    default: durationText(defaults.listingLagMs),
-  }),
-  readSettles: optional(duration, 'how long a direct read may lag behind writes', {
-    default: durationText(defaults.readSettlesMs),
-  }),
-  writesPerCertificatePerMinute: optional(
-    writesAMinute,
-    'writes of one certificate in a minute to stay under, or unlimited',
-    { default: defaults.writesPerCertificatePerMinute },
-  ),
-  requestsPerSecond: optional(z.number().check(z.positive()), 'requests in a second to stay under', {
-    otherwise: 'no limit',
-  }),
+  ...lagSettings(defaults),
+  writesPerCertificatePerMinute: writeRate(defaults.writesPerCertificatePerMinute),
+  requestsPerSecond: requestRate({ otherwise: 'no limit' }),
 });
 
 export interface CertificateManagerConfig extends StoreConfig {
@@ -88,9 +71,7 @@ export const certificateManagerSettings: ServiceSettings = {
       name,
       region: regionOf(given) ?? '',
       apiKey: secret('apiKey'),
-      settlesMs: milliseconds(settles),
-      listingLagMs: milliseconds(listingLag),
-      readSettlesMs: milliseconds(readSettles),
+      ...lagsOf({ settles, listingLag, readSettles }),
     });
   },
 };

@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
 import { defined } from '../../defined.ts';
-import { duration, durationText, milliseconds, ofKind, optional, required, text } from '../../settings.ts';
+import { duration, durationText, milliseconds, ofKind, optional, ownRegion, required, text } from '../../settings.ts';
 import type { ServiceSettings, SettingsContext, StoreConfig } from '../service.ts';
 import { directoryDefaults as defaults } from './defaults.ts';
 
@@ -8,12 +8,11 @@ const folderId = text(
   /^[\w.@-]{1,100}$/,
   'a name for this folder among all folders, of letters, digits and .@_-, at most 100',
 );
-const regionName = text(/^[\w.-]{1,63}$/, 'a region of letters, digits and .-_, at most 63');
 
 const schema = ofKind('directory', 'a folder with the files of certificates', {
   path: required(z.string(), 'the folder, relative to this file'),
   id: required(folderId, 'names it among all folders of all machines, for ever; stands in the marks on copies'),
-  region: optional(regionName, 'where it lies, for policy.regions', { default: defaults.region }),
+  region: ownRegion(defaults.region),
   quiet: optional(duration, 'how long after a change the next one is waited for', {
     default: durationText(defaults.quietMs),
   }),

@@ -8,6 +8,8 @@ import {
   milliseconds,
   ofKind,
   optional,
+  ownRegion,
+  requestRate,
   required,
   type SettingMistake,
   secretReference,
@@ -21,7 +23,6 @@ const clusterId = text(
   'a name for these namespaces among those of all clusters, of letters, digits and .@_-, at most 100',
 );
 const namespace = text(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'the name of a namespace');
-const regionName = text(/^[\w.-]{1,63}$/, 'a region of letters, digits and .-_, at most 63');
 const serverAddress = text(/^https?:\/\/[^\s?#]+$/, 'the address of an API server, such as https://10.0.0.1:6443');
 
 const schema = ofKind('kubernetes', 'secrets of type kubernetes.io/tls in a Kubernetes cluster', {
@@ -60,13 +61,11 @@ const schema = ofKind('kubernetes', 'secrets of type kubernetes.io/tls in a Kube
     { otherwise: 'none', secret: true },
   ),
   tokenFile: optional(z.string(), 'a file with that token, which is read anew each minute', { otherwise: 'none' }),
-  region: optional(regionName, 'where it lies, for policy.regions', { default: defaults.region }),
+  region: ownRegion(defaults.region),
   settles: optional(duration, 'how long an unanswered request may still take effect', {
     default: durationText(defaults.settlesMs),
   }),
-  requestsPerSecond: optional(z.number().check(z.positive()), 'requests in a second to stay under', {
-    otherwise: 'no limit; the API server shares what it can do',
-  }),
+  requestsPerSecond: requestRate({ otherwise: 'no limit; the API server shares what it can do' }),
 });
 
 /** How one reaches an API server, and proves who one is. */

@@ -3,11 +3,11 @@ import { defined } from '../../defined.ts';
 import type { Secret, SecretReference } from '../../secret.ts';
 import {
   addressMistakes,
-  duration,
-  durationText,
-  milliseconds,
+  lagSettings,
+  lagsOf,
   ofKind,
   optional,
+  requestRate,
   required,
   secretReference,
   text,
@@ -50,18 +50,8 @@ const schema = ofKind('secrets-manager', 'an instance of IBM Cloud Secrets Manag
   }),
   group: optional(groupName, 'the secret group in which new copies are made', { default: defaults.group }),
   makeGroup: optional(z.boolean(), 'whether that group is made where it is missing', { default: false }),
-  settles: optional(duration, 'how long an unanswered request may still take effect', {
-    default: durationText(defaults.settlesMs),
-  }),
-  listingLag: optional(duration, 'how long a listing may lag behind writes', {
-    default: durationText(defaults.listingLagMs),
-  }),
-  readSettles: optional(duration, 'how long a direct read may lag behind writes', {
-    default: durationText(defaults.readSettlesMs),
-  }),
-  requestsPerSecond: optional(z.number().check(z.positive()), 'requests in a second to stay under', {
-    default: defaults.requestsPerSecond,
-  }),
+  ...lagSettings(defaults),
+  requestsPerSecond: requestRate({ default: defaults.requestsPerSecond }),
 });
 
 export interface SecretsManagerConfig extends StoreConfig {
@@ -123,9 +113,7 @@ export const secretsManagerSettings: ServiceSettings = {
       requestsPerSecond: requestsPerSecond ?? defaults.requestsPerSecond,
       apiKey: apiKey === undefined ? undefined : secret('apiKey'),
       computeToken: computeToken === undefined ? undefined : path(computeToken),
-      settlesMs: milliseconds(settles),
-      listingLagMs: milliseconds(listingLag),
-      readSettlesMs: milliseconds(readSettles),
+      ...lagsOf({ settles, listingLag, readSettles }),
     });
   },
 };

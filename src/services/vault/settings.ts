@@ -3,12 +3,15 @@ import { defined } from '../../defined.ts';
 import type { Secret, SecretReference } from '../../secret.ts';
 import {
   addressMistakes,
-  duration,
   durationText,
+  lagSettings,
+  lagsOf,
   milliseconds,
   ofKind,
   optional,
+  ownRegion,
   period,
+  requestRate,
   required,
   type SettingMistake,
   secretReference,
@@ -23,7 +26,6 @@ const place = text(
   'a path such as certs or team/certs, without a slash at its ends',
 );
 const storeName = text(/^[\w.@-]{1,100}$/, 'a name of letters, digits and .@_-, at most 100');
-const regionName = text(/^[\w.-]{1,63}$/, 'a region of letters, digits and .-_, at most 63');
 const field = text(/^[^\s]{1,256}$/, 'the name of a field');
 
 const layouts = ['pki', 'tls', 'cert-key', 'traefik-enterprise'] as const;
@@ -41,7 +43,7 @@ const schema = ofKind('vault', 'a key/value engine of HashiCorp Vault or OpenBao
   id: optional(storeName, 'names it for ever, whatever its address will be; stands in the marks on copies', {
     otherwise: 'made of address, namespace, mount and prefix',
   }),
-  region: optional(regionName, 'where it lies, for policy.regions', { default: defaults.region }),
+  region: ownRegion(defaults.region),
   version: optional(z.literal([1, 2]), 'version of the key/value engine', {
     otherwise: 'as the mount says',
   }),
@@ -84,18 +86,8 @@ const schema = ofKind('vault', 'a key/value engine of HashiCorp Vault or OpenBao
   poll: optional(period, 'how often a primary is listed to see what has changed', {
     otherwise: `${durationText(defaults.pollMs.openbao)} on OpenBao, ${durationText(defaults.pollMs.vault)} on Vault`,
   }),
-  settles: optional(duration, 'how long an unanswered request may still take effect', {
-    default: durationText(defaults.settlesMs),
-  }),
-  listingLag: optional(duration, 'how long a listing may lag behind writes; 0s where there is one node', {
-    default: durationText(defaults.listingLagMs),
-  }),
-  readSettles: optional(duration, 'how long a direct read may lag behind writes; 0s where there is one node', {
-    default: durationText(defaults.readSettlesMs),
-  }),
-  requestsPerSecond: optional(z.number().check(z.positive()), 'requests in a second to stay under', {
-    otherwise: 'no limit',
-  }),
+  ...lagSettings(defaults, '; 0s where there is one node'),
+  requestsPerSecond: requestRate({ otherwise: 'no limit' }),
 });
 
 export interface VaultConfig extends StoreConfig {
@@ -234,9 +226,7 @@ export const vaultSettings: ServiceSettings = {
       secretId: secretId === undefined ? undefined : secret('secretId'),
       jwt: jwt === undefined ? undefined : secret('jwt'),
       pollMs: milliseconds(poll),
-      settlesMs: milliseconds(settles),
-      listingLagMs: milliseconds(listingLag),
-      readSettlesMs: milliseconds(readSettles),
+      ...lagsOf({ settles, listingLag, readSettles }),
     }) as VaultConfig;
   },
 };
