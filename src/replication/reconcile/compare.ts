@@ -210,7 +210,7 @@ export async function compare(
       const record = known[index];
       const doubted = suspectCopies(metadata.id, record, backups);
       const reason = reasonToAsk(link, metadata, record, backups, { doubted, now: startedAt, timing });
-      told.toldAt = Math.max(told.toldAt, record?.eventAt ?? 0);
+      told.toldAt = Math.max(told.toldAt, record?.eventAt ?? 0, record?.toldAt ?? 0);
       if (record !== undefined && reason === 'different' && isUntold(record, metadata, startedAt)) told.untold += 1;
       found.note(metadata.id, record, reason ?? (full ? 'due-for-a-full-look' : undefined), doubted);
     }

@@ -87,6 +87,30 @@ describe('events that do not arrive', () => {
     expect(await at.words()).toEqual([]);
   });
 
+  it('are no longer told of when one arrives of a sender that does not sign what it says', async () => {
+    const at = await world();
+    await at.changed(contentAt(1));
+    await at.changed(contentAt(2));
+    at.primary.store.put({ content: contentAt(3), metadata: described('shop') }, 'c1');
+    const told = { link: 'main', certificate: 'c1', now: at.time.now(), everyMs: at.timing.toldEveryMs };
+    expect(await at.records.tell(told)).toBe('asked');
+    await at.pass('c1');
+    await at.later(hour);
+    await reconcile({ ...at.worker, dispatch }, at.link);
+    expect(await at.words()).toEqual([]);
+  });
+
+  it('are not missed where one has arrived, and what it told of is still to be looked at', async () => {
+    const at = await world();
+    at.primary.store.put({ content: contentAt(1), metadata: described('shop') }, 'c1');
+    await at.ask('c1', { eventAt: at.time.now() });
+    for (let times = 0; times < 2; times += 1) {
+      await at.later(hour);
+      await reconcile({ ...at.worker, dispatch }, at.link);
+    }
+    expect(await at.words()).toEqual([]);
+  });
+
   it('are missed by nobody where nobody tells', async () => {
     const at = await world();
     await at.changed(contentAt(1));
