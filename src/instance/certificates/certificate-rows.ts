@@ -54,6 +54,14 @@ export type ComingChange = Pick<CertificateRow, 'id' | 'name' | 'domains' | 'exp
 /** Fields of a certificate's row that a change sets beside its content. */
 export type FurtherFields = Partial<Pick<CertificateRow, 'name' | 'description'> & OrderedFields & SecretFields>;
 
+/** What is given of a new certificate. */
+type NewEntry = KeptFacts &
+  Omit<SecretFields, 'locks' | 'included'> & {
+    readonly id?: string;
+    readonly name: string;
+    readonly description: string;
+  };
+
 /**
  * Further rows of a change, written before the certificate's row is: got ready, then written in the
  * same moment as the content, so that an engine that gathers writes flushes once. Called again
@@ -93,17 +101,7 @@ export interface CertificateRows {
     | undefined
   >;
   /** Adds a certificate under a new id, or this new one. Throws `instance_full`. */
-  add(
-    entry: KeptFacts &
-      SecretFields & {
-        readonly id?: string;
-        readonly name: string;
-        readonly description: string;
-      },
-    pem: ContentPem,
-    maximum: number,
-    writeBefore?: WriteBefore,
-  ): Promise<CertificateRow>;
+  add(entry: NewEntry, pem: ContentPem, maximum: number, writeBefore?: WriteBefore): Promise<CertificateRow>;
   /**
    * Adds a certificate that was ordered, and has no content until it is issued. Throws
    * `instance_full`.
@@ -339,35 +337,18 @@ export function certificateRows(context: {
       );
     },
 
-    async add(
-      entry: KeptFacts & SecretFields & { readonly id?: string; readonly name: string; readonly description: string },
-      pem: ContentPem,
-      maximum: number,
-      writeBefore?: WriteBefore,
-    ): Promise<CertificateRow> {
+    async add(entry: NewEntry, pem: ContentPem, maximum: number, writeBefore?: WriteBefore): Promise<CertificateRow> {
       const place = places.take(maximum);
       // Where nothing can be refused, nothing need wait either.
       if (maximum !== Number.POSITIVE_INFINITY) await place;
       const id = entry.id ?? newCertificateId(runtime);
       const [prepared] = await Promise.all([prepare({ ...entry, id, version: 1 }, pem, writeBefore), place]);
       const { content } = prepared;
-      const {
-        id: _id,
-        domains,
-        made,
-        created,
-        labels,
-        customMetadata,
-        group,
-        locks: _none,
-        included: _,
-        ...facts
-      } = entry;
       const now = runtime.now();
+      const nobody = { at: now, by: '' };
+      const { id: _id, domains, created = nobody, made = nobody, ...given } = entry;
       const fields = formatted({
-        ...facts,
-        ...valuesOf({ created: created ?? { at: now, by: '' }, made: made ?? { at: now, by: '' } }),
-        ...valuesOf({ labels, customMetadata, group, included: includedIn(pem) }),
+        ...valuesOf({ ...given, created, made, included: includedIn(pem) }),
         domains: [...domains],
         state: 'live',
         version: 1,
