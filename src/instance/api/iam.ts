@@ -56,10 +56,9 @@ const header = Buffer.from(JSON.stringify({ alg: 'HS256', typ: 'JWT' })).toStrin
 
 /**
  * Access tokens are JWTs under a secret key: nothing is kept for each. The key is that of an
- * instance
- * which knows the API key, so that every process which serves that instance takes the token, also
- * after a restart; and one of this process while no such instance can be served. A token names its
- * API key by hash, and is good for as long as that is known.
+ * instance which knows the API key, so that every process which serves that instance takes the
+ * token, also after a restart; and one of this process while no such instance can be served. A
+ * token names its API key by hash, and is good for as long as that is known.
  */
 export function createIam(find: FindCaller, tokenKeyOf: TokenKeyOf, now: () => number): Iam {
   const processKey = createSecretKey(randomBytes(32));

@@ -8,6 +8,7 @@ import { parseQuery } from '../rows/list-query.ts';
 import type { Instance, Role } from '../tenants/instance.ts';
 import type { AuditAction, AuditTarget } from './audit.ts';
 import type { Certificates } from './certificates.ts';
+import { decodeOnce, segmentsOf } from './raw-path.ts';
 import type { Repository } from './repository.ts';
 import type { Secrets } from './secrets-manager/secrets.ts';
 
@@ -265,7 +266,7 @@ export interface Destination {
 }
 
 const patterns = [...new Set(routes.map(({ path }) => path))].map((path) => ({
-  segments: split(path),
+  segments: segmentsOf(path),
   there: routes.filter((route) => route.path === path),
 }));
 
@@ -276,7 +277,7 @@ const patterns = [...new Set(routes.map(({ path }) => path))].map((path) => ({
  */
 export function findRoutes(rawPath: string): Destination | undefined {
   if (!rawPath.startsWith('/api/')) return undefined;
-  const segments = split(rawPath.slice('/api'.length));
+  const segments = segmentsOf(rawPath.slice('/api'.length));
   for (const { segments: pattern, there } of patterns) {
     if (pattern.length !== segments.length) continue;
     const names = pattern.map((part, index) => matchSegment(part, segments[index] ?? ''));
@@ -285,11 +286,6 @@ export function findRoutes(rawPath: string): Destination | undefined {
     return { routes: there, ...named };
   }
   return undefined;
-}
-
-/** The segments of a path; one slash at its end counts for nothing. */
-function split(path: string): readonly string[] {
-  return path.replace(/\/$/, '').split('/').slice(1);
 }
 
 /** What a segment names as this part of a pattern; undefined if it does not fit. */
@@ -305,15 +301,6 @@ function matchSegment(
   if (part === '{ch}' || part === '{dl}') return /^[\w-]{1,64}$/.test(text) ? { id: text } : undefined;
   if (part === '{C}') return parseCertificateCrn(text);
   return isInstanceCrn(text) ? { instanceCrn: text } : undefined;
-}
-
-/** Decoded once; empty, which nothing fits, if a percent sign begins no escape. */
-function decodeOnce(segment: string): string {
-  try {
-    return decodeURIComponent(segment);
-  } catch {
-    return '';
-  }
 }
 
 function publicKey(instance: Instance, query: string): unknown {

@@ -105,10 +105,9 @@ function boundsOf({ requestHeadersMs = requestBounds.headersTimeout }: InstanceS
 /**
  * Serves the REST APIs of Certificate Manager and of Secrets Manager, and the one call of IBM IAM
  * that their clients need, for instances on a table. Where the real service is not known or this
- * one goes its own way,
- * DIFFERENCES.md beside this file says what was chosen. `GET /healthz` answers without a token how
- * it is. Throws `configuration_invalid`, and `instance_not_private` if it would speak plain HTTP
- * off loopback.
+ * one goes its own way, `src/instance/DIFFERENCES.md` says what was chosen. `GET /healthz` answers
+ * without a token how it is. Throws `configuration_invalid`, and `instance_not_private` if it would
+ * speak plain HTTP off loopback.
  */
 export async function startInstanceServer(options: InstanceServerOptions): Promise<InstanceServer> {
   const { runtime, log, apis = instanceApis } = options;

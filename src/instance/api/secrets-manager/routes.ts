@@ -1,5 +1,6 @@
 import type { Role } from '../../tenants/instance.ts';
 import type { AuditTarget } from '../audit.ts';
+import { decodeOnce, segmentsOf } from '../raw-path.ts';
 import type { By, ListAsked, Secrets } from './secrets.ts';
 
 /** What a route needs of a request. */
@@ -253,7 +254,7 @@ export interface SecretDestination {
 }
 
 const patterns = [...new Set(secretRoutes.map(({ path }) => path))].map((path) => ({
-  segments: path.split('/').slice(1),
+  segments: segmentsOf(path),
   there: secretRoutes.filter((route) => route.path === path),
 }));
 
@@ -279,7 +280,7 @@ function findRoot(rawPath: string) {
 export function findSecretRoutes(rawPath: string): SecretDestination | undefined {
   const root = findRoot(rawPath);
   if (root === undefined) return undefined;
-  const segments = root.rest.replace(/\/$/, '').split('/').slice(1).map(decodedOnce);
+  const segments = segmentsOf(root.rest).map(decodeOnce);
   for (const { segments: pattern, there } of patterns) {
     if (pattern.length !== segments.length) continue;
     if (!pattern.every((part, index) => part === '*' || part === segments[index])) continue;
@@ -289,13 +290,4 @@ export function findSecretRoutes(rawPath: string): SecretDestination | undefined
     return { routes: there, named, path: rawPath, ...(guid !== undefined && { guid }) };
   }
   return undefined;
-}
-
-/** Decoded once; empty, which nothing fits, if a percent sign begins no escape. */
-function decodedOnce(segment: string): string {
-  try {
-    return decodeURIComponent(segment);
-  } catch {
-    return '';
-  }
 }
