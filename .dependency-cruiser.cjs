@@ -27,7 +27,7 @@ const rooms = {
   // listen. What one service's own answers mean is not known here.
   http: [ground, log],
   // What the services of IBM Cloud have in common, whatever they are asked for: stores, root keys.
-  'ibm-cloud': [ground, '^src/http/'],
+  'ibm-cloud': [ground, '^src/certificate/', '^src/http/'],
   store: [ground, log, '^src/certificate/'],
   // A key that verifies notifications is somebody else's, and read before the platform sees it.
   sender: [ground, log, '^src/certificate/(public-key|public-key-pem)\\.ts$', '^src/http/client\\.ts$'],

@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 import { asCodedError } from '../../errors.ts';
-import { nonsenseError, parseJson, type ServiceCall } from '../../http/service-failure.ts';
+import { nonsenseError, parseJson } from '../../http/service-failure.ts';
+import { storeCalls } from '../../ibm-cloud/store-calls.ts';
 import { otherwise } from '../../lenient.ts';
 import type { StoreDiagnosis, StoreRight } from '../../store/store.ts';
 import type { StoreContext } from '../service.ts';
@@ -37,18 +38,18 @@ export function certificateManagerDiagnosis(options: CertificateManagerOptions):
   const instance = parsed.crn;
   const path = encodeURIComponent(instance);
   const channelsPath = `/v1/instances/${path}/notifications/channels`;
-  const call = (operation: string, writes = false): ServiceCall => ({ store: instance, operation, writes, remedies });
+  const { reads, writes } = storeCalls({ store: instance, remedies });
 
   return {
     address,
 
     async clock({ signal } = {}) {
       const keyPath = `/v1/instances/${path}/notifications/publicKey?keyFormat=pem`;
-      return (await send(call('reach'), { method: 'GET', path: keyPath, signal, anonymous: true })).date;
+      return (await send(reads('reach'), { method: 'GET', path: keyPath, signal, anonymous: true })).date;
     },
 
     async mayImport({ signal } = {}) {
-      const asked = call('ask whether it may import');
+      const asked = reads('ask whether it may import');
       const request = { method: 'POST', path: `/v3/${path}/certificates/import`, body: () => ({}), signal } as const;
       try {
         const answer = await send(asked, request);
@@ -62,7 +63,7 @@ export function certificateManagerDiagnosis(options: CertificateManagerOptions):
     },
 
     async channels({ signal } = {}) {
-      const asked = call('list channels');
+      const asked = reads('list channels');
       const answer = await send(asked, { method: 'GET', path: channelsPath, signal });
       const parsed = channelsSchema.safeParse(parseJson(answer.text));
       if (!parsed.success) throw nonsenseError(asked, answer, 'something that is no list of channels');
@@ -71,7 +72,7 @@ export function certificateManagerDiagnosis(options: CertificateManagerOptions):
 
     async registerChannel(endpoint, { signal } = {}) {
       const body = () => ({ type: 'url', endpoint, is_active: true });
-      await send(call('register a channel', true), { method: 'PUT', path: channelsPath, body, signal });
+      await send(writes('register a channel'), { method: 'PUT', path: channelsPath, body, signal });
     },
 
     credentialsRemedy: (setting, rights) =>

@@ -1,6 +1,6 @@
 import type { CertificateContent } from '../../certificate/certificate.ts';
 import { factsOf } from '../../certificate/facts.ts';
-import { apiPartNames, parseContent, toPem } from '../../certificate/pem.ts';
+import { apiPartNames, toPem } from '../../certificate/pem.ts';
 import { formatBlock } from '../../certificate/pem-blocks.ts';
 import { readPublicKeyPem } from '../../certificate/public-key-pem.ts';
 import { defined } from '../../defined.ts';
@@ -10,6 +10,7 @@ import { looksForeign, looksLikePage, nonsenseError, type ServiceCall } from '..
 import { certificateCrn, type InstanceCrn, instanceCrn } from '../../ibm-cloud/crn.ts';
 import { type ApiKey, isIbms } from '../../ibm-cloud/iam.ts';
 import { iamService } from '../../ibm-cloud/iam-service.ts';
+import { contentIn, storeCalls } from '../../ibm-cloud/store-calls.ts';
 import { limits } from '../../limits.ts';
 import type { Runtime } from '../../runtime.ts';
 import { cutText, type Mark, readMarkedDescription, writeMarkedDescription } from '../../store/mark.ts';
@@ -84,17 +85,7 @@ export function certificateManagerStore(options: CertificateManagerOptions): Sto
   const { instance, host, send } = reached(options);
   const instancePath = encodeURIComponent(instance.crn);
   const pathOf = (id: string) => encodeURIComponent(certificateCrn(instance, id));
-  const reads = (operation: string, certificate?: string): ServiceCall => ({
-    store: instance.crn,
-    operation,
-    writes: false,
-    remedies,
-    ...defined({ certificate }),
-  });
-  const writes = (operation: string, certificate?: string): ServiceCall => ({
-    ...reads(operation, certificate),
-    writes: true,
-  });
+  const { reads, writes } = storeCalls({ store: instance.crn, remedies });
 
   return {
     id: instance.crn,
@@ -146,7 +137,10 @@ export function certificateManagerStore(options: CertificateManagerOptions): Sto
       const call = reads('read', id);
       return reading(async () => {
         const answer = await send(call, { method: 'GET', path: `/v2/certificate/${pathOf(id)}`, signal });
-        return { metadata: ownCertificate(instance, call, answer), content: contentIn(call, answer) };
+        return {
+          metadata: ownCertificate(instance, call, answer),
+          content: contentIn(call, readContent(answer.text), apiPartNames),
+        };
       });
     },
 
@@ -266,24 +260,6 @@ function ownCertificate(instance: InstanceCrn, call: ServiceCall, answer: HttpAn
   if (metadata === undefined || metadata.id !== call.certificate)
     throw nonsenseError(call, answer, 'something that is not this certificate');
   return metadata;
-}
-
-/** The content in a download. Throws `store_content_unreadable`, with the reason as its cause. */
-function contentIn(call: ServiceCall, answer: HttpAnswer): CertificateContent {
-  const pem = readContent(answer.text);
-  try {
-    if (pem === undefined) throw new CodedError('certificate_malformed', 'the service gives no content');
-    return parseContent(pem, apiPartNames);
-  } catch (thrown) {
-    if (!(thrown instanceof CodedError)) throw thrown;
-    const { store, operation, certificate } = call;
-    throw new CodedError('store_content_unreadable', `${operation} at ${store}: ${thrown.message}`, {
-      cause: thrown,
-      fields: { store, operation, certificate, reason: thrown.code },
-    });
-  } finally {
-    pem?.privateKey?.wipe();
-  }
 }
 
 /**

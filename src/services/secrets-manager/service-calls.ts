@@ -1,10 +1,11 @@
 import { defined } from '../../defined.ts';
 import { CodedError, type ErrorCode } from '../../errors.ts';
 import { type HttpSend, serviceBase } from '../../http/client.ts';
-import type { ServiceCall, ServiceRemedies, ServiceWords } from '../../http/service-failure.ts';
+import type { ServiceRemedies, ServiceWords } from '../../http/service-failure.ts';
 import { trustedProfile } from '../../ibm-cloud/compute-token.ts';
 import type { ApiKey, TrustedProfile } from '../../ibm-cloud/iam.ts';
 import { iamService } from '../../ibm-cloud/iam-service.ts';
+import { storeCalls } from '../../ibm-cloud/store-calls.ts';
 import type { Runtime } from '../../runtime.ts';
 import type { StoreContext } from '../service.ts';
 import type { SecretsManagerConfig } from './settings.ts';
@@ -89,18 +90,4 @@ function meaningOf({ status }: { readonly status: number }, said: ServiceWords):
 }
 
 /** What each call of a store of this id has for its errors. */
-export function callsOf(store: string) {
-  const reads = (operation: string, certificate?: string): ServiceCall => ({
-    store,
-    operation,
-    writes: false,
-    remedies,
-    means: meaningOf,
-    ...defined({ certificate }),
-  });
-  const writes = (operation: string, certificate?: string): ServiceCall => ({
-    ...reads(operation, certificate),
-    writes: true,
-  });
-  return { reads, writes };
-}
+export const callsOf = (store: string) => storeCalls({ store, remedies, means: meaningOf });

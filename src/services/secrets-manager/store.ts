@@ -1,11 +1,12 @@
 import * as z from 'zod/mini';
 import type { CertificateContent } from '../../certificate/certificate.ts';
 import { fingerprintOf } from '../../certificate/fingerprint.ts';
-import { type PartNames, parseContent, toPem } from '../../certificate/pem.ts';
+import { type PartNames, toPem } from '../../certificate/pem.ts';
 import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import type { HttpAnswer } from '../../http/client.ts';
 import { nonsenseError, parseJson, type ServiceCall } from '../../http/service-failure.ts';
+import { contentIn } from '../../ibm-cloud/store-calls.ts';
 import { type Mark, sameMark } from '../../store/mark.ts';
 import type {
   CertificateMetadata,
@@ -153,7 +154,10 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
       const secret = ownSecret(call, answer);
       const stands = readingOf(standing(instance, secret));
       if (stands.state !== 'present') return stands;
-      return { state: 'present', value: { metadata: stands.value, content: contentIn(call, answer) } };
+      return {
+        state: 'present',
+        value: { metadata: stands.value, content: contentIn(call, readPem(answer.text), partNames) },
+      };
     } catch (thrown) {
       const error = coded(thrown);
       // What the service answers of a secret that it has destroyed, nobody says.
@@ -469,24 +473,6 @@ function ownSecret(call: ServiceCall, answer: HttpAnswer): SecretObject {
   if (secret === undefined || secret.id !== call.certificate)
     throw nonsenseError(call, answer, 'something that is not this certificate');
   return secret;
-}
-
-/** The content of an answer. Throws `store_content_unreadable`, with the reason as its cause. */
-function contentIn(call: ServiceCall, answer: HttpAnswer): CertificateContent {
-  const pem = readPem(answer.text);
-  try {
-    if (pem === undefined) throw new CodedError('certificate_malformed', 'the service gives no certificate');
-    return parseContent(pem, partNames);
-  } catch (thrown) {
-    if (!(thrown instanceof CodedError)) throw thrown;
-    const { store, operation, certificate } = call;
-    throw new CodedError('store_content_unreadable', `${operation} at ${store}: ${thrown.message}`, {
-      cause: thrown,
-      fields: { store, operation, certificate, reason: thrown.code },
-    });
-  } finally {
-    pem?.privateKey?.wipe();
-  }
 }
 
 /** The three texts as the service takes them: what a new version leaves out, it no longer has. */
