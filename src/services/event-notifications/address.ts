@@ -2,7 +2,10 @@ import { CodedError } from '../../errors.ts';
 import { serviceBase } from '../../http/client.ts';
 import type { EventNotificationsConfig } from './settings.ts';
 
-/** Where a destination is, of an instance that its CRN names. Throws `configuration_invalid`. */
+/**
+ * Where the key of a destination is, of an instance that its CRN names. Throws
+ * `configuration_invalid`.
+ */
 export function destinationOf({
   instance,
   destination,
@@ -13,6 +16,6 @@ export function destinationOf({
     throw new CodedError('configuration_invalid', 'instance: not the CRN of an Event Notifications instance');
   const host = endpoint ?? `https://${region}.event-notifications.cloud.ibm.com`;
   const base = `${serviceBase(host, 'endpoint')}/event-notifications/v1/instances/${guid}`;
-  const path = `/destinations/${encodeURIComponent(destination)}`;
-  return { base, path, publicKey: `${base}${path}/public_key` };
+  const path = `/destinations/${encodeURIComponent(destination)}/public_key`;
+  return { base, path, publicKey: `${base}${path}` };
 }

@@ -39,7 +39,7 @@ export async function fetchKeys(
     writes: false,
     remedies: { store_unauthorized: { 401: rights, 403: rights }, store_refused: { 404: gone } },
   };
-  const answer = await send(call, { method: 'GET', path: `${path}/public_key`, signal: undefined });
+  const answer = await send(call, { method: 'GET', path, signal: undefined });
   const { data } = z.safeParse(keySchema, parseJson(answer.text));
   const pem = data?.public_key ?? '';
   try {

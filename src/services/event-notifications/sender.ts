@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { hash } from 'node:crypto';
 import { CodedError } from '../../errors.ts';
 import { visibleWithin } from '../../foreign-text.ts';
+import { certificateTypes, secretId } from '../../ibm-cloud/secrets.ts';
 import { limits } from '../../limits.ts';
 import { tokenInData } from '../../sender/data-token.ts';
 import type { LifecycleEvent, LifecycleKind } from '../../sender/event.ts';
@@ -48,12 +49,8 @@ const eventKinds: ReadonlyMap<string, EventKind> = new Map([
   ['test_event', informs('test')],
 ]);
 
-/** Types of secrets that are certificates; events of others are noted. */
-const certificateTypes: ReadonlySet<string> = new Set(['imported_cert', 'public_cert', 'private_cert']);
 /** What is before the name of an event in some places. */
 const typePrefix = 'com.ibm.cloud.secrets-manager.';
-/** As UUIDs are written. Which version it is of is not looked at: the test event's is none. */
-const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const headerMembers: ReadonlySet<string> = new Set(['alg', 'typ', 'kid']);
 
 /** A webhook destination of Event Notifications, by a subscription that has it signed. */
@@ -107,6 +104,7 @@ function readEvent(bytes: Buffer, { name, store, source }: EventNotificationsCon
       throw foreign('the notification is of another instance');
   }
   const type = typeIn(payload);
+  // Events of other secrets are noted.
   const isCertificates = typeof payload.secret_type !== 'string' || certificateTypes.has(payload.secret_type);
   const known = eventKinds.get(type) ?? informs('unknown');
   const { kind, changes } = isCertificates ? known : informs(known.kind === 'test' ? 'test' : 'other');
@@ -194,7 +192,7 @@ function idIn(given: unknown, source: string): string | undefined {
   if (given.startsWith('crn:') && !given.startsWith(start))
     throw foreign('the notification names a secret that is not of this instance');
   const id = given.startsWith(start) ? given.slice(start.length) : given;
-  return uuid.test(id) ? id.toLowerCase() : undefined;
+  return secretId.test(id) ? id.toLowerCase() : undefined;
 }
 
 const textIn = (value: unknown): string => (typeof value === 'string' ? value : '');

@@ -2,6 +2,7 @@ import * as z from 'zod/mini';
 import type { CertificatePem } from '../../certificate/certificate.ts';
 import { defined } from '../../defined.ts';
 import { parseJson } from '../../http/service-failure.ts';
+import { certificateTypes, secretId } from '../../ibm-cloud/secrets.ts';
 import { otherwise } from '../../lenient.ts';
 import { limits } from '../../limits.ts';
 import { Secret } from '../../secret.ts';
@@ -20,8 +21,7 @@ const validity = otherwise(z.object({ not_before: text, not_after: text }), {
 });
 
 const secretSchema = z.object({
-  // As UUIDs are written; which version it is of makes no difference.
-  id: z.string().check(z.regex(/^[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$/)),
+  id: z.string().check(z.regex(secretId)),
   secret_type: z.string(),
   name: text,
   description: text,
@@ -55,9 +55,6 @@ const pageSchema = z.object({
   next: otherwise(z.optional(z.object({ href: z.string() })), undefined),
 });
 
-/** Types of secrets whose certificates are read. Those in `arbitrary` and `kv` are not. */
-export const certificateTypes = ['imported_cert', 'public_cert', 'private_cert'] as const;
-
 /** A secret that holds a certificate; `undefined` if the body is none. */
 export function readSecret(body: string): SecretObject | undefined {
   return secretIn(parseJson(body));
@@ -65,7 +62,7 @@ export function readSecret(body: string): SecretObject | undefined {
 
 export function secretIn(value: unknown): SecretObject | undefined {
   const { data } = z.safeParse(secretSchema, value);
-  if (data === undefined || !(certificateTypes as readonly string[]).includes(data.secret_type)) return undefined;
+  if (data === undefined || !certificateTypes.has(data.secret_type)) return undefined;
   return { ...data, id: data.id.toLowerCase() };
 }
 

@@ -5,6 +5,7 @@ import type { ServiceRemedies, ServiceWords } from '../../http/service-failure.t
 import { trustedProfile } from '../../ibm-cloud/compute-token.ts';
 import type { ApiKey, TrustedProfile } from '../../ibm-cloud/iam.ts';
 import { iamService } from '../../ibm-cloud/iam-service.ts';
+import { secretsManagerAddress } from '../../ibm-cloud/secrets.ts';
 import { storeCalls } from '../../ibm-cloud/store-calls.ts';
 import type { Runtime } from '../../runtime.ts';
 import type { StoreContext } from '../service.ts';
@@ -52,7 +53,7 @@ export function reached(options: SecretsManagerOptions) {
   const [, region = '', guid = ''] = instancePattern.exec(instance) ?? [];
   if (guid === '') throw new CodedError('configuration_invalid', 'instance: not the CRN of a Secrets Manager instance');
   const zone = options.private === true ? `private.${region}` : region;
-  const host = endpoint ?? `https://${guid}.${zone}.secrets-manager.appdomain.cloud`;
+  const host = endpoint ?? secretsManagerAddress(guid, zone);
   const base = serviceBase(host, 'endpoint');
   const send = iamService({
     ...rest,
@@ -60,7 +61,7 @@ export function reached(options: SecretsManagerOptions) {
     apiKey: credentials,
     apiKeySetting: 'stores.<name>.apiKey',
   });
-  return { region, guid, host, send };
+  return { region, host, send };
 }
 
 /** What mends each refusal of the service, in its own words. */

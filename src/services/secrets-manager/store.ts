@@ -6,6 +6,7 @@ import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import type { HttpAnswer } from '../../http/client.ts';
 import { nonsenseError, parseJson, type ServiceCall } from '../../http/service-failure.ts';
+import { certificateTypes } from '../../ibm-cloud/secrets.ts';
 import { contentIn } from '../../ibm-cloud/store-calls.ts';
 import { type Mark, sameMark } from '../../store/mark.ts';
 import type {
@@ -23,16 +24,7 @@ import type {
   WriteAnswer,
 } from '../../store/store.ts';
 import type { StoreContext } from '../service.ts';
-import {
-  certificateTypes,
-  isLabelled,
-  metadataOf,
-  readPem,
-  readSecret,
-  readSecretPage,
-  type SecretObject,
-  secretIn,
-} from './answers.ts';
+import { isLabelled, metadataOf, readPem, readSecret, readSecretPage, type SecretObject, secretIn } from './answers.ts';
 import { secretsManagerDefaults as defaults } from './defaults.ts';
 import { secretGroupOf } from './group.ts';
 import { described, isSecretName, keptOf, labelOf, ownMember, secretName } from './names.ts';
@@ -457,7 +449,7 @@ async function pageAfter(
   for (;;) {
     const query = new URLSearchParams({
       ...{ limit: String(pageSize), offset: String(from), sort: 'created_at' },
-      secret_types: certificateTypes.join(','),
+      secret_types: [...certificateTypes].join(','),
     });
     const { elements, isLast } = await ask(query);
     const [first] = elements;
