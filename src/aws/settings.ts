@@ -1,3 +1,4 @@
+import { visible } from '../foreign-text.ts';
 import type { Secret, SecretReference } from '../secret.ts';
 import { addressMistakes, optional, required, type SettingMistake, secretReference, text, url } from '../settings.ts';
 
@@ -74,3 +75,7 @@ export function arnStem(service: string, { region, account }: Raw): string | und
   if (typeof region !== 'string' || typeof account !== 'string') return undefined;
   return `arn:${partitionOf(region)}:${service}:${region}:${account}`;
 }
+
+/** What an answer names that cannot be of the store that was asked, in words after "answered". */
+export const ofElsewhere = (arn: string): string =>
+  `${visible(arn)}, which is of another account, region or partition than this store`;

@@ -1,6 +1,6 @@
 import { createPrivateKey, randomBytes } from 'node:crypto';
 import { callerCredentials } from '../../aws/caller.ts';
-import { arnStem } from '../../aws/settings.ts';
+import { arnStem, ofElsewhere } from '../../aws/settings.ts';
 import { type AwsCall, type AwsStoreService, awsStoreService, type Meaning } from '../../aws/store-service.ts';
 import {
   carriedIn,
@@ -387,7 +387,11 @@ export function acmStore(options: AcmOptions): Store {
       const certificates: CertificateMetadata[] = [];
       const unreadable: UnreadableElement[] = [];
       const passedOver: PassedOver[] = [];
-      for (const [index, entry] of page.certificates.filter(({ arn }) => isId(arn)).entries()) {
+      for (const [index, entry] of page.certificates.entries()) {
+        if (!isId(entry.arn)) {
+          unreadable.push({ place: entry.arn, error: nonsense(about, ofElsewhere(entry.arn)) });
+          continue;
+        }
         const reason = passedOverBecause(entry);
         if (reason !== undefined) {
           passedOver.push({ id: entry.arn, place: entry.arn, reason });

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { callerCredentials } from '../../aws/caller.ts';
+import { ofElsewhere } from '../../aws/settings.ts';
 import { type AwsCall, type AwsStoreService, awsStoreService, type Meaning } from '../../aws/store-service.ts';
 import {
   carriedIn,
@@ -27,12 +28,12 @@ import type {
   CertificateMetadata,
   DescriptiveMetadata,
   FindOptions,
-  ListPage,
   NewCertificate,
   PassedOver,
   Reading,
   Store,
   StoredCertificate,
+  UnreadableElement,
   VacantElement,
   WriteAnswer,
 } from '../../store/store.ts';
@@ -156,15 +157,18 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
     writes: true,
   });
 
-  const isOwn = ({ arn, name }: SecretEntry) => arn.startsWith(arnStem) && name.startsWith(namePrefix);
+  const isId = (id: string) => id.startsWith(arnStem);
+  const isShown = ({ name }: SecretEntry) => name.startsWith(namePrefix);
+  const nonsense = (about: AwsCall, found: string) => failure('store_nonsense', `it answered ${found}`, about);
 
   /** What the service says of a secret, by its ARN or name; `undefined` if there is none. */
   async function describe(id: string, about: AwsCall): Promise<SecretEntry | undefined> {
     try {
       const answer = await call('DescribeSecret', { SecretId: id }, { ...about, writes: false });
       const entry = readSecret(answer);
-      if (entry === undefined) throw failure('store_nonsense', 'it answered something that is no secret', about);
-      return isOwn(entry) ? entry : undefined;
+      if (entry === undefined) throw nonsense(about, 'something that is no secret');
+      if (!isId(entry.arn)) throw nonsense(about, ofElsewhere(entry.arn));
+      return isShown(entry) ? entry : undefined;
     } catch (thrown) {
       if (asCodedError(thrown).code === 'store_gone') return undefined;
       throw thrown;
@@ -179,7 +183,6 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
     throw failure('store_gone', entry === undefined ? 'there is no such secret' : 'it holds nothing', about);
   }
 
-  const isId = (id: string) => id.startsWith(arnStem);
   const baseOf = (name: string) => name.slice(namePrefix.length);
 
   function described({ name, description, tags }: SecretEntry): DescriptiveMetadata {
@@ -238,7 +241,7 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
       about,
     );
     const page = readSecrets(answer);
-    if (page === undefined) throw failure('store_nonsense', 'it answered something that is no page of secrets', about);
+    if (page === undefined) throw nonsense(about, 'something that is no page of secrets');
     return page;
   }
 
@@ -270,7 +273,7 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
     const { arn, version } = entry;
     const value = readVersion(await call('GetSecretValue', { SecretId: arn, VersionId: version }, about));
     if (value?.version !== version || value.arn !== arn)
-      throw failure('store_nonsense', 'it answered something that is not the value of this version', about);
+      throw nonsense(about, 'something that is not the value of this version');
     try {
       const found = readValue(value);
       if (found.is === 'certificate') {
@@ -338,7 +341,7 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
     const input = { SecretId: arn, ClientRequestToken: token, SecretString: value };
     const written = readWritten(await call('PutSecretValue', input, about));
     if (written?.version === undefined || written.arn !== arn)
-      throw failure('store_nonsense', 'it answered something else than the version that it was given', about);
+      throw nonsense(about, 'something else than the version that it was given');
     const { version, labels = ['AWSCURRENT'] } = written;
     if (!labels.includes('AWSCURRENT')) {
       const move = { SecretId: arn, VersionStage: 'AWSCURRENT', MoveToVersionId: version };
@@ -454,8 +457,8 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
       throw thrown;
     }
     const made = readWritten(answer);
-    if (made?.version === undefined || !made.arn.startsWith(arnStem))
-      throw failure('store_nonsense', 'it answered something that is no secret of this account', about);
+    if (made?.version === undefined || !isId(made.arn))
+      throw nonsense(about, 'something that is no secret of this account');
     // A repeated one is answered as the first was, whatever has become of the secret meanwhile.
     const found = await describe(made.arn, about);
     if (found?.isDeleted || (found?.version !== undefined && found.version !== input.ClientRequestToken))
@@ -484,7 +487,11 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
     async list({ cursor, signal }) {
       const about = reads('list', defined({ signal }));
       const { secrets, cursor: next } = await pageOf({ cursor }, about);
-      const own = secrets.filter((entry) => isOwn(entry) && !entry.isDeleted);
+      const shown = secrets.filter((entry) => isShown(entry) && !entry.isDeleted);
+      const own = shown.filter(({ arn }) => isId(arn));
+      const unreadable = shown
+        .filter(({ arn }) => !isId(arn))
+        .map(({ arn }): UnreadableElement => ({ place: arn, error: nonsense(about, ofElsewhere(arn)) }));
       const mine = own.filter(({ owner }) => owner === undefined);
       const full = mine.filter(({ version }) => version !== undefined);
       const known = await knownOf(full);
@@ -499,8 +506,13 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
         else certificates.push(metadataOf(entry, content));
       }
       const vacant = mine.filter(({ version }) => version === undefined).map((entry) => vacancyOf(entry, 'empty'));
-      const page: ListPage = { certificates, ...(vacant.length > 0 && { vacant }), ...defined({ cursor: next }) };
-      return passedOver.length > 0 ? { ...page, passedOver } : page;
+      return {
+        certificates,
+        ...(unreadable.length > 0 && { unreadable }),
+        ...(vacant.length > 0 && { vacant }),
+        ...(passedOver.length > 0 && { passedOver }),
+        ...defined({ cursor: next }),
+      };
     },
 
     readMetadata: (id, given = {}) =>
@@ -526,7 +538,8 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
         given.signal?.throwIfAborted();
         const page = await pageOf({ cursor, filters, deleted: true }, about);
         // Filters match beginnings, and the key of one tag with the value of another.
-        found.push(...page.secrets.filter((entry) => isOwn(entry) && sameMark(markIn(entry.tags), mark)));
+        const own = page.secrets.filter((entry) => isId(entry.arn) && isShown(entry));
+        found.push(...own.filter(({ tags }) => sameMark(markIn(tags), mark)));
         cursor = page.cursor;
       } while (cursor !== undefined);
       for (const entry of found) {

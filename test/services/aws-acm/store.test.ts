@@ -25,6 +25,7 @@ import { type AcmOptions, acmStore } from '../../../src/services/aws-acm/store.t
 import { quotaStore, quotasLeft } from '../../../src/store/quota.ts';
 import type { Store } from '../../../src/store/store.ts';
 import { memoryTable } from '../../../src/table/memory.ts';
+import { startScriptedServer } from '../../store/scripted-server.ts';
 import { testCertificate } from '../../support/certificates.ts';
 import { type FakeAcm, startFakeAcm } from '../../support/fake-acm.ts';
 
@@ -244,6 +245,25 @@ test('a certificate whose tags are kept from us is named by a listing, with the 
     certificates: [],
     unreadable: [{ id, error: { code: 'store_unauthorized', fields: { right: 'acm:ListTagsForCertificate' } } }],
   });
+});
+
+test('what a listing names by an ARN of elsewhere is told as unreadable, and hides no other', async () => {
+  const server = await startScriptedServer();
+  const own = `arn:aws:acm:eu-west-1:${account}:certificate/1`;
+  const foreign = `arn:aws-iso:acm:eu-west-1:${account}:certificate/2`;
+  const named = [foreign, own].map((CertificateArn) => ({ CertificateArn, Status: 'ISSUED' }));
+  server.answers(
+    { body: `<R><Account>${account}</Account></R>` },
+    { body: { CertificateSummaryList: named } },
+    { body: { Tags: [] } },
+  );
+  const page = await storeAt({ endpoint: server.url }).list({});
+  await server.close();
+  expect(page).toMatchObject({
+    certificates: [{ id: own }],
+    unreadable: [{ place: foreign, error: { code: 'store_nonsense' } }],
+  });
+  expect(page.unreadable?.[0]?.id).toBeUndefined();
 });
 
 test('credentials that end in the middle of a listing are told as that', async () => {

@@ -169,6 +169,23 @@ test('pitfall 7: a listing asks for no value, leaves out an empty cursor, and go
   expect(asked).toEqual({ MaxResults: 100, Filters: [{ Key: 'name', Values: ['certs/'] }] });
 });
 
+test('what the service names by an ARN of elsewhere is unreadable, never absent, and hides no other', async () => {
+  const store = await storeAt({ namePrefix: 'certs/' });
+  const foreign = arn.replace('arn:aws:', 'arn:aws-iso:');
+  const named = (ARN: string, Name = 'certs/shop') => ({
+    ...{ ARN, Name, SecretVersionsToStages: { v1: ['AWSCURRENT'] } },
+  });
+  const others = named(arn.replace('certs/', 'others/').replace('arn:aws:', 'arn:aws-iso:'), 'others/shop');
+  server.answers({ body: { SecretList: [named(foreign), others, named(arn)] } }, { body: named(foreign) });
+  const page = await store.list({});
+  expect(page).toMatchObject({
+    certificates: [{ id: arn }],
+    unreadable: [{ place: foreign, error: { code: 'store_nonsense' } }],
+  });
+  expect(page.unreadable?.map(({ id }) => id)).toEqual([undefined]);
+  expect(await store.read(arn)).toMatchObject({ state: 'unreadable', error: { code: 'store_nonsense' } });
+});
+
 test('secrets that belong to a service are passed over, and never written to', async () => {
   const store = await storeAt();
   const owned = {
