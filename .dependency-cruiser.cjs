@@ -322,8 +322,8 @@ module.exports = {
           pureGround,
           settings,
           '^src/services/[^/]+/(settings|defaults)\\.ts$',
-          // What every store in AWS has for settings.
-          '^src/aws/settings\\.ts$',
+          // What every store in AWS has for settings, and how what it holds is named.
+          '^src/aws/(settings|arn)\\.ts$',
           '^src/sender/standard-webhook-keys\\.ts$',
         ],
       },

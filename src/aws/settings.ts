@@ -1,11 +1,11 @@
-import { visible } from '../foreign-text.ts';
 import type { Secret, SecretReference } from '../secret.ts';
 import { addressMistakes, optional, required, type SettingMistake, secretReference, text, url } from '../settings.ts';
+import { accountNumber, regionName } from './arn.ts';
 
 /** Settings that every store in AWS has: where it is, and as whom it is asked. */
 export const awsSettings = {
-  region: required(text(/^[a-z]{2}(-[a-z]+)+-\d$/, 'a region of AWS, such as eu-west-1'), 'region of AWS'),
-  account: required(text(/^\d{12}$/, 'an account of AWS: 12 digits, in quotes'), 'account of AWS that it is in'),
+  region: required(regionName, 'region of AWS'),
+  account: required(accountNumber, 'account of AWS that it is in'),
   accessKeyId: optional(text(/^\w{4,128}$/, 'the id of an access key'), 'id of an access key', {
     otherwise: 'the credentials of the environment, as all programs of AWS find them',
   }),
@@ -25,13 +25,6 @@ export const awsSettings = {
     otherwise: 'the public one of the region',
   }),
 };
-
-/** A statement of a policy of AWS: which actions are allowed on what. */
-export interface PolicyStatement {
-  readonly Effect: 'Allow';
-  readonly Action: readonly string[];
-  readonly Resource: string;
-}
 
 /** What they come to. */
 export interface AwsStoreConfig {
@@ -63,19 +56,3 @@ export function awsMistakes(raw: Raw): readonly SettingMistake[] {
       : []),
   ];
 }
-
-/** The partition of a region, as ARNs have it. */
-function partitionOf(region: string): string {
-  if (region.startsWith('cn-')) return 'aws-cn';
-  return region.startsWith('us-gov-') ? 'aws-us-gov' : 'aws';
-}
-
-/** How ARNs of a service begin, in a region and an account; `undefined` if these are none. */
-export function arnStem(service: string, { region, account }: Raw): string | undefined {
-  if (typeof region !== 'string' || typeof account !== 'string') return undefined;
-  return `arn:${partitionOf(region)}:${service}:${region}:${account}`;
-}
-
-/** What an answer names that cannot be of the store that was asked, in words after "answered". */
-export const ofElsewhere = (arn: string): string =>
-  `${visible(arn)}, which is of another account, region or partition than this store`;

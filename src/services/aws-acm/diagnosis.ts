@@ -1,3 +1,4 @@
+import { policyRemedies } from '../../aws/policy.ts';
 import { asCodedError } from '../../errors.ts';
 import type { StoreDiagnosis, StoreRight } from '../../store/store.ts';
 import type { StoreContext } from '../service.ts';
@@ -32,11 +33,7 @@ export function acmDiagnosis(options: AcmOptions): StoreDiagnosis {
       }
     },
 
-    credentialsRemedy: (setting, rights) =>
-      `See that ${setting} has credentials of its account: accessKeyId and secretAccessKey, or those of the environment (aws sts get-caller-identity), or a role. They need ${words(rights)}.`,
-
-    rightsRemedy: (setting, rights) =>
-      `Allow ${words(rights)} to the role or user of ${setting}: certstandby doctor --rights prints the whole policy.`,
+    ...policyRemedies(actions),
   };
 }
 
@@ -45,5 +42,3 @@ const actions: Readonly<Partial<Record<StoreRight, string>>> = {
   'read-keys': 'acm:ExportCertificate',
   import: 'acm:ImportCertificate',
 };
-
-const words = (rights: readonly StoreRight[]) => rights.flatMap((right) => actions[right] ?? []).join(', ');

@@ -1,5 +1,6 @@
 import * as z from 'zod/mini';
-import { type AwsStoreConfig, arnStem, awsMistakes, awsSettings } from '../../aws/settings.ts';
+import { arnStem } from '../../aws/arn.ts';
+import { type AwsStoreConfig, awsMistakes, awsSettings } from '../../aws/settings.ts';
 import { defined } from '../../defined.ts';
 import { duration, durationText, lagSettings, lagsOf, ofKind, optional } from '../../settings.ts';
 import type { ServiceSettings, SettingsContext, StoreConfig } from '../service.ts';

@@ -1,6 +1,6 @@
 import { createPrivateKey, randomBytes } from 'node:crypto';
+import { arnStem, ofElsewhere } from '../../aws/arn.ts';
 import { callerCredentials } from '../../aws/caller.ts';
-import { arnStem, ofElsewhere } from '../../aws/settings.ts';
 import { type AwsCall, type AwsStoreService, awsStoreService, type Meaning } from '../../aws/store-service.ts';
 import {
   carriedIn,

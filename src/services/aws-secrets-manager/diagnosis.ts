@@ -1,3 +1,4 @@
+import { policyRemedies } from '../../aws/policy.ts';
 import { asCodedError } from '../../errors.ts';
 import type { StoreDiagnosis, StoreRight } from '../../store/store.ts';
 import type { StoreContext } from '../service.ts';
@@ -36,11 +37,7 @@ export function secretsManagerDiagnosis(options: SecretsManagerOptions): StoreDi
       return true;
     },
 
-    credentialsRemedy: (setting, rights) =>
-      `See that ${setting} has credentials of its account: accessKeyId and secretAccessKey, or those of the environment (aws sts get-caller-identity), or a role. They need ${words(rights)}.`,
-
-    rightsRemedy: (setting, rights) =>
-      `Allow ${words(rights)} to the role or user of ${setting}: certstandby doctor --rights prints the whole policy.`,
+    ...policyRemedies(actions),
   };
 }
 
@@ -49,5 +46,3 @@ const actions: Readonly<Partial<Record<StoreRight, string>>> = {
   'read-keys': 'secretsmanager:GetSecretValue',
   import: 'secretsmanager:CreateSecret',
 };
-
-const words = (rights: readonly StoreRight[]) => rights.flatMap((right) => actions[right] ?? []).join(', ');

@@ -1,4 +1,5 @@
-import { arnStem, type PolicyStatement } from '../../aws/settings.ts';
+import { arnStem } from '../../aws/arn.ts';
+import type { PolicyStatement } from '../../aws/policy.ts';
 import type { StoreUse } from '../service.ts';
 import type { SecretsManagerConfig } from './settings.ts';
 

@@ -1,5 +1,6 @@
 import * as z from 'zod/mini';
-import { type AwsStoreConfig, arnStem, awsMistakes, awsSettings } from '../../aws/settings.ts';
+import { arnStem } from '../../aws/arn.ts';
+import { type AwsStoreConfig, awsMistakes, awsSettings } from '../../aws/settings.ts';
 import { defined } from '../../defined.ts';
 import { lagSettings, lagsOf, ofKind, optional, requestRate, text, writeRate } from '../../settings.ts';
 import type { Raw, ServiceSettings, SettingsContext, StoreConfig } from '../service.ts';

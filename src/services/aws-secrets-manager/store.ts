@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
+import { ofElsewhere } from '../../aws/arn.ts';
 import { callerCredentials } from '../../aws/caller.ts';
-import { ofElsewhere } from '../../aws/settings.ts';
 import { type AwsCall, type AwsStoreService, awsStoreService, type Meaning } from '../../aws/store-service.ts';
 import {
   carriedIn,

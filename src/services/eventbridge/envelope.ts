@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import * as z from 'zod/mini';
+import { arnStem } from '../../aws/arn.ts';
 import { CodedError } from '../../errors.ts';
 import { visibleWithin } from '../../foreign-text.ts';
 import { otherwise } from '../../lenient.ts';
@@ -183,19 +184,18 @@ function certificateOf(
   about: string,
   config: Omit<EventBridgeConfig, 'digest'>,
 ): Pick<LifecycleEvent, 'certificates' | 'hints'> | undefined {
-  const { of, region, account, namePrefix = '' } = config;
+  const { of, namePrefix = '' } = config;
+  const stem = arnStem(of, { ...config });
   if (!about.startsWith('arn:')) {
     // A bare name: DeleteSecret takes one.
     if (of !== 'secretsmanager' || !/^[\w/+=.@-]{1,512}$/.test(about)) throw malformedMessage('it names no resource');
     if (!about.startsWith(namePrefix)) return undefined;
-    const partition = partitionOf(region);
-    const start = `arn:${partition}:secretsmanager:${region}:${account}:secret:${about}-`;
-    return { certificates: [], hints: [{ by: 'id-start', text: start }] };
+    return { certificates: [], hints: [{ by: 'id-start', text: `${stem}:secret:${about}-` }] };
   }
-  const [, partition, service, itsRegion, itsAccount, ...rest] = about.split(':');
-  const resource = rest.join(':');
-  const isHere = partition === partitionOf(region) && service === of && itsRegion === region && itsAccount === account;
-  if (!isHere) throw new CodedError('notification_foreign', 'the event names a resource of another account or region');
+  const parts = about.split(':');
+  const resource = parts.slice(5).join(':');
+  if (parts.slice(0, 5).join(':') !== stem)
+    throw new CodedError('notification_foreign', 'the event names a resource of another account or region');
   if (of === 'acm') {
     if (!acmId.test(resource)) throw malformedMessage('the event names no certificate');
     return { certificates: [{ id: about, name: '' }] };
@@ -206,9 +206,4 @@ function certificateOf(
   return secretId.test(resource)
     ? { certificates: [{ id: about, name: '' }] }
     : { certificates: [], hints: [{ by: 'id-start', text: about }] };
-}
-
-function partitionOf(region: string): string {
-  if (region.startsWith('cn-')) return 'aws-cn';
-  return region.startsWith('us-gov-') ? 'aws-us-gov' : 'aws';
 }

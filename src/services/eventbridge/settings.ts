@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { accountNumber, regionName } from '../../aws/arn.ts';
 import { defined } from '../../defined.ts';
 import { ofKind, optional, required, text } from '../../settings.ts';
 import type { SenderConfig, SenderSettings, SettingsContext } from '../service.ts';
@@ -10,8 +11,8 @@ export const eventBridgeDefaults = { header: 'X-Certstandby-Key' } as const;
 const schema = ofKind('eventbridge', 'an API destination of Amazon EventBridge', {
   store: required(z.string(), 'the store of the kind aws-acm or aws-secrets-manager whose certificates it tells of'),
   of: required(z.enum(['acm', 'secretsmanager']), 'the service of that store: acm or secretsmanager'),
-  region: required(text(/^[a-z]{2}(-[a-z]+)+-\d$/, 'a region of AWS, such as eu-west-1'), 'the region of that store'),
-  account: required(text(/^\d{12}$/, 'an account of AWS: 12 digits, in quotes'), 'the account of that store'),
+  region: required(regionName, 'the region of that store'),
+  account: required(accountNumber, 'the account of that store'),
   namePrefix: optional(text(/^[\w/+=.@-]{1,200}$/, 'the beginning of names of secrets'), 'its namePrefix', {
     otherwise: 'none',
   }),
