@@ -1,8 +1,9 @@
 import { defined } from '../defined.ts';
 import type { HttpAnswer } from '../http/client.ts';
 import type { Runtime } from '../runtime.ts';
-import { Secret } from '../secret.ts';
+import { Secret, type SecretReference } from '../secret.ts';
 import type { AwsCredentials } from './credentials.ts';
+import type { AwsStoreConfig } from './settings.ts';
 import { AwsServiceError, signedClient } from './signed-service.ts';
 
 /** As whom a store of AWS is asked, and in which account that is. */
@@ -15,12 +16,25 @@ export interface CallerCredentials {
   forget(): void;
 }
 
+/** An access key, and its secret or the way to read that. */
+export interface AccessKey {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: Secret | (() => Promise<Secret>);
+}
+
+/** The access key that a configuration names; `undefined` if it names none. */
+export function accessKeyOf(
+  { accessKeyId, secretAccessKey }: Pick<AwsStoreConfig, 'accessKeyId' | 'secretAccessKey'>,
+  secret: (given: Secret | SecretReference) => AccessKey['secretAccessKey'],
+): AccessKey | undefined {
+  if (accessKeyId === undefined || secretAccessKey === undefined) return undefined;
+  return { accessKeyId, secretAccessKey: secret(secretAccessKey) };
+}
+
 export interface CallerOptions {
   readonly region: string;
   /** Absent: those of the environment, as all programs of AWS find them. */
-  readonly key?:
-    | { readonly accessKeyId: string; readonly secretAccessKey: Secret | (() => Promise<Secret>) }
-    | undefined;
+  readonly key?: AccessKey | undefined;
   /** ARN of a role that these take on. */
   readonly role?: string | undefined;
   /** What the owner of the role has agreed on with whom it is for. */

@@ -3,8 +3,29 @@ import { CodedError, type ErrorCode } from '../errors.ts';
 import { httpClient } from '../http/client.ts';
 import { foreignWords } from '../http/service-failure.ts';
 import type { Runtime } from '../runtime.ts';
-import { type CallerCredentials, NoCredentialsError } from './caller.ts';
+import type { CallOptions } from '../store/store.ts';
+import { type AccessKey, type CallerCredentials, NoCredentialsError } from './caller.ts';
 import { AwsServiceError, AwsUnansweredError, endpointOf, signedService } from './signed-service.ts';
+
+/** What every store in AWS is opened with. */
+export interface AwsStoreOptions {
+  readonly region: string;
+  /** 12 digits. */
+  readonly account: string;
+  /** Absent: the credentials of the environment. */
+  readonly key?: AccessKey;
+  readonly role?: string;
+  readonly externalId?: string;
+  /** Default: the public one of the region; else of the token service, and of every other, too. */
+  readonly endpoint?: string;
+  readonly runtime: Runtime;
+  readonly requestTimeoutMs?: number;
+  /** Elements on a page of a listing. */
+  readonly pageSize?: number;
+  readonly settlesMs?: number;
+  readonly listingLagMs?: number;
+  readonly readSettlesMs?: number;
+}
 
 /** What is asked of a store in AWS, as far as errors need it. */
 export interface AwsCall {
@@ -17,26 +38,34 @@ export interface AwsCall {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** A call that changes nothing there. */
+export const readCall = (operation: string, { signal }: CallOptions = {}, certificate?: string): AwsCall => ({
+  operation,
+  writes: false,
+  ...defined({ certificate, signal }),
+});
+
+/** A call that may change something there. */
+export const writeCall = (operation: string, given: CallOptions = {}, certificate?: string): AwsCall => ({
+  ...readCall(operation, given, certificate),
+  writes: true,
+});
+
 /** What an answer of a service means, by the service's own word for it. */
 export interface Meaning {
   readonly code: ErrorCode;
   readonly remedy?: string;
 }
 
-export interface AwsStoreServiceOptions {
+export interface AwsStoreServiceOptions
+  extends Pick<AwsStoreOptions, 'region' | 'account' | 'endpoint' | 'runtime' | 'requestTimeoutMs'> {
   /** Id of the store: stands in errors. */
   readonly store: string;
-  /** What the configuration calls the account that the store is in. */
-  readonly account: string;
   /** Its name in signatures and in host names. */
   readonly service: string;
   /** What stands before the operation in `X-Amz-Target`. */
   readonly target: string;
-  readonly region: string;
-  readonly endpoint?: string | undefined;
   readonly caller: CallerCredentials;
-  readonly runtime: Runtime;
-  readonly requestTimeoutMs?: number | undefined;
   /**
    * What this service means by its refusals; `undefined`: what all of AWS means, or that it was
    * refused.

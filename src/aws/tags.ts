@@ -97,11 +97,14 @@ export const readableTag = (text: string): string =>
     .slice(0, valueCharacters)
     .trim();
 
+/** The value of `markTag`, for a service that finds what has it: it begins with the digest. */
+export const markValue = (mark: FoundMark): string =>
+  `${markDigest(mark)} ${isWhole(mark) ? storeDigest(mark.store) : mark.storeDigest}`;
+
 export function markTags(mark: FoundMark): readonly (readonly [string, string])[] {
   const { origins = [] } = mark;
-  const digests = `${markDigest(mark)} ${isWhole(mark) ? storeDigest(mark.store) : mark.storeDigest}`;
   const parts = isWhole(mark) ? wholeParts(mark) : [];
-  return [[markTag, digests], ...parts, ...partsOf(`${ours}origins`, origins.join(' '), mostParts)];
+  return [[markTag, markValue(mark)], ...parts, ...partsOf(`${ours}origins`, origins.join(' '), mostParts)];
 }
 
 function wholeParts({ store, certificate }: Mark): readonly (readonly [string, string])[] {
@@ -109,9 +112,6 @@ function wholeParts({ store, certificate }: Mark): readonly (readonly [string, s
   if (!isKept) return [];
   return [...partsOf(`${ours}store`, store, mostParts), ...partsOf(`${ours}certificate`, certificate, mostParts)];
 }
-
-/** What a service is asked for that can be asked for the value of a tag. */
-export const markFilter = (mark: FoundMark): string => markDigest(mark);
 
 /** The mark in these tags: whole where its parts agree with its digests, else by these. */
 export function markIn(tags: Tags): FoundMark | undefined {
@@ -133,12 +133,18 @@ export const describedIn = (tags: Tags): string => textIn(tags, descriptionTag) 
 export const descriptionTags = (description: string, parts: number) => partsOf(descriptionTag, description, parts);
 export const nameTags = (name: string) => partsOf(nameTag, name, 1);
 
+/** A tag that AWS itself writes: nobody else may. */
+export const isOfAws = (key: string): boolean => /^aws:/i.test(key);
+
+/** Tags as both services take them. */
+export const tagList = (tags: readonly (readonly [string, string])[]) => tags.map(([Key, Value]) => ({ Key, Value }));
+
 /** A tag as a text that travels: `key=value`, or the key alone where the value is empty. */
 const carriedText = ([key, value]: readonly [string, string]) => (value === '' ? key : `${key}=${value}`);
 
 function carriedPair(text: string): readonly [string, string] | undefined {
   const [, key = '', value = ''] = /^([^=]*)(?:=(.*))?$/s.exec(text) ?? [];
-  const isOurs = key.startsWith(ours) || /^aws:/i.test(key);
+  const isOurs = key.startsWith(ours) || isOfAws(key);
   const isTag = key !== '' && tagText.test(key) && tagText.test(value) && key.trim() === key && value.trim() === value;
   return isTag && !isOurs && key.length <= keyCharacters && value.length <= valueCharacters ? [key, value] : undefined;
 }
@@ -187,7 +193,7 @@ export function carriedIn(tags: Tags, not: (key: string) => boolean = () => fals
   const isCopy = tags.has(markTag);
   const keys = new Set(listed.flatMap(([, keysOf]) => keysOf.split(' ').map((key) => decode(key) ?? key)));
   return [...tags]
-    .filter(([key]) => (isCopy ? keys.has(key) : !key.startsWith(ours) && !/^aws:/i.test(key) && !not(key)))
+    .filter(([key]) => (isCopy ? keys.has(key) : !key.startsWith(ours) && !isOfAws(key) && !not(key)))
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(carriedText);
 }

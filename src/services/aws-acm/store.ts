@@ -1,20 +1,31 @@
 import { createPrivateKey, randomBytes } from 'node:crypto';
 import { arnStem, ofElsewhere } from '../../aws/arn.ts';
-import { callerCredentials } from '../../aws/caller.ts';
-import { type AwsCall, type AwsStoreService, awsStoreService, type Meaning } from '../../aws/store-service.ts';
+import { accessKeyOf, callerCredentials } from '../../aws/caller.ts';
+import {
+  type AwsCall,
+  type AwsStoreOptions,
+  type AwsStoreService,
+  awsStoreService,
+  type Meaning,
+  readCall,
+  writeCall,
+} from '../../aws/store-service.ts';
 import {
   carriedIn,
   carriedTags,
   describedIn,
   descriptionTags,
+  isOfAws,
   markIn,
   markTag,
   markTags,
+  markValue,
   namedIn,
   nameTags,
   outdatedTags,
   readableTag,
   type Tags,
+  tagList,
   tagsKept,
   textKept,
 } from '../../aws/tags.ts';
@@ -24,12 +35,10 @@ import { asPkcs8 } from '../../certificate/private-key.ts';
 import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import { visible } from '../../foreign-text.ts';
-import type { Runtime } from '../../runtime.ts';
 import { Secret } from '../../secret.ts';
 import { contentFacts, type FactsBook, type KnownContent, rememberedFacts } from '../../store/content-facts.ts';
 import { type FoundMark, type Mark, sameMark } from '../../store/mark.ts';
 import type {
-  CallOptions,
   CertificateMetadata,
   DescriptiveMetadata,
   FindOptions,
@@ -52,27 +61,12 @@ import { acmDefaults as defaults } from './defaults.ts';
 import { type Unfit, unfitForImport, unfitForReimport } from './rules.ts';
 import type { AcmConfig } from './settings.ts';
 
-export interface AcmOptions {
-  readonly region: string;
-  /** 12 digits. */
-  readonly account: string;
+export interface AcmOptions extends AwsStoreOptions {
   /** Keys of certificates that ACM issued as exportable are exported. */
   readonly exports?: boolean;
   readonly importsPerYear?: number;
-  readonly key?: { readonly accessKeyId: string; readonly secretAccessKey: Secret | (() => Promise<Secret>) };
-  readonly role?: string;
-  readonly externalId?: string;
-  /** Default: the public ones of the region; else of the token and the tagging service too. */
-  readonly endpoint?: string;
-  readonly runtime: Runtime;
   /** What content alone tells. Absent: this process remembers what it has read. */
   readonly facts?: FactsBook;
-  readonly requestTimeoutMs?: number;
-  /** Certificates on a page of a listing. */
-  readonly pageSize?: number;
-  readonly settlesMs?: number;
-  readonly listingLagMs?: number;
-  readonly readSettlesMs?: number;
 }
 
 /** Without these a listing hides all keys but RSA up to 2,048 bits (ACM, "Filters"). */
@@ -104,23 +98,15 @@ export function openStore(config: AcmConfig, context: StoreContext): Store {
 /** What the configuration says, as options. */
 export function optionsOf(config: AcmConfig, context: StoreContext): AcmOptions {
   const { runtime, secret, facts } = context;
-  const { name: _name, kind: _kind, accessKeyId, secretAccessKey, requestsPerSecond: _requests, ...rest } = config;
-  const { writesPerCertificatePerMinute: _writes, ...given } = rest;
-  const key =
-    accessKeyId === undefined || secretAccessKey === undefined
-      ? undefined
-      : { accessKeyId, secretAccessKey: secret(secretAccessKey) };
-  return { ...given, runtime, ...defined({ key, facts }) };
+  return { ...config, runtime, ...defined({ key: accessKeyOf(config, secret), facts }) };
 }
 
 /** How the service is reached, and the one that finds resources by their tags. */
 export function reached(
   options: AcmOptions,
 ): AwsStoreService & { readonly store: string; readonly tagging: AwsStoreService } {
-  const { region, account, key, role, externalId, endpoint, runtime, requestTimeoutMs } = options;
   const store = arnStem('acm', { ...options }) ?? '';
-  const caller = callerCredentials({ region, key, role, externalId, endpoint, runtime });
-  const common = { store, account, region, endpoint, caller, runtime, requestTimeoutMs, meaningOf };
+  const common = { ...options, store, caller: callerCredentials(options), meaningOf };
   const service = awsStoreService({ ...common, service: 'acm', target: 'CertificateManager' });
   const target = 'ResourceGroupsTaggingAPI_20170126';
   return { ...service, store, tagging: awsStoreService({ ...common, service: 'tagging', target }) };
@@ -171,15 +157,6 @@ export function acmStore(options: AcmOptions): Store {
   const stem = `${store}:certificate/`;
   const facts = rememberedFacts(options.facts);
   const isId = (id: string) => id.startsWith(stem);
-  const reads = (operation: string, given: CallOptions = {}, certificate?: string): AwsCall => ({
-    operation,
-    writes: false,
-    ...defined({ certificate, signal: given.signal }),
-  });
-  const writes = (operation: string, given: CallOptions = {}, certificate?: string): AwsCall => ({
-    ...reads(operation, given, certificate),
-    writes: true,
-  });
   const nonsense = (about: AwsCall, found: string) => failure('store_nonsense', `it answered ${found}`, about);
 
   async function describe(arn: string, about: AwsCall): Promise<AcmCertificate> {
@@ -340,7 +317,7 @@ export function acmStore(options: AcmOptions): Store {
   /** Tags come back after a reimport that lost them: the mark is among them. */
   async function ensureTags(arn: string, before: Tags, about: AwsCall): Promise<void> {
     const after = await tagsOf(arn, about);
-    const lost = [...before].filter(([key]) => !after.has(key) && !/^aws:/i.test(key));
+    const lost = [...before].filter(([key]) => !after.has(key) && !isOfAws(key));
     if (lost.length > 0) await call('AddTagsToCertificate', { CertificateArn: arn, Tags: tagList(lost) }, about);
   }
 
@@ -370,7 +347,7 @@ export function acmStore(options: AcmOptions): Store {
     },
 
     async list({ cursor, signal }) {
-      const about = reads('list', defined({ signal }));
+      const about = readCall('list', defined({ signal }));
       const answer = await call(
         'ListCertificates',
         {
@@ -417,11 +394,11 @@ export function acmStore(options: AcmOptions): Store {
       };
     },
 
-    readMetadata: (id, given = {}) => reading(id, () => readDescribed(id, reads('read metadata', given, id))),
+    readMetadata: (id, given = {}) => reading(id, () => readDescribed(id, readCall('read metadata', given, id))),
 
     read: (id, given = {}) =>
       reading(id, async (): Promise<StoredCertificate> => {
-        const about = reads('read', given, id);
+        const about = readCall('read', given, id);
         const [entry, tags] = await Promise.all([describe(id, about), tagsOf(id, about)]);
         const isGiven = exports && entry.type !== 'IMPORTED' && entry.isExportable && !entry.isOfAcmeClient;
         const content = isGiven ? await exported(id, about) : await publicContent(id, about);
@@ -431,14 +408,13 @@ export function acmStore(options: AcmOptions): Store {
       }),
 
     async findByMark(mark, given: FindOptions = {}) {
-      const about = reads('look for copies', given);
-      const [[, digests] = ['', '']] = markTags(mark);
+      const about = readCall('look for copies', given);
       const arns: string[] = [];
       let cursor: string | undefined;
       do {
         const input = {
           ResourceTypeFilters: ['acm'],
-          TagFilters: [{ Key: markTag, Values: [digests] }],
+          TagFilters: [{ Key: markTag, Values: [markValue(mark)] }],
           ResourcesPerPage: mostOnAPage,
           ...defined({ PaginationToken: cursor }),
         };
@@ -464,7 +440,7 @@ export function acmStore(options: AcmOptions): Store {
     same: isSame,
 
     async import({ content, metadata, mark, into }, given) {
-      const about = writes('import', given, into);
+      const about = writeCall('import', given, into);
       const refusal = refusalOf(content, runtime.now());
       if (refusal !== undefined) throw refusal;
       if (into !== undefined) {
@@ -479,7 +455,7 @@ export function acmStore(options: AcmOptions): Store {
     },
 
     async reimport(id, content, given) {
-      const about = writes('reimport', given, id);
+      const about = writeCall('reimport', given, id);
       const refusal = refusalOf(content, runtime.now());
       if (refusal !== undefined) throw refusal;
       if (!isId(id)) throw failure('store_gone', 'there is no such certificate', about);
@@ -504,7 +480,7 @@ export function acmStore(options: AcmOptions): Store {
     },
 
     async updateMetadata(id, metadata, mark: Mark | undefined, given) {
-      const about = writes('update metadata', given, id);
+      const about = writeCall('update metadata', given, id);
       if (!isId(id)) throw failure('store_gone', 'there is no such certificate', about);
       const before = await tagsOf(id, about);
       const wanted = tagsFor(metadata, mark);
@@ -520,7 +496,7 @@ export function acmStore(options: AcmOptions): Store {
     },
 
     async delete(id, given) {
-      const about = writes('delete', given, id);
+      const about = writeCall('delete', given, id);
       if (!isId(id)) return;
       try {
         await call('DeleteCertificate', { CertificateArn: id }, about);
@@ -549,8 +525,6 @@ const byHand =
 
 const usersOf = (inUseBy: readonly string[]): string =>
   inUseBy.length === 0 ? 'nothing' : inUseBy.slice(0, 5).map(visible).join(', ');
-
-const tagList = (tags: readonly (readonly [string, string])[]) => tags.map(([Key, Value]) => ({ Key, Value }));
 
 /** Why nothing of it is copied and nothing is written there, in words that follow its ARN. */
 function passedOverBecause({ status, managedBy }: AcmCertificate): string | undefined {

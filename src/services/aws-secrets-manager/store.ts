@@ -1,17 +1,25 @@
 import { createHash } from 'node:crypto';
 import { ofElsewhere } from '../../aws/arn.ts';
-import { callerCredentials } from '../../aws/caller.ts';
-import { type AwsCall, type AwsStoreService, awsStoreService, type Meaning } from '../../aws/store-service.ts';
+import { accessKeyOf, callerCredentials } from '../../aws/caller.ts';
+import {
+  type AwsCall,
+  type AwsStoreOptions,
+  type AwsStoreService,
+  awsStoreService,
+  type Meaning,
+  readCall,
+  writeCall,
+} from '../../aws/store-service.ts';
 import {
   carriedIn,
   carriedTags,
-  markFilter,
   markIn,
   markTag,
   markTags,
   namedIn,
   nameTags,
   outdatedTags,
+  tagList,
   tagsKept,
   textKept,
 } from '../../aws/tags.ts';
@@ -19,12 +27,9 @@ import type { CertificateContent } from '../../certificate/certificate.ts';
 import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import { visible } from '../../foreign-text.ts';
-import type { Runtime } from '../../runtime.ts';
-import type { Secret } from '../../secret.ts';
 import { contentFacts, type FactsBook, type KnownContent, rememberedFacts } from '../../store/content-facts.ts';
 import { cutText, formatMark, type Mark, markDigest, sameMark } from '../../store/mark.ts';
 import type {
-  CallOptions,
   CertificateMetadata,
   DescriptiveMetadata,
   FindOptions,
@@ -43,29 +48,14 @@ import { secretsManagerDefaults as defaults } from './defaults.ts';
 import { readValue, writeValue } from './layouts.ts';
 import { type SecretLayout, type SecretsManagerConfig, secretsManagerId } from './settings.ts';
 
-export interface SecretsManagerOptions {
-  readonly region: string;
-  /** 12 digits. */
-  readonly account: string;
+export interface SecretsManagerOptions extends AwsStoreOptions {
   /** Only secrets whose names begin so; what copies are called begins so. */
   readonly namePrefix?: string;
   readonly layout?: SecretLayout;
   readonly kmsKey?: string;
   readonly recoveryDays?: number;
-  readonly key?: { readonly accessKeyId: string; readonly secretAccessKey: Secret | (() => Promise<Secret>) };
-  readonly role?: string;
-  readonly externalId?: string;
-  /** Default: the public one of the region; else of the token service too. */
-  readonly endpoint?: string;
-  readonly runtime: Runtime;
   /** What content alone tells. Absent: this process remembers what it has read. */
   readonly facts?: FactsBook;
-  readonly requestTimeoutMs?: number;
-  /** Secrets on a page of a listing. */
-  readonly pageSize?: number;
-  readonly settlesMs?: number;
-  readonly listingLagMs?: number;
-  readonly readSettlesMs?: number;
 }
 
 /** The service's limits (its reference, "Quotas"). */
@@ -85,25 +75,15 @@ export function openStore(config: SecretsManagerConfig, context: StoreContext): 
 /** What the configuration says, as options. */
 export function optionsOf(config: SecretsManagerConfig, context: StoreContext): SecretsManagerOptions {
   const { runtime, secret, facts } = context;
-  const { name: _name, kind: _kind, accessKeyId, secretAccessKey, ...rest } = config;
-  const { writesPerCertificatePerMinute: _writes, requestsPerSecond: _requests, ...given } = rest;
-  const key =
-    accessKeyId === undefined || secretAccessKey === undefined
-      ? undefined
-      : { accessKeyId, secretAccessKey: secret(secretAccessKey) };
-  return { ...given, runtime, ...defined({ key, facts }) };
+  return { ...config, runtime, ...defined({ key: accessKeyOf(config, secret), facts }) };
 }
 
 /** How the service is reached. */
 export function reached(options: SecretsManagerOptions): AwsStoreService & { readonly store: string } {
-  const { region, account, key, role, externalId, endpoint, runtime, requestTimeoutMs } = options;
   const store = secretsManagerId({ ...options }) ?? '';
-  const caller = callerCredentials({ region, key, role, externalId, endpoint, runtime });
-  const service = awsStoreService({
-    ...{ store, account, service: 'secretsmanager', target: 'secretsmanager', region, endpoint, caller, runtime },
-    requestTimeoutMs,
-    meaningOf,
-  });
+  const caller = callerCredentials(options);
+  const named = { service: 'secretsmanager', target: 'secretsmanager' };
+  const service = awsStoreService({ ...options, ...named, store, caller, meaningOf });
   return { ...service, store };
 }
 
@@ -147,16 +127,6 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
   const { store, call, failure } = reached(options);
   const arnStem = `${secretsManagerId({ ...options, namePrefix: undefined })}:secret:`;
   const facts = rememberedFacts(options.facts);
-  const reads = (operation: string, given: CallOptions = {}, certificate?: string): AwsCall => ({
-    operation,
-    writes: false,
-    ...defined({ certificate, signal: given.signal }),
-  });
-  const writes = (operation: string, given: CallOptions = {}, certificate?: string): AwsCall => ({
-    ...reads(operation, given, certificate),
-    writes: true,
-  });
-
   const isId = (id: string) => id.startsWith(arnStem);
   const isShown = ({ name }: SecretEntry) => name.startsWith(namePrefix);
   const nonsense = (about: AwsCall, found: string) => failure('store_nonsense', `it answered ${found}`, about);
@@ -485,7 +455,7 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
     },
 
     async list({ cursor, signal }) {
-      const about = reads('list', defined({ signal }));
+      const about = readCall('list', defined({ signal }));
       const { secrets, cursor: next } = await pageOf({ cursor }, about);
       const shown = secrets.filter((entry) => isShown(entry) && !entry.isDeleted);
       const own = shown.filter(({ arn }) => isId(arn));
@@ -516,21 +486,21 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
     },
 
     readMetadata: (id, given = {}) =>
-      reading(id, reads('read metadata', given, id), async (entry): Promise<Reading<CertificateMetadata>> => {
+      reading(id, readCall('read metadata', given, id), async (entry): Promise<Reading<CertificateMetadata>> => {
         const known = (await knownOf([entry])).get(entry.arn);
         return { state: 'present', value: metadataOf(entry, known) };
       }),
 
     read(id, given = {}) {
-      const about = reads('read', given, id);
+      const about = readCall('read', given, id);
       return reading(id, about, (entry) => readContent(entry, about));
     },
 
     async findByMark(mark, given: FindOptions = {}) {
-      const about = reads('look for copies', given);
+      const about = readCall('look for copies', given);
       const filters = [
         { Key: 'tag-key', Values: [markTag] },
-        { Key: 'tag-value', Values: [markFilter(mark)] },
+        { Key: 'tag-value', Values: [markDigest(mark)] },
       ];
       const found: SecretEntry[] = [];
       let cursor: string | undefined;
@@ -554,7 +524,7 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
     refuses: (content) => refusalOf(content),
 
     async import(entry, given) {
-      const about = writes('import', given, entry.into);
+      const about = writeCall('import', given, entry.into);
       if (entry.into !== undefined) {
         const there = isId(entry.into) ? await describe(entry.into, about) : undefined;
         if (there === undefined) throw failure('store_gone', 'there is no such secret', about);
@@ -578,7 +548,7 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
     },
 
     async reimport(id, content, given) {
-      const about = writes('reimport', given, id);
+      const about = writeCall('reimport', given, id);
       const value = valueFor(content);
       const entry = await living(id, about);
       refuseForeign(entry, about);
@@ -586,7 +556,7 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
     },
 
     async updateMetadata(id, metadata, mark, given) {
-      const about = writes('update metadata', given, id);
+      const about = writeCall('update metadata', given, id);
       const entry = await living(id, about);
       refuseForeign(entry, about);
       const after = await writeDescription(entry, metadata, mark, about);
@@ -595,7 +565,7 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
     },
 
     async delete(id, given) {
-      const about = writes('delete', given, id);
+      const about = writeCall('delete', given, id);
       if (!isId(id)) return;
       try {
         await call('DeleteSecret', { SecretId: id, RecoveryWindowInDays: recoveryDays }, about);
@@ -635,8 +605,6 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
     });
   }
 }
-
-const tagList = (tags: readonly (readonly [string, string])[]) => tags.map(([Key, Value]) => ({ Key, Value }));
 
 /** What tells versions apart: of the content by the service's word, of the rest by its digest. */
 function revisionOf(version: string, people: DescriptiveMetadata, mark: string | undefined): string {
