@@ -2,7 +2,8 @@ import { describe } from 'vitest';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
 import { type VaultStoreOptions, vaultStore } from '../../src/services/vault/store.ts';
-import { type ContractOptions, type StoreUnderTest, storeContract } from '../store/contract.ts';
+import { vaultLacks as lacks, vaultLacksInVersion1 } from '../services/vault/lacks.ts';
+import { type StoreUnderTest, storeContract } from '../store/contract.ts';
 import { type OpenBao, requireOpenBao, startDevelopmentBao, startRaftBao } from './openbao.ts';
 
 const found = requireOpenBao();
@@ -55,20 +56,6 @@ function underTest(
   };
 }
 
-const lacks: ContractOptions['lacks'] = {
-  uniqueNames: 'a name is metadata, and paths follow from marks',
-  findsMarks: 'nobody can ask for metadata',
-  refuses: 'it takes all content that the program takes',
-  same: 'it gives back what it was given',
-  silentListings: 'a listing has versions',
-  lag: 'one node',
-  longWrites: 'what is answered is done',
-  store_content_refused: 'it takes all content that the program takes',
-  store_quota_used_up: 'it has none of its own',
-  store_held: 'it knows no locks',
-  store_in_use: 'it knows of no use',
-};
-
 describe.skipIf(found === undefined)('a real OpenBao', () => {
   storeContract('vault, version 2 of the engine', async () => underTest(await startDevelopmentBao(), {}), { lacks });
 
@@ -93,14 +80,7 @@ path "secret/metadata/standby/*" { capabilities = ["create", "read", "update", "
       const { vacate: _none, ...under } = underTest(bao, {}, { mount: 'old' });
       return under;
     },
-    {
-      lacks: {
-        ...lacks,
-        deleted: 'what is deleted is gone',
-        'half-made': 'content and mark are one write',
-        empty: 'there are no versions',
-      },
-    },
+    { lacks: vaultLacksInVersion1 },
   );
 
   storeContract(

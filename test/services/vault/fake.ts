@@ -173,25 +173,15 @@ export async function startFakeVault(options: { readonly version?: 1 | 2 } = {})
       return { status: 404, body: { errors: [`no handler for route "${path}". route entry not found.`] } };
     if (version === 1) return onVersion1(request, [area, ...rest].join('/'));
     const below = rest.join('/');
-    if (area === 'data') {
-      const secret = secrets.get(below)?.versions.at(-1);
-      if (method !== 'DELETE') return onData(method, below, body);
-      if (secret !== undefined) secret.deletion_time = new Date(Date.now() - 1).toISOString();
-      return { status: 204 };
-    }
+    if (area === 'data') return onData(method, below, body);
     if (area === 'metadata') return onMetadata(request, below);
-    if (area === 'destroy') {
-      const secret = secrets.get(below)?.versions.at(-1);
-      if (secret !== undefined) secret.destroyed = true;
-      return { status: 204 };
-    }
     if (area === 'subkeys') {
       const data = secrets.get(below)?.versions.at(-1)?.data;
       return data === undefined
         ? notThere
         : {
             status: 200,
-            body: { data: { subkeys: data && Object.fromEntries(Object.keys(data).map((name) => [name, null])) } },
+            body: { data: { subkeys: Object.fromEntries(Object.keys(data).map((name) => [name, null])) } },
           };
     }
     return { status: 404, body: { errors: null, warnings: ['Invalid path for a versioned K/V secrets engine.'] } };

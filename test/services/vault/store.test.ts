@@ -11,23 +11,10 @@ import { type Runtime, systemRuntime } from '../../../src/runtime.ts';
 import { Secret } from '../../../src/secret.ts';
 import { type VaultStoreOptions, vaultStore } from '../../../src/services/vault/store.ts';
 import type { Store } from '../../../src/store/store.ts';
-import { type ContractOptions, storeContract } from '../../store/contract.ts';
+import { storeContract } from '../../store/contract.ts';
 import { testCertificate } from '../../support/certificates.ts';
 import { type FakeVault, startFakeVault } from './fake.ts';
-
-const lacks: ContractOptions['lacks'] = {
-  uniqueNames: 'a name is metadata, and paths follow from marks',
-  findsMarks: 'nobody can ask for metadata',
-  refuses: 'it takes all content that the program takes',
-  same: 'it gives back what it was given',
-  silentListings: 'a listing has versions',
-  lag: 'one node',
-  longWrites: 'what is answered is done',
-  store_content_refused: 'it takes all content that the program takes',
-  store_quota_used_up: 'it has none of its own',
-  store_held: 'it knows no locks',
-  store_in_use: 'it knows of no use',
-};
+import { vaultLacks, vaultLacksInVersion1 } from './lacks.ts';
 
 storeContract(
   'vault, as a Vault Community answers',
@@ -46,7 +33,16 @@ storeContract(
       close: server.close,
     };
   },
-  { lacks },
+  { lacks: vaultLacks },
+);
+
+storeContract(
+  'vault, version 1 of the engine, as a Vault Community answers',
+  async () => {
+    const server = await startFakeVault({ version: 1 });
+    return { store: storeAt(server, { pageSize: 3 }), unknownId: 'nobody-0000000000000000', close: server.close };
+  },
+  { lacks: vaultLacksInVersion1 },
 );
 
 let server: FakeVault;
