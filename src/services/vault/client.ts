@@ -5,7 +5,7 @@ import { unansweredError } from '../../http/service-failure.ts';
 import type { Runtime } from '../../runtime.ts';
 import type { Secret } from '../../secret.ts';
 import { type ConnectionFiles, fileConnections } from './connection.ts';
-import { type VaultCall, vaultError, vaultRemedies } from './failure.ts';
+import { ended, type VaultCall, vaultError, vaultRemedies } from './failure.ts';
 import { type BareSend, type LoginOptions, vaultTokens } from './login.ts';
 
 export interface VaultRequest {
@@ -122,12 +122,4 @@ export function vaultClient(options: VaultClientOptions): VaultClient {
       files.close();
     },
   };
-}
-
-/** The call was ended while nothing of it had been sent. */
-function ended({ store, operation, certificate }: VaultCall, signal: AbortSignal): CodedError {
-  return new CodedError('store_unavailable', `${operation} at ${store}: it was not reached (the call was ended)`, {
-    cause: signal.reason,
-    fields: defined({ store, operation, certificate }),
-  });
 }

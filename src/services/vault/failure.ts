@@ -138,7 +138,7 @@ export function vaultError(call: VaultCall, answer: HttpAnswer): CodedError {
 }
 
 /** The token is good, and its policies do not allow this. */
-function noRight(call: VaultCall, words = 'its policy does not allow it', status = 403): CodedError {
+function noRight(call: VaultCall, words: string, status: number): CodedError {
   const { path, capability } = call;
   const known = path !== undefined && capability !== undefined;
   const remedy = known
@@ -170,6 +170,11 @@ export async function orNoRight<T>(asked: Promise<T>): Promise<T | CodedError> {
 /** The server does not take the token any more, and there is no other. */
 export function noToken(call: VaultCall, status: number): CodedError {
   return failed(call, 'store_unauthorized', 'it does not take the token', { status, reason: 'no_token' });
+}
+
+/** The call was ended while nothing of it had been sent. */
+export function ended(call: VaultCall, { reason }: AbortSignal): CodedError {
+  return failed(call, 'store_unavailable', 'it was not reached (the call was ended)', {}, reason);
 }
 
 /** A line of a policy. */

@@ -1,18 +1,15 @@
 import { createHash } from 'node:crypto';
 import * as z from 'zod/mini';
-import { defined } from '../../defined.ts';
 import { CodedError } from '../../errors.ts';
 import { nonsenseError, parseJson } from '../../http/service-failure.ts';
-import { unlessAborted } from '../../runtime.ts';
 import type { VaultSend } from './client.ts';
 import { isOurs } from './custom-metadata.ts';
-import { type Capability, failed, saysNothingThere, type VaultCall, vaultError } from './failure.ts';
-import { type Asked, encodePath, inByteOrder, type KeyValue, type Live, type PlaceRead } from './key-value.ts';
+import type { Capability, VaultCall } from './failure.ts';
+import { type Asked, encodePath, type KeyValue, type Live, type PlaceRead } from './key-value.ts';
 import type { SecretData } from './layouts.ts';
+import { answerIfThere, listNames, removeAt } from './requests.ts';
 
 const readAnswer = z.object({ data: z.record(z.string(), z.unknown()) });
-const listAnswer = z.object({ data: z.object({ keys: z.array(z.string()) }) });
-const listingMs = 90_000;
 
 /**
  * Version 1 of the engine: a secret is its fields and nothing more, so that what is ours stands
@@ -35,11 +32,8 @@ export function version1(options: {
 
   async function read(path: string, asked: Asked): Promise<PlaceRead> {
     const call = callFor(asked, false, path, 'read');
-    const answer = await send(call, { method: 'GET', path: urlOf(path), signal: asked.signal, takes: [404] });
-    if (answer.status === 404) {
-      if (saysNothingThere(answer)) return { state: 'absent' };
-      throw vaultError(call, answer);
-    }
+    const answer = await answerIfThere(send, call, { method: 'GET', path: urlOf(path), signal: asked.signal });
+    if (answer === undefined) return { state: 'absent' };
     const all = z.safeParse(readAnswer, parseJson(answer.text)).data?.data;
     if (all === undefined) throw nonsenseError(call, answer, 'something that is no secret');
     const data = Object.fromEntries(Object.entries(all).filter(([name]) => !isOurs(name)));
@@ -65,27 +59,9 @@ export function version1(options: {
     look: read,
     read,
 
-    async list(folder, after, asked) {
+    list(folder, after, asked) {
       const call = callFor(asked, false, folder, 'list');
-      const query = new URLSearchParams({ list: 'true', ...defined({ after }) });
-      const path = `${urlOf(folder)}?${query}`;
-      const answer = await send(call, {
-        method: 'GET',
-        path,
-        signal: asked.signal,
-        takes: [404],
-        timeoutMs: listingMs,
-      });
-      if (answer.status === 404) {
-        if (saysNothingThere(answer)) return { names: [], places: new Map(), goesOn: false };
-        throw vaultError(call, answer);
-      }
-      const keys = z.safeParse(listAnswer, parseJson(answer.text)).data?.data.keys;
-      if (keys === undefined) throw nonsenseError(call, answer, 'something that is no list of secrets');
-      const isRest = (name: string) => after === undefined || inByteOrder(name, after) > 0;
-      const names = keys.toSorted(inByteOrder).filter(isRest);
-      // A policy of OpenBao may cut a listing off without a word: only an empty one is the last.
-      return { names, places: new Map(), goesOn: isOpenBao && names.length > 0 };
+      return listNames(send, call, { path: urlOf(folder), after, isOpenBao, signal: asked.signal });
     },
 
     fieldNames: async () => undefined,
@@ -107,19 +83,8 @@ export function version1(options: {
       await put(path, { ...data, ...entries }, 'update', asked);
     },
 
-    async remove(path, asked) {
-      const call = callFor(asked, true, path, 'delete');
-      if (asked.signal?.aborted) throw failed(call, 'store_unavailable', 'it was not reached (the call was ended)');
-      const removal = send(call, { method: 'DELETE', path: urlOf(path), takes: [404] });
-      try {
-        const answer = await unlessAborted(asked.signal, removal);
-        if (answer.status === 404 && !saysNothingThere(answer)) throw vaultError(call, answer);
-      } catch (thrown) {
-        if (thrown instanceof CodedError) throw thrown;
-        removal.catch(() => {});
-        throw failed(call, 'store_unanswered', 'nobody waited for the answer', {}, thrown);
-      }
-    },
+    remove: (path, asked) =>
+      removeAt(send, callFor(asked, true, path, 'delete'), { path: urlOf(path), signal: asked.signal }),
   };
 }
 

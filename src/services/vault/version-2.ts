@@ -4,12 +4,20 @@ import { asCodedError, CodedError } from '../../errors.ts';
 import type { HttpAnswer } from '../../http/client.ts';
 import { foreignWords, nonsenseError, parseJson } from '../../http/service-failure.ts';
 import { otherwise } from '../../lenient.ts';
-import { unlessAborted } from '../../runtime.ts';
 import type { VaultSend } from './client.ts';
 import { type Entries, isOurs, ourEntries } from './custom-metadata.ts';
-import { type Capability, errorsIn, failed, saysNothingThere, type VaultCall, vaultError } from './failure.ts';
-import { type Asked, encodePath, inByteOrder, type KeyValue, type Place, type Version } from './key-value.ts';
+import {
+  type Capability,
+  errorsIn,
+  failed,
+  orNoRight,
+  saysNothingThere,
+  type VaultCall,
+  vaultError,
+} from './failure.ts';
+import { type Asked, encodePath, type KeyValue, type Names, type Place, type Version } from './key-value.ts';
 import type { SecretData } from './layouts.ts';
+import { answerIfThere, comesAfter, listNames, noNames, removeAt } from './requests.ts';
 
 const text = otherwise(z.string(), '');
 const entriesSchema = otherwise(z.nullable(z.record(z.string(), z.string())), null);
@@ -59,9 +67,9 @@ export function version2(options: {
   readonly now: () => number;
   readonly isOpenBao: boolean;
 }): KeyValue {
-  const { send, mount, store, pageSize, now } = options;
+  const { send, mount, store, pageSize, now, isOpenBao } = options;
   const area = (name: string, path: string) => `${encodePath(mount)}/${name}/${encodePath(path)}`;
-  let listsMetadata: boolean | undefined;
+  let listsPlaces = isOpenBao;
   let merges = true;
 
   function callFor(
@@ -98,16 +106,12 @@ export function version2(options: {
 
   async function look(path: string, asked: Asked): Promise<Place> {
     const call = callFor(asked, false, { area: 'metadata', path, capability: 'read' });
-    const answer = await send(call, {
+    const answer = await answerIfThere(send, call, {
       method: 'GET',
       path: area('metadata', path),
       signal: asked.signal,
-      takes: [404],
     });
-    if (answer.status === 404) {
-      if (saysNothingThere(answer)) return { state: 'absent' };
-      throw vaultError(call, answer);
-    }
+    if (answer === undefined) return { state: 'absent' };
     const metadata = z.safeParse(metadataAnswer, parseJson(answer.text)).data?.data;
     if (metadata === undefined) throw nonsenseError(call, answer, 'something that is no metadata of a secret');
     return placeOf(metadata, answer);
@@ -160,7 +164,7 @@ export function version2(options: {
     const others = Object.fromEntries(Object.entries(of).filter(([name]) => !isOurs(name)));
     const known = before.state === 'absent' ? 0 : before.metadataVersion;
     // OpenBao then sees that somebody else has written between; Vault passes over it.
-    const cas = options.isOpenBao && known !== undefined ? { metadata_cas: known } : {};
+    const cas = isOpenBao && known !== undefined ? { metadata_cas: known } : {};
     const capability = before.state === 'absent' ? 'create' : 'update';
     const call = callFor(asked, true, { area: 'metadata', path, capability });
     const body = () => ({ custom_metadata: { ...others, ...entries }, ...cas });
@@ -177,56 +181,35 @@ export function version2(options: {
     }
   }
 
-  async function list(folder: string, after: string | undefined, asked: Asked) {
-    const isRest = (name: string) => after === undefined || inByteOrder(name, after) > 0;
-    listsMetadata ??= options.isOpenBao;
-    if (listsMetadata) {
-      const call = callFor(asked, false, { area: 'detailed-metadata', path: folder, capability: 'list' });
-      const query = new URLSearchParams({ list: 'true', limit: String(pageSize), ...defined({ after }) });
-      const path = `${area('detailed-metadata', folder)}?${query}`;
-      const answer = await send(call, { method: 'GET', path, signal: asked.signal, takes: [404] }).catch(
-        (thrown: unknown) => {
-          if (asCodedError(thrown).fields.reason !== 'no_right') throw thrown;
-          return undefined;
-        },
-      );
-      if (answer !== undefined && saysNothingThere(answer)) return { names: [], places: new Map(), goesOn: false };
-      if (answer !== undefined && answer.status === 404 && errorsIn(answer) !== undefined)
-        throw vaultError(call, answer);
-      const found = answer && z.safeParse(listAnswer, parseJson(answer.text)).data?.data;
-      if (answer !== undefined && answer.status !== 404 && found === undefined)
-        throw nonsenseError(call, answer, 'something that is no list of secrets');
-      if (answer !== undefined && found !== undefined) {
-        const places = new Map<string, Place>();
-        for (const [name, info] of Object.entries(found.key_info)) {
-          const metadata = z.safeParse(metadataSchema, info);
-          if (metadata.success) places.set(name, placeOf(metadata.data, answer));
-        }
-        const names = found.keys.filter(isRest);
-        return { names, places, goesOn: found.keys.length >= pageSize && names.length > 0 };
-      }
-      listsMetadata = false;
-    }
-    const call = callFor(asked, false, { area: 'metadata', path: folder, capability: 'list' });
-    const query = new URLSearchParams({ list: 'true', ...defined({ after }) });
-    const path = `${area('metadata', folder)}?${query}`;
-    const answer = await send(call, {
-      method: 'GET',
-      path,
-      signal: asked.signal,
-      takes: [404],
-      timeoutMs: listingMs,
-    });
-    if (answer.status === 404) {
-      if (saysNothingThere(answer)) return { names: [], places: new Map(), goesOn: false };
-      throw vaultError(call, answer);
-    }
+  /** With what stands there, page by page; `undefined` where that is not offered or not allowed. */
+  async function listWithPlaces(folder: string, after: string | undefined, asked: Asked): Promise<Names | undefined> {
+    const call = callFor(asked, false, { area: 'detailed-metadata', path: folder, capability: 'list' });
+    const query = new URLSearchParams({ list: 'true', limit: String(pageSize), ...defined({ after }) });
+    const path = `${area('detailed-metadata', folder)}?${query}`;
+    const answer = await orNoRight(send(call, { method: 'GET', path, signal: asked.signal, takes: [404] }));
+    if (answer instanceof CodedError) return undefined;
+    if (saysNothingThere(answer)) return noNames;
+    if (answer.status === 404 && errorsIn(answer) !== undefined) throw vaultError(call, answer);
     const found = z.safeParse(listAnswer, parseJson(answer.text)).data?.data;
-    if (found === undefined) throw nonsenseError(call, answer, 'something that is no list of secrets');
-    const names = found.keys.toSorted(inByteOrder).filter(isRest);
-    // A policy of OpenBao may cut a listing off without a word (`pagination_limit`): only an empty
-    // one is the last. A Vault passes over `after`, and gives all of it at once.
-    return { names, places: new Map(), goesOn: options.isOpenBao && names.length > 0 };
+    if (found === undefined) {
+      if (answer.status === 404) return undefined;
+      throw nonsenseError(call, answer, 'something that is no list of secrets');
+    }
+    const places = new Map<string, Place>();
+    for (const [name, info] of Object.entries(found.key_info)) {
+      const metadata = z.safeParse(metadataSchema, info);
+      if (metadata.success) places.set(name, placeOf(metadata.data, answer));
+    }
+    const names = found.keys.filter(comesAfter(after));
+    return { names, places, goesOn: found.keys.length >= pageSize && names.length > 0 };
+  }
+
+  async function list(folder: string, after: string | undefined, asked: Asked): Promise<Names> {
+    const found = listsPlaces ? await listWithPlaces(folder, after, asked) : undefined;
+    if (found !== undefined) return found;
+    listsPlaces = false;
+    const call = callFor(asked, false, { area: 'metadata', path: folder, capability: 'list' });
+    return listNames(send, call, { path: area('metadata', folder), after, isOpenBao, signal: asked.signal });
   }
 
   return {
@@ -296,29 +279,12 @@ export function version2(options: {
 
     describe: (path, entries, before, asked) => putEntries(path, entries, before, asked),
 
-    async remove(path, asked) {
+    remove(path, asked) {
       const call = callFor(asked, true, { area: 'metadata', path, capability: 'delete' });
-      if (asked.signal?.aborted) throw failed(call, 'store_unavailable', 'it was not reached (the call was ended)');
-      const removal = send(call, {
-        method: 'DELETE',
-        path: area('metadata', path),
-        timeoutMs: removalMs,
-        takes: [404],
-      });
-      try {
-        const answer = await unlessAborted(asked.signal, removal);
-        if (answer.status === 404 && !saysNothingThere(answer)) throw vaultError(call, answer);
-      } catch (thrown) {
-        if (thrown instanceof CodedError) throw thrown;
-        removal.catch(() => {});
-        throw failed(call, 'store_unanswered', 'nobody waited for the answer', {}, thrown);
-      }
+      return removeAt(send, call, { path: area('metadata', path), timeoutMs: removalMs, signal: asked.signal });
     },
   };
 }
-
-/** How long a listing of a large folder may take: it has no pages. */
-const listingMs = 90_000;
 
 function versionOf(number: number, createdTime: string): Version {
   const changedAt = Date.parse(createdTime);
