@@ -1,12 +1,40 @@
 import { createSecretKey, hash, type KeyObject, timingSafeEqual } from 'node:crypto';
 import { CodedError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
-import type { SenderRequest, VerificationKeys } from '../sender.ts';
+import type { LifecycleEvent } from '../event.ts';
+import type { Sender, SenderRequest, VerificationKeys } from '../sender.ts';
+
+/**
+ * Whoever bears a secret in a header of its requests. That proves who sends, and nothing of the
+ * body: what it says is unsigned, and is read only once the secret was found to be right. The
+ * secret is given by its digest, SHA-256 in hex; that of a second one, which is good as well, by
+ * `nextDigest`.
+ */
+export function sharedSecretSender(
+  given: {
+    readonly store: string;
+    readonly header: string;
+    readonly digest?: string | undefined;
+    readonly nextDigest?: string | undefined;
+  },
+  eventsIn: (body: Uint8Array) => readonly LifecycleEvent[],
+): Sender {
+  const { store, header, digest, nextDigest } = given;
+  return {
+    store,
+    keys: digestKeys({ digest, nextDigest }),
+    tryAgain: 503,
+    receive(request, digests) {
+      proveSharedSecret(request, header, digests);
+      return { events: eventsIn(request.body).map((event) => ({ ...event, unsigned: true })) };
+    },
+  };
+}
 
 /**
  * The digests of secrets, SHA-256 in hex, by the settings that hold them, as keys of a sender.
  */
-export function digestKeys(digests: Readonly<Record<string, string | undefined>>): VerificationKeys {
+function digestKeys(digests: Readonly<Record<string, string | undefined>>): VerificationKeys {
   return new Map(
     Object.entries(digests).flatMap(([setting, hex]) =>
       hex === undefined ? [] : [[setting, createSecretKey(Buffer.from(hex, 'hex'))] as const],
@@ -18,7 +46,7 @@ export function digestKeys(digests: Readonly<Record<string, string | undefined>>
  * Throws `notification_not_genuine` unless a request bears one of the secrets of which these are
  * the digests, in this header; in Authorization it follows the word Bearer.
  */
-export function proveSharedSecret(
+function proveSharedSecret(
   { header: headerOf }: Pick<SenderRequest, 'header'>,
   header: string,
   digests: VerificationKeys,

@@ -1,29 +1,19 @@
 import { hash } from 'node:crypto';
 import type { LifecycleEvent } from '../../sender/event.ts';
-import { digestKeys, proveSharedSecret } from '../../sender/proofs/shared-secret.ts';
+import { sharedSecretSender } from '../../sender/proofs/shared-secret.ts';
 import type { Sender } from '../../sender/sender.ts';
 import { readEnvelope } from './envelope.ts';
 import { eventBridgeDefaults as defaults, type EventBridgeConfig } from './settings.ts';
 
 /**
  * An API destination of Amazon EventBridge: it posts events as they are, with a key in a header.
- * The key proves who sends, and nothing of the body. EventBridge sends again after 401, 429 and
- * what the server could not do, and drops what it was refused otherwise. `undefined`: what comes by
- * a queue is never taken at a callback URL.
+ * EventBridge sends again after 401, 429 and what the server could not do, and drops what it was
+ * refused otherwise. `undefined`: what comes by a queue is never taken at a callback URL.
  */
 export function senderOf(config: EventBridgeConfig): Sender | undefined {
-  const { name, store, delivery, digest, nextDigest, header = defaults.header } = config;
+  const { store, delivery, digest, nextDigest, header = defaults.header } = config;
   if (delivery === 'queue') return undefined;
-  return {
-    store,
-    keys: digestKeys({ digest, nextDigest }),
-    tryAgain: 503,
-    receive(request, digests) {
-      proveSharedSecret(request, header, digests);
-      const told = readEnvelope(request.body, config);
-      return { events: told === undefined ? [] : [{ ...told.event, unsigned: true, digest: digestOf(name, told.id) }] };
-    },
-  };
+  return sharedSecretSender({ store, header, digest, nextDigest }, (body) => eventsIn(body, config));
 }
 
 /**
@@ -32,11 +22,13 @@ export function senderOf(config: EventBridgeConfig): Sender | undefined {
  */
 export function deliveredOf(config: EventBridgeConfig): ((body: Uint8Array) => readonly LifecycleEvent[]) | undefined {
   if (config.delivery !== 'queue') return undefined;
-  return (body) => {
-    const told = readEnvelope(body, config);
-    return told === undefined ? [] : [{ ...told.event, digest: digestOf(config.name, told.id) }];
-  };
+  return (body) => eventsIn(body, config);
 }
 
-/** Deliveries of one event share its id. */
-const digestOf = (name: string, id: string): string => hash('sha256', `eventbridge\n${name}\n${id}`);
+/** What an envelope tells of, if anything. Deliveries of one event share its id. */
+function eventsIn(body: Uint8Array, config: EventBridgeConfig): readonly LifecycleEvent[] {
+  const told = readEnvelope(body, config);
+  return told === undefined
+    ? []
+    : [{ ...told.event, digest: hash('sha256', `eventbridge\n${config.name}\n${told.id}`) }];
+}

@@ -7,7 +7,7 @@ import { limits } from '../../limits.ts';
 import { malformedMessage } from '../../sender/change-message.ts';
 import type { LifecycleEvent } from '../../sender/event.ts';
 import { parseJsonObject } from '../../sender/json.ts';
-import { digestKeys, proveSharedSecret } from '../../sender/proofs/shared-secret.ts';
+import { sharedSecretSender } from '../../sender/proofs/shared-secret.ts';
 import type { Sender } from '../../sender/sender.ts';
 import { openBaoAuditDefaults as defaults, type OpenBaoAuditConfig } from './settings.ts';
 
@@ -36,8 +36,8 @@ const companions = /(^|\/)(?:cert\.pem|fullchain\.pem|chain\.pem|cert\.key|privk
 
 /**
  * The `http` audit device of an OpenBao: it posts each request and each response, and waits for the
- * answer. All but successful writes below the prefix is dropped at once. The secret in its header
- * proves who sends, and nothing of the body.
+ * answer. All but successful writes below the prefix is dropped at once. A record that is refused
+ * is not sent again; with another device beside it nothing fails.
  */
 export function senderOf(config: OpenBaoAuditConfig): Sender {
   const { name, store, digest, nextDigest, prefix, namespace } = config;
@@ -56,34 +56,25 @@ export function senderOf(config: OpenBaoAuditConfig): Sender {
     return id === '' ? undefined : id;
   }
 
-  return {
-    store,
-    keys: digestKeys({ digest, nextDigest }),
-    // A record that is refused is not sent again; with another device beside it nothing fails.
-    tryAgain: 503,
-    receive(request, digests) {
-      proveSharedSecret(request, header, digests);
-      const { body } = request;
-      const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
-      const record = z.safeParse(recordSchema, isUtf8(bytes) ? parseJsonObject(bytes.toString('utf8')) : undefined);
-      if (!record.success) throw malformedMessage('the body is no record of an audit device');
-      const { type, time, error, request: of } = record.data;
-      const isWrite = type === 'response' && error === '' && of.mount_type === 'kv' && writes.has(of.operation);
-      const certificate = isWrite && of.namespace.path === inNamespace ? certificateAt(of.path) : undefined;
-      if (certificate === undefined) return { events: [] };
-      const occurredAt = Date.parse(time);
-      const event: LifecycleEvent = {
-        kind: 'other',
-        changes: true,
-        type: visibleWithin(`kv ${of.operation}`, limits.notificationTextCharacters),
-        version: 1,
-        store,
-        certificates: [{ id: certificate, name: '' }],
-        unsigned: true,
-        digest: hash('sha256', `openbao-audit\n${name}\n${of.id}`),
-        ...(occurredAt >= 0 && { occurredAt }),
-      };
-      return { events: [event] };
-    },
-  };
+  return sharedSecretSender({ store, header, digest, nextDigest }, (body) => {
+    const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+    const record = z.safeParse(recordSchema, isUtf8(bytes) ? parseJsonObject(bytes.toString('utf8')) : undefined);
+    if (!record.success) throw malformedMessage('the body is no record of an audit device');
+    const { type, time, error, request: of } = record.data;
+    const isWrite = type === 'response' && error === '' && of.mount_type === 'kv' && writes.has(of.operation);
+    const certificate = isWrite && of.namespace.path === inNamespace ? certificateAt(of.path) : undefined;
+    if (certificate === undefined) return [];
+    const occurredAt = Date.parse(time);
+    const event: LifecycleEvent = {
+      kind: 'other',
+      changes: true,
+      type: visibleWithin(`kv ${of.operation}`, limits.notificationTextCharacters),
+      version: 1,
+      store,
+      certificates: [{ id: certificate, name: '' }],
+      digest: hash('sha256', `openbao-audit\n${name}\n${of.id}`),
+      ...(occurredAt >= 0 && { occurredAt }),
+    };
+    return [event];
+  });
 }
