@@ -116,12 +116,13 @@ async function adoptAll(
       proven: () => bar.advance(),
     });
     bar.end();
-    const wanted = lines.filter(({ action }) => action === 'adopt' || (replace && action === 'differs'));
-    for (const line of lines) tellLine(line, { link, isWanted: wanted.includes(line), onlyPlan }, output);
+    const isWanted = ({ action }: AdoptionLine) => action === 'adopt' || (replace && action === 'differs');
+    for (const line of lines) tellLine(line, { link, isWanted: isWanted(line), onlyPlan }, output);
+    const wanted = lines.filter(isWanted);
     const failures = onlyPlan ? [] : await carryOut(program, { link, store, wanted, known, replace, signal }, output);
     const number = (action: AdoptionLine['action']) => lines.filter((line) => line.action === action).length;
     const left = [
-      [number('differs') - (replace ? number('differs') : 0), 'left as they are: they differ, see --replace'],
+      [replace ? 0 : number('differs'), 'left as they are: they differ, see --replace'],
       [number('refused'), 'refused'],
       [number('stranger'), 'of no certificate of this primary'],
     ] as const;
@@ -183,13 +184,14 @@ async function carryOut(
   } finally {
     bar.end();
   }
+  const nameOf = storeNames(program);
   for (const line of wanted) {
     if (failures.includes(line) || line.certificate === undefined) continue;
     const record = await program.record(link, line.certificate);
     const standing = record && program.standing(link, record);
     if (standing?.kind === 'equal') continue;
     failures.push(line);
-    const words = standing === undefined ? [] : standingWords(standing, storeNames(program));
+    const words = standing === undefined ? [] : standingWords(standing, nameOf);
     output.finding(`  ${clean(line.copy)} is not equal yet`, ...words.map((word) => `    ${clean(word)}`));
   }
   return failures;

@@ -23,6 +23,16 @@ export interface Adoption {
   readonly differs: string;
 }
 
+/** Which copy, and of what. */
+interface AdoptionRequest {
+  readonly store: Store;
+  readonly copy: string;
+  /** Absent: found by its leaf. */
+  readonly of?: string | undefined;
+  /** Absent: both sides are listed. */
+  readonly known?: KnownSides;
+}
+
 /**
  * Takes a copy that a person made under management: from now on it is the copy of its certificate,
  * and passes keep it equal and leave our mark on it. Its original is the one given, else the one
@@ -36,14 +46,7 @@ export interface Adoption {
 export async function adopt(
   worker: Worker,
   link: Link,
-  request: {
-    readonly store: Store;
-    readonly copy: string;
-    readonly of?: string | undefined;
-    readonly replace: boolean;
-    /** Absent: both sides are listed. */
-    readonly known?: KnownSides;
-  },
+  request: AdoptionRequest & { readonly replace: boolean },
 ): Promise<Adoption> {
   const { store, copy, replace } = request;
   const proven = await proveAdoption(worker, link, request);
@@ -69,12 +72,7 @@ export interface KnownSides {
 export async function proveAdoption(
   worker: Worker,
   link: Link,
-  request: {
-    readonly store: Store;
-    readonly copy: string;
-    readonly of?: string | undefined;
-    readonly known?: KnownSides;
-  },
+  request: AdoptionRequest,
 ): Promise<Adoption & { readonly isSame: boolean }> {
   const { store, known } = request;
   const keys = keysRead();
