@@ -191,6 +191,8 @@ export function vaultStore(options: VaultStoreOptions): Store {
     signal,
   });
   const pathOf = (id: string) => `${root}${id}`;
+  /** For people: as commands of the server take it. */
+  const placeOf = (id: string) => `${mount}/${pathOf(id)}`;
 
   /** What stands under an id. */
   async function placeAt(kv: KeyValue, id: string, of: Asked, withContent: true): Promise<PlaceRead>;
@@ -221,9 +223,8 @@ export function vaultStore(options: VaultStoreOptions): Store {
     } catch (thrown) {
       if (!(thrown instanceof CodedError)) throw thrown;
       const { code, message, fields: more } = thrown;
-      const place = `${mount}/${pathOf(id)}`;
       const isOther = code === 'store_layout_unknown';
-      throw new CodedError(isOther ? code : 'store_content_unreadable', `${place}: ${message}`, {
+      throw new CodedError(isOther ? code : 'store_content_unreadable', `${placeOf(id)}: ${message}`, {
         cause: thrown,
         fields: { ...more, store: storeId, certificate: id, ...(!isOther && { reason: code }) },
       });
@@ -303,7 +304,7 @@ export function vaultStore(options: VaultStoreOptions): Store {
   async function listed(kv: KeyValue, { id, place: seen }: Found, of: Asked) {
     const place = seen ?? (await orNoRight(placeAt(kv, id, of, false)));
     if (place instanceof CodedError) {
-      const unreadable: UnreadableElement = { id, place: `${mount}/${pathOf(id)}`, name: nameOfId(id), error: place };
+      const unreadable: UnreadableElement = { id, place: placeOf(id), name: nameOfId(id), error: place };
       return { unreadable };
     }
     if (place.state === 'absent') return {};
@@ -322,12 +323,11 @@ export function vaultStore(options: VaultStoreOptions): Store {
     }
     const facts = known.of(id, place.revision);
     if (facts instanceof CodedError) {
-      const where = `${mount}/${pathOf(id)}`;
       if (facts.code === 'store_layout_unknown' && mark === undefined)
-        return { passedOver: { id, place: where, reason: 'none of its fields holds a certificate' } };
+        return { passedOver: { id, place: placeOf(id), reason: 'none of its fields holds a certificate' } };
       const unreadable: UnreadableElement = {
         id,
-        place: where,
+        place: placeOf(id),
         error: facts,
         name,
         ...defined({ mark }),
@@ -337,7 +337,7 @@ export function vaultStore(options: VaultStoreOptions): Store {
     }
     if (facts === undefined && mark === undefined && !isFolder(id) && (await isOther(kv, id, place, of)))
       return {
-        passedOver: { id, place: `${mount}/${pathOf(id)}`, reason: 'none of its fields has a name of a certificate’s' },
+        passedOver: { id, place: placeOf(id), reason: 'none of its fields has a name of a certificate’s' },
       };
     return { certificate: metadataOf(id, place, facts) };
   }
@@ -359,17 +359,18 @@ export function vaultStore(options: VaultStoreOptions): Store {
   }
 
   function conflict(id: string, words: string): CodedError {
-    return new CodedError('store_conflict', `${mount}/${pathOf(id)} ${words}`, {
+    return new CodedError('store_conflict', `${placeOf(id)} ${words}`, {
       fields: { store: storeId, certificate: id },
     });
   }
 
-  /** Four secrets cannot be written at once. */
-  function refuseFolder(id: string): void {
+  /** Nothing can stand there, or several secrets do, which cannot be written at once. */
+  function refuseUnwritable(id: string): void {
+    if (!isId(id)) throw gone(id);
     if (!isFolder(id)) return;
     throw new CodedError(
       'store_refused',
-      `${mount}/${pathOf(id)} is a certificate of several secrets, which is read and never written to`,
+      `${placeOf(id)} is a certificate of several secrets, which is read and never written to`,
       {
         fields: {
           store: storeId,
@@ -382,8 +383,7 @@ export function vaultStore(options: VaultStoreOptions): Store {
   }
 
   async function liveAt(kv: KeyValue, id: string, of: Asked): Promise<Live> {
-    if (!isId(id)) throw gone(id);
-    refuseFolder(id);
+    refuseUnwritable(id);
     const place = await kv.look(pathOf(id), of);
     if (place.state !== 'live') throw gone(id);
     return place;
@@ -415,8 +415,7 @@ export function vaultStore(options: VaultStoreOptions): Store {
   /** Writes over a place with this mark, whether or not it holds something by now. */
   async function fill(kv: KeyValue, id: string, entry: NewCertificate, of: Asked): Promise<WriteAnswer> {
     const { content, metadata, mark } = entry;
-    if (!isId(id)) throw gone(id);
-    refuseFolder(id);
+    refuseUnwritable(id);
     const before = await kv.look(pathOf(id), of);
     if (before.state === 'absent') throw gone(id);
     const held = readEntries(before.entries);
@@ -506,8 +505,7 @@ export function vaultStore(options: VaultStoreOptions): Store {
     async reimport(id, content, { signal } = {}) {
       const { kv } = await engine(signal);
       const of = asked('reimport', id, signal);
-      if (!isId(id)) throw gone(id);
-      refuseFolder(id);
+      refuseUnwritable(id);
       const before = await kv.read(pathOf(id), of);
       if (before.state !== 'live') throw gone(id);
       const { isMade } = readEntries(before.entries);
@@ -533,7 +531,7 @@ export function vaultStore(options: VaultStoreOptions): Store {
     async delete(id, { signal } = {}) {
       const { kv } = await engine(signal);
       if (!isId(id)) return;
-      refuseFolder(id);
+      refuseUnwritable(id);
       await kv.remove(pathOf(id), asked('delete', id, signal));
     },
 
