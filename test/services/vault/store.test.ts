@@ -745,11 +745,13 @@ describe('a primary that is listed now and then', () => {
     put('standby/changes', { cert: pem.leaf, key: pem.key });
     put('standby/goes', { cert: pem.leaf, key: pem.key });
     let next = () => {};
+    let waitsMs = 0;
     const runtime: Runtime = {
       ...systemRuntime,
       wait: (ms, signal) =>
-        ms === 77_000
+        ms % 77_000 === 0
           ? new Promise((resolve) => {
+              waitsMs = ms;
               next = resolve;
             })
           : systemRuntime.wait(ms, signal),
@@ -777,8 +779,19 @@ describe('a primary that is listed now and then', () => {
     server.secrets.delete('standby/goes');
     await round();
     expect(told.sort()).toEqual(['changes', 'goes', 'new']);
+    expect(waitsMs).toBe(77_000);
+
+    // What cannot be listed has not gone, and what changes meanwhile is told of when it can.
     server.before = ({ query }) =>
       query.get('list') === 'true' ? { status: 503, body: { errors: ['Vault is sealed'] } } : undefined;
+    put('standby/later', { cert: pem.leaf, key: pem.key });
+    next();
+    await expect.poll(() => waitsMs).toBe(154_000);
+    expect(told.sort()).toEqual(['changes', 'goes', 'new']);
+    server.before = () => undefined;
+    await round();
+    expect(told.sort()).toEqual(['changes', 'goes', 'later', 'new']);
+    expect(waitsMs).toBe(77_000);
     watching?.close();
   });
 });
