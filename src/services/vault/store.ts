@@ -445,7 +445,7 @@ export function vaultStore(options: VaultStoreOptions): Store {
   async function list({ cursor, signal }: Parameters<Store['list']>[0]): Promise<ListPage> {
     const { kv } = await engine(signal);
     const of = asked('list', undefined, signal);
-    const page = await walk({ kv, root, pageSize, store: storeId, of, ...defined({ cursor }) });
+    const page = await walk({ kv, root, pageSize, store: storeId, placeOf, of, ...defined({ cursor }) });
     const certificates: CertificateMetadata[] = [];
     const unreadable: UnreadableElement[] = [...page.unreadable];
     const vacant: VacantElement[] = [];

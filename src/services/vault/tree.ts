@@ -50,10 +50,12 @@ export async function walk(options: {
   readonly root: string;
   readonly pageSize: number;
   readonly store: string;
+  /** Where something below `root` is, for people. */
+  readonly placeOf: (id: string) => string;
   readonly of: Asked;
   readonly cursor?: string;
 }): Promise<TreePage> {
-  const { kv, root, pageSize, store, of } = options;
+  const { kv, root, pageSize, store, placeOf, of } = options;
   const found: Found[] = [];
   const unreadable: UnreadableElement[] = [];
   const frames = framesOf(options.cursor, store);
@@ -70,7 +72,7 @@ export async function walk(options: {
       const listed = await (top.folder === '' ? asked : orNoRight(asked));
       requests += 1;
       if (listed instanceof CodedError) {
-        unreadable.push({ place: `${root}${top.folder}`, name: nameOfId(top.folder), error: listed });
+        unreadable.push({ place: placeOf(top.folder), name: nameOfId(top.folder), error: listed });
         frames.pop();
         continue;
       }
@@ -90,9 +92,9 @@ export async function walk(options: {
     top.names = rest;
     top.after = name;
     const id = `${top.folder}${name}`;
-    if (!isId(id)) unreadable.push(unusable(store, id));
+    if (!isId(id)) unreadable.push(unusable(store, id, placeOf));
     else if (!name.endsWith('/')) found.push({ id, ...defined({ place: top.places.get(name) }) });
-    else if (frames.length >= mostDeep) unreadable.push(unusable(store, id));
+    else if (frames.length >= mostDeep) unreadable.push(unusable(store, id, placeOf));
     else frames.push(frame(id, undefined));
   }
   return { found, unreadable };
@@ -128,10 +130,10 @@ function framesOf(cursor: string | undefined, store: string): Frame[] {
   return frames;
 }
 
-function unusable(store: string, id: string): UnreadableElement {
+function unusable(store: string, id: string, placeOf: (id: string) => string): UnreadableElement {
   const message = `${id} in ${store} has a name that no URL can hold, or lies too deep`;
   return {
-    place: id,
+    place: placeOf(id),
     name: nameOfId(id),
     error: new CodedError('store_name_unreadable', message, { fields: { store } }),
   };

@@ -476,7 +476,7 @@ describe('a path that the policy keeps from us', () => {
     const page = await storeAt(server).list({});
     expect(page.certificates.map(({ id }) => id)).toEqual(['shop', 'web']);
     expect(page.unreadable).toMatchObject([
-      { place: 'standby/team/', error: { code: 'store_unauthorized', fields: { reason: 'no_right' } } },
+      { place: 'secret/standby/team/', error: { code: 'store_unauthorized', fields: { reason: 'no_right' } } },
       { id: 'payroll', error: { code: 'store_unauthorized', fields: { reason: 'no_right' } } },
     ]);
   });
