@@ -1,3 +1,6 @@
+// Before anything asks a certificate for its legacy form: on Node 24.21 that question, asked first,
+// leaves `node:tls` without `createSecureContext` in the whole process, which test files share.
+import 'node:tls';
 import type { X509Certificate } from 'node:crypto';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
