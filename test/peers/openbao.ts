@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { tmpdir } from 'node:os';
@@ -53,6 +53,13 @@ export interface OpenBao {
   /** Starts it again on what it has kept. */
   start(): Promise<void>;
   close(): Promise<void>;
+}
+
+/** What it answered to a request as root. Throws unless that succeeded. */
+export async function done(bao: OpenBao, method: string, path: string, body?: unknown): Promise<BaoAnswer['body']> {
+  const answer = await bao.ask(method, path, body);
+  if (answer.status > 299) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
+  return answer.body;
 }
 
 /** In development mode: all in memory, unsealed, version 2 of the engine at `secret/`. */
@@ -225,7 +232,6 @@ async function started(given: {
   readonly isFirst?: boolean;
 }): Promise<OpenBao> {
   const { url, folder, args, caFile, isFirst = true } = given;
-  const { readFileSync } = await import('node:fs');
   const ca = caFile === undefined ? undefined : readFileSync(caFile, 'utf8');
   let child: ChildProcess | undefined;
 
@@ -251,7 +257,6 @@ async function started(given: {
     });
 
   async function start(): Promise<void> {
-    const { openSync } = await import('node:fs');
     const log = openSync(join(folder, 'server.log'), 'a', 0o600);
     child = spawn(bao, args, { cwd: folder, stdio: ['ignore', log, log] });
     for (let tries = 0; ; tries += 1) {

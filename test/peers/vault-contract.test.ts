@@ -4,7 +4,7 @@ import { Secret } from '../../src/secret.ts';
 import { type VaultStoreOptions, vaultStore } from '../../src/services/vault/store.ts';
 import { vaultLacks as lacks, vaultLacksInVersion1 } from '../services/vault/lacks.ts';
 import { type StoreUnderTest, storeContract } from '../store/contract.ts';
-import { type OpenBao, requireOpenBao, startDevelopmentBao, startRaftBao } from './openbao.ts';
+import { done, type OpenBao, requireOpenBao, startDevelopmentBao, startRaftBao } from './openbao.ts';
 
 const found = requireOpenBao();
 
@@ -29,24 +29,19 @@ function underTest(
     ...options,
   });
   const path = (area: string, id: string) => `${mount}/${area}/${prefix}/${id}`;
-  const done = async (method: string, at: string, body?: unknown) => {
-    const { status, body: said } = await bao.ask(method, at, body);
-    if (status > 299) throw new Error(`${method} ${at}: ${status} ${JSON.stringify(said)}`);
-    return said;
-  };
   return {
     store,
     unknownId: 'nobody-0000000000000000',
     vacate: {
-      deleted: (id) => done('DELETE', path('data', id)),
+      deleted: (id) => done(bao, 'DELETE', path('data', id)),
       empty: async (id) => {
-        const { data } = await done('GET', path('metadata', id));
-        await done('PUT', path('destroy', id), { versions: [data.current_version] });
+        const { data } = await done(bao, 'GET', path('metadata', id));
+        await done(bao, 'PUT', path('destroy', id), { versions: [data.current_version] });
       },
       async 'half-made'(id) {
-        const { data } = await done('GET', path('metadata', id));
-        await done('DELETE', path('metadata', id));
-        await done('POST', path('metadata', id), { custom_metadata: data.custom_metadata });
+        const { data } = await done(bao, 'GET', path('metadata', id));
+        await done(bao, 'DELETE', path('metadata', id));
+        await done(bao, 'POST', path('metadata', id), { custom_metadata: data.custom_metadata });
       },
     },
     async close() {

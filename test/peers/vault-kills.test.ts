@@ -10,6 +10,7 @@ import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
 import { vaultStore } from '../../src/services/vault/store.ts';
 import { isWhole } from '../../src/store/mark.ts';
+import { seededRandom } from '../simulation/virtual-time.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { type BundledScript, bundleScript } from '../support/child.ts';
 import { freePort } from '../support/free-port.ts';
@@ -21,15 +22,6 @@ const found = requireOpenBao();
 const kills = Number(process.env.KILLS ?? 12);
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
 const certificates = 8;
-
-/** Numbers that look like chance, the same for the same seed. */
-function chance(from: number): () => number {
-  let state = from;
-  return () => {
-    state = (state * 1_103_515_245 + 12_345) % 2_147_483_648;
-    return state / 2_147_483_648;
-  };
-}
 
 /** SIGKILL, and waits. */
 async function end(child: ChildProcess): Promise<void> {
@@ -57,7 +49,7 @@ describe.skipIf(found === undefined)('OpenBao on Raft and the worker, killed at 
   test(`lose nothing, double nothing and leave nothing that cannot be read (seed ${seed}, ${kills} kills)`, {
     timeout: 60_000 + kills * 20_000,
   }, async () => {
-    const random = chance(seed);
+    const random = seededRandom(seed);
     const certbot = liveFolder(folder);
     const wanted = new Map<string, string>();
     const renew = async (name: string) => {

@@ -18,7 +18,7 @@ import { testCertificate } from '../support/certificates.ts';
 import { runCommand, testHost } from '../support/command.ts';
 import { freePort } from '../support/free-port.ts';
 import { startTestInstance } from '../support/instance.ts';
-import { type OpenBao, requireOpenBao, startDevelopmentBao, startRaftBao } from './openbao.ts';
+import { done, requireOpenBao, startDevelopmentBao, startRaftBao } from './openbao.ts';
 
 const found = requireOpenBao();
 
@@ -31,12 +31,6 @@ afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end();
   rmSync(folder, { recursive: true, force: true });
 });
-
-async function done(bao: OpenBao, method: string, path: string, body?: unknown) {
-  const answer = await bao.ask(method, path, body);
-  if (answer.status > 299) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
-  return answer.body;
-}
 
 const region = 'eu-de';
 const crnOf = (guid: string) =>

@@ -14,6 +14,7 @@ import type { Store } from '../../src/store/store.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { runCommand, testHost } from '../support/command.ts';
 import {
+  done,
   type OpenBao,
   openssl,
   requireOpenBao,
@@ -52,11 +53,6 @@ const fieldsOf = (of: CertificateContent) => {
   const { certificate, intermediate = '', privateKey } = toPem(of);
   return { 'tls.crt': certificate + intermediate, 'tls.key': privateKey?.reveal() ?? '' };
 };
-async function done(bao: OpenBao, method: string, path: string, body?: unknown) {
-  const answer = await bao.ask(method, path, body);
-  if (answer.status > 299) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
-  return answer.body;
-}
 /** A token with one policy. */
 async function tokenWith(bao: OpenBao, policy: string, more: Record<string, unknown> = {}): Promise<string> {
   const name = createHash('sha256').update(policy).digest('hex').slice(0, 12);
