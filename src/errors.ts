@@ -284,8 +284,7 @@ export const errorRegistry = {
     ...service,
     retry: false,
     applied: 'no',
-    remedy:
-      'Where the link names copies exactly (naming: exact), something else has this name in the backup: rename or remove it there, or take naming: exact off the link. Where another link or another deployment keeps it, only one of the two may copy into this backup. Where the message says that the copy has the content, wait until the service gives up the place of what was deleted, or purge that there: the name follows.',
+    remedy: 'Something else has the name in the backup: rename or remove it there, or take naming: exact off the link.',
   },
   store_name_unfit: {
     ...service,

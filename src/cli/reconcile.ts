@@ -288,9 +288,8 @@ function conclude(
   if (vanished !== undefined) output.finding(...vanishedLines(link.name, vanished, runtime.now()));
   if (held !== undefined) output.finding(...heldLines(link.name, held, runtime.now()));
   const everything = pages + included * (1 + link.backups.length);
-  output.line(
-    `  ${count(requests, 'request')}; to download and import everything again would have taken ${everything.toLocaleString('en-US')}`,
-  );
+  const saved = `; to download and import everything again would have taken ${everything.toLocaleString('en-US')}`;
+  output.line(`  ${count(requests, 'request')}${everything > requests ? saved : ''}`);
   const exit = exitOf(problems.length + notRead.length + (vanished === undefined ? 0 : 1), notListed.length);
   if (exit === 0 && included === 0) output.line('  there is nothing to copy');
   else if (exit === 0)

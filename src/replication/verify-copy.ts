@@ -123,7 +123,7 @@ function compareDescriptions(
   // Named by a version before: it is renamed when it is next written, and is as good till then.
   const formerName = before && store.asKept(before, mark).name;
   const differs: string[] = [];
-  if (metadata.mark === undefined) differs.push('our mark was removed from it');
+  if (metadata.mark === undefined) differs.push('it does not carry our mark');
   else if (!sameMark(metadata.mark, mark)) differs.push('it carries the mark of another certificate');
   if (metadata.name !== wanted.name && metadata.name !== formerName)
     differs.push(`it is named ${metadata.name} instead of ${wanted.name}`);

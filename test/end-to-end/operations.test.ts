@@ -81,7 +81,7 @@ test('from nothing to all good: status, plan, apply, verify, status', async () =
   const applied = await run(['reconcile', '--apply', digest]);
   expect(applied.errors).toBe('');
   expect(applied.output).toContain('shop: 2 certificates in the primary, 2 included; looked at: 2 unknown\n');
-  expect(applied.output).toMatch(/^ {2}\d+ requests; to download and import everything again would have taken 6$/m);
+  expect(applied.output).toMatch(/^ {2}\d+ requests$/m);
   expect(applied.output).toContain('every included certificate is equal in the backup');
   expect(applied.code).toBe(0);
   expect((await run(['reconcile', '--plan'])).code).toBe(0);

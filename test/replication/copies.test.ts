@@ -365,6 +365,7 @@ describe('a service that refuses a reimport because of the content', () => {
     await world.pass('c1');
     const waits = await stateOf(world);
     expect(waits).toMatchObject({ id: 'backup-2', attempts: 0, refusal: { code: 'store_name_taken', looks: 1 } });
+    expect(waits?.lastError?.remedy).toMatch(/^Wait until the service gives up the place of what was deleted/);
     expect(waits?.fingerprint).toBe(fingerprintOf(second));
     const lengths: number[] = [];
     for (let look = 0; look < 4; look += 1) {

@@ -157,7 +157,10 @@ describe('a link that names copies exactly', () => {
     const { backups } = await world.record('c1');
     expect(backups[0]).toMatchObject({
       refusal: { code: 'store_name_taken' },
-      lastError: { message: 'the name shop is taken in backup, by foreign, which is not ours' },
+      lastError: {
+        message: 'the name shop is taken in backup, by foreign, which is not ours',
+        remedy: 'Rename or remove it there, or take naming: exact off the link.',
+      },
       attempts: 0,
     });
     expect(fingerprintOf((await held(world.backup.store, 'foreign')).content)).toBe(fingerprintOf(second));

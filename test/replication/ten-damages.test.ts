@@ -87,7 +87,7 @@ test('ten copies are damaged in ten ways: verify names each, the plan says what 
     c3: 'would-not-serve: its private key is another one',
     c4: 'different: its chain is missing (the primary has 2 above the leaf)',
     c5: 'different: it is named renamed by hand instead of name 5',
-    c6: 'different: our mark was removed from it',
+    c6: 'different: it does not carry our mark',
     c7: 'extra: a second copy of the same certificate',
     c8: 'would-not-serve: the certificate expired at 2000-02-01T00:00:00.000Z',
     c9: expect.stringMatching(/^unreadable: /),

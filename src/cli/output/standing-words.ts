@@ -15,7 +15,11 @@ export function standingWords(standing: Standing, storeName: (id: string) => str
       return [`${standing.error.message} [${standing.error.code}]`, clean(remedyOfRecorded(standing.error))];
     case 'failing': {
       const { error, store, again } = standing;
-      return [`${storeName(store)}: ${error.message} [${error.code}]${againAt(again)}`, clean(remedyOfRecorded(error))];
+      const seen = `seen at ${new Date(error.at).toISOString()}`;
+      return [
+        `${storeName(store)}: ${error.message} [${error.code}], ${seen}${againAt(again)}`,
+        clean(remedyOfRecorded(error)),
+      ];
     }
     case 'waiting': {
       const { store, again } = standing;

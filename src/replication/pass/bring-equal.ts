@@ -1092,7 +1092,9 @@ class Attempt {
     if (this.#look.marked === undefined || this.#openDoubt !== undefined) return undefined;
     const { name } = this.#given;
     const message = `${copy} has the content, and keeps another name: ${name} is taken in ${this.#store.id}, by nothing of ours that lives`;
-    return new Unfit('store_name_taken', message, { cause, fields: { store: this.#store.id, name, copy } });
+    const remedy =
+      'Wait until the service gives up the place of what was deleted, or purge that there: the name follows.';
+    return new Unfit('store_name_taken', message, { cause, fields: { store: this.#store.id, name, copy, remedy } });
   }
 
   /**
@@ -1114,7 +1116,11 @@ class Attempt {
       if (!isClear || sameMark(holder?.mark, this.#task.mark)) throw thrown;
       const { name } = this.#given;
       const whose = holder === undefined ? 'something else' : wordsOfHolder(holder);
-      const fields = { store: this.#store.id, name, ...(holder && { holder: holder.id }) };
+      const remedy =
+        holder?.mark === undefined
+          ? 'Rename or remove it there, or take naming: exact off the link.'
+          : 'Only one of the two may name copies exactly there: take the certificate out of the filter of one link, or naming: exact off it.';
+      const fields = { store: this.#store.id, name, ...(holder && { holder: holder.id }), remedy };
       throw new Unfit('store_name_taken', `the name ${name} is taken in ${this.#store.id}, by ${whose}`, {
         cause: thrown,
         fields,
