@@ -11,6 +11,7 @@ import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
 import { type VaultStoreOptions, vaultStore } from '../../src/services/vault/store.ts';
 import type { Store } from '../../src/store/store.ts';
+import { type RefusingServer, refusals } from '../services/vault/refusals.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { runCommand, testHost } from '../support/command.ts';
 import {
@@ -436,6 +437,38 @@ path "secret/detailed-metadata/*" {
     expect(await errorOf(store.list({}))).toMatchObject({ code: 'store_unauthorized', reason: 'login_refused' });
     writeFileSync(jwtFile, tokenFor('certstandby'));
     expect(await store.list({})).toMatchObject({ certificates: [] });
+  });
+});
+
+describe.skipIf(found === undefined)('what a real OpenBao refuses, as the page of the service says it', () => {
+  let bao: OpenBao;
+  beforeAll(async () => {
+    bao = await startDevelopmentBao();
+  });
+  afterAll(() => bao?.close());
+
+  const server: RefusingServer = {
+    storeAt: (options) => storeAt(bao, options),
+    write: (path, data) => done(bao, 'POST', `secret/data/${path}`, { data }),
+    deleteSoftly: (path) => done(bao, 'DELETE', `secret/data/${path}`),
+    async mountOther(type) {
+      await done(bao, 'POST', `sys/mounts/${type}`, { type });
+      return type;
+    },
+    async storeWithoutRight() {
+      const policy = `path "secret/data/*" { capabilities = ["create", "read"] }
+path "secret/metadata/*" { capabilities = ["create", "update", "read", "patch", "list", "delete"] }`;
+      return storeAt(bao, { login: { login: 'token', token: new Secret(await tokenWith(bao, policy)) } });
+    },
+    // The last one asked: nothing opens it again.
+    seal: () => done(bao, 'PUT', 'sys/seal'),
+  };
+
+  test.each(refusals)('$what', async ({ code, refuse }) => {
+    const [one, other] = await Promise.all([testCertificate(), testCertificate()]);
+    const error = await errorOf(refuse(server, { content, renewed, pems: [one.certificate, other.certificate] }));
+    expect(error).toMatchObject({ code });
+    console.info(`${error.code}: ${error.message}`);
   });
 });
 

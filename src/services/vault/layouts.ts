@@ -124,9 +124,21 @@ export function readContent(data: SecretData, given?: GivenFields): CertificateC
       },
       names,
     );
+  } catch (thrown) {
+    throw withFields(thrown, names);
   } finally {
     privateKey.wipe();
   }
+}
+
+/** Where two values are no one certificate, the fields that they stand in are said. */
+function withFields(thrown: unknown, names: { readonly certificate: string; readonly privateKey: string }): unknown {
+  if (!(thrown instanceof CodedError)) return thrown;
+  const { reason } = thrown.fields;
+  const where = reason === 'several_leaves' ? names.certificate : reason === 'several_keys' ? names.privateKey : '';
+  if (where === '') return thrown;
+  const { code, message, fields, cause } = thrown;
+  return new CodedError(code, `${message}, in ${where}`, { ...(cause !== undefined && { cause }), fields });
 }
 
 const wordsFor = (names: readonly string[]) =>

@@ -199,7 +199,17 @@ describe('how people keep certificates there', () => {
     expect(await storeAt(server).read('shop')).toMatchObject({
       state: 'unreadable',
       name: 'shop',
-      error: { code: 'store_content_unreadable', reason: 'certificate_malformed' },
+      error: {
+        code: 'store_content_unreadable',
+        reason: 'certificate_malformed',
+        message: expect.stringMatching(
+          /^secret\/standby\/shop: several different private keys were found, in the fields private_key and key$/,
+        ),
+      },
+    });
+    put('standby/shop', { cert: pem.leaf, certificate: other.certificate });
+    expect(await storeAt(server).read('shop')).toMatchObject({
+      error: { message: expect.stringMatching(/2 different leaf .*, in the fields certificate and cert$/) },
     });
     put('standby/shop', { cert: pem.leaf, key: 'lost' });
     expect(await storeAt(server).read('shop')).toMatchObject({
