@@ -1,14 +1,20 @@
 import { defined } from '../defined.ts';
 import { CodedError, errorRegistry } from '../errors.ts';
+import {
+  type BackupWords,
+  backupWords,
+  keptBesideWords,
+  keysNotProvenWords,
+  linesOf,
+} from '../findings/backup-words.ts';
+import { vanishedLines } from '../findings/vanished-words.ts';
 import type { BackupFindings } from '../replication/backup-findings.ts';
 import type { Plan, PlanLine } from '../replication/reconcile/plan.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
-import { type BackupWords, backupWords, keptBesideWords, keysNotProvenWords, linesOf } from './output/backup-words.ts';
 import { cappedByCause } from './output/capped.ts';
 import type { Output } from './output/output.ts';
 import { printPassedOver } from './output/passed-over.ts';
 import { clean, count } from './output/text.ts';
-import { vanishedLines } from './output/vanished-words.ts';
 import { type LinkRun, storeNames } from './program.ts';
 
 /**

@@ -1,5 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
+import { heldLines } from '../findings/brake-words.ts';
+import { vanishedLines } from '../findings/vanished-words.ts';
 import type { Link } from '../replication/link.ts';
 import type { PassReport } from '../replication/pass/replicate.ts';
 import type { ReconcileReport } from '../replication/reconcile/reconcile.ts';
@@ -7,14 +9,12 @@ import { systemRuntime as runtime, unlessAborted } from '../runtime.ts';
 import { interrupted } from './interrupt.ts';
 import { oneByOne } from './one-by-one.ts';
 import { seconds } from './options.ts';
-import { heldLines } from './output/brake-words.ts';
 import { cappedByCause } from './output/capped.ts';
 import { commandOutput, type Host } from './output/output.ts';
 import { printPassedOver } from './output/passed-over.ts';
 import type { Progress } from './output/progress.ts';
 import { standingWords } from './output/standing-words.ts';
 import { clean, count } from './output/text.ts';
-import { vanishedLines } from './output/vanished-words.ts';
 import { type LinkOptions, type LinkRun, onlyLink, storeNames, withLinkOptions, withLinks } from './program.ts';
 import { confirmPlan, printPlan } from './reconcile-plan.ts';
 

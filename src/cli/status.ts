@@ -1,12 +1,12 @@
 import { Command } from 'commander';
 import type { Program } from '../compose/program.ts';
+import { keptBesideWords, keysNotProvenWords, linesOf } from '../findings/backup-words.ts';
+import { quotaWords } from '../findings/quota-words.ts';
+import { ago, destroyedSoonWords, judgeStatus, silentListingWords } from '../findings/status-words.ts';
 import type { Link } from '../replication/link.ts';
 import type { LinkStatus } from '../replication/status.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
-import { keptBesideWords, keysNotProvenWords, linesOf } from './output/backup-words.ts';
 import { commandOutput, type Host, type Output } from './output/output.ts';
-import { quotaWords } from './output/quota-words.ts';
-import { ago, destroyedSoonWords, judgeStatus, silentListingWords } from './output/status-words.ts';
 import { clean, count, duration } from './output/text.ts';
 import { forLink, type LinkOptions, storeNames, withLinkOptions, withLinks } from './program.ts';
 

@@ -2,11 +2,11 @@ import { Command } from 'commander';
 import { acceptStore, dropKeptKey, type KeysOfCallback, keptKeysOf } from '../compose/stores.ts';
 import { loadConfig } from '../config.ts';
 import { CodedError } from '../errors.ts';
+import { ago } from '../findings/status-words.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { interrupted } from './interrupt.ts';
 import { configOption } from './options.ts';
 import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output/output.ts';
-import { ago } from './output/status-words.ts';
 import { clean, count } from './output/text.ts';
 import { storeOf } from './program.ts';
 

@@ -1,13 +1,13 @@
 import { Command } from 'commander';
 import { asCodedError, CodedError, errorRegistry, remedyOf } from '../errors.ts';
+import { day } from '../findings/backup-words.ts';
+import { vanishedLines } from '../findings/vanished-words.ts';
 import type { VerifyFinding, VerifyReport } from '../replication/verify.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { interrupted } from './interrupt.ts';
-import { day } from './output/backup-words.ts';
 import { cappedByCause } from './output/capped.ts';
 import { commandOutput, type Host } from './output/output.ts';
 import { clean, count, duration } from './output/text.ts';
-import { vanishedLines } from './output/vanished-words.ts';
 import { type LinkOptions, type LinkRun, storeNames, withLinkOptions, withLinks } from './program.ts';
 
 /** `certstandby verify`. */

@@ -72,6 +72,7 @@ const faults: readonly (readonly [string, string, ...string[]])[] = [
   ],
   ['src/replication/restore/planted.ts', `import '../status.ts';`, 'replication-restore-knows-no-floor-above'],
   ['src/replication/elsewhere/planted.ts', `import '../../errors.ts';`, 'replication-floor-is-listed'],
+  ['src/findings/planted.ts', `import '../table/table.ts';`, 'findings-imports-only'],
   ['src/receiver/planted.ts', `import '../replication/acknowledge.ts';`, 'receiver-imports-only'],
   ['src/drill/planted.ts', `import '../records/replication-records.ts';`, 'drill-imports-only'],
   ['src/prove/planted.ts', `import type {} from '../records/replication-record.ts';`, 'prove-imports-only'],

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseContent } from '../../src/certificate/pem.ts';
-import { judgeStatus } from '../../src/cli/output/status-words.ts';
+import { judgeStatus } from '../../src/findings/status-words.ts';
 import { statusOf } from '../../src/replication/status.ts';
 import { type CertificateOptions, certifyLeaf } from '../support/bundles.ts';
 import { reconcileAll, workOffAll } from '../support/estate.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { judgeStatus } from '../../src/cli/output/status-words.ts';
 import { CodedError } from '../../src/errors.ts';
+import { judgeStatus } from '../../src/findings/status-words.ts';
 import { replicate } from '../../src/replication/pass/replicate.ts';
 import { reconcile } from '../../src/replication/reconcile/reconcile.ts';
 import { statusOf } from '../../src/replication/status.ts';

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
-import { destroyedSoonWords } from '../../src/cli/output/status-words.ts';
 import { CodedError } from '../../src/errors.ts';
+import { destroyedSoonWords } from '../../src/findings/status-words.ts';
 import { acknowledgedEvents } from '../../src/replication/events.ts';
 import { fullCopyOf, statusOf } from '../../src/replication/status.ts';
 import { sameMark } from '../../src/store/mark.ts';

@@ -2,6 +2,14 @@ import { readPublicKeyPem } from '../../certificate/public-key-pem.ts';
 import type { Config, LinkConfig } from '../../config.ts';
 import { defined } from '../../defined.ts';
 import { asCodedError, type ErrorCode, errorRegistry, remedyOf } from '../../errors.ts';
+import {
+  type BackupWords,
+  backupExit,
+  backupWords,
+  keptBesideWords,
+  keysNotProvenWords,
+} from '../../findings/backup-words.ts';
+import { silenceRemedy, silenceText } from '../../findings/status-words.ts';
 import type { Silence } from '../../records/reconcile-records.ts';
 import type { BackupFindings } from '../../replication/backup-findings.ts';
 import { isSilent } from '../../replication/silence.ts';
@@ -13,14 +21,6 @@ import type {
   StoreRight,
   UnreadableElement,
 } from '../../store/store.ts';
-import {
-  type BackupWords,
-  backupExit,
-  backupWords,
-  keptBesideWords,
-  keysNotProvenWords,
-} from '../output/backup-words.ts';
-import { silenceRemedy, silenceText } from '../output/status-words.ts';
 import { clean, count, duration } from '../output/text.ts';
 
 /**

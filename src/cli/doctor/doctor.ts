@@ -3,15 +3,15 @@ import { dirname, resolve } from 'node:path';
 import { Command } from 'commander';
 import { type Config, isSecret, loadConfig, readConfigFile, writtenSettings } from '../../config.ts';
 import { errorRegistry } from '../../errors.ts';
+import { backupExit } from '../../findings/backup-words.ts';
+import { isUsedUp, quotaWords } from '../../findings/quota-words.ts';
 import { silentLog } from '../../log.ts';
 import { systemRuntime as runtime } from '../../runtime.ts';
 import type { Store } from '../../store/store.ts';
 import { timeLimit } from '../../time-limit.ts';
 import { interrupted } from '../interrupt.ts';
 import { callbackBase, configOption, seconds } from '../options.ts';
-import { backupExit } from '../output/backup-words.ts';
 import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output/output.ts';
-import { isUsedUp, quotaWords } from '../output/quota-words.ts';
 import { clean, count, duration } from '../output/text.ts';
 import { checkTransport } from '../transport.ts';
 import {

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { type Config, configSettings, loadConfig } from '../../config.ts';
 import { errorRegistry } from '../../errors.ts';
+import { quotaWords } from '../../findings/quota-words.ts';
 import type { ProveReport } from '../../prove/prove.ts';
 import { systemRuntime as runtime } from '../../runtime.ts';
 import type { QuotaLeft, Store } from '../../store/store.ts';
@@ -8,7 +9,6 @@ import type { Table } from '../../table/table.ts';
 import { askYesNo } from '../ask.ts';
 import { interrupted } from '../interrupt.ts';
 import { commandOutput, type Host, type Output, type OutputOptions } from '../output/output.ts';
-import { quotaWords } from '../output/quota-words.ts';
 import { clean, count, duration } from '../output/text.ts';
 import { storeOf } from '../program.ts';
 

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { CertificateContent } from '../../../src/certificate/certificate.ts';
 import { checkLink } from '../../../src/cli/doctor/checks.ts';
-import { judgeStatus } from '../../../src/cli/output/status-words.ts';
+import { judgeStatus } from '../../../src/findings/status-words.ts';
 import { reconcile } from '../../../src/replication/reconcile/reconcile.ts';
 import { statusOf } from '../../../src/replication/status.ts';
 import { eventGraceMs } from '../../../src/replication/timing.ts';

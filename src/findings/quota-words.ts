@@ -1,5 +1,5 @@
-import type { QuotaLeft } from '../../store/store.ts';
-import { clean, duration } from './text.ts';
+import type { QuotaLeft } from '../store/store.ts';
+import { clean, duration } from '../words.ts';
 
 /** A quota, and what is left of it. */
 export function quotaWords({ operations, count, left, reserve, perMs, moreAt }: QuotaLeft): string {

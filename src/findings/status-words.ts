@@ -1,10 +1,10 @@
-import { type ErrorCode, errorRegistry, remedyOf } from '../../errors.ts';
-import { remedyOfRecorded } from '../../records/replication-record.ts';
-import type { DestroyedSoon, LinkStatus, SilentListing } from '../../replication/status.ts';
+import { type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
+import { remedyOfRecorded } from '../records/replication-record.ts';
+import type { DestroyedSoon, LinkStatus, SilentListing } from '../replication/status.ts';
+import { clean, count, duration } from '../words.ts';
 import { type BackupWords, backupExit, backupWords, isBraked, linesOf, namesOf, servingWords } from './backup-words.ts';
 import { heldWords } from './brake-words.ts';
 import { isUsedUp, quotaWords } from './quota-words.ts';
-import { clean, count, duration } from './text.ts';
 import { vanishedWords } from './vanished-words.ts';
 
 /** What status comes to: nothing is good that was not looked at. */

@@ -1,5 +1,5 @@
-import type { LinkStatus } from '../../replication/status.ts';
-import { clean, count, duration, linesBelow } from './text.ts';
+import type { LinkStatus } from '../replication/status.ts';
+import { clean, count, duration, linesBelow } from '../words.ts';
 
 /**
  * What the brake keeps from being written, and what to do about it, in words: the first line says

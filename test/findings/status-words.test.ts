@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { judgeStatus, silentListingWords } from '../../../src/cli/output/status-words.ts';
-import type { LinkStatus } from '../../../src/replication/status.ts';
+import { judgeStatus, silentListingWords } from '../../src/findings/status-words.ts';
+import type { LinkStatus } from '../../src/replication/status.ts';
 
 const now = Date.UTC(2026, 0, 1);
 const hourMs = 3_600_000;

@@ -1,5 +1,5 @@
-import { type ErrorCode, errorRegistry, remedyOf } from '../../errors.ts';
-import { remedyOfRecorded } from '../../records/replication-record.ts';
+import { type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
+import { remedyOfRecorded } from '../records/replication-record.ts';
 import type {
   BackupFindings,
   BackupRefusal,
@@ -7,9 +7,9 @@ import type {
   KeysNotProven,
   OverwrittenCopies,
   VacantPlaces,
-} from '../../replication/backup-findings.ts';
-import { vacancyWords } from '../../replication/vacancy.ts';
-import { clean, count, duration } from './text.ts';
+} from '../replication/backup-findings.ts';
+import { vacancyWords } from '../replication/vacancy.ts';
+import { clean, count, duration } from '../words.ts';
 
 /** What is to be said of a backup. */
 export interface BackupWords {
