@@ -24,15 +24,6 @@ export function storeAt(cluster: Cluster, namespaces: readonly string[]): Store 
 export const reach = (cluster: Cluster) =>
   `server: "${cluster.url}", ca: ${cluster.trustFile}, token: env:TOKEN_${new URL(cluster.url).port}`;
 
-/** The configuration of a page, as a person copies it. */
-export const pageConfig = (page: string): string => pageConfigs(page)[0] ?? '';
-
-/** All configurations of a page, in order. */
-export function pageConfigs(page: string): readonly string[] {
-  const text = readFileSync(new URL(`../../docs/${page}`, import.meta.url), 'utf8');
-  return [...text.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, config = '']) => config);
-}
-
 /** Puts a kubeconfig of a cluster into a folder. */
 export function putKubeconfig(folder: string, name: string, cluster: Cluster): void {
   const config = JSON.parse(readFileSync(cluster.kubeconfig({ token: cluster.tokens.admin }), 'utf8'));

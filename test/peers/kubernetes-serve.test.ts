@@ -1,10 +1,8 @@
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
 import { testCertificate } from '../support/certificates.ts';
-import { liveFolder } from '../support/live-folder.ts';
 import {
   type Cluster,
   endNamespace,
@@ -12,19 +10,9 @@ import {
   requireKubernetes,
   startKubernetes,
 } from './kube-apiserver.ts';
-import {
-  fingerprintAt,
-  pageConfig,
-  pageConfigs,
-  program,
-  putKubeconfig,
-  reach,
-  storeAt,
-} from './kubernetes-program.ts';
-import { requireOpenBao, startDevelopmentBao } from './openbao.ts';
+import { program, reach, storeAt } from './kubernetes-program.ts';
 
 const programs = requireKubernetes();
-const bao = requireOpenBao();
 
 describe.skipIf(programs === undefined)('with real clusters', () => {
   let a: Cluster;
@@ -69,38 +57,6 @@ describe.skipIf(programs === undefined)('with real clusters', () => {
     watching?.close();
   });
 
-  it('recipe: what cert-manager issues in one cluster is in the other, within seconds, under the same name', async () => {
-    const namespace = 'shop';
-    await Promise.all([a.namespace(namespace), b.namespace(namespace)]);
-    const { serve, stop, run, remove } = program([], (folder) => {
-      putKubeconfig(folder, 'frankfurt.kubeconfig', a);
-      putKubeconfig(folder, 'london.kubeconfig', b);
-      return pageConfig('cluster-to-cluster.md');
-    });
-    const [primary, backup] = [storeAt(a, [namespace]), storeAt(b, [namespace])];
-    const id = 'shop/shop-tls';
-    await issueAsCertManager(a, id, await testCertificate());
-    await serve();
-    await expect.poll(() => fingerprintAt(backup, id)).toBe(await fingerprintAt(primary, id));
-    // Renewed, with a new key, as cert-manager does it.
-    await issueAsCertManager(a, id, await testCertificate());
-    const renewed = await fingerprintAt(primary, id);
-    await expect.poll(() => fingerprintAt(backup, id)).toBe(renewed);
-    const copy = await b.ask('GET', '/api/v1/namespaces/shop/secrets/shop-tls');
-    expect(Object.keys(copy.data)).toEqual(['tls.crt', 'tls.key']);
-    expect(JSON.stringify([copy.metadata.labels, copy.metadata.annotations])).not.toContain('cert-manager.io');
-    expect(copy.metadata.ownerReferences).toBeUndefined();
-    // A new one.
-    await issueAsCertManager(a, 'shop/api-tls', await testCertificate({ domains: ['api.example.test'] }));
-    await expect.poll(() => fingerprintAt(backup, 'shop/api-tls')).toBe(await fingerprintAt(primary, 'shop/api-tls'));
-    await stop();
-    expect(await run('verify')).toMatchObject({ code: 0 });
-    // Nothing of ours is on what cert-manager keeps.
-    const original = await a.ask('GET', '/api/v1/namespaces/shop/secrets/shop-tls');
-    expect(JSON.stringify(original.metadata)).not.toContain('certstandby');
-    remove();
-  });
-
   it('a namespace that is deleted and made again while serve runs: nothing is removed, status says it, a person accepts it', async () => {
     const namespace = 'fragile';
     await a.namespace(namespace);
@@ -138,72 +94,6 @@ links: { web: { primary: cluster, backups: [copies], policy: { onDelete: remove,
     console.info((await run('status')).output);
     remove();
   });
-
-  it('recipe: what certbot renews in a folder is in the cluster, where the routes look for it', async () => {
-    const namespace = await b.namespace('ingress');
-    const { serve, stop, remove, folder } = program([], (folder) => {
-      putKubeconfig(folder, 'cluster.kubeconfig', b);
-      return pageConfig('certbot-to-cluster.md');
-    });
-    const live = liveFolder(folder);
-    const store = storeAt(b, [namespace]);
-    const first = await testCertificate();
-    live.renew('shop.example.test', first);
-    await serve();
-    const id = `${namespace}/shop.example.test`;
-    await expect.poll(() => fingerprintAt(store, id)).toBe(fingerprintOf(parseContent(first)));
-    const second = await testCertificate();
-    live.renew('shop.example.test', second);
-    await expect.poll(() => fingerprintAt(store, id)).toBe(fingerprintOf(parseContent(second)));
-    await stop();
-    remove();
-  });
-
-  it.skipIf(bao === undefined)(
-    'recipe: a cluster into OpenBao, and out of it into an empty cluster when the first one is gone',
-    async () => {
-      const vault = await startDevelopmentBao();
-      const [lost, empty] = await Promise.all([startKubernetes(programs ?? ''), startKubernetes(programs ?? '')]);
-      await Promise.all([lost.namespace('shop'), empty.namespace('shop')]);
-      const [before = '', after = ''] = pageConfigs('cluster-to-vault.md').map((text) =>
-        text.replaceAll('https://vault.example.test:8200', vault.url).replaceAll(', ca: vault-ca.pem', ''),
-      );
-      const { serve, stop, run, configure, remove } = program([], () => before, { VAULT_TOKEN: vault.root });
-      const folder = configure(before);
-      putKubeconfig(folder, 'frankfurt.kubeconfig', lost);
-      putKubeconfig(folder, 'paris.kubeconfig', empty);
-      for (const name of ['shop-tls', 'api-tls', 'www-tls'])
-        await issueAsCertManager(lost, `shop/${name}`, await testCertificate({ domains: [`${name}.example.test`] }));
-      const held = await Promise.all(
-        ['shop-tls', 'api-tls', 'www-tls'].map((name) => fingerprintAt(storeAt(lost, ['shop']), `shop/${name}`)),
-      );
-      await serve();
-      await expect.poll(async () => (await run('verify')).code).toBe(0);
-      await issueAsCertManager(lost, 'shop/www-tls', await testCertificate({ domains: ['www-tls.example.test'] }));
-      held[2] = await fingerprintAt(storeAt(lost, ['shop']), 'shop/www-tls');
-      await expect.poll(async () => (await run('verify')).code).toBe(0);
-      await stop();
-      await lost.close();
-      configure(after);
-      const plan = await run('restore', '--link', 'shop', '--plan');
-      expect(plan.output).toContain('3 to import');
-      const restored = await run('restore', '--link', 'shop');
-      expect(restored).toMatchObject({ code: 0 });
-      console.info(`${plan.output}${restored.output}`);
-      const store = storeAt(empty, ['shop']);
-      expect(
-        await Promise.all(['shop-tls', 'api-tls', 'www-tls'].map((name) => fingerprintAt(store, `shop/${name}`))),
-      ).toEqual(held);
-      // Home: it is a primary, its secrets are originals, and serve goes on from there.
-      await serve();
-      await issueAsCertManager(empty, 'shop/new-tls', await testCertificate({ domains: ['new.example.test'] }));
-      await expect.poll(async () => (await run('verify')).output).toContain('4 ');
-      await stop();
-      expect((await run('verify')).code).toBe(0);
-      await Promise.all([empty.close(), vault.close()]);
-      remove();
-    },
-  );
 
   it('copies that another tool made are taken under management in bulk, by a plan, each once it is proven equal', async () => {
     const [from, to] = [await a.namespace('adopt-from'), await b.namespace('adopt-to')];

@@ -18,7 +18,8 @@ import { testCertificate } from '../support/certificates.ts';
 import { runCommand, testHost } from '../support/command.ts';
 import { freePort } from '../support/free-port.ts';
 import { startTestInstance } from '../support/instance.ts';
-import { done, requireOpenBao, startDevelopmentBao, startRaftBao } from './openbao.ts';
+import { done, openBaoProgram, requireOpenBao, startDevelopmentBao, startRaftBao } from './openbao.ts';
+import { openPage } from './typed-page.ts';
 
 const found = requireOpenBao();
 
@@ -40,17 +41,14 @@ describe.skipIf(found === undefined)('the recipe of docs/certificate-manager-to-
   test('from a Certificate Manager to an OpenBao, and back into an empty one', async () => {
     const bao = await startDevelopmentBao();
     ends.push(() => bao.close());
-    const policy = `path "secret/data/standby/*"              { capabilities = ["create", "update", "read"] }
-path "secret/metadata/standby/*"          { capabilities = ["create", "update", "delete", "read", "list", "patch"] }
-path "secret/detailed-metadata/standby/*" { capabilities = ["list"] }`;
-    await done(bao, 'POST', 'sys/auth/approle', { type: 'approle' });
-    await done(bao, 'POST', 'sys/policies/acl/certstandby', { policy });
-    await done(bao, 'POST', 'auth/approle/role/certstandby', {
-      role_id: 'certstandby',
-      token_policies: ['certstandby'],
-      token_period: '1h',
+    const page = await openPage('certificate-manager-to-vault.md', {
+      programs: { vault: openBaoProgram },
+      here: (text) => text.replace('https://vault.example.test:8200 VAULT_CACERT=vault-ca.pem', bao.url),
+      env: { VAULT_TOKEN: bao.root },
     });
-    const { data } = await done(bao, 'POST', 'auth/approle/role/certstandby/secret-id', {});
+    ends.push(() => page.close());
+    await page.type('login');
+    const secretId = join(page.folder, 'vault-secret-id');
 
     const crn = crnOf('11111111-2222-4333-8444-555555555555');
     const first = await startTestInstance({ crn });
@@ -84,7 +82,7 @@ stores:
     prefix: standby
     login: approle
     roleId: certstandby
-    secretId: env:SECRET_ID
+    secretId: file:${secretId}
     readSettles: 0s
     listingLag: 0s
 links:
@@ -92,7 +90,7 @@ links:
 `,
       );
     write('frankfurt', crn, first.url);
-    const env = { KEY: first.apiKey, SECRET_ID: data.secret_id as string };
+    const env = { KEY: first.apiKey };
     const run = async (...args: readonly string[]) => {
       const end = await runCommand([...args, '--config', file], testHost({ env }));
       console.info(`$ certstandby ${args.join(' ')}\n${end.output}${end.errors}(exit ${end.code})`);
