@@ -1,8 +1,10 @@
 import type { Config } from '../config.ts';
 import { defined } from '../defined.ts';
 import type { Runtime } from '../runtime.ts';
-import type { SenderDiagnosis } from '../services/service.ts';
+import type { SenderDiagnosis, SetUpStep } from '../services/service.ts';
 import { partsOf } from './services.ts';
+
+export type { SetUpStep };
 
 /** A sender of the configuration, for those who look whether its messages will arrive. */
 export interface SenderForDiagnosis {

@@ -28,6 +28,8 @@ export interface ServiceRequest {
   readonly signal: AbortSignal | undefined;
   /** Of the body. Default: `application/json`. */
   readonly mediaType?: string;
+  /** The body as it is sent, of `mediaType`, where that is no JSON: in place of `body`. */
+  readonly text?: string;
   /** Without a token. */
   readonly anonymous?: boolean;
 }
@@ -46,13 +48,14 @@ export function iamService(options: IamServiceOptions): SendToService {
 
   async function once(call: ServiceCall, request: ServiceRequest, token: Secret | undefined): Promise<HttpAnswer> {
     const { method, path, body, signal, mediaType = 'application/json' } = request;
+    const hasBody = body !== undefined || request.text !== undefined;
     const headers = {
       accept: 'application/json',
-      ...(body && { 'content-type': mediaType }),
+      ...(hasBody && { 'content-type': mediaType }),
       ...(token && { authorization: `Bearer ${token.reveal()}` }),
     };
-    const text = body && { body: JSON.stringify(body()) };
-    const outcome = await client({ method, url: base + path, headers, ...text, ...defined({ signal }) });
+    const text = body === undefined ? request.text : JSON.stringify(body());
+    const outcome = await client({ method, url: base + path, headers, ...defined({ body: text, signal }) });
     if ('failure' in outcome) throw unansweredError(call, outcome);
     return outcome.answer;
   }

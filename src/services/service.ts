@@ -1,11 +1,12 @@
 import type * as z from 'zod/mini';
+import type { ErrorCode } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Secret, SecretReference } from '../secret.ts';
 import type { LifecycleEvent } from '../sender/event.ts';
 import type { Sender } from '../sender/sender.ts';
 import type { SettingMistake } from '../settings.ts';
 import type { FactsBook } from '../store/content-facts.ts';
-import type { Store, StoreDiagnosis } from '../store/store.ts';
+import type { Store, StoreDiagnosis, StoreRelay } from '../store/store.ts';
 
 /**
  * All that is known of one service, as a bundle: its folder beside this file holds the parts. Only
@@ -117,6 +118,33 @@ export interface SenderDiagnosis {
    * `notify` throws. Absent: what proves it is not here.
    */
   sendTest?(to: string, options: { readonly signal: AbortSignal }): Promise<void>;
+  /**
+   * What has to stand at the service for its messages to arrive, one step after the other; what
+   * follows from a missing one is not looked at. Where the callback URL is known, what is missing
+   * is made, and a test is sent: each step looks first, so that all may be repeated. Throws coded
+   * errors. Absent: nothing of it can be asked for from here.
+   */
+  setUp?(options: SetUpOptions): AsyncIterable<SetUpStep>;
+}
+
+export interface SetUpOptions {
+  /** The callback URL. Absent: nobody said where the receiver is, and nothing is made. */
+  readonly to?: string;
+  /** The path that every such URL ends with. */
+  readonly path: string;
+  /** Of the store that it tells of. Absent: it cannot be asked. */
+  readonly relay?: StoreRelay;
+  /** For one question each. */
+  readonly signal: () => AbortSignal;
+}
+
+/** What a step found or did. */
+export interface SetUpStep {
+  readonly message: string;
+  /** What a person does about it. Absent: all is well. */
+  readonly remedy?: string;
+  /** Messages do not arrive as long as this is so. */
+  readonly code?: ErrorCode;
 }
 
 export interface KeysContext {

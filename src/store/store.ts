@@ -189,6 +189,8 @@ export interface StoreDiagnosis {
   channels?(options?: CallOptions): Promise<readonly NotificationChannel[]>;
   /** Has it send notifications there too. Repeating it makes a second channel. */
   registerChannel?(endpoint: string, options?: CallOptions): Promise<void>;
+  /** How it has another service tell of its changes. Absent: it does not. */
+  readonly relay?: StoreRelay;
   /**
    * What a person does so that our credentials are accepted, and have these rights. `setting` is
    * what the configuration calls the store: `stores.nas`. Absent: there are no credentials, and the
@@ -200,6 +202,16 @@ export interface StoreDiagnosis {
    * above.
    */
   rightsRemedy?(setting: string, rights: readonly StoreRight[]): string;
+}
+
+/** The connection of a store to an instance of another service, which tells of its changes. */
+export interface StoreRelay {
+  /** Id of that instance; `undefined`: it is connected to none. */
+  connectedTo(options?: CallOptions): Promise<string | undefined>;
+  /** Connects it. Repeating it changes nothing; a store has one such connection at most. */
+  connect(instance: string, options?: CallOptions): Promise<void>;
+  /** Has it send a test message by that service, to all who are told of it. */
+  sendTest(options?: CallOptions): Promise<void>;
 }
 
 /** What our credentials may be allowed to do in a store. */

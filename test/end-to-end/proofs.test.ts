@@ -10,7 +10,7 @@ import { jsonLog } from '../../src/log.ts';
 import { startReceiverServer } from '../../src/receiver/node-host.ts';
 import { verificationKeyRecords } from '../../src/records/verification-key-records.ts';
 import { systemRuntime } from '../../src/runtime.ts';
-import { destinationOf } from '../../src/services/event-notifications/address.ts';
+import { addressOf } from '../../src/services/event-notifications/address.ts';
 import type { EventNotificationsConfig } from '../../src/services/event-notifications/settings.ts';
 import * as registry from '../../src/services/registry.ts';
 import type { Service } from '../../src/services/service.ts';
@@ -61,7 +61,7 @@ async function startHost(runtime: typeof systemRuntime) {
   for (const sender of ['ci', 'ci2']) await keep(sender, pem, 'http://127.0.0.1:9/jwks');
   const eventsPem = places.eventsKey.export({ type: 'spki', format: 'pem' }).toString();
   const [events] = (config.senders ?? []).filter(({ name }) => name === 'events');
-  await keep('events', eventsPem, destinationOf(events as EventNotificationsConfig).publicKey);
+  await keep('events', eventsPem, addressOf(events as EventNotificationsConfig).keyFrom);
   const log = jsonLog({ least: 'debug', now: runtime.now, write: (line) => void lines.push(line) });
   receive = await composeCallback({
     config: config as unknown as Parameters<typeof composeCallback>[0]['config'] & Config,

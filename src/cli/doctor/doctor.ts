@@ -56,7 +56,7 @@ export function doctorCommand(host: Host): Command {
     .addOption(configOption())
     .option(
       '--register <url>',
-      'register <url>/callback/<link> at each primary that has no such channel, and try senders there',
+      'register <url>/callback/<link> at each primary that has no such channel, set senders up, and try them',
       callbackBase,
     )
     .option(
@@ -159,8 +159,10 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
       const waited = options.wait > 0 && lastTestAt !== undefined ? senders.filter(triesItself) : [];
       const before = new Map<string, number | undefined>();
       for (const { name } of waited) before.set(name, await lastTestAt?.(name));
-      for (const sender of senders)
-        found(...(await checkSender(sender, { base: options.register, signal, lastTestAt })));
+      for (const sender of senders) {
+        const relay = opened.get(sender.store)?.diagnosis?.relay;
+        found(...(await checkSender(sender, { base: options.register, signal, lastTestAt, relay })));
+      }
       const waitMs = options.wait * 1_000;
       const waits = waited.map((sender) =>
         awaitTest(sender, {

@@ -1,9 +1,11 @@
-import type { SenderForDiagnosis } from '../../compose/senders.ts';
+import type { SenderForDiagnosis, SetUpStep } from '../../compose/senders.ts';
+import { defined } from '../../defined.ts';
 import { asCodedError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import type { Runtime } from '../../runtime.ts';
-import { duration } from '../output/text.ts';
-import { type Finding, failed, good, warning } from './checks.ts';
+import type { StoreRelay } from '../../store/store.ts';
+import { clean, duration } from '../output/text.ts';
+import { type Finding, failed, good, problem, warning } from './checks.ts';
 
 /**
  * What can be known of a sender before it sends: whether its keys can be had, and, where what
@@ -17,10 +19,13 @@ export async function checkSender(
     base,
     signal,
     lastTestAt,
+    relay,
   }: {
     readonly base: string | undefined;
     readonly signal: () => AbortSignal;
     readonly lastTestAt?: LastTest | undefined;
+    /** Of the store that it tells of. */
+    readonly relay?: StoreRelay | undefined;
   },
 ): Promise<readonly Finding[]> {
   const about = `sender ${name}`;
@@ -31,7 +36,18 @@ export async function checkSender(
     try {
       findings.push(keysFinding(about, await fetchKeys()));
     } catch (thrown) {
-      findings.push(failed(about, thrown));
+      // What is still to be made is told by who makes it.
+      const isToBeMade = asCodedError(thrown).code === 'channel_missing' && diagnosis?.setUp !== undefined;
+      if (!isToBeMade) findings.push(failed(about, thrown));
+    }
+  }
+  if (diagnosis?.setUp !== undefined) {
+    try {
+      for await (const step of diagnosis.setUp({ path, signal, ...defined({ to, relay }) }))
+        findings.push(stepFinding(about, step));
+    } catch (thrown) {
+      const again = 'Run the same command again: it looks first, and goes on where this one ended.';
+      findings.push(failed(about, thrown, asCodedError(thrown).code === 'store_unanswered' ? again : undefined));
     }
   }
   if (diagnosis?.sendTest === undefined) {
@@ -55,6 +71,12 @@ export async function checkSender(
   } catch (thrown) {
     return [...findings, failed(about, asCodedError(thrown))];
   }
+}
+
+function stepFinding(about: string, { message, remedy, code }: SetUpStep): Finding {
+  const said = clean(message);
+  if (remedy === undefined) return good(about, said);
+  return code === undefined ? warning(about, said, clean(remedy)) : problem(about, code, said, clean(remedy));
 }
 
 /** When a test message came last to the callback of this name, as the table says. */

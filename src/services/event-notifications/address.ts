@@ -3,10 +3,10 @@ import { serviceBase } from '../../http/client.ts';
 import type { EventNotificationsConfig } from './settings.ts';
 
 /**
- * Where the key of a destination is, of an instance that its CRN names. Throws
- * `configuration_invalid`.
+ * Where the API of an instance is that its CRN names, and where in it the key of the destination
+ * is. Throws `configuration_invalid`.
  */
-export function destinationOf({
+export function addressOf({
   instance,
   destination,
   endpoint,
@@ -16,6 +16,9 @@ export function destinationOf({
     throw new CodedError('configuration_invalid', 'instance: not the CRN of an Event Notifications instance');
   const host = endpoint ?? `https://${region}.event-notifications.cloud.ibm.com`;
   const base = `${serviceBase(host, 'endpoint')}/event-notifications/v1/instances/${guid}`;
-  const path = `/destinations/${encodeURIComponent(destination)}/public_key`;
-  return { base, path, publicKey: `${base}${path}` };
+  // Without a destination nobody has a key.
+  const keyPath = destination === undefined ? '/destinations' : `${destinationPath(destination)}/public_key`;
+  return { base, keyPath, keyFrom: `${base}${keyPath}` };
 }
+
+export const destinationPath = (id: string): string => `/destinations/${encodeURIComponent(id)}`;

@@ -10,8 +10,9 @@ import { isJsonObject, parseJsonObject } from '../../sender/json.ts';
 import { verifyCompactJws } from '../../sender/jws.ts';
 import type { Sender } from '../../sender/sender.ts';
 import { withAnyKey } from '../../sender/verification-keys.ts';
-import { destinationOf } from './address.ts';
+import { addressOf } from './address.ts';
 import type { EventNotificationsConfig } from './settings.ts';
+import { typePrefix } from './types.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -49,15 +50,15 @@ const eventKinds: ReadonlyMap<string, EventKind> = new Map([
   ['test_event', informs('test')],
 ]);
 
-/** What is before the name of an event in some places. */
-const typePrefix = 'com.ibm.cloud.secrets-manager.';
+/** What events of Secrets Manager have: what has none of it is a word of the destination itself. */
+const memberNames = ['event_type', 'secrets', 'source_instance_crn'];
 const headerMembers: ReadonlySet<string> = new Set(['alg', 'typ', 'kid']);
 
 /** A webhook destination of Event Notifications, by a subscription that has it signed. */
 export function senderOf(config: EventNotificationsConfig): Sender {
   return {
     store: config.store,
-    keysFrom: destinationOf(config).publicKey,
+    keysFrom: addressOf(config).keyFrom,
     // Which statuses make it try again, nobody says; `Retry-After` is honoured.
     tryAgain: 503,
     anyMediaType: true,
@@ -95,6 +96,14 @@ function readEvent(bytes: Buffer, { name, store, source }: EventNotificationsCon
   if (claims === undefined) throw malformed('the payload of the token is no JSON object in UTF-8');
   checkTimes(claims, now);
   const { notification, payload } = payloadIn(claims);
+  const id = textIn(notification?.notification_id) || textIn(notification?.id);
+  const seenAs = {
+    ...(id !== '' && { eventId: visibleWithin(id, limits.notificationTextCharacters) }),
+    // Of what was signed, not of the token: a try may be signed anew.
+    digest: hash('sha256', `event-notifications\n${name}\n${JSON.stringify([id, payload])}`),
+  };
+  if (!memberNames.some((member) => Object.hasOwn(payload, member)))
+    return { ...seenAs, ...informs('unknown'), type: 'of the destination itself', version: 1, store, certificates: [] };
   if (typeof payload.source_instance_crn !== 'string') throw malformed('the payload has no source_instance_crn');
   // A topic may have several sources. What is around the payload differs by who made it: it is
   // compared only where it is a CRN.
@@ -108,17 +117,14 @@ function readEvent(bytes: Buffer, { name, store, source }: EventNotificationsCon
   const isCertificates = typeof payload.secret_type !== 'string' || certificateTypes.has(payload.secret_type);
   const known = eventKinds.get(type) ?? informs('unknown');
   const { kind, changes } = isCertificates ? known : informs(known.kind === 'test' ? 'test' : 'other');
-  const id = textIn(notification?.notification_id) || textIn(notification?.id);
   return {
+    ...seenAs,
     kind,
     changes,
     type: visibleWithin(type, limits.notificationTextCharacters),
     version: 1,
     store,
     ...readSecrets(payload.secrets, source, changes),
-    ...(id !== '' && { eventId: visibleWithin(id, limits.notificationTextCharacters) }),
-    // Of what was signed, not of the token: a try may be signed anew.
-    digest: hash('sha256', `event-notifications\n${name}\n${JSON.stringify([id, payload])}`),
   };
 }
 
@@ -131,8 +137,11 @@ function payloadIn(claims: Fields): { readonly notification?: Fields; readonly p
   if (data !== undefined && dat !== undefined) throw malformed('the payload has both data and dat');
   if (isJsonObject(data) && isJsonObject(data.data)) return { notification: data, payload: data.data };
   const [payload] = [data, dat].filter((one) => isJsonObject(one) && typeof one.event_type === 'string');
-  if (!isJsonObject(payload)) throw malformed('the payload has no event of Secrets Manager');
-  return { payload };
+  if (isJsonObject(payload)) return { payload };
+  // What the test of a destination carries, nobody says.
+  const isBare = isJsonObject(data) && !memberNames.some((member) => Object.hasOwn(data, member));
+  if (!isBare) throw malformed('the payload has no event of Secrets Manager');
+  return { notification: data, payload: {} };
 }
 
 /** The name of an event, without what is before it and without its subtype. */

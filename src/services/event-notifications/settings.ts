@@ -20,9 +20,10 @@ const schema = ofKind('event-notifications', 'IBM Cloud Event Notifications, by 
     crnOf('event-notifications', 'an Event Notifications instance'),
     'CRN of the Event Notifications instance',
   ),
-  destination: required(
+  destination: optional(
     text(/^[\w-]{1,128}$/, 'the id of a destination'),
     'id of the webhook destination that has the callback URL: its key signs what is sent',
+    { otherwise: 'none, and nothing is taken: certstandby doctor --register makes one, and says its id' },
   ),
   apiKey: optional(secretReference, 'where the API key stands by which that key is fetched: env:NAME or file:PATH', {
     otherwise: 'none: profile says who asks',
@@ -46,7 +47,8 @@ export interface EventNotificationsConfig extends SenderConfig {
   readonly kind: 'event-notifications';
   readonly source: string;
   readonly instance: string;
-  readonly destination: string;
+  /** Absent: it is still to be made. */
+  readonly destination?: string;
   /** Absent: there is a profile. */
   readonly apiKey?: Secret | SecretReference;
   readonly profile?: string;

@@ -2,6 +2,7 @@ import { asCodedError } from '../../errors.ts';
 import { nonsenseError } from '../../http/service-failure.ts';
 import type { StoreDiagnosis, StoreRight } from '../../store/store.ts';
 import type { StoreContext } from '../service.ts';
+import { relayOf } from './relay.ts';
 import { callsOf, optionsOf, reached, type SecretsManagerOptions } from './service-calls.ts';
 import type { SecretsManagerConfig } from './settings.ts';
 
@@ -28,6 +29,7 @@ export function secretsManagerDiagnosis(options: SecretsManagerOptions, profile?
   const { instance } = options;
   const { host: address, send } = reached(options);
   const { reads } = callsOf(instance);
+  const relay = relayOf(instance, send);
   const who = (setting: string) =>
     profile === undefined ? `the owner of ${setting}.apiKey` : `the trusted profile ${profile}`;
 
@@ -57,6 +59,8 @@ export function secretsManagerDiagnosis(options: SecretsManagerOptions, profile?
         throw error;
       }
     },
+
+    relay,
 
     credentialsRemedy: (setting, rights) =>
       profile === undefined

@@ -224,7 +224,8 @@ describe('attacks', () => {
     ['a token of five parts', 400, `${tokenOf(genuine)}.x.y`],
     ['two members data', 400, `{"data":"${tokenOf(genuine, stranger)}","data":"${tokenOf(genuine)}"}`],
     ['data and dat in the claims', 400, tokenOf({ data: payload(), dat: payload() })],
-    ['claims without an event', 400, tokenOf({ data: { id: 'n-1' } })],
+    ['claims without an event', 400, tokenOf({ data: 'n-1' })],
+    ['secrets without an event', 400, tokenOf({ data: { id: 'n-1', secrets: [] } })],
     ['claims that are a list', 400, tokenOf([payload()])],
     ['no source_instance_crn', 400, tokenOf({ data: payload({ source_instance_crn: undefined }) })],
     ['everything only inherited', 400, tokenOf(`{"__proto__":${JSON.stringify(genuine)}}`)],
@@ -263,6 +264,18 @@ describe('attacks', () => {
     const { post } = setUp();
     const around = { source: 'Secrets Manager', ibmensourceid: '44444444-2222-3333-4444-555555555555:api' };
     expect((await post(tokenOf({ data: notification(payload(), around) }))).status).toBe(202);
+  });
+});
+
+describe('the test of a destination, of which nobody says what it carries', () => {
+  it.each([
+    ['a notification without a payload', { data: { id: 'n-1' } }],
+    ['a payload of its own', { data: { id: 'n-1', source, data: { test: true } } }],
+  ])('is taken, and no reason to look: %s', async (_, claims) => {
+    const { acknowledged, post } = setUp();
+    expect(await post(tokenOf(claims))).toMatchObject({ status: 200 });
+    expect(acknowledged).toEqual([]);
+    expect((await post(tokenOf(claims, stranger))).status).toBe(401);
   });
 });
 
