@@ -328,7 +328,7 @@ export async function checkLink(
     );
   }
   if (context.asks) {
-    findings.push(await checkVerificationKey(about, link, primary, state, context.signal()));
+    findings.push(await checkVerificationKey(about, link, primary, state, context));
     findings.push(...(await checkChannel(about, link, primary, context)));
   }
   if (state !== undefined) {
@@ -343,14 +343,16 @@ async function checkVerificationKey(
   link: LinkConfig,
   primary: Store,
   state: LinkState | undefined,
-  signal: AbortSignal,
+  { signal, toldBy = [] }: { readonly signal: () => AbortSignal; readonly toldBy?: readonly string[] },
 ): Promise<Finding> {
   if (primary.notificationKey === undefined) {
-    const how = primary.watch === undefined ? 'reconcile alone finds changes' : 'serve watches it for changes';
+    const senders =
+      toldBy.length === 0 ? 'reconcile alone finds changes' : `its changes are told by ${toldBy.join(', ')}`;
+    const how = primary.watch === undefined ? senders : 'serve watches it for changes';
     return good(about, `the primary sends no notifications; ${how}`);
   }
   try {
-    const theirs = await primary.notificationKey({ signal });
+    const theirs = await primary.notificationKey({ signal: signal() });
     const pinned = link.verificationKey;
     if (pinned !== undefined) {
       if (sameKey(pinned, theirs)) return good(about, 'the pinned verification key is the primary’s');
