@@ -83,6 +83,11 @@ export const limits = {
    * Requirements let an authority certify).
    */
   rsaExponentBits: 256,
+  /**
+   * DER of the certificates that a process remembers so as not to decode them again, in bytes:
+   * some 1,500 of an ordinary size, most of them intermediates that many leaves share.
+   */
+  rememberedCertificateBytes: 2 * 1024 * 1024,
   /** Certificates in a chain, the leaf not counted. */
   chainCertificates: 10,
   /**

@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { CodedError } from '../errors.ts';
 import { contentOf, type DerElement, derTag, elementsIn, oidIn, readElement, readWhole } from './der.ts';
 import { type PublicKey, readPublicKey } from './public-key.ts';
+import { recentlyRead } from './recently-read.ts';
 
 /** A certificate as it stands in its DER (RFC 5280 section 4.1), as far as it is asked for here. */
 export interface CertificateStructure {
@@ -22,16 +23,22 @@ export interface CertificateStructure {
 
 const structures = new WeakMap<X509Certificate, CertificateStructure>();
 
+const recent = recentlyRead();
+
 /**
- * A certificate from its DER. Its public key was read before the platform sees it. Throws
- * `certificate_malformed`, and `certificate_key_unsupported` for a key that is too large to verify
- * with.
+ * A certificate from its DER; the same object for the same bytes, as long as it is remembered. Its
+ * public key was read before the platform sees it. Throws `certificate_malformed`, and
+ * `certificate_key_unsupported` for a key that is too large to verify with.
  */
 export function readCertificate(der: Buffer): X509Certificate {
+  const digest = recent.digestOf(der);
+  const known = recent.get(digest);
+  if (known !== undefined) return known;
   const structure = readStructure(der);
   try {
     const certificate = new X509Certificate(der);
     structures.set(certificate, structure);
+    recent.set(digest, certificate, der.length);
     return certificate;
   } catch (cause) {
     throw new CodedError('certificate_malformed', 'a certificate cannot be read', { cause });

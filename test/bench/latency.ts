@@ -23,6 +23,11 @@ interface Contender {
    */
   replicate(subject: Subject): Promise<{ readonly startedAt: number; readonly endedAt: number }>;
   copyOf(subject: Subject): Promise<string | undefined>;
+  /**
+   * Processor time that its process has taken since the last call, in milliseconds. Absent where
+   * that process measures too.
+   */
+  takeProcessorMs?(): Promise<number>;
 }
 
 interface Times {
@@ -47,6 +52,7 @@ export async function measureLatency(bench: Bench, network: string, { warmUp, me
   const last = new Map<Subject, Content>();
   const disk = flusher(bench.folder);
   for (let round = 0; round < warmUp + measured; round += 1) {
+    if (round === warmUp) for (const { takeProcessorMs } of contenders) await takeProcessorMs?.();
     const turn = Math.floor(round / subjectsEach);
     for (let offset = 0; offset < contenders.length; offset += 1) {
       // Whoever comes first pays for what the others left behind, so that comes round too.
@@ -68,6 +74,11 @@ export async function measureLatency(bench: Bench, network: string, { warmUp, me
   disk.close();
   bench.report.heading(`Event to backup, ${network}: one changed certificate at a time, ms, of ${measured}`);
   print(bench.report, contenders, times, flushes);
+  for (const { name, takeProcessorMs } of contenders) {
+    if (takeProcessorMs === undefined) continue;
+    const each = (await takeProcessorMs()) / measured;
+    bench.report.line(`${name}: processor time for each`, `    ${each.toFixed(2).padStart(7)}`);
+  }
   await check(bench, contenders, last);
 }
 
@@ -157,6 +168,7 @@ async function product({ report, signer, primary, backup, product }: Bench): Pro
     async copyOf({ id }) {
       return (await backup.list()).find(({ description }) => description.endsWith(` ${id}`))?.id;
     },
+    takeProcessorMs: () => product.call('takeProcessorMs'),
   };
 }
 
@@ -174,5 +186,6 @@ async function straightforward({ signer, primary, straightforward }: Bench): Pro
     subjects,
     replicate: (subject) => replicate(subject, 'cert_reimported'),
     copyOf: ({ id }) => straightforward.call('copyOf', id),
+    takeProcessorMs: () => straightforward.call('takeProcessorMs'),
   };
 }

@@ -70,10 +70,12 @@ async function measureAll(report: Report, folder: string, part: string | undefin
     measureVerify(report, signer);
     measureProofs(report);
   }
-  if (part !== undefined) return;
+  if (part !== undefined && part !== 'latency') return;
   await withBench({ report, signer, folder: join(folder, 'near'), oneWayMs: 0 }, async (bench) => {
-    await measureThroughput(bench);
-    await measureRequests(bench);
+    if (part === undefined) {
+      await measureThroughput(bench);
+      await measureRequests(bench);
+    }
     await measureLatency(bench, 'no network in between', { warmUp: 60, measured: 200 });
   });
   await withBench({ report, signer, folder: join(folder, 'far'), oneWayMs: 10 }, (bench) =>

@@ -12,7 +12,7 @@ import { lmdbTable } from '../../src/table/lmdb.ts';
 import type { Table } from '../../src/table/table.ts';
 import type { Side } from './rest.ts';
 import type { Pair } from './servers.ts';
-import { clockMs } from './statistics.ts';
+import { clockMs, processorTime } from './statistics.ts';
 
 /** A pass as the one who measures sees it. */
 export interface SeenPass {
@@ -88,6 +88,8 @@ export function productHandlers() {
       passes = 0;
       return taken;
     },
+
+    takeProcessorMs: processorTime(),
 
     /**
      * `RssAnon` in KiB after a garbage collection: LMDB maps its file, and resident size would

@@ -34,3 +34,13 @@ export function shuffled<T>(items: readonly T[], random: () => number): T[] {
 export function clockMs(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }
+
+/** Answers, at each call, the processor time of this process since the one before, in milliseconds. */
+export function processorTime(): () => number {
+  let before = process.cpuUsage();
+  return () => {
+    const { user, system } = process.cpuUsage(before);
+    before = process.cpuUsage();
+    return (user + system) / 1000;
+  };
+}

@@ -5,7 +5,7 @@ import jsonwebtoken from 'jsonwebtoken';
 import { exchangeToken } from '../support/instance.ts';
 import { restClient } from './rest.ts';
 import type { Pair } from './servers.ts';
-import { clockMs } from './statistics.ts';
+import { clockMs, processorTime } from './statistics.ts';
 
 interface Claims {
   readonly instance_crn: string;
@@ -61,5 +61,6 @@ export function straightforwardHandlers() {
       for (const [certificate, copy] of known) copies.set(certificate, copy);
     },
     copyOf: (certificate: string): string | undefined => copies.get(certificate),
+    takeProcessorMs: processorTime(),
   };
 }

@@ -87,6 +87,8 @@ async function makePool(): Promise<Pool> {
   };
 }
 
+const remembered = new WeakSet<X509Certificate>();
+
 /**
  * The same certificate, which answers the same question about itself once: signatures and dates
  * cannot change, and a simulation asks for them thousands of times. What is asked, and what is made
@@ -94,6 +96,9 @@ async function makePool(): Promise<Pool> {
  */
 function remembering(content: CertificateContent): CertificateContent {
   for (const certificate of [content.leaf, ...content.chain]) {
+    // Contents share the certificates of their chains.
+    if (remembered.has(certificate)) continue;
+    remembered.add(certificate);
     remember(certificate, 'verify');
     remember(certificate, 'checkIssued');
     const legacy = certificate.toLegacyObject();
