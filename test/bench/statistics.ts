@@ -35,7 +35,9 @@ export function clockMs(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }
 
-/** Answers, at each call, the processor time of this process since the one before, in milliseconds. */
+/**
+ * Answers, at each call, the processor time of this process since the one before, in milliseconds.
+ */
 export function processorTime(): () => number {
   let before = process.cpuUsage();
   return () => {
