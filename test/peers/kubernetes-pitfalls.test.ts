@@ -17,7 +17,7 @@ import { fingerprintAt, program, reach, storeAt } from './kubernetes-program.ts'
  * 11 | Infisical/kubernetes-operator#114 | | 12 | kubernetes-client/javascript#364, #596, #958,
  * #1496, #1933 | | 13 | falcosecurity/falco#1781, citizensadvice/kube-schedule-scaler#8 |
  *
- * 5 and 12 are in test/services/kubernetes/watch.test.ts, 13 is in access.test.ts there.
+ * 5 and 12 are tests of test/services/kubernetes/watch.test.ts, 13 is one of access.test.ts there.
  */
 const programs = requireKubernetes();
 

@@ -7,6 +7,7 @@ import type { CertificateContent } from '../../src/certificate/certificate.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { parseContent, toPem } from '../../src/certificate/pem.ts';
 import { asCodedError } from '../../src/errors.ts';
+import { type HttpSend, sendOverNetwork } from '../../src/http/client.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
 import { type VaultStoreOptions, vaultStore } from '../../src/services/vault/store.ts';
@@ -308,6 +309,23 @@ links: { web: { primary: nas, backups: [vault] } }
       expect(await store.read('nothing')).toEqual({ state: 'absent' });
     });
 
+    test('11: a removal that nobody waits for is ended by nobody, and what it leaves is absent', async () => {
+      const ending = new AbortController();
+      const send: HttpSend = (request, more) => {
+        const answer = sendOverNetwork(request, more);
+        if (request.method === 'DELETE') ending.abort();
+        return answer;
+      };
+      const store = storeAt(bao, { send });
+      const { id } = await store.import({ content, metadata, mark });
+      for (let n = 0; n < 5; n += 1) await store.reimport(id, n % 2 === 0 ? renewed : content);
+      expect(await errorOf(store.delete(id, { signal: ending.signal }))).toMatchObject({ code: 'store_unanswered' });
+      await expect.poll(async () => (await bao.ask('GET', `secret/metadata/standby/${id}`)).status).toBe(404);
+      expect(await store.read(id)).toEqual({ state: 'absent' });
+      expect((await store.import({ content, metadata, mark })).id).toBe(id);
+      expect(await store.read(id)).toMatchObject({ state: 'present' });
+    });
+
     test('12: many folders are listed page by page, each secret once', async () => {
       const paths = Array.from({ length: 240 }, (_, n) => `${n % 7}/${n % 3}/shop-${n}`);
       for (const path of paths) await done(bao, 'POST', `secret/data/standby/${path}`, { data: fieldsOf(content) });
@@ -548,7 +566,7 @@ describe.skipIf(found === undefined)('with three nodes of a real OpenBao', () =>
     for (const node of [...nodes].reverse()) await node.close();
   });
 
-  test('what was written is read at once from a standby, and doctor says that one answered', async () => {
+  test('6: what was written is read at once from a standby, and doctor says that one answered', async () => {
     const [active, standby] = nodes as readonly [OpenBao, OpenBao, OpenBao];
     const login = { login: 'token', token: new Secret(active.root) } as const;
     const store = storeAt(standby, { login });

@@ -27,7 +27,8 @@ type Reason =
   | 'not_offered'
   | 'no_right'
   | 'no_token'
-  | 'too_large';
+  | 'too_large'
+  | 'half_removed';
 
 const remedies: Readonly<Record<Reason, string>> = {
   sealed:
@@ -45,6 +46,8 @@ const remedies: Readonly<Record<Reason, string>> = {
   no_right: 'The policy of its token does not allow that.',
   no_token:
     'The server does not take the token: it was revoked, has expired or is of another server. Put a valid one in its place.',
+  half_removed:
+    'A removal of it was cut off on the server, which has kept half of it: remove it there once more (vault kv metadata delete).',
   too_large: 'It is larger than the server keeps: leave certificates out of the chain that nobody needs.',
 };
 
@@ -55,8 +58,8 @@ const byCode = (code: ErrorCode, reasons: readonly Reason[]): [ErrorCode, Remedi
 
 /** What mends each failure, in words of the server. */
 export const vaultRemedies: Partial<Record<ErrorCode, RemediesByReason>> = Object.fromEntries([
-  byCode('store_unavailable', ['sealed', 'not_initialized', 'standby', 'behind']),
-  byCode('store_unanswered', ['sealed', 'not_initialized', 'standby']),
+  byCode('store_unavailable', ['sealed', 'not_initialized', 'standby', 'behind', 'half_removed']),
+  byCode('store_unanswered', ['sealed', 'not_initialized', 'standby', 'half_removed']),
   byCode('store_refused', ['no_mount', 'no_namespace', 'wrong_version', 'not_offered']),
   byCode('store_unauthorized', ['no_token', 'no_right']),
   byCode('store_content_refused', ['too_large']),
@@ -131,7 +134,9 @@ export function vaultError(call: VaultCall, answer: HttpAnswer): CodedError {
           ? 'standby'
           : isTooLarge
             ? 'too_large'
-            : undefined;
+            : is(/could not find version data/i)
+              ? 'half_removed'
+              : undefined;
     return of(late, reason);
   }
   return answerError(call, { ...answer, text: JSON.stringify({ message: said ?? '' }) });
@@ -155,14 +160,16 @@ function noRight(call: VaultCall, words: string, status: number): CodedError {
 }
 
 /**
- * What was asked for, or that the policies of the token do not allow it on its path: whatever else
- * goes wrong is about all paths, and is thrown.
+ * What was asked for, or what is wrong with this one path: that the policies of the token do not
+ * allow it there, or that a removal left half of it (hashicorp/vault#16488). Whatever else goes
+ * wrong is about all paths, and is thrown.
  */
-export async function orNoRight<T>(asked: Promise<T>): Promise<T | CodedError> {
+export async function orOfThisPath<T>(asked: Promise<T>): Promise<T | CodedError> {
   try {
     return await asked;
   } catch (thrown) {
-    if (thrown instanceof CodedError && thrown.reason === 'no_right') return thrown;
+    if (thrown instanceof CodedError && (thrown.reason === 'no_right' || thrown.reason === 'half_removed'))
+      return thrown;
     throw thrown;
   }
 }

@@ -27,7 +27,7 @@ import { asKept, type Entries, entriesOf, ourEntries, readEntries } from './cust
 import { vaultDefaults as defaults } from './defaults.ts';
 import { vaultDiagnosis } from './diagnosis.ts';
 import { type Facts, factsOfContent, knownFacts } from './facts.ts';
-import { failed, orNoRight } from './failure.ts';
+import { failed, orOfThisPath } from './failure.ts';
 import type { Asked, KeyValue, Live, Place, PlaceRead, Version } from './key-value.ts';
 import {
   companionsAmong,
@@ -115,6 +115,14 @@ function optionsOf(config: VaultConfig, { runtime, secret }: StoreContext): Vaul
 interface Engine {
   readonly kv: KeyValue;
   readonly product: 'vault' | 'openbao';
+}
+
+/** One entry of a listing; nothing in it: it is gone by now. */
+interface Listed {
+  readonly certificate?: CertificateMetadata;
+  readonly unreadable?: UnreadableElement;
+  readonly vacant?: VacantElement;
+  readonly passedOver?: PassedOver;
 }
 
 /** So many requests of one listing are under way at once, where each secret has to be asked for. */
@@ -301,12 +309,12 @@ export function vaultStore(options: VaultStoreOptions): Store {
   }
 
   /** One entry of a listing; nothing where it is gone by now. */
-  async function listed(kv: KeyValue, { id, place: seen }: Found, of: Asked) {
-    const place = seen ?? (await orNoRight(placeAt(kv, id, of, false)));
-    if (place instanceof CodedError) {
-      const unreadable: UnreadableElement = { id, place: placeOf(id), name: nameOfId(id), error: place };
-      return { unreadable };
-    }
+  async function listed(kv: KeyValue, { id, place: seen }: Found, of: Asked): Promise<Listed> {
+    const place = seen ?? (await orOfThisPath(placeAt(kv, id, of, false)));
+    const unreadableFor = (error: CodedError): Listed => ({
+      unreadable: { id, place: placeOf(id), name: nameOfId(id), error },
+    });
+    if (place instanceof CodedError) return unreadableFor(place);
     if (place.state === 'absent') return {};
     const { mark, name = nameOfId(id) } = readEntries(place.entries);
     if (place.state === 'vacant') {
@@ -335,10 +343,12 @@ export function vaultStore(options: VaultStoreOptions): Store {
       };
       return { unreadable };
     }
-    if (facts === undefined && mark === undefined && !isFolder(id) && (await isOther(kv, id, place, of)))
-      return {
-        passedOver: { id, place: placeOf(id), reason: 'none of its fields has a name of a certificate’s' },
-      };
+    if (facts === undefined && mark === undefined && !isFolder(id)) {
+      const other = await orOfThisPath(isOther(kv, id, place, of));
+      if (other instanceof CodedError) return unreadableFor(other);
+      if (other)
+        return { passedOver: { id, place: placeOf(id), reason: 'none of its fields has a name of a certificate’s' } };
+    }
     return { certificate: metadataOf(id, place, facts) };
   }
 

@@ -3,7 +3,7 @@ import { defined } from '../../defined.ts';
 import { CodedError } from '../../errors.ts';
 import { parseJson } from '../../http/service-failure.ts';
 import type { UnreadableElement } from '../../store/store.ts';
-import { orNoRight } from './failure.ts';
+import { orOfThisPath } from './failure.ts';
 import type { Asked, KeyValue, Names, Place } from './key-value.ts';
 import { companionsAmong, isCompanion } from './layouts.ts';
 import { isId, joined, nameOfId } from './paths.ts';
@@ -69,7 +69,7 @@ export async function walk(options: {
       const isWhole = top.names === undefined && top.after === undefined;
       const asked = kv.list(`${root}${top.folder}`, top.after, of);
       // A folder that the policy keeps from us hides no other one.
-      const listed = await (top.folder === '' ? asked : orNoRight(asked));
+      const listed = await (top.folder === '' ? asked : orOfThisPath(asked));
       requests += 1;
       if (listed instanceof CodedError) {
         unreadable.push({ place: placeOf(top.folder), name: nameOfId(top.folder), error: listed });

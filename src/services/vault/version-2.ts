@@ -10,7 +10,7 @@ import {
   type Capability,
   errorsIn,
   failed,
-  orNoRight,
+  orOfThisPath,
   saysNothingThere,
   type VaultCall,
   vaultError,
@@ -186,7 +186,7 @@ export function version2(options: {
     const call = callFor(asked, false, { area: 'detailed-metadata', path: folder, capability: 'list' });
     const query = new URLSearchParams({ list: 'true', limit: String(pageSize), ...defined({ after }) });
     const path = `${area('detailed-metadata', folder)}?${query}`;
-    const answer = await orNoRight(send(call, { method: 'GET', path, signal: asked.signal, takes: [404] }));
+    const answer = await orOfThisPath(send(call, { method: 'GET', path, signal: asked.signal, takes: [404] }));
     if (answer instanceof CodedError) return undefined;
     if (saysNothingThere(answer)) return noNames;
     if (answer.status === 404 && errorsIn(answer) !== undefined) throw vaultError(call, answer);

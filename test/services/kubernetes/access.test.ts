@@ -172,7 +172,7 @@ printf '%s' '${answer({ token: 'TOKEN', expirationTimestamp: until })}' | sed "s
 });
 
 describe('a token', () => {
-  it('in a file is read anew after a minute, and at once after a refusal', async () => {
+  it('pitfall 13: in a file is read anew after a minute, and at once after a refusal', async () => {
     const tokenFile = write('token', 'one\n');
     const source = open({ by: 'token', server: 'https://c', tokenFile });
     expect((await source()).token?.reveal()).toBe('one');

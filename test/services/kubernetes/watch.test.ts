@@ -107,7 +107,7 @@ it.each([
   expect(told).toEqual(['web/one']);
 });
 
-it('lists again after a silence, as of a server that was set back to an older state', async () => {
+it('pitfalls 5, 12: lists again after a silence, as of a server that was set back to an older state', async () => {
   server.answers(listOf([object('one', '1')]), streams(), listOf([], { resourceVersion: '3' }), streams());
   watch({ watchQuietMs: 300 });
   await expect.poll(versions).toEqual(['10', '3']);
@@ -129,7 +129,7 @@ it('is not silent while lines come, whatever they say', async () => {
   expect(listings()).toBe(1);
 });
 
-it('comes back after failures, with the version that it had, and never gives up', async () => {
+it('pitfall 12: comes back after failures, with the version that it had, and never gives up', async () => {
   const dropped = ((request: { url: string }, response: ServerResponse) => {
     response.socket?.destroy();
     return request;

@@ -378,6 +378,12 @@ describe('the answers of a server in trouble', () => {
       'store_refused',
       'of the other version',
     ],
+    [
+      'keeping half of a secret that somebody stopped removing (pitfall 11)',
+      { status: 500, body: { errors: ['could not find version data'] } },
+      'store_unavailable',
+      'vault kv metadata delete',
+    ],
     ['behind a proxy', { status: 200, body: '<html>' }, 'store_nonsense', 'Something that is not the store'],
   ] as const)('that is %s never pass for something that is not there', async (_, answer, code, remedy) => {
     const store = storeAt(server);
@@ -438,7 +444,7 @@ describe('the answers of a server in trouble', () => {
     expect(dataAt(`standby/${id}`)).toEqual({ cert: 'theirs' });
   });
 
-  it('a removal is waited for no longer than the caller likes, and goes on', async () => {
+  it('pitfall 11: a removal is waited for no longer than the caller likes, and goes on', async () => {
     const store = storeAt(server);
     const { id } = await store.import({ content, metadata, mark });
     const ending = new AbortController();
@@ -475,6 +481,22 @@ describe('the answers of a server in trouble', () => {
       'managed-by': 'somebody',
       'certstandby-name': 'shop',
     });
+  });
+});
+
+describe('a secret of which a removal has left half', () => {
+  it('pitfall 11: is named in a listing, with what mends it, and hides none of the others', async () => {
+    for (const name of ['api', 'half', 'web']) put(`standby/${name}`, { cert: pem.leaf, key: pem.key });
+    server.before = ({ path }) =>
+      /^secret\/(data|subkeys)\/standby\/half/.test(path)
+        ? { status: 500, body: { errors: ['could not find version data'] } }
+        : undefined;
+    const page = await storeAt(server).list({});
+    expect(page.certificates.map(({ id }) => id)).toEqual(['api', 'web']);
+    expect(page.unreadable).toMatchObject([
+      { id: 'half', place: 'secret/standby/half', error: { fields: { reason: 'half_removed' } } },
+    ]);
+    expect(page.unreadable?.[0]?.error.remedy).toContain('vault kv metadata delete');
   });
 });
 
@@ -576,7 +598,7 @@ describe('of several who wait for the first answer', () => {
 });
 
 describe('what was written is read', () => {
-  it('by the index of the last write, from whichever node answers', async () => {
+  it('pitfall 6: by the index of the last write, from whichever node answers', async () => {
     const seen: unknown[] = [];
     server.before = ({ method, path, headers }) => {
       if (method === 'GET' && path.startsWith('secret/data/'))
