@@ -56,7 +56,7 @@ async function program() {
   const at = `http://127.0.0.1:${(service.address() as AddressInfo).port}`;
   const storeLine = (name: keyof typeof crns) =>
     `  ${name}: { kind: secrets-manager, instance: "${secretsCrn(name)}", apiKey: env:KEY, endpoint: "${instances.get(name)?.url}",` +
-    ' group: standby, makeGroup: true, settles: 300ms, listingLag: 0s, readSettles: 0s, requestsPerSecond: 500 }';
+    ' group: standby, makeGroup: true, carryGroups: true, settles: 300ms, listingLag: 0s, readSettles: 0s, requestsPerSecond: 500 }';
   const config = parseConfig(
     `version: 1
 stores:
@@ -106,8 +106,15 @@ const fingerprints = async (store: Store) => {
   return found;
 };
 
+const groupsAt = async (name: keyof typeof crns) => {
+  const instance = instances.get(name) as TestInstance;
+  const headers = { authorization: `Bearer ${await instance.token()}` };
+  const answer = await fetch(`${instance.url}/api/v2/secret_groups`, { headers });
+  return ((await answer.json()) as { secret_groups: { name: string }[] }).secret_groups.map((group) => group.name);
+};
+
 test('from an event to a copy: created, rotated, deleted', async () => {
-  const primary = storeAt('frankfurt');
+  const primary = storeOf(instances.get('frankfurt') as TestInstance, { group: 'web', makeGroup: true });
   const metadata = { name: 'my shop', description: 'the shop', tags: ['production'] };
   const first = parseContent(await testCertificate({ intermediates: 2 }));
   const { id } = await primary.import({ content: first, metadata });
@@ -129,6 +136,7 @@ test('from an event to a copy: created, rotated, deleted', async () => {
       tags: ['production'],
       mark: { store: secretsCrn('frankfurt'), certificate: id },
     });
+    expect(await groupsAt('london')).toEqual(['default', 'web']);
 
     const renewed = parseContent(await testCertificate());
     await primary.reimport(id, renewed);

@@ -3,6 +3,10 @@ import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseContent } from '../../src/certificate/pem.ts';
+import { asCodedError } from '../../src/errors.ts';
+import { markDigest } from '../../src/store/mark.ts';
+import { storeOf } from '../services/secrets-manager/instance.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { startTestInstance, type TestInstance } from '../support/instance.ts';
 import { requireLibrary } from './pypi.ts';
@@ -68,6 +72,66 @@ describe.skipIf(withClient === undefined)("IBM's own client of Secrets Manager, 
       await forget();
     }
   }, 60_000);
+
+  it('makes what our store takes into the group of that name, and locks what our store then leaves as it is', async () => {
+    const backup = await startTestInstance();
+    try {
+      const secret_prototype = {
+        secret_type: 'imported_cert',
+        name: 'my.shop',
+        labels: ['one label'],
+        ...(await given()),
+      };
+      const [group] = await calls(instance, [['create_secret_group', { name: 'web', description: 'shops' }]]);
+      const [made] = await calls(instance, [
+        ['create_secret', { secret_prototype: { ...secret_prototype, secret_group_id: group?.id } }],
+      ]);
+      const read = await storeOf(instance, { carryGroups: true }).read(String(made?.id));
+      if (read.state !== 'present') throw read.state === 'unreadable' ? read.error : new Error(read.state);
+      expect(read.value.metadata).toMatchObject({ name: 'my.shop', tags: ['one label', 'secret-group:web'] });
+
+      const standby = storeOf(backup, { carryGroups: true, makeGroup: true });
+      const mark = { store: 'a-primary', certificate: read.value.metadata.id };
+      const { id } = await standby.import({ ...read.value, mark });
+      const label = `certstandby-${markDigest(mark)}`;
+      const [groups, named, labelled] = await calls(backup, [
+        ['list_secret_groups', {}],
+        ['get_secret_by_name_type', { secret_type: 'imported_cert', name: 'my.shop', secret_group_name: 'web' }],
+        ['list_secrets', { match_all_labels: [label] }],
+      ]);
+      expect(groups).toMatchObject({ secret_groups: [{ name: 'default' }, { name: 'web' }] });
+      expect(named).toMatchObject({
+        id,
+        labels: ['one label', label],
+        custom_metadata: { certstandby: { group: 'web' } },
+      });
+      expect(labelled).toMatchObject({ secrets: [{ id }] });
+
+      // Locked, the version in force and the one before.
+      const locks = [{ name: 'ingress', description: 'by the ingress' }];
+      await calls(backup, [['create_secret_locks_bulk', { id, locks }]]);
+      await standby.reimport(id, parseContent(await testCertificate()));
+      await calls(backup, [['create_secret_locks_bulk', { id, locks }]]);
+      const refusal = await standby.reimport(id, parseContent(await testCertificate())).catch(asCodedError);
+      expect(refusal).toMatchObject({ code: 'store_held', remedy: expect.stringContaining('locks are never broken') });
+      expect(await standby.delete(id).catch(asCodedError)).toMatchObject({ code: 'store_held' });
+      const [left] = await calls(backup, [['list_secret_locks', { id }]]);
+      expect(left).toMatchObject({ locks: [{ name: 'ingress' }, { name: 'ingress' }] });
+    } finally {
+      await backup.close();
+      await forget();
+    }
+  }, 60_000);
+
+  /** The answers of IBM's client to these calls, by its own names for them. */
+  async function calls(at: TestInstance, asked: readonly (readonly [string, object])[]) {
+    const script = fileURLToPath(new URL('./secrets-manager-calls.py', import.meta.url));
+    const [program = '', ...args] = withClient?.('python3', script, at.url, at.apiKey) ?? [];
+    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    child.stdin.end(JSON.stringify(asked));
+    const [output] = await Promise.all([text(child.stdout), once(child, 'exit')]);
+    return JSON.parse(output) as readonly Record<string, unknown>[];
+  }
 
   /** Deletes what the client has left. */
   async function forget(): Promise<void> {

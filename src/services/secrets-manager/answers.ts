@@ -23,6 +23,7 @@ const validity = otherwise(z.object({ not_before: text, not_after: text }), {
 const secretSchema = z.object({
   id: z.string().check(z.regex(secretId)),
   secret_type: z.string(),
+  secret_group_id: text,
   name: text,
   description: text,
   labels: texts,
@@ -39,7 +40,10 @@ const secretSchema = z.object({
   validity,
   expiration_date: text,
 });
-export type SecretObject = z.infer<typeof secretSchema>;
+export type SecretObject = z.infer<typeof secretSchema> & {
+  /** What its group is called, where that is told. */
+  readonly group?: string | undefined;
+};
 
 const dataSchema = z.object({
   certificate: text,
@@ -92,14 +96,19 @@ function withoutKeys(pem: string): string {
   return pem.replace(/-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----[^-]*-----END [A-Z ]{0,20}PRIVATE KEY-----/g, '');
 }
 
-/** Metadata of a secret, as every store has it. */
-export function metadataOf(secret: SecretObject): CertificateMetadata {
-  const { custom_metadata: custom = {}, labels, validity: valid } = secret;
-  const own = Object.hasOwn(custom, ownMember) ? custom[ownMember] : undefined;
+/** What of its custom metadata is ours. */
+const ownIn = ({ custom_metadata: custom = {} }: SecretObject): unknown =>
+  Object.hasOwn(custom, ownMember) ? custom[ownMember] : undefined;
+
+/** Metadata of a secret, as every store has it; `carryGroups`: its group is a tag. */
+export function metadataOf(secret: SecretObject, carryGroups = false): CertificateMetadata {
+  const { labels, group, validity: valid } = secret;
+  const own = ownIn(secret);
+  const said = { name: secret.name ?? '', description: secret.description ?? '', labels, own, group };
   const serial = serialOf(secret.serial_number);
   return {
     id: secret.id,
-    ...readDescribed({ name: secret.name ?? '', description: secret.description ?? '', labels, own }),
+    ...readDescribed(said, carryGroups),
     domains: [...new Set([...(secret.common_name === undefined ? [] : [secret.common_name]), ...secret.alt_names])],
     ...defined({
       issuer: secret.issuer,
@@ -117,9 +126,11 @@ export function metadataOf(secret: SecretObject): CertificateMetadata {
  * Never what reading changes. Whether that moves `updated_at` too, nobody says: a moved revision is
  * only a reason to look.
  */
-function revisionOf({ updated_at = '', versions_total, serial_number = '' }: SecretObject): string | undefined {
+function revisionOf({ updated_at = '', versions_total, serial_number = '', group }: SecretObject): string | undefined {
   const revision = `${updated_at}/${versions_total ?? ''}/${serial_number}`;
-  return revision === '//' ? undefined : revision;
+  if (revision === '//') return undefined;
+  // Another name of its group moves nothing of the secret.
+  return group === undefined ? revision : `${revision}/${group}`;
 }
 
 /** Whether a label says that it is a copy of ours. */

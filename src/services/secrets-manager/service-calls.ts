@@ -30,6 +30,8 @@ export interface SecretsManagerOptions {
   /** Name of the group in which copies are made, and whether it may be made. */
   readonly group?: string;
   readonly makeGroup?: boolean;
+  /** Whether groups travel, as tags. */
+  readonly carryGroups?: boolean;
   /** The bounds that `abilities` states. Defaults: `secretsManagerDefaults`. */
   readonly settlesMs?: number;
   readonly listingLagMs?: number;
@@ -38,9 +40,18 @@ export interface SecretsManagerOptions {
 
 /** What the configuration says of an instance, as options. */
 export function optionsOf(config: SecretsManagerConfig, { runtime, secret }: StoreContext): SecretsManagerOptions {
-  const { apiKey, profile, computeToken, iam, instance, endpoint, group, makeGroup } = config;
+  const { apiKey, profile, computeToken, iam, instance, endpoint, group, makeGroup, carryGroups } = config;
   const { settlesMs, listingLagMs, readSettlesMs } = config;
-  const given = defined({ endpoint, iamUrl: iam, group, makeGroup, settlesMs, listingLagMs, readSettlesMs });
+  const given = defined({
+    endpoint,
+    iamUrl: iam,
+    group,
+    makeGroup,
+    carryGroups,
+    settlesMs,
+    listingLagMs,
+    readSettlesMs,
+  });
   const credentials = apiKey !== undefined ? secret(apiKey) : trustedProfile(profile ?? '', computeToken);
   return { ...given, ...defined({ private: config.private }), instance, credentials, runtime };
 }

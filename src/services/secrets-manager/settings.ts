@@ -49,7 +49,12 @@ const schema = ofKind('secrets-manager', 'an instance of IBM Cloud Secrets Manag
     otherwise: 'https://iam.cloud.ibm.com for IBM Cloud, else the endpoint',
   }),
   group: optional(groupName, 'the secret group in which new copies are made', { default: defaults.group }),
-  makeGroup: optional(z.boolean(), 'whether that group is made where it is missing', { default: false }),
+  carryGroups: optional(
+    z.boolean(),
+    'whether groups travel: an original tells its group as the tag secret-group:<name>, and its copy is made in the group of that name',
+    { default: false },
+  ),
+  makeGroup: optional(z.boolean(), 'whether a group for copies is made where it is missing', { default: false }),
   ...lagSettings(defaults),
   requestsPerSecond: requestRate({ default: defaults.requestsPerSecond }),
 });
@@ -65,6 +70,7 @@ export interface SecretsManagerConfig extends StoreConfig {
   readonly private?: boolean;
   readonly iam?: string;
   readonly group?: string;
+  readonly carryGroups?: boolean;
   readonly makeGroup?: boolean;
   readonly settlesMs?: number;
   readonly listingLagMs?: number;

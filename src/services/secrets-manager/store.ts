@@ -26,8 +26,8 @@ import type {
 import type { StoreContext } from '../service.ts';
 import { isLabelled, metadataOf, readPem, readSecret, readSecretPage, type SecretObject, secretIn } from './answers.ts';
 import { secretsManagerDefaults as defaults } from './defaults.ts';
-import { secretGroupOf } from './group.ts';
-import { described, isSecretName, keptOf, labelOf, ownMember, secretName } from './names.ts';
+import { secretGroupsOf } from './group.ts';
+import { described, groupIn, isSecretName, keptOf, labelOf, ownMember, secretName } from './names.ts';
 import { callsOf, optionsOf, reached, type SecretsManagerOptions } from './service-calls.ts';
 import type { SecretsManagerConfig } from './settings.ts';
 
@@ -57,16 +57,26 @@ type Position = z.infer<typeof positionSchema>;
  */
 export function secretsManagerStore(options: SecretsManagerOptions): Store {
   const { settlesMs, listingLagMs, readSettlesMs, group } = { ...defaults, ...defined(options) };
-  const { instance } = options;
+  const { instance, runtime, carryGroups = false } = options;
   const { region, send } = reached(options);
   const { reads, writes } = callsOf(instance);
-  const groupId = secretGroupOf({ name: group, make: options.makeGroup ?? false, instance, send });
+  const groups = secretGroupsOf({ make: options.makeGroup ?? false, instance, send, runtime });
+  const standing = (secret: SecretObject) => standingOf(instance, secret, carryGroups);
+  /** The group in which a copy is made. */
+  const groupFor = ({ tags }: DescriptiveMetadata) => (carryGroups ? groupIn(tags) : undefined) ?? group;
   const pathOf = (id: string) => `/secrets/${encodeURIComponent(id)}`;
 
   async function getMetadata(id: string, signal: AbortSignal | undefined): Promise<SecretObject> {
     const call = reads('read metadata', id);
     const answer = await send(call, { method: 'GET', path: `${pathOf(id)}/metadata`, signal });
-    return ownSecret(call, answer);
+    return withGroup(ownSecret(call, answer), signal);
+  }
+
+  /** The secret with the name of its group, where that travels. A copy knows that of its original. */
+  async function withGroup(secret: SecretObject, signal: AbortSignal | undefined): Promise<SecretObject> {
+    const { secret_group_id: id } = secret;
+    if (!carryGroups || id === undefined || metadataOf(secret).mark !== undefined) return secret;
+    return { ...secret, group: await groups.nameOf(id, signal) };
   }
 
   /** A page of secrets, each as it came. */
@@ -82,13 +92,13 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
    * read is worth its request.
    */
   async function whole(secret: SecretObject, signal: AbortSignal | undefined): Promise<SecretObject> {
-    if (secret.custom_metadata !== undefined || !isLabelled(secret)) return secret;
+    if (secret.custom_metadata !== undefined || !isLabelled(secret)) return withGroup(secret, signal);
     return getMetadata(secret.id, signal);
   }
 
   async function found(secret: SecretObject, signal: AbortSignal | undefined): Promise<Found> {
     try {
-      return standing(instance, await whole(secret, signal));
+      return standing(await whole(secret, signal));
     } catch (thrown) {
       const error = asCodedError(thrown);
       return error.code === 'store_gone' ? {} : { unreadable: { id: secret.id, place: secret.id, error } };
@@ -143,8 +153,8 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
     const call = reads('read', id);
     try {
       const answer = await send(call, { method: 'GET', path: pathOf(id), signal });
-      const secret = ownSecret(call, answer);
-      const stands = readingOf(standing(instance, secret));
+      const secret = await withGroup(ownSecret(call, answer), signal);
+      const stands = readingOf(standing(secret));
       if (stands.state !== 'present') return stands;
       return {
         state: 'present',
@@ -162,20 +172,24 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
 
   async function readMetadata(id: string, signal: AbortSignal | undefined): Promise<Reading<CertificateMetadata>> {
     try {
-      return readingOf(standing(instance, await getMetadata(id, signal)));
+      return readingOf(standing(await getMetadata(id, signal)));
     } catch (thrown) {
       const error = coded(thrown);
       return error.code === 'store_gone' ? { state: 'absent' } : { state: 'unreadable', error };
     }
   }
 
-  /** The secret that has this name, in whatever group it is. */
-  async function byName(name: string, signal: AbortSignal | undefined): Promise<SecretObject | undefined> {
+  /** The secret that has this name: looked for in this group, then in all. */
+  async function byName(
+    name: string,
+    inGroup: string,
+    signal: AbortSignal | undefined,
+  ): Promise<SecretObject | undefined> {
     const call = reads('find by name');
-    const path = `/secret_groups/${encodeURIComponent(group)}/secret_types/imported_cert/secrets/${encodeURIComponent(name)}`;
+    const path = `/secret_groups/${encodeURIComponent(inGroup)}/secret_types/imported_cert/secrets/${encodeURIComponent(name)}`;
     try {
       const secret = readSecret((await send({ ...call, certificate: name }, { method: 'GET', path, signal })).text);
-      if (secret !== undefined) return secret;
+      if (secret !== undefined) return withGroup(secret, signal);
     } catch (thrown) {
       if (asCodedError(thrown).code !== 'store_gone') throw thrown;
     }
@@ -187,17 +201,20 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
   async function create(entry: NewCertificate, name: string, signal: AbortSignal | undefined): Promise<WriteAnswer> {
     const { content, metadata, mark, exactName = false } = entry;
     const call = { ...writes('import'), givesContent: true };
-    const { description, labels, own } = described(metadata, mark, exactName);
-    const secret_group_id = await groupId(signal);
+    const { description, labels, own } = described(metadata, mark, { exactName, carryGroups });
+    const secret_group_id = await groups.idOf(groupFor(metadata), signal);
     const body = () => ({
       ...{ secret_type: 'imported_cert', name, description, secret_group_id, labels },
       custom_metadata: { [ownMember]: own },
       ...pemMembers(content),
     });
     const answer = await send(call, { method: 'POST', path: '/secrets', body, signal });
-    const made = readSecret(answer.text);
-    if (made === undefined) throw nonsenseError(call, answer, 'something that is no secret with a certificate');
-    return { id: made.id, metadata: metadataOf(made) };
+    const read = readSecret(answer.text);
+    if (read === undefined) throw nonsenseError(call, answer, 'something that is no secret with a certificate');
+    // What has no mark is in the group that was said, and known by that.
+    const isOriginal = carryGroups && mark === undefined && secret_group_id !== defaults.group;
+    const made = isOriginal ? { ...read, group: groupFor(metadata) } : read;
+    return { id: made.id, metadata: metadataOf(made, carryGroups) };
   }
 
   /**
@@ -226,14 +243,15 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
   async function patch(call: ServiceCall, before: SecretObject, given: Patch): Promise<WriteAnswer> {
     const { metadata, mark, signal } = given;
     // What bears this very name was given it exactly, for readers who look for it.
-    const { own, ...texts } = described(metadata, mark, before.name === metadata.name);
+    const { own, ...texts } = described(metadata, mark, { exactName: before.name === metadata.name, carryGroups });
     const custom = before.custom_metadata ?? {};
     // Whether the service merges or replaces, nobody says: so all of it is sent.
     const body = () => ({ ...texts, custom_metadata: { ...custom, [ownMember]: own } });
     const path = `${pathOf(before.id)}/metadata`;
     const answer = await send(call, { method: 'PATCH', path, body, mediaType: mergePatch, signal });
     const after = readSecret(answer.text);
-    return { id: before.id, ...(after?.id === before.id && { metadata: metadataOf(after) }) };
+    const found = after === undefined || after.id !== before.id ? undefined : { ...after, group: before.group };
+    return { id: before.id, ...(found !== undefined && { metadata: metadataOf(found, carryGroups) }) };
   }
 
   async function reimport(
@@ -284,7 +302,7 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
       const copies: CertificateMetadata[] = [];
       const query = { match_all_labels: labelOf(mark), secret_types: 'imported_cert' };
       for await (const secret of search(reads('find by mark'), query, signal)) {
-        const stands = standing(instance, secret);
+        const stands = standing(secret);
         if (stands.unreadable !== undefined) unreadable?.(stands.unreadable);
         if (stands.vacant !== undefined && sameMark(stands.vacant.mark, mark)) vacant?.(stands.vacant);
         if (stands.certificate !== undefined && sameMark(stands.certificate.mark, mark))
@@ -317,9 +335,9 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
         return await create(entry, name, signal);
       } catch (thrown) {
         if (asCodedError(thrown).code !== 'store_conflict') throw thrown;
-        const holder = await byName(name, signal);
+        const holder = await byName(name, groupFor(metadata), signal);
         if (holder === undefined) throw thrown;
-        const { vacant, certificate } = standing(instance, holder);
+        const { vacant, certificate } = standing(holder);
         if (mark === undefined || !sameMark((vacant ?? certificate)?.mark, mark))
           throw conflict(instance, holder.id, name, thrown);
         if (vacant !== undefined) return createInstead(holder.id, entry, name, signal);
@@ -340,13 +358,13 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
       } catch (thrown) {
         if (asCodedError(thrown).code !== 'store_conflict') throw thrown;
         const name = secretName(keptOf(metadata).name);
-        throw conflict(instance, (await byName(name, signal))?.id ?? '', name, thrown);
+        throw conflict(instance, (await byName(name, groupFor(metadata), signal))?.id ?? '', name, thrown);
       }
     },
 
     delete: (id, { signal } = {}) => remove(id, signal),
 
-    asKept: (metadata) => keptOf(metadata),
+    asKept: (metadata) => keptOf(metadata, carryGroups),
   };
 }
 
@@ -376,8 +394,8 @@ function put(listed: Listed, { certificate, unreadable, vacant, passedOver }: Fo
 }
 
 /** What a secret is by its state, and by whether it can be told whose it is. */
-function standing(instance: string, secret: SecretObject): Found {
-  const metadata = metadataOf(secret);
+function standingOf(instance: string, secret: SecretObject, carryGroups: boolean): Found {
+  const metadata = metadataOf(secret, carryGroups);
   const { id, name, mark } = metadata;
   const { state } = secret;
   if (state === states.destroyed) return { vacant: { id, why: 'empty', ...defined({ mark, name }) } };

@@ -191,6 +191,121 @@ describe('secrets-manager at our own instance', () => {
     await store.delete(id);
   });
 
+  describe('where groups travel', () => {
+    const carrying = (more: object = {}) => storeOf(instance, { runtime, carryGroups: true, ...more });
+    const tagged = (group: string) => ({ ...metadata, tags: ['production', `secret-group:${group}`] });
+    const groupOf = async (id: string) => {
+      const headers = { authorization: `Bearer ${await instance.token()}` };
+      const answer = await fetch(`${instance.url}/api/v2/secret_groups`, { headers });
+      const { secret_groups } = (await answer.json()) as { secret_groups: { id: string; name: string }[] };
+      const { secret_group_id } = await meddling(instance).ask('GET', `${id}/metadata`);
+      return { id: secret_group_id, name: secret_groups.find((group) => group.id === secret_group_id)?.name };
+    };
+    const rename = async (id: unknown, name: string) => {
+      const { ask } = meddling(instance);
+      await ask('PATCH', `../secret_groups/${id}`, { name });
+      now += 61_000;
+    };
+
+    it('an original tells its group as a tag, and its copy is made in the group of that name', async () => {
+      const original = await storeOf(instance, { runtime, group: 'web', makeGroup: true }).import({
+        content,
+        metadata,
+      });
+      const read = await carrying().read(original.id);
+      expect(read).toMatchObject({ value: { metadata: { tags: ['production', 'secret-group:web'] } } });
+      expect((await carrying().list({})).certificates).toMatchObject([{ tags: ['production', 'secret-group:web'] }]);
+      // Without the setting nobody tells it.
+      expect(await store.readMetadata(original.id)).toMatchObject({ value: { tags: ['production'] } });
+      await store.delete(original.id);
+
+      const copy = await carrying({ group: 'standby', makeGroup: true }).import({
+        content,
+        metadata: tagged('web'),
+        mark,
+      });
+      expect(copy.metadata).toMatchObject({ ...carrying().asKept(tagged('web'), mark), mark });
+      expect(await carrying().readMetadata(copy.id)).toMatchObject({ value: { ...tagged('web'), mark } });
+      expect((await groupOf(copy.id)).name).toBe('web');
+      expect(await meddling(instance).ask('GET', `${copy.id}/metadata`)).toMatchObject({
+        labels: ['production', `certstandby-${markDigest(mark)}`],
+      });
+      await store.delete(copy.id);
+    });
+
+    it('what is in the group that every instance has is made where the configuration says', async () => {
+      const { id } = await carrying({ group: 'standby', makeGroup: true }).import({ content, metadata, mark });
+      expect((await groupOf(id)).name).toBe('standby');
+      expect(await carrying().readMetadata(id)).toMatchObject({ value: { tags: ['production'] } });
+      await store.delete(id);
+    });
+
+    it('a group that is missing is no reason to let other people see the key: it is made, or that is said', async () => {
+      const entry = { content, metadata: tagged('payments'), mark };
+      const error = asCodedError(
+        await carrying()
+          .import(entry)
+          .catch((thrown: unknown) => thrown),
+      );
+      expect(error).toMatchObject({
+        code: 'store_refused',
+        remedy: expect.stringMatching(/secret group payments.*makeGroup/),
+      });
+      expect(await carrying().findByMark?.(mark)).toEqual([]);
+      const { id } = await carrying({ makeGroup: true }).import(entry);
+      expect((await groupOf(id)).name).toBe('payments');
+      await store.delete(id);
+    });
+
+    it('another name of a group is seen, and written to the copy, which stays where it is', async () => {
+      const original = await storeOf(instance, { runtime, group: 'web', makeGroup: true }).import({
+        content,
+        metadata,
+      });
+      const primary = carrying();
+      const before = await primary.readMetadata(original.id);
+      await rename((await groupOf(original.id)).id, 'shops');
+      const after = await primary.readMetadata(original.id);
+      expect(after).toMatchObject({ value: { tags: ['production', 'secret-group:shops'] } });
+      const revisions = [before, after].map((read) => read.state === 'present' && read.value.revision);
+      expect(new Set(revisions).size).toBe(2);
+      await store.delete(original.id);
+
+      const backup = carrying({ makeGroup: true });
+      const { id } = await backup.import({ content, metadata: tagged('cellar'), mark });
+      await backup.updateMetadata(id, tagged('shops'), mark);
+      expect(await backup.readMetadata(id)).toMatchObject({ value: tagged('shops') });
+      expect((await groupOf(id)).name).toBe('cellar');
+      await backup.updateMetadata(id, metadata, mark);
+      expect(await backup.readMetadata(id)).toMatchObject({ value: { tags: ['production'] } });
+      await store.delete(id);
+    });
+
+    it('a copy that was made before is described anew, and a tag that is no group is a label', async () => {
+      const { id } = await store.import({ content, metadata, mark });
+      await carrying().updateMetadata(id, tagged('web'), mark);
+      expect(await carrying().readMetadata(id)).toMatchObject({ value: tagged('web') });
+      const odd = { ...metadata, tags: ['secret-group:x', `secret-group:${'y'.repeat(40)}`, 'secret-group:z z'] };
+      await carrying().updateMetadata(id, odd, mark);
+      expect(await carrying().readMetadata(id)).toMatchObject({ value: carrying().asKept(odd, mark) });
+      await store.delete(id);
+    });
+
+    it('a group that is not shown makes its secrets unreadable, and no other', async () => {
+      const { id } = await storeOf(instance, { runtime, group: 'web', makeGroup: true }).import({ content, metadata });
+      const other = await store.import({ content, metadata: { ...metadata, name: 'other' } });
+      const hiding: HttpSend = async (request, options) => {
+        const url = request.url.replace(/secret_groups$/, 'secret_groups/hidden');
+        if (url === request.url) return smallPages(request, options);
+        return { status: 200, headers: {}, body: new Blob(['{"secret_groups":[]}']).stream() };
+      };
+      const listed = await carrying({ send: hiding }).list({});
+      expect(listed.certificates.map((one) => one.id)).toEqual([other.id]);
+      expect(listed.unreadable).toMatchObject([{ id, error: { fields: { reason: 'hidden_group' } } }]);
+      await Promise.all([store.delete(id), store.delete(other.id)]);
+    });
+  });
+
   it('tells a copy whose mark somebody has overwritten, by its label, and can write it anew', async () => {
     const { id } = await store.import({ content, metadata, mark });
     const { ask } = meddling(instance);
