@@ -72,7 +72,7 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
     return withGroup(ownSecret(call, answer), signal);
   }
 
-  /** The secret with the name of its group, where that travels. A copy knows that of its original. */
+  /** The secret with its group's name, where that travels; a copy knows that of its original. */
   async function withGroup(secret: SecretObject, signal: AbortSignal | undefined): Promise<SecretObject> {
     const { secret_group_id: id } = secret;
     if (!carryGroups || id === undefined || metadataOf(secret).mark !== undefined) return secret;
