@@ -113,7 +113,7 @@ describe.skipIf(withClient === undefined)("IBM's own client of Event Notificatio
     const id = 'aaaaaaaa-0000-4000-8000-000000000001';
     expect(await fake.emit('secret_rotated', [id])).toBe(1);
     expect(receiver.acknowledged).toMatchObject([{ changes: true, certificates: [{ id }] }]);
-  }, 60_000);
+  }, 180_000);
 
   it('makes by its own calls what doctor then takes as it stands', async () => {
     await register();
@@ -125,5 +125,5 @@ describe.skipIf(withClient === undefined)("IBM's own client of Event Notificatio
     expect(await client('see', {})).toMatchObject({ destinations: 1, topics: 1, subscriptions: 1, topic: [['$.*']] });
     await fake.emit('secret_created', ['aaaaaaaa-0000-4000-8000-000000000002']);
     expect(receiver.acknowledged).toHaveLength(1);
-  }, 60_000);
+  }, 180_000);
 });

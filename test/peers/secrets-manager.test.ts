@@ -3,10 +3,13 @@ import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
 import { asCodedError } from '../../src/errors.ts';
+import { Secret } from '../../src/secret.ts';
 import { markDigest } from '../../src/store/mark.ts';
 import { storeOf } from '../services/secrets-manager/instance.ts';
+import { startScriptedServer } from '../store/scripted-server.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { startTestInstance, type TestInstance } from '../support/instance.ts';
 import { requireLibrary } from './pypi.ts';
@@ -28,11 +31,8 @@ describe.skipIf(withClient === undefined)("IBM's own client of Secrets Manager, 
   /** What the client saw at this service URL. */
   async function seen(serviceUrl: string): Promise<Record<string, unknown>> {
     const script = fileURLToPath(new URL('./secrets-manager-client.py', import.meta.url));
-    const [program = '', ...args] = withClient?.('python3', script, serviceUrl, instance.url, instance.apiKey) ?? [];
-    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
-    child.stdin.end(JSON.stringify([await given(), await given()]));
-    const [output] = await Promise.all([text(child.stdout), once(child, 'exit')]);
-    return JSON.parse(output);
+    const certificates = [await given(), await given()];
+    return (await python(script, [serviceUrl, instance.url, instance.apiKey], certificates)) as Record<string, unknown>;
   }
 
   it('imports, rotates, lists over pages, describes, locks, groups and deletes at an instance of our own', async () => {
@@ -71,7 +71,7 @@ describe.skipIf(withClient === undefined)("IBM's own client of Secrets Manager, 
       // The second time beside what the first one left: its names are free again.
       await forget();
     }
-  }, 60_000);
+  }, 180_000);
 
   it('makes what our store takes into the group of that name, and locks what our store then leaves as it is', async () => {
     const backup = await startTestInstance();
@@ -121,16 +121,95 @@ describe.skipIf(withClient === undefined)("IBM's own client of Secrets Manager, 
       await backup.close();
       await forget();
     }
-  }, 60_000);
+  }, 180_000);
+
+  it('has models of each kind of certificate by which our store reads all of it', async () => {
+    const { certificate, intermediate = '', private_key } = await given();
+    const common = {
+      ...{
+        id: 'aaaaaaaa-0000-4000-8000-000000000001',
+        secret_group_id: 'default',
+        name: 'shop',
+        description: 'the shop',
+      },
+      ...{ crn: 'crn', created_by: 'me', created_at: '2026-11-01T10:00:00Z', updated_at: '2026-11-02T10:00:00Z' },
+      ...{ labels: ['a label'], custom_metadata: {}, state: 1, state_description: 'active', versions_total: 1 },
+      ...{ common_name: 'shop.example.test', alt_names: ['www.shop.example.test'], issuer: 'CN=R3' },
+      ...{ serial_number: '0a:0b', key_algorithm: 'RSA2048', signing_algorithm: 'SHA256-RSA', certificate },
+      validity: { not_before: '2026-11-01T00:00:00Z', not_after: '2027-01-30T00:00:00Z' },
+      expiration_date: '2027-01-30T00:00:00Z',
+    };
+    const request = {
+      ...Object.fromEntries(['ou', 'organization', 'country', 'locality', 'province'].map((name) => [name, []])),
+      ...{ street_address: [], postal_code: [], require_cn: false, exclude_cn_from_sans: false, server_flag: true },
+      ...{ client_flag: false, code_signing_flag: false, email_protection_flag: false, key_type: 'rsa' },
+      ...{ key_bits: 2048, csr: '-----BEGIN CERTIFICATE REQUEST-----', private_key },
+    };
+    const secrets = [
+      ['ImportedCertificate', { secret_type: 'imported_cert', intermediate, private_key }],
+      ['ImportedCertificate', { secret_type: 'imported_cert', intermediate, managed_csr: request }],
+      [
+        'PublicCertificate',
+        { secret_type: 'public_cert', intermediate, private_key, rotation: { auto_rotate: true, rotate_keys: false } },
+      ],
+      [
+        'PrivateCertificate',
+        {
+          secret_type: 'private_cert',
+          certificate_template: 't',
+          issuing_ca: intermediate,
+          ca_chain: [intermediate],
+          private_key,
+        },
+      ],
+    ] as const;
+    const wanted = fingerprintOf(parseContent({ certificate, intermediate, privateKey: new Secret(private_key) }));
+    const server = await startScriptedServer();
+    try {
+      const script = fileURLToPath(new URL('./secrets-manager-models.py', import.meta.url));
+      const said = (await python(
+        script,
+        [],
+        secrets.map(([model, more]) => [model, { ...common, ...more }]),
+      )) as object[];
+      expect(said).toHaveLength(secrets.length);
+      for (const body of said) {
+        server.answers({ body });
+        const store = storeOf({ url: server.url, crn: instance.crn, apiKey: 'key' });
+        const read = await store.read(common.id);
+        if (read.state !== 'present') throw read.state === 'unreadable' ? read.error : new Error(read.state);
+        expect(fingerprintOf(read.value.content)).toBe(wanted);
+        expect(read.value.metadata).toMatchObject({
+          ...{
+            name: 'shop',
+            description: 'the shop',
+            tags: ['a label'],
+            serial: '0a0b',
+            status: 'active',
+            issuer: 'CN=R3',
+          },
+          domains: ['shop.example.test', 'www.shop.example.test'],
+          notAfter: Date.UTC(2027, 0, 30),
+        });
+      }
+    } finally {
+      await server.close();
+    }
+  }, 180_000);
+
+  /** What a script prints, given this. */
+  async function python(script: string, args: readonly string[], given: unknown): Promise<unknown> {
+    const [program = '', ...all] = withClient?.('python3', script, ...args) ?? [];
+    const child = spawn(program, all, { stdio: ['pipe', 'pipe', 'inherit'] });
+    child.stdin.end(JSON.stringify(given));
+    const [output] = await Promise.all([text(child.stdout), once(child, 'exit')]);
+    return JSON.parse(output);
+  }
 
   /** The answers of IBM's client to these calls, by its own names for them. */
   async function calls(at: TestInstance, asked: readonly (readonly [string, object])[]) {
     const script = fileURLToPath(new URL('./secrets-manager-calls.py', import.meta.url));
-    const [program = '', ...args] = withClient?.('python3', script, at.url, at.apiKey) ?? [];
-    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
-    child.stdin.end(JSON.stringify(asked));
-    const [output] = await Promise.all([text(child.stdout), once(child, 'exit')]);
-    return JSON.parse(output) as readonly Record<string, unknown>[];
+    return (await python(script, [at.url, at.apiKey], asked)) as readonly Record<string, unknown>[];
   }
 
   /** Deletes what the client has left. */

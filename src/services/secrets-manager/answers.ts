@@ -51,6 +51,7 @@ const dataSchema = z.object({
   issuing_ca: text,
   ca_chain: texts,
   private_key: text,
+  managed_csr: otherwise(z.optional(z.object({ private_key: text })), undefined),
 });
 
 const pageSchema = z.object({
@@ -89,6 +90,16 @@ export function readPem(body: string): CertificatePem | undefined {
     ...(chain.length > 0 && { intermediate: chain.join('\n') }),
     ...(private_key.trim() !== '' && { privateKey: new Secret(private_key) }),
   };
+}
+
+/**
+ * The key of the signing request that the service has made, where the certificate came without a
+ * key of its own. It may as well be that of a newer request, whose certificate is still to come.
+ */
+export function readRequestKey(body: string): Secret | undefined {
+  const { data } = z.safeParse(dataSchema, parseJson(body));
+  const key = data?.managed_csr?.private_key ?? '';
+  return key.trim() === '' || (data?.private_key ?? '').trim() !== '' ? undefined : new Secret(key);
 }
 
 function withoutKeys(pem: string): string {

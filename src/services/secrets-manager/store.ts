@@ -2,6 +2,7 @@ import * as z from 'zod/mini';
 import type { CertificateContent } from '../../certificate/certificate.ts';
 import { fingerprintOf } from '../../certificate/fingerprint.ts';
 import { type PartNames, toPem } from '../../certificate/pem.ts';
+import { belongsTo } from '../../certificate/private-key.ts';
 import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import type { HttpAnswer } from '../../http/client.ts';
@@ -24,7 +25,16 @@ import type {
   WriteAnswer,
 } from '../../store/store.ts';
 import type { StoreContext } from '../service.ts';
-import { isLabelled, metadataOf, readPem, readSecret, readSecretPage, type SecretObject, secretIn } from './answers.ts';
+import {
+  isLabelled,
+  metadataOf,
+  readPem,
+  readRequestKey,
+  readSecret,
+  readSecretPage,
+  type SecretObject,
+  secretIn,
+} from './answers.ts';
 import { secretsManagerDefaults as defaults } from './defaults.ts';
 import { secretGroupsOf } from './group.ts';
 import { described, groupIn, isSecretName, keptOf, labelOf, ownMember, secretName } from './names.ts';
@@ -156,10 +166,7 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
       const secret = await withGroup(ownSecret(call, answer), signal);
       const stands = readingOf(standing(secret));
       if (stands.state !== 'present') return stands;
-      return {
-        state: 'present',
-        value: { metadata: stands.value, content: contentIn(call, readPem(answer.text), partNames) },
-      };
+      return { state: 'present', value: { metadata: stands.value, content: wholeContent(call, answer) } };
     } catch (thrown) {
       const error = coded(thrown);
       // What the service answers of a secret that it has destroyed, nobody says.
@@ -483,6 +490,25 @@ function ownSecret(call: ServiceCall, answer: HttpAnswer): SecretObject {
   if (secret === undefined || secret.id !== call.certificate)
     throw nonsenseError(call, answer, 'something that is not this certificate');
   return secret;
+}
+
+/** The content of an answer, with the key of its signing request where there is no other. */
+function wholeContent(call: ServiceCall, { text }: HttpAnswer): CertificateContent {
+  const content = contentIn(call, readPem(text), partNames);
+  const requestKey = content.privateKey === undefined ? readRequestKey(text) : undefined;
+  if (requestKey === undefined) return content;
+  try {
+    const { privateKey } = contentIn(
+      call,
+      { certificate: toPem(content).certificate, privateKey: requestKey },
+      partNames,
+    );
+    if (privateKey !== undefined && belongsTo(privateKey, content.leaf)) return { ...content, privateKey };
+  } catch (thrown) {
+    // What is wrong with a key that may be of another request is no fault of this certificate.
+    coded(thrown);
+  }
+  return content;
 }
 
 /** The three texts as the service takes them: what a new version leaves out, it no longer has. */

@@ -100,6 +100,25 @@ describe('what it reads', () => {
     expect(read.state === 'present' && fingerprintOf(read.value.content)).toBe(fingerprintOf(content));
   });
 
+  it('has the key of the signing request that the service made, where that is the key of this certificate', async () => {
+    const { certificate, intermediate, private_key } = pem;
+    const other = toPem(parseContent(await testCertificate())).privateKey?.reveal();
+    const keyOf = async (managed_csr: object, more: object = {}) => {
+      server.answers({ body: { ...shown, certificate, intermediate, managed_csr, ...more } });
+      const read = await storeAt().read(id);
+      if (read.state !== 'present') throw new Error(read.state);
+      expect(read.value.content.chain).toHaveLength(2);
+      return read.value.content.privateKey === undefined ? 'none' : fingerprintOf(read.value.content);
+    };
+    expect(await keyOf({ csr: 'x', private_key })).toBe(fingerprintOf(content));
+    // Of the next request, or nothing that can be read: no fault of this certificate.
+    expect(await keyOf({ csr: 'x', private_key: other })).toBe('none');
+    expect(await keyOf({ csr: 'x', private_key: '-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----' })).toBe(
+      'none',
+    );
+    expect(await keyOf({ private_key: other }, { private_key })).toBe(fingerprintOf(content));
+  });
+
   it('has no key where the member is missing', async () => {
     server.answers({ body: { ...shown, certificate: pem.certificate } });
     const read = await storeAt().read(id);
