@@ -1,10 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Command } from 'commander';
 import { expect, test } from 'vitest';
-import { commandLine } from '../src/cli/command-line.ts';
 import { errorRegistry } from '../src/errors.ts';
-import { testHost } from './support/command.ts';
+import { commandChecker, everyOption } from './support/commands-of-ours.ts';
 import { allRemedies, shellCommands } from './support/remedies.ts';
 import { root } from './support/root.ts';
 
@@ -23,33 +21,14 @@ test('each code of the registry is what something fails with', () => {
 const prose = /^(wrote|runs|sends|has|is)\b/;
 
 test('each command of ours in a remedy is one, and takes the options that stand there', async () => {
-  const program = await commandLine(testHost());
-  const options = ({ options }: Command) => options.flatMap(({ long, short }) => [long, short]);
-  const everyOption = new Set<unknown>(['--help']);
-  const collect = (command: Command): void => {
-    for (const option of options(command)) everyOption.add(option);
-    command.commands.forEach(collect);
-  };
-  collect(program);
+  const mistakesIn = await commandChecker();
+  const options = await everyOption();
   const wrong: string[] = [];
   for (const [remedy] of allRemedies()) {
-    for (const [, said = ''] of remedy.matchAll(/certstandby ([^.;:,()]*)/g)) {
-      if (prose.test(said)) continue;
-      const words = said.split(' ');
-      let command: Command = program;
-      for (const word of words) {
-        const next = command.commands.find((one) => one.name() === word);
-        if (next === undefined) break;
-        command = next;
-      }
-      const leads = command !== program && command.commands.length === 0;
-      if (!leads) wrong.push(`no command: certstandby ${said}`);
-      const known: readonly unknown[] = [...options(command), '--help'];
-      for (const word of words)
-        if (/^--?[a-z]/.test(word) && !known.includes(word)) wrong.push(`${word} is none of certstandby ${said}`);
-    }
+    for (const [, said = ''] of remedy.matchAll(/certstandby ([^.;:,()]*)/g))
+      if (!prose.test(said)) wrong.push(...mistakesIn(said));
     for (const [option] of remedy.matchAll(/(?<![\w-])--[a-z][a-z-]+/g))
-      if (!everyOption.has(option)) wrong.push(`${option} is no option: ${remedy}`);
+      if (!options.has(option)) wrong.push(`${option} is no option: ${remedy}`);
   }
   expect([...new Set(wrong)]).toEqual([]);
 });
