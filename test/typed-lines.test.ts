@@ -30,8 +30,8 @@ const typedByNobody: Readonly<Record<string, Readonly<Record<string, string>>>> 
   },
   'docs/openwhisk.md': { 'export OW_APIHOST': 'test/peers/openwhisk-deploy.test.ts sets the same' },
   'infra/kubernetes/README.md': {
-    'npm run build': 'pushes to a registry; the image is checked by test/peers/image.test.ts',
-    'kubectl apply -f infra/kubernetes/certstandby.yaml': 'test/peers/kubernetes-manifests.test.ts applies the same',
+    'npm run build':
+      'pushes to a registry; test/peers/image.test.ts checks the image, and kubernetes-manifests.test.ts applies the files',
   },
   'src/services/eventbridge/README.md': { 'KEY=$(openssl rand': 'asks AWS' },
   'src/services/shared-secret/README.md': { 'SECRET=$(openssl rand': 'posts to an address of the reader' },
