@@ -55,6 +55,16 @@ const rooms = {
     '^src/replication/(status|backup-findings|vacancy)\\.ts$',
     '^src/store/store\\.ts$',
   ],
+  // Who is told of what is wrong. It knows what is found as status does, and keeps its own rows.
+  alerts: [
+    ground,
+    log,
+    tableContract,
+    '^src/settings\\.ts$',
+    '^src/findings/status-words\\.ts$',
+    '^src/http/(client|loopback)\\.ts$',
+    '^src/sender/standard-webhook-(keys|message)\\.ts$',
+  ],
   receiver: [ground, log, '^src/http/', '^src/sender/(event|sender)\\.ts$'],
   // It watches: what passes report, what records say, whether the table takes writes. Nothing rests
   // on it.
@@ -112,7 +122,7 @@ const rooms = {
     '^src/(config|deployment|settings)\\.ts$',
     composition,
     tableContract,
-    '^src/(http|certificate|store|sender|records|replication|findings|archive|drill|prove|monitor|receiver|instance)/',
+    '^src/(http|certificate|store|sender|records|replication|findings|alerts|archive|drill|prove|monitor|receiver|instance)/',
     '^src/ibm-cloud/crn\\.ts$',
   ],
 };
@@ -297,7 +307,11 @@ module.exports = {
       { path: '^src/[^/]+\\.ts$', pathNot: composition },
       {
         path: ['^(src/[^/]+/|test/|functions/|infra/)', composition],
-        pathNot: ['^src/services/(service|registry)\\.ts$', '^src/http/loopback\\.ts$'],
+        pathNot: [
+          '^src/services/(service|registry)\\.ts$',
+          '^src/alerts/(channel|registry)\\.ts$',
+          '^src/http/loopback\\.ts$',
+        ],
       },
     ),
     rule(
@@ -305,6 +319,26 @@ module.exports = {
       'Of the ground only the configuration asks services: for their settings.',
       { path: '^src/[^/]+\\.ts$', pathNot: [composition, '^src/config\\.ts$'] },
       { path: '^src/services/' },
+    ),
+    rule(
+      'channels-asked-by-configuration-alone',
+      'Of the ground only the configuration asks channels of alerts: for their settings.',
+      { path: '^src/[^/]+\\.ts$', pathNot: [composition, '^src/config\\.ts$'] },
+      { path: '^src/alerts/' },
+    ),
+    rule(
+      'channels-met-in-the-registry-alone',
+      'A kind of channel is known to the registry alone.',
+      { path: '^(src|functions|infra)/', pathNot: '^src/alerts/registry\\.ts$' },
+      { path: '^src/alerts/channels/' },
+    ),
+    rule(
+      'channels-are-light',
+      'Channels are loaded with every configuration: their files import nothing of the rows and rounds of alerts.',
+      { path: '^src/alerts/(channels/|channel\\.ts$|channel-call\\.ts$|message\\.ts$)' },
+      {
+        path: ['^src/alerts/(alert-rows|alerts|deliver|evaluate|test-message)\\.ts$', tableContract, '^src/findings/'],
+      },
     ),
     rule(
       'services-met-in-the-registry-alone',

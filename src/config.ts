@@ -1,6 +1,8 @@
 import { dirname, resolve, sep } from 'node:path';
 import { type Document, isMap, isScalar, LineCounter, parseDocument, stringify } from 'yaml';
 import * as z from 'zod/mini';
+import type { ChannelConfig, ChannelKind } from './alerts/channel.ts';
+import * as channelRegistry from './alerts/registry.ts';
 import { defined } from './defined.ts';
 import { CodedError } from './errors.ts';
 import { visible } from './foreign-text.ts';
@@ -47,11 +49,20 @@ const name = text(/^[a-z0-9][a-z0-9-]{0,62}$/, 'a name of lower-case letters, di
 /** Every service, in the order in which people are told of them. */
 const services: readonly Service[] = Object.values(registry);
 
+/** Every kind of channel that alerts can go to. */
+const channelKinds: readonly ChannelKind[] = Object.values(channelRegistry);
+
 /** What holds where the file says nothing. */
 const defaults = {
   table: { kind: 'lmdb', path: 'certstandby-data' },
   receiver: { host: '127.0.0.1', port: 8480 },
   worker: { concurrency: 16, sweepEveryMs: 60_000, reconcileEveryMs: 3_600_000 },
+  alerts: {
+    everyMs: 60_000,
+    afterMs: 15 * 60_000,
+    repeatMs: 86_400_000,
+    expiryWithinMs: limits.expiryNearMs,
+  },
   /** Of copies whose original is gone. */
   removal: { afterMs: 30 * 86_400_000, maxShare: 0.05 },
 } as const;
@@ -167,6 +178,12 @@ const sender = byKind(
   'who sends, and how that is proven',
 );
 
+/** What is told more often than that is a flood. */
+const seldom = span.check(z.refine((given) => (milliseconds(given) ?? 60_000) >= 60_000, 'at least 1m'));
+
+/** And so is a channel. */
+const channel = byKind(channelKinds.map(({ schema }) => schema) as OneOrMore<ChannelKind['schema']>, 'what it is');
+
 /** The version of the file's format. */
 const configVersion = 1;
 
@@ -232,6 +249,25 @@ const configFileSchema = z.strictObject({
       sample: optional(z.int().check(z.minimum(1)), 'so many copies of each backup in one drill', {
         otherwise: 'all',
       }),
+    }),
+  ),
+  alerts: z.optional(
+    z.strictObject({
+      every: optional(period, 'how often it is looked what is wrong; each look reads all records once', {
+        default: durationText(defaults.alerts.everyMs),
+      }),
+      after: optional(duration, 'how long what may pass by itself must stand before anybody is told', {
+        default: durationText(defaults.alerts.afterMs),
+      }),
+      repeat: optional(seldom, 'how often what stands is told again', {
+        default: durationText(defaults.alerts.repeatMs),
+      }),
+      expiryWithin: optional(
+        span,
+        'how long before its end a certificate should have been renewed; at most a third of its life, where that is known',
+        { default: durationText(defaults.alerts.expiryWithinMs) },
+      ),
+      channels: z.optional(z.record(name, channel)),
     }),
   ),
   stores: z.record(name, store),
@@ -312,6 +348,16 @@ export interface DrillConfig {
   readonly sample?: number;
 }
 
+/** Who is told of what is wrong, and when. */
+export interface AlertsConfig {
+  readonly everyMs: number;
+  /** How long what may pass by itself must stand before anybody is told. */
+  readonly afterMs: number;
+  readonly repeatMs: number;
+  readonly expiryWithinMs: number;
+  readonly channels: readonly ChannelConfig[];
+}
+
 export interface Config {
   readonly table: TableConfig;
   readonly receiver: { readonly host: string; readonly port: number };
@@ -324,6 +370,8 @@ export interface Config {
   readonly links: readonly LinkConfig[];
   /** Who tells of changes, beside the primaries that do so themselves. Absent: nobody. */
   readonly senders?: readonly SenderConfig[];
+  /** Absent, or without channels: nobody is told. */
+  readonly alerts?: AlertsConfig;
 }
 
 /** Where functions are deployed to. */
@@ -505,7 +553,7 @@ function describeIssue(issue: Issue, raw: unknown): string {
 function unknownKey(path: readonly PropertyKey[], raw: unknown): string {
   const above = path.slice(0, -1).map(String);
   const { kind } = tree(above.reduce<unknown>((value, key) => tree(value)[key], raw));
-  const place = above.map((key, depth) => (depth === 1 && isNamed(above[0]) ? '*' : key));
+  const place = above.map((key, depth) => (isNamed(above.slice(0, depth)) ? '*' : key));
   const depth = place.length;
   const here = configSettings.map((setting) => ({ ...setting, keys: setting.path.split('.') }));
   const beside = here.filter(({ keys }) => keys.length > depth && place.every((key, index) => keys[index] === key));
@@ -516,8 +564,9 @@ function unknownKey(path: readonly PropertyKey[], raw: unknown): string {
   return `is not a known key${ofAnother}; ${known.length === 1 ? 'there is' : 'there are'} ${known.join(', ')}`;
 }
 
-/** Whether what stands below has names that the file gives. */
-const isNamed = (top: string | undefined) => configSettings.some(({ path }) => path.startsWith(`${top}.*`));
+/** Whether what stands below these keys has names that the file gives. */
+const isNamed = (above: readonly string[]) =>
+  above.length > 0 && configSettings.some(({ path }) => path.startsWith(`${above.join('.')}.*`));
 
 type Tree = Readonly<Record<string, unknown>>;
 const tree = (value: unknown): Tree => (typeof value === 'object' && value !== null ? (value as Tree) : {});
@@ -553,6 +602,38 @@ const secretsOf = (store: string, value: unknown) => secretsIn(settingsOf(value)
 /** The same of a sender. */
 const senderSecretsOf = (sender: string, value: unknown) =>
   secretsIn(senderSettingsOf(value), value, `senders.${sender}`);
+
+const channelKindOf = (channel: unknown): ChannelKind | undefined =>
+  channelKinds.find(({ kind }) => kind === tree(channel).kind);
+
+const channelsIn = (raw: unknown): readonly (readonly [string, unknown])[] =>
+  Object.entries(tree(tree(tree(raw).alerts).channels));
+
+/** What stands where alerts refer to secrets, by the place of each, and what is wrong with one. */
+function alertSecretsOf(raw: unknown) {
+  return channelsIn(raw).flatMap(([name, value]) => {
+    const kind = channelKindOf(value);
+    const at = `alerts.channels.${name}`;
+    return secretsIn(kind, value, at).map(({ setting, reference }) => ({
+      setting,
+      reference,
+      mistake: (text: string) => kind?.secretMistake?.(setting.slice(at.length + 1), text),
+    }));
+  });
+}
+
+/** Mistakes of channels by themselves, and with the links that they name. */
+function alertMistakes(raw: unknown, links: Tree): string[] {
+  return channelsIn(raw).flatMap(([name, value]) => {
+    const at = `alerts.channels.${name}`;
+    const own = channelKindOf(value)?.mistakes?.(tree(value)) ?? [];
+    const unknown = strings(tree(value).links).filter((link) => !Object.hasOwn(links, link));
+    return [
+      ...own.map(({ setting, what }) => `${at}.${setting}: ${what}`),
+      ...unknown.map((link) => `${at}.links: there is no link ${link} under links`),
+    ];
+  });
+}
 
 /**
  * Follows every reference in the file that can be followed at once. Leaves out what is no
@@ -598,6 +679,17 @@ function readReferences(raw: unknown, sources: ConfigSources & { path: string },
         );
     }
   }
+  for (const { setting, reference, mistake } of alertSecretsOf(raw)) {
+    if (platform !== undefined) break;
+    follow(setting, reference);
+    const text = values.get(setting);
+    const wrong = typeof text === 'string' ? mistake(text) : undefined;
+    if (wrong !== undefined) mistakes.push(`${setting}: ${wrong}`);
+    if (text !== undefined && typeof text !== 'string')
+      mistakes.push(
+        `${setting}: is read with the configuration, so that a message waits for nothing: use env: or file:`,
+      );
+  }
   for (const [link, value] of Object.entries(tree(tree(raw).links))) {
     const { verificationKey } = tree(value);
     if (String(verificationKey).startsWith('file:')) follow(`links.${link}.verificationKey`, verificationKey);
@@ -615,6 +707,10 @@ const platformSecrets: Readonly<Record<Platform, { readonly schemes: readonly st
 function platformMistakes(raw: unknown, platform: Platform): string[] {
   const mistakes: string[] = [];
   const { table, stores, senders } = tree(raw);
+  if (channelsIn(raw).length > 0)
+    mistakes.push(
+      `alerts: functions on ${platform} tell nobody; run certstandby serve with alerts on the same table, or watch the functions by their platform`,
+    );
   const { kind: tableKind } = tree(table);
   if (tableKind === 'lmdb') mistakes.push(`table.kind: functions on ${platform} keep their records in dynamodb`);
   if (platform === 'openwhisk' && table === undefined)
@@ -721,6 +817,7 @@ function crossMistakes(raw: unknown, folder: string): string[] {
     }
   }
   mistakes.push(...senderMistakes(tree(tree(raw).senders), stores, links));
+  mistakes.push(...alertMistakes(raw, links));
   mistakes.push(...circleMistakes(links, (store) => identityOf(store) ?? store));
   return mistakes;
 }
@@ -864,6 +961,13 @@ function toConfig(file: ConfigFile, references: ReadonlyMap<string, string | Sec
       ...defined({ verificationKey }),
     };
   });
+  const channels = Object.entries(file.alerts?.channels ?? {}).map(([name, given]): ChannelConfig => {
+    const found = channelKindOf(given);
+    if (found === undefined) throw new CodedError('internal', `the channel ${name} was taken, and is of no kind`);
+    const { secret } = contextOf(name, `alerts.channels.${name}`);
+    // A reference that was not followed is a mistake, and none was left.
+    return found.toConfig(given as never, { name, secret: (setting) => secret(setting) as Secret });
+  });
   const table = file.table ?? defaults.table;
   return {
     table:
@@ -881,6 +985,20 @@ function toConfig(file: ConfigFile, references: ReadonlyMap<string, string | Sec
     stores,
     links,
     ...(senders.length === 0 ? {} : { senders }),
+    ...(file.alerts === undefined ? {} : { alerts: toAlerts(file.alerts, channels) }),
+  };
+}
+
+function toAlerts(
+  { every, after, repeat, expiryWithin }: NonNullable<ConfigFile['alerts']>,
+  channels: readonly ChannelConfig[],
+): AlertsConfig {
+  return {
+    everyMs: milliseconds(every) ?? defaults.alerts.everyMs,
+    afterMs: milliseconds(after) ?? defaults.alerts.afterMs,
+    repeatMs: milliseconds(repeat) ?? defaults.alerts.repeatMs,
+    expiryWithinMs: milliseconds(expiryWithin) ?? defaults.alerts.expiryWithinMs,
+    channels,
   };
 }
 

@@ -173,6 +173,25 @@ export const errorRegistry = {
     }),
   },
 
+  // Telling people what is wrong.
+  alert_unavailable: {
+    status: 503,
+    exit: 4,
+    retry: true,
+    applied: 'unknown',
+    remedy: reach(
+      'The message is kept, and sent again by itself. If it stays so, see to the channel; certstandby alerts test tries it.',
+    ),
+  },
+  alert_refused: {
+    status: 502,
+    exit: 4,
+    retry: true,
+    applied: 'no',
+    remedy:
+      'Correct what alerts.channels in the configuration says of it; certstandby alerts test tries it. The message is kept, and sent again by itself.',
+  },
+
   // Stores: what a certificate service answered, or did not.
   store_unavailable: {
     ...service,

@@ -310,6 +310,19 @@ export const limits = {
    * itself counted.
    */
   tableDepth: 31,
+  /** From when on, before its end, a certificate should have been renewed. Milliseconds. */
+  expiryNearMs: 14 * 86_400_000,
+  /** Until a channel must have answered. Milliseconds. */
+  alertRequestMs: 15_000,
+  /** An answer of a channel, in bytes. */
+  alertAnswerBytes: 64 * 1024,
+  /** Findings told one by one; more at once are told together, so many in one message at most. */
+  alertsAlone: 3,
+  alertsTogether: 20,
+  /** Messages to one channel in one round; the next round goes on. */
+  alertMessages: 10,
+  /** Characters of the words of one finding that are told. */
+  alertCharacters: 2_000,
   /** Rows of one page of the table. */
   tablePageRows: 1000,
   /**

@@ -252,7 +252,7 @@ extra: true
   - links.other.verificationKey (line 36): must be file:PATH of a public key in PEM
   - links.third.primary (line 38): is missing
   - links.third.backups (line 38): must name at least one backup
-  - extra (line 39): is not a known key; there are version, table, receiver, worker, serve, drill, stores, links, senders
+  - extra (line 39): is not a known key; there are version, table, receiver, worker, serve, drill, alerts, stores, links, senders
   - stores.london.apiKey: the environment variable LONDON_KEY is not set
   - stores.again.apiKey: the file again.key cannot be read (ENOENT)
   - stores.frankfurt: is the same instance as stores.Prim

@@ -76,6 +76,11 @@ export const commandEntries: readonly CommandEntry[] = [
     load: async () => (await import('./status.ts')).statusCommand,
   },
   {
+    name: 'alerts',
+    description: 'who is told of what is wrong: try the channels, list findings, mute',
+    load: async () => (await import('./alerts.ts')).alertsCommand,
+  },
+  {
     name: 'adopt',
     description: 'take copies that somebody else made in a backup under management',
     load: async () => (await import('./adopt.ts')).adoptCommand,

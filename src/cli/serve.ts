@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander';
+import type { Alerts } from '../alerts/alerts.ts';
 import type { Program } from '../compose/program.ts';
 import { type Config, defaultServe, loadConfig } from '../config.ts';
 import { defined } from '../defined.ts';
@@ -25,6 +26,8 @@ type LogLevel = (typeof logLevels)[number];
 
 /** What is left of a stop when the time for passes is over, in milliseconds. */
 const endsMs = 2_000;
+const nobodyIsTold =
+  'nobody will be told of what goes wrong: name channels under alerts in the configuration (docs/alerts.md)';
 /** How often the TLS files are looked at. */
 const tlsReloadMs = 10_000;
 
@@ -83,7 +86,9 @@ async function serveUntil(stopping: AbortSignal, options: ServeOptions, host: Ho
     const { monitor, server } = await unlessAborted(stopping, listen(config, { program, metrics, tls, log, closing }));
     // From now on there is work that may be finished.
     interrupted(host, settings.stopWithinMs + endsMs);
-    const work = startWork(config, { program, metrics, tls, log, stopping });
+    const alerts = await program.alerts(stopping);
+    if (alerts === undefined) log('warn', 'nobody_is_told', { message: nobodyIsTold });
+    const work = startWork(config, { program, metrics, alerts, tls, log, stopping });
     closing.splice(1, 0, work.stop);
     const callbacks = program.callbacks.map((link) => `${server.url}/callback/${link}`);
     log('info', 'serving', { version, callbacks, monitor: monitor.url });
@@ -143,8 +148,11 @@ async function listen(config: Config, parts: Parts & { readonly closing: (() => 
  * Starts what runs by the clock: sweep and reconcile, at once and then every so often, and the look
  * at the TLS files.
  */
-function startWork(config: Config, parts: Parts & { readonly stopping: AbortSignal }) {
-  const { program, tls, log } = parts;
+function startWork(
+  config: Config,
+  parts: Parts & { readonly alerts: Alerts | undefined; readonly stopping: AbortSignal },
+) {
+  const { program, alerts, tls, log } = parts;
   const { sweepEveryMs, reconcileEveryMs } = config.worker;
   const reconcileAll = () => Promise.all(program.links.map((link) => reconcileLink(link, parts)));
   const watching = program.watch();
@@ -156,6 +164,9 @@ function startWork(config: Config, parts: Parts & { readonly stopping: AbortSign
     }),
     every({ name: 'reconcile', periodMs: reconcileEveryMs, runtime, log }, reconcileAll),
     ...drillEvery(program, parts),
+    ...(alerts === undefined || config.alerts === undefined
+      ? []
+      : [every({ name: 'alerts', periodMs: config.alerts.everyMs, runtime, log }, alerts.round)]),
     every({ name: 'tls', periodMs: tlsReloadMs, runtime, log }, async () => tls?.reload()),
   ];
   return {

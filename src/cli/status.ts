@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import type { Program } from '../compose/program.ts';
 import { keptBesideWords, keysNotProvenWords, linesOf } from '../findings/backup-words.ts';
 import { quotaWords } from '../findings/quota-words.ts';
-import { ago, destroyedSoonWords, judgeStatus, silentListingWords } from '../findings/status-words.ts';
+import { ago, destroyedSoonWords, type Finding, judgeStatus, silentListingWords } from '../findings/status-words.ts';
 import type { Link } from '../replication/link.ts';
 import type { LinkStatus } from '../replication/status.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
@@ -35,20 +35,22 @@ async function showStatus(options: LinkOptions, host: Host): Promise<void> {
 async function showLink(program: Program, link: Link, output: Output): Promise<number> {
   const nameOf = storeNames(program);
   const status = await program.status(link);
-  const { wrong, good } = judgeStatus(status, program.config.worker.reconcileEveryMs, nameOf);
+  const { wrong, near, good } = judgeStatus(status, program.config.worker.reconcileEveryMs, nameOf);
   const exit = Math.max(0, ...wrong.map((each) => each.exit));
-  output.item({ ...status, good: wrong.length === 0, wrong: wrong.map(({ words }) => words), exit });
+  output.item({ ...status, good: wrong.length === 0, wrong: wrong.map(wordsIn), near: near.map(wordsIn), exit });
   const { paint } = output;
   const verdict = wrong.length === 0 ? paint.good('GOOD') : paint.bad('NOT GOOD');
   const say = wrong.length === 0 ? output.line : output.finding;
   say(`${paint.strong(link.name)}: ${verdict}${wrong.length === 0 ? `: ${good}` : ''}`);
-  for (const { words } of wrong) {
+  for (const { words } of [...wrong, ...near]) {
     const [first = '', ...more] = words.split('\n');
     output.finding(`  ${paint.bad('!')} ${first}`, ...more.map((line) => `    ${line}`));
   }
   for (const line of figures(status, nameOf)) output.line(`  ${line}`);
   return exit;
 }
+
+const wordsIn = ({ words }: Finding) => words;
 
 /** The figures, a line each, whether they are good or not. */
 function figures(status: LinkStatus, nameOf: (store: string) => string): readonly string[] {

@@ -1,4 +1,6 @@
+import type { Alerts } from '../alerts/alerts.ts';
 import { type Config, defaultDrill } from '../config.ts';
+import { defined } from '../defined.ts';
 import { type InProcessDispatch, inProcessDispatch } from '../dispatch/in-process.ts';
 import type { DrillOptions } from '../drill/drill.ts';
 import type { KeptDrill } from '../drill/keep.ts';
@@ -164,6 +166,11 @@ export interface Program {
   requests(): number;
   /** What is left of the quotas of a store. */
   quotasLeft(store: Store): Promise<readonly QuotaLeft[]>;
+  /**
+   * Who is told of what is wrong. Loaded when it is asked for; the signal ends what is being sent.
+   * Undefined: the configuration names nobody.
+   */
+  alerts(signal: AbortSignal): Promise<Alerts | undefined>;
   /** Whether a notification would be acknowledged now. */
   readiness(): Promise<Readiness>;
   /**
@@ -230,6 +237,16 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
   const keySources = await keySourcesOf(config.senders, runtime);
   const callbacks = await callbacksOf(config, intake, observer.acknowledged);
 
+  async function status(link: Link): Promise<LinkStatus> {
+    const stores = [link.primary, ...link.backups];
+    const left = stores.map(async (store) =>
+      (await quotasLeft(store, quotas, runtime.now())).map((quota) => ({ store: store.id, ...quota })),
+    );
+    const keeper = { ...worker, ...defined({ expiryNearMs: config.alerts?.expiryWithinMs }) };
+    const [found, ...quotasFound] = await Promise.all([statusOf(keeper, link), ...left]);
+    return quotasFound.flat().length === 0 ? found : { ...found, quotas: quotasFound.flat() };
+  }
+
   for (const link of links) if (link.name !== options.moving) await linkRows.bind(link.name, link.primary.id);
   return {
     config,
@@ -267,13 +284,13 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
       return idMap(worker, link, { ...given, others: primariesBeside(link) });
     },
     boundTo: (link) => linkRows.boundTo(link.name),
-    async status(link) {
-      const stores = [link.primary, ...link.backups];
-      const left = stores.map(async (store) =>
-        (await quotasLeft(store, quotas, runtime.now())).map((quota) => ({ store: store.id, ...quota })),
-      );
-      const [status, ...found] = await Promise.all([statusOf(worker, link), ...left]);
-      return found.flat().length === 0 ? status : { ...status, quotas: found.flat() };
+    status,
+    async alerts(signal) {
+      if (config.alerts === undefined || config.alerts.channels.length === 0) return undefined;
+      const { composeAlerts } = await import('./alerts.ts');
+      const names = new Map([...stores].map(([name, { id }]) => [id, name]));
+      const nameOf = (store: string) => names.get(store) ?? store;
+      return composeAlerts(config.alerts, { config, links, status, nameOf, table, runtime, owner, log, signal });
     },
     standing: (link, record) => standingOf(link, record),
     async adopt(link, request) {

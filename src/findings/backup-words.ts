@@ -13,6 +13,10 @@ import { clean, count, duration } from '../words.ts';
 
 /** What is to be said of a backup. */
 export interface BackupWords {
+  /** Which finding it is, of its link. */
+  readonly name: string;
+  /** Since when, epoch milliseconds. */
+  readonly since: number;
   /** What was found, and when something is done about it. */
   readonly what: string;
   /** What the service says, or what was seen. */
@@ -62,6 +66,8 @@ function refusalWords(refusal: BackupRefusal, now: number, nameOf: NameOf): Back
   const { store, code, message, certificates, names } = refusal;
   const who = `${count(certificates, 'certificate')}${since(refusal.since, now)} ${namesOf(names, certificates)}`;
   return {
+    name: `refused/${nameOf(store)}/${code}`,
+    since: refusal.since,
     what: `${nameOf(store)} ${verbOf(code)} ${who}`,
     why: clean(message),
     code,
@@ -114,6 +120,8 @@ export function keptBesideWords(kept: KeptBeside, now: number, nameOf: NameOf): 
   const which = `${ids.map(clean).join(', ')}${ids.length < copies ? ', …' : ''}`;
   const next = again <= now ? 'now' : `in ${duration(again - now)}`;
   return {
+    name: `kept-beside/${nameOf(store)}/${code}`,
+    since: kept.since,
     what:
       `${nameOf(store)} does not let go of ${count(copies, 'second copy', 'second copies')}${since(kept.since, now)}, ` +
       `of ${names.map(clean).join(', ')} (${which})`,
@@ -132,6 +140,8 @@ function overwrittenWords(found: OverwrittenCopies, now: number, nameOf: NameOf)
   const code = 'store_copy_overwritten';
   const what = `${count(certificates, 'copy', 'copies')} in ${nameOf(store)} ${namesOf(names, certificates)}`;
   return {
+    name: `overwritten/${nameOf(store)}`,
+    since: found.since,
     what: `somebody else keeps changing ${what}`,
     why: `${times} times${since(found.since, now)}, each time after it was equal`,
     code,
@@ -150,6 +160,8 @@ function vacantWords(found: VacantPlaces, now: number, nameOf: NameOf): BackupWo
   const who = `${count(places, 'certificate')}${since(found.since, now)} ${namesOf(names, places)}`;
   const later = again === undefined ? 'when it is next looked at' : `in ${duration(again - now)}`;
   return {
+    name: `vacant/${nameOf(store)}`,
+    since: found.since,
     what: `${nameOf(store)} has a place without content instead of a copy of ${who}`,
     why: `of ${which}: ${vacancyWords(found)}`,
     code,

@@ -2,15 +2,42 @@ import { type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
 import { remedyOfRecorded } from '../records/replication-record.ts';
 import type { DestroyedSoon, LinkStatus, SilentListing } from '../replication/status.ts';
 import { clean, count, duration } from '../words.ts';
-import { type BackupWords, backupExit, backupWords, isBraked, linesOf, namesOf, servingWords } from './backup-words.ts';
+import {
+  type BackupWords,
+  backupExit,
+  backupWords,
+  day,
+  isBraked,
+  linesOf,
+  namesOf,
+  servingWords,
+} from './backup-words.ts';
 import { heldWords } from './brake-words.ts';
-import { isUsedUp, quotaWords } from './quota-words.ts';
+import { isScarce, isUsedUp, quotaWords } from './quota-words.ts';
 import { vanishedWords } from './vanished-words.ts';
+
+/** One thing that is wrong with a link, or will be. */
+export interface Finding {
+  /**
+   * Which one it is, of its link: the same however its words and numbers change. It begins with
+   * what it is (`stuck`, `brake`), and may say where.
+   */
+  readonly name: string;
+  /** What was found, what mends it: the first line says what. Foreign text in it is visible. */
+  readonly words: string;
+  readonly exit: number;
+  /** Since when, epoch milliseconds; absent: nothing tells. */
+  readonly since?: number;
+  /** It may pass by itself: nobody need be told who does not look, until it has stood a while. */
+  readonly mayPass?: true;
+}
 
 /** What status comes to: nothing is good that was not looked at. */
 export interface Judged {
   /** Why it is not good, the worst first; empty if it is. */
-  readonly wrong: readonly { readonly words: string; readonly exit: number }[];
+  readonly wrong: readonly Finding[];
+  /** What is good still, and will not be unless somebody sees to it. */
+  readonly near: readonly Finding[];
   /** What is good, and how far that is known. */
   readonly good: string;
 }
@@ -52,10 +79,18 @@ export function judgeStatus(status: LinkStatus, reconcileEveryMs: number, nameOf
     counts.equal === 0
       ? `there is nothing to copy${compared}${besides}`
       : `${count(counts.equal, 'certificate')} equal in every backup${compared}; ${provenWords(status)}${authorityWords(status)}`;
-  return { wrong, good };
+  return { wrong, near: [...expiringSoon(status), ...quotasNearEnd(status, nameOf)], good };
 }
 
-const asWrong = (found: BackupWords) => ({ words: linesOf(found).join('\n  '), exit: backupExit });
+type StoreQuota = NonNullable<LinkStatus['quotas']>[number];
+
+const asWrong = (found: BackupWords): Finding => ({
+  name: found.name,
+  words: linesOf(found).join('\n  '),
+  exit: backupExit,
+  since: found.since,
+  mayPass: true,
+});
 
 /**
  * What is not copied because its key could issue certificates; how to have it copied all the same
@@ -70,7 +105,8 @@ function authorityWords({ authorities: { count: number, names } }: LinkStatus): 
 
 /** A primary that lost what it had is no good primary, whatever the copies say. */
 function lostWords({ link, vanished, now }: LinkStatus): Judged['wrong'] {
-  return vanished === undefined ? [] : [{ words: vanishedWords(link, vanished, now), exit: exits.certificates }];
+  if (vanished === undefined) return [];
+  return [{ name: 'vanished', words: vanishedWords(link, vanished, now), exit: exits.certificates }];
 }
 
 /**
@@ -110,15 +146,47 @@ export const ago = (now: number, moment: number): string => `${duration(now - mo
 /** What no new copy can be brought within. */
 function quotasUsedUp({ quotas = [] }: LinkStatus, nameOf: (store: string) => string): Judged['wrong'] {
   return quotas.filter(isUsedUp).map((quota) => ({
+    name: quotaName(quota, nameOf),
     words: `${nameOf(quota.store)} has no quota left for new copies: ${quotaWords(quota)} [store_quota_used_up]\n  ${remedyOf('store_quota_used_up')}`,
     exit: exits.certificates,
   }));
 }
 
+/** The same whether a quota is near its end or has reached it. */
+const quotaName = ({ store, operations }: StoreQuota, nameOf: (store: string) => string) =>
+  `quota/${nameOf(store)}/${operations.join('+')}`;
+
+function quotasNearEnd({ quotas = [] }: LinkStatus, nameOf: (store: string) => string): Judged['near'] {
+  return quotas
+    .filter((quota) => isScarce(quota) && !isUsedUp(quota))
+    .map((quota) => ({
+      name: quotaName(quota, nameOf),
+      words: `${nameOf(quota.store)} is near the end of a quota: ${quotaWords(quota)}`,
+      exit: exits.certificates,
+    }));
+}
+
+/** What should have been renewed by now, and was not, as far as the primary tells. */
+function expiringSoon({ expiring, now }: LinkStatus): Judged['near'] {
+  if (expiring === undefined) return [];
+  const { count: number, names, first } = expiring;
+  return [
+    {
+      name: 'expiring',
+      words:
+        `${count(number, 'certificate')} of the primary ${number === 1 ? 'expires' : 'expire'} soon ${namesOf(names, number)}, ` +
+        `the first ${clean(first.name)} in ${duration(first.at - now)} (${day(first.at)}): no renewal was seen\n` +
+        '  See why what renews it has not; a renewal in the primary is copied by itself.',
+      exit: exits.certificates,
+    },
+  ];
+}
+
 function heldBack({ link, held, refusals = [], now }: LinkStatus): Judged['wrong'] {
   if (held === undefined) return [];
   const serving = refusals.filter(isBraked).flatMap((refusal) => servingWords(refusal, now));
-  return [{ words: [heldWords(link, held, now), ...serving].join('\n  '), exit: exits.certificates }];
+  const words = [heldWords(link, held, now), ...serving].join('\n  ');
+  return [{ name: 'held', words, exit: exits.certificates, since: held.since }];
 }
 
 function stuckWords({ stuck, now }: LinkStatus, nameOf: (store: string) => string): Judged['wrong'] {
@@ -129,6 +197,8 @@ function stuckWords({ stuck, now }: LinkStatus, nameOf: (store: string) => strin
     const more = [...servingWords(trouble, now), clean(remedyOfRecorded(trouble))].join('\n  ');
     const isService = errorRegistry[code].exit === exits.service;
     return {
+      name: `stuck/${nameOf(store)}/${code}`,
+      mayPass: true,
       words:
         `${count(certificates, 'certificate')} stuck at ${nameOf(store)} (${names.map(clean).join(', ')}${rest}), ` +
         `last ${ago(now, lastAt)}: ${clean(message)} [${code}]${when}\n  ${more}`,
@@ -144,11 +214,12 @@ function reconcileWords(
 ): Judged['wrong'] {
   const { completedAt, failure, stoppedAt, brake, notListed, listed = 0, included = listed } = reconcile;
   const { notRead, notReadFirst } = reconcile;
-  const wrong: { words: string; exit: number }[] = [];
+  const wrong: Finding[] = [];
   // Where the brake holds because of what is gone, that has been said.
   if (brake !== undefined && (vanished === undefined || brake.changing > brake.allowed)) {
     const { changing, vanishing, copied, allowed, at } = brake;
     wrong.push({
+      name: 'brake',
       words:
         `the brake holds since ${ago(now, at)}: a reconcile would write over ${changing} of ${copied} copies, and ${vanishing} originals are gone; ` +
         `${allowed} are allowed without a person\n  ${remedyOf('reconcile_brake')}`,
@@ -157,17 +228,23 @@ function reconcileWords(
   }
   if (failure !== undefined)
     wrong.push({
+      name: 'reconcile-failed',
+      mayPass: true,
       words: `the last reconcile failed ${ago(now, failure.at)}${failure.store === undefined ? '' : ` at ${nameOf(failure.store)}`}: ${clean(failure.message)} [${failure.code}]${remedyLine(failure)}`,
       exit: exits.service,
     });
   if (notListed.length > 0)
     wrong.push({
+      name: 'not-listed',
+      mayPass: true,
       words: `the last reconcile could not compare ${notListed.map(nameOf).join(', ')}`,
       exit: exits.service,
     });
   if (notRead > 0) {
     const more = notRead > notReadFirst.length ? [`… and ${notRead - notReadFirst.length} more`] : [];
     wrong.push({
+      name: 'not-read',
+      mayPass: true,
       words:
         `${count(notRead, 'element')} of the stores could not be read by the last reconcile: certstandby reconcile names all\n  ` +
         [...notReadFirst, ...more].map(clean).join('\n  '),
@@ -176,14 +253,22 @@ function reconcileWords(
   }
   if (listed > 0 && included === 0)
     wrong.push({
+      name: 'filter',
       words: `nothing is copied: the filter includes none of the ${count(listed, 'certificate')} in the primary\n  Mend links.${link}.filter.`,
       exit: exits.certificates,
     });
   if (completedAt === undefined) {
-    wrong.push({ words: 'nothing has ever been compared: certstandby reconcile does that', exit: exits.certificates });
+    wrong.push({
+      name: 'not-compared',
+      mayPass: true,
+      words: 'nothing has ever been compared: certstandby reconcile does that',
+      exit: exits.certificates,
+    });
   } else if (now - completedAt > 2 * everyMs) {
     const stopped = stoppedAt === undefined ? '' : `; the last one was stopped ${ago(now, stoppedAt)}`;
     wrong.push({
+      name: 'not-compared',
+      mayPass: true,
       words: `nothing has been compared since ${ago(now, completedAt)}${stopped}`,
       exit: exits.certificates,
     });
@@ -194,7 +279,8 @@ function reconcileWords(
 /** That events do not arrive; what they would have told of was copied as late as it was found. */
 function silenceWords({ silence, now }: LinkStatus): Judged['wrong'] {
   if (silence === undefined) return [];
-  return [{ words: `${silenceText(silence, now)}\n  ${silenceRemedy}`, exit: exits.service }];
+  const words = `${silenceText(silence, now)}\n  ${silenceRemedy}`;
+  return [{ name: 'silence', words, exit: exits.service, since: silence.since }];
 }
 
 export function silenceText({ since, times, found, toldBy }: NonNullable<LinkStatus['silence']>, now: number): string {
@@ -215,17 +301,24 @@ function remedyLine(failure: NonNullable<LinkStatus['reconcile']['failure']>): s
 }
 
 function certificateWords({ counts, expired, oldestUnreplicated, now }: LinkStatus): Judged['wrong'] {
-  const wrong: { words: string; exit: number }[] = [];
+  const wrong: Finding[] = [];
   if (counts.waiting > 0) {
     const oldest = oldestUnreplicated;
     const since = oldest === undefined ? '' : `; the oldest, ${clean(oldest.name)}, changed ${ago(now, oldest.since)}`;
     wrong.push({
+      name: 'waiting',
+      mayPass: true,
+      ...(oldest !== undefined && { since: oldest.since }),
       words: `${count(counts.waiting, 'certificate')} waiting to be copied${since}`,
       exit: exits.certificates,
     });
   }
   if (expired > 0)
-    wrong.push({ words: `${count(expired, 'certificate')} expired in the primary`, exit: exits.certificates });
+    wrong.push({
+      name: 'expired',
+      words: `${count(expired, 'certificate')} expired in the primary`,
+      exit: exits.certificates,
+    });
   return wrong;
 }
 
@@ -238,6 +331,7 @@ function drillWords({ drill, now }: LinkStatus): Judged['wrong'] {
   ];
   return [
     {
+      name: 'drill',
       words: `the last drill, ${ago(now, drill.completedAt)}: ${found.join(', ')}${examples}`,
       exit: drill.failed > 0 ? exits.certificates : exits.service,
     },
@@ -249,6 +343,7 @@ function verifyWords({ verify, now }: LinkStatus): Judged['wrong'] {
   const examples = verify.examples.map((example) => `\n  ${clean(example)}`).join('');
   return [
     {
+      name: 'verify',
       words: `the last verify found ${count(verify.problems, 'problem')} ${ago(now, verify.completedAt)}; it has to be run again to prove them mended${examples}`,
       exit: exits.certificates,
     },

@@ -32,6 +32,11 @@ export interface StatusKeeper {
   readonly records: ReplicationRecords;
   readonly linkRecords: LinkRecords;
   readonly runtime: Runtime;
+  /**
+   * How long before its end a certificate should have been renewed, milliseconds. Default:
+   * `limits.expiryNearMs`.
+   */
+  readonly expiryNearMs?: number;
 }
 
 /** The same trouble of several certificates. */
@@ -122,6 +127,8 @@ export interface LinkStatus extends BackupFindings {
   readonly authorities: { readonly count: number; readonly names: readonly string[] };
   /** Certificates that expired in the primary, whether or not that was looked at. */
   readonly expired: number;
+  /** Those that expire soon, and whose renewal the primary does not hold yet; absent: none do. */
+  readonly expiring?: { readonly count: number; readonly names: readonly string[]; readonly first: CopyEnd };
   /**
    * Of those that are equal, how many were written to a backup after the last verify began; all of
    * them if there was none.
@@ -181,13 +188,18 @@ export interface LinkStatus extends BackupFindings {
 const namesKept = 3;
 /** From when on it is told that a service will destroy what expires. */
 const destroyedSoonMs = 30 * 24 * 3_600_000;
+/**
+ * What lives shorter than most is renewed later: this share of its life, before its end, is soon.
+ */
+const lastShare = 1 / 3;
 /** Lags are told of what changed in this time. */
 const lagWindowMs = 30 * 24 * 3_600_000;
 
 /**
  * What is known of a link, from the table alone: no store is asked. Throws what the table throws.
  */
-export async function statusOf({ records, linkRecords, runtime }: StatusKeeper, link: Link): Promise<LinkStatus> {
+export async function statusOf(keeper: StatusKeeper, link: Link): Promise<LinkStatus> {
+  const { records, linkRecords, runtime, expiryNearMs = limits.expiryNearMs } = keeper;
   const now = runtime.now();
   const [reconciled, state, verify, drill] = await Promise.all([
     linkRecords.reconciled(link.name),
@@ -202,6 +214,7 @@ export async function statusOf({ records, linkRecords, runtime }: StatusKeeper, 
     beganAt: first ?? Math.max(0, ...reconciled.values()),
     verifiedAt: verify?.startedAt ?? Number.NEGATIVE_INFINITY,
     standing: state.vanished,
+    expiryNearMs,
   });
   for await (const record of records.all(link.name, seen.addUnreadable)) seen.add(record);
   const { completedAt, tookMs, listed, included, unmarked, failure, stoppedAt, brake } = state;
@@ -257,7 +270,13 @@ function seenSoFar(
     beganAt,
     verifiedAt,
     standing,
-  }: { readonly beganAt: number; readonly verifiedAt: number; readonly standing: Vanished | undefined },
+    expiryNearMs,
+  }: {
+    readonly beganAt: number;
+    readonly verifiedAt: number;
+    readonly standing: Vanished | undefined;
+    readonly expiryNearMs: number;
+  },
 ) {
   const lost = vanishedTally(link, now, standing);
   const braked = brakeTally();
@@ -268,6 +287,7 @@ function seenSoFar(
   const authorities = { count: 0, names: [] as string[] };
   const destroyed = destroyedTally(link, now);
   const lags: number[] = [];
+  let expiring: LinkStatus['expiring'];
   let expired = 0;
   let unproven = 0;
   let circles = 0;
@@ -325,8 +345,14 @@ function seenSoFar(
       if (standing.kind === 'gone' || standing.kind === 'aside') return;
       for (const state of statesOf(link, record)) findings.add(record, state);
       if (primary?.notAfter !== undefined) {
-        if (primary.notAfter < now) expired += 1;
-        else if (next === undefined || primary.notAfter < next.at) next = { certificate, name, at: primary.notAfter };
+        const end = { certificate, name, at: primary.notAfter };
+        if (end.at < now) expired += 1;
+        else next = sooner(next, end);
+        if (end.at >= now && end.at - now < Math.min(expiryNearMs, lastPartOf(record, end.at))) {
+          const { count = 0, names = [], first } = expiring ?? {};
+          const more = names.length < namesKept ? [...names, name] : names;
+          expiring = { count: count + 1, names: more, first: sooner(first, end) };
+        }
       }
       for (const side of backups) {
         const held = record.backups.find(({ store }) => store === side.store);
@@ -353,6 +379,7 @@ function seenSoFar(
         counts,
         authorities,
         expired,
+        ...defined({ expiring }),
         unproven,
         circles,
         vanishedByRecords: lost.result(),
@@ -367,6 +394,15 @@ function seenSoFar(
       };
     },
   };
+}
+
+/**
+ * How long before its end what the primary holds should have been renewed, whatever the settings
+ * say, milliseconds: no copy that we have read tells more.
+ */
+function lastPartOf({ primary, backups }: ReplicationRecord, notAfter: number): number {
+  const same = backups.find(({ held }) => held !== undefined && held.fingerprint === primary?.fingerprint);
+  return same?.held === undefined ? Number.POSITIVE_INFINITY : (notAfter - same.held.validFrom) * lastShare;
 }
 
 /** Copies whose content will be destroyed, by backup: where a service does that. */

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { parseContent } from '../../src/certificate/pem.ts';
+import { linesOf, receiver, webhookKey } from '../alerts/world.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { type CommandEnd, runCommand, type TestHost, testHost } from '../support/command.ts';
 import { backupCrn, primaryCrn } from './program.ts';
@@ -25,7 +26,10 @@ afterAll(() => sides.close());
  * Runs `serve` in this process, on free ports. Resolves when it serves, with the addresses that its
  * log names.
  */
-async function serve(more = ''): Promise<{ readonly callback: string; readonly monitor: string }> {
+async function serve(
+  more = '',
+  env: Readonly<Record<string, string>> = {},
+): Promise<{ readonly callback: string; readonly monitor: string }> {
   folder = mkdtempSync(join(tmpdir(), 'certstandby-serve-'));
   const store = (crn: string, url: string) =>
     `{ kind: certificate-manager, instance: "${crn}", apiKey: env:KEY, endpoint: "${url}", iam: "${url}",` +
@@ -44,7 +48,7 @@ stores:
 links: { shop: { primary: frankfurt, backups: [london] } }
 `,
   );
-  host = testHost({ env: { KEY: sides.apiKey } });
+  host = testHost({ env: { ...env, KEY: sides.apiKey } });
   ended = runCommand(['serve', '--config', config], host);
   await expect.poll(() => logged('serving')).toHaveLength(1);
   const [{ callbacks, monitor }] = logged('serving') as [{ callbacks: [string]; monitor: string }];
@@ -119,4 +123,32 @@ test('a change moves the lag; a backup that is down shows as pending and failing
   expect(await stop()).toMatchObject({ code: 0, output: '' });
   expect(logged('stopped')).toHaveLength(1);
   await expect(fetch(`${monitor}/healthz`)).rejects.toThrow('fetch failed');
+});
+
+test('what is wrong is told to a channel; without one the start says that nobody will be told', async () => {
+  const { got, url, close } = await receiver();
+  try {
+    const channel = '{ kind: webhook, url: env:OPS_URL, key: env:OPS_KEY }';
+    sides.backup.proxy.behave = () => ({ status: 503 });
+    const { callback } = await serve(` }\nalerts: { every: 1s, after: 1s, channels: { ops: ${channel} }`, {
+      OPS_URL: url,
+      OPS_KEY: webhookKey,
+    });
+    await sides.addChannel(callback);
+    await importCertificate('told');
+    const isTold = () => got.flatMap(linesOf).includes('began shop/stuck/london/store_unavailable critical');
+    await expect.poll(isTold).toBe(true);
+    expect(logged('nobody_is_told')).toEqual([]);
+    const count = got.flatMap(linesOf).length;
+    expect(new Set(got.flatMap(linesOf)).size).toBe(count);
+    expect(await stop()).toMatchObject({ code: 0 });
+  } finally {
+    sides.backup.proxy.behave = () => 'pass';
+    await close();
+  }
+  rmSync(folder, { recursive: true, force: true });
+  await serve();
+  expect(logged('nobody_is_told')).toMatchObject([
+    { level: 'warn', message: expect.stringContaining('docs/alerts.md') },
+  ]);
 });

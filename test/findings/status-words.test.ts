@@ -70,6 +70,52 @@ describe('a status', () => {
     ]);
   });
 
+  it('is good still where an end is near, and says so', () => {
+    const near = (change: Partial<LinkStatus>) => {
+      const judged = judgeStatus({ ...good, ...change }, hourMs, (store) => `the ${store}`);
+      expect(judged.wrong).toEqual([]);
+      return judged.near.map(({ name, words }) => [name, words]);
+    };
+    const first = { certificate: 'c1', name: 'web', at: now + 5 * 24 * hourMs };
+    expect(near({ expiring: { count: 4, names: ['web', 'b\u001b', 'c'], first } })).toEqual([
+      [
+        'expiring',
+        '4 certificates of the primary expire soon (web, b\\u{1b}, c and 1 more), the first web in 5 d (2026-01-06): no renewal was seen\n' +
+          '  See why what renews it has not; a renewal in the primary is copied by itself.',
+      ],
+    ]);
+    const quota = { store: 'acm', operations: ['import' as const], count: 100, perMs: 365 * 24 * hourMs, reserve: 5 };
+    expect(
+      near({
+        quotas: [
+          { ...quota, left: 20 },
+          { ...quota, store: 'other', left: 21 },
+        ],
+      }),
+    ).toMatchObject([
+      ['quota/the acm/import', expect.stringContaining('the acm is near the end of a quota: of 100 (import)')],
+    ]);
+    // At its end it is the same finding, and no longer good.
+    const judged = judgeStatus({ ...good, quotas: [{ ...quota, left: 5 }] }, hourMs, (store) => `the ${store}`);
+    expect([judged.near, judged.wrong.map(({ name }) => name)]).toEqual([[], ['quota/the acm/import']]);
+  });
+
+  it('names what it finds the same, whatever its words and numbers are', () => {
+    const failing = (certificates: number, at: number) =>
+      judgeStatus(
+        {
+          ...good,
+          stuck: [
+            { code: 'store_unavailable', store: 'b1', message: `try ${at}`, certificates, names: ['web'], lastAt: at },
+          ],
+        },
+        hourMs,
+        (store) => `the ${store}`,
+      ).wrong.map(({ name, mayPass }) => [name, mayPass]);
+    expect(failing(1, now)).toEqual([['stuck/the b1/store_unavailable', true]]);
+    expect(failing(7, now - hourMs)).toEqual(failing(1, now));
+  });
+
   it('is good where a service keeps private keys to itself', () => {
     expect(wrongIn({ keysNotProven: [{ store: 'nas', copies: 2 }] })).toEqual([]);
   });

@@ -9,6 +9,8 @@ const marks = {
   'the sender of Certificate Manager': 'cert_about_to_expire_reimport_required',
   'the settings of Certificate Manager': 'where API keys are exchanged for tokens',
   'a folder': '.certstandby-store',
+  'the rows of alerts': 'alert-findings.1',
+  'a channel of alerts': 'certstandby.alert',
 };
 
 /** What of them is in the code of a function, of all its files. */

@@ -58,6 +58,21 @@ describe('status', () => {
     });
   });
 
+  it('tells what should have been renewed by now: within the stated time, or the last third of a short life', async () => {
+    const dayMs = 24 * 60 * minuteMs;
+    const world = await setup({ reconciled: false });
+    const ending = (days: number, lifeDays: number) =>
+      content({ notAfter: startMs + days * dayMs, notBefore: startMs + (days - lifeDays) * dayMs });
+    fill(world, await Promise.all([ending(13, 90), ending(15, 90), ending(3, 6), ending(1, 6)]));
+    await reconcileAll(world);
+    const within = async (days?: number) =>
+      (await statusOf({ ...world.worker, ...(days !== undefined && { expiryNearMs: days * dayMs }) }, world.link))
+        .expiring;
+    expect(await within()).toMatchObject({ count: 2, names: ['name 1', 'name 4'], first: { certificate: 'c4' } });
+    expect(await within(30)).toMatchObject({ count: 3, names: ['name 1', 'name 2', 'name 4'] });
+    expect(await within(0)).toBeUndefined();
+  });
+
   it('counts keys that nobody can prove apart, and tells a key that the primary withholds as that, not as none', async () => {
     const world = await setup({
       reconciled: false,

@@ -6,6 +6,8 @@ import type { Setting } from '../../src/settings.ts';
 
 const kinds = Object.values(registry).map(({ kind }) => kind);
 const isOfAService = ({ of }: Setting) => of !== undefined && kinds.includes(of);
+/** They have a page of their own. */
+const isOfAlerts = ({ path }: Setting) => path.startsWith('alerts.');
 
 /**
  * Settings as a table of a page: what stands in it is what is parsed, and what `config explain`
@@ -21,7 +23,12 @@ function tableOf(settings: readonly Setting[]): string {
 }
 
 const pages: readonly (readonly [string, string, readonly Setting[]])[] = [
-  ['docs/configuration.md', 'common', configSettings.filter((setting) => !isOfAService(setting))],
+  [
+    'docs/configuration.md',
+    'common',
+    configSettings.filter((setting) => !isOfAService(setting) && !isOfAlerts(setting)),
+  ],
+  ['docs/alerts.md', 'alerts', configSettings.filter(isOfAlerts)],
   ...kinds.map(
     (kind) =>
       [`src/services/${kind}/README.md`, kind, configSettings.filter((setting) => setting.of === kind)] as const,

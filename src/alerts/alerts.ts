@@ -1,0 +1,167 @@
+import { asCodedError, CodedError } from '../errors.ts';
+import type { Finding, Judged } from '../findings/status-words.ts';
+import { errorFields, type Log } from '../log.ts';
+import { clean, duration } from '../words.ts';
+import type { ChannelRow, FindingRow } from './alert-rows.ts';
+import { type Courier, channelFinding, deliver, type OpenChannel, toTell } from './deliver.ts';
+import { type AlertTimes, evaluate, type Seen } from './evaluate.ts';
+import type { Severity } from './message.ts';
+
+/** A link, and what is wrong with it now. */
+export interface WatchedLink {
+  readonly name: string;
+  /** As `status` judges it. Throws what the table throws. */
+  readonly judge: () => Promise<Pick<Judged, 'wrong' | 'near'>>;
+}
+
+/** A channel as a person sees it. */
+export interface ChannelState extends Pick<ChannelRow, 'failingSince' | 'error' | 'takenAt'> {
+  readonly name: string;
+  readonly kind: string;
+  /** Findings that it has not heard the last of. */
+  readonly waiting: number;
+}
+
+export interface Alerts {
+  /**
+   * Looks for what is wrong, and tells every channel what it has not heard. Answers whether all
+   * links could be looked at. Throws what the table throws.
+   */
+  round(): Promise<boolean>;
+  /** The findings that stand, or of which it is still to be told that they are over. */
+  findings(): Promise<readonly FindingRow[]>;
+  channels(): Promise<readonly ChannelState[]>;
+  /**
+   * Until that moment (epoch milliseconds) no channel is told of this finding (`mute`), or it is
+   * not told again (`acknowledge`). Throws `usage` if there is no such finding.
+   */
+  quiet(id: string, how: 'mute' | 'acknowledge', until: number): Promise<FindingRow>;
+}
+
+/** What need not wake anybody, though it is to be seen to. */
+const lighter: readonly string[] = ['silence', 'waiting', 'not-read', 'overwritten', 'filter'];
+
+const severityOf = ({ name }: Finding): Severity =>
+  lighter.includes(name.split('/')[0] ?? '') ? 'warning' : 'critical';
+
+/** Nobody is asked anything yet. */
+export function openAlerts(
+  courier: Courier,
+  given: {
+    readonly links: readonly WatchedLink[];
+    readonly channels: readonly OpenChannel[];
+    readonly times: AlertTimes;
+  },
+): Alerts {
+  const { rows, runtime, log } = courier;
+  const { links, channels, times } = given;
+  const read = () => rows.findings((sort) => log('error', 'alert_row_unreadable', { finding: sort }));
+
+  /** A link that cannot be judged is a finding, and of its others nothing is known. */
+  async function seenOf({ name, judge }: WatchedLink): Promise<readonly Seen[] | undefined> {
+    try {
+      const { wrong, near } = await judge();
+      return [
+        ...wrong.map((each) => seen(name, each, severityOf(each))),
+        ...near.map((each) => seen(name, each, 'warning')),
+      ];
+    } catch (thrown) {
+      log('error', 'alert_status_failed', { link: name, ...errorFields(asCodedError(thrown)) });
+      return undefined;
+    }
+  }
+
+  async function channelState(channel: OpenChannel, found: readonly FindingRow[]): Promise<ChannelState> {
+    const { name, kind } = channel.config;
+    const waiting = found.filter((row) => toTell(channel, row) !== undefined).length;
+    try {
+      const { failingSince, error, takenAt } = await rows.channel(name);
+      return { name, kind, failingSince, error, takenAt, waiting };
+    } catch (thrown) {
+      const { code, message, remedy } = asCodedError(thrown);
+      return { name, kind, error: { at: runtime.now(), code, message, remedy }, waiting };
+    }
+  }
+
+  return {
+    async round() {
+      const now = runtime.now();
+      const found = await read();
+      const judged = new Map(await Promise.all(links.map(async (link) => [link.name, await seenOf(link)] as const)));
+      const failing = await Promise.all(channels.map(async (channel) => failingChannel(channel, log, rows, now)));
+      await evaluate(rows, {
+        seen: [...[...judged].flatMap(([name, all]) => all ?? [unjudged(name)]), ...failing.flat()],
+        found,
+        // Links that are no longer configured are over.
+        unseen: (link) => link !== undefined && judged.has(link) && judged.get(link) === undefined,
+        isToldToAll: (row) => channels.every((channel) => toTell(channel, row) === undefined),
+        times,
+        now,
+      });
+      await Promise.all(channels.map((channel) => deliver(courier, channel)));
+      return [...judged.values()].every((all) => all !== undefined);
+    },
+    async findings() {
+      return (await read()).filter(({ state }) => state !== 'waiting');
+    },
+    async channels() {
+      const found = await read();
+      return Promise.all(channels.map((channel) => channelState(channel, found)));
+    },
+    async quiet(id, how, until) {
+      const found = await read();
+      const row = found.find((each) => each.id === id && each.state !== 'waiting');
+      if (row === undefined) {
+        const there = found.flatMap((each) => (each.state === 'waiting' ? [] : [each.id]));
+        const words = there.length === 0 ? 'there is none' : `there are: ${there.join(', ')}`;
+        throw new CodedError('usage', `there is no finding ${clean(id)}; ${words}`);
+      }
+      const change = how === 'mute' ? { mutedUntil: until } : { acknowledgedUntil: until };
+      if (await rows.change(row, change)) return { ...row, ...change };
+      throw new CodedError('table_unavailable', `the finding ${id} changed at the same moment: try again`);
+    },
+  };
+}
+
+const seen = (link: string, { name, words, since, mayPass }: Finding, severity: Severity): Seen => ({
+  id: `${link}/${name}`,
+  link,
+  severity,
+  words: words.split('\n').map((line) => clean(line.trim())),
+  ...(since !== undefined && { since }),
+  ...(mayPass === true && { mayPass }),
+});
+
+/** Nothing of what cannot be read is said of it but that. */
+const unjudged = (link: string): Seen => ({
+  id: `${link}/unknown`,
+  link,
+  severity: 'critical',
+  words: ['how it stands cannot be told, as its records cannot be read', 'certstandby status says why.'],
+  mayPass: true,
+});
+
+/** A channel that takes no messages is told of on the others. */
+async function failingChannel(
+  { config: { name, kind } }: OpenChannel,
+  log: Log,
+  rows: Courier['rows'],
+  now: number,
+): Promise<readonly Seen[]> {
+  try {
+    const { failingSince, error } = await rows.channel(name);
+    if (failingSince === undefined || error === undefined) return [];
+    const words = [
+      `the channel ${name} (${kind}) of alerts has taken no message for ${duration(now - failingSince)}`,
+      clean(`${error.message} [${error.code}]`),
+      clean(error.remedy),
+    ];
+    return [{ id: channelFinding(name), severity: 'critical', words, since: failingSince, mayPass: true }];
+  } catch (thrown) {
+    const error = asCodedError(thrown);
+    log('error', 'alert_failed', { channel: name, ...errorFields(error) });
+    const first = `nothing can be told to the channel ${name} (${kind}) of alerts`;
+    const words = [first, clean(`${error.message} [${error.code}]`), clean(error.remedy)];
+    return [{ id: channelFinding(name), severity: 'critical', words, mayPass: true }];
+  }
+}

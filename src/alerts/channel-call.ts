@@ -1,0 +1,59 @@
+import { CodedError } from '../errors.ts';
+import { visibleWithin } from '../foreign-text.ts';
+import type { HttpAnswer } from '../http/client.ts';
+import type { Secret } from '../secret.ts';
+import type { ChannelConfig, ChannelMeans } from './channel.ts';
+
+/** Answers after which the same message may be taken later. */
+const passes = (status: number): boolean => status >= 500 || [408, 425, 429].includes(status);
+
+/** Answers that are about what was sent, and not about where to: another message may be taken. */
+export const isAboutMessage = (status: unknown): boolean => [400, 413, 422].includes(status as number);
+
+/**
+ * Posts to a channel, and answers what the other side said when it took it (2xx). The URL is a
+ * secret: nothing of it is in what is thrown. `said`: the reason in an answer that took nothing, as
+ * far as the channel knows its form. Throws `alert_unavailable` and `alert_refused`.
+ */
+export async function post(
+  channel: Pick<ChannelConfig, 'name' | 'kind'>,
+  means: ChannelMeans,
+  request: {
+    readonly url: Secret;
+    readonly headers?: Readonly<Record<string, string>>;
+    readonly body: string;
+    readonly said?: (answer: HttpAnswer) => string | undefined;
+    /** What mends it, by the status of the answer. */
+    readonly remedies?: Readonly<Record<number, string>>;
+  },
+): Promise<HttpAnswer> {
+  const { url, headers = {}, body, said = () => undefined, remedies = {} } = request;
+  const outcome = await means.http({
+    method: 'POST',
+    url: url.reveal(),
+    headers: { 'content-type': 'application/json', ...headers },
+    body,
+    signal: means.signal,
+  });
+  const who = `the channel ${channel.name} (${channel.kind})`;
+  const about = { channel: channel.name };
+  if ('answer' in outcome) {
+    const { status, retryAfterMs } = outcome.answer;
+    if (status >= 200 && status < 300) return outcome.answer;
+    const reason = visibleWithin(said(outcome.answer) ?? '', 200);
+    const redirect = status >= 300 && status < 400 ? ': it leads elsewhere, where no message is sent' : '';
+    const remedy = remedies[status];
+    const fields = { ...about, status, ...(retryAfterMs !== undefined && { retryAfterMs }), ...(remedy && { remedy }) };
+    const words = `${who} answered ${status}${redirect}${reason === '' ? '' : ` (${reason})`}`;
+    throw new CodedError(passes(status) ? 'alert_unavailable' : 'alert_refused', words, { fields });
+  }
+  if (outcome.failure === 'oversized')
+    throw new CodedError('alert_unavailable', `${who} answered with too much`, { fields: about });
+  const { cause, failure } = outcome;
+  // What Node says of a failure may quote the URL: its code does not.
+  const code = cause instanceof Error ? (cause as NodeJS.ErrnoException).code : undefined;
+  const reason = failure === 'timeout' ? 'it did not answer in time' : (code ?? 'the connection failed');
+  throw new CodedError('alert_unavailable', `${who} was not reached: ${reason}`, {
+    fields: { ...about, ...(code !== undefined && { reason: code }) },
+  });
+}

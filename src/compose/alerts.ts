@@ -1,0 +1,76 @@
+import { type AlertRows, alertRows } from '../alerts/alert-rows.ts';
+import { type Alerts, openAlerts } from '../alerts/alerts.ts';
+import type { ChannelKind } from '../alerts/channel.ts';
+import type { OpenChannel } from '../alerts/deliver.ts';
+import * as registry from '../alerts/registry.ts';
+import { sendTest } from '../alerts/test-message.ts';
+import type { AlertsConfig, Config } from '../config.ts';
+import { CodedError } from '../errors.ts';
+import { judgeStatus } from '../findings/status-words.ts';
+import { httpClient } from '../http/client.ts';
+import { limits } from '../limits.ts';
+import type { Log } from '../log.ts';
+import type { Link } from '../replication/link.ts';
+import type { LinkStatus } from '../replication/status.ts';
+import type { ProcessOwner, Runtime } from '../runtime.ts';
+import type { Table } from '../table/table.ts';
+
+const kinds: readonly ChannelKind[] = Object.values(registry);
+
+function openChannels({ channels }: AlertsConfig): readonly OpenChannel[] {
+  return channels.map((config) => {
+    const kind = kinds.find((each) => each.kind === config.kind);
+    if (kind === undefined) throw new CodedError('internal', `the channel ${config.name} is of no kind`);
+    return { config, kind };
+  });
+}
+
+const clientOf = ({ now }: Pick<Runtime, 'now'>) =>
+  httpClient({
+    runtime: { now },
+    requestTimeoutMs: limits.alertRequestMs,
+    answerBytes: limits.alertAnswerBytes,
+  });
+
+/** Who is told of what is wrong with these links, as `status` judges them. */
+export function composeAlerts(
+  alerts: AlertsConfig,
+  given: {
+    readonly config: Pick<Config, 'worker'>;
+    readonly links: readonly Link[];
+    readonly status: (link: Link) => Promise<LinkStatus>;
+    /** A store by the name that the configuration gives it. */
+    readonly nameOf: (store: string) => string;
+    readonly table: Table;
+    readonly runtime: Runtime;
+    readonly owner: ProcessOwner;
+    readonly log: Log;
+    /** Ends what is being sent. */
+    readonly signal: AbortSignal;
+  },
+): Alerts {
+  const { config, links, status, nameOf, table, runtime, owner, log, signal } = given;
+  const rows: AlertRows = alertRows(table);
+  return openAlerts(
+    { rows, http: clientOf(runtime), runtime, owner, log, signal },
+    {
+      links: links.map((link) => ({
+        name: link.name,
+        judge: async () => judgeStatus(await status(link), config.worker.reconcileEveryMs, nameOf),
+      })),
+      channels: openChannels(alerts),
+      times: alerts,
+    },
+  );
+}
+
+/** Channels of a configuration, to be tried one by one: nothing is read from the table. */
+export function channelsToTry(alerts: AlertsConfig, runtime: Runtime) {
+  const http = clientOf(runtime);
+  return openChannels(alerts).map(({ config, kind }) => ({
+    name: config.name,
+    kind: config.kind,
+    /** Throws `alert_unavailable` and `alert_refused`. */
+    test: (signal: AbortSignal) => sendTest({ config, kind }, { http, now: () => runtime.now(), signal }, runtime),
+  }));
+}

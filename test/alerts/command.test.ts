@@ -1,0 +1,160 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { compose } from '../../src/compose/program.ts';
+import { loadConfig } from '../../src/config.ts';
+import type { CodedError } from '../../src/errors.ts';
+import { silentLog } from '../../src/log.ts';
+import { systemRuntime } from '../../src/runtime.ts';
+import { runCommand, testHost } from '../support/command.ts';
+import { answers, linesOf, type Receiver, receiver, webhookKey } from './world.ts';
+
+let folder: string;
+let file: string;
+let good: Receiver;
+let bad: Receiver;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'certstandby-alerts-'));
+  file = join(folder, 'certstandby.yaml');
+  [good, bad] = [await receiver(), await receiver(answers(404))];
+});
+afterAll(async () => {
+  await Promise.all([good.close(), bad.close()]);
+  rmSync(folder, { recursive: true, force: true });
+});
+beforeEach(() => {
+  good.got.length = 0;
+});
+
+const env = () => ({
+  GOOD: good.url,
+  BAD: `${bad.url}/secret-of-bad`,
+  KEY: webhookKey,
+  PLAIN: 'http://hooks.example.test/secret',
+});
+const channel = (url: string, more = '') => `{ kind: webhook, url: ${url}, key: env:KEY${more} }`;
+
+function write(alerts: string, table = 'table: { kind: lmdb, path: records }'): void {
+  const crn = (region: string, digit: string) =>
+    `crn:v1:bluemix:public:cloudcerts:${region}:a/00000000000000000000000000000001:${digit.repeat(8)}-2222-4333-8444-555555555555::`;
+  const store = (region: string, digit: string) =>
+    `{ kind: certificate-manager, instance: "${crn(region, digit)}", apiKey: env:KEY, endpoint: http://127.0.0.1:9 }`;
+  writeFileSync(
+    file,
+    `version: 1
+${table}
+${alerts}
+stores:
+  one: ${store('eu-de', '1')}
+  two: ${store('eu-gb', '2')}
+links: { shop: { primary: one, backups: [two] } }
+`,
+  );
+}
+
+const run = (...args: readonly string[]) => {
+  const [first = '', ...rest] = args;
+  return runCommand(['alerts', first, ...rest, '--config', file], testHost({ env: { ...env(), NO_COLOR: '1' } }));
+};
+
+test('a test proves each channel, and says of one that takes nothing what mends it, but not its URL', async () => {
+  write(`alerts: { channels: { good: ${channel('env:GOOD')}, bad: ${channel('env:BAD')} } }`);
+  const both = await run('test');
+  expect(both.code).toBe(4);
+  expect(both.output).toBe('good (webhook): taken; see whether it has arrived\n');
+  expect(both.errors).toBe(`certstandby: bad: the channel bad (webhook) answered 404
+  Nothing takes messages at that URL: correct what alerts.channels.bad.url leads to. [alert_refused]
+`);
+  expect(good.got.map(linesOf)).toEqual([['test test:good warning']]);
+  const one = await run('test', 'good', '--json');
+  expect(one).toMatchObject({ code: 0, output: '{"channel":"good","kind":"webhook","taken":true}\n' });
+  const none = await run('test', 'other');
+  expect(none.code).toBe(2);
+  expect(none.errors).toContain('there is no channel other; the configuration has good, bad');
+});
+
+test('without channels the commands say that nobody is told', async () => {
+  for (const alerts of ['', 'alerts: { after: 5m }']) {
+    write(alerts);
+    const { code, errors } = await run('test');
+    expect(code).toBe(2);
+    expect(errors).toContain('names no channels under alerts, so that nobody is told');
+  }
+});
+
+test('what was found is listed with what each channel heard; a person mutes or acknowledges it', async () => {
+  write(`alerts: { after: 0s, channels: { good: ${channel('env:GOOD')}, bad: ${channel('env:BAD')} } }`);
+  const config = loadConfig(file, env());
+  const program = await compose(config, { runtime: systemRuntime, log: silentLog });
+  try {
+    const alerts = await program.alerts(new AbortController().signal);
+    expect(await alerts?.round()).toBe(true);
+  } finally {
+    await program.close();
+  }
+  expect(good.got.map(linesOf)).toEqual([['began shop/not-compared critical']]);
+  const { code, output } = await run('list');
+  expect(code).toBe(0);
+  expect(output).toMatch(
+    /^shop\/not-compared: critical, for .*\n {2}nothing has ever been compared: certstandby reconcile does that\n/,
+  );
+  expect(output).toMatch(/channel good \(webhook\) took the last message .* ago\n/);
+  expect(output).toMatch(
+    /channel bad \(webhook\) takes nothing for .*; 1 finding to be told\n {2}the channel bad \(webhook\) answered 404 \[alert_refused\]\n {2}Nothing takes/,
+  );
+  expect(output).not.toContain('secret-of-bad');
+
+  const muted = await run('mute', 'shop/not-compared', '--for', '8h');
+  expect(muted.output).toMatch(/^shop\/not-compared is muted until \d{4}-/);
+  const acknowledged = await run('acknowledge', 'shop/not-compared', '--for', '2d');
+  expect(acknowledged.output).toMatch(/^shop\/not-compared is not told again until \d{4}-/);
+  expect((await run('list')).output).toMatch(/critical, for .*; muted until \d{4}.*; acknowledged until \d{4}/);
+  expect(JSON.parse((await run('list', '--json')).output.split('\n')[0] ?? '')).toMatchObject({
+    finding: 'shop/not-compared',
+    state: 'open',
+    told: [{ channel: 'good', last: true }],
+  });
+  expect((await run('mute', 'shop/other', '--for', '8h')).errors).toContain(
+    'there is no finding shop/other; there are: shop/not-compared',
+  );
+  for (const wrong of ['8', '91d', '0s']) expect((await run('mute', 'shop/not-compared', '--for', wrong)).code).toBe(2);
+});
+
+test('mistakes of channels are named with the others, and no secret is', () => {
+  const mistakes = (alerts: string, platform?: 'aws') => {
+    write(alerts, platform && 'table: { kind: dynamodb, name: records, region: eu-west-1 }');
+    try {
+      loadConfig(file, env(), platform);
+    } catch (thrown) {
+      return (thrown as CodedError).fields.mistakes;
+    }
+    return [];
+  };
+  expect(
+    mistakes(`alerts:
+  after: soon
+  repeat: 10s
+  channels:
+    a: ${channel('env:PLAIN')}
+    b: ${channel('ssm:/hook')}
+    c: { kind: webhook, url: env:GOOD, key: env:GOOD, colour: red }
+    d: ${channel('env:GOOD', ', links: [shop, other], least: loud')}
+    e: { kind: pigeon }
+    f: ${channel('https://hooks.example.test/secret')}`),
+  ).toEqual([
+    'alerts.after (line 4): must be a duration such as 500ms, 30s, 5m, 2h or 7d',
+    'alerts.repeat (line 5): must be at least 1m',
+    'alerts.channels.c.colour (line 9): is not a known key; there are url, key, least, links',
+    'alerts.channels.d.least (line 10): must be warning or critical',
+    'alerts.channels.e.kind (line 11): must be webhook',
+    'alerts.channels.f.url (line 12): must be a reference (env:NAME, file:PATH, ssm:PARAMETER or secretsmanager:SECRET), never the secret itself',
+    'alerts.channels.a.url: must lead to a URL that begins with https://; plain http:// is allowed on loopback only',
+    'alerts.channels.b.url: is read with the configuration, so that a message waits for nothing: use env: or file:',
+    'alerts.channels.c.key: must lead to whsec_ and base64 as the receiver has it, or to a private key that certstandby notify --new-key has made',
+    'alerts.channels.d.links: there is no link other under links',
+  ]);
+  expect(mistakes(`alerts: { channels: { a: ${channel('env:GOOD')} } }`, 'aws')).toContain(
+    'alerts: functions on aws tell nobody; run certstandby serve with alerts on the same table, or watch the functions by their platform',
+  );
+});
