@@ -250,16 +250,14 @@ describe.skipIf(peers.includes(undefined))('ordered through Pebble, over real HT
       expect(second.publicKey).toBe(first.publicKey);
       expect(second.content).not.toBe(first.content);
       expect(side.changes()).toEqual(['cert_issued', 'cert_renewed']);
-      const both = ['mail.example.test', 'mx.example.test', 'mail.example.test', 'mx.example.test'];
-      const ofType = (type: string) => told.filter((one) => one.type === `cert_domain_validation_${type}`);
-      await eventually(() => ofType('completed').length).toBe(4);
-      for (const type of ['required', 'completed']) {
-        expect(
-          ofType(type)
-            .map(({ domain }) => domain)
-            .sort(),
-        ).toEqual(both.toSorted());
-      }
+      const domainsOf = (type: string) =>
+        told.flatMap((one) => (one.type === `cert_domain_validation_${type}` ? [one.domain] : [])).sort();
+      // Pebble takes a proof that it has for a renewal too, once in a hundred times, also where it is
+      // told never to: then nobody is asked for that one again.
+      const asked = domainsOf('required');
+      expect(asked.length).toBeGreaterThanOrEqual(2);
+      expect(new Set(asked)).toEqual(new Set(['mail.example.test', 'mx.example.test']));
+      await eventually(() => domainsOf('completed')).toEqual(asked);
       publisher.close();
       await side.close();
     },
