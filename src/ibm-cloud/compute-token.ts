@@ -20,7 +20,6 @@ export function trustedProfile(profile: string, file: string | undefined): Trust
 }
 
 async function readComputeToken(places: readonly string[]): Promise<Secret> {
-  let missing: unknown;
   for (const place of places) {
     try {
       const bytes = await readRegularFile(place, { maxBytes: tokenBytes });
@@ -29,8 +28,12 @@ async function readComputeToken(places: readonly string[]): Promise<Secret> {
       return new Secret(token);
     } catch (thrown) {
       if (!(thrown instanceof CodedError) || thrown.code !== 'file_missing') throw thrown;
-      missing = thrown;
     }
   }
-  throw missing;
+  throw new CodedError('file_missing', `there is no token of a compute resource: ${places.join(', ')}`, {
+    fields: {
+      remedy:
+        'Run this where IBM Cloud puts such a token (a cluster, with a projected service account token; Code Engine), or name its file as computeToken, or set apiKey in place of profile.',
+    },
+  });
 }

@@ -112,6 +112,9 @@ export function iamTokens(options: IamOptions): IamTokens {
   const { apiKey, runtime } = options;
   const url = `${serviceBase(options.url, 'iamUrl')}/identity/token`;
   const client = httpClient({ requestTimeoutMs: 15_000, ...options });
+  const asked = isProfile(apiKey)
+    ? `taking on the trusted profile ${apiKey.profile} at IAM`
+    : 'exchange of the API key for a token at IAM';
   let living: LivingToken | undefined;
   let flight: Promise<LivingToken> | undefined;
 
@@ -131,7 +134,9 @@ export function iamTokens(options: IamOptions): IamTokens {
     try {
       return await exchange(client, url, given, runtime);
     } catch (thrown) {
-      const { code, message, fields, cause } = asCodedError(thrown);
+      const { code, message: found, fields, cause } = asCodedError(thrown);
+      // What the credential could not be read for says what it is of.
+      const message = code.startsWith('store_') ? `${asked}: ${found}` : found;
       const where = options.apiKeySetting === undefined ? 'in its place' : `where ${options.apiKeySetting} says`;
       const refused = isProfile(apiKey)
         ? `IAM does not let this machine take on the trusted profile ${apiKey.profile}: correct its name, and its conditions for compute resources.`
@@ -140,7 +145,10 @@ export function iamTokens(options: IamOptions): IamTokens {
       throw new CodedError(code, `${message} (${url})`, {
         fields: { ...fields, url },
         cause,
-        remedies: code === 'store_unauthorized' ? { 400: refused, 401: refused, 403: refused, ...refusedApiKeys } : {},
+        remedies:
+          code !== 'store_unauthorized'
+            ? {}
+            : { 400: refused, 401: refused, 403: refused, ...(isProfile(apiKey) ? {} : refusedApiKeys) },
       });
     }
   }
@@ -248,10 +256,7 @@ function failed(
   fields: Readonly<Record<string, string | number | undefined>> = {},
   cause?: unknown,
 ): CodedError {
-  return new CodedError(code, `exchange of the API key for a token at IAM: ${found}`, {
-    fields,
-    ...defined({ cause }),
-  });
+  return new CodedError(code, found, { fields, ...defined({ cause }) });
 }
 
 /**
@@ -261,7 +266,8 @@ function failed(
 function endingWith<T>(signal: AbortSignal | undefined, promise: Promise<T>): Promise<T> {
   if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {
-    const onAbort = () => reject(failed('store_unavailable', 'the call was ended', {}, signal.reason));
+    const onAbort = () =>
+      reject(failed('store_unavailable', 'exchange of credentials at IAM: the call was ended', {}, signal.reason));
     if (signal.aborted) onAbort();
     signal.addEventListener('abort', onAbort, { once: true });
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));

@@ -8,23 +8,26 @@ import { compose } from '../../src/compose/program.ts';
 import { parseConfig } from '../../src/config.ts';
 import { silentLog } from '../../src/log.ts';
 import { systemRuntime } from '../../src/runtime.ts';
+import { Secret } from '../../src/secret.ts';
 import type { Store } from '../../src/store/store.ts';
 import { memoryTable } from '../../src/table/memory.ts';
 import { storeOf } from '../services/secrets-manager/instance.ts';
 import { testCertificate } from '../support/certificates.ts';
-import { apiKeyOf, startTestInstance, type TestInstance } from '../support/instance.ts';
+import { apiKeyOf, exchangeToken, startTestInstance, type TestInstance } from '../support/instance.ts';
 import { makeSigner } from '../support/notifications.ts';
 
 // Two instances of our own, by Secrets Manager's API, and between them the program, which is told
 // by a webhook that is signed as Event Notifications signs it: by jose, with the key that the
 // destination serves.
 
-const crnIn = (region: string, guid: string) =>
-  `crn:v1:bluemix:public:cloudcerts:${region}:a/e5e6f6e6e6e6e6e6e6e6e6e6e6e6e6e6:${guid}::`;
+// They are of two accounts: each has an IAM and a key of its own.
+const crnIn = (region: string, account: string, guid: string) =>
+  `crn:v1:bluemix:public:cloudcerts:${region}:a/${account}:${guid}::`;
 const crns = {
-  frankfurt: crnIn('eu-de', '00000000-0000-4000-8000-00000000000a'),
-  london: crnIn('eu-gb', '00000000-0000-4000-8000-00000000000c'),
+  frankfurt: crnIn('eu-de', 'e5e6f6e6e6e6e6e6e6e6e6e6e6e6e6e6', '00000000-0000-4000-8000-00000000000a'),
+  london: crnIn('eu-gb', '0a0b0c0d0a0b0c0d0a0b0c0d0a0b0c0d', '00000000-0000-4000-8000-00000000000c'),
 };
+const keys = { frankfurt: apiKeyOf('manager'), london: 'a-key-of-the-other-account' };
 const secretsCrn = (name: keyof typeof crns) => crns[name].replace(':cloudcerts:', ':secrets-manager:');
 const events = 'crn:v1:bluemix:public:event-notifications:eu-de:a/e5e6:00000000-0000-4000-8000-00000000000e::';
 const signer = makeSigner();
@@ -44,7 +47,13 @@ const instances = new Map<keyof typeof crns, TestInstance>();
 beforeAll(async () => {
   await new Promise<void>((resolve) => service.listen(0, '127.0.0.1', resolve));
   for (const name of ['frankfurt', 'london'] as const)
-    instances.set(name, await startTestInstance({ crn: crns[name] }));
+    instances.set(
+      name,
+      await startTestInstance({
+        crn: crns[name],
+        apiKeys: [{ name: 'manager', key: new Secret(keys[name]), role: 'manager' }],
+      }),
+    );
 });
 afterAll(async () => {
   await Promise.all([...instances.values()].map((instance) => instance.close()));
@@ -55,7 +64,7 @@ afterAll(async () => {
 async function program() {
   const at = `http://127.0.0.1:${(service.address() as AddressInfo).port}`;
   const storeLine = (name: keyof typeof crns) =>
-    `  ${name}: { kind: secrets-manager, instance: "${secretsCrn(name)}", apiKey: env:KEY, endpoint: "${instances.get(name)?.url}",` +
+    `  ${name}: { kind: secrets-manager, instance: "${secretsCrn(name)}", apiKey: env:${name.toUpperCase()}, endpoint: "${instances.get(name)?.url}",` +
     ' group: standby, makeGroup: true, carryGroups: true, settles: 300ms, listingLag: 0s, readSettles: 0s, requestsPerSecond: 500 }';
   const config = parseConfig(
     `version: 1
@@ -65,9 +74,9 @@ ${storeLine('london')}
 links: { shop: { primary: frankfurt, backups: [london] } }
 senders:
   events: { kind: event-notifications, store: frankfurt, source: "${secretsCrn('frankfurt')}", instance: "${events}",
-            destination: webhook-1, apiKey: env:KEY, endpoint: "${at}", iam: "${at}" }
+            destination: webhook-1, apiKey: env:FRANKFURT, endpoint: "${at}", iam: "${at}" }
 `,
-    { env: { KEY: apiKeyOf('manager') }, readFile: () => '', path: '/etc/certstandby.yaml' },
+    { env: { FRANKFURT: keys.frankfurt, LONDON: keys.london }, readFile: () => '', path: '/etc/certstandby.yaml' },
   );
   const composed = await compose(config, { runtime: systemRuntime, log: silentLog, table: memoryTable() });
   let sent = 0;
@@ -92,7 +101,8 @@ senders:
   return { ...composed, tell };
 }
 
-const storeAt = (name: keyof typeof crns): Store => storeOf(instances.get(name) as TestInstance);
+const sideAt = (name: keyof typeof crns) => ({ ...(instances.get(name) as TestInstance), apiKey: keys[name] });
+const storeAt = (name: keyof typeof crns): Store => storeOf(sideAt(name));
 const fingerprints = async (store: Store) => {
   const found = new Map<string, string>();
   for (let cursor: string | undefined, more = true; more; more = cursor !== undefined) {
@@ -107,14 +117,14 @@ const fingerprints = async (store: Store) => {
 };
 
 const groupsAt = async (name: keyof typeof crns) => {
-  const instance = instances.get(name) as TestInstance;
-  const headers = { authorization: `Bearer ${await instance.token()}` };
-  const answer = await fetch(`${instance.url}/api/v2/secret_groups`, { headers });
+  const { url } = sideAt(name);
+  const headers = { authorization: `Bearer ${await exchangeToken(url, keys[name])}` };
+  const answer = await fetch(`${url}/api/v2/secret_groups`, { headers });
   return ((await answer.json()) as { secret_groups: { name: string }[] }).secret_groups.map((group) => group.name);
 };
 
 test('from an event to a copy: created, rotated, deleted', async () => {
-  const primary = storeOf(instances.get('frankfurt') as TestInstance, { group: 'web', makeGroup: true });
+  const primary = storeOf(sideAt('frankfurt'), { group: 'web', makeGroup: true });
   const metadata = { name: 'my shop', description: 'the shop', tags: ['production'] };
   const first = parseContent(await testCertificate({ intermediates: 2 }));
   const { id } = await primary.import({ content: first, metadata });

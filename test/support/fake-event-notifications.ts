@@ -46,7 +46,7 @@ interface Given {
   readonly instance: string;
   /** CRN of the Secrets Manager instance. */
   readonly source: string;
-  /** API keys that IAM knows, and the role of each. */
+  /** API keys and trusted profiles that IAM knows, and the role of each. */
   readonly keys: Readonly<Record<string, 'reader' | 'manager'>>;
   /** Where all other paths of Secrets Manager are answered. */
   readonly secretsManager?: string;
@@ -72,6 +72,9 @@ interface Answer {
   readonly status: number;
   readonly body?: unknown;
 }
+
+/** What a compute resource is known by to IAM. */
+export const machineToken = 'token-of-the-machine';
 
 const testId = '12345678-9012-3456-7890-123456789012';
 
@@ -305,7 +308,10 @@ export async function startFakeEventNotifications(given: Given): Promise<FakeEve
   async function route(request: Request): Promise<Answer> {
     const { method, path, query, bearer, body } = request;
     if (path.join('/') === 'identity/token') {
-      const key = new URLSearchParams(body.toString()).get('apikey') ?? '';
+      const form = new URLSearchParams(body.toString());
+      const isOfMachine = form.get('grant_type')?.endsWith(':cr-token') && form.get('cr_token') === machineToken;
+      const key =
+        form.get('apikey') ?? (isOfMachine ? (form.get('profile_name') ?? form.get('profile_id')) : null) ?? '';
       if (!Object.hasOwn(given.keys, key))
         return { status: 400, body: { errorCode: 'BXNIM0415E', errorMessage: 'no' } };
       return { status: 200, body: { access_token: tokenOf(key), token_type: 'Bearer', expires_in: 3_600 } };

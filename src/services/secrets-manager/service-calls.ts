@@ -1,7 +1,7 @@
 import { defined } from '../../defined.ts';
 import { CodedError, type ErrorCode } from '../../errors.ts';
 import { type HttpSend, serviceBase } from '../../http/client.ts';
-import type { ServiceRemedies, ServiceWords } from '../../http/service-failure.ts';
+import type { ServiceWords } from '../../http/service-failure.ts';
 import { trustedProfile } from '../../ibm-cloud/compute-token.ts';
 import type { ApiKey, TrustedProfile } from '../../ibm-cloud/iam.ts';
 import { iamService } from '../../ibm-cloud/iam-service.ts';
@@ -9,6 +9,7 @@ import { secretsManagerAddress } from '../../ibm-cloud/secrets.ts';
 import { storeCalls } from '../../ibm-cloud/store-calls.ts';
 import type { Runtime } from '../../runtime.ts';
 import type { StoreContext } from '../service.ts';
+import { remedies } from './remedies.ts';
 import type { SecretsManagerConfig } from './settings.ts';
 
 export interface SecretsManagerOptions {
@@ -74,23 +75,6 @@ export function reached(options: SecretsManagerOptions) {
   });
   return { region, host, send };
 }
-
-/** What mends each refusal of the service, in its own words. */
-const remedies: ServiceRemedies = {
-  store_refused: {
-    402: 'The plan of this instance has ended, or its account is suspended: look at the instance in the console of IBM Cloud.',
-    410: 'The service says that this instance is gone or suspended: look at it in the console of IBM Cloud. What is in it counts as unread, not as deleted.',
-  },
-  store_unauthorized: {
-    403: 'Whoever asks has no role here that is enough, or comes from an address that the instance does not let in: a Manager of it may do everything that is needed. Instances are made with their private endpoint alone: then the setting private: true, from within IBM Cloud.',
-  },
-  store_held: {
-    412: 'A version of this secret is locked, and locks are never broken: whoever uses it takes the lock off (secret locks in the console of IBM Cloud, by its name).',
-  },
-  store_limited: {
-    429: 'The instance takes fewer requests than it is sent: set requestsPerSecond lower, or ask fewer other clients.',
-  },
-};
 
 /** Whatever is not in the service's own shape says nothing of a secret: so may a router answer. */
 function meaningOf({ status }: { readonly status: number }, said: ServiceWords): ErrorCode | undefined {

@@ -533,7 +533,11 @@ function refusalOf(store: string, content: CertificateContent): CodedError | und
 
 function conflict(store: string, certificate: string, name: string, cause?: unknown): CodedError {
   const message = `import at ${store}: the name ${name} is taken by what is not this copy: ${certificate}`;
-  return new CodedError('store_conflict', message, { fields: { store, certificate, name }, ...defined({ cause }) });
+  const remedy = `The secret ${certificate || 'of that name'} is in the way: names are unique in the whole instance. Rename or delete it there; or, if it is meant as this copy, take it over: certstandby adopt`;
+  return new CodedError('store_conflict', message, {
+    fields: { store, certificate, name, remedy },
+    ...defined({ cause }),
+  });
 }
 
 function unfit(store: string, name: string): CodedError {

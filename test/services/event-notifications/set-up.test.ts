@@ -1,5 +1,8 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { checkSender } from '../../../src/cli/doctor/senders.ts';
 import { sendersForDiagnosis } from '../../../src/compose/senders.ts';
@@ -11,6 +14,7 @@ import {
   type FakeEventNotifications,
   type Fault,
   type Kind,
+  machineToken,
   startFakeEventNotifications,
 } from '../../support/fake-event-notifications.ts';
 
@@ -57,6 +61,7 @@ async function world({ status = 200 } = {}) {
   async function doctor({
     register = true,
     apiKey = 'boss',
+    profile,
     withStore = true,
     ...more
   }: { register?: boolean; apiKey?: string; withStore?: boolean } & Partial<
@@ -64,7 +69,7 @@ async function world({ status = 200 } = {}) {
   > = {}) {
     const config: EventNotificationsConfig = {
       ...{ kind: 'event-notifications', name: 'events', store: 'frankfurt', source, instance },
-      ...{ ...own, apiKey: new Secret(apiKey), ...more },
+      ...{ ...own, ...(profile === undefined ? { apiKey: new Secret(apiKey) } : { profile }), ...more },
     };
     const [sender] = await sendersForDiagnosis({ senders: [config] }, runtime);
     if (sender === undefined) throw new Error('no sender');
@@ -208,6 +213,66 @@ test('a role that is not enough is named with the one that is, for each of the t
     { code: 'store_unauthorized', message: expect.not.stringContaining('nobody') },
   ]);
 });
+
+test('a trusted profile is taken on by the token of the machine, as it is at that moment; without one that is said', async () => {
+  const { doctor } = await world();
+  const folder = mkdtempSync(join(tmpdir(), 'certstandby-token-'));
+  cleanUps.push(() => rmSync(folder, { recursive: true, force: true }));
+  const computeToken = join(folder, 'token');
+  const asked = () => doctor({ profile: 'boss', computeToken });
+  expect((await asked()).problems).toMatchObject([
+    {
+      code: 'file_missing',
+      message: expect.stringContaining(computeToken),
+      remedy: expect.stringContaining('computeToken'),
+    },
+  ]);
+  writeFileSync(computeToken, 'of another machine');
+  expect((await asked()).problems).toMatchObject([
+    {
+      code: 'store_unauthorized',
+      message: expect.stringMatching(/^taking on the trusted profile boss at IAM: it answered 400/),
+      remedy: expect.stringMatching(/trusted profile boss: .*conditions for compute resources/),
+    },
+  ]);
+  writeFileSync(computeToken, `${machineToken}\n`);
+  expect((await asked()).problems).toMatchObject([{ message: expect.stringContaining('which destination signs') }]);
+});
+
+test.each([
+  ['GET', 402, 'store_refused', /plan has ended/],
+  ['GET', 404, 'store_refused', /correct senders\.events\.instance/],
+  ['GET', 410, 'store_refused', /suspended or deleted/],
+  ['GET', 429, 'store_limited', /fewer requests.*looks first/],
+  ['GET', 503, 'store_unavailable', /not available now/],
+  ['POST', 409, 'store_conflict', /the plan of the instance may allow no more/],
+  ['POST', 503, 'store_unanswered', /Run the same command again: it looks first/],
+] as const)(
+  'a %s that the service answers with %i ends the run as %s, with what mends it',
+  async (method, status, code, remedy) => {
+    const { fake, doctor } = await world();
+    fake.fault = (call) =>
+      call.startsWith(method) && call.includes('/event-notifications/') ? { status, message: 'said so' } : undefined;
+    expect((await doctor()).problems).toMatchObject([
+      { code, message: expect.stringContaining('said so'), remedy: expect.stringMatching(remedy) },
+    ]);
+  },
+);
+
+test.each([
+  [400, 'store_refused', /of one account/],
+  [404, 'store_refused', /Event Source Manager/],
+  [409, 'store_conflict', /Run the same command again/],
+  [429, 'store_limited', /requestsPerSecond/],
+] as const)(
+  'Secrets Manager that refuses the connection with %i is told as %s, with what it lacks',
+  async (status, code, remedy) => {
+    const { fake, doctor } = await world();
+    fake.fault = (call) => (call.startsWith('POST') && call.endsWith('/registration') ? { status } : undefined);
+    expect((await doctor()).problems).toMatchObject([{ code, remedy: expect.stringMatching(remedy) }]);
+    expect(countOf(fake)).toEqual({ sources: 0, destinations: 0, topics: 0, subscriptions: 0 });
+  },
+);
 
 test('a source that takes its time is waited for; one that never comes is a problem with its reason', async () => {
   const { fake, doctor } = await world();

@@ -216,13 +216,49 @@ describe('what it is refused', () => {
   );
 
   it.each([
-    [402, 'plan'],
-    [403, 'private: true'],
-    [410, 'not as deleted'],
-    [429, 'requestsPerSecond'],
-  ])('%s has a remedy of its own', async (status, words) => {
-    server.answers(failure(status, 'x'), failure(status, 'x'));
-    expect((await failed(storeAt().list({}))).remedy).toContain(words);
+    ['list', 400, 'store_refused', 'version 2 of its API'],
+    ['list', 401, 'store_unauthorized', 'of the same cloud'],
+    ['list', 402, 'store_refused', 'plan'],
+    ['list', 403, 'store_unauthorized', 'private: true'],
+    ['list', 404, 'store_refused', 'not as deleted'],
+    ['list', 410, 'store_refused', 'not as deleted'],
+    ['list', 429, 'store_limited', 'requestsPerSecond'],
+    ['list', 500, 'store_unavailable', 'being made'],
+    ['list', 502, 'store_unavailable', 'being made'],
+    ['list', 503, 'store_unavailable', 'being made'],
+    ['import', 400, 'store_content_refused', 'has expired'],
+    ['import', 401, 'store_unauthorized', 'of the same cloud'],
+    ['import', 402, 'store_refused', 'plan'],
+    ['import', 403, 'store_unauthorized', 'Manager of it'],
+    ['import', 404, 'store_refused', 'stores.<name>.instance'],
+    ['import', 409, 'store_conflict', 'certstandby adopt'],
+    ['import', 410, 'store_refused', 'suspended'],
+    ['import', 429, 'store_limited', 'requestsPerSecond'],
+    ['import', 500, 'store_unanswered', 'Whether it took effect is not known yet'],
+    ['import', 502, 'store_unanswered', 'being made'],
+    ['import', 503, 'store_unanswered', 'being made'],
+    ['delete', 400, 'store_refused', 'Read its words'],
+    ['delete', 412, 'store_held', 'never broken'],
+    ['delete', 503, 'store_unanswered', 'being made'],
+  ] as const)('%s: %i is %s, with a remedy in terms of the service', async (operation, status, code, words) => {
+    const step = failure(status, 'x');
+    const holder = { body: { ...shown, labels: [], custom_metadata: {} } };
+    // 401 and 403 are tried with another token; a name that is taken is looked for.
+    server.answers(step, status === 409 ? holder : step);
+    const store = storeAt();
+    const calls = {
+      list: () => store.list({}),
+      import: () => store.import({ content, metadata, mark }),
+      delete: () => store.delete(id),
+    };
+    const error = await failed(calls[operation]());
+    expect(error).toMatchObject({ code, remedy: expect.stringContaining(words) });
+  });
+
+  it('takes a router before an instance that is gone for that, and not for the end of a secret', async () => {
+    server.answers({ status: 404, body: { message: 'no such host' } });
+    const error = await failed(storeAt().list({}));
+    expect(error).toMatchObject({ code: 'store_nonsense', remedy: expect.stringContaining('not as deleted') });
   });
 
   it('tells a lock as that, by which version it is, and who takes it off', async () => {
