@@ -44,6 +44,7 @@ const toldSchema = z.object({
   severity: z.enum(severities),
   since: z.number(),
   until: z.optional(z.number()),
+  unheard: z.optional(z.literal(true)),
   words: z.array(z.string()),
 });
 

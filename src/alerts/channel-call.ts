@@ -57,3 +57,13 @@ export async function post(
     fields: { ...about, ...(code !== undefined && { reason: code }) },
   });
 }
+
+/** The text in a member of an answer that is a JSON object; `undefined` for anything else. */
+export function memberIn(text: string, member: string): string | undefined {
+  try {
+    const value = (JSON.parse(text) as Record<string, unknown> | null)?.[member];
+    return typeof value === 'string' ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -57,7 +57,8 @@ export function toTell(channel: OpenChannel, row: FindingRow): Told | undefined 
   const event = state === 'over' ? 'over' : heard?.as === 'open' ? 'stands' : 'began';
   const about = link === undefined ? {} : { link };
   const until = endedAt === undefined || state !== 'over' ? {} : { until: endedAt };
-  return { id, ...about, event, severity, since, ...until, words };
+  const unheard = event === 'over' && heard?.as !== 'open' ? { unheard: true as const } : {};
+  return { id, ...about, event, severity, since, ...until, ...unheard, words };
 }
 
 /**

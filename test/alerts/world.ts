@@ -15,7 +15,7 @@ import { memoryTable } from '../../src/table/memory.ts';
 import type { Table } from '../../src/table/table.ts';
 
 export const minuteMs = 60_000;
-const startMs = Date.UTC(2026, 0, 1);
+export const startMs = Date.UTC(2026, 0, 1);
 export const webhookKey = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 
 /** A request that a receiver got, whatever it answered. */

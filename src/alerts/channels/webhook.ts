@@ -28,7 +28,7 @@ interface WebhookConfig extends ChannelConfig {
  * program that reads it needs no sentence.
  */
 function bodyOf({ at, told, ...message }: Message): string {
-  const finding = ({ since, until, words, ...rest }: Told) => ({
+  const finding = ({ since, until, words, unheard: _, ...rest }: Told) => ({
     ...rest,
     since: new Date(since).toISOString(),
     ...(until !== undefined && { until: new Date(until).toISOString() }),
