@@ -183,8 +183,8 @@ export interface StoreDiagnosis {
     part: { readonly primary: boolean; readonly backup: boolean },
     options?: CallOptions,
   ): Promise<readonly RightAsked[]>;
-  /** What else the service says of itself; with a remedy it is a reason to do something. */
-  remarks?(options?: CallOptions): Promise<readonly { readonly message: string; readonly remedy?: string }[]>;
+  /** What else the service says of itself. */
+  remarks?(options?: CallOptions): Promise<readonly StoreRemark[]>;
   /** Where it sends notifications. */
   channels?(options?: CallOptions): Promise<readonly NotificationChannel[]>;
   /** Has it send notifications there too. Repeating it makes a second channel. */
@@ -212,6 +212,12 @@ export interface StoreRelay {
   connect(instance: string, options?: CallOptions): Promise<void>;
   /** Has it send a test message by that service, to all who are told of it. */
   sendTest(options?: CallOptions): Promise<void>;
+}
+
+/** Something that a service says of itself; with a remedy it is a reason to do something. */
+export interface StoreRemark {
+  readonly message: string;
+  readonly remedy?: string;
 }
 
 /** What our credentials may be allowed to do in a store. */

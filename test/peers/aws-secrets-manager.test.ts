@@ -1,3 +1,4 @@
+import { CreateKeyCommand, DisableKeyCommand, KMSClient, ScheduleKeyDeletionCommand } from '@aws-sdk/client-kms';
 import {
   CreateSecretCommand,
   type CreateSecretCommandInput,
@@ -16,6 +17,7 @@ import { parseContent, toPem } from '../../src/certificate/pem.ts';
 import { factsRecords } from '../../src/records/facts-records.ts';
 import { systemRuntime } from '../../src/runtime.ts';
 import { Secret } from '../../src/secret.ts';
+import { secretsManagerDiagnosis } from '../../src/services/aws-secrets-manager/diagnosis.ts';
 import { rightsOf } from '../../src/services/aws-secrets-manager/rights.ts';
 import { type SecretsManagerOptions, secretsManagerStore } from '../../src/services/aws-secrets-manager/store.ts';
 import { markDigest } from '../../src/store/mark.ts';
@@ -137,6 +139,27 @@ describe.skipIf(withMoto === undefined)('AWS Secrets Manager, played by moto', (
       await store.reimport(id, b as CertificateContent);
       expect((await store.import(entry)).id).toBe(id);
       expect(await leafOf(id)).toBe(a?.leaf.fingerprint256);
+    });
+
+    it('doctor sees that the key of copies is disabled, and then to be deleted, and says what mends it', async () => {
+      const keys = new KMSClient({ region: 'eu-west-1', endpoint: moto.url, credentials: moto.key, maxAttempts: 1 });
+      try {
+        const { KeyMetadata } = await keys.send(new CreateKeyCommand({}));
+        const { Arn: kmsKey = '', KeyId } = KeyMetadata ?? {};
+        const given = { namePrefix: 'keyed/', kmsKey };
+        await storeAt(given).import(entryOf(a as CertificateContent, 'keyed'));
+        const remarks = async () => secretsManagerDiagnosis(optionsFor({ namePrefix: 'keyed/' })).remarks?.();
+        expect(await remarks()).toEqual([{ message: `1 secret lies under the KMS key ${kmsKey}, which is enabled` }]);
+        await keys.send(new DisableKeyCommand({ KeyId }));
+        const where = `--region eu-west-1 --key-id ${kmsKey}`;
+        expect(await remarks()).toMatchObject([{ remedy: `aws kms enable-key ${where}` }]);
+        await keys.send(new ScheduleKeyDeletionCommand({ KeyId }));
+        expect(await remarks()).toMatchObject([
+          { remedy: `aws kms cancel-key-deletion ${where} && aws kms enable-key ${where}` },
+        ]);
+      } finally {
+        keys.destroy();
+      }
     });
 
     it('pitfall 11: a name that is scheduled for deletion is restored and written over where it carries our mark', async () => {

@@ -33,9 +33,17 @@ export function acmDiagnosis(options: AcmOptions): StoreDiagnosis {
       }
     },
 
+    remarks: async () => [{ message: forCloudFront(options.region) }],
+
     ...policyRemedies(actions),
   };
 }
+
+/** What of a region CloudFront can serve (CloudFront, "Requirements for using SSL/TLS certificates"). */
+const forCloudFront = (region: string): string =>
+  region === 'us-east-1'
+    ? 'CloudFront reads this region, and takes RSA and P-256 alone'
+    : `load balancers and API Gateway in ${region} can serve from it; CloudFront reads us-east-1 and no other region`;
 
 const actions: Readonly<Partial<Record<StoreRight, string>>> = {
   list: 'acm:ListCertificates, acm:ListTagsForCertificate',

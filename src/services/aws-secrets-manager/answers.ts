@@ -25,6 +25,7 @@ const secretSchema = z.object({
   OwningService: text,
   PrimaryRegion: text,
   RotationEnabled: otherwise(z.optional(z.boolean()), undefined),
+  KmsKeyId: text,
 });
 
 /** What a listing or a description says of a secret. */
@@ -42,6 +43,8 @@ export interface SecretEntry {
   /** The region of which it is a replica, or its own. */
   readonly primaryRegion?: string;
   readonly rotates: boolean;
+  /** The KMS key that it lies under: an ARN, id or alias. Absent: the one of AWS. */
+  readonly kmsKey?: string;
 }
 
 export function readSecret(value: unknown): SecretEntry | undefined {
@@ -50,7 +53,7 @@ export function readSecret(value: unknown): SecretEntry | undefined {
   const { ARN: arn, Name: name, Description = '', Tags, OwningService: owner, PrimaryRegion } = parsed.data;
   const all = { ...parsed.data.SecretVersionsToStages, ...parsed.data.VersionIdsToStages };
   const version = Object.entries(all).find(([, labels]) => labels.includes('AWSCURRENT'))?.[0];
-  const { DeletedDate, RotationEnabled } = parsed.data;
+  const { DeletedDate, RotationEnabled, KmsKeyId: kmsKey } = parsed.data;
   return {
     arn,
     name,
@@ -61,6 +64,7 @@ export function readSecret(value: unknown): SecretEntry | undefined {
     ...(owner !== undefined && { owner }),
     ...(PrimaryRegion !== undefined && { primaryRegion: PrimaryRegion }),
     rotates: RotationEnabled === true,
+    ...(kmsKey !== undefined && { kmsKey }),
   };
 }
 

@@ -2,6 +2,7 @@ import { policyRemedies } from '../../aws/policy.ts';
 import { asCodedError } from '../../errors.ts';
 import type { StoreDiagnosis, StoreRight } from '../../store/store.ts';
 import type { StoreContext } from '../service.ts';
+import { keyRemarks } from './key-remarks.ts';
 import type { SecretsManagerConfig } from './settings.ts';
 import { optionsOf, reached, type SecretsManagerOptions } from './store.ts';
 
@@ -36,6 +37,8 @@ export function secretsManagerDiagnosis(options: SecretsManagerOptions): StoreDi
       await call('DeleteSecret', { SecretId: Name, ForceDeleteWithoutRecovery: true }, about);
       return true;
     },
+
+    remarks: ({ signal } = {}) => keyRemarks(options, signal),
 
     ...policyRemedies(actions),
   };

@@ -317,6 +317,12 @@ test('doctor asks for the right to import with nothing that ACM would take', asy
   expect(fake.arns()).toEqual([]);
 });
 
+test('doctor says which region CloudFront reads, and what it takes there', async () => {
+  const remarks = async (region: string) => acmDiagnosis({ ...optionsOf(), region }).remarks?.();
+  expect(await remarks('eu-west-1')).toEqual([{ message: expect.stringMatching(/CloudFront reads us-east-1/) }]);
+  expect(await remarks('us-east-1')).toEqual([{ message: expect.stringMatching(/CloudFront reads this region/) }]);
+});
+
 test('the configuration of its page is a good one', () => {
   const page = readFileSync(new URL('../../../src/services/aws-acm/README.md', import.meta.url), 'utf8');
   const [, text = ''] = /```yaml\n([\s\S]*?)```/.exec(page) ?? [];

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { callerCredentials } from '../../../src/aws/caller.ts';
 import type { CertificateContent } from '../../../src/certificate/certificate.ts';
 import { parseContent } from '../../../src/certificate/pem.ts';
@@ -282,6 +282,83 @@ test('a KMS key of another region is a mistake: a copy under it is lost with tha
   const kmsKey = 'arn:aws:kms:eu-central-1:123456789012:key/1234';
   expect(secretsManagerSettings.mistakes?.({ region: 'eu-west-1', kmsKey })).toMatchObject([{ setting: 'kmsKey' }]);
   expect(secretsManagerSettings.mistakes?.({ region: 'eu-central-1', kmsKey })).toEqual([]);
+});
+
+describe('KMS keys under which secrets lie, as doctor looks at them', () => {
+  const key = `arn:aws:kms:eu-west-1:${account}:key/1234abcd-0000-4000-8000-000000000001`;
+  const listed = (...keys: readonly (string | undefined)[]): Step => ({
+    body: {
+      SecretList: keys.map((KmsKeyId, index) => ({
+        ...{ ARN: `${arn}${index}`, Name: `certs/shop${index}` },
+        ...(KmsKeyId !== undefined && { KmsKeyId }),
+      })),
+    },
+  });
+  const isIn = (KeyState: string, more: object = {}): Step => ({ body: { KeyMetadata: { KeyState, ...more } } });
+  /** What doctor is told, with the answers of listing and keys. */
+  const remarks = async (given: Partial<SecretsManagerOptions>, list: Step, ...steps: readonly Step[]) => {
+    const asked = steps.length === 0 ? [] : [identity(), ...steps];
+    server.answers(identity(), list, ...asked);
+    return (await secretsManagerDiagnosis(options(given)).remarks?.()) ?? [];
+  };
+
+  test('are not asked for where secrets lie under the key of AWS', async () => {
+    expect(await remarks({}, listed(undefined, 'alias/aws/secretsmanager'))).toEqual([]);
+    expect(server.requests).toHaveLength(2);
+  });
+
+  test('are good while they are enabled, the one of new copies too', async () => {
+    expect(await remarks({ kmsKey: key }, listed(), isIn('Enabled'))).toEqual([
+      { message: `new copies lie under the KMS key ${key}, which is enabled` },
+    ]);
+    expect(await remarks({}, listed(key, key), isIn('Enabled'))).toEqual([
+      { message: `2 secrets lie under the KMS key ${key}, which is enabled` },
+    ]);
+    const [, , , { headers, body } = {}] = server.requests.slice(-4);
+    expect([headers?.['x-amz-target'], body]).toEqual(['TrentService.DescribeKey', JSON.stringify({ KeyId: key })]);
+    expect(headers?.authorization).toContain('/eu-west-1/kms/aws4_request');
+  });
+
+  test.each([
+    [
+      'Disabled',
+      /is disabled; what nobody can read is no backup/,
+      `aws kms enable-key --region eu-west-1 --key-id ${key}`,
+    ],
+    ['PendingDeletion', /is to be deleted/, /^aws kms cancel-key-deletion .* && aws kms enable-key /],
+    ['PendingImport', /no key material/, /Import the material/],
+    ['Unavailable', /cannot be reached/, /custom key store/],
+  ])('are told with what mends them where one is %s', async (state, message, remedy) => {
+    expect(await remarks({}, listed(key), isIn(state))).toEqual([
+      {
+        message: expect.stringMatching(message),
+        remedy: typeof remedy === 'string' ? remedy : expect.stringMatching(remedy),
+      },
+    ]);
+  });
+
+  test('are no backup where one is gone, or of another region, which is not even asked', async () => {
+    expect(await remarks({}, listed(key), refusal('NotFoundException'))).toMatchObject([
+      { message: expect.stringMatching(/not there any more/), remedy: expect.stringMatching(/another kmsKey/) },
+    ]);
+    const foreign = key.replace('eu-west-1', 'us-east-1');
+    expect(await remarks({}, listed(foreign))).toMatchObject([
+      { message: expect.stringMatching(/in us-east-1: where that region fails/), remedy: expect.any(String) },
+    ]);
+  });
+
+  test('that lie in a key store of their own are named, and one that may not be looked at is told', async () => {
+    expect(await remarks({}, listed(key), isIn('Enabled', { CustomKeyStoreId: 'cks-1' }))).toEqual([
+      { message: expect.stringMatching(/key store of its own/) },
+    ]);
+    expect(await remarks({}, listed(key), refusal('AccessDeniedException'))).toMatchObject([
+      { message: expect.stringMatching(/was not seen/), remedy: expect.stringMatching(/kms:DescribeKey/) },
+    ]);
+  });
+
+  test('are left to the check of the listing where there is none', async () => {
+    expect(await remarks({}, refusal('AccessDeniedException'))).toEqual([]);
+  });
 });
 
 test('the configuration of its page is a good one', () => {
