@@ -26,6 +26,12 @@ export interface FakeAcm {
   use(arn: string, by: string | undefined): void;
   /** Names of errors that the next calls of these operations are answered with. */
   fail(operation: string, name: string): void;
+  /** The next call of this operation is done, and its answer lost on the way. */
+  lose(operation: string): void;
+  /** Milliseconds for which a new certificate is in no answer yet. */
+  newHiddenMs: number;
+  /** Hides one from every read until it is shown again. */
+  hide(arn: string, isHidden: boolean): void;
   /** Puts a certificate there that ACM issued. */
   issue(given: {
     readonly pem?: { readonly certificate: string; readonly chain: string; readonly key: string };
@@ -35,6 +41,8 @@ export interface FakeAcm {
   untag(arn: string, key: string): void;
   /** What is there, in order. */
   arns(): readonly string[];
+  /** What serves there, in the same order. */
+  leaves(): readonly X509Certificate[];
   close(): Promise<void>;
 }
 
@@ -60,9 +68,6 @@ class Refusal extends Error {
   }
 }
 
-const account = '123456789012';
-const region = 'eu-west-1';
-const stem = `arn:aws:acm:${region}:${account}:certificate/`;
 const tagText = /^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$/u;
 const allKeyTypes = ['RSA_1024', 'RSA_2048', 'RSA_3072', 'RSA_4096', 'EC_prime256v1', 'EC_secp384r1', 'EC_secp521r1'];
 
@@ -90,16 +95,27 @@ const members: Readonly<Record<string, readonly string[]>> = {
 
 const invalid = (message: string) => new Refusal('ValidationException', message);
 
-/** `roots`: PEM of roots with which it completes chains. `now`: milliseconds. */
+/**
+ * `roots`: PEM of roots with which it completes chains. `now`: milliseconds. `region`, `account`:
+ * where it is; by default the ones that moto plays.
+ */
 export async function startFakeAcm(
-  options: { readonly roots?: readonly string[]; readonly now?: () => number } = {},
+  options: {
+    readonly roots?: readonly string[];
+    readonly now?: () => number;
+    readonly region?: string;
+    readonly account?: string;
+  } = {},
 ): Promise<FakeAcm> {
-  const { now = Date.now } = options;
+  const { now = Date.now, region = 'eu-west-1', account = '123456789012' } = options;
+  const stem = `arn:aws:acm:${region}:${account}:certificate/`;
   const roots = (options.roots ?? []).map((pem) => new X509Certificate(pem));
   const held = new Map<string, Held>();
   /** Those that had tags once: the tagging service still knows them. */
   const tagged = new Set<string>();
   const failures = new Map<string, string[]>();
+  const lost: string[] = [];
+  const hidden = new Set<string>();
   const calls: string[] = [];
   const lastImports: number[] = [];
   let made = 0;
@@ -109,9 +125,13 @@ export async function startFakeAcm(
     if (!/^arn:[\w+=/,.@-]+:acm:[\w+=/,.@-]*:\d+:[\w+=,.@-]+(\/[\w+=,.@-]+)*$/.test(arn))
       throw invalid(`Value '${arn}' at 'certificateArn' failed to satisfy constraint`);
     const found = held.get(arn);
-    if (found === undefined) throw new Refusal('ResourceNotFoundException', `Could not find certificate ${arn}.`);
+    if (found === undefined || !isShown(found))
+      throw new Refusal('ResourceNotFoundException', `Could not find certificate ${arn}.`);
     return found;
   }
+
+  /** Whether reads show it: all of ACM is eventually consistent. */
+  const isShown = ({ arn, createdAt }: Held) => !hidden.has(arn) && now() >= createdAt + fake.newHiddenMs;
 
   const keyTypeOf = ({ publicKey }: X509Certificate): string | undefined => {
     const { asymmetricKeyType: kind, asymmetricKeyDetails: details } = publicKey;
@@ -322,7 +342,7 @@ export async function startFakeAcm(
       if (!(most >= 1 && most <= 1_000)) throw invalid('maxItems');
       const { keyTypes } = Includes as { readonly keyTypes?: readonly string[] };
       if (keyTypes?.some((type) => !allKeyTypes.includes(type))) throw invalid('keyTypes');
-      const shown = [...held.values()].filter(({ leaf }) => {
+      const shown = [...held.values()].filter(isShown).filter(({ leaf }) => {
         // Without the filter: RSA up to 2,048 bits alone, and only with a domain.
         const type = leaf && keyTypeOf(leaf);
         return type === undefined ? keyTypes === undefined : (keyTypes ?? ['RSA_1024', 'RSA_2048']).includes(type);
@@ -358,7 +378,9 @@ export async function startFakeAcm(
       const filters = TagFilters as readonly { readonly Key: string; readonly Values?: readonly string[] }[];
       const matching = [...tagged].filter((arn) => {
         // What is gone is found too for a while.
-        const tags = held.get(arn)?.tags;
+        const one = held.get(arn);
+        if (one !== undefined && !isShown(one)) return false;
+        const tags = one?.tags;
         return (
           tags === undefined ||
           filters.every(({ Key, Values }) => tags.has(Key) && (Values ?? [tags.get(Key)]).includes(tags.get(Key) ?? ''))
@@ -407,6 +429,12 @@ export async function startFakeAcm(
         throw new Refusal('UnknownOperationException', 'not JSON 1.1');
       // What has nothing to answer has no body either.
       const answered = answer(String(target), body);
+      const at = lost.indexOf(String(target).split('.')[1] ?? '');
+      if (at >= 0) {
+        lost.splice(at, 1);
+        response.destroy();
+        return;
+      }
       response.end(Object.keys(answered).length === 0 ? '' : JSON.stringify(answered));
     } catch (thrown) {
       const { name, message } = thrown as Error;
@@ -421,6 +449,9 @@ export async function startFakeAcm(
     calls,
     quota: Number.POSITIVE_INFINITY,
     importsPerSecond: undefined,
+    newHiddenMs: 0,
+    lose: (operation) => void lost.push(operation),
+    hide: (arn, isHidden) => void (isHidden ? hidden.add(arn) : hidden.delete(arn)),
     use(arn, by) {
       const one = held.get(arn);
       if (one !== undefined) one.inUseBy = by === undefined ? [] : [by];
@@ -439,6 +470,7 @@ export async function startFakeAcm(
     },
     untag: (arn, key) => void held.get(arn)?.tags.delete(key),
     arns: () => [...held.keys()],
+    leaves: () => [...held.values()].flatMap(({ leaf }) => leaf ?? []),
     async close() {
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeAllConnections();
