@@ -2,6 +2,8 @@
 // rules on the default bus, a standard queue that takes nothing else, its dead letters, and the
 // function that makes events durable. Without such a sender there is nothing of it.
 
+const { createHash } = require('node:crypto');
+
 /** @typedef {{ kind: string, name: string, delivery?: string, of: string, region: string, account: string }} Sender */
 
 /** @param {string} resource */
@@ -33,22 +35,37 @@ function patternsOf({ of, region, account }) {
   const from = { source: [`aws.${of}`], account: [account], region: [region] };
   return [
     { ...from, ...own },
-    { ...from, 'detail-type': ['AWS API Call via CloudTrail'], detail: { eventName: calls } },
+    {
+      ...from,
+      'detail-type': ['AWS API Call via CloudTrail'],
+      // Calls that failed are told too.
+      detail: { eventName: calls, errorCode: [{ exists: false }] },
+    },
   ];
+}
+
+/**
+ * The name of a rule, of which EventBridge takes 64 characters: what is longer ends in a digest.
+ * @param {string} name
+ */
+function ruleName(name) {
+  if (name.length <= 64) return name;
+  return `${name.slice(0, 55)}-${createHash('sha256').update(name).digest('hex').slice(0, 8)}`;
 }
 
 /**
  * @param {readonly Sender[]} senders
  * @param {string} name of the deployment
+ * @param {string} region of the deployment
  */
-function events(senders, name) {
+function events(senders, name, region) {
   const queued = senders.filter(({ kind, delivery }) => kind === 'eventbridge' && delivery === 'queue');
   if (queued.length === 0) return { functions: {}, resources: {} };
   const rules = queued.flatMap((sender) =>
     patternsOf(sender).map((pattern, index) => ({
       Type: 'AWS::Events::Rule',
       Properties: {
-        Name: `${name}-${sender.name}-${index === 0 ? 'own' : 'trail'}`.slice(0, 64),
+        Name: ruleName(`${name}-${sender.name}-${index === 0 ? 'own' : 'trail'}`),
         Description: 'Changes in a store of certstandby',
         EventPattern: pattern,
         Targets: [{ Id: 'queue', Arn: arnOf('EventsQueue'), DeadLetterConfig: { Arn: arnOf('EventsDeadLetters') } }],
@@ -66,9 +83,40 @@ function events(senders, name) {
       events: [{ sqs: { arn: arnOf('EventsQueue'), batchSize: 10, functionResponseType: 'ReportBatchItemFailures' } }],
     },
   };
+  const elsewhere = queued.filter((sender) => sender.region !== region);
+  const forward = elsewhere.length === 0 ? {} : { ForwardEventsRole: forwardRole(elsewhere, name) };
   return {
     functions,
-    resources: { Resources: { ...queues(name, Object.keys(named)), ...named, EventsRole: role(name) } },
+    resources: { Resources: { ...queues(name, Object.keys(named)), ...named, EventsRole: role(name), ...forward } },
+  };
+}
+
+/**
+ * What rules of other regions, which no stack of this one can make, put events here by.
+ * @param {readonly Sender[]} senders
+ * @param {string} name
+ */
+function forwardRole(senders, name) {
+  const rules = senders.map((sender) => ({
+    'Fn::Sub': `arn:\${AWS::Partition}:events:${sender.region}:\${AWS::AccountId}:rule/*`,
+  }));
+  const assumed = {
+    ...{ Effect: 'Allow', Principal: { Service: 'events.amazonaws.com' }, Action: 'sts:AssumeRole' },
+    Condition: {
+      StringEquals: { 'aws:SourceAccount': { Ref: 'AWS::AccountId' } },
+      ArnLike: { 'aws:SourceArn': rules },
+    },
+  };
+  const Statement = [{ Effect: 'Allow', Action: 'events:PutEvents', Resource: arnHere('events', 'event-bus/default') }];
+  return {
+    Type: 'AWS::IAM::Role',
+    Properties: {
+      // doctor names it in the line that makes such a rule.
+      RoleName: `${name}-forward-events`,
+      Description: `Rules of other regions, for ${name}`,
+      AssumeRolePolicyDocument: { Version: '2012-10-17', Statement: [assumed] },
+      Policies: [{ PolicyName: 'forward', PolicyDocument: { Version: '2012-10-17', Statement } }],
+    },
   };
 }
 
@@ -102,6 +150,15 @@ function queues(name, rules) {
               Action: 'sqs:SendMessage',
               Resource: [arnOf('EventsQueue'), arnOf('EventsDeadLetters')],
               Condition: { ArnEquals: { 'aws:SourceArn': rules.map(arnOf) } },
+            },
+            // Who may send to any queue of the account may not send to this one.
+            {
+              Sid: 'NobodyElse',
+              Effect: 'Deny',
+              Principal: '*',
+              Action: 'sqs:SendMessage',
+              Resource: arnOf('EventsQueue'),
+              Condition: { ArnNotEquals: { 'aws:SourceArn': rules.map(arnOf) } },
             },
           ],
         },

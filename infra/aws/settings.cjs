@@ -133,7 +133,7 @@ function configuration() {
 module.exports = async ({ resolveVariable }) => {
   const { worker, secrets, links, table, policies, senders = [] } = configuration();
   const name = await resolveVariable('self:custom.name');
-  const ofAws = events(senders, name);
+  const ofAws = events(senders, name, await resolveVariable('self:provider.region'));
   const key = await resolveVariable('param:secretsKey');
   const email = await resolveVariable('param:alarmEmail');
   const reserved = await resolveVariable('param:callbackReserved');

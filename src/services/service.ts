@@ -106,13 +106,25 @@ export interface KeysPart {
 }
 
 export interface SenderDiagnosisPart {
-  /** `undefined`: nothing of it comes to a callback URL, so that there is nothing to try. */
-  senderDiagnosisOf(config: never, context: KeysContext): SenderDiagnosis | undefined;
+  /** `undefined`: there is nothing to say or to try. */
+  senderDiagnosisOf(config: never, context: SenderDiagnosisContext): SenderDiagnosis | undefined;
+}
+
+export interface SenderDiagnosisContext extends KeysContext {
+  /** Where the functions are deployed, as far as the table of the configuration says it. */
+  readonly deployment?: { readonly region: string; readonly stage?: string };
 }
 
 export interface SenderDiagnosis {
-  /** What a person types where the sender is, to send a test message to its callback URL. */
-  trial(to: string): string;
+  /**
+   * How its messages come, in words after "tells of the store". Absent: to its callback URL.
+   */
+  readonly comes?: string;
+  /**
+   * What a person types where the sender is, to send a test message to its callback URL. Absent:
+   * nothing of it comes there.
+   */
+  trial?(to: string): string;
   /**
    * Sends a test message to its callback URL, proven as the sender proves its own. Throws what
    * `notify` throws. Absent: what proves it is not here.
@@ -121,8 +133,8 @@ export interface SenderDiagnosis {
   /**
    * What has to stand at the service for its messages to arrive, one step after the other; what
    * follows from a missing one is not looked at. Where the callback URL is known, what is missing
-   * is made, and a test is sent: each step looks first, so that all may be repeated. Throws coded
-   * errors. Absent: nothing of it can be asked for from here.
+   * is made as far as the service lets us, and a test is sent: each step looks first, so that all
+   * may be repeated. Throws coded errors. Absent: nothing of it can be asked for from here.
    */
   setUp?(options: SetUpOptions): AsyncIterable<SetUpStep>;
 }

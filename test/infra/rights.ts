@@ -60,11 +60,13 @@ function ofRole(template: Template, id: string, { Properties }: Resource, words:
     ({ Type, Properties: { Role } }) =>
       Type === 'AWS::Lambda::Function' && JSON.stringify(Role) === JSON.stringify({ 'Fn::GetAtt': [id, 'Arn'] }),
   );
-  const who = users
-    .map((user) => words(user.Properties.FunctionName).replace('certstandby-<stage>-', ''))
-    .join(' and ');
+  // One that no function has is of rules of other regions.
+  const who =
+    users.map((user) => words(user.Properties.FunctionName).replace('certstandby-<stage>-', '')).join(' and ') ||
+    (id === 'ForwardEventsRole' ? 'rules of other regions' : '');
   if (who === '') throw new Error(`no function has the role ${id}`);
-  const assumed = statementsOf(Properties.AssumeRolePolicyDocument).map((statement) => ({
+  const assuming = statementsOf(Properties.AssumeRolePolicyDocument);
+  const assumed = assuming.map((statement) => ({
     ...rightOf(`${principalOf(statement, words)}`, { ...statement, Resource: `the role of ${who}` }, words),
   }));
   const managed = list(Properties.ManagedPolicyArns ?? []).map((arn) => ({ who, may: words(arn), on: '*', if: '' }));

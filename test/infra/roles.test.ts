@@ -113,6 +113,16 @@ table: { kind: dynamodb, name: certstandby-acceptance, region: eu-west-1 }
     const puts = all.filter(({ may, on }) => may.includes('sqs:SendMessage') && on.includes('-events'));
     expect(puts.map(({ who }) => who)).toEqual(['events.amazonaws.com']);
     expect(puts[0]?.if).toMatch(/^ArnEquals aws:SourceArn = /);
+    // Not even whoever may send to every queue of the account.
+    const policy = made.Resources.EventsQueuePolicy?.Properties.PolicyDocument as {
+      readonly Statement: readonly Record<string, unknown>[];
+    };
+    expect(policy.Statement.filter(({ Effect }) => Effect === 'Deny')).toMatchObject([
+      {
+        ...{ Principal: '*', Action: 'sqs:SendMessage', Resource: { 'Fn::GetAtt': ['EventsQueue', 'Arn'] } },
+        Condition: { ArnNotEquals: policy.Statement[0]?.Condition && { 'aws:SourceArn': expect.any(Array) } },
+      },
+    ]);
     const its = all.filter(({ who }) => who === 'events');
     expect(its.filter(({ may }) => /ssm:|secretsmanager:|acm:|lambda:|iam:/.test(may))).toEqual([]);
     expect(its.filter(({ may }) => may.includes('sqs:ReceiveMessage')).map(({ on }) => on)).toEqual([
@@ -130,6 +140,35 @@ table: { kind: dynamodb, name: certstandby-acceptance, region: eu-west-1 }
       });
     // What may hold content is forwarded by no rule.
     expect(JSON.stringify(patterns)).not.toMatch(/PutSecretValue|CreateSecret|ImportCertificate/);
+  },
+  timeout,
+);
+
+test(
+  'rules of another region, for a store there, may put events on the bus of this one, and nothing else',
+  async () => {
+    const config = `version: 1
+stores:
+  virginia: { kind: aws-secrets-manager, region: us-east-1, account: "123456789012", namePrefix: certs/ }
+  serving: { kind: aws-acm, region: eu-west-1, account: "123456789012" }
+links: { shop: { primary: virginia, backups: [serving], policy: { restorable: false } } }
+senders:
+  a-name-that-is-as-long-as-it-may-be-and-then-some: { kind: eventbridge, delivery: queue, store: virginia, of: secretsmanager, region: us-east-1, account: "123456789012" }
+table: { kind: dynamodb, name: certstandby-acceptance, region: eu-west-1 }
+`;
+    const { template: made } = synthesise({ config });
+    const its = rightsIn(made).filter(({ who, on }) => /rules of other regions/.test(who + on));
+    expect(its.map(({ who, may, on }) => [who, may, on])).toEqual([
+      ['events.amazonaws.com', 'sts:AssumeRole', 'the role of rules of other regions'],
+      ['rules of other regions', 'events:PutEvents', 'events event-bus/default'],
+    ]);
+    expect(its[0]?.if).toMatch(/aws:SourceArn = .*us-east-1.*StringEquals aws:SourceAccount/s);
+    // However long a name is, each rule has its own.
+    const names = Object.values(made.Resources)
+      .filter(({ Type, Properties }) => Type === 'AWS::Events::Rule' && Properties.EventPattern !== undefined)
+      .map(({ Properties }) => String(Properties.Name));
+    expect(new Set(names).size).toBe(2);
+    for (const name of names) expect(name.length).toBeLessThanOrEqual(64);
   },
   timeout,
 );

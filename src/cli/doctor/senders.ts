@@ -31,7 +31,7 @@ export async function checkSender(
   const about = `sender ${name}`;
   const path = `/callback/${name}`;
   const to = base === undefined ? undefined : `${base.replace(/\/+$/, '')}${path}`;
-  const findings: Finding[] = [good(about, `tells of ${store} at ${to ?? path}`)];
+  const findings: Finding[] = [good(about, `tells of ${store} ${diagnosis?.comes ?? `at ${to ?? path}`}`)];
   if (fetchKeys !== undefined) {
     try {
       findings.push(keysFinding(about, await fetchKeys()));
@@ -51,7 +51,7 @@ export async function checkSender(
     }
   }
   if (diagnosis?.sendTest === undefined) {
-    const line = diagnosis?.trial(to ?? `https://PUBLIC-ADDRESS${path}`);
+    const line = diagnosis?.trial?.(to ?? `https://PUBLIC-ADDRESS${path}`);
     if (line !== undefined) findings.push(good(about, `to try it, where it is: ${line}`));
     return findings;
   }
@@ -87,7 +87,7 @@ const lookMs = 500;
 
 /** Senders that nobody but themselves can try. */
 export const triesItself = ({ diagnosis }: SenderForDiagnosis): boolean =>
-  diagnosis !== undefined && diagnosis.sendTest === undefined;
+  diagnosis?.trial !== undefined && diagnosis.sendTest === undefined;
 
 /**
  * Waits until a test message of a sender has come, sent from where it is, since the table said

@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import { accountNumber, regionName } from '../../aws/arn.ts';
 import { defined } from '../../defined.ts';
-import { ofKind, optional, required, text } from '../../settings.ts';
+import { addressMistakes, ofKind, optional, required, text, url } from '../../settings.ts';
 import type { SenderConfig, SenderSettings, SettingsContext } from '../service.ts';
 
 const digest = text(/^[0-9a-f]{64}$/, 'SHA-256 of a key, as 64 digits: printf %s "$KEY" | sha256sum');
@@ -32,6 +32,9 @@ const schema = ofKind('eventbridge', 'an API destination of Amazon EventBridge',
     'the name of the key in the connection, which is the header that holds it',
     { default: eventBridgeDefaults.header },
   ),
+  endpoint: optional(url, 'where doctor asks for rules, dead letters and trails, and the token service (sts)', {
+    otherwise: 'the public ones of the region',
+  }),
 });
 
 export interface EventBridgeConfig extends SenderConfig {
@@ -44,17 +47,21 @@ export interface EventBridgeConfig extends SenderConfig {
   readonly digest?: string;
   readonly nextDigest?: string;
   readonly header?: string;
+  readonly endpoint?: string;
 }
 
 export const eventBridgeSettings: SenderSettings = {
   schema,
   keySettings: ['digest', 'nextDigest'],
 
-  mistakes: ({ delivery, digest: own, nextDigest, header }) => {
-    if (delivery !== 'queue') return own === undefined ? [{ setting: 'digest', what: 'is missing' }] : [];
-    return Object.entries({ digest: own, nextDigest, header }).flatMap(([setting, value]) =>
+  mistakes: ({ delivery, digest: own, nextDigest, header, endpoint }) => {
+    const address = addressMistakes({ endpoint });
+    if (delivery !== 'queue')
+      return [...address, ...(own === undefined ? [{ setting: 'digest', what: 'is missing' }] : [])];
+    const meaningless = Object.entries({ digest: own, nextDigest, header }).flatMap(([setting, value]) =>
       value === undefined ? [] : [{ setting, what: 'has no meaning where events come by a queue' }],
     );
+    return [...address, ...meaningless];
   },
 
   toConfig: (given: z.infer<typeof schema>, { name }: SettingsContext): EventBridgeConfig =>

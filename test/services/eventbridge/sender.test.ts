@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { parseConfig } from '../../../src/config.ts';
 import { asCodedError } from '../../../src/errors.ts';
+import { systemRuntime } from '../../../src/runtime.ts';
 import type { Sender } from '../../../src/sender/sender.ts';
 import { deliveredOf, senderOf } from '../../../src/services/eventbridge/sender.ts';
 import { senderDiagnosisOf } from '../../../src/services/eventbridge/sender-diagnosis.ts';
@@ -171,8 +172,8 @@ test('a key is wanted for an API destination, and means nothing for a queue', ()
 });
 
 test('the test that doctor prints is taken as one', () => {
-  expect(senderDiagnosisOf({ delivery: 'queue' })).toBeUndefined();
-  const line = senderDiagnosisOf({})?.trial('https://example.test/callback/aws');
+  expect(senderDiagnosisOf(config({ delivery: 'queue' }), { runtime: systemRuntime }).trial).toBeUndefined();
+  const line = senderDiagnosisOf(config(), { runtime: systemRuntime }).trial?.('https://example.test/callback/aws');
   const [, body = ''] = /-d '([^']+)'/.exec(line ?? '') ?? [];
   expect(told(body)).toMatchObject([{ kind: 'test', changes: false }]);
 });
