@@ -1,26 +1,31 @@
-import { spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CloudFormationClient, DescribeStacksCommand, ListStackResourcesCommand } from '@aws-sdk/client-cloudformation';
-import { CloudWatchClient, DescribeAlarmsCommand, PutMetricDataCommand } from '@aws-sdk/client-cloudwatch';
+import { promisify } from 'node:util';
+import { DescribeStacksCommand } from '@aws-sdk/client-cloudformation';
+import { DescribeAlarmsCommand, PutMetricDataCommand } from '@aws-sdk/client-cloudwatch';
+import { DescribeLogGroupsCommand } from '@aws-sdk/client-cloudwatch-logs';
+import { DescribeTableCommand } from '@aws-sdk/client-dynamodb';
 import {
-  CloudWatchLogsClient,
-  DescribeLogGroupsCommand,
-  FilterLogEventsCommand,
-} from '@aws-sdk/client-cloudwatch-logs';
-import { DescribeTableCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import { IAMClient, PutRolePolicyCommand } from '@aws-sdk/client-iam';
-import { DescribeKeyCommand, KMSClient } from '@aws-sdk/client-kms';
+  ListRulesCommand,
+  ListTargetsByRuleCommand,
+  PutRuleCommand,
+  PutTargetsCommand,
+  TestEventPatternCommand,
+} from '@aws-sdk/client-eventbridge';
+import { DescribeKeyCommand } from '@aws-sdk/client-kms';
+import { ListFunctionsCommand, UpdateFunctionConfigurationCommand } from '@aws-sdk/client-lambda';
 import {
-  InvokeCommand,
-  LambdaClient,
-  ListFunctionsCommand,
-  UpdateFunctionConfigurationCommand,
-} from '@aws-sdk/client-lambda';
-import { CreateSecretCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
-import { ListTopicsCommand, SNSClient, SubscribeCommand } from '@aws-sdk/client-sns';
+  CreateSecretCommand,
+  GetSecretValueCommand,
+  ListSecretsCommand,
+  PutSecretValueCommand,
+  SecretsManagerClient,
+} from '@aws-sdk/client-secrets-manager';
+import { ListTopicsCommand, SubscribeCommand } from '@aws-sdk/client-sns';
 import {
   CreateQueueCommand,
   GetQueueAttributesCommand,
@@ -29,23 +34,23 @@ import {
   SendMessageCommand,
   SQSClient,
 } from '@aws-sdk/client-sqs';
-import { PutParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
+import { PutParameterCommand } from '@aws-sdk/client-ssm';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { CertificatePem } from '../../src/certificate/certificate.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
-import { parseContent } from '../../src/certificate/pem.ts';
-import { replicationRecords } from '../../src/records/replication-records.ts';
-import { Secret } from '../../src/secret.ts';
-import { dynamodbTable } from '../../src/table/dynamodb.ts';
+import { parseContent, toPem } from '../../src/certificate/pem.ts';
 import { backupCrn, primaryCrn } from '../end-to-end/program.ts';
 import { type Sides, startSides } from '../end-to-end/sides.ts';
 import { brokenChain, testCertificate } from '../support/certificates.ts';
+import { type FakeAcm, startFakeAcm } from '../support/fake-acm.ts';
 import { makeSigner, payloadV5 } from '../support/notifications.ts';
 import { root } from '../support/root.ts';
+import { type Deployment, deploymentTo, ministackAccount } from './aws-deployment.ts';
 import { type Ministack, region, startMinistack } from './ministack.ts';
 import { requireLibrary } from './pypi.ts';
 
 const withLibrary = requireLibrary('ministack', '1.5.33');
+const withCli = requireLibrary('awscli', '1.46.3');
 
 /** The stage is none that has values of its own: what it is told holds for production. */
 const stage = 'rehearsal';
@@ -63,13 +68,15 @@ describe.skipIf(withLibrary === undefined)('deployed to AWS, played by ministack
   const signer = makeSigner();
   let aws: Ministack;
   let sides: Sides;
-  let clients: ReturnType<typeof clientsOf>;
+  let deployed: Deployment;
+  let clients: Deployment['clients'];
   let callbackUrl = '';
 
   beforeAll(async () => {
     if (withLibrary === undefined) return;
     [aws, sides] = await Promise.all([startMinistack(withLibrary), startSides({ signingKey: signer.privateKey })]);
-    clients = clientsOf(aws.url);
+    deployed = deploymentTo(aws, { stack, home: folder });
+    clients = deployed.clients;
     const { ssm, secrets } = clients;
     await ssm.send(
       new PutParameterCommand({ Name: '/certstandby/primary', Type: 'SecureString', Value: sides.apiKey }),
@@ -79,7 +86,7 @@ describe.skipIf(withLibrary === undefined)('deployed to AWS, played by ministack
     writeFileSync(config, configText(sides));
   });
   afterAll(async () => {
-    for (const client of Object.values(clients ?? {})) client.destroy();
+    deployed?.close();
     await sides?.close();
     await aws?.close();
     rmSync(folder, { recursive: true, force: true });
@@ -87,50 +94,18 @@ describe.skipIf(withLibrary === undefined)('deployed to AWS, played by ministack
 
   afterEach(async ({ task }) => {
     if (task.result?.state !== 'fail') return;
-    for (const name of ['callback', 'replicate', 'sweep', 'reconcile'])
-      console.info(
-        name,
-        (await logged(name).catch(() => []))
-          .slice(-5)
-          .map((line) => JSON.stringify(line))
-          .join('\n'),
-      );
-    console.info(aws.said());
+    console.info(await deployed.said('callback', 'replicate', 'sweep', 'reconcile'));
   });
 
-  /** An npm command of ours, with the emulator for AWS. */
-  function npm(...args: string[]): Promise<{ readonly code: number | null; readonly output: string }> {
-    const env = { PATH: process.env.PATH, HOME: folder, ...aws.env };
-    const child = spawn('npm', ['run', '--silent', ...args], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
-    let output = '';
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
-    return new Promise((resolve, reject) => {
-      child.on('error', reject);
-      child.on('close', (code) => resolve({ code, output }));
-    });
-  }
+  const npm = (...args: string[]) => deployed.npm(...args);
+  const invoke = (name: string) => deployed.invoke(name);
+  const logged = (name: string) => deployed.logged(name);
+  const waiting = (queue: string) => deployed.waiting(queue);
+  const records = () => deployed.records();
   const where = ['--stage', stage, '--config', config, `--param=visibilitySeconds=${visibilitySeconds}`];
 
-  const invoke = async (name: string, payload: object = {}) => {
-    const FunctionName = `${stack}-${name}`;
-    const answer = await clients.lambda.send(
-      new InvokeCommand({ FunctionName, Payload: Buffer.from(JSON.stringify(payload)) }),
-    );
-    const text = Buffer.from(answer.Payload ?? []).toString();
-    if (answer.FunctionError !== undefined) throw new Error(`${name} failed: ${text}`);
-    return JSON.parse(text);
-  };
   const post = (body: Buffer, path = '') =>
     fetch(callbackUrl + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
-  const records = () =>
-    replicationRecords(
-      dynamodbTable({
-        tableName: stack,
-        region,
-        endpoint: aws.url,
-        credentials: { accessKeyId: 'test', secretAccessKey: new Secret('test') },
-      }),
-    );
   const import_ = async (name: string, pem: CertificatePem) =>
     (await sides.primary.store.import({ content: parseContent(pem), metadata: { name, description: '', tags: [] } }))
       .id;
@@ -147,30 +122,6 @@ describe.skipIf(withLibrary === undefined)('deployed to AWS, played by ministack
   }
   const copied = (name: string, pem: CertificatePem) =>
     expect.poll(() => copiesOf(name), { interval: 200 }).toEqual([fingerprintOf(parseContent(pem))]);
-
-  /** Lines that a function has logged. */
-  async function logged(name: string): Promise<readonly Record<string, unknown>[]> {
-    const logGroupName = `/aws/lambda/${stack}-${name}`;
-    const lines: Record<string, unknown>[] = [];
-    let nextToken: string | undefined;
-    do {
-      const page = await clients.logs.send(
-        new FilterLogEventsCommand({ logGroupName, ...(nextToken !== undefined && { nextToken }) }),
-      );
-      for (const { message = '' } of page.events ?? []) if (message.startsWith('{')) lines.push(JSON.parse(message));
-      nextToken = page.nextToken;
-    } while (nextToken !== undefined);
-    return lines;
-  }
-  const waiting = async (queue: string) => {
-    const { QueueUrls = [] } = await clients.sqs.send(new ListQueuesCommand({ QueueNamePrefix: queue }));
-    const QueueUrl = QueueUrls.find((url) => url.endsWith(`/${queue}`)) ?? '';
-    const AttributeNames = ['ApproximateNumberOfMessages', 'ApproximateNumberOfMessagesNotVisible'] as const;
-    const { Attributes = {} } = await clients.sqs.send(
-      new GetQueueAttributesCommand({ QueueUrl, AttributeNames: [...AttributeNames] }),
-    );
-    return { QueueUrl, messages: AttributeNames.reduce((sum, name) => sum + Number(Attributes[name]), 0) };
-  };
 
   test('a wrong configuration fails before anything is sent, every mistake named', async () => {
     const wrong = join(folder, 'wrong.yaml');
@@ -193,9 +144,7 @@ describe.skipIf(withLibrary === undefined)('deployed to AWS, played by ministack
     expect(code).toBe(0);
     // What stands in the name of the host in AWS stands in the path here.
     callbackUrl = `${aws.url}/_aws/execute-api/${api}/$default/callback/main`;
-    const { StackResourceSummaries: resources = [] } = await clients.stacks.send(
-      new ListStackResourcesCommand({ StackName: stack }),
-    );
+    const resources = await deployed.resources();
     expect(resources.filter(({ ResourceStatus }) => !ResourceStatus?.endsWith('_COMPLETE'))).toEqual([]);
     await expect
       .poll(() => logged('reconcile'))
@@ -210,28 +159,15 @@ describe.skipIf(withLibrary === undefined)('deployed to AWS, played by ministack
   });
 
   test('functions may do what their roles say, and nothing else', async () => {
-    // Without its right to send, the callback reaches the table and not the queue, as it should:
-    // the emulator takes the right to send many for one of its own, and in AWS it is the right to
-    // send ("Amazon SQS API permissions").
+    // Without its right to send, as the emulator sees it, the callback reaches the table and not
+    // the queue, as it should.
     await invoke('sweep');
     const named = signer.body(payloadV5({ instance: primaryCrn, type: 'cert_imported', ids: ['1'.repeat(32)] }));
     expect((await post(named)).status).toBe(202);
     await expect
       .poll(() => logged('callback'))
       .toContainEqual(expect.objectContaining({ event: 'dispatch_failed', reason: 'AccessDeniedException' }));
-    const { StackResourceSummaries: resources = [] } = await clients.stacks.send(
-      new ListStackResourcesCommand({ StackName: stack }),
-    );
-    const senders = resources.filter(({ LogicalResourceId }) =>
-      /^(Callback|Sweep|Reconcile)Role$/.test(`${LogicalResourceId}`),
-    );
-    expect(senders).toHaveLength(3);
-    const Resource = `arn:aws:sqs:${region}:000000000000:${stack}.fifo`;
-    const Statement = [{ Effect: 'Allow', Action: 'sqs:SendMessageBatch', Resource }];
-    for (const { PhysicalResourceId: RoleName } of senders) {
-      const PolicyDocument = JSON.stringify({ Version: '2012-10-17', Statement });
-      await clients.roles.send(new PutRolePolicyCommand({ RoleName, PolicyName: 'emulator', PolicyDocument }));
-    }
+    await deployed.letSendMany('CallbackRole', 'SweepRole', 'ReconcileRole');
   });
 
   test('a signed event that is posted to the URL ends as a copy in the backup', async () => {
@@ -388,9 +324,7 @@ describe.skipIf(withLibrary === undefined)('deployed to AWS, played by ministack
   test('removal leaves nothing but the table and its key, which stay on purpose', async () => {
     const { Table } = await clients.tables.send(new DescribeTableCommand({ TableName: stack }));
     expect(Table).toMatchObject({ DeletionProtectionEnabled: true });
-    const { StackResourceSummaries: resources = [] } = await clients.stacks.send(
-      new ListStackResourcesCommand({ StackName: stack }),
-    );
+    const resources = await deployed.resources();
     const KeyId = resources.find(({ LogicalResourceId }) => LogicalResourceId === 'Key')?.PhysicalResourceId;
     const { code, output } = await npm('remove', '--', ...where);
     expect(output).toContain('So do the table of records and its key');
@@ -412,22 +346,319 @@ describe.skipIf(withLibrary === undefined)('deployed to AWS, played by ministack
   });
 });
 
-function clientsOf(endpoint: string) {
-  const at = { region, endpoint, credentials: { accessKeyId: 'test', secretAccessKey: 'test' } };
-  return {
-    stacks: new CloudFormationClient(at),
-    metrics: new CloudWatchClient(at),
-    logs: new CloudWatchLogsClient(at),
-    tables: new DynamoDBClient(at),
-    keys: new KMSClient(at),
-    roles: new IAMClient(at),
-    lambda: new LambdaClient(at),
-    secrets: new SecretsManagerClient(at),
-    sns: new SNSClient(at),
-    sqs: new SQSClient(at),
-    ssm: new SSMClient(at),
+describe.skipIf(withLibrary === undefined)('events of AWS, deployed to ministack', () => {
+  const home = mkdtempSync(join(tmpdir(), 'certstandby-events-'));
+  const config = join(home, 'certstandby.yaml');
+  const where = ['--stage', 'events', '--config', config];
+  const stack = 'certstandby-events';
+  const queue = `${stack}-events`;
+  const elsewhere = 'eu-central-1';
+  let aws: Ministack;
+  let deployed: Deployment;
+  let acm: FakeAcm;
+  let remote: SecretsManagerClient;
+  let url = '';
+
+  beforeAll(async () => {
+    if (withLibrary === undefined) return;
+    const here = { region: elsewhere, account: ministackAccount };
+    [aws, acm] = await Promise.all([startMinistack(withLibrary), startFakeAcm(here)]);
+    deployed = deploymentTo(aws, { stack, home });
+    remote = new SecretsManagerClient({
+      ...{ region: elsewhere, endpoint: aws.url, credentials: { accessKeyId: 'test', secretAccessKey: 'test' } },
+    });
+    writeFileSync(config, eventsConfig(aws.url, acm.url));
+  });
+  afterAll(async () => {
+    remote?.destroy();
+    deployed?.close();
+    await acm?.close();
+    await aws?.close();
+    rmSync(home, { recursive: true, force: true });
+  });
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') console.info(await deployed.said('events', 'replicate', 'reconcile', 'sweep'));
+  });
+
+  const secretValue = (pem: CertificatePem) => {
+    const { certificate, intermediate = '', privateKey } = toPem(parseContent(pem));
+    return JSON.stringify({ 'tls.crt': certificate + intermediate, 'tls.key': privateKey?.reveal() });
   };
-}
+  /** Somebody writes a certificate in region A. */
+  const put = async (SecretId: string, pem: CertificatePem) => {
+    const SecretString = secretValue(pem);
+    await deployed.clients.secrets.send(new PutSecretValueCommand({ SecretId, SecretString }));
+  };
+  const create = async (Name: string, pem: CertificatePem) => {
+    const made = await deployed.clients.secrets.send(new CreateSecretCommand({ Name, SecretString: secretValue(pem) }));
+    return made.ARN ?? '';
+  };
+  /** Fingerprints of all copies in region B's Secrets Manager, in order. */
+  async function inSecrets(): Promise<readonly string[]> {
+    const { SecretList = [] } = await remote.send(new ListSecretsCommand({}));
+    const values = await Promise.all(
+      SecretList.map(({ ARN: SecretId }) => remote.send(new GetSecretValueCommand({ SecretId }))),
+    );
+    const leaves = values.map(({ SecretString = '{}' }) => {
+      const certificate: string = JSON.parse(SecretString)['tls.crt'];
+      return parseContent({ certificate }).leaf.fingerprint256;
+    });
+    return leaves.sort();
+  }
+  const inAcm = () =>
+    acm
+      .leaves()
+      .map(({ fingerprint256 }) => fingerprint256)
+      .sort();
+  const copies = async () => ({ secrets: await inSecrets(), acm: inAcm() });
+  const wanted = (...pems: readonly CertificatePem[]) => {
+    const leaves = pems.map((pem) => parseContent(pem).leaf.fingerprint256).sort();
+    return { secrets: leaves, acm: leaves };
+  };
+  /** An event as AWS would tell it. */
+  const envelope = (about: string, given: object = {}) => ({
+    ...{ version: '0', id: randomUUID(), 'detail-type': 'Secret Label Updated', source: 'aws.secretsmanager' },
+    ...{ account: ministackAccount, time: new Date().toISOString(), region, resources: [about] },
+    detail: { name: 'certs/shop', labelUpdated: 'AWSCURRENT', versionId: randomUUID() },
+    ...given,
+  });
+  const call = (about: string, detail: object, given: object = {}) =>
+    envelope(about, {
+      ...{ 'detail-type': 'AWS API Call via CloudTrail', resources: [] },
+      detail: {
+        ...{ eventSource: 'secretsmanager.amazonaws.com', eventName: 'DeleteSecret', awsRegion: region },
+        ...{ recipientAccountId: ministackAccount, responseElements: { arn: about } },
+        ...detail,
+      },
+      ...given,
+    });
+  /**
+   * What the emulator lacks is brought to the function as Lambda brings messages of the queue,
+   * which nobody else may put anything into: an event that comes twice, and what a trail tells.
+   */
+  const bring = (...bodies: readonly object[]) => {
+    const message = (body: object) => ({ messageId: randomUUID(), eventSource: 'aws:sqs', body: JSON.stringify(body) });
+    return deployed.invoke('events', { Records: bodies.map(message) });
+  };
+  const run = (file: string, args: readonly string[]) =>
+    promisify(execFile)(file, [...args], { env: { PATH: process.env.PATH, HOME: home, ...aws.env } });
+  /**
+   * How events were taken, of all so far. The emulator may bring a line that a function has written
+   * only with its next invocation.
+   */
+  const outcomes = async () => {
+    await bring();
+    return (await deployed.logged('events')).filter(({ event }) => event === 'delivery').map(({ outcome }) => outcome);
+  };
+  const taken = (since: number) => expect.poll(async () => (await outcomes()).slice(since).sort(), { interval: 500 });
+  const atRest = async () => {
+    for (const name of [queue, `${stack}.fifo`])
+      await expect.poll(async () => (await deployed.waiting(name)).messages).toBe(0);
+  };
+  let arn = '';
+  let renewed: CertificatePem;
+
+  test(
+    'one command deploys the rules, their queue and the function that takes events out of it',
+    async () => {
+      const first = await testCertificate();
+      arn = await create('certs/shop', first);
+      const { code, output } = await deployed.npm('deploy', '--', ...where);
+      expect(code, output).toBe(0);
+      const [, api = ''] = /main {2}https:\/\/([0-9a-f]+)\.execute-api/.exec(output) ?? [];
+      url = `${aws.url}/_aws/execute-api/${api}/$default/callback`;
+      await deployed.letSendMany('CallbackRole', 'SweepRole', 'ReconcileRole', 'EventsRole');
+      // The first reconcile may have tried to wake somebody before it could.
+      await deployed.invoke('sweep');
+      await expect.poll(copies, { interval: 500 }).toEqual(wanted(first));
+    },
+    10 * minutes,
+  );
+
+  test('a value that is put in one region ends as a copy in Secrets Manager and in ACM of another one', async () => {
+    renewed = await testCertificate();
+    const before = (await outcomes()).length;
+    const began = Date.now();
+    await put('certs/shop', renewed);
+    await expect.poll(copies, { interval: 100 }).toEqual(wanted(renewed));
+    console.info(`PutSecretValue to both copies: ${Date.now() - began} ms, a cold start included`);
+    await taken(before).toEqual(['new']);
+
+    // No secret of ours lies between the bus and the function: its role reads none.
+    const { PolicyDocument = '' } = await deployed.rolePolicy('EventsRole', 'events');
+    expect(decodeURIComponent(PolicyDocument)).not.toMatch(/ssm:|secretsmanager:|acm:/);
+  });
+
+  test('an event that comes twice, in one batch or later, is one', async () => {
+    await atRest();
+    const [before, imports] = [(await outcomes()).length, acm.calls.length];
+    const twice = envelope(arn);
+    expect(await bring(twice, twice)).toEqual({ batchItemFailures: [] });
+    await taken(before).toEqual(['new', 'repeat']);
+    await bring(twice);
+    await taken(before).toEqual(['new', 'repeat', 'repeat']);
+    await atRest();
+    expect(acm.calls.slice(imports).filter((name) => name === 'ImportCertificate')).toEqual([]);
+    expect(await copies()).toEqual(wanted(renewed));
+  });
+
+  test('the rules pass what tells of this store alone, and no call that failed', async () => {
+    const passes = async (body: object) => {
+      const names = (await deployed.clients.events.send(new ListRulesCommand({ NamePrefix: `${stack}-aws-` }))).Rules;
+      expect(names).toHaveLength(2);
+      const answers = (names ?? []).map(({ EventPattern }) =>
+        deployed.clients.events.send(new TestEventPatternCommand({ EventPattern, Event: JSON.stringify(body) })),
+      );
+      return (await Promise.all(answers)).filter(({ Result }) => Result).length;
+    };
+    expect(await passes(envelope(arn))).toBe(1);
+    expect(await passes(call(arn, {}))).toBe(1);
+    for (const foreign of [
+      envelope(arn, { account: '999999999999' }),
+      envelope(arn, { region: elsewhere }),
+      envelope(arn, { source: 'aws.acm' }),
+      envelope(arn, { detail: { name: 'certs/shop', labelUpdated: 'MINE' } }),
+      call(arn, { errorCode: 'AccessDenied' }),
+      call(arn, { eventName: 'PutSecretValue' }),
+      call(arn, { eventName: 'CreateSecret' }),
+    ])
+      expect([foreign, await passes(foreign)]).toEqual([foreign, 0]);
+  });
+
+  test('what is of another account or region, or failed, is nothing even where it comes through', async () => {
+    await atRest();
+    const [before, calls] = [(await outcomes()).length, acm.calls.length];
+    await bring(
+      envelope(arn, { account: '999999999999' }),
+      envelope(arn.replace(ministackAccount, '999999999999')),
+      envelope(arn, { region: elsewhere }),
+      call(arn, { errorCode: 'AccessDenied' }),
+      call(arn, { recipientAccountId: '999999999999' }),
+      call(arn, { eventName: 'PutSecretValue', requestParameters: { secretString: 'not to be read' } }),
+    );
+    await taken(before).toEqual(Array(6).fill('foreign'));
+    await atRest();
+    expect(acm.calls.slice(calls)).toEqual([]);
+    expect(JSON.stringify(await deployed.logged('events'))).not.toContain('not to be read');
+  });
+
+  test('an envelope over HTTP is nothing, whatever address it is posted to', async () => {
+    const before = (await outcomes()).length;
+    const body = JSON.stringify(envelope(arn));
+    const post = (path: string, text: string) =>
+      fetch(url + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: text });
+    expect((await post('/aws', body)).status).toBe(404);
+    expect((await post('/main', body)).status).toBe(404);
+    // Shaped as Lambda brings messages of a queue.
+    const records = JSON.stringify({ Records: [{ messageId: 'm', eventSource: 'aws:sqs', body }] });
+    expect((await post('/aws', records)).status).toBe(404);
+    expect((await deployed.waiting(`${stack}.fifo`)).messages).toBe(0);
+    expect((await outcomes()).length).toBe(before);
+  });
+
+  test('nobody but the rules puts anything into the queue, though they may send to every queue', async () => {
+    const { QueueUrl } = await deployed.waiting(queue);
+    const key = await deployed.userWith({ Effect: 'Allow', Action: 'sqs:*', Resource: '*' });
+    const sqs = new SQSClient({ region, endpoint: aws.url, credentials: key, maxAttempts: 1 });
+    try {
+      const MessageBody = JSON.stringify(envelope(arn));
+      await expect(sqs.send(new SendMessageCommand({ QueueUrl, MessageBody }))).rejects.toThrow(/den/i);
+      await expect(sqs.send(new GetQueueAttributesCommand({ QueueUrl }))).resolves.toBeDefined();
+    } finally {
+      sqs.destroy();
+    }
+  });
+
+  test('a deletion that a trail tells is looked at, and a name is a hint that a worker resolves', async () => {
+    await atRest();
+    const before = (await outcomes()).length;
+    const second = await testCertificate({ domains: ['second.example.test'] });
+    await create('certs/second', second);
+    // Its creation sent nothing; the trail tells of its restoration, by its name alone.
+    const restored = { eventName: 'RestoreSecret', responseElements: null };
+    await bring(call(arn, { ...restored, requestParameters: { secretId: 'certs/second' } }));
+    await expect.poll(copies, { interval: 500 }).toEqual(wanted(renewed, second));
+    await taken(before).toEqual(['new']);
+  });
+
+  test.skipIf(withCli === undefined)(
+    'doctor finds what is not as it was deployed, and each line that it prints mends what it is for',
+    async () => {
+      /** What doctor says of the sender that has a line, by what it says. */
+      const toMend = async () => {
+        const program = join(root, 'dist/certstandby.js');
+        const { stdout } = await run(process.execPath, [program, 'doctor', '--json', '--config', config]);
+        const found: Record<string, string>[] = stdout
+          .trim()
+          .split('\n')
+          .map((line) => JSON.parse(line));
+        const ofSender = found.filter(({ about }) => about === 'sender aws');
+        expect(ofSender.length).toBeGreaterThan(2);
+        return ofSender
+          .filter(({ outcome }) => outcome !== 'good')
+          .map(({ message = '', remedy = '' }) => ({ message, remedy }));
+      };
+      const [program = '', ...args] = withCli?.('python3', '-m', 'awscli', '--endpoint-url', aws.url) ?? [];
+      const type = (line: string) => run('bash', ['-euc', `aws() { ${[program, ...args].join(' ')} "$@"; }; ${line}`]);
+      const { events } = deployed.clients;
+      const Name = `${stack}-aws-own`;
+      const { Targets = [] } = await events.send(new ListTargetsByRuleCommand({ Rule: Name }));
+      const bare = Targets.map(({ Id, Arn }) => ({ Id, Arn }));
+      await events.send(new PutTargetsCommand({ Rule: Name, Targets: bare }));
+      const EventPattern = '{"source":["aws.secretsmanager"]}';
+      await events.send(new PutRuleCommand({ Name, EventPattern, State: 'DISABLED' }));
+      await type('aws s3api create-bucket --bucket trail --region us-east-1');
+
+      const broken = await toMend();
+      expect(broken.map(({ message }) => message)).toEqual([
+        expect.stringMatching(/is switched off/),
+        expect.stringMatching(/passes calls whose parameters can hold content/),
+        expect.stringMatching(/has no dead letters/),
+        expect.stringMatching(/^no trail logs writes in eu-west-1/),
+      ]);
+      for (const { remedy } of broken) await type(remedy.replace('<a bucket that CloudTrail may write to>', 'trail'));
+      // They are queues of a name that nobody has made yet.
+      const left = await toMend();
+      expect(left.map(({ message }) => message)).toEqual([expect.stringMatching(/are not there/)]);
+      for (const { remedy } of left) await type(remedy);
+      expect(await toMend()).toEqual([]);
+    },
+    10 * minutes,
+  );
+
+  test(
+    'removal takes rules, queue and function away',
+    async () => {
+      const { code, output } = await deployed.npm('remove', '--', ...where);
+      expect(code, output).toBe(0);
+      expect((await deployed.clients.events.send(new ListRulesCommand({ NamePrefix: stack }))).Rules).toEqual([]);
+      expect(
+        (await deployed.clients.sqs.send(new ListQueuesCommand({ QueueNamePrefix: queue }))).QueueUrls ?? [],
+      ).toEqual([]);
+    },
+    10 * minutes,
+  );
+});
+
+/** The primary in the region of the functions, the copies in another one, and nobody's key. */
+const eventsConfig = (ministack: string, acm: string): string => `version: 1
+stores:
+  ireland:
+    { kind: aws-secrets-manager, region: ${region}, account: "${ministackAccount}", namePrefix: certs/,
+      endpoint: "${ministack}", listingLag: 0s, readSettles: 0s }
+  frankfurt:
+    { kind: aws-secrets-manager, region: eu-central-1, account: "${ministackAccount}", namePrefix: copies/,
+      endpoint: "${ministack}", settles: 2s, listingLag: 0s, readSettles: 0s, writesPerCertificatePerMinute: unlimited }
+  serving:
+    { kind: aws-acm, region: eu-central-1, account: "${ministackAccount}", endpoint: "${acm}",
+      settles: 2s, listingLag: 0s, readSettles: 0s }
+links:
+  main: { primary: ireland, backups: [frankfurt, serving] }
+senders:
+  aws:
+    { kind: eventbridge, delivery: queue, store: ireland, of: secretsmanager, region: ${region},
+      account: "${ministackAccount}", namePrefix: certs/, endpoint: "${ministack}" }
+`;
 
 const configText = ({ primary, backup }: Sides): string => `version: 1
 stores:

@@ -39,7 +39,7 @@ export function acmDiagnosis(options: AcmOptions): StoreDiagnosis {
   };
 }
 
-/** What of a region CloudFront can serve (CloudFront, "Requirements for using SSL/TLS certificates"). */
+/** What CloudFront serves of a region ("Requirements for using SSL/TLS certificates"). */
 const forCloudFront = (region: string): string =>
   region === 'us-east-1'
     ? 'CloudFront reads this region, and takes RSA and P-256 alone'

@@ -45,7 +45,8 @@ export async function keyRemarks(
 ): Promise<readonly StoreRemark[]> {
   const under = await secretsByKey(options, signal);
   const asked = [...under].slice(0, mostKeys);
-  const remarks = await Promise.all(asked.map(([key, secrets]) => remarkOn(key, secrets, options, signal)));
+  const remarks: StoreRemark[] = [];
+  for (const [key, secrets] of asked) remarks.push(await remarkOn(key, secrets, options, signal));
   const left = under.size - asked.length;
   const more = { message: `${left} more KMS keys were not looked at` };
   return [...remarks, ...(left > 0 ? [more] : [])];

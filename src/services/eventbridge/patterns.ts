@@ -15,7 +15,7 @@ const calls: Readonly<Record<Of, readonly string[]>> = {
   secretsmanager: ['DeleteSecret', 'RestoreSecret'],
 };
 
-export const trailType = 'AWS API Call via CloudTrail';
+const trailType = 'AWS API Call via CloudTrail';
 
 /** What a service tells of itself. */
 export const ownPattern = (of: Of): Pattern =>

@@ -46,20 +46,22 @@ interface Rule {
 }
 
 const answerTimeoutMs = 10_000;
-/** Pages of rules and of targets, a hundred each: a bus has at most 300 rules if nobody asked for more. */
+/** Pages of rules, of a hundred: a bus has at most 300 if nobody asked for more. */
 const mostPages = 10;
 /** Trails that are asked whether they log. */
 const mostTrails = 10;
 
 /**
- * How events of AWS come here, asked of AWS itself by the credentials of the environment (or `key`): the rules
- * that let events of the store pass, whether they are on, where they lead, what lies in their dead
- * letters, and whether a trail tells of deletions. What is missing has the line that makes it.
+ * How events of AWS come here, asked of AWS itself by the credentials of the environment (or
+ * `key`): the rules that let events of the store pass, whether they are on, where they lead, what
+ * lies in their dead letters, and whether a trail tells of deletions. What is missing has the line
+ * that makes it.
  * Changes nothing, and never throws: what could not be asked is told.
  *
  * API: Amazon EventBridge 2015-10-07 (`ListRules`, `ListTargetsByRule`, `TestEventPattern`,
- * `DescribeApiDestination`), Amazon SQS 2012-11-05 (`GetQueueAttributes`), AWS CloudTrail 2013-11-01
- * (`DescribeTrails`, `GetTrailStatus`, `GetEventSelectors`), AWS STS (`GetCallerIdentity`).
+ * `DescribeApiDestination`), Amazon SQS 2012-11-05 (`GetQueueAttributes`), AWS CloudTrail
+ * 2013-11-01 (`DescribeTrails`, `GetTrailStatus`, `GetEventSelectors`), AWS STS
+ * (`GetCallerIdentity`).
  */
 export async function stepsOfRules(
   config: EventBridgeConfig,
@@ -155,8 +157,8 @@ function notSeen(what: string, thrown: unknown): SetUpStep {
 }
 
 /**
- * Rules of the default bus of one region. `on`: the region to whose bus they are to forward; absent:
- * they lead to the queue, or to the callback URL.
+ * Rules of the default bus of one region. `on`: the region to whose bus they are to forward;
+ * absent: they lead to the queue, or to the callback URL.
  */
 async function lookAt(
   region: string,
@@ -207,7 +209,7 @@ async function lookAt(
 const ways = { queue: 'to the queue of the functions', 'api-destination': 'to the callback URL' } as const;
 const named = (rules: readonly Rule[]) => rules.map(({ name }) => visible(name)).join(', ');
 
-/** The rules that let anything of this store pass to where it is taken, by the service's own word. */
+/** The rules that let anything of this store pass to where it is taken, by the service's word. */
 async function rulesOf(
   region: string,
   config: EventBridgeConfig,

@@ -372,17 +372,17 @@ test('doctor prints all of it, and how events come', async () => {
 test('what is deployed, and what the page shows, lets pass what doctor looks for', () => {
   const page = readFileSync(new URL('../../../src/services/eventbridge/README.md', import.meta.url), 'utf8');
   const { events } = createRequire(import.meta.url)('../../../infra/aws/events.cjs');
-  for (const of of ['acm', 'secretsmanager'] as const) {
-    expect(page).toContain(`\`${JSON.stringify(ownPattern(of))}\``);
-    expect(page).toContain(`\`${JSON.stringify(trailPattern(of))}\``);
-    const { resources } = events([config({ of })], 'certstandby-dev', region);
+  for (const service of ['acm', 'secretsmanager'] as const) {
+    expect(page).toContain(`\`${JSON.stringify(ownPattern(service))}\``);
+    expect(page).toContain(`\`${JSON.stringify(trailPattern(service))}\``);
+    const { resources } = events([config({ of: service })], 'certstandby-dev', region);
     const rules = Object.values(resources.Resources) as { Type: string; Properties: { EventPattern: object } }[];
     const from = { account: [account], region: [region] };
     expect(
       rules.filter(({ Type }) => Type === 'AWS::Events::Rule').map(({ Properties }) => Properties.EventPattern),
     ).toEqual([
-      { ...ownPattern(of), ...from },
-      { ...trailPattern(of), ...from },
+      { ...ownPattern(service), ...from },
+      { ...trailPattern(service), ...from },
     ]);
   }
 });
