@@ -86,15 +86,15 @@ export function eventNotificationsApi(config: EventNotificationsConfig, runtime:
     const call = callOf(config, `list ${list}`, false);
     const page = z.object({ [list]: z.array(schema), next: nextSchema });
     const found: T[] = [];
-    for (let pages = 0; pages < mostPages; pages += 1) {
+    for (let pages = 1; ; pages += 1) {
       const path = `/${list}?limit=${pageSize}&offset=${found.length}`;
       const answer = await send(call, { method: 'GET', path, signal: signal() });
       const read = understood(call, answer, page, `page of ${list}`);
       const elements = read[list] as T[];
       found.push(...elements);
       if (elements.length === 0 || (read.next as z.infer<typeof nextSchema>)?.href === undefined) return found;
+      if (pages === mostPages) throw nonsenseError(call, answer, 'pages without an end');
     }
-    throw nonsenseError(call, { status: 200 } as HttpAnswer, 'pages without an end');
   }
 
   /** Makes something; answers its id. */

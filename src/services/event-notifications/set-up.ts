@@ -123,7 +123,7 @@ async function* destinationOf(
     yield { message: `made: the webhook destination ${made}, with the URL ${to}` };
     return made;
   }
-  const { type = 'of nobody', config: given } = await api.destination(id, signal());
+  const { type = 'unknown', config: given } = await api.destination(id, signal());
   const { url = '', verb = '' } = given?.params ?? {};
   const setting = `senders.${name}.destination`;
   if (type !== 'webhook') {
@@ -286,22 +286,45 @@ async function* tests(
   { relay, signal }: SetUpOptions,
   destination: string,
 ): AsyncGenerator<SetUpStep> {
-  const id = await api.testDestination(destination, signal());
-  const until = runtime.now() + testMs;
-  let status: number | undefined;
-  let words: string | undefined;
-  while (status === undefined && runtime.now() < until) {
-    const fate = await api.notification(id, signal());
-    status = fate.details?.status_code;
-    words = fate.details?.status_message ?? fate.status;
-    if (status === undefined) await runtime.wait(lookMs);
-  }
-  yield answerOf(status, words, config.name);
+  yield await unlessRefused(async () => {
+    const id = await api.testDestination(destination, signal());
+    const until = runtime.now() + testMs;
+    let fate = await fateOf(api, id, signal);
+    while (fate?.details?.status_code === undefined && runtime.now() < until) {
+      await runtime.wait(lookMs);
+      fate = await fateOf(api, id, signal);
+    }
+    const { status_code: status, status_message: words = fate?.status } = fate?.details ?? {};
+    return answerOf(status, words, config.name);
+  });
   if (relay === undefined) return;
-  await relay.sendTest({ signal: signal() });
-  yield {
-    message: 'Secrets Manager was asked for a test event: it comes within two minutes, and --wait 180 waits for it',
-  };
+  yield await unlessRefused(async () => {
+    await relay.sendTest({ signal: signal() });
+    return {
+      message: 'Secrets Manager was asked for a test event: it comes within two minutes, and --wait 180 waits for it',
+    };
+  });
+}
+
+/** Who may not test may still have all that it takes: the rest is good, and this is a warning. */
+async function unlessRefused(test: () => Promise<SetUpStep>): Promise<SetUpStep> {
+  try {
+    return await test();
+  } catch (thrown) {
+    const { code, message, remedy } = asCodedError(thrown);
+    if (code !== 'store_unauthorized') throw thrown;
+    return { message, remedy };
+  }
+}
+
+/** What became of a test; `undefined`: the service does not know of it yet, or any more. */
+async function fateOf(api: EventNotificationsApi, id: string, signal: () => AbortSignal) {
+  try {
+    return await api.notification(id, signal());
+  } catch (thrown) {
+    if (asCodedError(thrown).fields.status !== 404) throw thrown;
+    return undefined;
+  }
 }
 
 function answerOf(status: number | undefined, words: string | undefined, name: string): SetUpStep {

@@ -14,6 +14,9 @@ const rights =
 const authorization =
   'Secrets Manager may not be a source there yet: give it an authorization in IAM (from Secrets Manager to Event Notifications, role Event Source Manager). Both instances must be of one account.';
 
+const noRelay =
+  'An instance of your own has no such connection: it tells of changes itself, to a link whose primary is of the kind certificate-manager.';
+
 /** How a Secrets Manager instance has Event Notifications tell of its secrets. */
 export function relayOf(instance: string, send: SendToService): StoreRelay {
   const { reads, writes } = callsOf(instance);
@@ -22,7 +25,7 @@ export function relayOf(instance: string, send: SendToService): StoreRelay {
     remedies: {
       ...call.remedies,
       store_unauthorized: { 401: rights, 403: `${rights} ${authorization}` },
-      store_refused: { ...call.remedies?.store_refused, 400: authorization, 404: authorization },
+      store_refused: { ...call.remedies?.store_refused, 400: authorization, 404: `${authorization} ${noRelay}` },
       store_conflict: { 409: again },
     },
   });

@@ -162,6 +162,20 @@ describe('what it refuses', () => {
     expect((await secrets('GET', '/secrets')).body.total_count).toBe(0);
   });
 
+  test.each([
+    ['POST', '/notifications/registration'],
+    ['GET', '/notifications/registration'],
+    ['GET', '/configurations'],
+    ['GET', '/secrets/99999999-0000-4000-8000-000000000001/tasks'],
+  ])('what it does not have: %s %s is 404, in the shape of the service', async (method, path) => {
+    const { secrets } = await start();
+    const answer = await secrets(method as 'GET', path, method === 'POST' ? {} : undefined);
+    expect(answer).toMatchObject({
+      status: 404,
+      body: { status_code: 404, errors: [{ message: expect.any(String) }] },
+    });
+  });
+
   test('a PATCH that is no merge patch', async () => {
     const { instance, token, secrets } = await start();
     const { id } = (await secrets('POST', '/secrets', await secret())).body;

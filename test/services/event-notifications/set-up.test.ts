@@ -431,6 +431,34 @@ test('a list that cannot be understood is no reason to make anything', async () 
   expect(found.problems).toMatchObject([{ code: 'store_nonsense', message: expect.stringContaining('list sources') }]);
 });
 
+test('who may look and not test is warned, and what is there is good all the same', async () => {
+  const { fake, doctor, registered } = await world();
+  const { destination } = await registered();
+  fake.fault = (call) => (call.endsWith('/registration/test') ? { status: 403 } : undefined);
+  const { problems, words } = await doctor({ destination, apiKey: 'guest' });
+  expect(problems).toMatchObject([
+    { outcome: 'warning', remedy: expect.stringContaining('role Manager on the Event Notifications instance') },
+    { outcome: 'warning', remedy: expect.stringContaining('Manager on the Secrets Manager instance') },
+  ]);
+  expect(words).toContainEqual(expect.stringContaining('has its messages signed'));
+});
+
+test('the fate of a test that is not known yet is asked for again, and at last said to be unknown', async () => {
+  const { fake, doctor, registered } = await world();
+  const { destination } = await registered();
+  let asked = 0;
+  fake.fault = (call) => {
+    if (!call.includes('/notifications/')) return undefined;
+    asked += call.startsWith('GET') && !call.includes('registration') ? 1 : 0;
+    return call.includes('registration') || asked === 3 ? undefined : { status: 404 };
+  };
+  expect((await doctor({ destination })).problems).toEqual([]);
+  expect(asked).toBe(3);
+  expect((await doctor({ destination })).problems).toMatchObject([
+    { outcome: 'warning', message: expect.stringContaining('has not said within a minute') },
+  ]);
+});
+
 test.each([
   [200, undefined],
   [400, undefined],
