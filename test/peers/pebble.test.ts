@@ -252,8 +252,8 @@ describe.skipIf(peers.includes(undefined))('ordered through Pebble, over real HT
       expect(side.changes()).toEqual(['cert_issued', 'cert_renewed']);
       const domainsOf = (type: string) =>
         told.flatMap((one) => (one.type === `cert_domain_validation_${type}` ? [one.domain] : [])).sort();
-      // Pebble takes a proof that it has for a renewal too, once in a hundred times, also where it is
-      // told never to: then nobody is asked for that one again.
+      // Once in a hundred times Pebble takes a proof that it has for a renewal too, also where it
+      // is told never to: then nobody is asked for that one again.
       const asked = domainsOf('required');
       expect(asked.length).toBeGreaterThanOrEqual(2);
       expect(new Set(asked)).toEqual(new Set(['mail.example.test', 'mx.example.test']));
