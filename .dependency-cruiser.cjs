@@ -202,6 +202,7 @@ const packages = {
   'reflect-metadata': '^src/instance/orders/authority/development-ca[-.]',
   lmdb: '^src/table/lmdb[-.]',
   'node-forge': '^src/archive/pkcs12-(ber|unsealing)\\.ts$',
+  nodemailer: '^src/alerts/channels/email\\.ts$',
   openwhisk: '^src/dispatch/openwhisk\\.ts$',
   'prom-client': '^src/monitor/metrics\\.ts$',
   'tar-stream': '^src/archive/age\\.ts$',

@@ -67,3 +67,12 @@ export function detailsWithin(told: Told, most: number): string {
   const text = details(told).join('\n');
   return text.length <= most ? text : `${text.slice(0, most - 1).replace(/[\ud800-\udbff]$/, '')}…`;
 }
+
+/** A message as lines of plain text. */
+export function plainLines({ told }: Message): readonly string[] {
+  return told.flatMap((one, index) => [
+    ...(index === 0 ? [] : ['']),
+    headline(one),
+    ...details(one).map((line) => `  ${line}`),
+  ]);
+}

@@ -147,7 +147,7 @@ test('mistakes of channels are named with the others, and no secret is', () => {
     'alerts.repeat (line 5): must be at least 1m',
     'alerts.channels.c.colour (line 9): is not a known key; there are url, key, least, links',
     'alerts.channels.d.least (line 10): must be warning or critical',
-    'alerts.channels.e.kind (line 11): must be pagerduty or slack or teams or webhook',
+    'alerts.channels.e.kind (line 11): must be email or pagerduty or slack or teams or webhook',
     'alerts.channels.f.url (line 12): must be a reference (env:NAME, file:PATH, ssm:PARAMETER or secretsmanager:SECRET), never the secret itself',
     'alerts.channels.a.url: must lead to a URL that begins with https://; plain http:// is allowed on loopback only',
     'alerts.channels.b.url: is read with the configuration, so that a message waits for nothing: use env: or file:',

@@ -178,6 +178,7 @@ const faults: readonly (readonly [string, string, ...string[]])[] = [
   ['src/planted-commander.ts', `import 'commander';`, 'package-commander'],
   ['src/planted-reflect.ts', `import 'reflect-metadata';`, 'package-reflect-metadata'],
   ['src/planted-lmdb.ts', `await import('lmdb');`, 'package-lmdb'],
+  ['src/planted-mail.ts', `await import('nodemailer');`, 'package-nodemailer'],
   ['src/planted-prom.ts', `import 'prom-client';`, 'package-prom-client'],
   ['src/planted-yaml.ts', `import type {} from 'yaml';`, 'package-yaml'],
   ['functions/aws/planted-zod.ts', `import 'zod/mini';`, 'package-zod'],
