@@ -35,10 +35,12 @@ export interface IdentifiedStoreOptions {
  * what stood there when it was first used: an empty mount point in the place of a share, another
  * cluster behind the same address. Reads are unreadable then, and everything else throws, with
  * `store_identity_changed` or `store_identity_shared`; a person binds the new one with
- * `certstandby store accept`. What says that something is not there (a read, a listing, a search,
- * `store_gone`, a removal) is believed only if the identity is proven after it, and within half a
- * minute: a container that is away as a whole seems empty. A store that can prove no identity is
- * handed back as it is.
+ * `certstandby store accept`. What says that something is not there (a read, the end of a listing,
+ * a search that finds nothing, `store_gone`, a removal) is believed only if the identity is proven
+ * after it, and within half a minute: a container that is away as a whole seems empty. A search
+ * that finds a copy says that this one is there, as a read does, and each that it does not name is
+ * asked for by its id before it counts as gone. A store that can prove no identity is handed back
+ * as it is.
  */
 export function identifiedStore(store: Store, options: IdentifiedStoreOptions): Store {
   const { identity: ask, giveIdentity, findByMark, notificationKey } = store;
@@ -175,7 +177,7 @@ export function identifiedStore(store: Store, options: IdentifiedStoreOptions): 
       findByMark: guarded(
         (mark: Mark, call?: CallOptions) => findByMark(mark, call),
         ([, call]) => call,
-        { writes: false, tellsAbsence: () => true },
+        { writes: false, tellsAbsence: (found) => found.length === 0 },
       ),
     }),
     ...(notificationKey && { notificationKey: guarded(notificationKey, ([call]) => call, { writes: false }) }),

@@ -195,6 +195,26 @@ test('what says that something is not there is believed only of the place that p
   expect(await late).toMatchObject({ state: 'unreadable', error: { code: 'store_unavailable' } });
 });
 
+test('a search that finds a copy is believed as a read is, and one that finds nothing once the place has proven itself', async () => {
+  const time = virtualTime(Date.UTC(2026, 0, 1), seededRandom(1));
+  const inner = memoryStore({ id: 'memory:cluster', region: 'here', runtime: time, abilities: { findsMarks: true } });
+  let asked = 0;
+  const identity = async () => {
+    asked += 1;
+    return 'uid-1';
+  };
+  const book = identityRecords(memoryTable());
+  const options = { runtime: time, book, configured: new Set([inner.id]), everyMs: 10_000 };
+  const store = identifiedStore({ ...inner, identity }, options);
+  const mark = { store: 'primary', certificate: 'shop' };
+  const { id } = await store.import({ ...(await entry('shop')), mark });
+  expect(asked).toBe(1);
+  expect(await store.findByMark?.(mark)).toMatchObject([{ id }]);
+  expect(asked).toBe(1);
+  expect(await store.findByMark?.({ ...mark, certificate: 'other' })).toEqual([]);
+  expect(asked).toBe(2);
+});
+
 test('a store that can prove no identity is handed back as it is', () => {
   const plain = memoryStore({ id: 'memory:plain', region: 'here', runtime: systemRuntime });
   expect(identified(plain).store).toBe(plain);
