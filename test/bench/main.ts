@@ -66,6 +66,8 @@ async function measureAll(report: Report, folder: string, part: string | undefin
   if (part === 'cold') await measureCold(report);
   // Two clusters are started for it, and built the first time.
   if (part === 'kubernetes') await (await import('./kubernetes.ts')).measureKubernetes(report);
+  // Two servers are started for it, and fetched the first time.
+  if (part === 'vault') await (await import('./vault.ts')).measureVault(report, folder);
   if (part === undefined || part === 'verify') {
     measureVerify(report, signer);
     measureProofs(report);

