@@ -1,19 +1,14 @@
 import * as z from 'zod/mini';
-import { defined } from '../../defined.ts';
 import type { HttpAnswer } from '../../http/client.ts';
 import { nonsenseError, parseJson, type ServiceCall } from '../../http/service-failure.ts';
-import { trustedProfile } from '../../ibm-cloud/compute-token.ts';
-import { iamService } from '../../ibm-cloud/iam-service.ts';
 import { otherwise } from '../../lenient.ts';
 import type { Runtime } from '../../runtime.ts';
-import { Secret } from '../../secret.ts';
-import { addressOf, destinationPath } from './address.ts';
-import { callOf } from './calls.ts';
+import { destinationPath } from './address.ts';
+import { callOf, sendOf } from './calls.ts';
 import type { EventNotificationsConfig } from './settings.ts';
 
 // Paths and bodies: IBM/event-notifications-python-admin-sdk, `event_notifications_v1.py`.
 
-const requestTimeoutMs = 10_000;
 const pageSize = 100;
 /** More pages than this no listing has: what is never at its end is nonsense. */
 const mostPages = 200;
@@ -59,13 +54,7 @@ type Signal = AbortSignal | undefined;
 
 /** The API of an instance, as far as a sender is set up by it. All of it throws coded errors. */
 export function eventNotificationsApi(config: EventNotificationsConfig, runtime: Runtime) {
-  const { name, apiKey, profile, computeToken, iam } = config;
-  const { base } = addressOf(config);
-  const send = iamService({
-    ...{ base, runtime, requestTimeoutMs, apiKeySetting: `senders.${name}.apiKey` },
-    apiKey: apiKey instanceof Secret ? apiKey : trustedProfile(profile ?? '', computeToken),
-    ...defined({ iamUrl: iam }),
-  });
+  const send = sendOf(config, runtime);
 
   function understood<T>(call: ServiceCall, answer: HttpAnswer, schema: z.ZodMiniType<T>, what: string): T {
     const { success, data } = z.safeParse(schema, parseJson(answer.text));
@@ -150,11 +139,6 @@ export function eventNotificationsApi(config: EventNotificationsConfig, runtime:
 
     notification: (id: string, signal: Signal) =>
       get('notification', `/notifications/${encodeURIComponent(id)}`, statusSchema, signal),
-
-    /** The key with which the destination of the configuration signs. */
-    async publicKey(call: ServiceCall, signal?: Signal): Promise<HttpAnswer> {
-      return send(call, { method: 'GET', path: addressOf(config).keyPath, signal });
-    },
   };
 }
 

@@ -1,5 +1,23 @@
+import { defined } from '../../defined.ts';
 import type { ServiceCall } from '../../http/service-failure.ts';
+import { trustedProfile } from '../../ibm-cloud/compute-token.ts';
+import { iamService, type SendToService } from '../../ibm-cloud/iam-service.ts';
+import type { Runtime } from '../../runtime.ts';
+import { Secret } from '../../secret.ts';
+import { addressOf } from './address.ts';
 import type { EventNotificationsConfig } from './settings.ts';
+
+const requestTimeoutMs = 10_000;
+
+/** Sends to the API of the instance, as whoever the sender says. */
+export function sendOf(config: EventNotificationsConfig, runtime: Runtime): SendToService {
+  const { name, apiKey, profile, computeToken, iam } = config;
+  return iamService({
+    ...{ base: addressOf(config).base, runtime, requestTimeoutMs, apiKeySetting: `senders.${name}.apiKey` },
+    apiKey: apiKey instanceof Secret ? apiKey : trustedProfile(profile ?? '', computeToken),
+    ...defined({ iamUrl: iam }),
+  });
+}
 
 /**
  * What a call has for its errors. Service roles (IBM Cloud, "Managing IAM access for Event

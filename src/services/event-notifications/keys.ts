@@ -5,8 +5,7 @@ import { nonsenseError, parseJson, type ServiceCall } from '../../http/service-f
 import { pinVerificationKey } from '../../sender/jws.ts';
 import type { FetchedKey, KeysContext } from '../service.ts';
 import { addressOf } from './address.ts';
-import { eventNotificationsApi } from './api.ts';
-import { callOf } from './calls.ts';
+import { callOf, sendOf } from './calls.ts';
 import type { EventNotificationsConfig } from './settings.ts';
 
 const keySchema = z.object({ public_key: z.string() });
@@ -35,7 +34,8 @@ export async function fetchKeys(
     ...{ ...known, store: instance },
     remedies: { ...known.remedies, store_refused: { ...known.remedies?.store_refused, 404: gone } },
   };
-  const answer = await eventNotificationsApi(config, runtime).publicKey(call);
+  const { keyPath: path, keyFrom: from } = addressOf(config);
+  const answer = await sendOf(config, runtime)(call, { method: 'GET', path, signal: undefined });
   const { data } = z.safeParse(keySchema, parseJson(answer.text));
   const pem = data?.public_key ?? '';
   try {
@@ -43,5 +43,5 @@ export async function fetchKeys(
   } catch {
     throw nonsenseError(call, answer, 'something that is no RSA public key of 2048 bits or more');
   }
-  return [{ id: hash('sha256', pem.trim()).slice(0, 16), pem, from: addressOf(config).keyFrom }];
+  return [{ id: hash('sha256', pem.trim()).slice(0, 16), pem, from }];
 }
