@@ -1,7 +1,7 @@
 import { dirname, resolve, sep } from 'node:path';
 import { type Document, isMap, isScalar, LineCounter, parseDocument, stringify } from 'yaml';
 import * as z from 'zod/mini';
-import type { ChannelConfig, ChannelKind } from './alerts/channel.ts';
+import { type ChannelConfig, type ChannelKind, type HeartbeatConfig, urlMistake } from './alerts/channel.ts';
 import * as channelRegistry from './alerts/registry.ts';
 import { defined } from './defined.ts';
 import { CodedError } from './errors.ts';
@@ -29,6 +29,7 @@ import {
   period,
   required,
   type Setting,
+  secretReference,
   settingsIn,
   span,
   text,
@@ -62,6 +63,7 @@ const defaults = {
     afterMs: 15 * 60_000,
     repeatMs: 86_400_000,
     expiryWithinMs: limits.expiryNearMs,
+    heartbeatMs: 5 * 60_000,
   },
   /** Of copies whose original is gone. */
   removal: { afterMs: 30 * 86_400_000, maxShare: 0.05 },
@@ -268,6 +270,16 @@ const configFileSchema = z.strictObject({
         { default: durationText(defaults.alerts.expiryWithinMs) },
       ),
       channels: z.optional(z.record(name, channel)),
+      heartbeat: z.optional(
+        z.strictObject({
+          url: required(
+            secretReference,
+            'where the URL stands of a watcher outside (healthchecks.io and the like), which is asked as long as all is seen',
+            { secret: true, otherwise: 'no heartbeat' },
+          ),
+          every: optional(period, 'how often it is asked', { otherwise: durationText(defaults.alerts.heartbeatMs) }),
+        }),
+      ),
     }),
   ),
   stores: z.record(name, store),
@@ -356,6 +368,7 @@ export interface AlertsConfig {
   readonly repeatMs: number;
   readonly expiryWithinMs: number;
   readonly channels: readonly ChannelConfig[];
+  readonly heartbeat?: HeartbeatConfig;
 }
 
 export interface Config {
@@ -611,7 +624,7 @@ const channelsIn = (raw: unknown): readonly (readonly [string, unknown])[] =>
 
 /** What stands where alerts refer to secrets, by the place of each, and what is wrong with one. */
 function alertSecretsOf(raw: unknown) {
-  return channelsIn(raw).flatMap(([name, value]) => {
+  const ofChannels = channelsIn(raw).flatMap(([name, value]) => {
     const kind = channelKindOf(value);
     const at = `alerts.channels.${name}`;
     return secretsIn(kind, value, at).map(({ setting, reference }) => ({
@@ -620,7 +633,10 @@ function alertSecretsOf(raw: unknown) {
       mistake: (text: string) => kind?.secretMistake?.(setting.slice(at.length + 1), text),
     }));
   });
+  return [...ofChannels, { setting: 'alerts.heartbeat.url', reference: heartbeatIn(raw).url, mistake: urlMistake }];
 }
+
+const heartbeatIn = (raw: unknown): Tree => tree(tree(tree(raw).alerts).heartbeat);
 
 /** Mistakes of channels by themselves, and with the links that they name. */
 function alertMistakes(raw: unknown, links: Tree): string[] {
@@ -707,7 +723,7 @@ const platformSecrets: Readonly<Record<Platform, { readonly schemes: readonly st
 function platformMistakes(raw: unknown, platform: Platform): string[] {
   const mistakes: string[] = [];
   const { table, stores, senders } = tree(raw);
-  if (channelsIn(raw).length > 0)
+  if (channelsIn(raw).length > 0 || heartbeatIn(raw).url !== undefined)
     mistakes.push(
       `alerts: functions on ${platform} tell nobody; run certstandby serve with alerts on the same table, or watch the functions by their platform`,
     );
@@ -985,20 +1001,29 @@ function toConfig(file: ConfigFile, references: ReadonlyMap<string, string | Sec
     stores,
     links,
     ...(senders.length === 0 ? {} : { senders }),
-    ...(file.alerts === undefined ? {} : { alerts: toAlerts(file.alerts, channels) }),
+    ...(file.alerts === undefined ? {} : { alerts: toAlerts(file.alerts, channels, references) }),
   };
 }
 
 function toAlerts(
-  { every, after, repeat, expiryWithin }: NonNullable<ConfigFile['alerts']>,
+  { every, after, repeat, expiryWithin, heartbeat }: NonNullable<ConfigFile['alerts']>,
   channels: readonly ChannelConfig[],
+  references: ReadonlyMap<string, string | SecretReference>,
 ): AlertsConfig {
+  const url = references.get('alerts.heartbeat.url');
   return {
     everyMs: milliseconds(every) ?? defaults.alerts.everyMs,
     afterMs: milliseconds(after) ?? defaults.alerts.afterMs,
     repeatMs: milliseconds(repeat) ?? defaults.alerts.repeatMs,
     expiryWithinMs: milliseconds(expiryWithin) ?? defaults.alerts.expiryWithinMs,
     channels,
+    ...(heartbeat !== undefined && {
+      heartbeat: {
+        // What is no text is a mistake, and none was left.
+        url: asSecret(url) as Secret,
+        everyMs: milliseconds(heartbeat.every) ?? defaults.alerts.heartbeatMs,
+      },
+    }),
   };
 }
 

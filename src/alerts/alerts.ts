@@ -3,8 +3,10 @@ import type { Finding, Judged } from '../findings/status-words.ts';
 import { errorFields, type Log } from '../log.ts';
 import { clean, duration } from '../words.ts';
 import type { ChannelRow, FindingRow } from './alert-rows.ts';
+import type { HeartbeatConfig } from './channel.ts';
 import { type Courier, channelFinding, deliver, type OpenChannel, toTell } from './deliver.ts';
 import { type AlertTimes, evaluate, type Seen } from './evaluate.ts';
+import { heartbeat } from './heartbeat.ts';
 import type { Severity } from './message.ts';
 
 /** A link, and what is wrong with it now. */
@@ -51,10 +53,13 @@ export function openAlerts(
     readonly links: readonly WatchedLink[];
     readonly channels: readonly OpenChannel[];
     readonly times: AlertTimes;
+    readonly heartbeat?: HeartbeatConfig | undefined;
   },
 ): Alerts {
   const { rows, runtime, log } = courier;
   const { links, channels, times } = given;
+  const { http, signal } = courier;
+  const watcher = given.heartbeat && heartbeat(given.heartbeat, { http, now: () => runtime.now(), signal }, log);
   const read = () => rows.findings((sort) => log('error', 'alert_row_unreadable', { finding: sort }));
 
   /** A link that cannot be judged is a finding, and of its others nothing is known. */
@@ -99,7 +104,9 @@ export function openAlerts(
         now,
       });
       await Promise.all(channels.map((channel) => deliver(courier, channel)));
-      return [...judged.values()].every((all) => all !== undefined);
+      const isWhole = [...judged.values()].every((all) => all !== undefined);
+      await watcher?.after(isWhole);
+      return isWhole;
     },
     async findings() {
       return (await read()).filter(({ state }) => state !== 'waiting');

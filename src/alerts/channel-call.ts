@@ -10,33 +10,42 @@ const passes = (status: number): boolean => status >= 500 || [408, 425, 429].inc
 /** Answers that are about what was sent, and not about where to: another message may be taken. */
 export const isAboutMessage = (status: unknown): boolean => [400, 413, 422].includes(status as number);
 
-/**
- * Posts to a channel, and answers what the other side said when it took it (2xx). The URL is a
- * secret: nothing of it is in what is thrown. `said`: the reason in an answer that took nothing, as
- * far as the channel knows its form. Throws `alert_unavailable` and `alert_refused`.
- */
-export async function post(
-  channel: Pick<ChannelConfig, 'name' | 'kind'>,
+interface Request {
+  readonly url: Secret;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Absent: nothing is posted, it is only asked. */
+  readonly body?: string;
+  /** The reason in an answer that took nothing, as far as the channel knows its form. */
+  readonly said?: (answer: HttpAnswer) => string | undefined;
+  /** What mends it, by the status of the answer. */
+  readonly remedies?: Readonly<Record<number, string>>;
+}
+
+/** Posts to a channel: see `ask`. */
+export const post = (
+  { name, kind }: Pick<ChannelConfig, 'name' | 'kind'>,
   means: ChannelMeans,
-  request: {
-    readonly url: Secret;
-    readonly headers?: Readonly<Record<string, string>>;
-    readonly body: string;
-    readonly said?: (answer: HttpAnswer) => string | undefined;
-    /** What mends it, by the status of the answer. */
-    readonly remedies?: Readonly<Record<number, string>>;
-  },
+  request: Request & { readonly body: string },
+): Promise<HttpAnswer> => ask({ who: `the channel ${name} (${kind})`, about: name }, means, request);
+
+/**
+ * Sends one request, and answers what the other side said when it took it (2xx). The URL is a
+ * secret: nothing of it is in what is thrown. `who` it is in words, and what it is `about` in logs.
+ * Throws `alert_unavailable` and `alert_refused`.
+ */
+export async function ask(
+  { who, about: channel }: { readonly who: string; readonly about: string },
+  means: ChannelMeans,
+  { url, headers = {}, body, said = () => undefined, remedies = {} }: Request,
 ): Promise<HttpAnswer> {
-  const { url, headers = {}, body, said = () => undefined, remedies = {} } = request;
   const outcome = await means.http({
-    method: 'POST',
     url: url.reveal(),
-    headers: { 'content-type': 'application/json', ...headers },
-    body,
+    ...(body === undefined
+      ? { method: 'GET', headers }
+      : { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body }),
     signal: means.signal,
   });
-  const who = `the channel ${channel.name} (${channel.kind})`;
-  const about = { channel: channel.name };
+  const about = { channel };
   if ('answer' in outcome) {
     const { status, retryAfterMs } = outcome.answer;
     if (status >= 200 && status < 300) return outcome.answer;

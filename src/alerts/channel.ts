@@ -44,6 +44,12 @@ export interface ChannelConfig {
   readonly links?: readonly string[];
 }
 
+/** A watcher outside, which says so when it has not been asked for too long. */
+export interface HeartbeatConfig {
+  readonly url: Secret;
+  readonly everyMs: number;
+}
+
 export interface ChannelContext {
   readonly name: string;
   /** The secret of a setting. */

@@ -28,7 +28,7 @@ export function alertsCommand(host: Host): Command {
   const part = (name: string, description: string) =>
     withOutputOptions(alerts.command(name)).description(description).addOption(configOption());
   part('test', 'send a message that says that nothing is wrong, and say what each channel answered')
-    .argument('[channel]', 'only this one of alerts.channels')
+    .argument('[channel]', 'only this one of alerts.channels, or heartbeat')
     .addHelpText(
       'after',
       '\nExamples:\n  certstandby alerts test\n  certstandby alerts test oncall' +
@@ -50,7 +50,8 @@ export function alertsCommand(host: Host): Command {
 }
 
 function alertsIn(config: Config, path: string): NonNullable<Config['alerts']> {
-  if (config.alerts !== undefined && config.alerts.channels.length > 0) return config.alerts;
+  const { alerts } = config;
+  if (alerts !== undefined && (alerts.channels.length > 0 || alerts.heartbeat !== undefined)) return alerts;
   throw new CodedError('usage', `${path} names no channels under alerts, so that nobody is told`);
 }
 

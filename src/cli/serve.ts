@@ -87,7 +87,7 @@ async function serveUntil(stopping: AbortSignal, options: ServeOptions, host: Ho
     // From now on there is work that may be finished.
     interrupted(host, settings.stopWithinMs + endsMs);
     const alerts = await program.alerts(stopping);
-    if (alerts === undefined) log('warn', 'nobody_is_told', { message: nobodyIsTold });
+    if ((config.alerts?.channels ?? []).length === 0) log('warn', 'nobody_is_told', { message: nobodyIsTold });
     const work = startWork(config, { program, metrics, alerts, tls, log, stopping });
     closing.splice(1, 0, work.stop);
     const callbacks = program.callbacks.map((link) => `${server.url}/callback/${link}`);

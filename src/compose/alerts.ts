@@ -2,6 +2,7 @@ import { type AlertRows, alertRows } from '../alerts/alert-rows.ts';
 import { type Alerts, openAlerts } from '../alerts/alerts.ts';
 import type { ChannelKind } from '../alerts/channel.ts';
 import type { OpenChannel } from '../alerts/deliver.ts';
+import { beat } from '../alerts/heartbeat.ts';
 import * as registry from '../alerts/registry.ts';
 import { sendTest } from '../alerts/test-message.ts';
 import type { AlertsConfig, Config } from '../config.ts';
@@ -16,6 +17,10 @@ import type { ProcessOwner, Runtime } from '../runtime.ts';
 import type { Table } from '../table/table.ts';
 
 const kinds: readonly ChannelKind[] = Object.values(registry);
+
+/** Whether there is anything to be done by the clock. */
+export const isAnybodyTold = ({ channels, heartbeat }: AlertsConfig): boolean =>
+  channels.length > 0 || heartbeat !== undefined;
 
 function openChannels({ channels }: AlertsConfig): readonly OpenChannel[] {
   return channels.map((config) => {
@@ -60,17 +65,22 @@ export function composeAlerts(
       })),
       channels: openChannels(alerts),
       times: alerts,
+      heartbeat: alerts.heartbeat,
     },
   );
 }
 
-/** Channels of a configuration, to be tried one by one: nothing is read from the table. */
+/** Channels and heartbeat of a configuration, to be tried one by one: no table is read. */
 export function channelsToTry(alerts: AlertsConfig, runtime: Runtime) {
-  const http = clientOf(runtime);
-  return openChannels(alerts).map(({ config, kind }) => ({
-    name: config.name,
-    kind: config.kind,
+  const means = (signal: AbortSignal) => ({ http: clientOf(runtime), now: () => runtime.now(), signal });
+  const { heartbeat } = alerts;
+  const channels = openChannels(alerts).map((channel) => ({
+    name: channel.config.name,
+    kind: channel.config.kind,
     /** Throws `alert_unavailable` and `alert_refused`. */
-    test: (signal: AbortSignal) => sendTest({ config, kind }, { http, now: () => runtime.now(), signal }, runtime),
+    test: (signal: AbortSignal) => sendTest(channel, means(signal), runtime),
   }));
+  if (heartbeat === undefined) return channels;
+  const test = (signal: AbortSignal) => beat(heartbeat, means(signal));
+  return [...channels, { name: 'heartbeat', kind: 'a watcher', test }];
 }

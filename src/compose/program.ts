@@ -286,8 +286,9 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
     boundTo: (link) => linkRows.boundTo(link.name),
     status,
     async alerts(signal) {
-      if (config.alerts === undefined || config.alerts.channels.length === 0) return undefined;
-      const { composeAlerts } = await import('./alerts.ts');
+      if (config.alerts === undefined) return undefined;
+      const { composeAlerts, isAnybodyTold } = await import('./alerts.ts');
+      if (!isAnybodyTold(config.alerts)) return undefined;
       const names = new Map([...stores].map(([name, { id }]) => [id, name]));
       const nameOf = (store: string) => names.get(store) ?? store;
       return composeAlerts(config.alerts, { config, links, status, nameOf, table, runtime, owner, log, signal });

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { Secret } from '../../src/secret.ts';
 import { memoryTable } from '../../src/table/memory.ts';
 import type { Table } from '../../src/table/table.ts';
 import {
@@ -284,6 +285,33 @@ describe('a channel', () => {
     ops.answer(answers(200));
     await minutes(3);
     expect(told(ops).slice(before)).toEqual([['began shop/poison critical']]);
+  });
+});
+
+describe('the heartbeat', () => {
+  it('asks a watcher as long as every link can be looked at, and what becomes of that holds up nothing', async () => {
+    const [ops, watcher] = [await newReceiver(), await newReceiver()];
+    const url = new Secret(`${watcher.url}/ping/very-secret-path`);
+    const { standing, minutes, lines, worker } = newWorld([webhookTo(ops)], {
+      heartbeat: { url, everyMs: 5 * minuteMs },
+    });
+    const alerts = worker();
+    await minutes(12, alerts);
+    expect(watcher.got.map(({ path, body }) => [path, body])).toEqual(
+      Array.from({ length: 3 }, () => ['/ping/very-secret-path', '']),
+    );
+    standing.set('shop', new Error('damaged'));
+    await minutes(10, alerts);
+    expect(watcher.got.length).toBe(3);
+    standing.set('shop', { wrong: [finding('brake')] });
+    watcher.answer(answers(404));
+    await minutes(2, alerts);
+    expect(told(ops)).toEqual([['began shop/brake critical']]);
+    expect(lines.filter(({ event }) => event === 'heartbeat_failed')).toMatchObject([
+      { fields: { code: 'alert_refused', message: 'the heartbeat of alerts answered 404' } },
+      { fields: { code: 'alert_refused' } },
+    ]);
+    expect(JSON.stringify(lines)).not.toContain('very-secret-path');
   });
 });
 

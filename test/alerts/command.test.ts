@@ -69,6 +69,11 @@ test('a test proves each channel, and says of one that takes nothing what mends 
   expect(good.got.map(linesOf)).toEqual([['test test:good warning']]);
   const one = await run('test', 'good', '--json');
   expect(one).toMatchObject({ code: 0, output: '{"channel":"good","kind":"webhook","taken":true}\n' });
+  write(`alerts: { heartbeat: { url: env:BAD } }`);
+  expect((await run('test')).errors).toContain(
+    'heartbeat: the heartbeat of alerts answered 404\n  The watcher knows no such check',
+  );
+  write(`alerts: { channels: { good: ${channel('env:GOOD')}, bad: ${channel('env:BAD')} } }`);
   const none = await run('test', 'other');
   expect(none.code).toBe(2);
   expect(none.errors).toContain('there is no channel other; the configuration has good, bad');
@@ -135,6 +140,7 @@ test('mistakes of channels are named with the others, and no secret is', () => {
     mistakes(`alerts:
   after: soon
   repeat: 10s
+  heartbeat: { url: env:PLAIN }
   channels:
     a: ${channel('env:PLAIN')}
     b: ${channel('ssm:/hook')}
@@ -145,13 +151,14 @@ test('mistakes of channels are named with the others, and no secret is', () => {
   ).toEqual([
     'alerts.after (line 4): must be a duration such as 500ms, 30s, 5m, 2h or 7d',
     'alerts.repeat (line 5): must be at least 1m',
-    'alerts.channels.c.colour (line 9): is not a known key; there are url, key, least, links',
-    'alerts.channels.d.least (line 10): must be warning or critical',
-    'alerts.channels.e.kind (line 11): must be email or pagerduty or slack or teams or webhook',
-    'alerts.channels.f.url (line 12): must be a reference (env:NAME, file:PATH, ssm:PARAMETER or secretsmanager:SECRET), never the secret itself',
+    'alerts.channels.c.colour (line 10): is not a known key; there are url, key, least, links',
+    'alerts.channels.d.least (line 11): must be warning or critical',
+    'alerts.channels.e.kind (line 12): must be email or pagerduty or slack or teams or webhook',
+    'alerts.channels.f.url (line 13): must be a reference (env:NAME, file:PATH, ssm:PARAMETER or secretsmanager:SECRET), never the secret itself',
     'alerts.channels.a.url: must lead to a URL that begins with https://; plain http:// is allowed on loopback only',
     'alerts.channels.b.url: is read with the configuration, so that a message waits for nothing: use env: or file:',
     'alerts.channels.c.key: must lead to whsec_ and base64 as the receiver has it, or to a private key that certstandby notify --new-key has made',
+    'alerts.heartbeat.url: must lead to a URL that begins with https://; plain http:// is allowed on loopback only',
     'alerts.channels.d.links: there is no link other under links',
   ]);
   expect(mistakes(`alerts: { channels: { a: ${channel('env:GOOD')} } }`, 'aws')).toContain(

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { Webhook } from 'standardwebhooks';
 import { alertRows } from '../../src/alerts/alert-rows.ts';
 import { type Alerts, openAlerts, type WatchedLink } from '../../src/alerts/alerts.ts';
-import type { ChannelConfig } from '../../src/alerts/channel.ts';
+import type { ChannelConfig, HeartbeatConfig } from '../../src/alerts/channel.ts';
 import type { OpenChannel } from '../../src/alerts/deliver.ts';
 import type { AlertTimes } from '../../src/alerts/evaluate.ts';
 import * as registry from '../../src/alerts/registry.ts';
@@ -90,6 +90,7 @@ export interface WorldOptions {
   readonly times?: AlertTimes;
   readonly requestTimeoutMs?: number;
   readonly table?: Table;
+  readonly heartbeat?: HeartbeatConfig;
 }
 
 /** A clock, a table, links that stand as a test says, and channels that are real requests. */
@@ -134,7 +135,7 @@ export function world(channels: readonly OpenChannel[], options: WorldOptions = 
         log: (level, event, fields = {}) => void lines.push({ level, event, fields }),
         signal: stopping.signal,
       },
-      { links: links(), channels, times },
+      { links: links(), channels, times, heartbeat: options.heartbeat },
     );
   }
   return {
