@@ -713,15 +713,19 @@ class Attempt {
   }
 
   /**
-   * A place of ours that is half made: it may have the very name that a replacement is to have, and
-   * is filled by it. `undefined` if there is none.
+   * A place of ours that a replacement of this copy fills: one that has the very name that it is to
+   * have, which nothing else could have then, though it was deleted; or one that is half made.
+   * `undefined` if there is none.
    */
-  async #halfMadePlace(): Promise<string | undefined> {
-    for (const { id, why } of this.#vacant) {
-      if (why !== 'half-made') continue;
+  async #placeOfReplacement(replaced: string): Promise<string | undefined> {
+    const { mark } = this.#task;
+    const { name } = this.#store.asKept(this.#givenInsteadOf(replaced), mark);
+    const hasName = (place: VacantElement) => this.#store.abilities.uniqueNames && place.name === name;
+    const halfMade = this.#vacant.filter(({ why }) => why === 'half-made');
+    for (const { id, why } of new Set([...this.#vacant.filter(hasName), ...halfMade])) {
       const now = await this.#calls.vacancyOf(id);
       if (now === 'living') throw this.#listedUnread(id);
-      if (now?.why === 'half-made' && sameMark(now.mark, this.#task.mark)) return id;
+      if (now?.why === why && sameMark(now.mark, mark)) return id;
     }
     return undefined;
   }
@@ -797,7 +801,7 @@ class Attempt {
     try {
       if (!this.#mayReplace(first.error)) throw first.error;
       // The old copy is removed as surplus by a later look.
-      await this.#import('replaced', first.id, await this.#halfMadePlace());
+      await this.#import('replaced', first.id, await this.#placeOfReplacement(first.id));
       this.replacing = undefined;
     } catch (thrown) {
       // A finding rests, and is looked at anew as a whole.
@@ -1033,11 +1037,8 @@ class Attempt {
     const replacement = replaces === undefined ? '' : this.#replacementOf(replaces);
     const { store, certificate } = mark;
     const token = sha256(`${formatMark({ store, certificate })}${replacement}`);
-    // Where names are unique the copy to be replaced still has this one; a later look gives the
-    // name over.
-    const metadata =
-      replacement === '' ? this.#given : descriptiveReplacement(this.#given, replacement, mark, this.#store);
-    const exactName = naming === 'exact' && replacement === '';
+    const metadata = replaces === undefined ? this.#given : this.#givenInsteadOf(replaces);
+    const exactName = naming === 'exact' && replaces === undefined;
     const place = into === undefined ? { token, ...(exactName && { exactName }) } : { into };
     const entry = { content: sound.content, metadata, mark, ...place };
     const about = { kind: 'import', ...(into !== undefined && { id: into }), ...this.#givenNow() } as const;
@@ -1136,6 +1137,14 @@ class Attempt {
   #replacementOf(replaced: string): string {
     const left = (this.#look.marked ?? []).map(({ id }) => id).filter((id) => id !== replaced);
     return ` instead of ${[replaced, ...left.toSorted()].join(' and ')} as ${this.#task.sound.fingerprint}`;
+  }
+
+  /**
+   * What a replacement is given. Where names are unique the copy to be replaced still has its name;
+   * a later look gives the name over.
+   */
+  #givenInsteadOf(replaced: string): DescriptiveMetadata {
+    return descriptiveReplacement(this.#given, this.#replacementOf(replaced), this.#task.mark, this.#store);
   }
 
   /**
