@@ -2,7 +2,7 @@ import { CodedError } from '../../src/errors.ts';
 import type { Runtime } from '../../src/runtime.ts';
 import type { Mark } from '../../src/store/mark.ts';
 import type { CallOptions, OperationAsked, Reading, Store } from '../../src/store/store.ts';
-import type { Table } from '../../src/table/table.ts';
+import type { Key, Table } from '../../src/table/table.ts';
 import { ownContent, type SimulatedStore } from './simulated-store.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
@@ -21,6 +21,25 @@ const faults = {
 
 /** `down`: a call to a store while nothing there answers, for minutes. */
 export type Fault = keyof typeof faults | 'down';
+
+/**
+ * Writes to a store; and those to the row of a certificate that have a condition, as claims and
+ * commits.
+ */
+type OftenerWrong = 'removal' | 'import' | 'reimport' | 'row';
+
+/** A share of one kind of call that goes wrong in one way: then `sent` is called. */
+interface Oftener {
+  readonly fault: Fault & keyof typeof faults;
+  readonly share: number;
+  /** How long a process stalls at the most. */
+  readonly stallMs?: number;
+  /**
+   * The copy that is written to in this store, or the certificate that is imported, or that of the
+   * row.
+   */
+  sent: (id: string, store: string) => void;
+}
 
 export interface FaultSource {
   /** Whether faults happen now. */
@@ -49,11 +68,8 @@ export interface FaultSource {
   readonly down: Set<string>;
   /** How far the clocks of two processes may be apart. */
   readonly clocksApartMs: number;
-  /**
-   * A share of the removals from stores lands late, beside what goes wrong with any call: then
-   * `sent` is called.
-   */
-  readonly lateRemovals?: { readonly share: number; sent: (store: string, copy: string) => void };
+  /** Calls that go wrong oftener than others, beside what goes wrong with any. */
+  readonly oftener: { readonly [Kind in OftenerWrong]?: Oftener };
   readonly trace: (line: string) => void;
 }
 
@@ -104,8 +120,8 @@ type Process = ReturnType<typeof startProcess>;
 interface CallKind {
   readonly name: string;
   readonly writes: boolean;
-  /** The certificate that it removes from its store. */
-  readonly removes?: string | undefined;
+  /** What it is about, if it is one of those that may go wrong oftener. */
+  readonly about?: { readonly kind: OftenerWrong; readonly id: string } | undefined;
   /** The store that is called; absent for the table. */
   readonly store?: string;
   /** How long the request may take to land when nobody waits for it any more. */
@@ -164,7 +180,7 @@ async function send<T>(
       process.crash();
       return process.never;
     case 'stall': {
-      process.stall(5_000 + time.random() * 240_000);
+      process.stall(5_000 + time.random() * (source.oftener[kind.about?.kind ?? 'removal']?.stallMs ?? 240_000));
       await process.awake();
       const value = await attempt(apply);
       await process.awake();
@@ -212,11 +228,12 @@ async function attempt<T>(apply: () => Promise<T>): Promise<() => T> {
   }
 }
 
-function faultAt({ random }: VirtualTime, { lateRemovals }: FaultSource, { store = '', removes }: CallKind) {
+function faultAt({ random }: VirtualTime, { oftener }: FaultSource, { store = '', about }: CallKind) {
+  const wrong = about && oftener[about.kind];
   // Dice are thrown for this only where it may be so: the other worlds stay what they always were.
-  if (removes === undefined || lateRemovals === undefined || random() > lateRemovals.share) return pick(random());
-  lateRemovals.sent(store, removes);
-  return 'lands-late';
+  if (about === undefined || wrong === undefined || random() > wrong.share) return pick(random());
+  wrong.sent(about.id, store);
+  return wrong.fault;
 }
 
 function pick(chance: number): keyof typeof faults | undefined {
@@ -253,8 +270,8 @@ export function storeFrom(
       ),
   };
   const { settlesMs } = store.abilities;
-  const call = <T>(name: string, writes: boolean, apply: () => Promise<T>, removes?: string) => {
-    const kind = { name: `${store.id} ${name}`, store: store.id, writes, removes, settlesMs, failures };
+  const call = <T>(name: string, writes: boolean, apply: () => Promise<T>, about?: CallKind['about']) => {
+    const kind = { name: `${store.id} ${name}`, store: store.id, writes, about, settlesMs, failures };
     return send(time, process, source, kind, apply);
   };
   const read = async <T>(name: string, apply: () => Promise<Reading<T>>): Promise<Reading<T>> => {
@@ -282,7 +299,8 @@ export function storeFrom(
     async import(entry) {
       const sent = { ...entry, content: ownContent(entry.content) };
       const of = named(entry.mark);
-      if (twoSteps === undefined) return call(`import of ${of}`, true, () => store.import(sent));
+      if (twoSteps === undefined)
+        return call(`import of ${of}`, true, () => store.import(sent), { kind: 'import', id: of ?? '' });
       const { id } = await call(`creation of ${of}`, true, () => twoSteps.begin(sent));
       try {
         return await call(`content of ${of}`, true, () => twoSteps.fill(id, sent));
@@ -297,11 +315,11 @@ export function storeFrom(
     },
     reimport(id, content) {
       const sent = ownContent(content);
-      return call(`reimport ${id}`, true, () => store.reimport(id, sent));
+      return call(`reimport ${id}`, true, () => store.reimport(id, sent), { kind: 'reimport', id });
     },
     updateMetadata: (id, metadata, mark) =>
       call(`describe ${id}`, true, () => store.updateMetadata(id, metadata, mark)),
-    delete: (id) => call(`delete ${id}`, true, () => store.delete(id), id),
+    delete: (id) => call(`delete ${id}`, true, () => store.delete(id), { kind: 'removal', id }),
   };
 }
 
@@ -314,11 +332,14 @@ export function tableFrom(time: VirtualTime, process: Process, source: FaultSour
     unavailable: () => new CodedError('table_unavailable', 'the table is not reached'),
     unanswered: () => new CodedError('table_unavailable', 'the table does not answer'),
   };
-  const call = <T>(name: string, writes: boolean, apply: () => Promise<T>) =>
-    send(time, process, source, { name: `table ${name}`, writes, settlesMs: 2_000, failures }, apply);
+  const call = <T>(name: string, writes: boolean, apply: () => Promise<T>, about?: CallKind['about']) =>
+    send(time, process, source, { name: `table ${name}`, writes, about, settlesMs: 2_000, failures }, apply);
+  const rowOf = ({ partition, sort: id }: Key): CallKind['about'] =>
+    partition.startsWith('replication.') ? { kind: 'row', id } : undefined;
   return {
     get: (key) => call(`get ${key.sort}`, false, () => table.get(key)),
-    update: (key, change, condition) => call(`update ${key.sort}`, true, () => table.update(key, change, condition)),
+    update: (key, change, condition) =>
+      call(`update ${key.sort}`, true, () => table.update(key, change, condition), condition && rowOf(key)),
     putIfAbsent: (key, fields) => call(`put ${key.sort}`, true, () => table.putIfAbsent(key, fields)),
     delete: (key, condition) => call(`delete ${key.sort}`, true, () => table.delete(key, condition)),
     query: (query) => call('query', false, () => table.query(query)),

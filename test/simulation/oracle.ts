@@ -1,14 +1,14 @@
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { contentProblem } from '../../src/certificate/judgement.ts';
 import { defaultTiming } from '../../src/replication/timing.ts';
-import { markDigest, sameMark } from '../../src/store/mark.ts';
+import { type Mark, markDigest, sameMark } from '../../src/store/mark.ts';
 import { mayDiffer, watchBrake } from './brake-trouble.ts';
 import { madeUpLooks } from './floods.ts';
 import { watchOtherPlaces } from './other-places.ts';
 import { originalOf } from './routes.ts';
 import { tellOtherwise } from './senders.ts';
 import type { Held } from './simulated-store.ts';
-import { inJournal, type World } from './world.ts';
+import { inJournal, onItsWayMs, type World } from './world.ts';
 
 /**
  * Watches every write of the program for promises 3 and 4, which hold at every moment. Answers what
@@ -20,6 +20,8 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
   const removals = new Map<string, number>();
   const doubles = new Map<string, number>();
   const contents = new Map<string, number>();
+  /** When a copy that somebody had damaged was written anew. */
+  const mendedAt = new Map<string, number>();
   const count = (counts: Map<string, number>, key: string) => {
     counts.set(key, (counts.get(key) ?? 0) + 1);
     return counts.get(key) ?? 0;
@@ -87,8 +89,10 @@ export function watchWrites(world: World): { readonly broken: string[]; imports:
           was.content.chain.length > 0 &&
           becomes.content.chain.length === 0;
         // What somebody damaged is worth less than a leaf alone, which may be on its way when it
-        // has been mended already.
-        const damaged = world.meddledWith(store.id, originalOf(was?.mark));
+        // has been mended already, however long that took.
+        const mended = mendedAt.get(`${store.id} ${id}`) ?? Number.NEGATIVE_INFINITY;
+        if (was?.unreadable === true) mendedAt.set(`${store.id} ${id}`, world.time.now());
+        const damaged = world.meddledWith(store.id, originalOf(was?.mark)) || world.time.now() - mended < onItsWayMs;
         if (cut && was.content.leaf.issuer === becomes.content.leaf.issuer && !damaged)
           seen.broken.push(`promise 4: ${id} lost its chain`);
       }
@@ -243,10 +247,9 @@ export function brokenPromises(world: World): string[] {
     // While the primary holds nothing sound, nothing is written and nothing removed.
     if (contentProblem(original.content, { nowMs: world.time.now(), requireChain: false }) !== undefined) continue;
     if (original.withheld === true) continue;
+    const mark: Mark = { store: primary.id, certificate: original.id };
     for (const store of backups) {
-      const copies = [...store.rows().values()].filter(({ mark }) =>
-        sameMark(mark, { store: primary.id, certificate: original.id }),
-      );
+      const copies = [...store.rows().values()].filter((copy) => sameMark(copy.mark, mark));
       if (copies.some((copy) => keepsItsChain(original, copy))) continue;
       if (mayDiffer(world, store, original, copies)) continue;
       // What the store does not take is not in it, or in an older version: that is told, and
@@ -255,15 +258,12 @@ export function brokenPromises(world: World): string[] {
       // No room for another version: that is told, too, and the copy is not replaced by another
       // one.
       if (copies.some((copy) => !store.hasRoom(copy))) continue;
-      const halves = store
-        .vacant()
-        .filter(
-          ({ vacant, mark }) => vacant !== 'deleted' && sameMark(mark, { store: primary.id, certificate: original.id }),
-        );
+      const isLocked = ({ lockedUntil = 0 }: Held) => lockedUntil > world.time.now();
+      if (copies.length === 0 && store.places().some((place) => keepsUsOut(world, place, mark))) continue;
+      const halves = store.vacant().filter((place) => place.vacant !== 'deleted' && sameMark(place.mark, mark));
       if (halves.length > 0 && withReconcile)
         broken.push(`bound: ${store.id} holds ${halves.length} places of ${original.id} without content`);
       if (store.abilities.idsAreReferredTo && copies.some((copy) => !store.takes(copy, original.content))) continue;
-      const isLocked = ({ lockedUntil = 0 }: Held) => lockedUntil > world.time.now();
       // Removal is tried hours apart: what was locked once may still be there.
       const wasLocked = ({ lockedUntil }: Held) => lockedUntil !== undefined;
       // Nobody looks for copies of others without a reason, and events are none.
@@ -283,6 +283,18 @@ export function brokenPromises(world: World): string[] {
     }
   }
   return broken;
+}
+
+/**
+ * Whether a copy was deleted while somebody had it locked: its place is not written into, and none
+ * is made beside it, as beside one that lives. That is told, and tried again the more seldom the
+ * longer it has been so: some time after the place is gone, too.
+ */
+function keepsUsOut({ time }: World, place: Held, mark: Mark): boolean {
+  const { lockedUntil = 0, deletedAt, purgedAt = Number.POSITIVE_INFINITY } = place;
+  if (deletedAt === undefined || !sameMark(place.mark, mark)) return false;
+  const freeAt = Math.min(lockedUntil, purgedAt);
+  return freeAt > deletedAt && time.now() < freeAt + (freeAt - deletedAt);
 }
 
 /** The link of a certificate in the journal. */

@@ -12,11 +12,12 @@ export interface Safeguard {
   /** Reconcile would mend the loss before anyone sees it. */
   readonly eventsOnly?: boolean;
   /**
-   * Within so many seeds the simulation must find it out, from the first on, or from this one: what
-   * is rare was found by a long run.
+   * The seed at which it was missed when all were tried last. What changes in the program or in the
+   * simulation may make it another one.
    */
+  readonly missedAt?: number;
+  /** Within so many seeds, from the first on, the simulation must find it out then. */
   readonly seeds: number;
-  readonly from?: number;
 }
 
 /**
@@ -29,6 +30,7 @@ export const safeguards: readonly Safeguard[] = [
     file: 'src/records/replication-records.ts',
     find: "{ all: [due, { absent: 'leaseUntil' }] }",
     replace: '{ all: [due] }',
+    missedAt: 26,
     seeds: 1_000,
   },
   {
@@ -37,6 +39,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'const held = heldBy(token);',
     replace: 'const held: Condition = { all: [] };',
     eventsOnly: true,
+    missedAt: 81,
     seeds: 10_000,
   },
   {
@@ -61,6 +64,7 @@ export const safeguards: readonly Safeguard[] = [
     find: "if (asCodedError(thrown).entry.applied === 'unknown') doubtful = true;",
     replace: '',
     eventsOnly: true,
+    missedAt: 2,
     seeds: 1_000,
   },
   {
@@ -68,7 +72,9 @@ export const safeguards: readonly Safeguard[] = [
     file: 'src/records/replication-records.ts',
     find: '{ ...lease, set: { ...lease.set, doubt, everyDoubt } }',
     replace: 'lease',
+    switches: [],
     eventsOnly: true,
+    missedAt: 9,
     seeds: 3_000,
   },
   {
@@ -76,7 +82,9 @@ export const safeguards: readonly Safeguard[] = [
     file: 'src/records/replication-records.ts',
     find: "all: [held, { field: 'requested', is: '=', to: seen }],",
     replace: 'all: [held],',
+    switches: ['frozen-processes'],
     eventsOnly: true,
+    missedAt: 75,
     seeds: 3_000,
   },
   {
@@ -85,6 +93,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'for (const { again } of pass.outcomes) if (again !== undefined) moments.push(again);',
     replace: '',
     eventsOnly: true,
+    missedAt: 8,
     seeds: 1_000,
   },
   {
@@ -93,6 +102,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'return untouched(state, state.notBefore);',
     replace: 'return untouched(state);',
     eventsOnly: true,
+    missedAt: 53,
     seeds: 3_000,
   },
   {
@@ -100,7 +110,9 @@ export const safeguards: readonly Safeguard[] = [
     file: 'src/replication/pass/pass-outcome.ts',
     find: 'if (beganAt < readSettledAt) moments.push(readSettledAt);',
     replace: '',
+    switches: [],
     eventsOnly: true,
+    missedAt: 17,
     seeds: 1_000,
   },
   {
@@ -109,6 +121,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'throw new Waiting(doubt);',
     replace: '{}',
     eventsOnly: true,
+    missedAt: 108,
     seeds: 1_000,
   },
   {
@@ -116,6 +129,7 @@ export const safeguards: readonly Safeguard[] = [
     file: 'src/replication/pass/bring-equal.ts',
     find: '.filter(({ id }) => id !== state.id)',
     replace: '.filter(() => false)',
+    missedAt: 3,
     seeds: 1_000,
   },
   {
@@ -123,6 +137,7 @@ export const safeguards: readonly Safeguard[] = [
     file: 'src/replication/pass/bring-equal.ts',
     find: 'await this.#removeSurplus(made.holding.id, { ...made, unread });',
     replace: '',
+    missedAt: 3,
     seeds: 1_000,
   },
   {
@@ -131,6 +146,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'found.unread !== undefined || this.#openDoubt !== undefined) return;',
     replace: 'found.unread !== undefined) return;',
     switches: ['late-removals'],
+    missedAt: 13,
     seeds: 300,
   },
   {
@@ -138,7 +154,9 @@ export const safeguards: readonly Safeguard[] = [
     file: 'src/replication/pass/pass-outcome.ts',
     find: 'doubt === undefined || (searchedAt !== undefined && doubt <= searchedAt && equal);',
     replace: 'doubt === undefined || (searchedAt !== undefined && doubt <= searchedAt);',
+    switches: [],
     eventsOnly: true,
+    missedAt: 15,
     seeds: 10_000,
   },
   {
@@ -147,6 +165,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'doubt === undefined || (searchedAt !== undefined && doubt <= searchedAt && equal);',
     replace: 'doubt === undefined || equal;',
     eventsOnly: true,
+    missedAt: 2,
     seeds: 10_000,
   },
   {
@@ -155,6 +174,7 @@ export const safeguards: readonly Safeguard[] = [
     find: "if (verdict.kind !== 'sound') return untouched({ ...state, ...endOfCopy(look) });",
     replace:
       "if (verdict.kind !== 'sound') return untouched(state); if (state.fingerprint === verdict.fingerprint) return { ...untouched(state), equal: true, searchedAt: beganAt };",
+    missedAt: 4,
     seeds: 1_000,
   },
   {
@@ -162,7 +182,9 @@ export const safeguards: readonly Safeguard[] = [
     file: 'src/replication/acknowledge.ts',
     find: 'const asking = certificates.map(',
     replace: 'const asking = (await remembering.catch(() => true) ? certificates : []).map(',
+    switches: [],
     eventsOnly: true,
+    missedAt: 11,
     seeds: 1_000,
   },
   {
@@ -170,7 +192,9 @@ export const safeguards: readonly Safeguard[] = [
     file: 'src/replication/sweep.ts',
     find: 'await dispatch.dispatch(certificates.map((certificate) => ({ link: link.name, certificate })));',
     replace: '',
+    switches: [],
     eventsOnly: true,
+    missedAt: 1,
     seeds: 1_000,
   },
   {
@@ -178,6 +202,7 @@ export const safeguards: readonly Safeguard[] = [
     file: 'src/replication/reconcile/reconcile.ts',
     find: 'const doubted = doubtedIn(comparison, certificate);',
     replace: 'const doubted: string[] = [];',
+    missedAt: 21,
     seeds: 10_000,
   },
   {
@@ -192,6 +217,8 @@ export const safeguards: readonly Safeguard[] = [
     file: 'src/replication/pass/retire.ts',
     find: 'return absentSince !== undefined && beganAt >= absentSince + wait;',
     replace: 'return beganAt > wait;',
+    switches: [],
+    missedAt: 27,
     seeds: 1_000,
   },
   {
@@ -199,6 +226,8 @@ export const safeguards: readonly Safeguard[] = [
     file: 'src/replication/pass/judge.ts',
     find: 'return problem === undefined',
     replace: 'return problem === undefined || problem !== undefined',
+    switches: [],
+    missedAt: 1,
     seeds: 1_000,
   },
   {
@@ -207,6 +236,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'if (await this.#writtenOver()) return;',
     replace: '',
     switches: ['laggard'],
+    missedAt: 16,
     seeds: 1_000,
   },
   {
@@ -215,6 +245,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'if (times < (this.#store.abilities.reimportsInPlace ? writesReadBackOtherwise : 1)) return false;',
     replace: 'if (times > 0) return false;',
     switches: ['completes-chains'],
+    missedAt: 10,
     seeds: 1_000,
   },
   {
@@ -223,6 +254,7 @@ export const safeguards: readonly Safeguard[] = [
     find: '&& this.#task.mayReplace && !this.#store.abilities.idsAreReferredTo;',
     replace: '&& this.#task.mayReplace;',
     switches: ['referred-to'],
+    missedAt: 5,
     seeds: 3_000,
   },
   {
@@ -231,6 +263,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'candidates.sort((a, b) => (a.id < b.id ? -1 : 1));',
     replace: 'candidates.sort((a) => (a.id === state.id ? -1 : 1));',
     switches: ['second-deployment'],
+    missedAt: 24,
     seeds: 1_000,
   },
   {
@@ -239,6 +272,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'await this.#keepEqual(id).catch(',
     replace: 'await Promise.resolve().catch(',
     switches: ['in-use'],
+    missedAt: 16,
     seeds: 3_000,
   },
   {
@@ -247,6 +281,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'if (!refusesRemoval.has(error.code)) throw thrown;',
     replace: 'throw thrown;',
     switches: ['in-use'],
+    missedAt: 10,
     seeds: 3_000,
   },
   {
@@ -256,6 +291,7 @@ export const safeguards: readonly Safeguard[] = [
     replace: '',
     switches: ['choosy'],
     eventsOnly: true,
+    missedAt: 23,
     seeds: 1_000,
   },
   {
@@ -265,6 +301,7 @@ export const safeguards: readonly Safeguard[] = [
     replace: 'const keeping = hints.slice(hints.length).map((hint) =>',
     switches: ['hints'],
     eventsOnly: true,
+    missedAt: 1,
     seeds: 1_000,
   },
   {
@@ -274,6 +311,7 @@ export const safeguards: readonly Safeguard[] = [
     replace: '',
     switches: ['hints'],
     eventsOnly: true,
+    missedAt: 1,
     seeds: 1_000,
   },
   {
@@ -283,6 +321,7 @@ export const safeguards: readonly Safeguard[] = [
     replace: 'return lagMs < 0 ? toldAt : undefined;',
     switches: ['hints'],
     eventsOnly: true,
+    missedAt: 31,
     seeds: 1_000,
   },
   {
@@ -301,6 +340,7 @@ export const safeguards: readonly Safeguard[] = [
     replace: 'await linkRecords.forgetHint(link.name, hint); asked += await askFor(resolver, link, hint, ids);',
     switches: ['hints'],
     eventsOnly: true,
+    missedAt: 15,
     seeds: 3_000,
   },
   {
@@ -309,6 +349,7 @@ export const safeguards: readonly Safeguard[] = [
     find: "{ field: 'toldAt', is: '<=', to: now - everyMs },",
     replace: "{ field: 'toldAt', is: '<=', to: now + everyMs },",
     switches: ['unsigned-sender'],
+    missedAt: 1,
     seeds: 1_000,
   },
   {
@@ -318,6 +359,7 @@ export const safeguards: readonly Safeguard[] = [
     replace: '',
     switches: ['unsigned-sender'],
     eventsOnly: true,
+    missedAt: 5,
     seeds: 1_000,
   },
   {
@@ -327,6 +369,7 @@ export const safeguards: readonly Safeguard[] = [
     replace: '',
     switches: ['unsigned-sender'],
     eventsOnly: true,
+    missedAt: 1,
     seeds: 3_000,
   },
   {
@@ -336,6 +379,7 @@ export const safeguards: readonly Safeguard[] = [
     replace: 'return Math.min(0, primary.abilities.listingLagMs, skewMs);',
     switches: ['unsigned-sender'],
     eventsOnly: true,
+    missedAt: 11,
     seeds: 3_000,
   },
   {
@@ -345,6 +389,7 @@ export const safeguards: readonly Safeguard[] = [
     replace: 'await answerAsked(reconciler, link, reconciler.runtime.now() + 60_000);',
     switches: ['unsigned-sender'],
     eventsOnly: true,
+    missedAt: 16,
     seeds: 3_000,
   },
   {
@@ -353,6 +398,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'forgetAt !== undefined && beganAt >= forgetAt && (await forget(worker, record))',
     replace: 'forgetAt !== undefined && beganAt < 0 && (await forget(worker, record))',
     switches: ['unsigned-sender'],
+    missedAt: 1,
     seeds: 1_000,
   },
   {
@@ -361,6 +407,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'if (!over.standIns && isSelfSigned(leaf)) {',
     replace: 'if (over.standIns && isSelfSigned(leaf)) {',
     switches: ['stand-ins'],
+    missedAt: 10,
     seeds: 300,
   },
   {
@@ -369,6 +416,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'temporaryProblem(link, content) ??',
     replace: '',
     switches: ['stand-ins'],
+    missedAt: 1,
     seeds: 300,
   },
   {
@@ -377,6 +425,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'notBefore < there - backMs && !(await over.mayGoBack())',
     replace: 'notBefore < there - backMs && Date.now() < 0',
     switches: ['restored-primary'],
+    missedAt: 27,
     seeds: 300,
   },
   {
@@ -385,6 +434,7 @@ export const safeguards: readonly Safeguard[] = [
     find: "return factsChangedHere(record, listed) ? 'different' : 'revision-moved';",
     replace: "return 'different';",
     switches: ['restless-listing'],
+    missedAt: 12,
     seeds: 300,
   },
   {
@@ -393,6 +443,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'if (copy.removed !== true && !(await over.mayChange())) {',
     replace: 'if (Date.now() < 0) {',
     switches: ['restless-listing'],
+    missedAt: 12,
     seeds: 300,
   },
   {
@@ -401,6 +452,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'return lastSeen(record)?.revision !== listed.revision || factsChangedHere(record, listed);',
     replace: 'return lastSeen(record)?.revision !== listed.revision;',
     switches: ['repeated-revisions'],
+    missedAt: 10,
     seeds: 300,
   },
   {
@@ -409,6 +461,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'if (!use.used) {',
     replace: 'if (!use.used && Date.now() < 0) {',
     switches: ['scarce-writes'],
+    missedAt: 16,
     seeds: 300,
   },
   {
@@ -417,6 +470,7 @@ export const safeguards: readonly Safeguard[] = [
     find: "return code === 'store_content_refused' && this.#task.mayReplace",
     replace: 'return this.#task.mayReplace',
     switches: ['locked'],
+    missedAt: 5,
     seeds: 300,
   },
   {
@@ -425,6 +479,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'const suffixOf = (mark: FoundMark): string =>',
     replace: 'const suffixOf = (mark: FoundMark): string => isWhole(mark) ? formerSuffixOf(mark) :',
     switches: ['names-collide'],
+    missedAt: 1,
     seeds: 1_000,
   },
   {
@@ -433,6 +488,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'return { store, certificate, origins };',
     replace: 'return { store, certificate };',
     switches: ['circle'],
+    missedAt: 9,
     seeds: 1_000,
   },
   {
@@ -441,6 +497,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'return mark !== undefined && (cameThrough(mark, store.id) ||',
     replace: 'return mark !== undefined && (',
     switches: ['circle'],
+    missedAt: 3,
     seeds: 1_000,
   },
   {
@@ -449,6 +506,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'own.kept.set(digest, { ...found, unreadable, beganAt, endedAt });',
     replace: '{}',
     switches: ['slow-listing'],
+    missedAt: 1,
     seeds: 1_000,
   },
   {
@@ -457,6 +515,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'kept.beganAt >= since && now <=',
     replace: 'now <=',
     switches: ['slow-listing'],
+    missedAt: 4,
     seeds: 10_000,
   },
   {
@@ -465,6 +524,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'return markDigest(a) === markDigest(b);',
     replace: 'return false;',
     switches: ['little-room'],
+    missedAt: 1,
     seeds: 1_000,
   },
   {
@@ -473,6 +533,7 @@ export const safeguards: readonly Safeguard[] = [
     find: "const withKey = key !== 'withheld';",
     replace: "const withKey = key === 'given';",
     switches: ['withholds-keys'],
+    missedAt: 5,
     seeds: 1_000,
   },
   {
@@ -481,6 +542,7 @@ export const safeguards: readonly Safeguard[] = [
     find: "const withKey = key !== 'withheld';",
     replace: 'const withKey = key !== undefined;',
     switches: ['withholds-keys'],
+    missedAt: 74,
     seeds: 1_000,
   },
   {
@@ -489,6 +551,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'const brought = await this.#bringBack();',
     replace: 'const brought = undefined as string | undefined;',
     switches: ['soft-deletion'],
+    missedAt: 1,
     seeds: 3_000,
   },
   {
@@ -497,6 +560,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'if (element.mark !== undefined) wanted.get(markDigest(element.mark))?.vacant.push(element);',
     replace: '',
     switches: ['two-step'],
+    missedAt: 4,
     seeds: 3_000,
   },
   {
@@ -505,6 +569,7 @@ export const safeguards: readonly Safeguard[] = [
     find: "const halfMade = this.#vacant.filter(({ id, why }) => id !== kept && why !== 'deleted');",
     replace: "const halfMade = this.#vacant.filter(({ id, why }) => id === kept && why !== 'deleted');",
     switches: ['two-step', 'second-deployment'],
+    missedAt: 37,
     seeds: 3_000,
   },
   {
@@ -513,6 +578,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'await task.noteOperation(store.id, intent);',
     replace: '',
     switches: ['long-operations'],
+    missedAt: 18,
     seeds: 3_000,
   },
   {
@@ -521,6 +587,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'await this.#awaitOperation();',
     replace: '',
     switches: ['long-operations'],
+    missedAt: 1,
     seeds: 1_000,
   },
   {
@@ -529,6 +596,7 @@ export const safeguards: readonly Safeguard[] = [
     find: '(store.abilities.longWrites?.[operation.kind] ?? 0);',
     replace: '0;',
     switches: ['long-operations'],
+    missedAt: 1,
     seeds: 3_000,
   },
   {
@@ -538,6 +606,7 @@ export const safeguards: readonly Safeguard[] = [
     replace: 'Date.now() < 0',
     switches: ['version-before'],
     eventsOnly: true,
+    missedAt: 127,
     seeds: 1_000,
   },
   {
@@ -547,6 +616,7 @@ export const safeguards: readonly Safeguard[] = [
     replace: '',
     switches: ['version-before'],
     eventsOnly: true,
+    missedAt: 73,
     seeds: 1_000,
   },
   {
@@ -555,6 +625,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'if (this.replacing?.copies.includes(copy) !== true) return;',
     replace: 'if (Date.now() > 0) return;',
     switches: ['scarce-writes'],
+    missedAt: 5,
     seeds: 300,
   },
   {
@@ -563,6 +634,7 @@ export const safeguards: readonly Safeguard[] = [
     find: '?? this.#nameNotFree(made.holding.id, thrown) ?? thrown;',
     replace: '?? thrown;',
     switches: ['soft-deletion'],
+    missedAt: 5,
     seeds: 300,
   },
   {
@@ -572,6 +644,7 @@ export const safeguards: readonly Safeguard[] = [
     replace: '',
     switches: ['another-place'],
     eventsOnly: true,
+    missedAt: 1,
     seeds: 300,
   },
   {
@@ -581,6 +654,7 @@ export const safeguards: readonly Safeguard[] = [
     replace: '',
     switches: ['another-place'],
     eventsOnly: true,
+    missedAt: 3,
     seeds: 300,
   },
   {
@@ -589,6 +663,7 @@ export const safeguards: readonly Safeguard[] = [
     find: "{ all: [isCurrent, { field: 'taken', is: '<', to: most }] }",
     replace: '{ all: [isCurrent] }',
     switches: ['unsigned-sender'],
+    missedAt: 1,
     seeds: 300,
   },
   {
@@ -597,6 +672,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'versionsOf, asking, ...beside });',
     replace: '...beside });',
     switches: ['silent-listing'],
+    missedAt: 19,
     seeds: 300,
   },
   {
@@ -605,6 +681,7 @@ export const safeguards: readonly Safeguard[] = [
     find: '{ runtime, versions: true, ...options }',
     replace: '{ runtime, ...options }',
     switches: ['silent-listing'],
+    missedAt: 67,
     seeds: 300,
   },
   {
@@ -613,6 +690,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'const wasBegun = !isOver || operation.handle !== undefined;',
     replace: 'const wasBegun = !isOver;',
     switches: ['completes-chains', 'long-operations'],
+    missedAt: 16,
     seeds: 300,
   },
   {
@@ -620,7 +698,8 @@ export const safeguards: readonly Safeguard[] = [
     file: 'src/replication/pass/replicate.ts',
     find: 'if (rest !== undefined) return untouched(state, rest.again);',
     replace: '',
-    switches: ['scarce-writes'],
+    switches: ['locked', 'scarce-writes'],
+    missedAt: 65,
     seeds: 300,
   },
   {
@@ -630,8 +709,8 @@ export const safeguards: readonly Safeguard[] = [
     replace: 'return lagMs === 0 ? skewMs - skewMs : lagMs;',
     switches: [],
     eventsOnly: true,
-    from: 10_989,
-    seeds: 1,
+    missedAt: 10989,
+    seeds: 12_000,
   },
   {
     step: 'what was refused over a copy is asked for when that copy is gone',
@@ -639,6 +718,7 @@ export const safeguards: readonly Safeguard[] = [
     find: '(!side.refuses || side.isGone)',
     replace: '!side.refuses',
     switches: ['stand-ins'],
+    missedAt: 4,
     seeds: 300,
   },
   {
@@ -647,7 +727,16 @@ export const safeguards: readonly Safeguard[] = [
     find: 'if (this.#isOfUnheardImport(full)) {',
     replace: 'if (Date.now() < 0) {',
     switches: ['completes-chains'],
-    seeds: 100,
-    from: 20_001,
+    missedAt: 20024,
+    seeds: 3_000,
+  },
+  {
+    step: 'a replacement fills a place of ours that has the name which it is to have, deleted or not',
+    file: 'src/replication/pass/bring-equal.ts',
+    find: 'new Set([...this.#vacant.filter(hasName), ...halfMade])',
+    replace: 'halfMade',
+    switches: ['soft-deletion', 'late-removals'],
+    missedAt: 79,
+    seeds: 300,
   },
 ];

@@ -1,5 +1,7 @@
 import type { CertificateContent } from '../../src/certificate/certificate.ts';
+import { identityRecords } from '../../src/records/identity-records.ts';
 import { sameMark } from '../../src/store/mark.ts';
+import type { Table } from '../../src/table/table.ts';
 import { datedContent, scheduleBrakeTrouble } from './brake-trouble.ts';
 import { scheduleFloods } from './floods.ts';
 import { scheduleNameMoves } from './name-moves.ts';
@@ -51,13 +53,17 @@ function scheduleOutage({ time, random, primary, backups, faults, trace }: World
  * while passes.
  */
 function scheduleAbsences(world: World, durationMs: number): void {
-  const { time, dice, switches, primary, backups, faults, trace } = world;
+  const { time, dice, switches, primary, backups, tables, faults, trace } = world;
   if (!switches.has('vanishing-container')) return;
   for (let count = 0; count < 2; count += 1) {
     const store = pick(dice, [primary, ...backups]);
     const from = time.now() + dice() * durationMs;
     const until = Math.min(from + (1 + dice() * 7) * 60_000, time.now() + durationMs);
-    time.at(from, () => {
+    time.at(from, async () => {
+      // One that was never used has proven no identity: that it is empty is believed then, and
+      // without reconcile nobody looks once more.
+      const isBound = async (table: Table) => (await identityRecords(table).identityOf(store.id)) !== undefined;
+      if (!world.withReconcile && store === primary && !(await Promise.all(tables.map(isBound))).every(Boolean)) return;
       trace(`${time.now()} the container of ${store.id} is away`);
       store.leave(true);
     });
@@ -141,14 +147,18 @@ function scheduleHolds(world: World, durationMs: number): void {
   }
 }
 
+/** So many changes because somebody froze: else each would bring about more of them. */
+const mostChangesMeanwhile = 8;
+
 /**
  * Certificates get content for other domains, so that some copies are replaced; and as soon as the
- * removal of an old copy is on its way, its original goes back to what that copy holds.
+ * removal of an old copy is on its way, its original goes back to what that copy holds. Where
+ * processes freeze while they write, the certificate changes meanwhile.
  */
 function scheduleWaysBack(world: World, durationMs: number): void {
   const { time, dice, primary, backups, pool, trace, notifyOf } = world;
-  const { lateRemovals } = world.faults;
-  if (lateRemovals === undefined) return;
+  const { removal, row, reimport } = world.faults.oftener;
+  if (removal === undefined && row === undefined) return;
   const give = (id: string, content: CertificateContent | undefined) => {
     const held = primary.rows().get(id);
     if (content === undefined || held === undefined) return;
@@ -157,15 +167,34 @@ function scheduleWaysBack(world: World, durationMs: number): void {
     primary.tamper(id, (now) => now && { ...now, content, ...fresh });
     notifyOf({ ids: [id], name: held.metadata.name, digest: time.newId() });
   };
-  lateRemovals.sent = (store, copy) => {
-    const old = backups
+  const copyAt = (store: string, copy: string) => {
+    const held = backups
       .find(({ id }) => id === store)
       ?.rows()
       .get(copy);
     const original = [...primary.rows().keys()].find((certificate) =>
-      sameMark(old?.mark, { store: primary.id, certificate }),
+      sameMark(held?.mark, { store: primary.id, certificate }),
     );
-    if (original !== undefined) time.at(time.now() + dice() * 60_000, () => give(original, old?.content));
+    return original === undefined ? undefined : { original, content: held?.content };
+  };
+  let changes = 0;
+  const changeSoon = (id: string) => {
+    changes += 1;
+    if (changes > mostChangesMeanwhile) return;
+    const versions = pool.good[Number(/^p(\d+)-/.exec(id)?.[1])] ?? [];
+    const content = versions[Math.floor(dice() * versions.length)];
+    time.at(time.now() + dice() * 45_000, () => give(id, content));
+  };
+  if (row !== undefined) row.sent = changeSoon;
+  if (reimport !== undefined)
+    reimport.sent = (copy, store) => {
+      const found = copyAt(store, copy);
+      if (found !== undefined) changeSoon(found.original);
+    };
+  if (removal === undefined) return;
+  removal.sent = (copy, store) => {
+    const old = copyAt(store, copy);
+    if (old !== undefined) time.at(time.now() + dice() * 60_000, () => give(old.original, old.content));
   };
   for (let count = 0; count < 6; count += 1)
     time.at(time.now() + dice() * durationMs, () => {

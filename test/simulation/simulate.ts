@@ -1,4 +1,5 @@
 import { needlessBrake } from './brake-trouble.ts';
+import { endlessFailures } from './failures.ts';
 import type { Fault } from './faults.ts';
 import { floodExcess, leftBehind } from './floods.ts';
 import { brokenPromises, excess, haste, restlessness, watchWrites } from './oracle.ts';
@@ -83,6 +84,7 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
       ...excess(world, watched.writes),
       ...floodExcess(world),
       ...(await leftBehind(world)),
+      ...(await endlessFailures(world)),
     );
   } catch (thrown) {
     broken.push(`bound: ${thrown instanceof Error ? thrown.message : String(thrown)}`);

@@ -42,7 +42,8 @@ export interface Held {
    * to be.
    */
   readonly vacant?: Vacancy['why'];
-  /** When a place that was deleted is gone for good. */
+  /** When it was deleted, of a place that was, and when that place is gone for good. */
+  readonly deletedAt?: number;
   readonly purgedAt?: number;
   /** Versions that it has had, where old ones stay. */
   readonly versions?: number;
@@ -71,8 +72,9 @@ export interface SimulatedStore extends Store {
   readonly asStored: (content: CertificateContent) => CertificateContent;
   /** Why this content is not taken now; `undefined` if it is. */
   readonly refusesNow: (content: CertificateContent) => CodedError | undefined;
-  /** Places that hold no content. */
+  /** Places that hold no content, and the same with those that are gone for good. */
   readonly vacant: () => readonly Held[];
+  readonly places: () => readonly Held[];
   /** The two requests of an import, where it takes two; absent where it is one. */
   readonly twoSteps?: {
     readonly begin: (entry: NewCertificate) => Promise<{ readonly id: string }>;
@@ -224,7 +226,7 @@ export function simulatedStore(options: {
   /** What is left of one that is deleted. */
   function deleted(held: Held): Held | undefined {
     if (options.deletesSoftly === undefined) return undefined;
-    return { ...held, vacant: 'deleted', purgedAt: time.now() + options.deletesSoftly.keepMs() };
+    return { ...held, vacant: 'deleted', deletedAt: time.now(), purgedAt: time.now() + options.deletesSoftly.keepMs() };
   }
 
   function write(operation: 'import' | 'reimport' | 'describe' | 'delete', id: string, after: Held | undefined): void {
@@ -401,7 +403,7 @@ export function simulatedStore(options: {
     refuse(content);
     const place = placeFor(entry);
     if (place !== undefined) {
-      const { purgedAt: _purgedAt, ...rest } = place;
+      const { purgedAt: _purgedAt, deletedAt: _deletedAt, ...rest } = place;
       if (place.vacant === 'deleted') replace(place.id, { ...rest, vacant: 'half-made', ...stamp() });
       return { id: place.id };
     }
@@ -424,7 +426,7 @@ export function simulatedStore(options: {
     refuseLocked(place);
     refuse(content);
     refuseTakenName(metadata.name, id);
-    const { vacant: _vacant, purgedAt: _purgedAt, unreadable: _unreadable, ...rest } = place;
+    const { vacant: _vacant, purgedAt: _purgedAt, deletedAt: _at, unreadable: _unreadable, ...rest } = place;
     const held: Held = { ...rest, metadata, content: asStored(content), ...stamp() };
     write('import', id, held);
     return { id, metadata: describe(held) };
@@ -444,8 +446,8 @@ export function simulatedStore(options: {
     ...(options.saysWhatIsSame
       ? { same: (given, back) => fingerprintOf(asStored(given)) === fingerprintOf(back) }
       : {}),
-    vacant: () =>
-      within(own, () => [...everything().values()].filter((held) => held.vacant !== undefined && isThere(held))),
+    vacant: () => store.places().filter(isThere),
+    places: () => within(own, () => [...everything().values()].filter(({ vacant }) => vacant !== undefined)),
     ...(options.inTwoSteps && {
       twoSteps: { begin: async (entry) => begin(entry), fill: async (id, entry) => fill(id, entry) },
     }),

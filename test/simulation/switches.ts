@@ -87,6 +87,11 @@ export const switchNames = [
    * certificates go back to what they were, for other domains.
    */
   'late-removals',
+  /**
+   * Many a process freezes for minutes while it writes to a copy or to the row of a certificate,
+   * which changes meanwhile; and nobody hears the end of many an import.
+   */
+  'frozen-processes',
 ] as const;
 
 export type Switch = (typeof switchNames)[number];

@@ -52,19 +52,20 @@ export async function simulationWithout({ step, file, find, replace }: Safeguard
 }
 
 /**
- * Runs seeds until one breaks a promise that holds with the step in its place: that seed and what
- * it broke, or `undefined` if the step was not missed.
+ * Runs seeds until one breaks a promise that holds with the step in its place, beginning with the
+ * one that did so last: that seed and what it broke, or `undefined` if the step was not missed.
  */
 export async function firstBroken(
   run: Simulate,
-  search: Pick<Safeguard, 'eventsOnly' | 'seeds' | 'from' | 'switches'> & {
+  search: Pick<Safeguard, 'eventsOnly' | 'seeds' | 'missedAt' | 'switches'> & {
     /** The simulation with every step. */
     readonly whole: Simulate;
   },
 ): Promise<{ readonly seed: number; readonly broken: string } | undefined> {
-  const { eventsOnly = false, seeds, from = 1, switches, whole } = search;
+  const { eventsOnly = false, seeds, missedAt, switches, whole } = search;
   const options = { withReconcile: !eventsOnly, switches };
-  for (let seed = from; seed < from + seeds; seed += 1) {
+  const others = Array.from({ length: seeds }, (_, index) => index + 1);
+  for (const seed of missedAt === undefined ? others : [missedAt, ...others]) {
     const [broken] = (await run(seed, options)).broken;
     if (broken !== undefined && (await whole(seed, options)).broken.length === 0) return { seed, broken };
   }

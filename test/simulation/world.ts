@@ -50,7 +50,7 @@ export const identityEveryMs = 60_000;
  * From the reads of a pass to the effect of its last write: a lease, the longest stall, and what a
  * store may take to settle.
  */
-const onItsWayMs = 10 * 60_000;
+export const onItsWayMs = 10 * 60_000;
 
 /** What was acknowledged, and what was looked at: promise 1 compares them. */
 export interface Journal {
@@ -124,7 +124,14 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     early: 0,
     down: new Set(),
     clocksApartMs,
-    ...(switches.has('late-removals') && { lateRemovals: { share: 0.5, sent: () => {} } }),
+    oftener: {
+      ...(switches.has('late-removals') && { removal: { fault: 'lands-late', share: 0.5, sent: () => {} } }),
+      ...(switches.has('frozen-processes') && {
+        row: { fault: 'stall', share: 0.05, stallMs: 110_000, sent: () => {} },
+        import: { fault: 'lands-late', share: 0.3, sent: () => {} },
+        reimport: { fault: 'stall', share: 0.3, stallMs: 400_000, sent: () => {} },
+      }),
+    },
     trace,
   };
 
