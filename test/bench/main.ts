@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeSigner } from '../support/notifications.ts';
+import { measureAcm } from './acm.ts';
 import { type Bench, signIn } from './bench.ts';
 import { answerCalls, startChild } from './child.ts';
 import { measureCold } from './cold.ts';
@@ -64,6 +65,7 @@ async function measureAll(report: Report, folder: string, part: string | undefin
     await measureRestore({ report, signer, folder: join(folder, 'restore') });
   if (part === undefined || part === 'instance') await measureInstance(report, join(folder, 'instance'));
   if (part === 'cold') await measureCold(report);
+  if (part === 'acm') await measureAcm(report);
   // Two clusters are started for it, and built the first time.
   if (part === 'kubernetes') await (await import('./kubernetes.ts')).measureKubernetes(report);
   // Two servers are started for it, and fetched the first time.

@@ -17,7 +17,7 @@ import { type FakeAws, startFakeAws } from './fake-aws.ts';
 import { httpApiEvent } from './http-events.ts';
 import { type LambdaProcess, lambdaProcess } from './lambda-process.ts';
 
-const functionNames = ['callback', 'replicate', 'sweep', 'reconcile'] as const;
+const functionNames = ['callback', 'events', 'replicate', 'sweep', 'reconcile'] as const;
 type FunctionName = (typeof functionNames)[number];
 
 /** What functions answer to a batch of messages. */
