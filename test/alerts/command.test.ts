@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
@@ -8,6 +8,7 @@ import type { CodedError } from '../../src/errors.ts';
 import { silentLog } from '../../src/log.ts';
 import { systemRuntime } from '../../src/runtime.ts';
 import { runCommand, testHost } from '../support/command.ts';
+import { root } from '../support/root.ts';
 import { answers, linesOf, type Receiver, receiver, webhookKey } from './world.ts';
 
 let folder: string;
@@ -164,4 +165,28 @@ test('mistakes of channels are named with the others, and no secret is', () => {
   expect(mistakes(`alerts: { channels: { a: ${channel('env:GOOD')} } }`, 'aws')).toContain(
     'alerts: functions on aws tell nobody; run certstandby serve with alerts on the same table, or watch the functions by their platform',
   );
+});
+
+const page = readFileSync(join(root, 'docs/alerts.md'), 'utf8');
+
+test('the example of the page is a good configuration, and its table has every finding', () => {
+  const [, example = ''] = /```yaml\n([\s\S]*?)```/.exec(page) ?? [];
+  write(example);
+  for (const [name, text] of [
+    ['pagerduty.key', 'R0123456789ABCDEFGHIJKLMNOPQRSTU'],
+    ['ops-webhook.key', webhookKey],
+  ] as const)
+    writeFileSync(join(folder, name), text);
+  const urls = { SLACK_WEBHOOK: 'https://hooks.example.test/x', OPS_WEBHOOK: good.url };
+  const { alerts } = loadConfig(file, { ...env(), ...urls });
+  expect(alerts?.channels.map(({ kind }) => kind)).toEqual(['email', 'slack', 'pagerduty', 'webhook']);
+
+  const found = readdirSync(join(root, 'src/findings')).flatMap((name) => {
+    const text = readFileSync(join(root, 'src/findings', name), 'utf8');
+    return [...text.matchAll(/(?:name: |=>\n {2})['`]([a-z-]+)['/]/g)].map(([, kind = '']) => kind);
+  });
+  // A second copy that is not let go is no fault: status names it, and nobody is told.
+  const kinds = [...new Set(found)].filter((kind) => kind !== 'kept-beside');
+  expect(kinds.length).toBeGreaterThan(15);
+  for (const kind of kinds) expect(page, kind).toMatch(new RegExp(`\\| .*\`${kind}(\`|/)`));
 });
