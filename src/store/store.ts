@@ -183,8 +183,8 @@ export interface StoreDiagnosis {
     part: { readonly primary: boolean; readonly backup: boolean },
     options?: CallOptions,
   ): Promise<readonly RightAsked[]>;
-  /** What else the service says of itself. */
-  remarks?(options?: CallOptions): Promise<readonly StoreRemark[]>;
+  /** What else the service says of itself. `limit` makes the signal that ends one question. */
+  remarks?(options?: { readonly limit?: () => AbortSignal }): Promise<readonly StoreRemark[]>;
   /** Where it sends notifications. */
   channels?(options?: CallOptions): Promise<readonly NotificationChannel[]>;
   /** Has it send notifications there too. Repeating it makes a second channel. */

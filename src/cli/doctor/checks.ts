@@ -88,7 +88,7 @@ export async function checkStore(
       const askedAt = now();
       const theirs = await diagnosis.clock({ signal: signal() });
       findings.push(good(name, `reached at ${diagnosis.address}`), ...checkClock(name, theirs, askedAt, now()));
-      for (const { message, remedy } of (await diagnosis.remarks?.({ signal: signal() })) ?? [])
+      for (const { message, remedy } of (await diagnosis.remarks?.({ limit: signal })) ?? [])
         findings.push(remedy === undefined ? good(name, clean(message)) : warning(name, clean(message), remedy));
     } catch (thrown) {
       const tried = `Try it: ${/^https?:/.test(diagnosis.address) ? 'curl -sv' : 'ls -ld'} ${diagnosis.address}`;

@@ -38,7 +38,7 @@ export function secretsManagerDiagnosis(options: SecretsManagerOptions): StoreDi
       return true;
     },
 
-    remarks: ({ signal } = {}) => keyRemarks(options, signal),
+    remarks: ({ limit } = {}) => keyRemarks(options, limit),
 
     ...policyRemedies(actions),
   };

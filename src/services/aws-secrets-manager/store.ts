@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { ofElsewhere } from '../../aws/arn.ts';
-import { accessKeyOf, callerCredentials } from '../../aws/caller.ts';
+import { accessKeyOf, type CallerCredentials, callerCredentials } from '../../aws/caller.ts';
 import {
   type AwsCall,
   type AwsStoreOptions,
@@ -79,12 +79,14 @@ export function optionsOf(config: SecretsManagerConfig, context: StoreContext): 
 }
 
 /** How the service is reached. */
-export function reached(options: SecretsManagerOptions): AwsStoreService & { readonly store: string } {
+export function reached(
+  options: SecretsManagerOptions,
+): AwsStoreService & { readonly store: string; readonly caller: CallerCredentials } {
   const store = secretsManagerId({ ...options }) ?? '';
   const caller = callerCredentials(options);
   const named = { service: 'secretsmanager', target: 'secretsmanager' };
   const service = awsStoreService({ ...options, ...named, store, caller, meaningOf });
-  return { ...service, store };
+  return { ...service, store, caller };
 }
 
 /** What the service means by its refusals (its reference, "Errors"). */

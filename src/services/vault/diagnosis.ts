@@ -137,8 +137,8 @@ export function vaultDiagnosis(options: {
       });
     },
 
-    async remarks({ signal } = {}) {
-      const { product, version: of, isStandby } = await answering(signal);
+    async remarks({ limit } = {}) {
+      const { product, version: of, isStandby } = await answering(limit?.());
       const name = product === 'vault' ? 'Vault' : 'OpenBao';
       const what = `${name} ${of}, ${isStandby ? 'a standby' : 'the active node'} answered`;
       const late = isStandby && readsAtOnce;

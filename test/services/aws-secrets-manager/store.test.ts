@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { callerCredentials } from '../../../src/aws/caller.ts';
+import { markTags, tagList } from '../../../src/aws/tags.ts';
 import type { CertificateContent } from '../../../src/certificate/certificate.ts';
 import { parseContent } from '../../../src/certificate/pem.ts';
 import { parseConfig } from '../../../src/config.ts';
@@ -286,19 +287,23 @@ test('a KMS key of another region is a mistake: a copy under it is lost with tha
 
 describe('KMS keys under which secrets lie, as doctor looks at them', () => {
   const key = `arn:aws:kms:eu-west-1:${account}:key/1234abcd-0000-4000-8000-000000000001`;
-  const listed = (...keys: readonly (string | undefined)[]): Step => ({
+  type Listed = string | undefined | { readonly key: string; readonly mark: typeof mark };
+  const listed = (...secrets: readonly Listed[]): Step => ({
     body: {
-      SecretList: keys.map((KmsKeyId, index) => ({
-        ...{ ARN: `${arn}${index}`, Name: `certs/shop${index}` },
-        ...(KmsKeyId !== undefined && { KmsKeyId }),
-      })),
+      SecretList: secrets.map((one, index) => {
+        const { key: KmsKeyId, mark: ofOriginal } = typeof one === 'object' ? one : { key: one, mark: undefined };
+        return {
+          ...{ ARN: `${arn}${index}`, Name: `certs/shop${index}` },
+          ...(KmsKeyId !== undefined && { KmsKeyId }),
+          ...(ofOriginal && { Tags: tagList(markTags(ofOriginal)) }),
+        };
+      }),
     },
   });
   const isIn = (KeyState: string, more: object = {}): Step => ({ body: { KeyMetadata: { KeyState, ...more } } });
   /** What doctor is told, with the answers of listing and keys. */
   const remarks = async (given: Partial<SecretsManagerOptions>, list: Step, ...steps: readonly Step[]) => {
-    const asked = steps.length === 0 ? [] : [identity(), ...steps];
-    server.answers(identity(), list, ...asked);
+    server.answers(identity(), list, ...steps);
     return (await secretsManagerDiagnosis(options(given)).remarks?.()) ?? [];
   };
 
@@ -314,17 +319,13 @@ describe('KMS keys under which secrets lie, as doctor looks at them', () => {
     expect(await remarks({}, listed(key, key), isIn('Enabled'))).toEqual([
       { message: `2 secrets lie under the KMS key ${key}, which is enabled` },
     ]);
-    const [, , , { headers, body } = {}] = server.requests.slice(-4);
+    const [{ headers, body } = {}] = server.requests.slice(-1);
     expect([headers?.['x-amz-target'], body]).toEqual(['TrentService.DescribeKey', JSON.stringify({ KeyId: key })]);
     expect(headers?.authorization).toContain('/eu-west-1/kms/aws4_request');
   });
 
   test.each([
-    [
-      'Disabled',
-      /is disabled; what nobody can read is no backup/,
-      `aws kms enable-key --region eu-west-1 --key-id ${key}`,
-    ],
+    ['Disabled', /is disabled$/, `aws kms enable-key --region eu-west-1 --key-id ${key}`],
     ['PendingDeletion', /is to be deleted/, /^aws kms cancel-key-deletion .* && aws kms enable-key /],
     ['PendingImport', /no key material/, /Import the material/],
     ['Unavailable', /cannot be reached/, /custom key store/],
@@ -337,10 +338,63 @@ describe('KMS keys under which secrets lie, as doctor looks at them', () => {
     ]);
   });
 
-  test('are no backup where one is gone, or of another region, which is not even asked', async () => {
-    expect(await remarks({}, listed(key), refusal('NotFoundException'))).toMatchObject([
-      { message: expect.stringMatching(/not there any more/), remedy: expect.stringMatching(/another kmsKey/) },
+  test('that are gone leave originals where they are: only copies of ours are ever removed', async () => {
+    const [ofOriginals] = await remarks({}, listed(key, key), refusal('NotFoundException'));
+    expect(ofOriginals?.message).toMatch(/^2 secrets lie .* not there any more: nobody can read them$/);
+    expect(ofOriginals?.remedy).toBe(
+      'New copies: give the store another kmsKey of eu-west-1. Originals: bring them back from a backup, and never remove them first.',
+    );
+    const [ofBoth] = await remarks({}, listed(key, { key, mark }), refusal('NotFoundException'));
+    expect(ofBoth?.message).toMatch(/a copy that nobody can read is no backup$/);
+    expect(ofBoth?.remedy).toMatch(/Copies of ours under this key: certs\/shop1\. .* Originals: bring them back/);
+    const [ofNew] = await remarks({ kmsKey: key }, listed(), refusal('NotFoundException'));
+    expect(ofNew?.remedy).toBe('New copies: give the store another kmsKey of eu-west-1.');
+  });
+
+  test('may be called by an alias, of which the commands know nothing, and which may be missing alone', async () => {
+    const alias = 'alias/certificates';
+    const [disabled] = await remarks({ kmsKey: alias }, listed(), isIn('Disabled', { Arn: key }));
+    expect(disabled?.remedy).toBe(`aws kms enable-key --region eu-west-1 --key-id ${key}`);
+    const [nameless] = await remarks({ kmsKey: alias }, listed(), isIn('Disabled'));
+    expect(nameless?.remedy).toBe('aws kms enable-key --region eu-west-1 --key-id <ARN of the key>');
+    for (const each of [alias, `arn:aws:kms:eu-west-1:${account}:${alias}`]) {
+      const [missing] = await remarks({}, listed(each), refusal('NotFoundException'));
+      expect(missing?.message).toMatch(/no key has this alias now$/);
+      expect(missing?.remedy).toMatch(/remove nothing\.$/);
+    }
+  });
+
+  test('are asked for as one caller, each question with its own limit', async () => {
+    const another = key.replace(/1$/, '2');
+    server.answers(identity(), listed(key, another), isIn('Enabled'), isIn('Enabled'));
+    let limits = 0;
+    const limit = () => {
+      limits += 1;
+      return limits === 2 ? AbortSignal.abort() : new AbortController().signal;
+    };
+    const found = (await secretsManagerDiagnosis(options()).remarks?.({ limit })) ?? [];
+    expect(found.map(({ message }) => message)).toEqual([
+      expect.stringMatching(/was not seen: .*the call was ended/),
+      expect.stringMatching(/which is enabled$/),
     ]);
+    expect(limits).toBe(3);
+  });
+
+  test('of secrets that were not looked through are told to be missing', async () => {
+    const [{ body } = {}] = [listed(key)] as { body?: object }[];
+    const first = { body: { ...body, NextToken: 'more' } };
+    const found = await remarks({}, first, refusal('AccessDeniedException'), isIn('Enabled'));
+    expect(found.map(({ message }) => message)).toEqual([
+      expect.stringMatching(/which is enabled$/),
+      expect.stringMatching(/^not all secrets were looked through for their KMS keys, but 1 of them: .*AccessDenied/),
+    ]);
+    expect(found[1]?.remedy).toMatch(/secretsmanager:ListSecrets/);
+    const pages = Array.from({ length: 100 }, () => first);
+    const [, cut] = await remarks({}, first, ...pages.slice(1), isIn('Enabled'));
+    expect(cut).toMatchObject({ message: expect.stringMatching(/but 100 of them$/), remedy: expect.any(String) });
+  });
+
+  test('are no help where one is of another region, which is not even asked', async () => {
     const foreign = key.replace('eu-west-1', 'us-east-1');
     expect(await remarks({}, listed(foreign))).toMatchObject([
       { message: expect.stringMatching(/in us-east-1: where that region fails/), remedy: expect.any(String) },
