@@ -88,7 +88,8 @@ export const finding = (name: string, more: Partial<Finding> = {}): Finding => (
 
 export interface WorldOptions {
   readonly times?: AlertTimes;
-  readonly requestTimeoutMs?: number;
+  /** Where no answer comes: nobody waits for one for long. */
+  readonly silentUrl?: string;
   readonly table?: Table;
   readonly heartbeat?: HeartbeatConfig;
 }
@@ -98,7 +99,7 @@ export function world(channels: readonly OpenChannel[], options: WorldOptions = 
   const {
     table = memoryTable(),
     times = { afterMs: 15 * minuteMs, repeatMs: 24 * 60 * minuteMs },
-    requestTimeoutMs = 20_000,
+    silentUrl,
   } = options;
   const clock = { now: startMs };
   let ids = 0;
@@ -117,6 +118,7 @@ export function world(channels: readonly OpenChannel[], options: WorldOptions = 
       },
       wait: () => Promise.reject(new Error('alerts wait for nothing')),
     };
+    const client = httpClient({ runtime: { now: runtime.now }, requestTimeoutMs: 60_000, send });
     const links = (): readonly WatchedLink[] =>
       [...standing.keys()].map((name) => ({
         name,
@@ -129,7 +131,10 @@ export function world(channels: readonly OpenChannel[], options: WorldOptions = 
     return openAlerts(
       {
         rows: alertRows(on),
-        http: httpClient({ runtime: { now: runtime.now }, requestTimeoutMs, send }),
+        http: (request) =>
+          client(
+            silentUrl !== undefined && request.url.startsWith(silentUrl) ? { ...request, timeoutMs: 50 } : request,
+          ),
         runtime,
         owner: { id, hasDied: (owner) => died.includes(owner) },
         log: (level, event, fields = {}) => void lines.push({ level, event, fields }),
