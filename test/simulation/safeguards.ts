@@ -38,8 +38,9 @@ export const safeguards: readonly Safeguard[] = [
     file: 'src/records/replication-records.ts',
     find: 'const held = heldBy(token);',
     replace: 'const held: Condition = { all: [] };',
+    switches: ['unsigned-sender'],
     eventsOnly: true,
-    missedAt: 81,
+    missedAt: 23,
     seeds: 10_000,
   },
   {
@@ -47,7 +48,9 @@ export const safeguards: readonly Safeguard[] = [
     file: 'src/records/replication-records.ts',
     find: 'add: { leaseToken: 1 },',
     replace: '',
+    switches: ['frozen-processes'],
     eventsOnly: true,
+    missedAt: 207,
     seeds: 10_000,
   },
   {
@@ -55,7 +58,9 @@ export const safeguards: readonly Safeguard[] = [
     file: 'src/replication/pass/commit.ts',
     find: 'if (wroteTo.length > 0) {',
     replace: 'if (wroteTo.length > 0 && Date.now() < 0) {',
+    switches: ['frozen-processes'],
     eventsOnly: true,
+    missedAt: 114,
     seeds: 10_000,
   },
   {
@@ -64,7 +69,7 @@ export const safeguards: readonly Safeguard[] = [
     find: "if (asCodedError(thrown).entry.applied === 'unknown') doubtful = true;",
     replace: '',
     eventsOnly: true,
-    missedAt: 2,
+    missedAt: 8,
     seeds: 1_000,
   },
   {
@@ -84,7 +89,7 @@ export const safeguards: readonly Safeguard[] = [
     replace: 'all: [held],',
     switches: ['frozen-processes'],
     eventsOnly: true,
-    missedAt: 75,
+    missedAt: 41,
     seeds: 3_000,
   },
   {
@@ -102,7 +107,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'return untouched(state, state.notBefore);',
     replace: 'return untouched(state);',
     eventsOnly: true,
-    missedAt: 53,
+    missedAt: 81,
     seeds: 3_000,
   },
   {
@@ -121,7 +126,7 @@ export const safeguards: readonly Safeguard[] = [
     find: 'throw new Waiting(doubt);',
     replace: '{}',
     eventsOnly: true,
-    missedAt: 108,
+    missedAt: 95,
     seeds: 1_000,
   },
   {
@@ -202,7 +207,7 @@ export const safeguards: readonly Safeguard[] = [
     file: 'src/replication/reconcile/reconcile.ts',
     find: 'const doubted = doubtedIn(comparison, certificate);',
     replace: 'const doubted: string[] = [];',
-    missedAt: 21,
+    missedAt: 32,
     seeds: 10_000,
   },
   {
@@ -210,6 +215,8 @@ export const safeguards: readonly Safeguard[] = [
     file: 'src/replication/pass/replicate.ts',
     find: "if (verdict.kind === 'absent' && isGone(link, record, beganAt, timing)) {",
     replace: 'if (isGone(link, record, beganAt, timing) || mayRemove(link, record, runtime.now())) {',
+    eventsOnly: true,
+    missedAt: 186,
     seeds: 10_000,
   },
   {
@@ -311,7 +318,7 @@ export const safeguards: readonly Safeguard[] = [
     replace: '',
     switches: ['hints'],
     eventsOnly: true,
-    missedAt: 1,
+    missedAt: 3,
     seeds: 1_000,
   },
   {
@@ -331,6 +338,7 @@ export const safeguards: readonly Safeguard[] = [
     replace: "({ field: 'told', is: '>=' as const, to: told })",
     switches: ['hints'],
     eventsOnly: true,
+    missedAt: 117,
     seeds: 3_000,
   },
   {

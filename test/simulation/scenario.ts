@@ -158,7 +158,7 @@ const mostChangesMeanwhile = 8;
 function scheduleWaysBack(world: World, durationMs: number): void {
   const { time, dice, primary, backups, pool, trace, notifyOf } = world;
   const { removal, row, reimport } = world.faults.oftener;
-  if (removal === undefined && row === undefined) return;
+  if ([removal, row, reimport].every((wrong) => wrong === undefined)) return;
   const give = (id: string, content: CertificateContent | undefined) => {
     const held = primary.rows().get(id);
     if (content === undefined || held === undefined) return;

@@ -177,6 +177,8 @@ export function simulatedStore(options: {
   readonly newId?: () => string;
   /** How long each page of a listing takes, in milliseconds; absent: no longer than any request. */
   readonly listingPageMs?: number;
+  /** How long each page is on its way back, while what it shows may change; absent: no time. */
+  readonly listingAnswerMs?: number;
   /** How many characters of a mark are kept; absent: all. */
   readonly markCharacters?: number;
   /** How much older than now a read or a listing is, in milliseconds. */
@@ -492,6 +494,7 @@ export function simulatedStore(options: {
     async list({ cursor }) {
       if (options.listingPageMs !== undefined) await time.wait(options.listingPageMs);
       const rows = seen('list');
+      if (options.listingAnswerMs !== undefined) await time.wait(options.listingAnswerMs);
       const vacant = placesIn(rows);
       const all = [...rows.values()].filter((held) => held.vacant === undefined).sort((a, b) => (a.id < b.id ? -1 : 1));
       const rest = cursor === undefined ? all : all.filter(({ id }) => id > cursor);

@@ -126,14 +126,20 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
     clocksApartMs,
     oftener: {
       ...(switches.has('late-removals') && { removal: { fault: 'lands-late', share: 0.5, sent: () => {} } }),
-      ...(switches.has('frozen-processes') && {
-        row: { fault: 'stall', share: 0.05, stallMs: 110_000, sent: () => {} },
-        import: { fault: 'lands-late', share: 0.3, sent: () => {} },
-        reimport: { fault: 'stall', share: 0.3, stallMs: 400_000, sent: () => {} },
-      }),
+      ...(switches.has('frozen-processes') && freezes()),
     },
     trace,
   };
+
+  /** At the rows of certificates, where many an import is not heard of either; or at copies. */
+  function freezes(): FaultSource['oftener'] {
+    const sent = () => {};
+    if (dice() < 0.5) return { reimport: { fault: 'stall', share: 0.5, stallMs: 400_000, sent } };
+    return {
+      row: { fault: 'stall', share: 0.05, stallMs: 110_000, sent },
+      import: { fault: 'lands-late', share: 0.3, sent },
+    };
+  }
 
   function makeStore(id: string, abilities: Partial<StoreAbilities>): SimulatedStore {
     const bounds = {
@@ -237,9 +243,10 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
   }
 
   /** A listing takes so long that what is told meanwhile may be younger than what it shows. */
-  function slowlyListed(): { readonly listingPageMs?: number } {
+  function slowlyListed(): { readonly listingPageMs?: number; readonly listingAnswerMs?: number } {
     if (!listsSlowly) return {};
-    return { listingPageMs: switches.has('hints') ? 10_000 + dice() * 10_000 : 2_000 + dice() * 4_000 };
+    if (switches.has('hints')) return { listingPageMs: 10_000 + dice() * 10_000, listingAnswerMs: 5_000 };
+    return { listingPageMs: 2_000 + dice() * 4_000 };
   }
 
   const primary = makeStore('primary', {});
