@@ -59,7 +59,7 @@ export function openAlerts(
   const { rows, runtime, log } = courier;
   const { links, channels, times } = given;
   const { http, signal } = courier;
-  const watcher = given.heartbeat && heartbeat(given.heartbeat, { http, now: () => runtime.now(), signal }, log);
+  const watcher = given.heartbeat && heartbeat(given.heartbeat, { http, now: () => runtime.now(), log, signal });
   const read = () => rows.findings((sort) => log('error', 'alert_row_unreadable', { finding: sort }));
 
   /** A link that cannot be judged is a finding, and of its others nothing is known. */

@@ -1,6 +1,6 @@
 import { CodedError } from '../errors.ts';
 import { visibleWithin } from '../foreign-text.ts';
-import type { HttpAnswer } from '../http/client.ts';
+import type { HttpAnswer, HttpHead, HttpOutcome } from '../http/client.ts';
 import type { Secret } from '../secret.ts';
 import type { ChannelConfig, ChannelMeans } from './channel.ts';
 
@@ -8,7 +8,7 @@ import type { ChannelConfig, ChannelMeans } from './channel.ts';
 const passes = (status: number): boolean => status >= 500 || [408, 425, 429].includes(status);
 
 /** Answers that are about what was sent, and not about where to: another message may be taken. */
-export const isAboutMessage = (status: unknown): boolean => [400, 413, 422].includes(status as number);
+const isAboutMessage = (status: number): boolean => [400, 413, 422].includes(status);
 
 interface Request {
   readonly url: Secret;
@@ -16,7 +16,7 @@ interface Request {
   /** Absent: nothing is posted, it is only asked. */
   readonly body?: string;
   /** The reason in an answer that took nothing, as far as the channel knows its form. */
-  readonly said?: (answer: HttpAnswer) => string | undefined;
+  readonly said?: (answer: Pick<HttpAnswer, 'text'>) => string | undefined;
   /** What mends it, by the status of the answer. */
   readonly remedies?: Readonly<Record<number, string>>;
 }
@@ -26,18 +26,19 @@ export const post = (
   { name, kind }: Pick<ChannelConfig, 'name' | 'kind'>,
   means: ChannelMeans,
   request: Request & { readonly body: string },
-): Promise<HttpAnswer> => ask({ who: `the channel ${name} (${kind})`, about: name }, means, request);
+): Promise<void> => ask({ who: `the channel ${name} (${kind})`, about: name }, means, request);
 
 /**
- * Sends one request, and answers what the other side said when it took it (2xx). The URL is a
- * secret: nothing of it is in what is thrown. `who` it is in words, and what it is `about` in logs.
- * Throws `alert_unavailable` and `alert_refused`.
+ * Sends one request. Resolves when the other side has said that it took it: by the status alone
+ * (2xx), whatever becomes of the rest of the answer. The URL is a secret: nothing of it is in what
+ * is thrown. `who` it is in words, and what it is `about` in logs. Throws `alert_unavailable` and
+ * `alert_refused`.
  */
 export async function ask(
   { who, about: channel }: { readonly who: string; readonly about: string },
   means: ChannelMeans,
   { url, headers = {}, body, said = () => undefined, remedies = {} }: Request,
-): Promise<HttpAnswer> {
+): Promise<void> {
   const outcome = await means.http({
     url: url.reveal(),
     ...(body === undefined
@@ -46,19 +47,24 @@ export async function ask(
     signal: means.signal,
   });
   const about = { channel };
-  if ('answer' in outcome) {
-    const { status, retryAfterMs } = outcome.answer;
-    if (status >= 200 && status < 300) return outcome.answer;
-    const reason = visibleWithin(said(outcome.answer) ?? '', 200);
+  const answer: (HttpHead & Partial<HttpAnswer>) | undefined = 'answer' in outcome ? outcome.answer : outcome.head;
+  if (answer !== undefined) {
+    const { status, retryAfterMs, text = '' } = answer;
+    if (status >= 200 && status < 300) return;
+    const reason = visibleWithin(said({ text }) ?? '', 200);
     const redirect = status >= 300 && status < 400 ? ': it leads elsewhere, where no message is sent' : '';
     const remedy = remedies[status];
-    const fields = { ...about, status, ...(retryAfterMs !== undefined && { retryAfterMs }), ...(remedy && { remedy }) };
+    const fields = {
+      ...about,
+      status,
+      ...(isAboutMessage(status) && { aboutMessage: true }),
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+      ...(remedy && { remedy }),
+    };
     const words = `${who} answered ${status}${redirect}${reason === '' ? '' : ` (${reason})`}`;
     throw new CodedError(passes(status) ? 'alert_unavailable' : 'alert_refused', words, { fields });
   }
-  if (outcome.failure === 'oversized')
-    throw new CodedError('alert_unavailable', `${who} answered with too much`, { fields: about });
-  const { cause, failure } = outcome;
+  const { cause, failure } = outcome as Extract<HttpOutcome, { readonly cause: unknown }>;
   // What Node says of a failure may quote the URL: its code does not.
   const code = cause instanceof Error ? (cause as NodeJS.ErrnoException).code : undefined;
   const reason = failure === 'timeout' ? 'it did not answer in time' : (code ?? 'the connection failed');

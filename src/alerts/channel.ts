@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 import type { HttpClient } from '../http/client.ts';
 import { isLoopback } from '../http/loopback.ts';
+import type { Log } from '../log.ts';
 import type { Secret } from '../secret.ts';
 import { optional, required, type SettingMistake, secretReference } from '../settings.ts';
 import { type Message, type Severity, severities } from './message.ts';
@@ -16,6 +17,8 @@ export interface ChannelKind {
   readonly schema: z.ZodMiniObject;
   /** Several findings may stand in one message. */
   readonly together: boolean;
+  /** Until `send` ends, in milliseconds. Absent: two requests, each with its own limit. */
+  readonly longestMs?: number;
   /** Mistakes that no schema can see, by the setting that has each. */
   mistakes?(raw: Readonly<Record<string, unknown>>): readonly SettingMistake[];
   /**
@@ -28,7 +31,8 @@ export interface ChannelKind {
   /**
    * Sends one message, once. Resolves when the other side has said that it took it. Throws
    * `alert_unavailable` where the same message may be taken later, `alert_refused` where a person
-   * has to do something first; nothing of a secret is in either. A message that was sent twice has
+   * has to do something first; nothing of a secret is in either. The field `aboutMessage` is true
+   * where the message is at fault, and another one may be taken. A message that was sent twice has
    * the same id both times.
    */
   send(config: never, message: Message, means: ChannelMeans): Promise<void>;
@@ -60,6 +64,7 @@ export interface ChannelContext {
 export interface ChannelMeans {
   readonly http: HttpClient;
   readonly now: () => number;
+  readonly log: Log;
   readonly signal: AbortSignal;
 }
 

@@ -5,14 +5,13 @@ import { errorFields, type Log } from '../log.ts';
 import type { ProcessOwner, Runtime } from '../runtime.ts';
 import type { AlertRows, ChannelRow, FindingRow, Mark } from './alert-rows.ts';
 import type { ChannelConfig, ChannelKind } from './channel.ts';
-import { isAboutMessage } from './channel-call.ts';
 import { isMuted } from './evaluate.ts';
 import type { Message, Told } from './message.ts';
 
 /** A channel of the configuration with what sends to it. */
 export interface OpenChannel {
   readonly config: ChannelConfig;
-  readonly kind: Pick<ChannelKind, 'together' | 'send'>;
+  readonly kind: Pick<ChannelKind, 'together' | 'longestMs' | 'send'>;
 }
 
 export interface Courier {
@@ -24,13 +23,15 @@ export interface Courier {
   readonly signal: AbortSignal;
 }
 
-/** Longer than one request may take, with room; and how far clocks may differ. */
-const leaseMs = 60_000;
+/** How much longer a channel is held than a message may take; and how far clocks may differ. */
+const leaseRoomMs = 30_000;
 const skewMs = 5_000;
 /** Waits after failures, one after the other; the last one repeats. */
 const waitsMs = [60_000, 2 * 60_000, 5 * 60_000, 15 * 60_000, 30 * 60_000, 3_600_000];
 /** How long a finding that was refused for what it says is left alone, and each goes by itself. */
 const restMs = 3_600_000;
+
+const leaseOf = ({ kind: { longestMs = 2 * limits.alertRequestMs } }: OpenChannel): number => longestMs + leaseRoomMs;
 
 const severityRank = { critical: 0, warning: 1 } as const;
 
@@ -89,7 +90,7 @@ async function claim({ rows, runtime, owner, log }: Courier, channel: OpenChanne
   const { message, notBefore = 0 } = await rows.channel(name);
   if (notBefore > now) return undefined;
   if (message === undefined && pending(channel, await findings(rows, log), now).length === 0) return undefined;
-  const lease = { owner: owner.id, now, until: now + leaseMs, skewMs };
+  const lease = { owner: owner.id, now, until: now + leaseOf(channel), skewMs };
   let claimed = await rows.claim(name, lease);
   // A program that was killed and started again need not wait for its own lease.
   if ('taken' in claimed && owner.hasDied(claimed.taken.owner ?? ''))
@@ -134,8 +135,9 @@ async function tell(courier: Courier, channel: OpenChannel, claimed: ChannelRow)
       message = { id: `msg_${runtime.newId()}`, at: now, told: chosen.map(({ told }) => ({ ...told })) as never };
       marks = chosen.map(({ mark }) => mark);
     }
-    // Longer than one request takes: nobody else sends meanwhile.
-    if (!(await rows.keep(name, token, { message: message as Message, marks, until: now + leaseMs }))) return;
+    // Longer than one message takes: nobody else sends meanwhile.
+    const until = now + leaseOf(channel);
+    if (!(await rows.keep(name, token, { message: message as Message, marks, until }))) return;
     if (row.taken !== true) {
       const failure = await attempt(courier, channel, message as Message);
       if (failure !== undefined) {
@@ -162,12 +164,12 @@ function messageSize({ kind }: OpenChannel, waiting: number, alone: boolean): nu
 }
 
 async function attempt(
-  { http, runtime, signal }: Courier,
+  { http, runtime, log, signal }: Courier,
   { config, kind }: OpenChannel,
   message: Message,
 ): Promise<CodedError | undefined> {
   try {
-    await kind.send(config as never, message, { http, now: () => runtime.now(), signal });
+    await kind.send(config as never, message, { http, now: () => runtime.now(), log, signal });
     return undefined;
   } catch (thrown) {
     return asCodedError(thrown);
@@ -188,7 +190,7 @@ async function refused(
   log('error', 'alert_not_taken', { ...errorFields(failure), channel: name, findings: marks.map(({ id }) => id) });
   const error = { at: now, code, message, remedy };
   const failing = { error, failingSince: row.failingSince ?? now };
-  if (isAboutMessage(failure.fields.status)) {
+  if (failure.fields.aboutMessage === true) {
     if (marks.length === 1) for (const { id } of marks) await rows.rest(name, id, now + restMs);
     return rows.keep(name, row.token, { ...failing, aloneUntil: now + restMs }, ['message', 'marks']);
   }

@@ -1,5 +1,5 @@
 import { asCodedError } from '../errors.ts';
-import { errorFields, type Log } from '../log.ts';
+import { errorFields } from '../log.ts';
 import type { ChannelMeans, HeartbeatConfig } from './channel.ts';
 import { ask } from './channel-call.ts';
 
@@ -18,7 +18,7 @@ export async function beat({ url }: Pick<HeartbeatConfig, 'url'>, means: Channel
  * could be looked at. A round that could not see everything is silence, as is one that never ends.
  * Never throws: a watcher that is not there is in the log, and would say so itself.
  */
-export function heartbeat(config: HeartbeatConfig, means: ChannelMeans, log: Log) {
+export function heartbeat(config: HeartbeatConfig, means: ChannelMeans) {
   let lastAt = Number.NEGATIVE_INFINITY;
   return {
     async after(isWhole: boolean): Promise<void> {
@@ -29,7 +29,7 @@ export function heartbeat(config: HeartbeatConfig, means: ChannelMeans, log: Log
         await beat(config, means);
         lastAt = now;
       } catch (thrown) {
-        if (!means.signal.aborted) log('error', 'heartbeat_failed', errorFields(asCodedError(thrown)));
+        if (!means.signal.aborted) means.log('error', 'heartbeat_failed', errorFields(asCodedError(thrown)));
       }
     },
   };

@@ -10,7 +10,7 @@ import { CodedError } from '../errors.ts';
 import { judgeStatus } from '../findings/status-words.ts';
 import { httpClient } from '../http/client.ts';
 import { limits } from '../limits.ts';
-import type { Log } from '../log.ts';
+import { type Log, silentLog } from '../log.ts';
 import type { Link } from '../replication/link.ts';
 import type { LinkStatus } from '../replication/status.ts';
 import type { ProcessOwner, Runtime } from '../runtime.ts';
@@ -72,7 +72,12 @@ export function composeAlerts(
 
 /** Channels and heartbeat of a configuration, to be tried one by one: no table is read. */
 export function channelsToTry(alerts: AlertsConfig, runtime: Runtime) {
-  const means = (signal: AbortSignal) => ({ http: clientOf(runtime), now: () => runtime.now(), signal });
+  const means = (signal: AbortSignal) => ({
+    http: clientOf(runtime),
+    now: () => runtime.now(),
+    log: silentLog,
+    signal,
+  });
   const { heartbeat } = alerts;
   const channels = openChannels(alerts).map((channel) => ({
     name: channel.config.name,

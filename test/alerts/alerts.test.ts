@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Secret } from '../../src/secret.ts';
 import { memoryTable } from '../../src/table/memory.ts';
@@ -238,6 +239,20 @@ describe('a channel', () => {
       expect(JSON.stringify(lines)).not.toContain('very-secret-path');
     },
   );
+
+  it.each([
+    ['more than is read of it', (response: ServerResponse) => void response.end('x'.repeat(20_000_000))],
+    ['and is cut', (response: ServerResponse) => void response.write('x', () => response.destroy())],
+  ])('that takes a message with an answer %s has taken it', async (_, rest) => {
+    const ops = await newReceiver((_, response) => {
+      response.writeHead(200, { 'content-length': 30_000_000 });
+      rest(response);
+    });
+    const { standing, minutes } = newWorld([webhookTo(ops)]);
+    standing.set('shop', { wrong: [finding('brake')] });
+    await minutes(5);
+    expect(told(ops)).toEqual([['began shop/brake critical']]);
+  });
 
   it('that was away for days is told how things stand, once, and not what is past', async () => {
     const ops = await newReceiver(answers(503));

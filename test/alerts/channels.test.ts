@@ -10,6 +10,7 @@ import type { OpenChannel } from '../../src/alerts/deliver.ts';
 import type { Message, Told } from '../../src/alerts/message.ts';
 import { pagerduty, slack, teams } from '../../src/alerts/registry.ts';
 import { httpClient } from '../../src/http/client.ts';
+import { silentLog } from '../../src/log.ts';
 import { Secret } from '../../src/secret.ts';
 import { answers, finding, type Receiver, receiver, startMs, world } from './world.ts';
 
@@ -229,6 +230,7 @@ it.each([
     const means = {
       http: httpClient({ runtime: { now }, requestTimeoutMs: 20_000 }),
       now,
+      log: silentLog,
       signal: new AbortController().signal,
     };
     const failure = await channel.send(config as never, message(brake), means).catch((thrown: unknown) => thrown);

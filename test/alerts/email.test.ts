@@ -52,6 +52,8 @@ async function mailServer(options: SMTPServerOptions = {}) {
   return { taken, port: (server.server.address() as AddressInfo).port };
 }
 
+const lines: unknown[] = [];
+
 async function send(given: object, ...all: readonly Told[]): Promise<unknown> {
   const settings = {
     host: '127.0.0.1',
@@ -66,7 +68,8 @@ async function send(given: object, ...all: readonly Told[]): Promise<unknown> {
   const means = {
     http: httpClient({ runtime: { now }, requestTimeoutMs: 1 }),
     now,
-    signal: new AbortController().signal,
+    log: (...line: unknown[]) => void lines.push(line),
+    signal: 'signal' in given ? (given.signal as AbortSignal) : new AbortController().signal,
   };
   return email.send(config as never, message(...all), means).catch((thrown: unknown) => thrown);
 }
@@ -101,7 +104,7 @@ it('what a mail server does not take is told with what mends it, and without the
   const wrong = await send({ port, user: 'me', password: 'wrong-secret' }, told);
   expect(wrong).toMatchObject({
     code: 'alert_refused',
-    message: 'the channel mail (email, 127.0.0.1) answered 535 Invalid login',
+    message: 'the channel mail (email, 127.0.0.1) answered 535',
     remedy: 'The server does not let that user in: see to user and password of alerts.channels.mail.',
   });
   expect(JSON.stringify([wrong, (wrong as Error).message])).not.toContain('wrong-secret');
@@ -111,7 +114,9 @@ it('what a mail server does not take is told with what mends it, and without the
   });
   // One address of several that is wrong keeps the others from nothing; a test tells of it.
   const some = { port, to: ['ops@example.test', 'gone@example.test'] };
+  lines.length = 0;
   expect(await send(some, told)).toBeUndefined();
+  expect(lines).toEqual([['warn', 'alert_addresses_refused', { channel: 'mail', message: 'msg_1', addresses: 1 }]]);
   expect(await send(some, { ...told, event: 'test' })).toMatchObject({
     code: 'alert_refused',
     message: 'the channel mail (email, 127.0.0.1) takes nothing for gone@example.test',
@@ -132,6 +137,55 @@ it('nothing is sent without encryption where it is wanted, or to a server that n
   });
   expect([plain.taken, unknown.taken]).toEqual([[], []]);
 });
+
+it('what a server repeats of a password is not told', async () => {
+  const password = 'very-secret';
+  const base64 = (text: string) => Buffer.from(text).toString('base64');
+  const forms = [password, base64(password), base64(`\0me\0${password}`)];
+  const echo = Object.assign(new Error(`got ${forms.join(' ')}`), { responseCode: 550 });
+  const { port } = await mailServer({
+    onAuth: (_, __, callback) => callback(null, { user: 'me' }),
+    onMailFrom: (_, __, callback) => callback(echo),
+  });
+  const refused = await send({ port, user: 'me', password }, told);
+  expect(refused).toMatchObject({ message: 'the channel mail (email, 127.0.0.1) answered 550 got … … …' });
+});
+
+it('a mail that is given up is not delivered when the server is ready for it later', async () => {
+  const stop = new AbortController();
+  let goOn = (): void => undefined;
+  let finish = (): void => undefined;
+  const ended = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  const { port, taken } = await mailServer({
+    onMailFrom: (_, __, callback) => {
+      goOn = callback;
+      stop.abort(new Error('given up'));
+    },
+    onClose: () => finish(),
+  });
+  expect(await send({ port, signal: stop.signal }, told)).toMatchObject({ code: 'alert_unavailable' });
+  goOn();
+  await ended;
+  expect(taken).toEqual([]);
+});
+
+it('a mail that is refused once its text was there is about that mail: others may be taken', async () => {
+  const { port } = await mailServer({ onData: refusing(552) });
+  expect(await send({ port }, told)).toMatchObject({
+    code: 'alert_refused',
+    message: 'the channel mail (email, 127.0.0.1) answered 552 no such words',
+    fields: { aboutMessage: true },
+  });
+});
+
+function refusing(responseCode: number): NonNullable<SMTPServerOptions['onData']> {
+  return (stream, _, callback) => {
+    stream.on('end', () => callback(Object.assign(new Error('no such words'), { responseCode })));
+    stream.resume();
+  };
+}
 
 it('a mail server that is not there, or is busy, is tried again', async () => {
   expect(await send({ port: 1 }, told)).toMatchObject({

@@ -4,7 +4,6 @@ import { CodedError } from '../../errors.ts';
 import { visible, visibleWithin } from '../../foreign-text.ts';
 import { isLoopback } from '../../http/loopback.ts';
 import { limits } from '../../limits.ts';
-import { unlessAborted } from '../../runtime.ts';
 import type { Secret } from '../../secret.ts';
 import { ofKind, optional, required, secretReference, text } from '../../settings.ts';
 import { timeLimit } from '../../time-limit.ts';
@@ -48,8 +47,12 @@ interface EmailConfig extends ChannelConfig {
 
 /** Longer subjects are cut, in characters. */
 const mostSubject = 200;
-/** Until a whole message must be taken, from the connection on. Shorter than the lease. */
-const wholeMs = 2 * limits.alertRequestMs;
+/**
+ * Until a whole message must be taken, from the connection on. A server may look at a mail for
+ * minutes before it takes it; whoever does not wait for that sends it twice (RFC 5321, section
+ * 4.5.3.2.6).
+ */
+const wholeMs = 5 * 60_000;
 
 /** What nodemailer throws: `code` tells which step failed, `responseCode` what was answered. */
 interface MailFailure {
@@ -62,6 +65,7 @@ export const email: ChannelKind = {
   kind: 'email',
   schema,
   together: true,
+  longestMs: wholeMs,
   mistakes: ({ host: server, security, user, password }) => [
     ...(security === 'none' && typeof server === 'string' && !isLoopback(server)
       ? [{ setting: 'security', what: 'must be starttls or tls; none is allowed on loopback only' }]
@@ -79,7 +83,7 @@ export const email: ChannelKind = {
       ...defined({ host: server, port, security, login, from, to }),
     } as EmailConfig;
   },
-  async send(config: EmailConfig, message, { signal }) {
+  async send(config: EmailConfig, message, { log, signal }) {
     const { createTransport } = await import('nodemailer');
     const { host: server, port, security, login } = config;
     const transport = createTransport({
@@ -91,18 +95,19 @@ export const email: ChannelKind = {
       ...(login && { auth: { user: login.user, pass: login.password.reveal() } }),
       connectionTimeout: limits.alertRequestMs,
       greetingTimeout: limits.alertRequestMs,
-      socketTimeout: limits.alertRequestMs,
+      socketTimeout: wholeMs,
       disableFileAccess: true,
       disableUrlAccess: true,
     });
     const done = new AbortController();
     try {
-      const { rejected } = await unlessAborted(
-        timeLimit(wholeMs, signal, done.signal),
-        transport.sendMail(mailOf(config, message)),
-      );
-      // To the others it has gone, and would go again: only a test tells of these.
-      if (rejected.length > 0 && message.told.some(({ event }) => event === 'test')) throw notFor(config, rejected);
+      // Ends the session with it: what has been given up must not be delivered all the same.
+      const limit = timeLimit(wholeMs, signal, done.signal);
+      const { rejected } = await transport.sendMail({ ...mailOf(config, message), signal: limit });
+      if (rejected.length === 0) return;
+      // To the others it has gone, and would go again: only a test fails for these.
+      if (message.told.some(({ event }) => event === 'test')) throw notFor(config, rejected);
+      log('warn', 'alert_addresses_refused', { channel: config.name, message: message.id, addresses: rejected.length });
     } catch (thrown) {
       throw thrown instanceof CodedError ? thrown : failureOf(config, thrown);
     } finally {
@@ -135,12 +140,16 @@ function notFor(config: EmailConfig, rejected: readonly (string | { readonly add
 }
 
 function failureOf(config: EmailConfig, thrown: unknown): CodedError {
-  const { code, responseCode, response = '' } = (thrown ?? {}) as MailFailure;
+  const { code, responseCode = 0 } = (thrown ?? {}) as MailFailure;
   const { name } = config;
-  const said = responseCode === undefined ? '' : ` answered ${visibleWithin(response, 200)}`;
-  const isFinal = code === 'EAUTH' || code === 'ETLS' || (responseCode !== undefined && responseCode >= 500);
+  const isFinal = code === 'EAUTH' || code === 'ETLS' || responseCode >= 500;
+  // Refused when its text was there: what it says is at fault, or how long it is.
+  const aboutMessage = code === 'EMESSAGE' && responseCode >= 500;
   const reason = reasonIn(thrown);
-  const why = said === '' ? ` was not reached: ${reason === '' ? 'it did not answer in time' : reason}` : said;
+  const why =
+    responseCode === 0
+      ? ` was not reached: ${reason || 'it did not answer in time'}`
+      : saidIn(config, thrown as MailFailure);
   const remedy =
     code === 'EAUTH'
       ? `The server does not let that user in: see to user and password of alerts.channels.${name}.`
@@ -148,13 +157,33 @@ function failureOf(config: EmailConfig, thrown: unknown): CodedError {
         ? `The server offers no STARTTLS: give the port that does, or security: tls, in alerts.channels.${name}.`
         : undefined;
   return new CodedError(isFinal ? 'alert_refused' : 'alert_unavailable', `${who(config)}${why}`, {
-    fields: { channel: name, ...(reason !== '' && { reason }), ...defined({ smtpStatus: responseCode, remedy }) },
+    fields: {
+      channel: name,
+      ...(reason !== '' && { reason }),
+      ...(aboutMessage && { aboutMessage }),
+      ...(responseCode !== 0 && { smtpStatus: responseCode }),
+      ...defined({ remedy }),
+    },
   });
+}
+
+/**
+ * What the server answered. It may repeat what it was sent: of a login only the code is told, and
+ * elsewhere nothing of the password.
+ */
+function saidIn({ login }: EmailConfig, { code, responseCode, response = '' }: MailFailure): string {
+  if (code === 'EAUTH') return ` answered ${responseCode}`;
+  const password = login?.password.reveal() ?? '';
+  const base64 = (text: string) => Buffer.from(text).toString('base64');
+  const forms = password === '' ? [] : [base64(`\0${login?.user}\0${password}`), base64(password), password];
+  const said = forms.reduce((text, form) => text.replaceAll(form, '…'), response);
+  return ` answered ${visibleWithin(said, 200)}`;
 }
 
 /** The code of what is underneath: nodemailer puts its own in its place, and keeps it. */
 function reasonIn(thrown: unknown): string {
   const { code, originalCode } = (thrown ?? {}) as { readonly code?: unknown; readonly originalCode?: unknown };
-  // Time that is over has a number for a code.
-  return [originalCode, code].find((each) => typeof each === 'string') ?? '';
+  const found = [originalCode, code].find((each) => typeof each === 'string') ?? '';
+  // Whoever gave up says only that.
+  return found === 'EABORT' ? '' : found;
 }
