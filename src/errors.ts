@@ -180,7 +180,7 @@ export const errorRegistry = {
     retry: true,
     applied: 'unknown',
     remedy: reach(
-      'The message is kept, and sent again by itself. If it stays so, see to the channel; certstandby alerts test tries it.',
+      'What it is to be told is kept, and sent by itself. If it stays so, see to the channel; certstandby alerts test tries it.',
     ),
   },
   alert_refused: {
@@ -189,7 +189,7 @@ export const errorRegistry = {
     retry: true,
     applied: 'no',
     remedy:
-      'Correct what alerts.channels in the configuration says of it; certstandby alerts test tries it. The message is kept, and sent again by itself.',
+      'Correct what alerts.channels in the configuration says of it; certstandby alerts test tries it. What it is to be told is kept, and sent by itself.',
   },
 
   // Stores: what a certificate service answered, or did not.

@@ -22,7 +22,10 @@ const findingSchema = z.object({
    * `over`: that is still to be told, or has been muted.
    */
   state: z.enum(['waiting', 'open', 'over']),
-  /** Counts what is to be told of it: 0 while nothing is. Each channel is told the last one. */
+  /**
+   * Counts what is to be told of it, from the moment on at which there was first something: 0 while
+   * nothing is. Each channel is told the last one. What comes again has a higher one.
+   */
   version: z.number(),
   /** All epoch milliseconds: when it was first and last seen, since when it is as far as known. */
   firstSeenAt: z.number(),
@@ -52,9 +55,7 @@ const channelSchema = z.object({
   token: z._default(z.number(), 0),
   until: z.optional(z.number()),
   owner: z.optional(z.string()),
-  /**
-   * What is being sent, as it is sent: it is sent again as it was until the channel has taken it.
-   */
+  /** What is being sent, as it is sent: it is sent again as it was where its answer was lost. */
   message: z.optional(z.object({ id: z.string(), at: z.number(), told: z.array(toldSchema) })),
   marks: z.optional(z.array(z.object({ id: z.string(), heard: heardSchema }))),
   /** The channel has taken the message; what is left is to mark its findings. */
@@ -169,12 +170,12 @@ export function alertRows(table: Table) {
       await table.delete(keyOf(id), isVersion(version));
     },
 
-    /** Notes what a channel has been told of a finding, if that is still there. */
+    /** Notes what a channel has been told of a finding, if that is still there, or there again. */
     async markHeard(name: string, { id, heard }: Mark): Promise<void> {
       await table.update(
         keyOf(id),
         { set: { [`${heardField}${name}`]: { ...heard } }, remove: [`${restsField}${name}`] },
-        { exists: 'version' },
+        { field: 'version', is: '>=', to: heard.version },
       );
     },
 

@@ -2,7 +2,7 @@ import { asCodedError, CodedError } from '../errors.ts';
 import type { Finding, Judged } from '../findings/status-words.ts';
 import { errorFields, type Log } from '../log.ts';
 import { clean, duration } from '../words.ts';
-import type { ChannelRow, FindingRow } from './alert-rows.ts';
+import type { ChannelRow, FindingRow, Mark } from './alert-rows.ts';
 import type { HeartbeatConfig } from './channel.ts';
 import { type Courier, channelFinding, deliver, type OpenChannel, toTell } from './deliver.ts';
 import { type AlertTimes, evaluate, type Seen } from './evaluate.ts';
@@ -91,15 +91,21 @@ export function openAlerts(
   return {
     async round() {
       const now = runtime.now();
+      // First the channels: what one has taken meanwhile is then in the rows of its findings.
+      const looked = await Promise.all(channels.map((channel) => lookAt(channel, log, rows, now)));
+      const underWay = new Set(looked.flatMap(({ marks }) => marks.map(({ id }) => id)));
       const found = await read();
       const judged = new Map(await Promise.all(links.map(async (link) => [link.name, await seenOf(link)] as const)));
-      const failing = await Promise.all(channels.map(async (channel) => failingChannel(channel, log, rows, now)));
       await evaluate(rows, {
-        seen: [...[...judged].flatMap(([name, all]) => all ?? [unjudged(name)]), ...failing.flat()],
+        seen: [
+          ...[...judged].flatMap(([name, all]) => all ?? [unjudged(name)]),
+          ...looked.flatMap(({ failing }) => failing),
+        ],
         found,
         // Links that are no longer configured are over.
         unseen: (link) => link !== undefined && judged.has(link) && judged.get(link) === undefined,
-        isToldToAll: (row) => channels.every((channel) => toTell(channel, row) === undefined),
+        isToldToAll: ({ id, ...row }) =>
+          !underWay.has(id) && channels.every((channel) => toTell(channel, { id, ...row }) === undefined),
         times,
         now,
       });
@@ -148,27 +154,28 @@ const unjudged = (link: string): Seen => ({
   mayPass: true,
 });
 
-/** A channel that takes no messages is told of on the others. */
-async function failingChannel(
+/** What is being sent to a channel; and one that takes no messages is told of on the others. */
+async function lookAt(
   { config: { name, kind } }: OpenChannel,
   log: Log,
   rows: Courier['rows'],
   now: number,
-): Promise<readonly Seen[]> {
+): Promise<{ readonly failing: readonly Seen[]; readonly marks: readonly Mark[] }> {
   try {
-    const { failingSince, error } = await rows.channel(name);
-    if (failingSince === undefined || error === undefined) return [];
+    const { failingSince, error, marks = [] } = await rows.channel(name);
+    if (failingSince === undefined || error === undefined) return { failing: [], marks };
     const words = [
       `the channel ${name} (${kind}) of alerts has taken no message for ${duration(now - failingSince)}`,
       clean(`${error.message} [${error.code}]`),
       clean(error.remedy),
     ];
-    return [{ id: channelFinding(name), severity: 'critical', words, since: failingSince, mayPass: true }];
+    const seen = { id: channelFinding(name), severity: 'critical', words, since: failingSince, mayPass: true } as const;
+    return { failing: [seen], marks };
   } catch (thrown) {
     const error = asCodedError(thrown);
     log('error', 'alert_failed', { channel: name, ...errorFields(error) });
     const first = `nothing can be told to the channel ${name} (${kind}) of alerts`;
     const words = [first, clean(`${error.message} [${error.code}]`), clean(error.remedy)];
-    return [{ id: channelFinding(name), severity: 'critical', words, mayPass: true }];
+    return { failing: [{ id: channelFinding(name), severity: 'critical', words, mayPass: true }], marks: [] };
   }
 }

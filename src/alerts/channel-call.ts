@@ -7,6 +7,9 @@ import type { ChannelConfig, ChannelMeans } from './channel.ts';
 /** Answers after which the same message may be taken later. */
 const passes = (status: number): boolean => status >= 500 || [408, 425, 429].includes(status);
 
+/** Answers of one in between, who may have lost what the other side answered. */
+const isUnsure = (status: number): boolean => [408, 502, 504].includes(status);
+
 /** Answers that are about what was sent, and not about where to: another message may be taken. */
 const isAboutMessage = (status: number): boolean => [400, 413, 422].includes(status);
 
@@ -58,18 +61,19 @@ export async function ask(
       ...about,
       status,
       ...(isAboutMessage(status) && { aboutMessage: true }),
+      ...(!isUnsure(status) && { notTaken: true }),
       ...(retryAfterMs !== undefined && { retryAfterMs }),
       ...(remedy && { remedy }),
     };
     const words = `${who} answered ${status}${redirect}${reason === '' ? '' : ` (${reason})`}`;
     throw new CodedError(passes(status) ? 'alert_unavailable' : 'alert_refused', words, { fields });
   }
-  const { cause, failure } = outcome as Extract<HttpOutcome, { readonly cause: unknown }>;
+  const { cause, failure, sent } = outcome as Extract<HttpOutcome, { readonly cause: unknown }>;
   // What Node says of a failure may quote the URL: its code does not.
   const code = cause instanceof Error ? (cause as NodeJS.ErrnoException).code : undefined;
   const reason = failure === 'timeout' ? 'it did not answer in time' : (code ?? 'the connection failed');
   throw new CodedError('alert_unavailable', `${who} was not reached: ${reason}`, {
-    fields: { ...about, ...(code !== undefined && { reason: code }) },
+    fields: { ...about, ...(!sent && { notTaken: true }), ...(code !== undefined && { reason: code }) },
   });
 }
 

@@ -32,8 +32,9 @@ export interface ChannelKind {
    * Sends one message, once. Resolves when the other side has said that it took it. Throws
    * `alert_unavailable` where the same message may be taken later, `alert_refused` where a person
    * has to do something first; nothing of a secret is in either. The field `aboutMessage` is true
-   * where the message is at fault, and another one may be taken. A message that was sent twice has
-   * the same id both times.
+   * where the message is at fault, and another one may be taken; `notTaken` is true where nobody
+   * can have taken the message, so that it need not be sent again as it was. A message that was
+   * sent twice has the same id both times.
    */
   send(config: never, message: Message, means: ChannelMeans): Promise<void>;
 }

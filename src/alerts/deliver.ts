@@ -53,7 +53,9 @@ export const channelFinding = (channel: string): string => `alerts:${channel}`;
 export function toTell(channel: OpenChannel, row: FindingRow): Told | undefined {
   const { id, link, severity, words, since, endedAt, state, version, mutedUntil } = row;
   const heard = row.heard.get(channel.config.name);
-  if (version === 0 || !wants(channel, row) || (heard?.version ?? 0) >= version) return undefined;
+  if (version === 0 || (heard?.version ?? 0) >= version) return undefined;
+  // Who heard that it is there hears that it is over, whatever the configuration says by then.
+  if (!(state === 'over' && heard?.as === 'open') && !wants(channel, row)) return undefined;
   if (state === 'over' && heard?.as !== 'open' && mutedUntil !== undefined) return undefined;
   const event = state === 'over' ? 'over' : heard?.as === 'open' ? 'stands' : 'began';
   const about = link === undefined ? {} : { link };
@@ -64,8 +66,8 @@ export function toTell(channel: OpenChannel, row: FindingRow): Told | undefined 
 
 /**
  * Tells a channel what it has not heard, at least once: the message is on the table before it is
- * sent, and until the channel has taken it, so that whoever goes on after a crash sends the same
- * one. A channel that another worker is at is left to it. Never throws: what one channel does holds
+ * sent, and until it is known what became of it, so that whoever goes on after a crash sends the
+ * same one. What a channel did not take is made anew from how things stand at the next attempt. A channel that another worker is at is left to it. Never throws: what one channel does holds
  * up no other.
  */
 export async function deliver(courier: Courier, channel: OpenChannel): Promise<void> {
@@ -87,9 +89,11 @@ export async function deliver(courier: Courier, channel: OpenChannel): Promise<v
 async function claim({ rows, runtime, owner, log }: Courier, channel: OpenChannel): Promise<ChannelRow | undefined> {
   const { name } = channel.config;
   const now = runtime.now();
-  const { message, notBefore = 0 } = await rows.channel(name);
-  if (notBefore > now) return undefined;
-  if (message === undefined && pending(channel, await findings(rows, log), now).length === 0) return undefined;
+  const kept = await rows.channel(name);
+  const found = await findings(rows, log);
+  const isDue = kept.message !== undefined || pending(channel, found, now).length > 0;
+  const isWaiting = (kept.notBefore ?? 0) > now;
+  if ((isWaiting || !isDue) && !hasOverFailed(channel, kept, found)) return undefined;
   const lease = { owner: owner.id, now, until: now + leaseOf(channel), skewMs };
   let claimed = await rows.claim(name, lease);
   // A program that was killed and started again need not wait for its own lease.
@@ -100,6 +104,14 @@ async function claim({ rows, runtime, owner, log }: Courier, channel: OpenChanne
 
 const findings = (rows: AlertRows, log: Log) =>
   rows.findings((sort) => log('error', 'alert_row_unreadable', { finding: sort }));
+
+/** Whether a channel failed at what is over by now, so that nothing waits for it any more. */
+const hasOverFailed = (
+  channel: OpenChannel,
+  { failingSince, message }: ChannelRow,
+  found: readonly FindingRow[],
+): boolean =>
+  failingSince !== undefined && message === undefined && found.every((row) => toTell(channel, row) === undefined);
 
 interface Pending {
   readonly told: Told;
@@ -126,12 +138,20 @@ async function tell(courier: Courier, channel: OpenChannel, claimed: ChannelRow)
   let row = claimed;
   for (let sent = 0; sent < limits.alertMessages && !signal.aborted; sent += 1) {
     const now = runtime.now();
+    const found = await findings(rows, log);
+    if (await givenUp(rows, name, { row, found, now })) {
+      row = await rows.channel(name);
+      continue;
+    }
     let { message, marks = [] } = row;
     if (message === undefined) {
-      const next = pending(channel, await findings(rows, log), now);
+      const next = pending(channel, found, now);
       const size = messageSize(channel, next.length, (row.aloneUntil ?? 0) > now);
       const chosen = next.slice(0, size);
-      if (chosen.length === 0) return;
+      if (chosen.length === 0) {
+        if (hasOverFailed(channel, row, found)) await rows.keep(name, token, { attempts: 0 }, over);
+        return;
+      }
       message = { id: `msg_${runtime.newId()}`, at: now, told: chosen.map(({ told }) => ({ ...told })) as never };
       marks = chosen.map(({ mark }) => mark);
     }
@@ -154,6 +174,24 @@ async function tell(courier: Courier, channel: OpenChannel, claimed: ChannelRow)
     if (!(await rows.keep(name, token, {}, ['message', 'marks', 'taken']))) return;
     row = await rows.channel(name);
   }
+}
+
+/**
+ * Gives up a message of which nobody knows whether it was taken, if a person has muted a finding in
+ * it since. The channel may have heard of that one, and is told when it is over.
+ */
+async function givenUp(
+  rows: AlertRows,
+  name: string,
+  { row, found, now }: { readonly row: ChannelRow; readonly found: readonly FindingRow[]; readonly now: number },
+): Promise<boolean> {
+  if (row.message === undefined || row.taken === true) return false;
+  const muted = new Set(found.flatMap((each) => (isMuted(each, now) ? [each.id] : [])));
+  const marks = (row.marks ?? []).filter(({ id }) => muted.has(id));
+  if (marks.length === 0) return false;
+  for (const { id, heard } of marks)
+    if (heard.as === 'open') await rows.markHeard(name, { id, heard: { ...heard, version: heard.version - 1 } });
+  return rows.keep(name, row.token, {}, ['message', 'marks']);
 }
 
 /** What a channel that takes messages has no more. */
@@ -196,6 +234,9 @@ async function refused(
   }
   const attempts = row.attempts + 1;
   const waitMs = Math.max(retryAfterMs, waitsMs[Math.min(attempts, waitsMs.length) - 1] ?? 0);
-  await rows.keep(name, row.token, { ...failing, attempts, notBefore: now + waitMs });
+  // The next attempt tells how things stand then, unless this message may be there.
+  const isOver = failure.entry.applied === 'no' || failure.fields.notTaken === true;
+  const none = isOver ? (['message', 'marks'] as const) : [];
+  await rows.keep(name, row.token, { ...failing, attempts, notBefore: now + waitMs }, none);
   return false;
 }

@@ -71,7 +71,7 @@ type Moment = { readonly times: AlertTimes; readonly now: number };
 async function begin(rows: AlertRows, finding: Seen, { times, now }: Moment): Promise<void> {
   const { mayPass: _, since = now, ...kept } = finding;
   const first = { ...kept, words: [...kept.words], since, firstSeenAt: now, seenAt: now };
-  if (isRipe(finding, now, { times, now })) await rows.begin({ ...first, state: 'open', version: 1, toldAt: now });
+  if (isRipe(finding, now, { times, now })) await rows.begin({ ...first, state: 'open', version: now, toldAt: now });
   else await rows.begin({ ...first, state: 'waiting', version: 0 });
 }
 
@@ -84,7 +84,7 @@ async function goesOn(rows: AlertRows, row: FindingRow, finding: Seen, moment: M
     const since = finding.since ?? row.since;
     const seen = { words, severity: finding.severity, since, seenAt: now };
     if (isRipe(finding, row.firstSeenAt, moment))
-      await rows.change(row, { ...seen, state: 'open', version: version + 1, toldAt: now });
+      await rows.change(row, { ...seen, state: 'open', version: now, toldAt: now });
     else await rows.change(row, seen);
     return;
   }

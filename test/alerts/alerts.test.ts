@@ -270,12 +270,78 @@ describe('a channel', () => {
     ops.answer(answers(200));
     clock.now += 60 * minuteMs;
     await minutes(10);
-    expect(told(ops).slice(before)).toEqual([
-      // What was sent and not taken is sent as it was.
-      ['began shop/brake critical'],
-      ['began shop/drill critical'],
-      ['over shop/brake critical'],
+    expect(told(ops).slice(before)).toEqual([['began shop/drill critical'], ['over shop/brake critical']]);
+  });
+
+  const cut = (_: Got, response: ServerResponse) => void response.destroy();
+
+  it.each([
+    ['did not take', answers(503), []],
+    ['may have taken', cut, [['over shop/brake critical']]],
+  ])('that %s a message is not told of it once a person has muted it', async (_, answer, more) => {
+    const ops = await newReceiver(answer);
+    const { standing, minutes, worker, clock } = newWorld([webhookTo(ops)]);
+    const alerts = worker();
+    standing.set('shop', { wrong: [finding('brake')] });
+    await minutes(1, alerts);
+    await alerts.quiet('shop/brake', 'mute', clock.now + 60 * minuteMs);
+    ops.answer(answers(200));
+    const before = ops.got.length;
+    await minutes(30, alerts);
+    standing.set('shop', {});
+    await minutes(29, alerts);
+    expect(told(ops).slice(before)).toEqual([]);
+    await minutes(5, alerts);
+    expect(told(ops).slice(before)).toEqual(more);
+    await minutes(6, alerts);
+    expect(await alerts.findings()).toEqual([]);
+  });
+
+  it('that is sent a message again is told the end of what it says', async () => {
+    const ops = await newReceiver(cut);
+    const { standing, minutes, worker, clock } = newWorld([webhookTo(ops)]);
+    const alerts = worker();
+    standing.set('shop', { wrong: [finding('brake')] });
+    await minutes(25, alerts);
+    // It is over, and a mute too, before the next attempt.
+    standing.set('shop', {});
+    await alerts.quiet('shop/brake', 'mute', clock.now + 15 * minuteMs);
+    await minutes(20, alerts);
+    const before = ops.got.length;
+    ops.answer(answers(200));
+    await minutes(30, alerts);
+    expect(told(ops).slice(before)).toEqual([['began shop/brake critical'], ['over shop/brake critical']]);
+    expect(ops.got[before]?.headers['webhook-id']).toBe(ops.got[0]?.headers['webhook-id']);
+  });
+
+  it('that heard that something is wrong hears that it is over, though it wants to hear less by then', async () => {
+    const ops = await newReceiver();
+    const { table, standing, minutes } = newWorld([webhookTo(ops)]);
+    standing.set('shop', { near: [finding('expiring')] });
+    await minutes(1);
+    const less = newWorld([webhookTo(ops, { least: 'critical', links: ['lab'] })], { table });
+    less.clock.now += minuteMs;
+    await less.minutes(10);
+    expect(told(ops)).toEqual([['began shop/expiring warning'], ['over shop/expiring warning']]);
+  });
+
+  it('that failed is no longer told of when nothing waits for it', async () => {
+    const [good, bad] = [await newReceiver(), await newReceiver(answers(404))];
+    const channels = [webhookTo(good, { name: 'good' }), webhookTo(bad, { name: 'bad', links: ['shop'] })];
+    const { standing, minutes, worker, clock } = newWorld(channels);
+    const alerts = worker();
+    standing.set('shop', { wrong: [finding('brake')] });
+    await minutes(20, alerts);
+    await alerts.quiet('shop/brake', 'mute', clock.now + minuteMs);
+    standing.set('shop', {});
+    await minutes(30, alerts);
+    expect(told(good).flat()).toEqual([
+      'began shop/brake critical',
+      'began alerts:bad critical',
+      'over shop/brake critical',
+      'over alerts:bad critical',
     ]);
+    expect(await alerts.channels()).toMatchObject([{ name: 'good' }, { name: 'bad', error: undefined, waiting: 0 }]);
   });
 
   it('that refuses what one finding says is told the others', async () => {

@@ -209,10 +209,10 @@ function open(kind: keyof typeof kinds, { url }: Pick<Receiver, 'url'>): OpenCha
 
 it.each([
   ['slack', 404, 'no_service', 'alert_refused', '(no_service)', 'Slack knows that webhook no longer'],
-  ['slack', 500, 'rollup_error', 'alert_unavailable', '(rollup_error)', 'The message is kept'],
+  ['slack', 500, 'rollup_error', 'alert_unavailable', '(rollup_error)', 'What it is to be told is kept'],
   ['slack', 400, '<html>a proxy</html>', 'alert_refused', 'answered 400', 'Correct what alerts.channels'],
   ['teams', 404, '{"error":{"code":"WorkflowNotFound"}}', 'alert_refused', 'answered 404', 'That workflow is off'],
-  ['teams', 429, '', 'alert_unavailable', 'answered 429', 'The message is kept'],
+  ['teams', 429, '', 'alert_unavailable', 'answered 429', 'What it is to be told is kept'],
   [
     'pagerduty',
     400,

@@ -139,6 +139,11 @@ function notFor(config: EmailConfig, rejected: readonly (string | { readonly add
   });
 }
 
+/** Reasons by which no connection was there, over which a mail could have gone. */
+const unreached: ReadonlySet<string> = new Set([
+  ...['EAI_AGAIN', 'ECONNREFUSED', 'EDNS', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'ETLS'],
+]);
+
 function failureOf(config: EmailConfig, thrown: unknown): CodedError {
   const { code, responseCode = 0 } = (thrown ?? {}) as MailFailure;
   const { name } = config;
@@ -161,6 +166,7 @@ function failureOf(config: EmailConfig, thrown: unknown): CodedError {
       channel: name,
       ...(reason !== '' && { reason }),
       ...(aboutMessage && { aboutMessage }),
+      ...((responseCode !== 0 || unreached.has(reason)) && { notTaken: true }),
       ...(responseCode !== 0 && { smtpStatus: responseCode }),
       ...defined({ remedy }),
     },
