@@ -77,9 +77,14 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
   const pathOf = (id: string) => `/secrets/${encodeURIComponent(id)}`;
 
   async function getMetadata(id: string, signal: AbortSignal | undefined): Promise<SecretObject> {
+    return withGroup(await plainMetadata(id, signal), signal);
+  }
+
+  /** Without the name of its group. */
+  async function plainMetadata(id: string, signal: AbortSignal | undefined): Promise<SecretObject> {
     const call = reads('read metadata', id);
     const answer = await send(call, { method: 'GET', path: `${pathOf(id)}/metadata`, signal });
-    return withGroup(ownSecret(call, answer), signal);
+    return ownSecret(call, answer);
   }
 
   /** The secret with its group's name, where that travels; a copy knows that of its original. */
@@ -101,14 +106,14 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
    * The secret with its custom metadata. Where a list leaves that out, a label says that a direct
    * read is worth its request.
    */
-  async function whole(secret: SecretObject, signal: AbortSignal | undefined): Promise<SecretObject> {
-    if (secret.custom_metadata !== undefined || !isLabelled(secret)) return withGroup(secret, signal);
-    return getMetadata(secret.id, signal);
+  async function marked(secret: SecretObject, signal: AbortSignal | undefined): Promise<SecretObject> {
+    if (secret.custom_metadata !== undefined || !isLabelled(secret)) return secret;
+    return plainMetadata(secret.id, signal);
   }
 
   async function found(secret: SecretObject, signal: AbortSignal | undefined): Promise<Found> {
     try {
-      return standing(await whole(secret, signal));
+      return standing(await withGroup(await marked(secret, signal), signal));
     } catch (thrown) {
       const error = asCodedError(thrown);
       return error.code === 'store_gone' ? {} : { unreadable: { id: secret.id, place: secret.id, error } };
@@ -144,16 +149,13 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
     return { ...listed, ...(!isLast && elements.length > 0 && { cursor: JSON.stringify(next) }) };
   }
 
-  /** Every secret that this query finds, whole. */
+  /** Every element that this query finds, as it is listed. */
   async function* search(call: ServiceCall, parameters: Record<string, string>, signal: AbortSignal | undefined) {
     let offset = 0;
     for (;;) {
       const query = new URLSearchParams({ ...parameters, limit: String(pageSize), offset: String(offset) });
       const { elements, isLast } = await page(call, query, signal);
-      for (const element of elements) {
-        const secret = secretIn(element);
-        if (secret !== undefined) yield await whole(secret, signal);
-      }
+      yield* elements;
       offset += elements.length;
       if (isLast || elements.length === 0) return;
     }
@@ -186,7 +188,10 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
     }
   }
 
-  /** The secret that has this name: looked for in this group, then in all. */
+  /**
+   * The secret that has this name: looked for in this group, then in all. Whose it is, its mark
+   * says: of what is no copy, the group's name is not asked for.
+   */
   async function byName(
     name: string,
     inGroup: string,
@@ -196,20 +201,37 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
     const path = `/secret_groups/${encodeURIComponent(inGroup)}/secret_types/imported_cert/secrets/${encodeURIComponent(name)}`;
     try {
       const secret = readSecret((await send({ ...call, certificate: name }, { method: 'GET', path, signal })).text);
-      if (secret !== undefined) return withGroup(secret, signal);
+      if (secret !== undefined) return secret;
     } catch (thrown) {
       if (asCodedError(thrown).code !== 'store_gone') throw thrown;
     }
-    for await (const secret of search(call, { search: name, secret_types: 'imported_cert' }, signal))
-      if (secret.name === name) return secret;
+    for await (const element of search(call, { search: name, secret_types: 'imported_cert' }, signal)) {
+      const secret = secretIn(element);
+      if (secret?.name === name) return marked(secret, signal);
+    }
     return undefined;
   }
 
-  async function create(entry: NewCertificate, name: string, signal: AbortSignal | undefined): Promise<WriteAnswer> {
+  /**
+   * What stands where a search by mark has found something. A copy bears the name of its original's
+   * group itself, so that groups are not asked for.
+   */
+  async function foundByMark(element: unknown, signal: AbortSignal | undefined): Promise<Found> {
+    const secret = secretIn(element);
+    if (secret === undefined) return { unreadable: strange(instance, element) };
+    try {
+      return standing(await marked(secret, signal));
+    } catch (thrown) {
+      if (asCodedError(thrown).code !== 'store_gone') throw thrown;
+      return {};
+    }
+  }
+
+  async function create(entry: NewCertificate, given: Placed): Promise<WriteAnswer> {
     const { content, metadata, mark, exactName = false } = entry;
+    const { name, secret_group_id, signal } = given;
     const call = { ...writes('import'), givesContent: true };
     const { description, labels, own } = described(metadata, mark, { exactName, carryGroups });
-    const secret_group_id = await groups.idOf(groupFor(metadata), signal);
     const body = () => ({
       ...{ secret_type: 'imported_cert', name, description, secret_group_id, labels },
       custom_metadata: { [ownMember]: own },
@@ -228,10 +250,10 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
    * Makes a destroyed copy anew, under the same name and mark: nothing but its deletion works on
    * it, so that its id is lost.
    */
-  async function createInstead(id: string, entry: NewCertificate, name: string, signal: AbortSignal | undefined) {
-    await remove(id, signal);
+  async function createInstead(id: string, entry: NewCertificate, given: Placed) {
+    await remove(id, given.signal);
     try {
-      return await create(entry, name, signal);
+      return await create(entry, given);
     } catch (thrown) {
       const { message, fields } = asCodedError(thrown);
       // Half of it is done, whatever this was refused for.
@@ -308,8 +330,8 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
     async findByMark(mark: Mark, { signal, unreadable, vacant }: FindOptions = {}) {
       const copies: CertificateMetadata[] = [];
       const query = { match_all_labels: labelOf(mark), secret_types: 'imported_cert' };
-      for await (const secret of search(reads('find by mark'), query, signal)) {
-        const stands = standing(secret);
+      for await (const element of search(reads('find by mark'), query, signal)) {
+        const stands = await foundByMark(element, signal);
         if (stands.unreadable !== undefined) unreadable?.(stands.unreadable);
         if (stands.vacant !== undefined && sameMark(stands.vacant.mark, mark)) vacant?.(stands.vacant);
         if (stands.certificate !== undefined && sameMark(stands.certificate.mark, mark))
@@ -326,6 +348,8 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
       if (refusal !== undefined) throw refusal;
       const name = exactName ? metadata.name : secretName(keptOf(metadata).name);
       if (exactName && !isSecretName(name)) throw unfit(instance, name);
+      // Before anything is written: what is wrong with its group is never taken for the copy's.
+      const placed = async () => ({ name, secret_group_id: await groups.idOf(groupFor(metadata), signal), signal });
       if (into !== undefined) {
         const call = writes('import', into);
         const there = await readMetadata(into, signal);
@@ -333,13 +357,14 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
         if (there.state === 'unreadable') throw there.error;
         const held = there.state === 'vacant' ? there.mark : there.value.mark;
         if (!sameMark(held, mark)) throw conflict(instance, into, name);
-        if (there.state === 'vacant') return createInstead(into, entry, name, signal);
+        if (there.state === 'vacant') return createInstead(into, entry, await placed());
         await reimport(into, content, signal);
         const before = await getMetadata(into, signal);
         return patch(call, before, { metadata, mark, ...defined({ signal }) });
       }
+      const place = await placed();
       try {
-        return await create(entry, name, signal);
+        return await create(entry, place);
       } catch (thrown) {
         if (asCodedError(thrown).code !== 'store_conflict') throw thrown;
         const holder = await byName(name, groupFor(metadata), signal);
@@ -347,7 +372,7 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
         const { vacant, certificate } = standing(holder);
         if (mark === undefined || !sameMark((vacant ?? certificate)?.mark, mark))
           throw conflict(instance, holder.id, name, thrown);
-        if (vacant !== undefined) return createInstead(holder.id, entry, name, signal);
+        if (vacant !== undefined) return createInstead(holder.id, entry, place);
         // Of an import that nobody heard the end of, or of another deployment: what it holds, a
         // look shows.
         return { id: holder.id, ...(certificate !== undefined && { metadata: certificate }) };
@@ -373,6 +398,13 @@ export function secretsManagerStore(options: SecretsManagerOptions): Store {
 
     asKept: (metadata) => keptOf(metadata, carryGroups),
   };
+}
+
+/** What a new secret is called, and the id of the group that it goes into. */
+interface Placed {
+  readonly name: string;
+  readonly secret_group_id: string;
+  readonly signal: AbortSignal | undefined;
 }
 
 interface Patch {

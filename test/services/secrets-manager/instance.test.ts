@@ -191,6 +191,54 @@ describe('secrets-manager at our own instance', () => {
     await store.delete(id);
   });
 
+  /** Answers what is asked of the secret groups as a whole, where this gives an answer. */
+  const groupsAs = (answered: (method: string) => Awaited<ReturnType<HttpSend>> | undefined | Promise<undefined>) => {
+    const asked: string[] = [];
+    const send: HttpSend = async (request, options) => {
+      if (!request.url.endsWith('/secret_groups')) return smallPages(request, options);
+      asked.push(request.method);
+      options.connected();
+      return (await answered(request.method)) ?? smallPages(request, options);
+    };
+    return { send, asked };
+  };
+  const noGroups = () => ({ status: 200, headers: {}, body: new Blob(['{"secret_groups":[]}']).stream() });
+
+  it('a group that many copies want at once is made once, and all of them go into it', async () => {
+    const { send, asked } = groupsAs(() => undefined);
+    const making = storeOf(instance, { runtime, send, group: 'crowd', makeGroup: true });
+    const copies = await Promise.all(
+      Array.from({ length: 16 }, (_, at) =>
+        making.import({
+          content,
+          metadata: { ...metadata, name: `crowd-${at}` },
+          mark: { ...mark, certificate: `crowd-${at}` },
+        }),
+      ),
+    );
+    expect(asked).toEqual(['GET', 'POST']);
+    await Promise.all(copies.map(({ id }) => store.delete(id)));
+  });
+
+  it('a group that somebody else makes first is taken; one that stays hidden is no name that is taken', async () => {
+    // Who was slower has read a list without the group.
+    const late = groupsAs(() => (late.asked.length === 1 ? noGroups() : undefined));
+    await storeOf(instance, { runtime, group: 'raced', makeGroup: true }).import({ content, metadata, mark });
+    const other = { content, metadata: { ...metadata, name: 'raced' }, mark: { ...mark, certificate: 'raced' } };
+    const slower = storeOf(instance, { runtime, send: late.send, group: 'raced', makeGroup: true });
+    const { id } = await slower.import(other);
+    expect(late.asked).toEqual(['GET', 'POST', 'GET']);
+    await store.delete(id);
+
+    const hiding = groupsAs((method) => (method === 'GET' ? noGroups() : undefined));
+    const blind = storeOf(instance, { runtime, send: hiding.send, group: 'raced', makeGroup: true });
+    const error = asCodedError(await blind.import(other).catch((thrown: unknown) => thrown));
+    expect(error).toMatchObject({ code: 'store_refused', fields: { reason: 'hidden_group', group: 'raced' } });
+    expect(error.remedy).toMatch(/see all secret groups.*name another group/);
+    const copies = (await store.findByMark?.(mark)) ?? [];
+    await Promise.all(copies.map((copy) => store.delete(copy.id)));
+  });
+
   describe('where groups travel', () => {
     const carrying = (more: object = {}) => storeOf(instance, { runtime, carryGroups: true, ...more });
     const tagged = (group: string) => ({ ...metadata, tags: ['production', `secret-group:${group}`] });
@@ -291,18 +339,68 @@ describe('secrets-manager at our own instance', () => {
       await store.delete(id);
     });
 
-    it('a group that is not shown makes its secrets unreadable, and no other', async () => {
-      const { id } = await storeOf(instance, { runtime, group: 'web', makeGroup: true }).import({ content, metadata });
+    it('a group that is not shown makes its secrets unreadable, and no other, by one request for all', async () => {
+      const hidden = storeOf(instance, { runtime, group: 'web', makeGroup: true });
+      const { id } = await hidden.import({ content, metadata });
+      const second = await hidden.import({ content, metadata: { ...metadata, name: 'second' } });
       const other = await store.import({ content, metadata: { ...metadata, name: 'other' } });
-      const hiding: HttpSend = async (request, options) => {
-        const url = request.url.replace(/secret_groups$/, 'secret_groups/hidden');
-        if (url === request.url) return smallPages(request, options);
-        return { status: 200, headers: {}, body: new Blob(['{"secret_groups":[]}']).stream() };
-      };
-      const listed = await carrying({ send: hiding }).list({});
+      const { send, asked } = groupsAs(noGroups);
+      const listed = await carrying({ send }).list({});
       expect(listed.certificates.map((one) => one.id)).toEqual([other.id]);
-      expect(listed.unreadable).toMatchObject([{ id, error: { fields: { reason: 'hidden_group' } } }]);
-      await Promise.all([store.delete(id), store.delete(other.id)]);
+      expect(listed.unreadable?.map((one) => one.id).toSorted()).toEqual([id, second.id].toSorted());
+      expect(new Set(listed.unreadable?.map((one) => one.error.reason))).toEqual(new Set(['hidden_group']));
+      expect(asked).toEqual(['GET']);
+      await Promise.all([id, second.id, other.id].map((one) => store.delete(one)));
+    });
+
+    it('a group that is not shown is in nobody’s way where a name or a mark is looked for', async () => {
+      const hidden = storeOf(instance, { runtime, group: 'web', makeGroup: true });
+      const original = await hidden.import({ content, metadata });
+      const spoilt = await hidden.import({ content, metadata: { ...metadata, name: 'spoilt' }, mark });
+      const { ask } = meddling(instance);
+      await ask('PATCH', `${spoilt.id}/metadata`, { custom_metadata: { certstandby: null } });
+      const copy = await store.import({ content, metadata: { ...metadata, name: 'copy' }, mark });
+      const { send } = groupsAs(noGroups);
+      const told: unknown[] = [];
+      const marked = await carrying({ send }).findByMark?.(mark, { unreadable: (one) => told.push(one) });
+      expect(marked?.map((one) => one.id)).toEqual([copy.id]);
+      expect(told).toMatchObject([{ id: spoilt.id, error: { fields: { reason: 'mark_lost' } } }]);
+      const taken = carrying({ send }).import({ content, metadata, mark: { ...mark, certificate: 'two' } });
+      expect(await codeOf(taken)).toBe('store_conflict');
+      await Promise.all([original.id, spoilt.id, copy.id].map((one) => store.delete(one)));
+    });
+
+    it('a list of groups that is not there makes no secret absent', async () => {
+      const hidden = storeOf(instance, { runtime, group: 'web', makeGroup: true });
+      const { id } = await hidden.import({ content, metadata });
+      const errors = '{"errors":[{"code":"not_found","message":"no"}]}';
+      const { send } = groupsAs(() => ({ status: 404, headers: {}, body: new Blob([errors]).stream() }));
+      const unreadable = { state: 'unreadable', error: { code: 'store_nonsense' } };
+      expect(await carrying({ send }).readMetadata(id)).toMatchObject(unreadable);
+      expect(await carrying({ send }).read(id)).toMatchObject(unreadable);
+      expect((await carrying({ send }).list({})).unreadable).toMatchObject([{ id }]);
+      await store.delete(id);
+    });
+
+    it('who goes away ends the list of groups for no other who waits for it', async () => {
+      const hidden = storeOf(instance, { runtime, group: 'web', makeGroup: true });
+      const { id } = await hidden.import({ content, metadata });
+      const leaving = new AbortController();
+      let answer = () => {};
+      const held = new Promise<void>((resolve) => {
+        answer = resolve;
+      });
+      const { send, asked } = groupsAs(() => held.then(() => undefined));
+      const one = carrying({ send });
+      const first = one.readMetadata(id, { signal: leaving.signal });
+      await expect.poll(() => asked).toEqual(['GET']);
+      const second = one.readMetadata(id);
+      leaving.abort();
+      expect(await first).toMatchObject({ state: 'unreadable', error: { code: 'store_unavailable' } });
+      answer();
+      expect(await second).toMatchObject({ state: 'present', value: { tags: ['production', 'secret-group:web'] } });
+      expect(asked).toEqual(['GET']);
+      await store.delete(id);
     });
   });
 
@@ -366,6 +464,11 @@ describe('secrets-manager at our own instance', () => {
     const other = { content: later, metadata, mark: { ...mark, certificate: 'two' } };
     expect(await codeOf(store.import({ ...other, into: first.id }))).toBe('store_conflict');
     expect(await codeOf(store.import(other))).toBe('store_conflict');
+
+    // It stays while nobody knows where its successor goes.
+    const lost = storeOf(instance, { runtime, group: 'nowhere' });
+    expect(await codeOf(lost.import({ content: later, metadata, mark, into: first.id }))).toBe('store_refused');
+    expect(await store.read(first.id)).toMatchObject(expected);
 
     const second = await store.import({ content: later, metadata, mark, into: first.id });
     expect(second.id).not.toBe(first.id);
