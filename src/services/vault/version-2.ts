@@ -181,19 +181,26 @@ export function version2(options: {
     }
   }
 
-  /** With what stands there, page by page; `undefined` where that is not offered or not allowed. */
+  /**
+   * With what stands there, page by page; `undefined` where that is not offered or not allowed, and
+   * then not asked for again, or where one secret spoils this one list.
+   */
   async function listWithPlaces(folder: string, after: string | undefined, asked: Asked): Promise<Names | undefined> {
     const call = callFor(asked, false, { area: 'detailed-metadata', path: folder, capability: 'list' });
     const query = new URLSearchParams({ list: 'true', limit: String(pageSize), ...defined({ after }) });
     const path = `${area('detailed-metadata', folder)}?${query}`;
     const answer = await orOfThisPath(send(call, { method: 'GET', path, signal: asked.signal, takes: [404] }));
-    if (answer instanceof CodedError) return undefined;
+    if (answer instanceof CodedError) {
+      if (answer.reason === 'no_right') listsPlaces = false;
+      return undefined;
+    }
     if (saysNothingThere(answer)) return noNames;
     if (answer.status === 404 && errorsIn(answer) !== undefined) throw vaultError(call, answer);
     const found = z.safeParse(listAnswer, parseJson(answer.text)).data?.data;
     if (found === undefined) {
-      if (answer.status === 404) return undefined;
-      throw nonsenseError(call, answer, 'something that is no list of secrets');
+      if (answer.status !== 404) throw nonsenseError(call, answer, 'something that is no list of secrets');
+      listsPlaces = false;
+      return undefined;
     }
     const places = new Map<string, Place>();
     for (const [name, info] of Object.entries(found.key_info)) {
@@ -207,7 +214,6 @@ export function version2(options: {
   async function list(folder: string, after: string | undefined, asked: Asked): Promise<Names> {
     const found = listsPlaces ? await listWithPlaces(folder, after, asked) : undefined;
     if (found !== undefined) return found;
-    listsPlaces = false;
     const call = callFor(asked, false, { area: 'metadata', path: folder, capability: 'list' });
     return listNames(send, call, { path: area('metadata', folder), after, isOpenBao, signal: asked.signal });
   }

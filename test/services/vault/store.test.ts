@@ -498,6 +498,23 @@ describe('a secret of which a removal has left half', () => {
     ]);
     expect(page.unreadable?.[0]?.error.remedy).toContain('vault kv metadata delete');
   });
+
+  it.each([
+    [{ status: 500, body: { errors: ['could not find version data'] } }, true],
+    [{ status: 403, body: { errors: ['permission denied'] } }, false],
+    [{ status: 404, body: {} }, false],
+  ])('whether the next listing asks for pages with metadata again, after %j: %j', async (answer, isAsked) => {
+    put('standby/api', { cert: pem.leaf, key: pem.key });
+    // So OpenBao says it, which alone has such pages.
+    server.health.enterprise = undefined;
+    server.before = ({ path }) => (path.startsWith('secret/detailed-metadata/') ? answer : undefined);
+    const store = storeAt(server);
+    expect((await store.list({})).certificates.map(({ id }) => id)).toEqual(['api']);
+    const before = server.requests.length;
+    expect((await store.list({})).certificates.map(({ id }) => id)).toEqual(['api']);
+    const asked = server.requests.slice(before).some((request) => request.includes('detailed-metadata'));
+    expect(asked).toBe(isAsked);
+  });
 });
 
 describe('a path that the policy keeps from us', () => {
