@@ -17,20 +17,25 @@ const text = otherwise(z.optional(z.string()), undefined);
 const number = otherwise(z.optional(z.number()), undefined);
 const flag = otherwise(z.optional(z.boolean()), undefined);
 
+// By what is strict here it is told whether something is there: what cannot be read ends the look,
+// or a second one would be made.
 const sourceSchema = z.object({ id: z.string(), name: text, enabled: flag });
-const destinationItemSchema = z.object({ id: z.string(), name: text, type: text });
+const destinationItemSchema = z.object({ id: z.string(), name: text, type: z.string() });
 const params = z.object({ url: text, verb: text });
-const destinationSchema = z.object({
-  ...{ id: z.string(), name: text, type: text },
-  config: otherwise(z.optional(z.object({ params: otherwise(z.optional(params), undefined) })), undefined),
-});
-const topicItemSchema = z.object({ id: z.string(), name: text });
+/** What another type of destination has for its configuration is nobody's concern. */
+const destinationSchema = z
+  .object({
+    ...{ id: z.string(), name: text, type: z.string() },
+    config: otherwise(z.optional(z.object({ params: otherwise(z.optional(params), undefined) })), undefined),
+  })
+  .check(z.refine(({ type, config }) => type !== 'webhook' || config?.params?.url !== undefined));
+const topicItemSchema = z.object({ id: z.string(), name: z.string() });
 const ruleSchema = z.object({
   ...{ enabled: flag, event_type_filter: text, notification_filter: text },
 });
 const topicSchema = z.object({
   ...{ id: z.string(), name: text },
-  sources: otherwise(z.array(z.object({ id: z.string(), rules: otherwise(z.array(ruleSchema), []) })), []),
+  sources: z.array(z.object({ id: z.string(), rules: otherwise(z.array(ruleSchema), []) })),
 });
 const subscriptionItemSchema = z.object({ id: z.string(), destination_id: z.string(), topic_id: z.string() });
 const attributes = z.object({ signing_enabled: flag, template_id_notification: text });
@@ -43,7 +48,7 @@ const statusSchema = z.object({
   status: text,
   details: otherwise(z.optional(z.object({ status_code: number, status_message: text })), undefined),
 });
-const nextSchema = otherwise(z.optional(z.object({ href: text })), undefined);
+const nextSchema = z.nullish(z.object({ href: z.string() }));
 
 export type Destination = z.infer<typeof destinationSchema>;
 export type Topic = z.infer<typeof topicSchema>;
@@ -81,7 +86,7 @@ export function eventNotificationsApi(config: EventNotificationsConfig, runtime:
       const read = understood(call, answer, page, `page of ${list}`);
       const elements = read[list] as T[];
       found.push(...elements);
-      if (elements.length === 0 || (read.next as z.infer<typeof nextSchema>)?.href === undefined) return found;
+      if (elements.length === 0 || (read.next ?? undefined) === undefined) return found;
       if (pages === mostPages) throw nonsenseError(call, answer, 'pages without an end');
     }
   }

@@ -104,24 +104,25 @@ async function* sourceOf(
   return false;
 }
 
-async function* destinationOf(
-  { config, api }: SetUp,
-  options: SetUpOptions,
-): AsyncGenerator<SetUpStep, string | undefined> {
+async function* destinationOf(setUp: SetUp, options: SetUpOptions): AsyncGenerator<SetUpStep, string | undefined> {
+  const { config, api } = setUp;
   const { to, path, signal } = options;
   const { destination: said, name } = config;
   const wanted = to ?? `…${path}`;
   const fits = (url: string) => (to === undefined ? pathOf(url).endsWith(path) : isSameUrl(url, to));
-  const id = said ?? (await findDestination(api, fits, signal));
+  let id = said;
   if (id === undefined) {
     if (to === undefined) {
-      yield missing(`there is no webhook destination with the URL ${wanted}`);
+      yield* candidates(setUp, options, fits);
       return undefined;
     }
-    const description = `changes of certificates, for the sender ${name} of certstandby`;
-    const made = await api.makeWebhook({ name: nameOf(config, to), description, url: to }, signal());
-    yield { message: `made: the webhook destination ${made}, with the URL ${to}` };
-    return made;
+    id = (await webhooks(api, fits, signal).next()).value?.id;
+    if (id === undefined) {
+      const description = `changes of certificates, for the sender ${name} of certstandby`;
+      const made = await api.makeWebhook({ name: nameOf(config, to), description, url: to }, signal());
+      yield { message: `made: the webhook destination ${made}, with the URL ${to}` };
+      return made;
+    }
   }
   const { type = 'unknown', config: given } = await api.destination(id, signal());
   const { url = '', verb = '' } = given?.params ?? {};
@@ -143,19 +144,41 @@ async function* destinationOf(
   return undefined;
 }
 
-/** A webhook with such a URL, whoever made it; of several always the same, the first by id. */
-async function findDestination(
+/**
+ * Which destinations may be the one, where neither the configuration nor the caller says: another
+ * deployment's has the same path, at another address.
+ */
+async function* candidates(
+  { config: { name }, api }: SetUp,
+  { path, signal }: SetUpOptions,
+  fits: (url: string) => boolean,
+): AsyncGenerator<SetUpStep> {
+  const found: string[] = [];
+  for await (const { id, url } of webhooks(api, fits, signal)) found.push(`${id} (${url})`);
+  if (found.length === 0) {
+    yield missing(`there is no webhook destination with the URL …${path}`);
+    return;
+  }
+  const remedy = `certstandby doctor --register https://PUBLIC-ADDRESS tells which of them has the address of this deployment, and makes one where none has: its id belongs below senders.${name} as destination.`;
+  yield wrong(
+    `the configuration does not say which destination signs: nothing is taken until it does. Webhook destinations with the URL …${path}, of this deployment or another: ${found.join(', ')}`,
+    remedy,
+  );
+}
+
+/** The webhooks with such a URL, whoever made them, always in the same order: by id. */
+async function* webhooks(
   api: EventNotificationsApi,
   fits: (url: string) => boolean,
   signal: () => AbortSignal,
-): Promise<string | undefined> {
-  const webhooks = (await api.destinations(signal)).filter(({ type }) => type === 'webhook');
+): AsyncGenerator<{ readonly id: string; readonly url: string }, undefined> {
+  const all = (await api.destinations(signal)).filter(({ type }) => type === 'webhook');
   // A list says no URLs.
-  for (const id of webhooks.map((one) => one.id).toSorted()) {
+  for (const id of all.map((one) => one.id).toSorted()) {
     const { config } = await api.destination(id, signal());
-    if (fits(config?.params?.url ?? '')) return id;
+    const url = config?.params?.url ?? '';
+    if (fits(url)) yield { id, url };
   }
-  return undefined;
 }
 
 async function* subscriptionOf(

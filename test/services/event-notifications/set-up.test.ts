@@ -431,6 +431,69 @@ test('a list that cannot be understood is no reason to make anything', async () 
   expect(found.problems).toMatchObject([{ code: 'store_nonsense', message: expect.stringContaining('list sources') }]);
 });
 
+test.each<[string, Kind, (one: object) => object]>([
+  ['the sources of a topic', 'topics', (one) => ({ ...one, sources: [{ crn: source }] })],
+  ['the name of a topic', 'topics', (one) => ({ ...one, name: 7 })],
+  ['the type of a destination', 'destinations', (one) => ({ ...one, type: null })],
+  ['the URL of a destination', 'destinations', (one) => ({ ...one, config: { params: { address: 'x' } } })],
+])('what cannot be read is not taken for absent, and no second one is made: %s', async (_, kind, spoil) => {
+  const at = await world();
+  await at.registered();
+  // As of a run that ended before its subscription.
+  at.fake.remove('subscriptions', at.only('subscriptions')[0]);
+  at.fake.put(kind, { ...spoil(at.only(kind)[1]) });
+  const before = countOf(at.fake);
+  expect((await at.doctor()).problems).toMatchObject([{ code: 'store_nonsense' }]);
+  expect(countOf(at.fake)).toEqual(before);
+});
+
+test('a page whose next one cannot be read is not the last one', async () => {
+  const { fake, doctor } = await world();
+  await doctor();
+  const server = createServer(async (request, response) => {
+    const { method = '', url = '', headers } = request;
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const authorization = headers.authorization ?? '';
+    const type = headers['content-type'] ?? '';
+    const answer = await fetch(fake.url + url, {
+      method,
+      headers: { authorization, 'content-type': type },
+      ...(method !== 'GET' && { body: Buffer.concat(chunks) }),
+    });
+    const text = await answer.text();
+    response.writeHead(answer.status, { 'content-type': 'application/json' });
+    response.end(url.includes('/destinations?') ? text.replace('"first":', '"next":{"url":"x"},"first":') : text);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  cleanUps.push(() => server.close());
+  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const found = await doctor({ endpoint });
+  expect(found.problems).toMatchObject([
+    { code: 'store_nonsense', message: expect.stringContaining('list destinations') },
+  ]);
+  expect(countOf(fake)).toEqual(oneOfEach);
+});
+
+test('without --register and destination none is taken for this deployment’s by its path alone', async () => {
+  const { fake, base, doctor, only } = await world();
+  await doctor();
+  const [own] = only('destinations');
+  const other = fake.put('destinations', {
+    name: 'other',
+    type: 'webhook',
+    ...webhook(`https://elsewhere.example${path}`),
+  });
+  const { problems } = await doctor({ register: false });
+  expect(problems).toMatchObject([
+    {
+      code: 'channel_missing',
+      message: expect.stringContaining(`${own} (${base}${path}), ${other} (https://elsewhere.example${path})`),
+      remedy: expect.stringContaining('doctor --register https://PUBLIC-ADDRESS tells which of them'),
+    },
+  ]);
+});
+
 test('who may look and not test is warned, and what is there is good all the same', async () => {
   const { fake, doctor, registered } = await world();
   const { destination } = await registered();
