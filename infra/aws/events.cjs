@@ -84,7 +84,7 @@ function events(senders, name, region) {
     },
   };
   const elsewhere = queued.filter((sender) => sender.region !== region);
-  const forward = elsewhere.length === 0 ? {} : { ForwardEventsRole: forwardRole(elsewhere, name) };
+  const forward = elsewhere.length === 0 ? {} : { ForwardEventsRole: forwardRole(elsewhere, name, region) };
   return {
     functions,
     resources: { Resources: { ...queues(name, Object.keys(named)), ...named, EventsRole: role(name), ...forward } },
@@ -95,8 +95,9 @@ function events(senders, name, region) {
  * What rules of other regions, which no stack of this one can make, put events here by.
  * @param {readonly Sender[]} senders
  * @param {string} name
+ * @param {string} region of the deployment: names of roles are those of all regions
  */
-function forwardRole(senders, name) {
+function forwardRole(senders, name, region) {
   const rules = senders.map((sender) => ({
     'Fn::Sub': `arn:\${AWS::Partition}:events:${sender.region}:\${AWS::AccountId}:rule/*`,
   }));
@@ -111,8 +112,8 @@ function forwardRole(senders, name) {
   return {
     Type: 'AWS::IAM::Role',
     Properties: {
-      // doctor names it in the line that makes such a rule.
-      RoleName: `${name}-forward-events`,
+      // doctor names it in the line that makes such a rule. IAM takes 64 characters.
+      RoleName: `${name}-fwd-${region}`,
       Description: `Rules of other regions, for ${name}`,
       AssumeRolePolicyDocument: { Version: '2012-10-17', Statement: [assumed] },
       Policies: [{ PolicyName: 'forward', PolicyDocument: { Version: '2012-10-17', Statement } }],

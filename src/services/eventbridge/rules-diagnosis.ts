@@ -13,11 +13,13 @@ const text = otherwise(z.string(), '');
 const more = otherwise(z.optional(z.string().check(z.minLength(1))), undefined);
 const texts = otherwise(z.array(z.string()), []);
 
-const rulesSchema = z.object({
-  Rules: z.array(z.object({ Name: z.string(), State: text, EventPattern: text })),
-  NextToken: more,
+const ruleSchema = z.object({
+  ...{ Name: z.string(), State: text, EventPattern: text },
+  ...{ Description: more, RoleArn: more, ScheduleExpression: more },
 });
-const targetSchema = z.object({
+const rulesSchema = z.object({ Rules: z.array(ruleSchema), NextToken: more });
+// Whatever else a target says is said again where it is put anew.
+const targetSchema = z.looseObject({
   Id: text,
   Arn: z.string(),
   RoleArn: more,
@@ -43,6 +45,21 @@ interface Rule {
   readonly isEnabled: boolean;
   readonly passes: { readonly own: boolean; readonly trail: boolean; readonly content: boolean };
   readonly target: Target;
+  /** The account to whose bus it leads, where that is another one than the store's. */
+  readonly elsewhere?: string;
+  /** What the listing says of it. */
+  readonly listed: z.infer<typeof ruleSchema>;
+}
+interface Found {
+  readonly rules: readonly Rule[];
+  /** Rules that could not be looked at, and those whose target is gone. */
+  readonly unseen: readonly SetUpStep[];
+  readonly gone: readonly SetUpStep[];
+}
+/** Where rules of another region forward to. `account`: that of the functions, if known. */
+interface Bus {
+  readonly region: string;
+  readonly account?: string;
 }
 
 const answerTimeoutMs = 10_000;
@@ -81,13 +98,15 @@ export async function stepsOfRules(
   } catch (thrown) {
     return [notSeen('its rules', thrown)];
   }
-  const { region } = config;
+  const { region, account } = config;
   const here = config.delivery === 'queue' ? context.deployment?.region : region;
   // Without a deployment in the configuration its functions are taken to be in the region of the
-  // store.
-  if (here === undefined || here === region) return lookAt(region, config, context, ask);
+  // store. In which account they are no configuration says: rules tell it.
+  if (here === undefined || here === region) return (await lookAt(region, config, context, ask)).steps;
   const last = await lookAt(here, config, context, ask);
-  return [...(await lookAt(region, config, context, ask, here)), ...last];
+  const bus = { region: here, ...(last.leads && { account }) };
+  const first = await lookAt(region, config, context, ask, bus);
+  return [...first.steps, ...(first.leadsElsewhere ? [] : last.steps)];
 }
 
 type Ask = ReturnType<typeof askedOf>;
@@ -156,132 +175,236 @@ function notSeen(what: string, thrown: unknown): SetUpStep {
   return { message: `${message}: ${name}: ${words}`, remedy };
 }
 
+interface LookedAt {
+  readonly steps: readonly SetUpStep[];
+  /** Whether a rule that is on leads what the service tells of itself to where it is taken. */
+  readonly leads: boolean;
+  /** Whether all of these lead to the bus of another account. */
+  readonly leadsElsewhere: boolean;
+}
+
 /**
- * Rules of the default bus of one region. `on`: the region to whose bus they are to forward;
- * absent: they lead to the queue, or to the callback URL.
+ * Rules of the default bus of one region. `on`: the bus to which they are to forward; absent: they
+ * lead to the queue, or to the callback URL.
  */
 async function lookAt(
   region: string,
   config: EventBridgeConfig,
   context: SenderDiagnosisContext,
   ask: Ask,
-  on?: string,
-): Promise<readonly SetUpStep[]> {
-  const steps: SetUpStep[] = [];
-  let rules: readonly Rule[];
-  try {
-    rules = await rulesOf(region, config, ask, on);
-  } catch (thrown) {
-    return [notSeen(`its rules in ${region}`, thrown)];
-  }
-  const where = on === undefined ? ways[config.delivery ?? 'api-destination'] : `to the bus of ${on}`;
+  on?: Bus,
+): Promise<LookedAt> {
+  const { rules, unseen, gone } = await rulesOf(region, config, ask, on);
+  const steps: SetUpStep[] = [...unseen, ...gone];
+  const where = on === undefined ? ways[config.delivery ?? 'api-destination'] : `to the bus of ${on.region}`;
   const own = rules.filter(({ passes }) => passes.own);
   const trail = rules.filter(({ passes }) => passes.trail);
   const isTold = (some: readonly Rule[]) => some.some(({ isEnabled }) => isEnabled);
-  if (own.length === 0)
+  const queued = rulesOfDeadLetters(rules, config);
+  // What was not seen may be what is missing.
+  const isSeen = unseen.length === 0;
+  if (own.length === 0 && isSeen)
     steps.push({
       message: `no rule in ${region} leads what ${config.of} tells of this store ${where}: reconcile alone finds changes`,
-      remedy: lineFor('own', region, config, context, on),
+      remedy: lineFor('own', region, config, context, on, queued),
     });
-  else if (isTold(own)) steps.push({ message: `the rule ${named(own)} in ${region} leads events ${where}` });
-  if (trail.length === 0)
+  const near = own.filter(({ elsewhere }) => elsewhere === undefined);
+  if (isTold(near)) steps.push({ message: `the rule ${named(near)} in ${region} leads events ${where}` });
+  for (const { name, isEnabled, elsewhere } of own)
+    if (isEnabled && elsewhere !== undefined)
+      steps.push({
+        message: `the rule ${visible(name)} in ${region} leads events to the bus of the account ${elsewhere}, whose own rules were not looked at: that takes credentials of ${elsewhere}`,
+      });
+  if (trail.length === 0 && isSeen)
     steps.push({
-      message: `no rule in ${region} leads deletions ${where}: reconcile alone finds them; with a trail this does: ${lineFor('trail', region, config, context, on)}`,
+      message: `no rule in ${region} leads deletions ${where}: reconcile alone finds them; with a trail this does: ${lineFor('trail', region, config, context, on, queued)}`,
     });
-  for (const { name, isEnabled, passes } of rules) {
+  for (const rule of rules) {
+    const { name, isEnabled, passes } = rule;
     if (!isEnabled)
       steps.push({
         message: `the rule ${visible(name)} in ${region} is switched off: nothing of it comes`,
-        remedy: `aws events enable-rule --region ${region} --name ${name}`,
+        remedy: `aws events enable-rule --region ${region} --name ${inShell(name)}`,
       });
     if (passes.content)
       steps.push({
         message: `the rule ${visible(name)} in ${region} passes calls whose parameters can hold content, which nobody reads here`,
-        remedy: `aws events put-rule --region ${region} --name ${name} --event-pattern ${quoted(passes.own ? ownPattern(config.of) : trailPattern(config.of))}`,
+        remedy: withoutContent(rule, rules, region, config),
       });
   }
   steps.push(...(await deadLettersOf(rules, region, config, ask)));
   // A trail tells of deletions in the region of the store.
   if (region === config.region && isTold(trail)) steps.push(...(await trailSteps(region, ask)));
-  return steps;
+  return { steps, leads: isTold(near), leadsElsewhere: own.length > 0 && near.length === 0 };
+}
+
+/** What has a rule pass no calls with content, and everything else that it passes of this store. */
+function withoutContent(
+  { name, passes, target, listed }: Rule,
+  rules: readonly Rule[],
+  region: string,
+  config: EventBridgeConfig,
+): string {
+  const at = `--region ${region}`;
+  const isNeeded = (kind: 'own' | 'trail') =>
+    passes[kind] && !rules.some((other) => other.isEnabled && other.passes[kind] && !other.passes.content);
+  if (!isNeeded('own') && !isNeeded('trail'))
+    return `aws events remove-targets ${at} --rule ${inShell(name)} --ids ${inShell(target.Id)}`;
+  const pattern = isNeeded('own') ? ownPattern(config.of) : trailPattern(config.of);
+  // A rule that is put is replaced: what is not said again of it is lost, and it is switched on.
+  const { State, Description, RoleArn, ScheduleExpression } = listed;
+  const kept = Object.entries({ state: State || undefined, description: Description, 'role-arn': RoleArn })
+    .concat(Object.entries({ 'schedule-expression': ScheduleExpression }))
+    .flatMap(([option, value]) => (value === undefined ? [] : [` --${option} ${shellText(value)}`]));
+  const put = (rule: string, wanted: Pattern, options = '') =>
+    `aws events put-rule ${at} --name ${rule} --event-pattern ${quoted({ ...origins(listed.EventPattern), ...wanted })}${options}`;
+  const first = put(inShell(name), pattern, kept.join(''));
+  if (!isNeeded('own') || !isNeeded('trail')) return first;
+  // No pattern of one rule passes both kinds and nothing else.
+  const second = `certstandby-${config.name}-trail`;
+  return `${put(second, trailPattern(config.of))} && ${putTarget(region, second, target)} && ${first}`;
+}
+
+/** The accounts and regions that a pattern names. */
+function origins(eventPattern: string): object {
+  try {
+    const { account, region } = JSON.parse(eventPattern) ?? {};
+    return defined({ account, region });
+  } catch {
+    return {};
+  }
+}
+
+/**
+ * The line that puts a target as it is said here. Headers of an API destination may be secret: they
+ * are not printed, and AWS refuses what stands there, so that nobody loses them unseen.
+ */
+function putTarget(region: string, rule: string, target: Target): string {
+  const { HttpParameters } = target;
+  const unsaid =
+    HttpParameters === undefined || HttpParameters === null
+      ? {}
+      : { HttpParameters: '<as they are: not printed here>' };
+  const said = { ...target, ...unsaid };
+  return `aws events put-targets --region ${region} --rule ${rule} --targets ${quoted([said])}`;
 }
 
 const ways = { queue: 'to the queue of the functions', 'api-destination': 'to the callback URL' } as const;
 const named = (rules: readonly Rule[]) => rules.map(({ name }) => visible(name)).join(', ');
 
-/** The rules that let anything of this store pass to where it is taken, by the service's word. */
-async function rulesOf(
+/**
+ * The rules that let anything of this store pass to where it is taken, by the service's word. One
+ * that cannot be looked at hides no other.
+ */
+async function rulesOf(region: string, config: EventBridgeConfig, ask: Ask, on: Bus | undefined): Promise<Found> {
+  const rules: Rule[] = [];
+  const unseen: SetUpStep[] = [];
+  const gone: SetUpStep[] = [];
+  const destinations = new Map<string, Promise<boolean | 'gone'>>();
+  let cursor: string | undefined;
+  for (let page = 1; page === 1 || (cursor !== undefined && page <= mostPages); page += 1) {
+    let listed: z.infer<typeof rulesSchema>;
+    try {
+      const next = defined({ NextToken: cursor });
+      listed = await ask.events(region, 'ListRules', { Limit: 100, ...next }, rulesSchema);
+    } catch (thrown) {
+      unseen.push(notSeen(`its rules in ${region}`, thrown));
+      return { rules, unseen, gone };
+    }
+    cursor = listed.NextToken;
+    for (const rule of listed.Rules) {
+      // Most rules of a bus are about something else.
+      if (!rule.EventPattern.includes(`aws.${config.of}`)) continue;
+      try {
+        const found = await lookAtRule(rule, region, config, ask, on, destinations);
+        if (found === 'gone')
+          gone.push({
+            message: `the rule ${visible(rule.Name)} in ${region} leads to an API destination that is gone: nothing of it comes`,
+            remedy: 'Make that API destination again, or give the rule another target: its page shows both.',
+          });
+        else if (found !== undefined) rules.push(found);
+      } catch (thrown) {
+        unseen.push(notSeen(`the rule ${visible(rule.Name)} in ${region}`, thrown));
+      }
+    }
+  }
+  if (cursor !== undefined) unseen.push({ message: `only ${mostPages * 100} rules in ${region} were looked at` });
+  return { rules, unseen, gone };
+}
+
+/** A rule that is ours, that leads where something of ours may have been, or neither. */
+async function lookAtRule(
+  listed: z.infer<typeof ruleSchema>,
   region: string,
   config: EventBridgeConfig,
   ask: Ask,
-  on: string | undefined,
-): Promise<readonly Rule[]> {
-  const found: Rule[] = [];
+  on: Bus | undefined,
+  destinations: Map<string, Promise<boolean | 'gone'>>,
+): Promise<Rule | 'gone' | undefined> {
+  const { Name, State, EventPattern } = listed;
+  const targets = await targetsOf(Name, region, ask);
+  const places: { readonly target: Target; readonly place: Place }[] = [];
+  for (const target of targets)
+    places.push({ target, place: await placeOf(target, region, config, ask, on, destinations) });
+  const [ours] = places.filter(({ place }) => place === 'ours');
+  const [bus] = places.filter(({ place }) => typeof place === 'object');
+  const found = ours ?? bus;
+  if (found === undefined && !places.some(({ place }) => place === 'gone')) return undefined;
   const origin: Origin = { ...config, stem: arnStem(config.of, { ...config }) ?? '' };
   const samples = sampleEvents(origin);
-  const destinations = new Map<string, Promise<boolean>>();
-  let cursor: string | undefined;
-  for (let page = 1; page === 1 || (cursor !== undefined && page <= mostPages); page += 1) {
-    const listed = await ask.events(
-      region,
-      'ListRules',
-      { Limit: 100, ...defined({ NextToken: cursor }) },
-      rulesSchema,
-    );
-    cursor = listed.NextToken;
-    for (const { Name, State, EventPattern } of listed.Rules) {
-      // Most rules of a bus are about something else.
-      if (!EventPattern.includes(`aws.${config.of}`)) continue;
-      const targets = await targetsOf(Name, region, ask);
-      const ours: Target[] = [];
-      for (const target of targets) if (await isOurs(target, region, config, ask, on, destinations)) ours.push(target);
-      const [target] = ours;
-      if (target === undefined) continue;
-      const passes = async (event: object) =>
-        (
-          await ask.events(
-            region,
-            'TestEventPattern',
-            { EventPattern, Event: jsonText(event) },
-            z.object({ Result: z.boolean() }),
-          )
-        ).Result;
-      const { own, trail, content } = samples;
-      const passed = { own: await passes(own), trail: await passes(trail), content: await passes(content) };
-      if (!passed.own && !passed.trail && !passed.content) continue;
-      found.push({ name: Name, isEnabled: /^ENABLED/.test(State), passes: passed, target });
-    }
-  }
-  return found;
+  const passesOf = async (event: object) => {
+    const input = { EventPattern, Event: jsonText(event) };
+    return (await ask.events(region, 'TestEventPattern', input, z.object({ Result: z.boolean() }))).Result;
+  };
+  const passes = {
+    ...{ own: await passesOf(samples.own), trail: await passesOf(samples.trail) },
+    content: await passesOf(samples.content),
+  };
+  if (!passes.own && !passes.trail && !passes.content) return undefined;
+  if (found === undefined) return 'gone';
+  const { target, place } = found;
+  const elsewhere = typeof place === 'object' ? place.account : undefined;
+  return { name: Name, isEnabled: /^ENABLED/.test(State), passes, target, listed, ...defined({ elsewhere }) };
 }
 
 async function targetsOf(Rule: string, region: string, ask: Ask): Promise<readonly Target[]> {
   return (await ask.events(region, 'ListTargetsByRule', { Rule, Limit: 100 }, targetsSchema)).Targets;
 }
 
-/** Whether a target is where events of this sender are to come. */
-async function isOurs(
+/** Where a target leads: to where events come, to the bus of another account, or nowhere. */
+type Place = 'ours' | { readonly account: string } | 'gone' | undefined;
+
+async function placeOf(
   { Arn }: Target,
   region: string,
   config: EventBridgeConfig,
   ask: Ask,
-  on: string | undefined,
-  known: Map<string, Promise<boolean>>,
-): Promise<boolean> {
+  on: Bus | undefined,
+  known: Map<string, Promise<boolean | 'gone'>>,
+): Promise<Place> {
   const { account, name, delivery } = config;
-  if (on !== undefined) return Arn === `${arnStem('events', { region: on, account })}:event-bus/default`;
   if (delivery === 'queue') {
+    // Functions can be in any account: a rule leads to their bus, in their region.
+    const [, ofRegion, ofBus] = /^arn:[\w-]+:events:([\w-]+):(\d{12}):event-bus\/default$/.exec(Arn) ?? [];
+    if (ofBus !== undefined && ofRegion === (on?.region ?? region) && ofBus !== account) return { account: ofBus };
+    if (on !== undefined) return ofBus !== undefined && ofRegion === on.region ? 'ours' : undefined;
     const queue = `${arnStem('sqs', { region, account })}:`;
-    return Arn.startsWith(queue) && /^certstandby-[\w-]+-events$/.test(Arn.slice(queue.length));
+    return Arn.startsWith(queue) && /^certstandby-[\w-]+-events$/.test(Arn.slice(queue.length)) ? 'ours' : undefined;
   }
   const [, Name] = /:api-destination\/([^/]+)/.exec(Arn) ?? [];
-  if (Name === undefined) return false;
+  if (Name === undefined) return undefined;
   let asked = known.get(Name);
-  asked ??= ask
-    .events(region, 'DescribeApiDestination', { Name }, destinationSchema)
-    .then(({ InvocationEndpoint }) => pathOf(InvocationEndpoint).endsWith(`/callback/${name}`));
+  asked ??= ask.events(region, 'DescribeApiDestination', { Name }, destinationSchema).then(
+    ({ InvocationEndpoint }) => pathOf(InvocationEndpoint).endsWith(`/callback/${name}`),
+    (thrown: unknown) => {
+      if (thrown instanceof AwsServiceError && thrown.name === 'ResourceNotFoundException') return 'gone';
+      throw thrown;
+    },
+  );
   known.set(Name, asked);
-  return asked;
+  const found = await asked;
+  if (found === 'gone') return 'gone';
+  return found ? 'ours' : undefined;
 }
 
 const pathOf = (address: string): string => (URL.canParse(address) ? new URL(address).pathname : '');
@@ -293,42 +416,51 @@ async function deadLettersOf(
   config: EventBridgeConfig,
   ask: Ask,
 ): Promise<readonly SetUpStep[]> {
-  const queues = new Map<string, string>();
+  const queues = new Map<string, readonly string[]>();
   const steps: SetUpStep[] = [];
+  const queued = rulesOfDeadLetters(rules, config);
   for (const { name, target } of rules) {
     const arn = target.DeadLetterConfig?.Arn;
-    if (arn !== undefined) queues.set(arn, name);
-    else
+    if (arn !== undefined) queues.set(arn, [...(queues.get(arn) ?? []), name]);
+    else {
+      const Arn = deadLetters(region, config);
       steps.push({
         message: `the rule ${visible(name)} in ${region} has no dead letters: what cannot be delivered is lost, and nobody sees it`,
-        remedy: `aws events put-targets --region ${region} --rule ${name} --targets ${quoted([{ ...target, DeadLetterConfig: { Arn: deadLetters(region, config) } }])}`,
+        remedy: `${createQueue(region, Arn, rulesHere(queued, region, config))} && ${putTarget(region, inShell(name), { ...target, DeadLetterConfig: { Arn } })}`,
       });
+    }
   }
-  for (const [arn, rule] of queues) {
+  for (const [arn, names] of queues) {
     const [, , , ofRegion = region, account = '', queue = ''] = arn.split(':');
+    const url = queueUrl(ofRegion, account, queue);
+    const from = rulesHere(names, region, config);
     try {
       const { Attributes } = await ask.queues(
         ofRegion,
         'GetQueueAttributes',
-        { QueueUrl: queueUrl(ofRegion, account, queue), AttributeNames: ['ApproximateNumberOfMessages'] },
-        z.object({ Attributes: z.object({ ApproximateNumberOfMessages: z.string() }) }),
+        { QueueUrl: url, AttributeNames: ['ApproximateNumberOfMessages', 'Policy'] },
+        z.object({ Attributes: z.object({ ApproximateNumberOfMessages: z.string(), Policy: more }) }),
       );
       const number = Number(Attributes.ApproximateNumberOfMessages);
-      steps.push(
-        number === 0
-          ? { message: `nothing lies in the dead letters ${visible(queue)}` }
-          : {
-              message: `${number} ${number === 1 ? 'event lies' : 'events lie'} in the dead letters ${visible(queue)}: they were not taken here`,
-              remedy: `Read why (their attributes ERROR_CODE and ERROR_MESSAGE), and purge them: a reconcile finds what they told of. aws sqs receive-message --region ${ofRegion} --queue-url ${queueUrl(ofRegion, account, queue)} --message-attribute-names All`,
-            },
-      );
+      const { lacking, statements } = lettersPolicy(Attributes.Policy, from);
+      if (lacking.length > 0)
+        steps.push({
+          message: `the policy of the dead letters ${visible(queue)} lets ${lacking.map(visible).join(', ')} put nothing there: what cannot be delivered is lost`,
+          remedy: `aws sqs set-queue-attributes --region ${ofRegion} --queue-url ${url} --attributes ${policyAttribute(arn, lacking, statements)}`,
+        });
+      if (number > 0)
+        steps.push({
+          message: `${number} ${number === 1 ? 'event lies' : 'events lie'} in the dead letters ${visible(queue)}: they were not taken here`,
+          remedy: `Read why (their attributes ERROR_CODE and ERROR_MESSAGE), and purge them: a reconcile finds what they told of. aws sqs receive-message --region ${ofRegion} --queue-url ${url} --message-attribute-names All`,
+        });
+      else if (lacking.length === 0) steps.push({ message: `nothing lies in the dead letters ${visible(queue)}` });
     } catch (thrown) {
       const isGone = thrown instanceof AwsServiceError && /NonExistentQueue|QueueDoesNotExist/.test(thrown.name);
       steps.push(
         isGone
           ? {
-              message: `the dead letters ${visible(arn)} of the rule ${visible(rule)} are not there`,
-              remedy: `aws sqs create-queue --region ${ofRegion} --queue-name ${queue}`,
+              message: `the dead letters ${visible(arn)} of the rule ${names.map(visible).join(', ')} are not there`,
+              remedy: createQueue(ofRegion, arn, from),
             }
           : notSeen(`the dead letters ${visible(queue)}`, thrown),
       );
@@ -337,37 +469,143 @@ async function deadLettersOf(
   return steps;
 }
 
+/** The rules whose dead letters are the queue that is named here: it is made for all of them. */
+const rulesOfDeadLetters = (rules: readonly Rule[], { name }: EventBridgeConfig): readonly string[] => [
+  ...new Set([
+    ...[`certstandby-${name}-own`, `certstandby-${name}-trail`],
+    ...rules.filter(({ target }) => target.DeadLetterConfig?.Arn === undefined).map((rule) => rule.name),
+  ]),
+];
+
+const rulesHere = (names: readonly string[], region: string, { account }: EventBridgeConfig) =>
+  names.map((name) => `${arnStem('events', { region, account })}:rule/${name}`);
+
+const createQueue = (region: string, arn: string, rules: readonly string[]) =>
+  `aws sqs create-queue --region ${region} --queue-name ${arn.split(':').at(-1)} --attributes ${policyAttribute(arn, rules)}`;
+
+/**
+ * The policy of dead letters, as an attribute: without it EventBridge may put nothing there
+ * (its guide, "Using dead-letter queues"). `before`: statements that stay.
+ */
+function policyAttribute(queue: string, rules: readonly string[], before: readonly unknown[] = []): string {
+  const statement = {
+    ...{ Effect: 'Allow', Principal: { Service: 'events.amazonaws.com' }, Action: 'sqs:SendMessage' },
+    ...{ Resource: queue, Condition: { ArnEquals: { 'aws:SourceArn': rules } } },
+  };
+  return quoted({ Policy: jsonText({ Version: '2012-10-17', Statement: [...before, statement] }) });
+}
+
+const some = otherwise(
+  z.union([
+    z.array(z.string()),
+    z.pipe(
+      z.string(),
+      z.transform((one) => [one]),
+    ),
+  ]),
+  [],
+);
+const statementSchema = z.looseObject({
+  Effect: text,
+  Principal: otherwise(z.union([z.literal('*'), z.object({ Service: some, AWS: some })]), { Service: [], AWS: [] }),
+  Action: some,
+  Condition: otherwise(z.record(z.string(), z.record(z.string(), some)), {}),
+});
+
+/** The rules that a policy of a queue lets put nothing there, and the statements that it has. */
+function lettersPolicy(policy: string | undefined, rules: readonly string[]) {
+  let statements: readonly unknown[] = [];
+  try {
+    const { Statement = [] } = JSON.parse(policy ?? '{}') ?? {};
+    statements = Array.isArray(Statement) ? Statement : [Statement];
+  } catch {
+    // AWS takes none that cannot be read; what plays it says what it likes.
+  }
+  const lets = (rule: string) =>
+    statements.some((each) => {
+      const { data } = z.safeParse(statementSchema, each);
+      if (data?.Effect !== 'Allow') return false;
+      const { Principal, Action, Condition } = data;
+      const isForRules =
+        Principal === '*' || Principal.Service.includes('events.amazonaws.com') || Principal.AWS.includes('*');
+      const sources = Object.values(Condition).flatMap((tests) =>
+        Object.entries(tests).flatMap(([key, arns]) => (key.toLowerCase() === 'aws:sourcearn' ? [arns] : [])),
+      );
+      return (
+        isForRules &&
+        Action.some((one) => isLike(one.toLowerCase(), 'sqs:sendmessage')) &&
+        sources.every((arns) => arns.some((one) => isLike(one, rule)))
+      );
+    });
+  return { lacking: rules.filter((rule) => !lets(rule)), statements };
+}
+
+/**
+ * Whether a text is as a policy has it, where `*` stands for any characters and `?` for one. Each
+ * part between stars is sought once, so that no policy takes long.
+ */
+function isLike(pattern: string, found: string): boolean {
+  const parts = pattern.split('*').map((part) => part.replace(/[.+^${}()|[\]\\]/g, '\\$&').replaceAll('?', '.'));
+  const [first = '', ...others] = parts;
+  const last = others.pop();
+  if (last === undefined) return new RegExp(`^${first}$`, 's').test(found);
+  const begins = new RegExp(`^${first}`, 's').exec(found);
+  if (begins === null) return false;
+  let rest = found.slice(begins[0].length);
+  for (const part of others) {
+    const at = new RegExp(part, 's').exec(rest);
+    if (at === null) return false;
+    rest = rest.slice(at.index + at[0].length);
+  }
+  return new RegExp(`${last}$`, 's').test(rest);
+}
+
 const queueUrl = (region: string, account: string, queue: string) =>
   `https://sqs.${region}.amazonaws.com${region.startsWith('cn-') ? '.cn' : ''}/${account}/${queue}`;
 
-/** Whether a trail tells of deletions in a region. */
+/** Whether a trail tells of deletions in a region. One that cannot be looked at hides no other. */
 async function trailSteps(region: string, ask: Ask): Promise<readonly SetUpStep[]> {
   const without = 'deletions are not told, and reconcile alone finds them';
+  const unseen: SetUpStep[] = [];
+  let off: { readonly arn: string; readonly home: string } | undefined;
   try {
     const { trailList } = await ask.trails(region, 'DescribeTrails', { includeShadowTrails: true }, trailsSchema);
-    let off: { readonly arn: string; readonly home: string } | undefined;
     for (const { TrailARN: Name, HomeRegion } of trailList.slice(0, mostTrails)) {
-      if (!(await logsWrites(Name, region, ask))) continue;
-      const { IsLogging } = await ask.trails(region, 'GetTrailStatus', { Name }, z.object({ IsLogging: z.boolean() }));
-      if (IsLogging) return [{ message: `a trail logs in ${region}: deletions are told` }];
-      off = { arn: Name, home: HomeRegion || region };
+      try {
+        if (!(await logsWrites(Name, region, ask))) continue;
+        const { IsLogging } = await ask.trails(
+          region,
+          'GetTrailStatus',
+          { Name },
+          z.object({ IsLogging: z.boolean() }),
+        );
+        if (IsLogging) return [{ message: `a trail logs in ${region}: deletions are told` }];
+        off = { arn: Name, home: HomeRegion || region };
+      } catch (thrown) {
+        unseen.push(notSeen(`whether the trail ${visible(Name)} logs in ${region}`, thrown));
+      }
     }
-    if (off !== undefined)
-      return [
-        {
-          message: `the trail ${visible(off.arn)} is switched off: ${without}`,
-          remedy: `aws cloudtrail start-logging --region ${off.home} --name ${off.arn}`,
-        },
-      ];
-    return [
-      {
-        message: `no trail logs writes in ${region}: ${without}`,
-        remedy: `aws cloudtrail create-trail --region ${region} --name certstandby --s3-bucket-name <a bucket that CloudTrail may write to> && aws cloudtrail start-logging --region ${region} --name certstandby`,
-      },
-    ];
+    const left = trailList.length - mostTrails;
+    if (left > 0) unseen.push({ message: `${left} more trails were not looked at` });
   } catch (thrown) {
     return [notSeen(`whether a trail logs in ${region}`, thrown)];
   }
+  if (off !== undefined)
+    return [
+      ...unseen,
+      {
+        message: `the trail ${visible(off.arn)} is switched off: ${without}`,
+        remedy: `aws cloudtrail start-logging --region ${off.home} --name ${off.arn}`,
+      },
+    ];
+  // What was not seen may be the trail that logs.
+  if (unseen.length > 0) return unseen;
+  return [
+    {
+      message: `no trail logs writes in ${region}: ${without}`,
+      remedy: `aws cloudtrail create-trail --region ${region} --name certstandby --s3-bucket-name <a bucket that CloudTrail may write to> && aws cloudtrail start-logging --region ${region} --name certstandby`,
+    },
+  ];
 }
 
 /** Whether a trail holds calls that change something (CloudTrail, "Logging management events"). */
@@ -397,7 +635,10 @@ const deadLetters = (region: string, { account, name }: EventBridgeConfig) =>
   `${arnStem('sqs', { region, account })}:certstandby-${name}-dead-letters`;
 
 /** For a shell. */
-const quoted = (value: unknown) => `'${jsonText(value).replaceAll("'", "'\\''")}'`;
+const shellText = (value: string) => `'${value.replaceAll("'", "'\\''")}'`;
+const quoted = (value: unknown) => shellText(jsonText(value));
+/** A name as AWS takes it, or what stands for one that it would not. */
+const inShell = (name: string) => (/^[\w.-]+$/.test(name) ? name : '<its name>');
 
 /** What makes the rule that is missing. */
 function lineFor(
@@ -405,26 +646,35 @@ function lineFor(
   region: string,
   config: EventBridgeConfig,
   { deployment }: SenderDiagnosisContext,
-  on: string | undefined,
+  on: Bus | undefined,
+  queued: readonly string[],
 ): string {
   const { delivery, of, account, name } = config;
+  const stage = deployment?.stage ?? '<stage>';
   if (delivery === 'queue' && on === undefined)
-    return `npm run deploy -- --stage ${deployment?.stage ?? '<stage>'} --region ${region}`;
+    return `Where the functions are in ${account}: npm run deploy -- --stage ${stage} --region ${region}. Where they are in another account a rule of ${account} forwards to the bus there: its page says how.`;
   const rule = `certstandby-${name}-${what}`;
-  const pattern: Pattern & { readonly account?: readonly string[] } =
-    what === 'own' ? ownPattern(of) : trailPattern(of);
-  const to =
+  const Id = 'certstandby';
+  const pattern = what === 'own' ? ownPattern(of) : trailPattern(of);
+  const target =
     on === undefined
-      ? { Id: 'certstandby', Arn: '<ARN of the API destination>', RoleArn: '<role that may invoke it>' }
-      : {
-          Id: 'certstandby',
-          Arn: `${arnStem('events', { region: on, account })}:event-bus/default`,
-          // `npm run deploy` makes it, where the configuration has such a sender.
-          RoleArn: `${arnStem('iam', { region, account })?.replace(`:${region}:`, '::')}:role/certstandby-${deployment?.stage ?? '<stage>'}-forward-events`,
-        };
-  const target = { ...to, DeadLetterConfig: { Arn: deadLetters(region, config) } };
-  return (
+      ? { Id, Arn: '<ARN of the API destination>', RoleArn: '<role that may invoke it>' }
+      : { Id, ...forward(on, config, stage) };
+  const Arn = deadLetters(region, config);
+  const line =
+    `${createQueue(region, Arn, rulesHere(queued, region, config))} && ` +
     `aws events put-rule --region ${region} --name ${rule} --event-pattern ${quoted(pattern)} && ` +
-    `aws events put-targets --region ${region} --rule ${rule} --targets ${quoted([target])}`
-  );
+    putTarget(region, rule, { ...target, DeadLetterConfig: { Arn } });
+  return on === undefined ? line : `With credentials of ${account}: ${line}`;
+}
+
+/** The bus of the functions, and the role by which a rule of the store puts events there. */
+function forward({ region, account: ofFunctions }: Bus, { account }: EventBridgeConfig, stage: string) {
+  const bus = `${arnStem('events', { region, account: ofFunctions ?? '<account of the functions>' })}:event-bus/default`;
+  const role = `${arnStem('iam', { region, account })?.replace(`:${region}:`, '::')}:role`;
+  // `npm run deploy` makes that role in the account of the functions, where the configuration has
+  // such a sender.
+  const RoleArn =
+    ofFunctions === account ? `${role}/certstandby-${stage}-fwd-${region}` : `${role}/<role that may put events there>`;
+  return { Arn: bus, RoleArn };
 }

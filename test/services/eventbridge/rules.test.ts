@@ -21,6 +21,8 @@ interface Target {
   readonly Arn: string;
   readonly RoleArn?: string;
   readonly DeadLetterConfig?: { readonly Arn: string };
+  readonly RetryPolicy?: object;
+  readonly HttpParameters?: object;
 }
 interface Rule {
   readonly Name: string;
@@ -34,8 +36,12 @@ interface Played {
   account: string;
   rules: Record<string, Rule[]>;
   letters: Record<string, number>;
+  /** The policy of each queue. */
+  policy: string | undefined;
   trails: { Name: string; TrailARN: string; HomeRegion: string; logs: boolean; selectors?: object }[];
   endpoint: string;
+  /** API destinations that are gone, and trails that answer with a fault. */
+  gone: string[];
   /** Operations that the credentials may not call. */
   denied: string[];
 }
@@ -58,6 +64,14 @@ const logging = (more: object = {}) => ({
   ...more,
 });
 
+const policyFor = (...rules: readonly string[]) =>
+  JSON.stringify({
+    Statement: {
+      ...{ Effect: 'Allow', Principal: { Service: 'events.amazonaws.com' }, Action: 'sqs:SendMessage' },
+      Condition: { ArnLike: { 'aws:SourceArn': rules.map((one) => `arn:aws:events:*:${account}:rule/${one}`) } },
+    },
+  });
+
 let played: Played;
 let server: Server;
 let url = '';
@@ -67,7 +81,7 @@ beforeEach(async () => {
   calls = [];
   played = {
     ...{ account, rules: { [region]: [own(), trail()] }, letters: { [deadLetters]: 0 }, trails: [logging()] },
-    ...{ endpoint: 'https://standby.example.test/callback/aws', denied: [] },
+    ...{ endpoint: 'https://standby.example.test/callback/aws', denied: [], gone: [], policy: policyFor('*') },
   };
   server = createServer(async (request, response) => {
     const chunks: Buffer[] = [];
@@ -115,18 +129,20 @@ function answer(operation: string, of: string, input: Record<string, string>): o
     case 'TestEventPattern':
       return { Result: matches(JSON.parse(`${input.EventPattern}`), JSON.parse(`${input.Event}`)) };
     case 'DescribeApiDestination':
+      if (played.gone.includes(`${input.Name}`)) return refusal('ResourceNotFoundException');
       return { InvocationEndpoint: played.endpoint, ApiDestinationState: 'ACTIVE' };
     case 'GetQueueAttributes': {
       const [, ofAccount, name] = new URL(`${input.QueueUrl}`).pathname.split('/');
       const number = played.letters[`arn:aws:sqs:${of}:${ofAccount}:${name}`];
       if (number === undefined) return refusal('com.amazonaws.sqs#QueueDoesNotExist');
-      return { Attributes: { ApproximateNumberOfMessages: String(number) } };
+      return { Attributes: { ApproximateNumberOfMessages: String(number), Policy: played.policy } };
     }
     case 'DescribeTrails':
       return { trailList: played.trails.map(({ logs: _logs, selectors: _selectors, ...told }) => told) };
     case 'GetTrailStatus':
       return { IsLogging: played.trails.find(({ TrailARN }) => TrailARN === input.Name)?.logs };
     case 'GetEventSelectors':
+      if (played.gone.includes(`${input.TrailName}`)) return refusal('TrailNotFoundException');
       return played.trails.find(({ TrailARN }) => TrailARN === input.TrailName)?.selectors ?? {};
     default:
       return refusal('UnknownOperationException');
@@ -182,7 +198,9 @@ test('a rule that is missing, switched off or without dead letters has the line 
   expect(await mended()).toEqual([
     {
       message: expect.stringMatching(/^no rule in eu-west-1 leads what secretsmanager tells/),
-      remedy: 'npm run deploy -- --stage dev --region eu-west-1',
+      remedy:
+        'Where the functions are in 123456789012: npm run deploy -- --stage dev --region eu-west-1. ' +
+        'Where they are in another account a rule of 123456789012 forwards to the bus there: its page says how.',
     },
   ]);
   played.rules = { [region]: [own({}, 'DISABLED'), trail()] };
@@ -197,7 +215,7 @@ test('a rule that is missing, switched off or without dead letters has the line 
   expect(await mended()).toMatchObject([
     {
       message: expect.stringMatching(/has no dead letters/),
-      remedy: expect.stringMatching(/^aws events put-targets .*"DeadLetterConfig"/),
+      remedy: expect.stringMatching(/^aws sqs create-queue .* && aws events put-targets .*"DeadLetterConfig"/),
     },
   ]);
 });
@@ -223,9 +241,53 @@ test('dead letters that hold something, or are not there, are told', async () =>
     },
   ]);
   played.letters = {};
-  expect(await mended()).toMatchObject([
-    { remedy: 'aws sqs create-queue --region eu-west-1 --queue-name certstandby-dev-events-dead-letters' },
+  const [made] = await mended();
+  expect(made?.remedy).toMatch(
+    /^aws sqs create-queue --region eu-west-1 --queue-name certstandby-dev-events-dead-letters --attributes /,
+  );
+  // What the line makes is good.
+  played.policy = policyIn(made?.remedy);
+  played.letters = { [deadLetters]: 0 };
+  expect(await mended()).toEqual([]);
+});
+
+/** The policy that a printed line gives to a queue. */
+function policyIn(remedy = ''): string {
+  const [, attributes = ''] = /--attributes '([^']*)'/.exec(remedy) ?? [];
+  return JSON.parse(attributes).Policy;
+}
+
+test('dead letters whose policy lets a rule put nothing there are told, with one that does and keeps what it says', async () => {
+  for (const policy of [undefined, policyFor('certstandby-*-trail', 'another', '*-dev-*-owned'), '{"Statement":[]}']) {
+    played.policy = policy;
+    const [lacking] = await mended();
+    expect(lacking?.message).toMatch(
+      /^the policy of the dead letters certstandby-dev-events-dead-letters lets arn:.*:rule\/certstandby-dev-aws-own/,
+    );
+    expect((await steps()).some(({ message }) => message.startsWith('nothing lies'))).toBe(false);
+    played.policy = policyIn(lacking?.remedy);
+    expect(await mended()).toEqual([]);
+    expect(played.policy.includes('rule/another')).toBe(policy?.includes('rule/another') === true);
+  }
+});
+
+test('a target that is put anew says all that it said, but for headers, which are not printed', async () => {
+  const { DeadLetterConfig: _without, ...bare } = own().targets[0] as Target;
+  const target = {
+    ...bare,
+    RetryPolicy: { MaximumRetryAttempts: 3 },
+    HttpParameters: { HeaderParameters: { Key: 's3cret' } },
+  };
+  played.rules = { [region]: [{ ...own(), targets: [target] }, trail()] };
+  const [found] = await mended();
+  const [, put = ''] = /--targets '([^']*)'$/.exec(found?.remedy ?? '') ?? [];
+  const Arn = `arn:aws:sqs:${region}:${account}:certstandby-aws-dead-letters`;
+  expect(JSON.parse(put)).toEqual([
+    { ...target, HttpParameters: '<as they are: not printed here>', DeadLetterConfig: { Arn } },
   ]);
+  // The queue that it names is made, and takes what this rule could not deliver.
+  expect(found?.remedy).toMatch(/^aws sqs create-queue --region eu-west-1 --queue-name certstandby-aws-dead-letters /);
+  expect(policyIn(found?.remedy)).toContain(':rule/certstandby-dev-aws-own"');
 });
 
 describe('a trail', () => {
@@ -270,6 +332,17 @@ describe('a trail', () => {
     ]);
   });
 
+  test('that cannot be looked at hides no other, and is not taken for none', async () => {
+    const broken = logging({ TrailARN: `arn:aws:cloudtrail:us-east-1:${account}:trail/broken` });
+    played.gone = [broken.TrailARN];
+    played.trails = [broken, logging()];
+    expect(await mended()).toEqual([]);
+    played.trails = [broken];
+    expect(await mended()).toMatchObject([
+      { message: expect.stringMatching(/^whether the trail .*broken logs .*TrailNotFoundException/) },
+    ]);
+  });
+
   test('of advanced selectors for what is managed is one', async () => {
     const FieldSelectors = [{ Field: 'eventCategory', Equals: ['Management'] }];
     played.trails = [logging({ selectors: { AdvancedEventSelectors: [{ FieldSelectors }] } })];
@@ -281,8 +354,32 @@ test('a rule that also passes calls with content is told, with the pattern that 
   played.rules = { [region]: [own(), rule('all-calls', { source: ['aws.secretsmanager'] })] };
   const [found] = await mended();
   expect(found?.message).toMatch(/all-calls in eu-west-1 passes calls whose parameters can hold content/);
-  const [, pattern = ''] = /--event-pattern '(.*)'$/.exec(found?.remedy ?? '') ?? [];
-  expect(JSON.parse(pattern)).toEqual(ownPattern('secretsmanager'));
+  // What the service tells of itself another rule passes already.
+  const [, pattern = ''] = /^aws events put-rule .* --event-pattern '([^']*)'/.exec(found?.remedy ?? '') ?? [];
+  expect(JSON.parse(pattern)).toEqual(trailPattern('secretsmanager'));
+});
+
+test('a rule that is put anew stays as it was but for its pattern, and where it passed both kinds there are two', async () => {
+  const from = { account: [account], region: [region] };
+  const all = {
+    ...rule('all-calls', { source: ['aws.secretsmanager'], ...from }, {}, 'DISABLED'),
+    Description: "everybody's",
+  };
+  played.rules = { [region]: [all] };
+  const found = (await mended()).find(({ message }) => message.includes('passes calls'));
+  const [second = '', targets = '', first = ''] = found?.remedy.split(' && ') ?? [];
+  const patternIn = (line: string) => JSON.parse(/--event-pattern '([^']*)'/.exec(line)?.[1] ?? '');
+  expect(second).toContain('--name certstandby-aws-trail ');
+  expect(patternIn(second)).toEqual({ ...trailPattern('secretsmanager'), ...from });
+  expect(targets).toMatch(/--rule certstandby-aws-trail .*certstandby-dev-events/);
+  expect(patternIn(first)).toEqual({ ...ownPattern('secretsmanager'), ...from });
+  expect(first).toMatch(/--name all-calls .* --state 'DISABLED' --description 'everybody'\\''s'$/);
+
+  const content = { ...trailPattern('secretsmanager'), detail: { eventName: ['PutSecretValue'] } };
+  played.rules = { [region]: [own(), trail(), rule('content', content)] };
+  expect(await mended()).toMatchObject([
+    { remedy: 'aws events remove-targets --region eu-west-1 --rule content --ids queue' },
+  ]);
 });
 
 test('a right that is missing is named, with what was not seen for it, and hides nothing else', async () => {
@@ -318,8 +415,58 @@ test('an API destination is found by the callback URL that it posts to', async (
   expect(await mended(given)).toEqual([]);
   played.endpoint = 'https://standby.example.test/callback/another';
   const [missing] = await mended(given);
-  expect(missing?.remedy).toMatch(/^aws events put-rule .* && aws events put-targets .*API destination/);
+  expect(missing?.remedy).toMatch(
+    /^aws sqs create-queue .* && aws events put-rule .* && aws events put-targets .*API destination/,
+  );
 });
+
+test('an API destination that is gone is told of its rule, and hides no other', async () => {
+  const to = { Arn: destination, RoleArn: `arn:aws:iam::${account}:role/invoke` };
+  const lost = { ...own({ Arn: destination.replace('certstandby/', 'lost/') }), Name: 'old' };
+  played.rules = { [region]: [lost, own(to)] };
+  played.gone = ['lost'];
+  const given = { delivery: 'api-destination', digest: '0'.repeat(64) } as const;
+  expect(await mended(given)).toEqual([
+    {
+      message: 'the rule old in eu-west-1 leads to an API destination that is gone: nothing of it comes',
+      remedy: expect.any(String),
+    },
+  ]);
+  expect((await steps(given)).map(({ message }) => message)).toContainEqual(
+    expect.stringMatching(/^the rule certstandby-dev-aws-own in eu-west-1 leads events/),
+  );
+});
+
+test('rules that may not be looked at are not taken for rules that are missing', async () => {
+  played.denied = ['ListTargetsByRule'];
+  const found = await mended();
+  expect(found.map(({ message }) => message)).toEqual([
+    expect.stringMatching(/^the rule certstandby-dev-aws-own .*AccessDenied/),
+    expect.stringMatching(/^the rule certstandby-dev-aws-trail .*AccessDenied/),
+  ]);
+});
+
+test.each([region, 'eu-central-1'])(
+  'a store of another account than the functions in %s is led to the bus there, and whose credentials see more is told',
+  async (home) => {
+    const theirs = '999999999999';
+    const bus = { Arn: `arn:aws:events:${home}:${theirs}:event-bus/default` };
+    played.rules = { [region]: [own(bus), trail(bus)] };
+    expect(await mended({}, home)).toEqual([]);
+    expect((await steps({}, home)).map(({ message }) => message)).toContainEqual(
+      expect.stringMatching(
+        /leads events to the bus of the account 999999999999, .* takes credentials of 999999999999$/,
+      ),
+    );
+    played.rules = {};
+    const missing = (await mended({}, home)).map(({ remedy }) => remedy);
+    expect(missing.join()).toContain(`Where the functions are in ${account}: npm run deploy`);
+    if (home !== region) {
+      expect(missing[0]).toMatch(/^With credentials of 123456789012: aws sqs create-queue /);
+      expect(missing[0]).toContain('eu-central-1:<account of the functions>:event-bus/default');
+    }
+  },
+);
 
 test('for a store of another region a rule there forwards to the bus of the functions, whose rules are looked at too', async () => {
   const home = 'eu-central-1';
@@ -331,7 +478,10 @@ test('for a store of another region a rule there forwards to the bus of the func
   const [missing] = await mended({}, home);
   expect(missing?.message).toMatch(/^no rule in eu-west-1 leads .* to the bus of eu-central-1/);
   expect(missing?.remedy).toContain(`arn:aws:events:${home}:${account}:event-bus/default`);
-  expect(missing?.remedy).toContain(`arn:aws:iam::${account}:role/certstandby-dev-forward-events`);
+  expect(missing?.remedy).toContain(`arn:aws:iam::${account}:role/certstandby-dev-fwd-eu-central-1`);
+  const { events } = createRequire(import.meta.url)('../../../infra/aws/events.cjs');
+  const deployed = events([config()], 'certstandby-dev', home).resources.Resources.ForwardEventsRole;
+  expect(deployed.Properties.RoleName).toBe(`certstandby-dev-fwd-${home}`);
 
   const bus = { Arn: `arn:aws:events:${home}:${account}:event-bus/default` };
   played.rules = { ...played.rules, [region]: [own(bus), trail(bus)] };
