@@ -27,9 +27,12 @@ export interface ChannelState extends Pick<ChannelRow, 'failingSince' | 'error' 
 export interface Alerts {
   /**
    * Looks for what is wrong, and tells every channel what it has not heard. Answers whether all
-   * links could be looked at. Throws what the table throws.
+   * links could be looked at. A channel that takes long is waited for half a minute, and goes on
+   * while others have their turn. Throws what the table throws.
    */
   round(): Promise<boolean>;
+  /** Resolves when nothing is being sent any more. */
+  settled(): Promise<void>;
   /** The findings that stand, or of which it is still to be told that they are over. */
   findings(): Promise<readonly FindingRow[]>;
   channels(): Promise<readonly ChannelState[]>;
@@ -45,6 +48,9 @@ const lighter: readonly string[] = ['silence', 'waiting', 'not-read', 'overwritt
 
 const severityOf = ({ name }: Finding): Severity =>
   lighter.includes(name.split('/')[0] ?? '') ? 'warning' : 'critical';
+
+/** How long a round waits for what is being sent. */
+const turnMs = 30_000;
 
 /** Nobody is asked anything yet. */
 export function openAlerts(
@@ -74,6 +80,24 @@ export function openAlerts(
       log('error', 'alert_status_failed', { link: name, ...errorFields(asCodedError(thrown)) });
       return undefined;
     }
+  }
+
+  /** What is being sent, by channel: to each one thing at a time. */
+  const sending = new Map<string, Promise<void>>();
+
+  /** Goes on with every channel at which nobody is, and waits for these, but not for ever. */
+  async function deliverAll(): Promise<void> {
+    const idle = channels.filter(({ config }) => !sending.has(config.name));
+    const begun = idle.map((channel) => {
+      const { name } = channel.config;
+      const delivery = deliver(courier, channel).finally(() => sending.delete(name));
+      sending.set(name, delivery);
+      return delivery;
+    });
+    const done = new AbortController();
+    const late = runtime.wait(turnMs, done.signal).catch(() => undefined);
+    await Promise.race([Promise.all(begun), late]);
+    done.abort();
   }
 
   async function channelState(channel: OpenChannel, found: readonly FindingRow[]): Promise<ChannelState> {
@@ -109,10 +133,13 @@ export function openAlerts(
         times,
         now,
       });
-      await Promise.all(channels.map((channel) => deliver(courier, channel)));
+      await deliverAll();
       const isWhole = [...judged.values()].every((all) => all !== undefined);
       await watcher?.after(isWhole);
       return isWhole;
+    },
+    async settled() {
+      await Promise.all(sending.values());
     },
     async findings() {
       return (await read()).filter(({ state }) => state !== 'waiting');

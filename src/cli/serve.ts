@@ -170,9 +170,10 @@ function startWork(
     every({ name: 'tls', periodMs: tlsReloadMs, runtime, log }, async () => tls?.reload()),
   ];
   return {
-    stop() {
+    async stop() {
       watching.close();
-      return Promise.all([first, ...tasks.map((task) => task.stop())]);
+      await Promise.all([first, ...tasks.map((task) => task.stop())]);
+      await alerts?.settled();
     },
   };
 }

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Secret } from '../../src/secret.ts';
 import { memoryTable } from '../../src/table/memory.ts';
 import type { Table } from '../../src/table/table.ts';
@@ -323,6 +323,33 @@ describe('a channel', () => {
     less.clock.now += minuteMs;
     await less.minutes(10);
     expect(told(ops)).toEqual([['began shop/expiring warning'], ['over shop/expiring warning']]);
+  });
+
+  it('that takes long holds up no other, and is sent nothing else meanwhile', async () => {
+    const held: ServerResponse[] = [];
+    const slow = await newReceiver((_, response) => void held.push(response));
+    const good = await newReceiver();
+    const channels = [webhookTo(slow, { name: 'slow' }), webhookTo(good, { name: 'good' })];
+    let wanted = 1;
+    const { standing, minutes, worker, table } = newWorld(channels, {
+      // A round waits until each has been sent what there is, and nobody is at the good one.
+      patience: () =>
+        vi.waitFor(async () => {
+          expect([slow.got.length, good.got.length]).toEqual([1, wanted]);
+          expect(await table.get({ partition: 'alert-channels.1', sort: 'good' })).not.toHaveProperty('until');
+        }, 30_000),
+    });
+    const alerts = worker();
+    standing.set('shop', { wrong: [finding('brake')] });
+    await minutes(1, alerts);
+    wanted = 2;
+    standing.set('shop', { wrong: [finding('brake'), finding('drill')] });
+    await minutes(1, alerts);
+    expect(told(good)).toEqual([['began shop/brake critical'], ['began shop/drill critical']]);
+    slow.answer(answers(200));
+    held[0]?.end();
+    await alerts.settled();
+    expect(told(slow)).toEqual([['began shop/brake critical'], ['began shop/drill critical']]);
   });
 
   it('that failed is no longer told of when nothing waits for it', async () => {
