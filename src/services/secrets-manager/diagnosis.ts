@@ -62,6 +62,9 @@ export function secretsManagerDiagnosis(options: SecretsManagerOptions, profile?
 
     relay,
 
+    // What the other stores of its links say, it does not know.
+    remarks: async () => (options.carryGroups === true ? [{ message: groupsTravel }] : []),
+
     credentialsRemedy: (setting, rights) =>
       profile === undefined
         ? `Put a valid API key behind ${setting}.apiKey; its owner needs the service role ${roleFor(rights)} on this instance.`
@@ -71,3 +74,6 @@ export function secretsManagerDiagnosis(options: SecretsManagerOptions, profile?
       `Give ${who(setting)} the service role ${roleFor(rights)} (or above) on this instance.`,
   };
 }
+
+const groupsTravel =
+  'groups travel (carryGroups) where the other store of a link says carryGroups: true, too; one that does not keeps secret-group:<name> as a tag like any other';

@@ -8,6 +8,7 @@ import { parseContent, toPem } from '../../../src/certificate/pem.ts';
 import { asCodedError, type CodedError } from '../../../src/errors.ts';
 import { systemRuntime } from '../../../src/runtime.ts';
 import { Secret } from '../../../src/secret.ts';
+import { secretsManagerDiagnosis } from '../../../src/services/secrets-manager/diagnosis.ts';
 import { optionsOf, reached, type SecretsManagerOptions } from '../../../src/services/secrets-manager/service-calls.ts';
 import { secretsManagerStore } from '../../../src/services/secrets-manager/store.ts';
 import { formatMark, markDigest } from '../../../src/store/mark.ts';
@@ -452,3 +453,13 @@ describe('lists by offset', () => {
 });
 
 const blocks = (text: string) => text.split(/(?<=-----END CERTIFICATE-----\n)/).filter((block) => block.trim() !== '');
+
+it('of a store whose groups travel doctor recalls that the other one needs the setting, too', async () => {
+  const remarksOf = (carryGroups: boolean) =>
+    secretsManagerDiagnosis({
+      ...{ instance: crn, credentials: new Secret('the api key'), endpoint: server.url },
+      ...{ runtime: systemRuntime, carryGroups },
+    }).remarks?.();
+  expect(await remarksOf(true)).toEqual([{ message: expect.stringContaining('says carryGroups: true, too') }]);
+  expect(await remarksOf(false)).toEqual([]);
+});
