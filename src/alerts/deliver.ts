@@ -67,8 +67,9 @@ export function toTell(channel: OpenChannel, row: FindingRow): Told | undefined 
 /**
  * Tells a channel what it has not heard, at least once: the message is on the table before it is
  * sent, and until it is known what became of it, so that whoever goes on after a crash sends the
- * same one. What a channel did not take is made anew from how things stand at the next attempt. A channel that another worker is at is left to it. Never throws: what one channel does holds
- * up no other.
+ * same one. What a channel did not take is made anew from how things stand at the next attempt. A
+ * channel that another worker is at is left to it. Never throws: what one channel does holds up no
+ * other.
  */
 export async function deliver(courier: Courier, channel: OpenChannel): Promise<void> {
   const { name } = channel.config;
