@@ -33,7 +33,11 @@ const typedByNobody: Readonly<Record<string, Readonly<Record<string, string>>>> 
     'npm run build':
       'pushes to a registry; test/peers/image.test.ts checks the image, and kubernetes-manifests.test.ts applies the files',
   },
-  'src/services/eventbridge/README.md': { 'KEY=$(openssl rand': 'asks AWS' },
+  'src/services/eventbridge/README.md': {
+    'KEY=$(openssl rand': 'asks AWS',
+    'aws events put-permission': 'needs two accounts of AWS',
+    'aws events put-rule': 'needs two accounts of AWS',
+  },
   'src/services/shared-secret/README.md': {
     'SECRET=$(openssl rand': 'makes a secret',
     'curl --fail': 'posts to an address of the reader',

@@ -77,7 +77,7 @@ storeContract(
     const instance = await startTestInstance();
     const lagging = await startLaggingProxy(instance.url);
     let settledAt = performance.now();
-    lagging.lagMs = () => performance.now() - settledAt;
+    lagging.shownAt = () => settledAt;
     return {
       store: storeOf({ ...instance, url: lagging.url }, instance.apiKey, { listingLagMs: 1_000, readSettlesMs: 1_000 }),
       unknownId: 'f'.repeat(32),
