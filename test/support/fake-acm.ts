@@ -131,7 +131,9 @@ export async function startFakeAcm(
   }
 
   /** Whether reads show it: all of ACM is eventually consistent. */
-  const isShown = ({ arn, createdAt }: Held) => !hidden.has(arn) && now() >= createdAt + fake.newHiddenMs;
+  // The moment of an import has a fraction of a millisecond, so that no two are at the same one.
+  const isShown = ({ arn, createdAt }: Held) =>
+    !hidden.has(arn) && (fake.newHiddenMs === 0 || now() >= createdAt + fake.newHiddenMs);
 
   const keyTypeOf = ({ publicKey }: X509Certificate): string | undefined => {
     const { asymmetricKeyType: kind, asymmetricKeyDetails: details } = publicKey;
