@@ -221,15 +221,16 @@ async function lookAt(
     });
   for (const rule of rules) {
     const { name, isEnabled, passes } = rule;
-    if (!isEnabled)
-      steps.push({
-        message: `the rule ${visible(name)} in ${region} is switched off: nothing of it comes`,
-        remedy: `aws events enable-rule --region ${region} --name ${inShell(name)}`,
-      });
     if (passes.content)
       steps.push({
         message: `the rule ${visible(name)} in ${region} passes calls whose parameters can hold content, which nobody reads here`,
         remedy: withoutContent(rule, rules, region, config),
+      });
+    // After a line that puts the rule anew, in the state in which it is.
+    if (!isEnabled)
+      steps.push({
+        message: `the rule ${visible(name)} in ${region} is switched off: nothing of it comes`,
+        remedy: `aws events enable-rule --region ${region} --name ${inShell(name)}`,
       });
   }
   steps.push(...(await deadLettersOf(rules, region, config, ask)));

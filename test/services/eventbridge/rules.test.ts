@@ -359,6 +359,14 @@ test('a rule that also passes calls with content is told, with the pattern that 
   expect(JSON.parse(pattern)).toEqual(trailPattern('secretsmanager'));
 });
 
+test('a rule is switched on by the line after the one that puts it anew as it was, so that both can be typed in turn', async () => {
+  played.rules = { [region]: [trail(), rule('all-calls', { source: ['aws.secretsmanager'] }, {}, 'DISABLED')] };
+  const lines = (await mended()).map(({ remedy }) => remedy ?? '');
+  const put = lines.findIndex((line) => /^aws events put-rule .*--state .?DISABLED/.test(line));
+  expect(put).toBeGreaterThanOrEqual(0);
+  expect(lines.findIndex((line) => /^aws events enable-rule .*all-calls/.test(line))).toBeGreaterThan(put);
+});
+
 test('a rule that is put anew stays as it was but for its pattern, and where it passed both kinds there are two', async () => {
   const from = { account: [account], region: [region] };
   const all = {
