@@ -6,7 +6,14 @@ import { silentLog } from '../../src/log.ts';
 import { startReceiverServer } from '../../src/receiver/node-host.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { memoryTable } from '../../src/table/memory.ts';
-import { done, type OpenBao, requireOpenBao, startDevelopmentBao, startRaftBao } from '../peers/openbao.ts';
+import {
+  auditDevices,
+  done,
+  type OpenBao,
+  requireOpenBao,
+  startDevelopmentBao,
+  startRaftBao,
+} from '../peers/openbao.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { freePort } from '../support/free-port.ts';
 import type { Report } from './report.ts';
@@ -28,14 +35,7 @@ export async function measureVault(report: Report, folder: string): Promise<void
   const port = await freePort();
   const secret = 'a-secret-of-the-audit-device-of-a-bench';
   const from = await startRaftBao({
-    configuration: `audit "file" "log" { options { file_path = "${join(folder, 'audit.log')}" } }
-audit "http" "hook" {
-  options {
-    uri = "http://127.0.0.1:${port}/callback/bao"
-    headers = "{\\"Authorization\\":[\\"Bearer ${secret}\\"],\\"Content-Type\\":[\\"application/json\\"]}"
-    skip_test = "true"
-  }
-}`,
+    configuration: auditDevices({ log: join(folder, 'audit.log'), port, secret }),
   });
   const to = await startDevelopmentBao();
   try {

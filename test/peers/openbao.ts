@@ -65,6 +65,20 @@ export async function done(bao: OpenBao, method: string, path: string, body?: un
   return answer.body;
 }
 
+/**
+ * Configuration of a server whose audit devices write everything to a file, and tell a callback on
+ * this machine, which knows the secret.
+ */
+export const auditDevices = (given: { readonly log: string; readonly port: number; readonly secret: string }): string =>
+  `audit "file" "log" { options { file_path = "${given.log}" } }
+audit "http" "hook" {
+  options {
+    uri = "http://127.0.0.1:${given.port}/callback/bao"
+    headers = "{\\"Authorization\\":[\\"Bearer ${given.secret}\\"],\\"Content-Type\\":[\\"application/json\\"]}"
+    skip_test = "true"
+  }
+}`;
+
 /** In development mode: all in memory, unsealed, version 2 of the engine at `secret/`. */
 export async function startDevelopmentBao(): Promise<OpenBao> {
   const port = await freePort();

@@ -18,7 +18,7 @@ import { testCertificate } from '../support/certificates.ts';
 import { runCommand, testHost } from '../support/command.ts';
 import { freePort } from '../support/free-port.ts';
 import { startTestInstance } from '../support/instance.ts';
-import { done, openBaoProgram, requireOpenBao, startDevelopmentBao, startRaftBao } from './openbao.ts';
+import { auditDevices, done, openBaoProgram, requireOpenBao, startDevelopmentBao, startRaftBao } from './openbao.ts';
 import { openPage } from './typed-page.ts';
 
 const found = requireOpenBao();
@@ -141,14 +141,7 @@ describe.skipIf(found === undefined)('an OpenBao whose audit device tells of cha
     const secret = 'a-secret-of-the-audit-device-of-a-test';
     const log = join(folder, 'audit.log');
     const bao = await startRaftBao({
-      configuration: `audit "file" "log" { options { file_path = "${log}" } }
-audit "http" "hook" {
-  options {
-    uri = "http://127.0.0.1:${port}/callback/bao"
-    headers = "{\\"Authorization\\":[\\"Bearer ${secret}\\"],\\"Content-Type\\":[\\"application/json\\"]}"
-    skip_test = "true"
-  }
-}`,
+      configuration: auditDevices({ log, port, secret }),
     });
     ends.push(() => bao.close());
     mkdirSync(join(folder, 'copies'), { mode: 0o700 });
