@@ -367,8 +367,21 @@ export interface AlertsConfig {
   readonly afterMs: number;
   readonly repeatMs: number;
   readonly expiryWithinMs: number;
-  readonly channels: readonly ChannelConfig[];
-  readonly heartbeat?: HeartbeatConfig;
+  readonly channels: readonly Unopened<ChannelConfig>[];
+  readonly heartbeat?: Pick<Unopened<HeartbeatConfig>, 'open'>;
+}
+
+/**
+ * A channel as the file has it. Its secrets are followed by whoever sends to it: what tells nobody
+ * needs none of them.
+ */
+export interface Unopened<T> {
+  readonly name: string;
+  readonly kind: string;
+  /**
+   * With what its references lead to. Throws `configuration_invalid` with every mistake of these.
+   */
+  readonly open: () => T;
 }
 
 export interface Config {
@@ -400,6 +413,8 @@ export interface ConfigSources {
    * had there is a mistake.
    */
   readonly platform?: Platform;
+  /** References of `alerts` that cannot be followed are mistakes, too: for what tells people. */
+  readonly tells?: boolean;
 }
 
 /**
@@ -407,7 +422,11 @@ export interface ConfigSources {
  * `configuration_missing`, what `regular-file.ts` throws, or `configuration_invalid` with every
  * mistake named.
  */
-export function loadConfig(path: string, env: ConfigSources['env'], platform?: Platform): Config {
+export function loadConfig(
+  path: string,
+  env: ConfigSources['env'],
+  use: Pick<ConfigSources, 'platform' | 'tells'> = {},
+): Config {
   let text: string;
   try {
     text = readConfigFile(path);
@@ -417,8 +436,7 @@ export function loadConfig(path: string, env: ConfigSources['env'], platform?: P
     if (why.code === 'file_missing') throw new CodedError('configuration_missing', words, { cause: why.cause });
     throw new CodedError(why.code, words, { cause, fields: why.fields });
   }
-  const sources = { path, env, readFile: readConfigFile };
-  return parseConfig(text, platform === undefined ? sources : { ...sources, platform });
+  return parseConfig(text, { path, env, readFile: readConfigFile, ...use });
 }
 
 /**
@@ -462,11 +480,13 @@ export function parseConfig(text: string, sources: ConfigSources & { readonly pa
     mistakes.push(`${path.map(String).join('.') || 'the file'}${lineAt(path)}: ${describeIssue(issue, raw)}`);
   }
   const references = readReferences(raw, sources, mistakes);
+  const alertReferences = alertReferencesIn(raw, sources);
+  if (sources.tells === true) mistakes.push(...[...alertReferences.values()].flatMap((follow) => follow().mistakes));
   mistakes.push(...keysOfSeveral(raw, references));
   mistakes.push(...crossMistakes(raw, dirname(sources.path)));
   if (sources.platform !== undefined) mistakes.push(...platformMistakes(raw, sources.platform));
   if (!parsed.success || mistakes.length > 0) throw invalid(sources.path, [...new Set(mistakes)]);
-  return toConfig(parsed.data, references, dirname(sources.path));
+  return toConfig(parsed.data, { references, alertReferences }, sources.path);
 }
 
 function invalid(path: string, mistakes: readonly string[]): CodedError {
@@ -651,14 +671,18 @@ function alertMistakes(raw: unknown, links: Tree): string[] {
   });
 }
 
+type Followed = Map<string, string | SecretReference>;
+
 /**
- * Follows every reference in the file that can be followed at once. Leaves out what is no
- * reference: the schema has said so.
+ * Follows one reference, that of the setting at `place`, and puts what it leads to into `values`,
+ * or why it does not into `mistakes`.
  */
-function readReferences(raw: unknown, sources: ConfigSources & { path: string }, mistakes: string[]) {
-  const { env, readFile, path, platform } = sources;
-  const values = new Map<string, string | SecretReference>();
-  const follow = (place: string, reference: unknown) => {
+function follower(
+  { env, readFile, path, platform }: ConfigSources & { readonly path: string },
+  values: Followed,
+  mistakes: string[],
+) {
+  return (place: string, reference: unknown): void => {
     if (typeof reference !== 'string') return;
     const [, scheme, target = ''] = schemes.exec(reference) ?? [];
     if (scheme === 'ssm' || scheme === 'secretsmanager' || (scheme === 'env' && platform !== undefined)) {
@@ -677,6 +701,16 @@ function readReferences(raw: unknown, sources: ConfigSources & { path: string },
       }
     }
   };
+}
+
+/**
+ * Follows every reference in the file that can be followed at once, but those of `alerts`. Leaves
+ * out what is no reference: the schema has said so.
+ */
+function readReferences(raw: unknown, sources: ConfigSources & { path: string }, mistakes: string[]): Followed {
+  const { platform } = sources;
+  const values: Followed = new Map();
+  const follow = follower(sources, values, mistakes);
   const secrets = Object.entries(tree(tree(raw).stores)).flatMap(([store, value]) => secretsOf(store, value));
   for (const { setting, reference } of secrets) {
     // A file that is not deployed is not read: that it cannot be had there is said elsewhere.
@@ -695,22 +729,40 @@ function readReferences(raw: unknown, sources: ConfigSources & { path: string },
         );
     }
   }
-  for (const { setting, reference, mistake } of alertSecretsOf(raw)) {
-    if (platform !== undefined) break;
-    follow(setting, reference);
-    const text = values.get(setting);
-    const wrong = typeof text === 'string' ? mistake(text) : undefined;
-    if (wrong !== undefined) mistakes.push(`${setting}: ${wrong}`);
-    if (text !== undefined && typeof text !== 'string')
-      mistakes.push(
-        `${setting}: is read with the configuration, so that a message waits for nothing: use env: or file:`,
-      );
-  }
   for (const [link, value] of Object.entries(tree(tree(raw).links))) {
     const { verificationKey } = tree(value);
     if (String(verificationKey).startsWith('file:')) follow(`links.${link}.verificationKey`, verificationKey);
   }
   return values;
+}
+
+/** What a reference of `alerts` leads to, or what is wrong with it. */
+interface AlertReference {
+  readonly found?: string | SecretReference | undefined;
+  readonly mistakes: readonly string[];
+}
+type AlertReferences = ReadonlyMap<string, () => AlertReference>;
+
+/**
+ * What follows the references of `alerts`, each by itself, by the place of each: only what tells
+ * people does. Functions tell nobody.
+ */
+function alertReferencesIn(raw: unknown, sources: ConfigSources & { path: string }): AlertReferences {
+  if (sources.platform !== undefined) return new Map();
+  const one = ({ setting, reference, mistake }: ReturnType<typeof alertSecretsOf>[number]): AlertReference => {
+    const values: Followed = new Map();
+    const mistakes: string[] = [];
+    follower(sources, values, mistakes)(setting, reference);
+    const found = values.get(setting);
+    const wrong = typeof found === 'string' ? mistake(found) : undefined;
+    if (wrong !== undefined) mistakes.push(`${setting}: ${wrong}`);
+    if (found !== undefined && typeof found !== 'string')
+      mistakes.push(
+        `${setting}: is read with the configuration, so that a message waits for nothing: use env: or file:`,
+      );
+    return { found, mistakes };
+  };
+  return new Map(alertSecretsOf(raw).map((secret) => [secret.setting, () => one(secret)]));
 }
 
 /** Where secrets of a platform's functions may be, and in words. */
@@ -939,10 +991,16 @@ function circleMistakes(links: Tree, placeOf: (store: string) => unknown): strin
   );
 }
 
-function toConfig(file: ConfigFile, references: ReadonlyMap<string, string | SecretReference>, folder: string): Config {
+function toConfig(
+  file: ConfigFile,
+  given: { readonly references: Followed; readonly alertReferences: AlertReferences },
+  path: string,
+): Config {
+  const { references, alertReferences } = given;
+  const folder = dirname(path);
   const contextOf = (name: string, at: string): SettingsContext => ({
     name,
-    path: (given) => resolve(folder, given),
+    path: (written) => resolve(folder, written),
     secret: (setting) => asSecret(references.get(`${at}.${setting}`)),
   });
   const stores = Object.entries(file.stores).map(([name, store]): StoreConfig => {
@@ -977,13 +1035,6 @@ function toConfig(file: ConfigFile, references: ReadonlyMap<string, string | Sec
       ...defined({ verificationKey }),
     };
   });
-  const channels = Object.entries(file.alerts?.channels ?? {}).map(([name, given]): ChannelConfig => {
-    const found = channelKindOf(given);
-    if (found === undefined) throw new CodedError('internal', `the channel ${name} was taken, and is of no kind`);
-    const { secret } = contextOf(name, `alerts.channels.${name}`);
-    // A reference that was not followed is a mistake, and none was left.
-    return found.toConfig(given as never, { name, secret: (setting) => secret(setting) as Secret });
-  });
   const table = file.table ?? defaults.table;
   return {
     table:
@@ -1001,27 +1052,43 @@ function toConfig(file: ConfigFile, references: ReadonlyMap<string, string | Sec
     stores,
     links,
     ...(senders.length === 0 ? {} : { senders }),
-    ...(file.alerts === undefined ? {} : { alerts: toAlerts(file.alerts, channels, references) }),
+    ...(file.alerts === undefined ? {} : { alerts: toAlerts(file.alerts, alertReferences, path) }),
   };
 }
 
 function toAlerts(
-  { every, after, repeat, expiryWithin, heartbeat }: NonNullable<ConfigFile['alerts']>,
-  channels: readonly ChannelConfig[],
-  references: ReadonlyMap<string, string | SecretReference>,
+  { every, after, repeat, expiryWithin, channels = {}, heartbeat }: NonNullable<ConfigFile['alerts']>,
+  references: AlertReferences,
+  path: string,
 ): AlertsConfig {
-  const url = references.get('alerts.heartbeat.url');
+  /** Something whose settings stand at `at`, once all that it refers to is there. */
+  const opened = <T>(at: string, to: (secret: (setting: string) => Secret) => T): T => {
+    const own = [...references].filter(([setting]) => setting.startsWith(`${at}.`));
+    const followed = new Map(own.map(([setting, follow]) => [setting, follow()]));
+    const mistakes = [...followed.values()].flatMap((each) => each.mistakes);
+    if (mistakes.length > 0) throw invalid(path, mistakes);
+    // A reference that leads nowhere is a mistake, and none was left.
+    return to((setting) => asSecret(followed.get(`${at}.${setting}`)?.found) as Secret);
+  };
   return {
     everyMs: milliseconds(every) ?? defaults.alerts.everyMs,
     afterMs: milliseconds(after) ?? defaults.alerts.afterMs,
     repeatMs: milliseconds(repeat) ?? defaults.alerts.repeatMs,
     expiryWithinMs: milliseconds(expiryWithin) ?? defaults.alerts.expiryWithinMs,
-    channels,
+    channels: Object.entries(channels).map(([name, given]) => {
+      const found = channelKindOf(given);
+      if (found === undefined) throw new CodedError('internal', `the channel ${name} was taken, and is of no kind`);
+      const open = () =>
+        opened(`alerts.channels.${name}`, (secret) => found.toConfig(given as never, { name, secret }));
+      return { name, kind: found.kind, open };
+    }),
     ...(heartbeat !== undefined && {
       heartbeat: {
-        // What is no text is a mistake, and none was left.
-        url: asSecret(url) as Secret,
-        everyMs: milliseconds(heartbeat.every) ?? defaults.alerts.heartbeatMs,
+        open: () =>
+          opened('alerts.heartbeat', (secret) => ({
+            url: secret('url'),
+            everyMs: milliseconds(heartbeat.every) ?? defaults.alerts.heartbeatMs,
+          })),
       },
     }),
   };

@@ -88,7 +88,7 @@ async function test(only: string | undefined, options: AlertsOptions, host: Host
 /** Does something with the alerts of a configuration. */
 async function withAlerts(options: AlertsOptions, host: Host, work: (alerts: Alerts, output: Output) => Promise<void>) {
   const output = commandOutput(options, host, runtime.now);
-  await withLinks(options, { output, host }, async (program) => {
+  await withLinks(options, { output, host, tells: true }, async (program) => {
     alertsIn(program.config, options.config);
     const alerts = await program.alerts(interrupted(host));
     if (alerts !== undefined) await work(alerts, output);

@@ -52,7 +52,7 @@ export function configCommand(host: Host): Command {
         '\nsecret: the functions do that. npm run deploy does this by itself.',
     )
     .action(async ({ config: path, platform }: { readonly config: string; readonly platform: Platform }) => {
-      const config = loadConfig(path, host.env, platform);
+      const config = loadConfig(path, host.env, { platform });
       const { functionPolicies } = await import('../compose/rights.ts');
       const deployment = deploymentOf(config, platform, await functionPolicies(config));
       host.stdout.write(`${jsonText(deployment)}\n`);
@@ -61,7 +61,7 @@ export function configCommand(host: Host): Command {
 }
 
 function check(options: ConfigOptions, output: Output, host: Host): void {
-  const { stores, links, table } = loadConfig(options.config, host.env);
+  const { stores, links, table } = loadConfig(options.config, host.env, { tells: true });
   const held = { config: options.config, stores: stores.map(({ name }) => name), links: links.map(({ name }) => name) };
   output.item({ ...held, table: table.kind });
   const counted = `${count(stores.length, 'store')}, ${count(links.length, 'link')}, records in ${table.kind}`;

@@ -39,11 +39,13 @@ export async function withLinks<T>(
     readonly observer?: ComposeOptions['observer'];
     /** The one link is about to be moved to the primary that the configuration names. */
     readonly moving?: boolean;
+    /** It uses channels of alerts: what these refer to has to be there. */
+    readonly tells?: boolean;
   },
   work: (program: Program, links: readonly Link[]) => Promise<T>,
 ): Promise<T> {
   const { output, host, observer } = given;
-  const config = loadConfig(options.config, host.env);
+  const config = loadConfig(options.config, host.env, { tells: given.tells ?? false });
   const moving = given.moving === true ? (options.link ?? onlyLink(config.links).name) : undefined;
   const program = await compose(config, {
     runtime,

@@ -63,7 +63,7 @@ export async function serve(options: ServeOptions, host: Host): Promise<void> {
 }
 
 async function serveUntil(stopping: AbortSignal, options: ServeOptions, host: Host): Promise<void> {
-  const config = loadConfig(options.config, host.env);
+  const config = loadConfig(options.config, host.env, { tells: true });
   const settings = config.serve ?? defaultServe;
   const log = jsonLog({ least: options.log, now: runtime.now, write: (line) => void host.stderr.write(line) });
   checkTransport(config);

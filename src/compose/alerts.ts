@@ -22,12 +22,11 @@ const kinds: readonly ChannelKind[] = Object.values(registry);
 export const isAnybodyTold = ({ channels, heartbeat }: AlertsConfig): boolean =>
   channels.length > 0 || heartbeat !== undefined;
 
-function openChannels({ channels }: AlertsConfig): readonly OpenChannel[] {
-  return channels.map((config) => {
-    const kind = kinds.find((each) => each.kind === config.kind);
-    if (kind === undefined) throw new CodedError('internal', `the channel ${config.name} is of no kind`);
-    return { config, kind };
-  });
+/** Throws `configuration_invalid` where a reference of it leads nowhere. */
+function openChannel({ name, kind: wanted, open }: AlertsConfig['channels'][number]): OpenChannel {
+  const kind = kinds.find((each) => each.kind === wanted);
+  if (kind === undefined) throw new CodedError('internal', `the channel ${name} is of no kind`);
+  return { config: open(), kind };
 }
 
 const clientOf = ({ now }: Pick<Runtime, 'now'>) =>
@@ -63,9 +62,9 @@ export function composeAlerts(
         name: link.name,
         judge: async () => judgeStatus(await status(link), config.worker.reconcileEveryMs, nameOf),
       })),
-      channels: openChannels(alerts),
+      channels: alerts.channels.map(openChannel),
       times: alerts,
-      heartbeat: alerts.heartbeat,
+      heartbeat: alerts.heartbeat?.open(),
     },
   );
 }
@@ -79,13 +78,16 @@ export function channelsToTry(alerts: AlertsConfig, runtime: Runtime) {
     signal,
   });
   const { heartbeat } = alerts;
-  const channels = openChannels(alerts).map((channel) => ({
-    name: channel.config.name,
-    kind: channel.config.kind,
-    /** Throws `alert_unavailable` and `alert_refused`. */
-    test: (signal: AbortSignal) => sendTest(channel, means(signal), runtime),
+  const channels = alerts.channels.map((channel) => ({
+    name: channel.name,
+    kind: channel.kind,
+    /**
+     * Throws `alert_unavailable` and `alert_refused`, and `configuration_invalid` where a reference
+     * of the channel leads nowhere.
+     */
+    test: async (signal: AbortSignal) => sendTest(openChannel(channel), means(signal), runtime),
   }));
   if (heartbeat === undefined) return channels;
-  const test = (signal: AbortSignal) => beat(heartbeat, means(signal));
+  const test = async (signal: AbortSignal) => beat(heartbeat.open(), means(signal));
   return [...channels, { name: 'heartbeat', kind: 'a watcher', test }];
 }

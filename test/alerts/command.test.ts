@@ -89,6 +89,54 @@ test('without channels the commands say that nobody is told', async () => {
   }
 });
 
+test('what tells nobody needs nothing that the alerts refer to; what tells names all that is missing', async () => {
+  write(
+    `alerts:
+  expiryWithin: 7d
+  heartbeat: { url: env:ELSEWHERE_BEAT }
+  channels:
+    good: ${channel('env:GOOD')}
+    oncall: ${channel('env:ELSEWHERE')}
+    file: ${channel('file:elsewhere.url')}`,
+    'table: { kind: lmdb, path: records-of-its-own }',
+  );
+  const typed = (...args: readonly string[]) =>
+    runCommand([...args, '--config', file], testHost({ env: { ...env(), NO_COLOR: '1' } }));
+  // The stores are not there: each gets as far as to ask for them, or needs none.
+  for (const args of [
+    ['status'],
+    ['verify'],
+    ['reconcile'],
+    ['restore', '--plan'],
+    ['map'],
+    ['drill'],
+    ['doctor', '--rights'],
+    ['config', 'show'],
+  ]) {
+    const { errors } = await typed(...args);
+    expect(errors, args.join(' ')).not.toMatch(/ELSEWHERE|elsewhere|alerts\.|unknown option|unknown command/);
+  }
+  for (const args of [
+    ['serve'],
+    ['alerts', 'list'],
+    ['alerts', 'mute', 'shop/drill', '--for', '1h'],
+    ['config', 'check'],
+  ])
+    expect(await typed(...args), args.join(' ')).toMatchObject({
+      code: 3,
+      errors: expect.stringMatching(
+        /has 3 mistakes:\n {2}- alerts.channels.oncall.url: the environment variable ELSEWHERE is not set\n {2}- alerts.channels.file.url: the file elsewhere.url cannot be read \(.*\)\n {2}- alerts.heartbeat.url: the environment variable ELSEWHERE_BEAT is not set/,
+      ),
+    });
+  // One channel that cannot be tried hides no other.
+  good.got.length = 0;
+  const tried = await run('test');
+  expect(tried.code).toBe(3);
+  expect(tried.output).toBe('good (webhook): taken; see whether it has arrived\n');
+  expect(tried.errors).toMatch(/oncall: .*alerts.channels.oncall.url: the environment variable ELSEWHERE is not set/s);
+  expect(good.got.map(linesOf)).toEqual([['test test:good warning']]);
+});
+
 test('what was found is listed with what each channel heard; a person mutes or acknowledges it', async () => {
   write(`alerts: { after: 0s, channels: { good: ${channel('env:GOOD')}, bad: ${channel('env:BAD')} } }`);
   const config = loadConfig(file, env());
@@ -131,7 +179,7 @@ test('mistakes of channels are named with the others, and no secret is', () => {
   const mistakes = (alerts: string, platform?: 'aws') => {
     write(alerts, platform && 'table: { kind: dynamodb, name: records, region: eu-west-1 }');
     try {
-      loadConfig(file, env(), platform);
+      loadConfig(file, env(), { tells: true, ...(platform && { platform }) });
     } catch (thrown) {
       return (thrown as CodedError).fields.mistakes;
     }
