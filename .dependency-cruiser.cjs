@@ -5,10 +5,10 @@
 const { existsSync, readdirSync } = require('node:fs');
 
 const pureGround =
-  '^src/(errors|remedies-by-cause|secret|limits|runtime|foreign-text|words|defined|lenient|time-limit)\\.ts$';
+  '^src/(errors|remedies-by-cause|secret|private-key-object|limits|runtime|foreign-text|words|defined|lenient|time-limit)\\.ts$';
 /** With the one way to read files, for rooms that touch some. */
 const ground =
-  '^src/(errors|remedies-by-cause|secret|limits|runtime|foreign-text|words|defined|lenient|time-limit|regular-file|private-folder)\\.ts$';
+  '^src/(errors|remedies-by-cause|secret|private-key-object|limits|runtime|foreign-text|words|defined|lenient|time-limit|regular-file|private-folder)\\.ts$';
 const log = '^src/log\\.ts$';
 /** What settings are made of, and the contract of a service. */
 const settings = '^src/(settings|services/service)\\.ts$';
@@ -82,7 +82,7 @@ const rooms = {
     ground,
     '^src/certificate/',
     '^src/store/(store|mark)\\.ts$',
-    '^src/replication/(shared-listing|deadline)\\.ts$',
+    '^src/replication/(shared-listing|deadline|patient-read)\\.ts$',
   ],
   // It looks at one store from outside, with a certificate of its own, and knows nothing of links.
   prove: [
@@ -96,7 +96,7 @@ const rooms = {
     ground,
     '^src/certificate/',
     '^src/store/store\\.ts$',
-    '^src/replication/(shared-listing|read-in-time|write-to-end)\\.ts$',
+    '^src/replication/(shared-listing|read-in-time|patient-read|write-to-end)\\.ts$',
   ],
   // All that is known of one service, in a folder of its own; what services share lies in the rooms
   // below.

@@ -1,4 +1,4 @@
-import { createHash, createPrivateKey, randomBytes, type X509Certificate } from 'node:crypto';
+import { createHash, randomBytes, type X509Certificate } from 'node:crypto';
 import { basename } from 'node:path';
 import type { CertificateContent } from '../certificate/certificate.ts';
 import { derTag } from '../certificate/der.ts';
@@ -6,6 +6,7 @@ import { readBlocks } from '../certificate/pem-blocks.ts';
 import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import { privateKeyObject } from '../private-key-object.ts';
 import { readRegularFile } from '../regular-file.ts';
 import type { Secret } from '../secret.ts';
 import { type ArchiveItem, type ArchiveUnlock, type ArchiveWriter, damaged } from './archive.ts';
@@ -77,7 +78,7 @@ function formatPkcs12(
   const parts = [encryptedPart(certificates, secret, salt, legacy)];
   if (privateKey !== undefined) {
     const pem = privateKey.pem.revealBytes();
-    const pkcs8 = createPrivateKey(pem).export({ type: 'pkcs8', format: 'der' });
+    const pkcs8 = privateKeyObject(pem).export({ type: 'pkcs8', format: 'der' });
     const { algorithm, encrypted } = encrypt(pkcs8, secret, salt, legacy);
     pem.fill(0);
     pkcs8.fill(0);

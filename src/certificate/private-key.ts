@@ -1,5 +1,6 @@
-import { createPrivateKey, createPublicKey, type KeyObject, sign, verify, type X509Certificate } from 'node:crypto';
+import { createPublicKey, type KeyObject, sign, verify, type X509Certificate } from 'node:crypto';
 import { CodedError } from '../errors.ts';
+import { privateKeyObject } from '../private-key-object.ts';
 import { Secret } from '../secret.ts';
 import type { PrivateKey } from './certificate.ts';
 import { derOf, formatBlock, type PemBlock, readBlocks } from './pem-blocks.ts';
@@ -153,7 +154,7 @@ function onPlatform(
   { kind, publicKeyDer }: PrivateKeyStructure,
 ): readonly [KeyObject, Uint8Array] {
   try {
-    const key = createPrivateKey({ key: der, format: 'der', type });
+    const key = privateKeyObject({ key: der, format: 'der', type });
     if (publicKeyDer !== undefined) return [key, publicKeyDer];
     const given = createPublicKey(key);
     // The point of an elliptic curve may come compressed, and the curve written out: by way of a

@@ -1,8 +1,9 @@
-import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import { createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 import * as z from 'zod/mini';
 import type { PublicKey } from '../certificate/public-key.ts';
 import { readPublicKeyPem } from '../certificate/public-key-pem.ts';
 import { CodedError } from '../errors.ts';
+import { privateKeyObject } from '../private-key-object.ts';
 
 const copySchema = z.object({
   store: z.string(),
@@ -57,7 +58,7 @@ const signedSchema = z.object({
  * inside as a string: so there is no question of how JSON is written.
  */
 export function signReport(report: DrillReport, privateKeyPem: string): string {
-  const key = createPrivateKey(privateKeyPem);
+  const key = privateKeyObject(privateKeyPem);
   const text = JSON.stringify(report, undefined, 1);
   const value = sign(null, Buffer.from(text), key).toString('base64');
   const publicKey = pemOf(createPublicKey(key));

@@ -3,6 +3,7 @@ import { chmodSync, linkSync, mkdirSync, rmSync, statSync, writeFileSync } from 
 import { dirname, join } from 'node:path';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import { privateKeyObject } from '../private-key-object.ts';
 import { readRegularFileSync } from '../regular-file.ts';
 import { Secret } from '../secret.ts';
 import { pemOf } from './report.ts';
@@ -30,7 +31,7 @@ export function openSigningKey(folder: string): { readonly privateKey: Secret; r
     const bytes = readRegularFileSync(path, { maxBytes: limits.drillKeyBytes });
     const privateKey = new Secret(bytes.toString('utf8'));
     bytes.fill(0);
-    const publicKey = pemOf(createPublicKey(privateKey.reveal()));
+    const publicKey = pemOf(createPublicKey(privateKeyObject(privateKey.reveal())));
     writeFileSync(join(folder, publicKeyFile), publicKey);
     return { privateKey, publicKey };
   } catch (cause) {

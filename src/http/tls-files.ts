@@ -1,8 +1,9 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { errorFields, type Log } from '../log.ts';
+import { privateKeyObject } from '../private-key-object.ts';
 import { readTextFileSync, whyUnreadable } from '../regular-file.ts';
 
 interface TlsContent {
@@ -76,7 +77,7 @@ function readGood(options: { readonly certificate: string; readonly key: string 
 
 function isKeyOf(leaf: X509Certificate, key: string): boolean {
   try {
-    return leaf.checkPrivateKey(createPrivateKey(key));
+    return leaf.checkPrivateKey(privateKeyObject(key));
   } catch {
     return false;
   }

@@ -1,4 +1,5 @@
-import { createPrivateKey, createPublicKey, createSecretKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { createPublicKey, createSecretKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { privateKeyObject } from '../private-key-object.ts';
 
 /** Least and most bytes of a shared secret (Standard Webhooks, "Signature scheme"). */
 const secretBytes = { least: 24, most: 64 };
@@ -58,7 +59,7 @@ export function signingKey(text: string): KeyObject | undefined {
   if (bytes === undefined) return sharedSecret(text);
   if (bytes.length !== keyBytes && bytes.length !== 2 * keyBytes) return undefined;
   const seed = bytes.subarray(0, keyBytes);
-  const key = createPrivateKey({ key: Buffer.concat([privatePrefix, seed]), format: 'der', type: 'pkcs8' });
+  const key = privateKeyObject({ key: Buffer.concat([privatePrefix, seed]), format: 'der', type: 'pkcs8' });
   const theirs = bytes.subarray(keyBytes);
   return theirs.length === 0 || theirs.equals(rawPublicKey(createPublicKey(key))) ? key : undefined;
 }

@@ -28,3 +28,8 @@ test('nothing foreign is asked what may end the process', () => {
   const asking = files.filter((file) => questions.test(readFileSync(`${root}${file}`, 'utf8')));
   expect(asking.sort()).toEqual(asked);
 });
+
+test('a private key is read by the platform at one place, which asks again where it fails', () => {
+  const reading = files.filter((file) => /\bcreatePrivateKey\(/.test(readFileSync(`${root}${file}`, 'utf8')));
+  expect(reading).toEqual(['src/private-key-object.ts']);
+});

@@ -1,7 +1,8 @@
-import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject } from 'node:crypto';
+import { createPublicKey, generateKeyPair, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
 import * as z from 'zod/mini';
 import { CodedError } from '../../errors.ts';
+import { privateKeyObject } from '../../private-key-object.ts';
 import type { Key, Table } from '../../table/table.ts';
 import { partitionOf } from '../rows/partitions.ts';
 import { decodeRow, formatted } from '../rows/row-format.ts';
@@ -54,7 +55,7 @@ const keyOf = (instanceCrn: string): Key => ({ partition: partitionOf(instanceCr
 async function open({ sealer, instanceCrn }: SigningKeyContext, row: z.infer<typeof schema>): Promise<KeyObject> {
   const der = Buffer.from(await sealer.open(place, row.sealed));
   try {
-    const privateKey = createPrivateKey({ key: der, type: 'pkcs8', format: 'der' });
+    const privateKey = privateKeyObject({ key: der, type: 'pkcs8', format: 'der' });
     if (createPublicKey(privateKey).export({ type: 'spki', format: 'pem' }).toString() === row.publicKey) {
       return privateKey;
     }

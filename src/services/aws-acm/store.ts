@@ -1,4 +1,4 @@
-import { createPrivateKey, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { arnStem, ofElsewhere } from '../../aws/arn.ts';
 import { accessKeyOf, callerCredentials } from '../../aws/caller.ts';
 import {
@@ -35,6 +35,7 @@ import { asPkcs8 } from '../../certificate/private-key.ts';
 import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import { visible } from '../../foreign-text.ts';
+import { privateKeyObject } from '../../private-key-object.ts';
 import { Secret } from '../../secret.ts';
 import { contentFacts, type FactsBook, type KnownContent, rememberedFacts } from '../../store/content-facts.ts';
 import { type FoundMark, type Mark, sameMark } from '../../store/mark.ts';
@@ -199,7 +200,7 @@ export function acmStore(options: AcmOptions): Store {
     if (pem?.encryptedKey === undefined) throw nonsense(about, 'an export without a key');
     let privateKey: Secret;
     try {
-      const opened = createPrivateKey({ key: pem.encryptedKey, passphrase: phrase });
+      const opened = privateKeyObject({ key: pem.encryptedKey, passphrase: phrase });
       privateKey = new Secret(opened.export({ type: 'pkcs8', format: 'pem' }).toString());
     } catch {
       throw failure('store_content_unreadable', 'the key of the export does not open with its passphrase', about);

@@ -1,9 +1,10 @@
 import 'reflect-metadata';
 
-import { createPrivateKey, createPublicKey, type KeyObject, randomBytes, webcrypto } from 'node:crypto';
+import { createPublicKey, type KeyObject, randomBytes, webcrypto } from 'node:crypto';
 import { isIP } from 'node:net';
 import * as x509 from '@peculiar/x509';
 import type { CertificatePem } from '../../../certificate/certificate.ts';
+import { privateKeyObject } from '../../../private-key-object.ts';
 import { Secret } from '../../../secret.ts';
 import { type KeyKind, newPrivateKey, newSigner, type Signer } from './development-keys.ts';
 
@@ -94,7 +95,7 @@ export async function createDevelopmentCa(options: DevelopmentCaOptions): Promis
     rootPem: root.pem,
     async issue(request) {
       const privateKey = request.privateKey
-        ? createPrivateKey(request.privateKey.reveal())
+        ? privateKeyObject(request.privateKey.reveal())
         : await newPrivateKey(request.keyKind ?? 'p-256');
       const certificate = await newLeaf(request, createPublicKey(privateKey), chain[0] ?? root, now());
       const above = request.includeRoot ? [...chain, root] : chain;
