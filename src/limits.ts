@@ -182,6 +182,12 @@ export const limits = {
    */
   listingTries: 10,
   listingWaitMs: 60_000,
+  /**
+   * How often, and for how long each time, a person waits for one certificate that is being changed
+   * just now.
+   */
+  changingTries: 4,
+  changingWaitMs: 10_000,
   /** How often a restore sends one request that the store limits; many wait for the same room. */
   restoreTries: 1_000,
   /**

@@ -1,6 +1,7 @@
 import { fingerprintOf } from '../certificate/fingerprint.ts';
 import { keyProblem } from '../certificate/judgement.ts';
 import { asCodedError, CodedError, type ErrorCode } from '../errors.ts';
+import { patiently } from '../replication/patient-read.ts';
 import { readInTime } from '../replication/read-in-time.ts';
 import { listAll } from '../replication/shared-listing.ts';
 import type { Runtime } from '../runtime.ts';
@@ -69,14 +70,15 @@ export async function download(
     for await (const metadata of listAll(store, { runtime, signal, unreadable }))
       if (wanted(metadata.name)) found.push(metadata);
     listed?.(found.length);
-    const readings = found.slice(0, readAhead).map(({ id }) => readInTime(runtime, store, id, signal));
+    const read = (id: string) => patiently({ runtime, signal }, () => readInTime(runtime, store, id, signal));
+    const readings = found.slice(0, readAhead).map(({ id }) => read(id));
     for (const reading of readings) reading.catch(() => undefined);
     for (const [index, { id, name }] of found.entries()) {
       const reading = await readings[index % readAhead];
       signal?.throwIfAborted();
       const next = found[index + readAhead];
       if (next) {
-        const ahead = readInTime(runtime, store, next.id, signal);
+        const ahead = read(next.id);
         ahead.catch(() => undefined);
         readings[index % readAhead] = ahead;
       }

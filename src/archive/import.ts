@@ -6,6 +6,7 @@ import { publicProblem } from '../certificate/judgement.ts';
 import { serveInCommon } from '../certificate/serving.ts';
 import { defined } from '../defined.ts';
 import { asCodedError, CodedError } from '../errors.ts';
+import { patiently } from '../replication/patient-read.ts';
 import { readInTime } from '../replication/read-in-time.ts';
 import { listAll } from '../replication/shared-listing.ts';
 import { type EndWaiter, type GoingOn, writtenToEnd } from '../replication/write-to-end.ts';
@@ -245,7 +246,7 @@ async function heldUnder(runtime: Runtime, store: Store, names: ReadonlySet<stri
   };
   for await (const { id, name } of listAll(store, { runtime, signal, unreadable: note })) {
     if (!names.has(name)) continue;
-    const reading = await readInTime(runtime, store, id, signal);
+    const reading = await patiently({ runtime, signal }, () => readInTime(runtime, store, id, signal));
     if (reading.state === 'unreadable') unreadable.set(name, heldUnreadable(store, id, reading.error));
     if (reading.state !== 'present') continue;
     const { content } = reading.value;

@@ -5,6 +5,7 @@ import { chainRemarks } from '../certificate/remarks.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { withDeadline } from '../replication/deadline.ts';
+import { patiently } from '../replication/patient-read.ts';
 import { listAll } from '../replication/shared-listing.ts';
 import type { Runtime } from '../runtime.ts';
 import { isOfStore, wholeMark } from '../store/mark.ts';
@@ -173,19 +174,11 @@ async function drillCopy(
   }
 }
 
-/** A full read, which waits for the store's limits as long as a listing would. */
-async function read(run: Run, store: Store, id: string): Promise<Reading<StoredCertificate>> {
-  const { runtime, signal } = run;
-  for (let tries = 1; ; tries += 1) {
-    const reading = await inTime(run, readMs, `${store.id} does not answer`, (soon) =>
-      store.read(id, { signal: soon }),
-    );
-    if (reading.state !== 'unreadable' || reading.error.code !== 'store_limited') return reading;
-    const { retryAfterMs } = reading.error;
-    if (retryAfterMs === undefined || retryAfterMs > limits.listingWaitMs || tries >= limits.listingTries)
-      return reading;
-    await runtime.wait(retryAfterMs, signal);
-  }
+/** A full read, which waits for what the store says is over soon. */
+function read(run: Run, store: Store, id: string): Promise<Reading<StoredCertificate>> {
+  return patiently(run, () =>
+    inTime(run, readMs, `${store.id} does not answer`, (soon) => store.read(id, { signal: soon })),
+  );
 }
 
 /**

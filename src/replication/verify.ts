@@ -3,7 +3,6 @@ import { factsOf } from '../certificate/facts.ts';
 import { chainRemarks } from '../certificate/remarks.ts';
 import { defined } from '../defined.ts';
 import { asCodedError, type CodedError, type ErrorCode, remedyOf } from '../errors.ts';
-import { limits } from '../limits.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { Vanished, VerifySummary } from '../records/reconcile-records.ts';
 import {
@@ -29,6 +28,7 @@ import {
   tickCopies,
 } from './listed-copies.ts';
 import { isCircle, judge, type Verdict } from './pass/judge.ts';
+import { patiently } from './patient-read.ts';
 import { readInTime } from './read-in-time.ts';
 import { listAll } from './shared-listing.ts';
 import { keyProblems } from './standing.ts';
@@ -313,7 +313,7 @@ async function verifyOne(
   for (let look = 1; look <= 2; look += 1) {
     const keys = keysRead();
     try {
-      const reading = keys.keep(await patiently(run, link.primary, certificate));
+      const reading = keys.keep(await readFully(run, link.primary, certificate));
       // What cannot be read is not gone.
       if (reading.state !== 'absent') run.present();
       const record = await readableRecord(verifier, link, certificate);
@@ -481,7 +481,7 @@ async function readCopies(
   { mark, keys }: { readonly mark: Mark; readonly keys: KeysRead },
 ): Promise<readonly ReadCopy[]> {
   const read = await Promise.all(
-    ids.map(async (id): Promise<ReadCopy> => ({ id, reading: keys.keep(await patiently(run, store, id)) })),
+    ids.map(async (id): Promise<ReadCopy> => ({ id, reading: keys.keep(await readFully(run, store, id)) })),
   );
   return read.filter(({ id, reading }) => {
     if (reading.state === 'absent') return false;
@@ -534,20 +534,9 @@ function excluded(sides: readonly Side[], { id: certificate, name }: Certificate
 
 const wordsOf = (reading: Reading<unknown>) => (reading.state === 'unreadable' ? reading.error.message : 'it is gone');
 
-/** A full read that waits for the store's limits, as long as a listing would. */
-async function patiently(
-  { verifier: { runtime }, signal }: Run,
-  store: Store,
-  id: string,
-): Promise<Reading<StoredCertificate>> {
-  for (let tries = 1; ; tries += 1) {
-    const reading = await readInTime(runtime, store, id, signal);
-    if (reading.state !== 'unreadable' || reading.error.code !== 'store_limited') return reading;
-    const { retryAfterMs } = reading.error;
-    if (retryAfterMs === undefined || retryAfterMs > limits.listingWaitMs || tries >= limits.listingTries)
-      return reading;
-    await runtime.wait(retryAfterMs, signal);
-  }
+/** A full read, which waits for what the store says is over soon. */
+function readFully({ verifier: { runtime }, signal }: Run, store: Store, id: string) {
+  return patiently({ runtime, signal }, () => readInTime(runtime, store, id, signal));
 }
 
 function tallied(link: Link, options: VerifyOptions) {

@@ -12,7 +12,9 @@ import {
 import { silenceRemedy, silenceText } from '../../findings/status-words.ts';
 import type { Silence } from '../../records/reconcile-records.ts';
 import type { BackupFindings } from '../../replication/backup-findings.ts';
+import { patiently } from '../../replication/patient-read.ts';
 import { isSilent } from '../../replication/silence.ts';
+import type { Runtime } from '../../runtime.ts';
 import type {
   CertificateMetadata,
   PassedOver,
@@ -78,7 +80,7 @@ export async function checkStore(
   name: string,
   store: Store,
   part: { readonly primary: boolean; readonly backup: boolean },
-  context: { readonly now: () => number; readonly signal: () => AbortSignal },
+  context: Pick<Runtime, 'now' | 'wait'> & { readonly signal: () => AbortSignal },
 ): Promise<readonly Finding[]> {
   const { now, signal } = context;
   const findings: Finding[] = [];
@@ -111,7 +113,7 @@ export async function checkStore(
     const listing = await listFully(store, signal);
     findings.push(...listing.findings(name));
     const [first] = listing.certificates;
-    if (part.primary && first !== undefined) findings.push(await checkFullRead(name, store, first.id, signal()));
+    if (part.primary && first !== undefined) findings.push(await checkFullRead(name, store, first.id, context));
   } catch (thrown) {
     return [...findings, failed(name, thrown, credentialsRemedy(name, store, thrown, rightsOf(part)))];
   }
@@ -214,8 +216,14 @@ function checkClock(name: string, theirs: number | undefined, askedAt: number, a
 }
 
 /** A primary must be read with keys. One certificate is, and thrown away. */
-async function checkFullRead(name: string, store: Store, id: string, signal: AbortSignal): Promise<Finding> {
-  const reading = await store.read(id, { signal });
+async function checkFullRead(
+  name: string,
+  store: Store,
+  id: string,
+  { signal, wait }: Pick<Runtime, 'wait'> & { readonly signal: () => AbortSignal },
+): Promise<Finding> {
+  const read = () => store.read(id, { signal: signal() });
+  const reading = await patiently({ runtime: { wait }, signal: signal() }, read);
   if (reading.state !== 'unreadable') return good(name, 'may read in full, private keys included');
   const { error } = reading;
   const remedy = error.code === 'store_unauthorized' ? rightsRemedy(name, store, ['read-keys']) : undefined;

@@ -115,6 +115,7 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
   const opened = await openForDiagnosis(config, runtime);
   const context = {
     now: runtime.now,
+    wait: runtime.wait,
     signal: () => timeLimit(patienceMs, stopping),
   };
   const progress = output.progress('asking the services', opened.size + links.length);

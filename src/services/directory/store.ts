@@ -260,7 +260,10 @@ export function directoryStore(options: DirectoryStoreOptions): Store {
   }
 
   function changing(id: string, waitMs: number): CodedError {
-    const fields = { store: storeId, certificate: id, retryAfterMs: Math.ceil(waitMs) };
+    const remedy =
+      `It is read once nothing there has changed for ${quietMs / 1000} s (the setting quiet): try again then. ` +
+      'If that never comes, see what writes there.';
+    const fields = { store: storeId, certificate: id, retryAfterMs: Math.ceil(waitMs), remedy };
     return new CodedError('store_unavailable', `${pathOf(id)} is being changed`, { fields });
   }
 

@@ -11,7 +11,7 @@ import type { NotificationChannel, Store, StoreDiagnosis } from '../../../src/st
 import { asAnotherUser } from '../../support/another-user.ts';
 
 const now = Date.UTC(2026, 0, 2, 3, 4, 5, 600);
-const context = { now: () => now, signal: () => new AbortController().signal };
+const context = { now: () => now, wait: async () => {}, signal: () => new AbortController().signal };
 
 function storeWith(diagnosis: Partial<StoreDiagnosis>, more: Partial<Store> = {}): Store {
   return {
@@ -121,6 +121,25 @@ const link: LinkConfig = {
   policy: { requireChain: false, onward: false },
 };
 const state = { boundTo: 'crn:store', verificationKey: undefined, lastReconcileAt: now - 1_000 };
+test('a certificate that is being changed just now is waited for, and told only if it goes on', async () => {
+  const waits: number[] = [];
+  const changing = new CodedError('store_unavailable', 'shop is being changed', { fields: { retryAfterMs: 1_900 } });
+  const primary = { primary: true, backup: false };
+  const asked = (readings: readonly unknown[]) => {
+    const left = [...readings];
+    const store = storeWith({}, {
+      list: async () => ({ certificates: [{ id: 'shop' }] }),
+      read: async () => left.shift() ?? { state: 'unreadable', error: changing },
+    } as unknown as Partial<Store>);
+    return checkStore('certbot', store, primary, { ...context, wait: async (ms) => void waits.push(ms) });
+  };
+  const found = await asked([{ state: 'unreadable', error: changing }, { state: 'present' }]);
+  expect(told(found).at(-1)).toBe('good: may read in full, private keys included');
+  expect(waits).toEqual([1_900]);
+  expect(told(await asked([])).at(-1)).toBe('problem: shop is being changed');
+  expect(waits).toHaveLength(4);
+});
+
 const more = { ...context, reconcileEveryMs: 3_600_000, asks: true, registerLine: 'type this' };
 
 const channel = (endpoint: string, active = true): NotificationChannel => ({ endpoint, active });
