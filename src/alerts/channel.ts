@@ -37,6 +37,11 @@ export interface ChannelKind {
    * sent twice has the same id both times.
    */
   send(config: never, message: Message, means: ChannelMeans): Promise<void>;
+  /**
+   * Looks whether the channel can be reached, and sends no message. Answers what that has shown, in
+   * words that go on after its name. Throws what `send` throws; ends when the signal aborts.
+   */
+  reach(config: never, means: Pick<ChannelMeans, 'signal'>): Promise<string>;
 }
 
 /** What a channel of the configuration is for everybody; its kind knows what else it has. */

@@ -11,7 +11,7 @@ import type { Message, Told } from './message.ts';
 /** A channel of the configuration with what sends to it. */
 export interface OpenChannel {
   readonly config: ChannelConfig;
-  readonly kind: Pick<ChannelKind, 'together' | 'longestMs' | 'send'>;
+  readonly kind: Pick<ChannelKind, 'together' | 'longestMs' | 'send' | 'reach'>;
 }
 
 export interface Courier {

@@ -1,6 +1,7 @@
 import { type AlertRows, alertRows } from '../alerts/alert-rows.ts';
 import { type Alerts, openAlerts } from '../alerts/alerts.ts';
 import type { ChannelKind } from '../alerts/channel.ts';
+import { connectTo, reachedWords } from '../alerts/channel-reach.ts';
 import type { OpenChannel } from '../alerts/deliver.ts';
 import { beat } from '../alerts/heartbeat.ts';
 import * as registry from '../alerts/registry.ts';
@@ -86,8 +87,18 @@ export function channelsToTry(alerts: AlertsConfig, runtime: Runtime) {
      * of the channel leads nowhere.
      */
     test: async (signal: AbortSignal) => sendTest(openChannel(channel), means(signal), runtime),
+    /** Looks whether it can be reached, and sends nothing: what was found, in words. Throws the same. */
+    reach: async (signal: AbortSignal) => {
+      const { config, kind } = openChannel(channel);
+      return kind.reach(config as never, { signal });
+    },
   }));
   if (heartbeat === undefined) return channels;
   const test = async (signal: AbortSignal) => beat(heartbeat.open(), means(signal));
-  return [...channels, { name: 'heartbeat', kind: 'a watcher', test }];
+  const reach = async (signal: AbortSignal) => {
+    const url = heartbeat.open().url.reveal();
+    await connectTo({ url, who: 'the heartbeat of alerts', about: 'heartbeat', signal });
+    return reachedWords(url);
+  };
+  return [...channels, { name: 'heartbeat', kind: 'a watcher', test, reach }];
 }

@@ -207,3 +207,28 @@ it('mistakes of its settings are named', () => {
   ]);
   expect(email.mistakes?.({ host: '127.0.0.1', security: 'none' })).toEqual([]);
 });
+
+it('whether a mail server can be reached is asked without a mail: the login too, and TLS as it is demanded', async () => {
+  const { taken, port } = await mailServer();
+  const reach = async (given: object, signal = new AbortController().signal) => {
+    const settings = { host: '127.0.0.1', security: 'none', from: 'a@example.test', to: ['b@example.test'], ...given };
+    const password = 'password' in given ? String(given.password) : '';
+    const config = email.toConfig(settings as never, { name: 'mail', secret: () => new Secret(password) });
+    return email.reach(config as never, { signal }).catch((thrown: unknown) => thrown);
+  };
+  expect(await reach({ port })).toBe(`can be reached at 127.0.0.1, port ${port}`);
+  expect(await reach({ port, user: 'me', password: 'right' })).toBe(
+    `can be reached at 127.0.0.1, port ${port}, and does not refuse the login of me`,
+  );
+  expect(await reach({ port, user: 'me', password: 'wrong' })).toMatchObject({
+    code: 'alert_refused',
+    remedy: expect.stringContaining('see to user and password of alerts.channels.mail'),
+  });
+  expect(await reach({ port, security: 'starttls' })).toMatchObject({
+    message: expect.stringContaining('the channel mail'),
+  });
+  const gaveUp = new AbortController();
+  gaveUp.abort(new DOMException('late', 'TimeoutError'));
+  expect(await reach({ port }, gaveUp.signal)).toMatchObject({ code: 'alert_unavailable' });
+  expect(taken).toEqual([]);
+});

@@ -1,7 +1,9 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { receiver, webhookKey } from '../alerts/world.ts';
 import { type CommandEnd, runCommand, testHost } from '../support/command.ts';
 import { apiKeyOf, startTestInstance, type TestInstance } from '../support/instance.ts';
 import { backupCrn, primaryCrn } from './program.ts';
@@ -28,10 +30,18 @@ interface Setting {
   readonly receiver?: string;
   readonly backupUrl?: string;
   readonly link?: string;
+  readonly alerts?: string;
 }
 
 /** Runs `doctor` on a configuration of two stores and a link. */
-function doctor({ args = [], key, receiver = '127.0.0.1', backupUrl = backup.url, link = '' }: Setting = {}) {
+function doctor({
+  args = [],
+  key,
+  receiver = '127.0.0.1',
+  backupUrl = backup.url,
+  link = '',
+  alerts = '',
+}: Setting = {}) {
   const store = (crn: string, url: string, apiKey: string) =>
     `{ kind: certificate-manager, instance: "${crn}", apiKey: ${apiKey}, endpoint: "${url}", iam: "${url}" }`;
   const config = join(folder, 'certstandby.yaml');
@@ -43,11 +53,13 @@ stores:
   frankfurt: ${store(primaryCrn, primary.url, 'env:FRANKFURT')}
   london: ${store(backupCrn, backupUrl, 'file:london.key')}
 links: { shop: { primary: frankfurt, backups: [london]${link} } }
-`,
+${alerts}`,
   );
-  const host = testHost({ env: { FRANKFURT: key ?? apiKeyOf('manager') } });
+  const host = testHost({ env: { FRANKFURT: key ?? apiKeyOf('manager'), ...channelUrls } });
   return runCommand(['doctor', '--config', config, ...args], host);
 }
+
+const channelUrls: Record<string, string> = {};
 
 /** The findings of `--json` that are not good, as [about, code, remedy]. */
 const problemsOf = ({ output }: CommandEnd) =>
@@ -118,6 +130,87 @@ test('what is wrong here decides the exit code before what is wrong there; the r
   expect(output).toContain('Try it: curl -sv http://127.0.0.1:9');
   expect(output).toContain('ok       frankfurt: ');
 });
+
+test('the channels of alerts are looked at, each by itself; none gets a message, and the line that sends one is named', async () => {
+  const took = await receiver();
+  const { port, close } = await silentServer();
+  try {
+    const secret = '/hook/very-secret-path';
+    Object.assign(channelUrls, {
+      GOOD: `${took.url}${secret}`,
+      GONE: `http://127.0.0.1:9${secret}`,
+      NO_TLS: `https://127.0.0.1:${port}${secret}`,
+      PLAIN: `http://hooks.example.test${secret}`,
+      KEY: webhookKey,
+    });
+    const hook = (url: string) => `{ kind: webhook, url: env:${url}, key: env:KEY }`;
+    const alerts = `alerts:
+  heartbeat: { url: env:GOOD }
+  channels:
+    good: ${hook('GOOD')}
+    gone: ${hook('GONE')}
+    no-tls: ${hook('NO_TLS')}
+    plain: ${hook('PLAIN')}
+    unset: ${hook('UNSET')}
+    mail: { kind: email, host: 127.0.0.1, port: 9, security: none, from: a@example.test, to: [b@example.test] }
+`;
+    const end = await doctor({ alerts, args: ['--json'] });
+    expect(end.output).toContain(
+      `"about":"alerts good","outcome":"good","message":"webhook can be reached; a message proves it: certstandby alerts test good --config ${folder}/certstandby.yaml"`,
+    );
+    expect(end.output).toContain('"about":"alerts heartbeat","outcome":"good","message":"a watcher can be reached;');
+    const found = problemsOf(end).filter(({ about = '' }) => about.startsWith('alerts'));
+    expect(found).toEqual([
+      {
+        about: 'alerts gone',
+        code: 'alert_unavailable',
+        message: 'the channel gone (webhook) was not reached: ECONNREFUSED',
+        remedy: `Nothing listens at that address and port. Start what should, or correct the address and the port. Then: certstandby alerts test gone --config ${folder}/certstandby.yaml`,
+      },
+      {
+        about: 'alerts no-tls',
+        code: 'alert_unavailable',
+        message: expect.stringMatching(/^the channel no-tls \(webhook\) was not reached: E[A-Z]+$/),
+        remedy: expect.stringContaining('Then: certstandby alerts test no-tls'),
+      },
+      {
+        about: 'alerts plain',
+        code: 'configuration_invalid',
+        message:
+          'alerts.channels.plain.url: must lead to a URL that begins with https://; plain http:// is allowed on loopback only',
+        remedy: expect.any(String),
+      },
+      {
+        about: 'alerts unset',
+        code: 'configuration_invalid',
+        message: 'alerts.channels.unset.url: the environment variable UNSET is not set',
+        remedy: expect.any(String),
+      },
+      {
+        about: 'alerts mail',
+        code: 'alert_unavailable',
+        message: 'the channel mail (email, 127.0.0.1) was not reached: ECONNREFUSED',
+        remedy: expect.any(String),
+      },
+    ]);
+    expect(end.code).toBe(3);
+    expect(end.output).toContain('"about":"london","outcome":"good","message":"may import"');
+    expect(end.output + end.errors).not.toMatch(/very-secret-path|hooks\.example\.test/);
+    expect(took.got).toEqual([]);
+  } finally {
+    await Promise.all([took.close(), close()]);
+  }
+});
+
+/** Takes connections, and ends each as soon as something is said that is not understood: all. */
+async function silentServer() {
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined).once('data', () => socket.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  return { port, close: () => new Promise<void>((resolve) => server.close(() => resolve())) };
+}
 
 test('a pinned key that is not the primary’s is found', async () => {
   const { generateKeyPairSync } = await import('node:crypto');

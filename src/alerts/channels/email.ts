@@ -4,6 +4,7 @@ import { CodedError } from '../../errors.ts';
 import { visible, visibleWithin } from '../../foreign-text.ts';
 import { isLoopback } from '../../http/loopback.ts';
 import { limits } from '../../limits.ts';
+import { unlessAborted } from '../../runtime.ts';
 import type { Secret } from '../../secret.ts';
 import { ofKind, optional, required, secretReference, text } from '../../settings.ts';
 import { timeLimit } from '../../time-limit.ts';
@@ -84,21 +85,7 @@ export const email: ChannelKind = {
     } as EmailConfig;
   },
   async send(config: EmailConfig, message, { log, signal }) {
-    const { createTransport } = await import('nodemailer');
-    const { host: server, port, security, login } = config;
-    const transport = createTransport({
-      host: server,
-      port,
-      secure: security === 'tls',
-      requireTLS: security === 'starttls',
-      ignoreTLS: security === 'none',
-      ...(login && { auth: { user: login.user, pass: login.password.reveal() } }),
-      connectionTimeout: limits.alertRequestMs,
-      greetingTimeout: limits.alertRequestMs,
-      socketTimeout: wholeMs,
-      disableFileAccess: true,
-      disableUrlAccess: true,
-    });
+    const transport = await transportTo(config, wholeMs);
     const done = new AbortController();
     try {
       // Ends the session with it: what has been given up must not be delivered all the same.
@@ -115,7 +102,43 @@ export const email: ChannelKind = {
       transport.close();
     }
   },
+  /** As a mail is sent, up to the login, and then farewell. */
+  async reach(config: EmailConfig, { signal }) {
+    const { port, security, login } = config;
+    const transport = await transportTo(config, limits.alertRequestMs);
+    try {
+      await unlessAborted(signal, transport.verify());
+    } catch (thrown) {
+      throw failureOf(config, thrown);
+    } finally {
+      transport.close();
+    }
+    const how = { starttls: ', by STARTTLS', tls: ', by TLS', none: '' }[security];
+    const who = login === undefined ? '' : `, and does not refuse the login of ${visible(login.user)}`;
+    return `can be reached at ${config.host}, port ${port}${how}${who}`;
+  },
 };
+
+/**
+ * What speaks SMTP as the configuration says. `answerMs`: how long it may be silent once it has
+ * greeted. Loads the library.
+ */
+async function transportTo({ host: server, port, security, login }: EmailConfig, answerMs: number) {
+  const { createTransport } = await import('nodemailer');
+  return createTransport({
+    host: server,
+    port,
+    secure: security === 'tls',
+    requireTLS: security === 'starttls',
+    ignoreTLS: security === 'none',
+    ...(login && { auth: { user: login.user, pass: login.password.reveal() } }),
+    connectionTimeout: limits.alertRequestMs,
+    greetingTimeout: limits.alertRequestMs,
+    socketTimeout: answerMs,
+    disableFileAccess: true,
+    disableUrlAccess: true,
+  });
+}
 
 /** Plain text alone, under one id however often it is sent, which nobody answers by a machine. */
 function mailOf({ from, to }: EmailConfig, message: Message) {

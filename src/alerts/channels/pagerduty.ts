@@ -5,6 +5,7 @@ import { Secret } from '../../secret.ts';
 import { addressMistakes, ofKind, optional, required, secretReference, url } from '../../settings.ts';
 import { type ChannelConfig, type ChannelKind, commonOf, commonSettings } from '../channel.ts';
 import { memberIn, post } from '../channel-call.ts';
+import { reachUrl } from '../channel-reach.ts';
 import { details, headline, type Message, type Told } from '../message.ts';
 
 const defaultEndpoint = 'https://events.pagerduty.com';
@@ -77,6 +78,8 @@ export const pagerduty: ChannelKind = {
         });
     }
   },
+  reach: async (config: PagerdutyConfig, means) =>
+    `${await reachUrl(config, config.endpoint, means)} at ${config.endpoint}`,
 };
 
 function actionsOf({ event, unheard }: Told): readonly ('trigger' | 'resolve')[] {

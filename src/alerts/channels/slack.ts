@@ -4,6 +4,7 @@ import type { Secret } from '../../secret.ts';
 import { ofKind } from '../../settings.ts';
 import { type ChannelConfig, type ChannelKind, commonOf, commonSettings, secretUrl, urlMistake } from '../channel.ts';
 import { post } from '../channel-call.ts';
+import { reachUrl } from '../channel-reach.ts';
 import { detailsWithin, headline, type Message, subject } from '../message.ts';
 
 const schema = ofKind('slack', 'an incoming webhook of Slack', {
@@ -65,4 +66,5 @@ export const slack: ChannelKind = {
       },
     });
   },
+  reach: (config: SlackConfig, means) => reachUrl(config, config.url.reveal(), means),
 };

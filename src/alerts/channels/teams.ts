@@ -4,6 +4,7 @@ import type { Secret } from '../../secret.ts';
 import { ofKind } from '../../settings.ts';
 import { type ChannelConfig, type ChannelKind, commonOf, commonSettings, secretUrl, urlMistake } from '../channel.ts';
 import { post } from '../channel-call.ts';
+import { reachUrl } from '../channel-reach.ts';
 import { detailsWithin, headline, type Message, subject, type Told } from '../message.ts';
 
 const schema = ofKind('teams', 'a webhook of a workflow of Microsoft Teams', {
@@ -78,4 +79,5 @@ export const teams: ChannelKind = {
       remedies: { 401: gone, 403: gone, 404: gone, 410: gone },
     });
   },
+  reach: (config: TeamsConfig, means) => reachUrl(config, config.url.reveal(), means),
 };

@@ -6,6 +6,7 @@ import { messageHeaders } from '../../sender/standard-webhook-message.ts';
 import { ofKind, required, secretReference } from '../../settings.ts';
 import { type ChannelConfig, type ChannelKind, commonOf, commonSettings, secretUrl, urlMistake } from '../channel.ts';
 import { post } from '../channel-call.ts';
+import { reachUrl } from '../channel-reach.ts';
 import { type Message, subject, type Told } from '../message.ts';
 
 const schema = ofKind('webhook', 'anything that takes a webhook of the Standard Webhooks specification', {
@@ -71,4 +72,5 @@ export const webhook: ChannelKind = {
       },
     });
   },
+  reach: (config: WebhookConfig, means) => reachUrl(config, config.url.reveal(), means),
 };

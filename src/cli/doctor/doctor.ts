@@ -14,6 +14,7 @@ import { callbackBase, configOption, seconds } from '../options.ts';
 import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output/output.ts';
 import { clean, count, duration } from '../output/text.ts';
 import { checkTransport } from '../transport.ts';
+import { checkAlerts } from './alerts.ts';
 import {
   checkBackups,
   checkLink,
@@ -178,6 +179,8 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
     } finally {
       await checked?.close();
     }
+    found(...(await checkAlerts(config, { config: options.config, runtime, signal })));
+    stopping.throwIfAborted();
   } finally {
     progress.end();
     await Promise.all([...opened.values()].map((store) => store.close?.()));
