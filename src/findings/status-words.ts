@@ -178,7 +178,8 @@ function expiringSoon({ expiring, now }: LinkStatus): Judged['near'] {
         `the first ${clean(first.name)} in ${duration(first.at - now)} (${day(first.at)}): no renewal was seen\n` +
         '  See why what renews it has not; a renewal in the primary is copied by itself.',
       exit: exits.certificates,
-      // How long it lives is read from a copy, which one that was just renewed does not have yet.
+      // Of what an older version looked at last, how long it lives is read from a copy, which one
+      // that was just renewed does not have yet.
       mayPass: true,
     },
   ];

@@ -54,7 +54,8 @@ export interface PrimaryState {
   readonly revision?: string;
   /** Serial and dates, as a listing tells them (`listedFacts` in replication/). */
   readonly listedFacts: string;
-  /** Absent if the certificate says no date. */
+  /** Absent if the certificate says no date; `notBefore` also if an older version looked at it. */
+  readonly notBefore?: number;
   readonly notAfter?: number;
   /** When the certificate changed there, epoch milliseconds, and who says so. */
   readonly changedAt: number;
@@ -436,6 +437,7 @@ const rowSchema = z.object({
       metadataDigest: z.string(),
       revision: z.optional(z.string()),
       listedFacts: z.string(),
+      notBefore: z.optional(z.number()),
       notAfter: z.optional(z.number()),
       changedAt: z.number(),
       changedAtFrom: z.enum(['last-modified', 'event', 'acknowledged']),

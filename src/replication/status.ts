@@ -398,11 +398,13 @@ function seenSoFar(
 
 /**
  * How long before its end what the primary holds should have been renewed, whatever the settings
- * say, milliseconds: no copy that we have read tells more.
+ * say, milliseconds: a share of its life. Where the record does not say when that began, a copy of
+ * it that we have read may.
  */
 function lastPartOf({ primary, backups }: ReplicationRecord, notAfter: number): number {
   const same = backups.find(({ held }) => held !== undefined && held.fingerprint === primary?.fingerprint);
-  return same?.held === undefined ? Number.POSITIVE_INFINITY : (notAfter - same.held.validFrom) * lastShare;
+  const began = primary?.notBefore ?? same?.held?.validFrom;
+  return began === undefined ? Number.POSITIVE_INFINITY : (notAfter - began) * lastShare;
 }
 
 /** Copies whose content will be destroyed, by backup: where a service does that. */

@@ -73,6 +73,28 @@ describe('status', () => {
     expect(await within(0)).toBeUndefined();
   });
 
+  it('takes a short life that has just begun for what it is, also while no backup has it', async () => {
+    const dayMs = 24 * 60 * minuteMs;
+    const world = await setup({ reconciled: false });
+    const lasting = (from: number, to: number) =>
+      content({ notBefore: startMs + from * dayMs, notAfter: startMs + to * dayMs });
+    fill(world, [await lasting(-4, 2)]);
+    await reconcileAll(world);
+    const ending = async () => (await statusOf(world.worker, world.link)).expiring?.count;
+    // Four of six days are over in a moment.
+    await world.later(minuteMs);
+    expect(await ending()).toBe(1);
+    world.backup.hooks.reimport = () => Promise.reject(new CodedError('store_unavailable', 'connection refused'));
+    world.primary.store.put({ content: await lasting(0, 6), metadata: described('name 1') }, 'c1');
+    await world.ask('c1', { eventAt: world.time.now() });
+    await world.pass('c1');
+    expect(await statusOf(world.worker, world.link)).toMatchObject({ counts: { failing: 1 } });
+    expect(await ending()).toBeUndefined();
+    // It is near its end again, and is not renewed.
+    await world.later(4 * dayMs + minuteMs);
+    expect(await ending()).toBe(1);
+  });
+
   it('counts keys that nobody can prove apart, and tells a key that the primary withholds as that, not as none', async () => {
     const world = await setup({
       reconciled: false,

@@ -26,7 +26,8 @@ export function primaryState(record: ReplicationRecord, verdict: Verdict, beganA
   const found = foundIn(verdict);
   if (found === undefined) return record.primary;
   const { metadata, fingerprint, metadataDigest } = found;
-  const notAfter = Date.parse(found.content.leaf.validTo);
+  const { validFrom, validTo } = found.content.leaf;
+  const [notBefore, notAfter] = [Date.parse(validFrom), Date.parse(validTo)];
   return {
     name: metadata.name,
     fingerprint,
@@ -34,6 +35,7 @@ export function primaryState(record: ReplicationRecord, verdict: Verdict, beganA
     listedFacts: listedFacts(metadata),
     lookedAt: beganAt,
     // OpenSSL reads a certificate whose dates are no dates, and a row holds no NaN.
+    ...(Number.isNaN(notBefore) ? {} : { notBefore }),
     ...(Number.isNaN(notAfter) ? {} : { notAfter }),
     ...(metadata.revision === undefined ? {} : { revision: metadata.revision }),
     ...changeMoment(record, found, beganAt),

@@ -146,6 +146,7 @@ describe('what a pass leaves', () => {
         metadataDigest: expect.stringMatching(/^[0-9a-f]{64}$/),
         revision: '1',
         listedFacts: expect.stringMatching(/^[0-9a-f]+\|946684800000\|4070908800000$/),
+        notBefore: 946_684_800_000,
         notAfter: 4_070_908_800_000,
         changedAt: startMs,
         changedAtFrom: 'last-modified',
