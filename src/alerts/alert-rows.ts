@@ -70,6 +70,12 @@ const channelSchema = z.object({
   aloneUntil: z.optional(z.number()),
 });
 
+/**
+ * Counts how often a row was put right: of several workers that see one that cannot be read, one
+ * puts it right.
+ */
+const mendedField = 'mended';
+
 export type Heard = z.infer<typeof heardSchema>;
 /** What is known of a channel: who sends to it now, what, and how that goes. */
 export type ChannelRow = z.infer<typeof channelSchema>;
@@ -108,9 +114,15 @@ export function alertRows(table: Table) {
     all: [{ field: 'token', is: '=', to: token }, { exists: 'until' }],
   });
 
+  /** The name of the finding that a row is of; `undefined` where neither field nor key say it. */
+  function idIn({ id, sort }: Row): string | undefined {
+    if (typeof id === 'string' && keyOf(id).sort === sort) return id;
+    return keyOf(sort).sort === sort && !/^[0-9a-f]{64}$/.test(sort) ? sort : undefined;
+  }
+
   function parse(row: Row): FindingRow | undefined {
     const parsed = findingSchema.safeParse(row);
-    if (!parsed.success) return undefined;
+    if (!parsed.success || parsed.data.id !== idIn(row)) return undefined;
     const heard = new Map<string, Heard>();
     const restsUntil = new Map<string, number>();
     for (const [field, value] of Object.entries(row)) {
@@ -132,20 +144,87 @@ export function alertRows(table: Table) {
     });
   }
 
+  /** That a row is as often put right as it was when it was read. */
+  const isMended = ({ [mendedField]: times }: Row): Condition => {
+    if (times === undefined) return { absent: mendedField };
+    return typeof times === 'number' ? { field: mendedField, is: '=', to: times } : { exists: mendedField };
+  };
+  const mendedOnceMore = ({ [mendedField]: times }: Row) => ({
+    [mendedField]: typeof times === 'number' ? times + 1 : 1,
+  });
+
   return {
     channel,
 
-    /** All findings. What cannot be understood of them goes to `unreadable`, by its key. */
-    async findings(unreadable: (sort: string) => void): Promise<readonly FindingRow[]> {
+    /** All findings. Rows of them that cannot be understood go to `unreadable`. */
+    async findings(unreadable: (row: Row) => void): Promise<readonly FindingRow[]> {
       const found: FindingRow[] = [];
       for await (const rows of pagesOf(table, { partition, limit: 200 })) {
         for (const row of rows) {
           const parsed = parse(row);
-          if (parsed === undefined) unreadable(row.sort);
+          if (parsed === undefined) unreadable(row);
           else found.push(parsed);
         }
       }
       return found;
+    },
+
+    /** What a row that cannot be understood is of, as far as it can be told. */
+    nameOf: (row: Row): string => idIn(row) ?? row.sort,
+
+    /**
+     * Puts a row of a finding right that cannot be understood: what can be read of it stays, and for
+     * the rest it stands, as grave as can be, and is to be told. Where it does not stand, that will
+     * be found, and told. A row that does not even say what it is of goes.
+     */
+    async mend(row: Row, now: number): Promise<void> {
+      const { partition, sort } = row;
+      const id = idIn(row);
+      if (id === undefined) {
+        await table.delete({ partition, sort }, isMended(row));
+        return;
+      }
+      const { kept, lost } = readableOf(findingSchema, row);
+      const lostWords = [
+        `what was kept of ${id} could not be read`,
+        'If it stands, certstandby status says what it is.',
+      ];
+      const link = id.includes('/') ? { link: id.split('/')[0] ?? '' } : {};
+      const otherwise = {
+        severity: 'critical',
+        words: lostWords,
+        state: 'open',
+        firstSeenAt: now,
+        seenAt: now,
+        since: now,
+      };
+      const whole = { ...otherwise, ...(lost.includes('link') ? link : {}), ...kept, id };
+      const heard = Object.entries(row).flatMap(([field, value]) =>
+        field.startsWith(heardField) ? (heardSchema.safeParse(value).data?.version ?? []) : [],
+      );
+      const version = whole.state === 'waiting' ? 0 : Math.max(now, kept.version ?? 0, ...heard) + 1;
+      const set = { ...whole, version, ...mendedOnceMore(row) } as Readonly<Record<string, Value>>;
+      const remove = lost.filter((field) => !Object.hasOwn(set, field));
+      await table.update({ partition, sort }, { set, remove }, isMended(row));
+    },
+
+    /**
+     * Puts the row of a channel right that cannot be understood. What was being sent, and cannot be
+     * read, is told anew, from how things stand.
+     */
+    async mendChannel(name: string, now: number): Promise<void> {
+      const row = await table.get(channelKeyOf(name));
+      if (row === undefined) return;
+      const { lost } = readableOf(channelSchema, row);
+      const set = {
+        ...mendedOnceMore(row),
+        // Above all that were given.
+        ...(lost.includes('token') && { token: now }),
+        ...(lost.includes('attempts') && { attempts: 0 }),
+      };
+      const sent = lost.some((field) => field === 'message' || field === 'marks') ? ['message', 'marks', 'taken'] : [];
+      const remove = [...new Set([...lost, ...sent])].filter((field) => !Object.hasOwn(set, field));
+      await table.update(channelKeyOf(name), { set, remove }, isMended(row));
     },
 
     async begin(finding: Omit<FindingRow, 'heard' | 'restsUntil'>): Promise<void> {
@@ -220,6 +299,18 @@ export function alertRows(table: Table) {
       return (await table.update(channelKeyOf(name), change, held(token))).applied;
     },
   };
+}
+
+/** What of a row its schema understands, field by field, and the names of the others. */
+function readableOf<T extends z.ZodMiniObject>(schema: T, row: Row) {
+  const kept: Record<string, unknown> = {};
+  const lost: string[] = [];
+  for (const [field, { safeParse }] of Object.entries(schema.shape as Record<string, z.ZodMiniType>)) {
+    const parsed = safeParse(row[field]);
+    if (!parsed.success) lost.push(field);
+    else if (row[field] !== undefined) kept[field] = row[field];
+  }
+  return { kept: kept as Partial<z.infer<T>>, lost };
 }
 
 export type AlertRows = ReturnType<typeof alertRows>;

@@ -1,10 +1,11 @@
 import { asCodedError, CodedError } from '../errors.ts';
 import type { Finding, Judged } from '../findings/status-words.ts';
 import { errorFields, type Log } from '../log.ts';
+import type { Row } from '../table/table.ts';
 import { clean, duration } from '../words.ts';
 import type { ChannelRow, FindingRow, Mark } from './alert-rows.ts';
 import type { HeartbeatConfig } from './channel.ts';
-import { type Courier, channelFinding, deliver, type OpenChannel, toTell } from './deliver.ts';
+import { type Courier, channelFinding, damagedFinding, deliver, type OpenChannel, toTell } from './deliver.ts';
 import { type AlertTimes, evaluate, type Seen } from './evaluate.ts';
 import { heartbeat } from './heartbeat.ts';
 import type { Severity } from './message.ts';
@@ -33,12 +34,16 @@ export interface Alerts {
   round(): Promise<boolean>;
   /** Resolves when nothing is being sent any more. */
   settled(): Promise<void>;
-  /** The findings that stand, or of which it is still to be told that they are over. */
-  findings(): Promise<readonly FindingRow[]>;
+  /**
+   * The findings that stand, or of which it is still to be told that they are over; and the names
+   * of those of which a row cannot be read: the next round puts these right.
+   */
+  findings(): Promise<{ readonly findings: readonly FindingRow[]; readonly unreadable: readonly string[] }>;
   channels(): Promise<readonly ChannelState[]>;
   /**
    * Until that moment (epoch milliseconds) no channel is told of this finding (`mute`), or it is
-   * not told again (`acknowledge`). Throws `usage` if there is no such finding.
+   * not told again (`acknowledge`). Throws `usage` if there is no such finding, and
+   * `table_row_unreadable` if what is kept of it cannot be read.
    */
   quiet(id: string, how: 'mute' | 'acknowledge', until: number): Promise<FindingRow>;
 }
@@ -48,6 +53,9 @@ const lighter: readonly string[] = ['silence', 'waiting', 'not-read', 'overwritt
 
 const severityOf = ({ name }: Finding): Severity =>
   lighter.includes(name.split('/')[0] ?? '') ? 'warning' : 'critical';
+
+/** How many findings are named whose rows could not be read. */
+const namesTold = 10;
 
 /** How long a round waits for what is being sent. */
 const turnMs = 30_000;
@@ -66,7 +74,32 @@ export function openAlerts(
   const { links, channels, times } = given;
   const { http, signal } = courier;
   const watcher = given.heartbeat && heartbeat(given.heartbeat, { http, now: () => runtime.now(), log, signal });
-  const read = () => rows.findings((sort) => log('error', 'alert_row_unreadable', { finding: sort }));
+
+  /** All findings, and the rows that cannot be read. */
+  async function read() {
+    const unreadable: Row[] = [];
+    const found = await rows.findings((row) => void unreadable.push(row));
+    for (const row of unreadable) log('error', 'alert_row_unreadable', { finding: rows.nameOf(row) });
+    return { found, unreadable };
+  }
+
+  /** All findings, once rows that could not be read are put right, and what is to be told of these. */
+  async function readMended(
+    now: number,
+  ): Promise<{ readonly found: readonly FindingRow[]; readonly damage: readonly Seen[] }> {
+    const { found, unreadable } = await read();
+    if (unreadable.length === 0) return { found, damage: [] };
+    for (const row of unreadable)
+      await rows.mend(row, now).catch((thrown: unknown) => {
+        log('error', 'alert_row_not_mended', { finding: rows.nameOf(row), ...errorFields(asCodedError(thrown)) });
+      });
+    const names = unreadable.map((row) => clean(rows.nameOf(row)));
+    const more = names.length > namesTold ? ` and ${names.length - namesTold} more` : '';
+    const damage = damaged(
+      `what was kept of findings could not be read on the table: ${names.slice(0, namesTold).join(', ')}${more}; what stands is told anew`,
+    );
+    return { found: (await read()).found, damage: [damage] };
+  }
 
   /** A link that cannot be judged is a finding, and of its others nothing is known. */
   async function seenOf({ name, judge }: WatchedLink): Promise<readonly Seen[] | undefined> {
@@ -118,12 +151,13 @@ export function openAlerts(
       // First the channels: what one has taken meanwhile is then in the rows of its findings.
       const looked = await Promise.all(channels.map((channel) => lookAt(channel, log, rows, now)));
       const underWay = new Set(looked.flatMap(({ marks }) => marks.map(({ id }) => id)));
-      const found = await read();
+      const { found, damage } = await readMended(now);
       const judged = new Map(await Promise.all(links.map(async (link) => [link.name, await seenOf(link)] as const)));
       await evaluate(rows, {
         seen: [
           ...[...judged].flatMap(([name, all]) => all ?? [unjudged(name)]),
           ...looked.flatMap(({ failing }) => failing),
+          ...damage,
         ],
         found,
         // Links that are no longer configured are over.
@@ -142,14 +176,19 @@ export function openAlerts(
       await Promise.all(sending.values());
     },
     async findings() {
-      return (await read()).filter(({ state }) => state !== 'waiting');
+      const { found, unreadable } = await read();
+      return { findings: found.filter(({ state }) => state !== 'waiting'), unreadable: unreadable.map(rows.nameOf) };
     },
     async channels() {
-      const found = await read();
+      const { found } = await read();
       return Promise.all(channels.map((channel) => channelState(channel, found)));
     },
     async quiet(id, how, until) {
-      const found = await read();
+      const { found, unreadable } = await read();
+      if (unreadable.some((each) => rows.nameOf(each) === id))
+        throw new CodedError('table_row_unreadable', `what is kept of the finding ${clean(id)} is damaged`, {
+          fields: { finding: id, remedy: 'The next look of certstandby serve puts it right: try again then.' },
+        });
       const row = found.find((each) => each.id === id && each.state !== 'waiting');
       if (row === undefined) {
         const there = found.flatMap((each) => (each.state === 'waiting' ? [] : [each.id]));
@@ -170,6 +209,16 @@ const seen = (link: string, { name, words, since, mayPass }: Finding, severity: 
   words: words.split('\n').map((line) => clean(line.trim())),
   ...(since !== undefined && { since }),
   ...(mayPass === true && { mayPass }),
+});
+
+/** A row of alerts could not be read: of the disk, or of somebody who writes there. */
+const damaged = (what: string): Seen => ({
+  id: damagedFinding,
+  severity: 'critical',
+  words: [
+    what,
+    'Only certstandby writes these rows: see who else does, whether the disk is sound, and whether every program on the table is of one version.',
+  ],
 });
 
 /** Nothing of what cannot be read is said of it but that. */
@@ -201,8 +250,24 @@ async function lookAt(
   } catch (thrown) {
     const error = asCodedError(thrown);
     log('error', 'alert_failed', { channel: name, ...errorFields(error) });
+    if (error.code === 'table_row_unreadable' && (await mended(rows, name, now, log))) {
+      const what = `what was kept of the channel ${name} (${kind}) of alerts could not be read on the table; what it was being told may come twice`;
+      return { failing: [damaged(what)], marks: [] };
+    }
     const first = `nothing can be told to the channel ${name} (${kind}) of alerts`;
     const words = [first, clean(`${error.message} [${error.code}]`), clean(error.remedy)];
     return { failing: [{ id: channelFinding(name), severity: 'critical', words, mayPass: true }], marks: [] };
+  }
+}
+
+/** Puts the row of a channel right. Answers whether that was done, here or elsewhere. */
+async function mended(rows: Courier['rows'], name: string, now: number, log: Log): Promise<boolean> {
+  try {
+    await rows.mendChannel(name, now);
+    await rows.channel(name);
+    return true;
+  } catch (thrown) {
+    log('error', 'alert_row_not_mended', { channel: name, ...errorFields(asCodedError(thrown)) });
+    return false;
   }
 }

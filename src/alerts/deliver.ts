@@ -43,6 +43,9 @@ function wants({ config: { name, least, links } }: OpenChannel, { id, link, seve
   return least === 'warning' || severity === 'critical';
 }
 
+/** The id of the finding that rows of alerts could not be read. No link and no channel is called so. */
+export const damagedFinding = 'alerts.damaged';
+
 /** The id of the finding that a channel takes no messages. No link is called so. */
 export const channelFinding = (channel: string): string => `alerts:${channel}`;
 
@@ -104,7 +107,7 @@ async function claim({ rows, runtime, owner, log }: Courier, channel: OpenChanne
 }
 
 const findings = (rows: AlertRows, log: Log) =>
-  rows.findings((sort) => log('error', 'alert_row_unreadable', { finding: sort }));
+  rows.findings((row) => log('error', 'alert_row_unreadable', { finding: rows.nameOf(row) }));
 
 /** Whether a channel failed at what is over by now, so that nothing waits for it any more. */
 const hasOverFailed = (

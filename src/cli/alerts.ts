@@ -9,7 +9,7 @@ import { milliseconds } from '../settings.ts';
 import { interrupted } from './interrupt.ts';
 import { configOption } from './options.ts';
 import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output/output.ts';
-import { count, duration } from './output/text.ts';
+import { clean, count, duration } from './output/text.ts';
 import { withLinks } from './program.ts';
 
 interface AlertsOptions extends OutputOptions {
@@ -98,10 +98,18 @@ async function withAlerts(options: AlertsOptions, host: Host, work: (alerts: Ale
 function list(options: AlertsOptions, host: Host): Promise<void> {
   return withAlerts(options, host, async (alerts, output) => {
     const now = runtime.now();
-    const [findings, channels] = await Promise.all([alerts.findings(), alerts.channels()]);
+    const [{ findings, unreadable }, channels] = await Promise.all([alerts.findings(), alerts.channels()]);
     for (const finding of findings) showFinding(finding, now, output);
+    for (const finding of unreadable) {
+      output.item({ finding, unreadable: true });
+      output.finding(
+        `${output.paint.strong(clean(finding))}: what is kept of it cannot be read`,
+        '  The next look of certstandby serve puts it right, and tells it anew if it stands.',
+      );
+    }
     for (const channel of channels) showChannel(channel, now, output);
-    if (findings.length === 0) output.line(`nothing stands that is told; ${count(channels.length, 'channel')}`);
+    if (findings.length + unreadable.length === 0)
+      output.line(`nothing stands that is told; ${count(channels.length, 'channel')}`);
   });
 }
 

@@ -33,6 +33,20 @@ function newWorld(channels: Parameters<typeof world>[0], options?: WorldOptions)
   return made;
 }
 
+/** Fields of the row of a finding that must be there, or be right where they are there. */
+const fieldsOfRow = [
+  'severity',
+  'words',
+  'state',
+  'version',
+  'firstSeenAt',
+  'seenAt',
+  'since',
+  'toldAt',
+  'link',
+  'mutedUntil',
+];
+
 const told = ({ got }: Receiver) => got.map(linesOf);
 
 describe('what is wrong', () => {
@@ -176,7 +190,7 @@ describe('what is wrong', () => {
     ]);
     await minutes(5);
     expect(told(ops).slice(3)).toEqual([['over shop/verify critical']]);
-    expect(await alerts.findings()).toMatchObject([]);
+    expect(await alerts.findings()).toEqual({ findings: [], unreadable: [] });
     await expect(alerts.quiet('shop/verify', 'mute', clock.now)).rejects.toMatchObject({ code: 'usage' });
   });
 });
@@ -294,7 +308,7 @@ describe('a channel', () => {
     await minutes(5, alerts);
     expect(told(ops).slice(before)).toEqual(more);
     await minutes(6, alerts);
-    expect(await alerts.findings()).toEqual([]);
+    expect(await alerts.findings()).toEqual({ findings: [], unreadable: [] });
   });
 
   it('that is sent a message again is told the end of what it says', async () => {
@@ -521,32 +535,112 @@ describe('whatever happens to the process', () => {
     expect(told(ops)).toEqual([['began shop/brake critical']]);
   });
 
-  it('what is kept of a channel and cannot be read is told on the others, and hides none of them', async () => {
+  it('what is kept of a channel and cannot be read is told, and put right; what was being sent is told anew', async () => {
     const ops = await newReceiver();
     const { standing, minutes, table, worker } = newWorld([
       webhookTo(ops, { name: 'damaged' }),
       webhookTo(ops, { name: 'ops' }),
     ]);
-    await table.update({ partition: 'alert-channels.1', sort: 'damaged' }, { set: { attempts: 'x' } });
-    standing.set('shop', { wrong: [finding('brake')] });
-    await minutes(17);
-    expect(told(ops)).toEqual([['began shop/brake critical'], ['began alerts:damaged critical']]);
+    const key = { partition: 'alert-channels.1', sort: 'damaged' };
+    await table.update(key, {
+      set: { token: 'x', attempts: 'x', until: 'x', owner: 7, message: { id: 1 }, marks: 'x' },
+    });
     expect(await worker().channels()).toMatchObject([
       { name: 'damaged', error: { code: 'table_row_unreadable' } },
       { name: 'ops', waiting: 0 },
     ]);
+    standing.set('shop', { wrong: [finding('brake')] });
+    await minutes(1);
+    expect(told(ops).flat().toSorted()).toEqual([
+      ...['began alerts.damaged critical', 'began alerts.damaged critical'],
+      ...['began shop/brake critical', 'began shop/brake critical'],
+    ]);
+    await minutes(10);
+    expect(told(ops).flat().slice(4)).toEqual(['over alerts.damaged critical', 'over alerts.damaged critical']);
+    expect(ops.got[0]?.body).toContain('the channel damaged (webhook) of alerts could not be read');
+    expect(await worker().channels()).toMatchObject([{ name: 'damaged', waiting: 0 }, { name: 'ops' }]);
   });
 
-  it('a row that cannot be read is logged, and hides no other', async () => {
+  it.each(['all', ...fieldsOfRow])(
+    'a row that cannot be read (%s) is told and put right: it silences nothing, hides no other, and no end is lost',
+    async (field) => {
+      const damage = Object.fromEntries(
+        (field === 'all' ? fieldsOfRow : [field]).map((each) => [each, { no: 'more' }]),
+      );
+      const ops = await newReceiver();
+      const { standing, minutes, table, worker } = newWorld([webhookTo(ops)]);
+      standing.set('shop', { wrong: [finding('drill')] });
+      await minutes(1);
+      const key = { partition: 'alert-findings.1', sort: 'shop/drill' };
+      await table.update(key, { set: damage });
+      const { findings, unreadable } = await worker().findings();
+      expect([findings, unreadable]).toEqual([[], ['shop/drill']]);
+      await expect(worker().quiet('shop/drill', 'mute', 0)).rejects.toMatchObject({ code: 'table_row_unreadable' });
+      ops.got.length = 0;
+      standing.set('shop', { wrong: [finding('drill'), finding('brake')] });
+      await minutes(1);
+      expect(told(ops).flat().toSorted()).toEqual(
+        ['began alerts.damaged critical', 'began shop/brake critical', 'stands shop/drill critical'].toSorted(),
+      );
+      expect(ops.got.map(({ body }) => body).join()).toContain('could not be read on the table: shop/drill;');
+      standing.set('shop', {});
+      await minutes(8);
+      expect(told(ops).flat().slice(3).toSorted()).toEqual([
+        'over alerts.damaged critical',
+        'over shop/brake critical',
+        'over shop/drill critical',
+      ]);
+      await minutes(2);
+      expect(await worker().findings()).toEqual({ findings: [], unreadable: [] });
+    },
+  );
+
+  it('of a row that cannot be read and is over by now, the end is told to whoever heard of it', async () => {
     const ops = await newReceiver();
-    const { standing, minutes, table, lines } = newWorld([webhookTo(ops)]);
-    await table.update({ partition: 'alert-findings.1', sort: 'shop/drill' }, { set: { version: 'x' } });
-    standing.set('shop', { wrong: [finding('drill'), finding('brake')] });
+    const { standing, minutes, table } = newWorld([webhookTo(ops)]);
+    standing.set('shop', { wrong: [finding('drill')] });
     await minutes(1);
-    expect(told(ops)).toEqual([['began shop/brake critical']]);
-    expect(lines.map(({ event, fields }) => [event, fields.finding])).toContainEqual([
-      'alert_row_unreadable',
-      'shop/drill',
+    standing.set('shop', {});
+    await table.update({ partition: 'alert-findings.1', sort: 'shop/drill' }, { set: { version: 'x', seenAt: 'x' } });
+    await minutes(10);
+    expect(told(ops).flat()).toEqual([
+      'began shop/drill critical',
+      'stands shop/drill critical',
+      'began alerts.damaged critical',
+      'over shop/drill critical',
+      'over alerts.damaged critical',
+    ]);
+  });
+
+  it('a row that does not even say what it is of goes, and what it was of is told if it stands', async () => {
+    const ops = await newReceiver();
+    const { standing, minutes, table, worker } = newWorld([webhookTo(ops)]);
+    const long = `stuck/${'x'.repeat(900)}/store_unavailable`;
+    standing.set('shop', { wrong: [finding(long)] });
+    await minutes(1);
+    const [row] = (await table.query({ partition: 'alert-findings.1', limit: 1 })).rows;
+    const { sort = '' } = row ?? {};
+    expect(sort).toMatch(/^[0-9a-f]{64}$/);
+    await table.update({ partition: 'alert-findings.1', sort }, { set: { id: 'shop/other' } });
+    await minutes(1);
+    const began = `began shop/${long} critical`;
+    expect(told(ops).flat().toSorted()).toEqual(['began alerts.damaged critical', began, began]);
+    expect((await worker().findings()).unreadable).toEqual([]);
+  });
+
+  it('two workers put a row right once, and it is told once', async () => {
+    const ops = await newReceiver();
+    const { standing, worker, table, clock } = newWorld([webhookTo(ops)]);
+    standing.set('shop', { wrong: [finding('drill')] });
+    await worker().round();
+    clock.now += minuteMs;
+    await table.update({ partition: 'alert-findings.1', sort: 'shop/drill' }, { set: { state: 'x' } });
+    await Promise.all([worker('one').round(), worker('two').round()]);
+    await worker().round();
+    expect(told(ops).flat().toSorted()).toEqual([
+      'began alerts.damaged critical',
+      'began shop/drill critical',
+      'stands shop/drill critical',
     ]);
   });
 });
