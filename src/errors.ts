@@ -13,6 +13,7 @@ import {
   type Remedy,
   reach,
 } from './remedies-by-cause.ts';
+import { thousands } from './words.ts';
 
 /** What one kind of failure means to each part of the program. */
 interface ErrorEntry {
@@ -71,7 +72,7 @@ const settingRemedy = byCause('Correct the setting that the message names.', {
 const contentRemedies = {
   certificate_chain_too_long: `Give at most ${limits.chainCertificates} chain certificates.`,
   certificate_key_encrypted: 'Remove the passphrase: openssl pkey -in key.pem -out plain.pem',
-  certificate_key_unsupported: `Use an RSA or RSA-PSS key of ${limits.rsaLeastBits} to ${limits.rsaPrivateKeyBits.toLocaleString('en-US')} bits, an ECDSA key on P-256, P-384 or P-521, or an Ed25519 key.`,
+  certificate_key_unsupported: `Use an RSA or RSA-PSS key of ${limits.rsaLeastBits} to ${thousands(limits.rsaPrivateKeyBits)} bits, an ECDSA key on P-256, P-384 or P-521, or an Ed25519 key.`,
 } as const;
 
 export const errorRegistry = {

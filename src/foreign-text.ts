@@ -10,9 +10,11 @@
  * What is not shown as itself: controls (ESC and its sequences, DEL, C1), format characters
  * (reading direction, zero width, tags), half surrogates, private and unassigned characters, line
  * and paragraph separators, and every other character that Unicode says is invisible. Of combining
- * marks the fifth in a row and those after it, which would be drawn over other lines.
+ * marks the fifth in a row and those after it, which would be drawn over other lines. Made when
+ * there is something to look for: to gather these characters takes milliseconds.
  */
-const unseen = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]|(?<=\p{M}{4})\p{M}/gu;
+const unseen = () => /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]|(?<=\p{M}{4})\p{M}/gu;
+/** What needs no second look. */
 const plain = /^[ -~]*$/;
 
 const codePointOf = (character: string): number => character.codePointAt(0) ?? 0;
@@ -23,7 +25,7 @@ const codePointOf = (character: string): number => character.codePointAt(0) ?? 0
  */
 export function visible(text: string): string {
   if (plain.test(text)) return text;
-  return text.replace(unseen, (character) => `\\u{${codePointOf(character).toString(16)}}`);
+  return text.replace(unseen(), (character) => `\\u{${codePointOf(character).toString(16)}}`);
 }
 
 /**
@@ -43,7 +45,9 @@ export function visibleWithin(text: string, most: number): string {
  */
 export function jsonText(value: unknown, indent?: number): string {
   // Outside of its strings JSON has nothing but ASCII and, with an indent, line feeds.
-  return JSON.stringify(value, undefined, indent)?.replace(unseen, (character) =>
+  const text = JSON.stringify(value, undefined, indent);
+  if (text === undefined || plain.test(text)) return text;
+  return text.replace(unseen(), (character) =>
     character === '\n'
       ? character
       : [...Array(character.length).keys()]

@@ -13,9 +13,15 @@ export function clean(text: string): string {
   return visibleWithin(text, mostShown);
 }
 
+/**
+ * A whole number as people read it: `2,000`. Not by `toLocaleString`: its first call loads the
+ * locale data of the platform, which takes longer than everything else in a cold function.
+ */
+export const thousands = (number: number): string => String(number).replace(/\B(?=(?:\d{3})+$)/g, ',');
+
 /** A number of things in words: `1 certificate`, `2,000 certificates`. */
 export function count(number: number, one: string, many = `${one}s`): string {
-  return `${number.toLocaleString('en-US')} ${number === 1 ? one : many}`;
+  return `${thousands(number)} ${number === 1 ? one : many}`;
 }
 
 /**

@@ -14,7 +14,7 @@ import { commandOutput, type Host } from './output/output.ts';
 import { printPassedOver } from './output/passed-over.ts';
 import type { Progress } from './output/progress.ts';
 import { standingWords } from './output/standing-words.ts';
-import { clean, count } from './output/text.ts';
+import { clean, count, thousands } from './output/text.ts';
 import { type LinkOptions, type LinkRun, onlyLink, storeNames, withLinkOptions, withLinks } from './program.ts';
 import { confirmPlan, printPlan } from './reconcile-plan.ts';
 
@@ -288,7 +288,7 @@ function conclude(
   if (vanished !== undefined) output.finding(...vanishedLines(link.name, vanished, runtime.now()));
   if (held !== undefined) output.finding(...heldLines(link.name, held, runtime.now()));
   const everything = pages + included * (1 + link.backups.length);
-  const saved = `; to download and import everything again would have taken ${everything.toLocaleString('en-US')}`;
+  const saved = `; to download and import everything again would have taken ${thousands(everything)}`;
   output.line(`  ${count(requests, 'request')}${everything > requests ? saved : ''}`);
   const exit = exitOf(problems.length + notRead.length + (vanished === undefined ? 0 : 1), notListed.length);
   if (exit === 0 && included === 0) output.line('  there is nothing to copy');

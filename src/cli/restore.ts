@@ -10,7 +10,7 @@ import { interrupted } from './interrupt.ts';
 import { seconds } from './options.ts';
 import { goingOnWords } from './output/operation-words.ts';
 import { commandOutput, type Host } from './output/output.ts';
-import { clean, count, duration } from './output/text.ts';
+import { clean, count, duration, thousands } from './output/text.ts';
 import { type LinkOptions, namesFit, storeNames, withLinkOptions, withLinks } from './program.ts';
 import { type Run, reconcileLink, type Watch } from './reconcile.ts';
 
@@ -184,7 +184,7 @@ function printPlan({ program, link, output }: Run, plan: RestorePlan, only: bool
   output.line(`${link.name}: from ${nameOf(plan.from)} into ${nameOf(plan.to)}: ${all.join(', ') || 'nothing to do'}`);
   const asked = [...requests]
     .filter(([, number]) => number > 0)
-    .map(([store, number]) => `${nameOf(store)} ${number.toLocaleString('en-US')}`);
+    .map(([store, number]) => `${nameOf(store)} ${thousands(number)}`);
   if (asked.length > 0)
     output.line(
       `  requests: ${asked.join(', ')}; ${secondsAtLeast > 0 ? `at least ${duration(secondsAtLeast * 1_000)} under the limits of the stores` : 'no limit is known'}`,

@@ -9,7 +9,7 @@ import type {
   VacantPlaces,
 } from '../replication/backup-findings.ts';
 import { vacancyWords } from '../replication/vacancy.ts';
-import { clean, count, duration } from '../words.ts';
+import { clean, count, duration, thousands } from '../words.ts';
 
 /** What is to be said of a backup. */
 export interface BackupWords {
@@ -54,7 +54,7 @@ const since = (moment: number, now: number) => (moment < now ? ` since ${duratio
 
 /** The first names, and how many more there are. */
 export function namesOf(names: readonly string[], all: number): string {
-  const rest = all > names.length ? ` and ${(all - names.length).toLocaleString('en-US')} more` : '';
+  const rest = all > names.length ? ` and ${thousands(all - names.length)} more` : '';
   return `(${names.map(clean).join(', ')}${rest})`;
 }
 
@@ -100,7 +100,7 @@ export function servingWords(
 ): readonly string[] {
   const { withoutCopy = 0, stopped = 0, stops } = found;
   const said: string[] = [];
-  if (withoutCopy > 0) said.push(`no copy is there of ${withoutCopy.toLocaleString('en-US')}`);
+  if (withoutCopy > 0) said.push(`no copy is there of ${thousands(withoutCopy)}`);
   if (stopped > 0) said.push(`${count(stopped, 'copy that stays has', 'copies that stay have')} expired`);
   if (stops !== undefined)
     said.push(`the copy of ${clean(stops.name)} stays, and is the first to stop serving, ${inTime(stops.at, now)}`);

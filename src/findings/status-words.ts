@@ -1,7 +1,7 @@
 import { type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
 import { remedyOfRecorded } from '../records/replication-record.ts';
 import type { DestroyedSoon, LinkStatus, SilentListing } from '../replication/status.ts';
-import { clean, count, duration } from '../words.ts';
+import { clean, count, duration, thousands } from '../words.ts';
 import {
   type BackupWords,
   backupExit,
@@ -115,7 +115,7 @@ function lostWords({ link, vanished, now }: LinkStatus): Judged['wrong'] {
 function provenWords({ verify, counts, unproven, now }: LinkStatus): string {
   if (verify === undefined || unproven >= counts.equal)
     return 'not proven yet: certstandby verify reads every copy back';
-  const except = unproven === 0 ? '' : `, except ${unproven.toLocaleString('en-US')} copied since`;
+  const except = unproven === 0 ? '' : `, except ${thousands(unproven)} copied since`;
   return `proven by reading everything back ${ago(now, verify.completedAt)}${except}`;
 }
 

@@ -1,5 +1,8 @@
+import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { bundleFunctions } from './bundles.ts';
 
@@ -23,6 +26,36 @@ function found(folder: string, platform: 'aws' | 'openwhisk', name: string): rea
   expect(code.length).toBeGreaterThan(10_000);
   return Object.entries(marks).flatMap(([what, mark]) => (code.includes(mark) ? [what] : []));
 }
+
+const startOf = (folder: string, platform: 'aws' | 'openwhisk', name: string) =>
+  platform === 'aws' ? join(folder, platform, name, 'index.mjs') : join(folder, platform, `${name}.cjs`);
+
+/** Run before a program: whatever would load the locale data of the platform throws. */
+const withoutLocales = `data:text/javascript,${encodeURIComponent(`
+  const refuse = () => { throw new Error('locale data was wanted'); };
+  Object.defineProperty(globalThis, 'Intl', { get: refuse });
+  for (const { prototype } of [Array, BigInt, Date, Number, String])
+    for (const name of Object.getOwnPropertyNames(prototype))
+      if (name.includes('ocale')) prototype[name] = refuse;
+`)}`;
+
+test.each(['aws', 'openwhisk'] as const)(
+  'a function on %s loads no locale data when it starts: that takes longer than all the rest of the start',
+  async (platform) => {
+    const bundles = await bundleFunctions(platform);
+    const start = (file: string) => promisify(execFile)(process.execPath, ['--import', withoutLocales, file]);
+    const planted = join(bundles.folder, 'planted.mjs');
+    await writeFile(planted, 'export const text = (16_384).toLocaleString();\n');
+    try {
+      await expect(start(planted)).rejects.toThrow('locale data was wanted');
+      for (const name of ['callback', 'replicate', 'sweep', 'reconcile'])
+        await start(startOf(bundles.folder, platform, name));
+    } finally {
+      await bundles.dispose();
+    }
+  },
+  120_000,
+);
 
 test.each(['aws', 'openwhisk'] as const)(
   'a function on %s holds the parts that it runs, of the services of its configuration, and nothing of others',

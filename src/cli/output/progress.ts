@@ -1,5 +1,5 @@
 import type { Screen } from './screen.ts';
-import { clean, cut, duration } from './text.ts';
+import { clean, cut, duration, thousands } from './text.ts';
 
 /** Long work that a person may watch. */
 export interface Progress {
@@ -39,11 +39,11 @@ export function drawnProgress(what: string, total: number | undefined, canvas: C
   let shown = false;
 
   const numbers = () => {
-    const count = done.toLocaleString('en-US');
+    const count = thousands(done);
     if (expected === undefined || expected <= 0) return count;
     const leftMs = ((now() - startedAt) * (expected - done)) / done;
     const left = done > 0 && done < expected && leftMs >= 1_000 ? `, about ${duration(leftMs)} left` : '';
-    return `${count} of ${expected.toLocaleString('en-US')}${left}`;
+    return `${count} of ${thousands(expected)}${left}`;
   };
   const bar = () => {
     if (expected === undefined || expected <= 0) return '';

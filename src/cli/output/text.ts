@@ -1,6 +1,6 @@
 import { clean } from '../../words.ts';
 
-export { clean, count, duration } from '../../words.ts';
+export { clean, count, duration, thousands } from '../../words.ts';
 
 /** Text for terminals: widths as a terminal shows them, tables; and the words that stand in it. */
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { clean, count, cut, duration, tableLines, widthOf } from '../../../src/cli/output/text.ts';
+import { clean, count, cut, duration, tableLines, thousands, widthOf } from '../../../src/cli/output/text.ts';
 
 test('foreign text stands on one line, visible, and is not shown without end', () => {
   expect(clean('a\u001b[2Jb\nc\u202Ed\u2028e')).toBe('a\\u{1b}[2Jb\\u{a}c\\u{202e}d\\u{2028}e');
@@ -56,4 +56,6 @@ test('numbers in words', () => {
     '1 copy',
     '2,000 stores',
   ]);
+  const numbers = [0, 7, 999, 1_000, 16_384, 999_999, 1_234_567, -1_234];
+  expect(numbers.map(thousands)).toEqual(numbers.map((number) => number.toLocaleString('en-US')));
 });
