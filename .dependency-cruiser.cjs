@@ -52,7 +52,7 @@ const rooms = {
   findings: [
     pureGround,
     '^src/records/replication-record\\.ts$',
-    '^src/replication/(status|backup-findings|vacancy)\\.ts$',
+    '^src/replication/(status|standing|backup-findings|vacancy)\\.ts$',
     '^src/store/store\\.ts$',
   ],
   // Who is told of what is wrong. It knows what is found as status does, and keeps its own rows.
@@ -64,6 +64,18 @@ const rooms = {
     '^src/findings/status-words\\.ts$',
     '^src/http/(client|loopback)\\.ts$',
     '^src/sender/standard-webhook-(keys|message)\\.ts$',
+  ],
+  // What a person looks at in a browser. It reads records and findings, and changes nothing but its
+  // own rows.
+  console: [
+    ground,
+    log,
+    tableContract,
+    '^src/records/replication-record\\.ts$',
+    '^src/replication/(link|standing|status|pass/replicate)\\.ts$',
+    '^src/findings/(status-words|standing-words)\\.ts$',
+    '^src/sender/event\\.ts$',
+    '^src/http/(listen|loopback)\\.ts$',
   ],
   receiver: [ground, log, '^src/http/', '^src/sender/(event|sender)\\.ts$'],
   // It watches: what passes report, what records say, whether the table takes writes. Nothing rests
@@ -122,7 +134,7 @@ const rooms = {
     '^src/(config|deployment|settings)\\.ts$',
     composition,
     tableContract,
-    '^src/(http|certificate|store|sender|records|replication|findings|alerts|archive|drill|prove|monitor|receiver|instance)/',
+    '^src/(http|certificate|store|sender|records|replication|findings|alerts|archive|drill|prove|monitor|console|receiver|instance)/',
     '^src/ibm-cloud/crn\\.ts$',
   ],
 };

@@ -6,6 +6,7 @@ import * as channelRegistry from './alerts/registry.ts';
 import { defined } from './defined.ts';
 import { CodedError } from './errors.ts';
 import { visible } from './foreign-text.ts';
+import { isLoopback } from './http/loopback.ts';
 import { limits } from './limits.ts';
 import { fileError, readTextFileSync, whyUnreadable } from './regular-file.ts';
 import { Secret, type SecretReference } from './secret.ts';
@@ -74,6 +75,8 @@ export const defaultServe: ServeConfig = {
   metrics: { host: '127.0.0.1', port: 9464 },
   stopWithinMs: 20_000,
 };
+
+const defaultConsole: ConsoleConfig = { host: '127.0.0.1', port: 9480 };
 
 export const defaultDrill: DrillConfig = { folder: 'drills' };
 
@@ -239,6 +242,12 @@ const configFileSchema = z.strictObject({
       }),
     }),
   ),
+  console: z.optional(
+    z.strictObject({
+      host: optional(z.string(), 'address of the console, of this machine alone', { default: defaultConsole.host }),
+      port: optional(z.int().check(z.minimum(1), z.maximum(65_535)), 'its port', { default: defaultConsole.port }),
+    }),
+  ),
   drill: z.optional(
     z.strictObject({
       folder: optional(z.string(), 'where reports of drills and the key that signs them are', {
@@ -348,6 +357,13 @@ export interface ServeConfig {
   readonly stopWithinMs: number;
 }
 
+/** Where the console is served. */
+export interface ConsoleConfig {
+  /** Of this machine alone. */
+  readonly host: string;
+  readonly port: number;
+}
+
 /** How drills are made. */
 export interface DrillConfig {
   /** Where reports and the key that signs them are. */
@@ -390,6 +406,8 @@ export interface Config {
   readonly worker: { readonly concurrency: number; readonly sweepEveryMs: number; readonly reconcileEveryMs: number };
   /** Absent: `defaultServe`. */
   readonly serve?: ServeConfig;
+  /** Absent: there is none. */
+  readonly console?: ConsoleConfig;
   /** Absent: `defaultDrill`. */
   readonly drill?: DrillConfig;
   readonly stores: readonly StoreConfig[];
@@ -844,6 +862,12 @@ function crossMistakes(raw: unknown, folder: string): string[] {
   if (serve.tls !== undefined && serve.behindProxy === true) {
     mistakes.push('serve: tls and behindProxy: true exclude each other: either it ends TLS here, or in front');
   }
+  const { host: consoleHost } = tree(tree(raw).console);
+  if (typeof consoleHost === 'string' && !isLoopback(consoleHost)) {
+    mistakes.push(
+      'console.host: must be of this machine alone, such as 127.0.0.1; from another one come through ssh -L 9480:127.0.0.1:9480',
+    );
+  }
 
   const given = tree(raw).links;
   if (typeof given === 'object' && given !== null && !Array.isArray(given) && Object.keys(given).length === 0) {
@@ -1048,6 +1072,9 @@ function toConfig(
       reconcileEveryMs: milliseconds(file.worker?.reconcileEvery) ?? defaults.worker.reconcileEveryMs,
     },
     ...(file.serve === undefined ? {} : { serve: toServe(file.serve, folder) }),
+    ...(file.console !== undefined && {
+      console: { ...defaultConsole, ...(defined(file.console) as Partial<ConsoleConfig>) },
+    }),
     drill: toDrill(file.drill ?? {}, folder),
     stores,
     links,

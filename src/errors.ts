@@ -878,6 +878,10 @@ export const errorRegistry = {
         ? 'Give its path with --config. The README shows one to begin with; certstandby up needs none.'
         : place('Give the path of a file that this user may read with --config.')(fields),
   },
+  console_off: {
+    ...configuration,
+    remedy: 'Write console: {} into the configuration, and start certstandby serve anew.',
+  },
   receiver_not_private: {
     ...configuration,
     remedy:

@@ -329,6 +329,20 @@ export const limits = {
   alertMessages: 10,
   /** Characters of the words of one finding that are told. */
   alertCharacters: 2_000,
+  /**
+   * How long a link that signs in to the console is good, and a session that began with it.
+   * Milliseconds.
+   */
+  consoleLinkMs: 10 * 60_000,
+  consoleSessionMs: 8 * 3_600_000,
+  /** Sessions of one console; of more the oldest ends. */
+  consoleSessions: 32,
+  /**
+   * Connections that the console holds at once; bytes of the headers of a request, and of a form.
+   */
+  consoleConnections: 100,
+  consoleHeaderBytes: 16 * 1024,
+  consoleFormBytes: 4 * 1024,
   /** Rows of one page of the table. */
   tablePageRows: 1000,
   /**

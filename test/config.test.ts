@@ -252,7 +252,7 @@ extra: true
   - links.other.verificationKey (line 36): must be file:PATH of a public key in PEM
   - links.third.primary (line 38): is missing
   - links.third.backups (line 38): must name at least one backup
-  - extra (line 39): is not a known key; there are version, table, receiver, worker, serve, drill, alerts, stores, links, senders
+  - extra (line 39): is not a known key; there are version, table, receiver, worker, serve, console, drill, alerts, stores, links, senders
   - stores.london.apiKey: the environment variable LONDON_KEY is not set
   - stores.again.apiKey: the file again.key cannot be read (ENOENT)
   - stores.frankfurt: is the same instance as stores.Prim
@@ -750,5 +750,28 @@ describe('senders', () => {
     expect(of('secret: env:HOOK_SECRET')).toThrow(/the callback of functions knows no secret/);
     const { config } = deploymentOf(of(`publicKey: ${publicKey}`)(), 'aws');
     expect(JSON.parse(JSON.stringify(config))).toMatchObject({ senders: [{ name: 'hook', publicKey }] });
+  });
+});
+
+describe('the console', () => {
+  const withConsole = (settings: string) => `${smallest}console: ${settings}\n`;
+
+  it('is there where the file asks for it, on this machine alone', () => {
+    expect(parseConfig(smallest, sources).console).toBeUndefined();
+    expect(parseConfig(withConsole('{}'), sources).console).toEqual({ host: '127.0.0.1', port: 9480 });
+    expect(parseConfig(withConsole('{ host: "::1", port: 9500 }'), sources).console).toEqual({
+      host: '::1',
+      port: 9500,
+    });
+  });
+
+  it.each(['0.0.0.0', '::', '192.168.0.1', 'console.example'])('is refused on %s', (host) => {
+    expect(mistakesIn(withConsole(`{ host: "${host}" }`))).toEqual([
+      expect.stringMatching(/^console\.host: must be of this machine alone/),
+    ]);
+  });
+
+  it('has a port that the command knows', () => {
+    expect(mistakesIn(withConsole('{ port: 0 }'))).toEqual([expect.stringContaining('console.port')]);
   });
 });

@@ -1,13 +1,13 @@
 import { Argument, Command } from 'commander';
 import type { Program } from '../compose/program.ts';
 import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
+import { standingWords } from '../findings/standing-words.ts';
 import type { AdoptionLine, AdoptionPlan } from '../replication/adopt-all.ts';
 import type { Link } from '../replication/link.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import type { Store } from '../store/store.ts';
 import { interrupted } from './interrupt.ts';
 import { commandOutput, type Host, type Output } from './output/output.ts';
-import { standingWords } from './output/standing-words.ts';
 import { clean, count } from './output/text.ts';
 import { type LinkOptions, namesFit, onlyLink, storeNames, withLinkOptions, withLinks } from './program.ts';
 

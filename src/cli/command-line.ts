@@ -81,6 +81,11 @@ export const commandEntries: readonly CommandEntry[] = [
     load: async () => (await import('./alerts.ts')).alertsCommand,
   },
   {
+    name: 'console',
+    description: 'print a link that signs one person in to the console that serve serves, once',
+    load: async () => (await import('./console.ts')).consoleCommand,
+  },
+  {
     name: 'adopt',
     description: 'take copies that somebody else made in a backup under management',
     load: async () => (await import('./adopt.ts')).adoptCommand,

@@ -1,9 +1,9 @@
 import { Command, InvalidArgumentError } from 'commander';
 import type { Program } from '../compose/program.ts';
+import { standingWords } from '../findings/standing-words.ts';
 import type { Link } from '../replication/link.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { commandOutput, type Host, type Output } from './output/output.ts';
-import { standingWords } from './output/standing-words.ts';
 import { duration } from './output/text.ts';
 import { forLink, type LinkOptions, storeNames, withLinkOptions, withLinks } from './program.ts';
 

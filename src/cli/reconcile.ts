@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
 import { heldLines } from '../findings/brake-words.ts';
+import { standingWords } from '../findings/standing-words.ts';
 import { vanishedLines } from '../findings/vanished-words.ts';
 import type { Link } from '../replication/link.ts';
 import type { PassReport } from '../replication/pass/replicate.ts';
@@ -13,7 +14,6 @@ import { cappedByCause } from './output/capped.ts';
 import { commandOutput, type Host } from './output/output.ts';
 import { printPassedOver } from './output/passed-over.ts';
 import type { Progress } from './output/progress.ts';
-import { standingWords } from './output/standing-words.ts';
 import { clean, count, thousands } from './output/text.ts';
 import { type LinkOptions, type LinkRun, onlyLink, storeNames, withLinkOptions, withLinks } from './program.ts';
 import { confirmPlan, printPlan } from './reconcile-plan.ts';

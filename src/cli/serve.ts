@@ -83,7 +83,10 @@ async function serveUntil(stopping: AbortSignal, options: ServeOptions, host: Ho
   const closing: (() => Promise<unknown>)[] = [() => program.close()];
   try {
     metrics = await metricsOf(program);
-    const { monitor, server } = await unlessAborted(stopping, listen(config, { program, metrics, tls, log, closing }));
+    const { monitor, server, consoleAt } = await unlessAborted(
+      stopping,
+      listen(config, { program, metrics, tls, log, closing }),
+    );
     // From now on there is work that may be finished.
     interrupted(host, settings.stopWithinMs + endsMs);
     const alerts = await program.alerts(stopping);
@@ -91,7 +94,7 @@ async function serveUntil(stopping: AbortSignal, options: ServeOptions, host: Ho
     const work = startWork(config, { program, metrics, alerts, tls, log, stopping });
     closing.splice(1, 0, work.stop);
     const callbacks = program.callbacks.map((link) => `${server.url}/callback/${link}`);
-    log('info', 'serving', { version, callbacks, monitor: monitor.url });
+    log('info', 'serving', { version, callbacks, monitor: monitor.url, ...defined({ console: consoleAt }) });
     await aborted(stopping);
     log('info', 'stopping', { signal: asCodedError(stopping.reason).fields.signal });
   } finally {
@@ -121,7 +124,7 @@ interface Parts {
   readonly log: Log;
 }
 
-/** Starts both listeners; each is put in front of what is closed so far. */
+/** Starts the listeners; each is put in front of what is closed so far. */
 async function listen(config: Config, parts: Parts & { readonly closing: (() => Promise<unknown>)[] }) {
   const { startMonitorServer } = await import('../monitor/server.ts');
   const { startReceiverServer } = await import('../receiver/node-host.ts');
@@ -129,6 +132,7 @@ async function listen(config: Config, parts: Parts & { readonly closing: (() => 
   const { metrics: at } = config.serve ?? defaultServe;
   const monitor = await startMonitorServer({ metrics, readiness: program.readiness, ...at, log });
   closing.unshift(() => monitor.close());
+  const consoleAt = await startConsole(config, parts);
   const server = await startReceiverServer({
     receiver: async (request) => {
       const answer = await program.receiver(request);
@@ -141,7 +145,20 @@ async function listen(config: Config, parts: Parts & { readonly closing: (() => 
     log,
   });
   closing.unshift(() => server.close());
-  return { monitor, server };
+  return { monitor, server, consoleAt };
+}
+
+/** Where the console is served; `undefined` where the configuration has none. */
+async function startConsole(
+  config: Config,
+  { program, log, closing }: Pick<Parts, 'program' | 'log'> & { readonly closing: (() => Promise<unknown>)[] },
+): Promise<string | undefined> {
+  if (config.console === undefined) return undefined;
+  const { startConsoleServer } = await import('../console/server.ts');
+  const parts = await program.console();
+  const served = await startConsoleServer({ ...parts, ...config.console, now: runtime.now, log });
+  closing.unshift(() => served.close());
+  return served.url;
 }
 
 /**

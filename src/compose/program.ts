@@ -46,6 +46,7 @@ import { quotasLeft } from '../store/quota.ts';
 import type { QuotaLeft, Store } from '../store/store.ts';
 import type { Table } from '../table/table.ts';
 import { type Acknowledged, callbacksOf } from './callbacks.ts';
+import type { ConsoleParts } from './console.ts';
 import { keySourcesOf, toLink } from './services.ts';
 import { isOnThisMachine, openStores } from './stores.ts';
 import { openTable } from './tables.ts';
@@ -171,6 +172,8 @@ export interface Program {
    * Undefined: the configuration names nobody.
    */
   alerts(signal: AbortSignal): Promise<Alerts | undefined>;
+  /** What the console shows of the links, and the links by which people sign in to it. */
+  console(): Promise<ConsoleParts>;
   /** Whether a notification would be acknowledged now. */
   readiness(): Promise<Readiness>;
   /**
@@ -292,6 +295,10 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
       const names = new Map([...stores].map(([name, { id }]) => [id, name]));
       const nameOf = (store: string) => names.get(store) ?? store;
       return composeAlerts(config.alerts, { config, links, status, nameOf, table, runtime, owner, log, signal });
+    },
+    async console() {
+      const { composeConsole } = await import('./console.ts');
+      return composeConsole({ config, links, stores, status, records, linkRows, table, runtime });
     },
     standing: (link, record) => standingOf(link, record),
     async adopt(link, request) {

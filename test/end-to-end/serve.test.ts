@@ -6,6 +6,7 @@ import { parseContent } from '../../src/certificate/pem.ts';
 import { linesOf, receiver, webhookKey } from '../alerts/world.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { type CommandEnd, runCommand, type TestHost, testHost } from '../support/command.ts';
+import { freePort } from '../support/free-port.ts';
 import { backupCrn, primaryCrn } from './program.ts';
 import { type Sides, startSides } from './sides.ts';
 
@@ -151,4 +152,49 @@ test('what is wrong is told to a channel; without one the start says that nobody
   expect(logged('nobody_is_told')).toMatchObject([
     { level: 'warn', message: expect.stringContaining('docs/alerts.md') },
   ]);
+});
+
+test('the console shows what is copied to whoever opens the link that the command prints, once', async () => {
+  const port = await freePort();
+  const { callback } = await serve(` }\nconsole: { port: ${port}`);
+  await sides.addChannel(callback);
+  expect(logged('serving')).toMatchObject([{ console: `http://127.0.0.1:${port}` }]);
+  await importCertificate('looked-at');
+
+  const config = join(folder, 'certstandby.yaml');
+  const printed = await runCommand(
+    ['console', '--config', config, '--quiet'],
+    testHost({ env: { KEY: sides.apiKey } }),
+  );
+  expect(printed.code).toBe(0);
+  const link = printed.output.trim();
+  expect(link).toMatch(new RegExp(`^http://127\\.0\\.0\\.1:${port}/enter/[0-9a-f]{16}\\.[\\w-]{43}$`));
+  expect((await fetch(link)).status).toBe(200);
+  const origin = `http://127.0.0.1:${port}`;
+  const enter = () =>
+    fetch(`${origin}/enter`, {
+      method: 'POST',
+      redirect: 'manual',
+      headers: { origin },
+      body: new URLSearchParams({ token: link.split('/').at(-1) ?? '' }),
+    });
+  const entered = await enter();
+  expect(entered.status).toBe(303);
+  expect((await enter()).status).toBe(403);
+  const cookie = entered.headers.get('set-cookie')?.split(';')[0] ?? '';
+  const page = async () => (await fetch(`${origin}/link/shop`, { headers: { cookie } })).text();
+  await expect.poll(page).toMatch(/looked-at<\/a>.*✓<\/span> same/s);
+  expect(host.errors()).not.toContain(link.split('.').at(-1));
+
+  expect(await stop()).toMatchObject({ code: 0 });
+  await expect(fetch(origin)).rejects.toThrow('fetch failed');
+});
+
+test('a configuration without a console is told how to have one', async () => {
+  await serve();
+  const config = join(folder, 'certstandby.yaml');
+  const { code, errors } = await runCommand(['console', '--config', config], testHost({ env: { KEY: sides.apiKey } }));
+  expect(code).toBe(3);
+  expect(errors).toContain('has no console');
+  expect(errors).toContain('[console_off]');
 });

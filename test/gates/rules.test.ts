@@ -81,6 +81,7 @@ const faults: readonly (readonly [string, string, ...string[]])[] = [
   ['src/drill/planted.ts', `import '../records/replication-records.ts';`, 'drill-imports-only'],
   ['src/prove/planted.ts', `import type {} from '../records/replication-record.ts';`, 'prove-imports-only'],
   ['src/archive/planted.ts', `import '../records/replication-records.ts';`, 'archive-imports-only'],
+  ['src/console/planted.ts', `import '../records/replication-records.ts';`, 'console-imports-only'],
   ['src/monitor/planted.ts', `import '../records/replication-records.ts';`, 'monitor-imports-only'],
   ['src/instance/api/planted.ts', `import '../../store/mark.ts';`, 'instance-imports-only'],
   ['src/instance/planted.ts', `import './rows/crn.ts';`, 'instance-floor-is-listed'],

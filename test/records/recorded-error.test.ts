@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { standingWords } from '../../src/cli/output/standing-words.ts';
 import { CodedError, remedyOf } from '../../src/errors.ts';
 import { backupWords } from '../../src/findings/backup-words.ts';
+import { standingWords } from '../../src/findings/standing-words.ts';
 import { recordedError, remedyOfRecorded } from '../../src/records/replication-record.ts';
 import { type LeaseHolderFields, replicationRecords } from '../../src/records/replication-records.ts';
 import { backupFindings } from '../../src/replication/backup-findings.ts';

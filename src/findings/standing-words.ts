@@ -1,6 +1,6 @@
-import { remedyOfRecorded } from '../../records/replication-record.ts';
-import type { Standing } from '../../replication/standing.ts';
-import { clean } from './text.ts';
+import { remedyOfRecorded } from '../records/replication-record.ts';
+import type { Standing } from '../replication/standing.ts';
+import { clean } from '../words.ts';
 
 /** How a certificate stands, in one line and, if something has to be done, another. */
 export function standingWords(standing: Standing, storeName: (id: string) => string): readonly string[] {
@@ -29,7 +29,7 @@ export function standingWords(standing: Standing, storeName: (id: string) => str
   }
 }
 
-const asideWords = {
+export const asideWords = {
   excluded: 'not copied: not included',
   marked: 'not copied: itself a copy',
   authority: 'not copied: it is the certificate of an authority; name it exactly in filter.names to have it copied',

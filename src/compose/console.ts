@@ -1,0 +1,58 @@
+import type { Config } from '../config.ts';
+import { type Screens, screens } from '../console/console.ts';
+import { type SignInLinks, signInLinks } from '../console/sign-in-links.ts';
+import type { LinkRecords } from '../records/link-records.ts';
+import type { ReplicationRecords } from '../records/replication-records.ts';
+import type { Link } from '../replication/link.ts';
+import type { LinkStatus } from '../replication/status.ts';
+import type { Runtime } from '../runtime.ts';
+import type { Store } from '../store/store.ts';
+import type { Table } from '../table/table.ts';
+import { openTable } from './tables.ts';
+
+/** What a listener of the console serves. */
+export interface ConsoleParts {
+  readonly screens: Screens;
+  readonly links: SignInLinks;
+}
+
+export function composeConsole(given: {
+  readonly config: Pick<Config, 'worker'>;
+  readonly links: readonly Link[];
+  readonly stores: ReadonlyMap<string, Store>;
+  readonly status: (link: Link) => Promise<LinkStatus>;
+  readonly records: Pick<ReplicationRecords, 'all' | 'get'>;
+  readonly linkRows: Pick<LinkRecords, 'firstReconciledAt'>;
+  readonly table: Table;
+  readonly runtime: Pick<Runtime, 'now'>;
+}): ConsoleParts {
+  const { config, links, stores, status, records, linkRows, table, runtime } = given;
+  const nameById = new Map([...stores].map(([name, { id }]) => [id, name]));
+  // One id may be how another one begins.
+  const names = [...nameById].toSorted(([one], [other]) => other.length - one.length);
+  const now = () => runtime.now();
+  const estate = {
+    links,
+    nameOf: (store: string) => nameById.get(store) ?? store,
+    wording: (text: string) => names.reduce((words, [id, name]) => words.replaceAll(id, () => name), text),
+    reconcileEveryMs: config.worker.reconcileEveryMs,
+    status,
+    records: (link: Link, unreadable: Parameters<typeof records.all>[1]) => records.all(link.name, unreadable),
+    record: (link: Link, certificate: string) => records.get(link.name, certificate),
+    firstReconciledAt: (link: Link) => linkRows.firstReconciledAt(link.name),
+  };
+  return { screens: screens(estate, now), links: signInLinks(table, now) };
+}
+
+/**
+ * Makes a link that signs in to the console of this configuration, whichever process serves it, on
+ * its table alone. Throws what the table throws.
+ */
+export async function makeSignInLink(config: Pick<Config, 'table'>, now: () => number) {
+  const table = await openTable(config.table);
+  try {
+    return await signInLinks(table, now).make();
+  } finally {
+    await table.close();
+  }
+}
