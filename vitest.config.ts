@@ -15,6 +15,7 @@ const long = [
   'test/end-to-end/secrets.test.ts',
   'test/end-to-end/sealed.test.ts',
   'test/end-to-end/kills.test.ts',
+  'test/end-to-end/alert-kills.test.ts',
   'test/end-to-end/bad-days.test.ts',
   'test/end-to-end/archives.test.ts',
   'test/end-to-end/prove.test.ts',
