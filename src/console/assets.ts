@@ -56,13 +56,16 @@ button { background: var(--calm-ground); cursor: pointer; }
   margin: .6rem 0; }
 .figures dt { color: var(--faint); font-size: .9rem; }
 .figures dd { margin: 0; }
+.figures .whole { grid-column: 1 / -1; }
 table { border-collapse: collapse; width: 100%; }
+table.sided { table-layout: fixed; }
+.sided thead th:first-child { width: 26%; }
 caption { text-align: left; color: var(--faint); padding: .3rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .45rem .8rem .45rem 0; border-top: 1px solid var(--line); }
 thead th { border-top: 0; font-size: .9rem; }
 tbody th { font-weight: 600; }
 td p, th p { margin: .15rem 0; font-weight: 400; font-size: .9rem; }
-.lag { display: block; width: 100%; max-width: 40rem; height: 5rem; }
+.lag { display: block; width: 100%; max-width: 40rem; height: 5rem; background: var(--panel); }
 .lag rect { fill: var(--link); }
 .lag line { stroke: var(--line); }
 figure { margin: .6rem 0; }
@@ -79,6 +82,7 @@ figure { margin: .6rem 0; }
 @media (max-width: 44rem) {
   .sided, .sided tbody, .sided tr, .sided th, .sided td { display: block; width: 100%; }
   .sided thead { position: absolute; left: -100rem; }
+  .sided caption { display: block; }
   .sided td, .sided th { border: 0; padding: .2rem 0; }
   .sided tr { border-top: 1px solid var(--line); padding: .5rem 0; }
   .sided td::before { content: attr(data-side); display: block; color: var(--faint); font-size: .85rem; }

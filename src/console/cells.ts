@@ -40,7 +40,9 @@ const errorLines = (error: RecordedError): readonly string[] => [
   remedyOfRecorded(error),
 ];
 
-const againAt = (at: number | undefined): Cell['moments'] => (at === undefined ? [] : [{ what: 'tried again', at }]);
+/** What is due already has no moment that would tell anything. */
+const againAt = (at: number | undefined, now: number): Cell['moments'] =>
+  at === undefined || at <= now ? [] : [{ what: 'tried again', at }];
 
 /** What the primary has of a certificate, as far as its record tells. */
 export function primaryCell(link: Link, record: ReplicationRecord, standing: Standing, now: number): Cell {
@@ -54,7 +56,7 @@ export function primaryCell(link: Link, record: ReplicationRecord, standing: Sta
     return cell(
       'behind',
       ['it could not be looked at', ...errorLines(standing.error)],
-      [...valid, ...againAt(standing.again)],
+      [...valid, ...againAt(standing.again, now)],
     );
   if (standing.kind === 'aside') return cell('aside', [asideWords[standing.why]], valid);
   if (primary === undefined) return cell('on-its-way', ['not looked at yet']);
@@ -62,13 +64,13 @@ export function primaryCell(link: Link, record: ReplicationRecord, standing: Sta
 }
 
 /** What one backup has of a certificate, as far as its record tells. */
-export function backupCell(store: string, record: ReplicationRecord, standing: Standing): Cell {
+export function backupCell(store: string, record: ReplicationRecord, standing: Standing, now: number): Cell {
   const { primary, absentSince } = record;
   const held = record.backups.find((state) => state.store === store);
   const hasCopy = held?.id !== undefined;
   if (absentSince !== undefined)
     return held?.lastError !== undefined
-      ? cell('behind', errorLines(held.lastError), againAt(held.notBefore))
+      ? cell('behind', errorLines(held.lastError), againAt(held.notBefore, now))
       : cell('gone', [hasCopy ? 'the copy is kept' : 'there is no copy']);
   if (held?.aside === 'circle') return cell('aside', ['the original came from here']);
   if (standing.kind === 'aside') return cell('aside', hasCopy ? ['a copy of before is kept'] : []);
@@ -82,7 +84,7 @@ export function backupCell(store: string, record: ReplicationRecord, standing: S
     return cell('refused', [...stays, ...why], [...olderEnds, { what: 'refused since', at: since }]);
   }
   if (held?.lastError !== undefined)
-    return cell('behind', errorLines(held.lastError), [...olderEnds, ...againAt(held.notBefore)]);
+    return cell('behind', errorLines(held.lastError), [...olderEnds, ...againAt(held.notBefore, now)]);
   if (standing.kind === 'refused' && standing.store === undefined)
     return hasCopy
       ? cell('behind', ['an older copy stays'], olderEnds)

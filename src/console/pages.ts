@@ -128,7 +128,7 @@ function rowHtml(estate: Estate, link: Link, row: ShownRow, now: number): Html {
   const words = (cell: Cell): Cell => ({ ...cell, more: cell.more.map((line) => estate.wording(line)) });
   const cells = [
     primaryCell(link, record, standing, now),
-    ...link.backups.map(({ id }) => backupCell(id, record, standing)),
+    ...link.backups.map(({ id }) => backupCell(id, record, standing, now)),
   ];
   return html`<tr role="row">${head}${cells.map((cell, at) => cellHtml(words(cell), sides[at] ?? '', now))}</tr>`;
 }
@@ -390,6 +390,6 @@ ${fact('Changed', at(primary?.changedAt))}
 ${fact('Last looked at in full', at(primary?.lookedAt))}
 ${fact('Last told of', told.length === 0 ? undefined : html`${at(Math.max(...told)) ?? none}${toldBy === undefined ? none : html` by ${clean(toldBy)}`}`)}
 ${fact('Next look', at(wakeAt))}
-${fact('Fingerprint of leaf, chain and public key', primary === undefined ? undefined : clean(primary.fingerprint))}</dl>`;
+${primary === undefined ? none : html`<div class="whole"><dt>Fingerprint of leaf, chain and public key</dt><dd>${clean(primary.fingerprint)}</dd></div>`}</dl>`;
   return page(name, content, frame);
 }

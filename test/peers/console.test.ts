@@ -1,0 +1,107 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { consoleOf, eachState, type TestConsole } from '../console/world.ts';
+import type { Setup } from '../support/replication.ts';
+import {
+  type Browser,
+  type BrowserContext,
+  type BrowserPage,
+  findingsOfAxe,
+  requireBrowser,
+  startBrowser,
+} from './browser.ts';
+
+// A real browser on every screen of the console. `CONSOLE_PICTURES=<folder>` keeps a picture of each.
+
+const pictures = process.env.CONSOLE_PICTURES;
+const sizes = { wide: { width: 1280, height: 900 }, narrow: { width: 360, height: 740 } } as const;
+
+describe.skipIf(!requireBrowser())('the console in Chromium', () => {
+  let world: Setup;
+  let made: TestConsole;
+  let browser: Browser;
+  let context: BrowserContext;
+  let page: BrowserPage;
+  /** What the browser has to say of the pages, and whom it asked. */
+  const said: string[] = [];
+  const asked = new Set<string>();
+  beforeAll(async () => {
+    if (pictures !== undefined) mkdirSync(pictures, { recursive: true });
+    world = await eachState();
+    made = await consoleOf(world);
+    browser = await startBrowser();
+    context = await browser.newContext({ viewport: sizes.wide });
+    page = await context.newPage();
+    page.on('console', (message: { type(): string; text(): string }) =>
+      said.push(`${message.type()}: ${message.text()}`),
+    );
+    page.on('pageerror', (error: Error) => said.push(`error: ${error.message}`));
+    page.on('requestfailed', (request: { url(): string }) => said.push(`failed: ${request.url()}`));
+    page.on('request', (request: { url(): string }) => asked.add(new URL(request.url()).origin));
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await made?.server.close();
+  });
+
+  async function open(path: string): Promise<number> {
+    return (await page.goto(`${made.origin}${path}`))?.status() ?? 0;
+  }
+
+  /** Looks at a screen light and dark, wide and narrow: nothing is found, and nothing sticks out. */
+  async function look(name: string): Promise<void> {
+    for (const colorScheme of ['light', 'dark'] as const) {
+      for (const [size, viewport] of Object.entries(sizes)) {
+        await page.emulateMedia({ colorScheme });
+        await page.setViewportSize(viewport);
+        expect(await findingsOfAxe(page), `${name}, ${colorScheme}, ${size}`).toEqual([]);
+        const wide = await page.evaluate<number>('document.documentElement.scrollWidth');
+        expect(wide, `${name}, ${size}`).toBeLessThanOrEqual(viewport.width);
+        if (pictures !== undefined)
+          await page.screenshot({ path: join(pictures, `${name}-${colorScheme}-${size}.png`), fullPage: true });
+      }
+    }
+    await page.setViewportSize(sizes.wide);
+  }
+
+  test('a person opens the link, signs in, walks every screen and signs out; axe finds nothing on any of them', async () => {
+    expect(await open('/')).toBe(401);
+    await look('not-signed-in');
+    const { token } = await made.links.make();
+    expect(await open(`/enter/${token}`)).toBe(200);
+    await look('enter');
+    said.length = 0;
+    await page.click('main button');
+    await page.waitForURL(/\/$/);
+    expect(await page.textContent('h1')).toBe('Not good');
+    expect(await context.cookies()).toMatchObject([{ httpOnly: true, sameSite: 'Strict' }]);
+    await look('overview');
+    // To a link, a search and a certificate, by the keyboard alone.
+    await page.evaluate('document.querySelector("h2 a").focus()');
+    await page.keyboard.press('Enter');
+    await page.waitForURL(/\/link\/main$/);
+    await look('link');
+    await page.evaluate('document.querySelector("input[type=search]").focus()');
+    await page.keyboard.type('shop.ex');
+    await page.keyboard.press('Enter');
+    await page.waitForURL(/q=shop\.ex/);
+    await page.click('tbody a');
+    await page.waitForURL(/\/certificate\/main\?id=c-same$/);
+    expect(await page.textContent('h1')).toBe('shop.example');
+    await look('certificate');
+    expect(said).toEqual([]);
+    expect(await open('/link/main?q=nothing-of-the-kind')).toBe(200);
+    await look('nothing-found');
+    // What looks for findings finds one that is there.
+    await page.evaluate('document.querySelector("main").append(document.createElement("input"))');
+    expect(await findingsOfAxe(page)).toEqual([expect.stringContaining('label: <input>')]);
+    expect(await open('/certificate/main?id=c-unreadable')).toBe(500);
+    await look('unreadable');
+    await open('/');
+    await page.click('header button');
+    await page.waitForSelector('text=certstandby console prints a link');
+    expect(await context.cookies()).toEqual([]);
+    expect([...asked]).toEqual([made.origin]);
+  });
+});
