@@ -57,6 +57,9 @@ const severityOf = ({ name }: Finding): Severity =>
 /** How many findings are named whose rows could not be read. */
 const namesTold = 10;
 
+/** How long the end of a finding is kept for channels that only another configuration knows. */
+const elsewhereMs = 7 * 86_400_000;
+
 /** How long a round waits for what is being sent. */
 const turnMs = 30_000;
 
@@ -115,6 +118,17 @@ export function openAlerts(
     }
   }
 
+  /** Whether no channel of this configuration has anything to hear of a finding. */
+  const isHeardHere = (row: FindingRow): boolean => channels.every((channel) => toTell(channel, row) === undefined);
+
+  const own: ReadonlySet<string> = new Set(channels.map(({ config }) => config.name));
+  /**
+   * Whether no channel of another configuration on this table waits for the end of what it heard
+   * of. One that is nobody's any more is not waited for long.
+   */
+  const isHeardElsewhere = ({ heard, endedAt = 0 }: Pick<FindingRow, 'heard' | 'endedAt'>, now: number): boolean =>
+    now - endedAt >= elsewhereMs || [...heard].every(([name, { as }]) => own.has(name) || as === 'over');
+
   /** What is being sent, by channel: to each one thing at a time. */
   const sending = new Map<string, Promise<void>>();
 
@@ -162,8 +176,7 @@ export function openAlerts(
         found,
         // Links that are no longer configured are over.
         unseen: (link) => link !== undefined && judged.has(link) && judged.get(link) === undefined,
-        isToldToAll: ({ id, ...row }) =>
-          !underWay.has(id) && channels.every((channel) => toTell(channel, { id, ...row }) === undefined),
+        isToldToAll: ({ id, ...row }) => !underWay.has(id) && isHeardHere({ id, ...row }) && isHeardElsewhere(row, now),
         times,
         now,
       });
@@ -177,7 +190,8 @@ export function openAlerts(
     },
     async findings() {
       const { found, unreadable } = await read();
-      return { findings: found.filter(({ state }) => state !== 'waiting'), unreadable: unreadable.map(rows.nameOf) };
+      const shown = found.filter((row) => row.state === 'open' || (row.state === 'over' && !isHeardHere(row)));
+      return { findings: shown, unreadable: unreadable.map(rows.nameOf) };
     },
     async channels() {
       const { found } = await read();

@@ -517,6 +517,61 @@ describe('whatever happens to the process', () => {
     ]);
   });
 
+  it('programs of different configurations on one table tell each their own channels, beginning and end', async () => {
+    const [here, there] = [await newReceiver(), await newReceiver()];
+    const table = memoryTable();
+    const one = newWorld([webhookTo(here, { name: 'here' })], { table });
+    const other = newWorld([webhookTo(there, { name: 'there', least: 'critical' })], { table });
+    const find = (name?: string) => {
+      // Both look at shop; a link that only one of them has is told by that one, and stands.
+      const wrong = name === undefined ? [] : [finding(name)];
+      one.standing.set('shop', { wrong });
+      other.standing.set('shop', { wrong });
+      one.standing.set('lab', { wrong: [finding('drill'), finding('silence')] });
+    };
+    const minutes = async (number: number) => {
+      for (let minute = 0; minute < number; minute += 1) {
+        await one.minutes(1);
+        await other.minutes(1);
+      }
+    };
+    find('brake');
+    await minutes(20);
+    const began = ['began shop/brake critical', 'began lab/drill critical'];
+    expect(told(here).flat().toSorted()).toEqual([...began, 'began lab/silence warning'].toSorted());
+    expect(told(there).flat().toSorted()).toEqual(began.toSorted());
+    // The one is away while it is over: the other hears of that, and the end is kept for the one.
+    find();
+    for (let minute = 0; minute < 60; minute += 1) {
+      one.standing.set('lab', { wrong: [finding('drill'), finding('silence')] });
+      await one.minutes(1);
+      other.clock.now += minuteMs;
+    }
+    expect(told(here).flat().at(-1)).toBe('over shop/brake critical');
+    expect((await one.worker().findings()).findings.map(({ id }) => id)).toEqual(['lab/drill', 'lab/silence']);
+    await minutes(2);
+    expect(told(there).flat().at(-1)).toBe('over shop/brake critical');
+    await minutes(2);
+    expect((await table.query({ partition: 'alert-findings.1', beginsWith: 'shop', limit: 9 })).rows).toEqual([]);
+    expect([here.got.length, there.got.length]).toEqual([4, 3]);
+  });
+
+  it('the end of a finding is not kept for ever for a channel that is in no configuration any more', async () => {
+    const ops = await newReceiver();
+    const table = memoryTable();
+    const before = newWorld([webhookTo(ops, { name: 'before' })], { table });
+    before.standing.set('shop', { wrong: [finding('brake')] });
+    await before.minutes(2);
+    const after = newWorld([webhookTo(ops, { name: 'after' })], { table });
+    after.clock.now = before.clock.now;
+    await after.minutes(10);
+    const rows = async () => (await table.query({ partition: 'alert-findings.1', limit: 9 })).rows.length;
+    expect([await rows(), (await after.worker().findings()).findings]).toEqual([1, []]);
+    after.clock.now += 7 * 24 * 60 * minuteMs;
+    await after.minutes(1);
+    expect(await rows()).toBe(0);
+  });
+
   it('a worker that is gone without a word is followed when its lease is over', async () => {
     const ops = await newReceiver();
     const table = memoryTable();
