@@ -5,7 +5,7 @@ import { type CallbackRequest, type CallbackResponse, createReceiver } from '../
 import { hintRecords } from '../records/hint-records.ts';
 import { idempotencyRecords } from '../records/idempotency-records.ts';
 import { intakeRecords } from '../records/intake-records.ts';
-import { replicationRecords } from '../records/replication-records.ts';
+import { recordRequests } from '../records/record-requests.ts';
 import { verificationKeyRecords } from '../records/verification-key-records.ts';
 import { defaultTiming, type Timing } from '../replication/timing.ts';
 import type { Runtime } from '../runtime.ts';
@@ -28,7 +28,7 @@ function intakeOf(parts: FunctionParts) {
   return {
     ...parts,
     timing: { ...defaultTiming, ...parts.timing },
-    records: replicationRecords(table),
+    records: recordRequests(table),
     // Of what is kept of a link, the part that intake needs: the rest would be loaded for nothing.
     linkRecords: { ...hintRecords(table), ...intakeRecords(table), ...verificationKeyRecords(table) },
     notifications: idempotencyRecords(table),

@@ -7,6 +7,7 @@ import { intakeRecords } from './intake-records.ts';
 import { reconcileRecords } from './reconcile-records.ts';
 import { fitsTable, numberIn } from './row-fields.ts';
 import { verificationKeyRecords } from './verification-key-records.ts';
+import { waitingHintRecords } from './waiting-hint-records.ts';
 
 /** Which way a link points. */
 export interface Binding {
@@ -69,6 +70,7 @@ export function linkRecords(table: Table) {
     ...reconcileRecords(table),
     ...brakeRecords(table),
     ...hintRecords(table),
+    ...waitingHintRecords(table),
     ...intakeRecords(table),
     ...keys,
 

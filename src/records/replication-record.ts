@@ -3,6 +3,7 @@ import { defined } from '../defined.ts';
 import { CodedError, type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
 import { otherwise } from '../lenient.ts';
 import type { Row } from '../table/table.ts';
+import { type BackupField, fieldOf, latest } from './row-fields.ts';
 
 /** What went wrong, as a record keeps it: never a secret, never content. */
 export interface RecordedError {
@@ -394,14 +395,8 @@ const backupFields = {
     until: z.optional(z.number()),
   }),
   vacant: z.object({ id: z.string(), why: z.enum(['empty', 'deleted', 'half-made']), since: z.number() }),
-} as const;
-type BackupField = keyof typeof backupFields;
+} as const satisfies Readonly<Record<BackupField, z.ZodMiniType>>;
 const backupFieldNames = Object.keys(backupFields) as readonly BackupField[];
-
-/** The field of a row that keeps something for one backup. */
-export function fieldOf(name: BackupField | 'doubt', store: string): string {
-  return `${name}/${store}`;
-}
 
 const rowSchema = z.object({
   requested: z.number(),
@@ -614,10 +609,4 @@ export function heldNow(record: ReplicationRecord, store: string): HeldContent |
   if (doubtToken !== lastHolder || doubtOf(record, store) !== undefined) return undefined;
   const state = record.backups.find((one) => one.store === store);
   return state?.held?.id === state?.id ? state?.held : undefined;
-}
-
-/** The latest of these moments; `undefined` if there is none. */
-export function latest(moments: readonly (number | undefined)[]): number | undefined {
-  const present = moments.filter((moment) => moment !== undefined);
-  return present.length === 0 ? undefined : Math.max(...present);
 }

@@ -12,3 +12,26 @@ export function fitsTable({ partition, sort }: Key): boolean {
   const bytes = Buffer.byteLength(partition) + Buffer.byteLength(sort);
   return sort !== '' && sort.isWellFormed() && bytes <= limits.tableKeyBytes;
 }
+
+/** What the row of a replication record keeps for each backup in a field of its own. */
+export type BackupField =
+  | 'written'
+  | 'refusal'
+  | 'unremovable'
+  | 'keyWithheld'
+  | 'held'
+  | 'overwritten'
+  | 'replacing'
+  | 'operation'
+  | 'vacant';
+
+/** The field of a row that keeps something for one backup: `<name>/<store>`. */
+export function fieldOf(name: BackupField | 'doubt', store: string): string {
+  return `${name}/${store}`;
+}
+
+/** The latest of these moments; `undefined` if there is none. */
+export function latest(moments: readonly (number | undefined)[]): number | undefined {
+  const present = moments.filter((moment) => moment !== undefined);
+  return present.length === 0 ? undefined : Math.max(...present);
+}

@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
-import * as z from 'zod/mini';
 import { defined } from '../defined.ts';
 import { CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
-import type { Key, Table } from '../table/table.ts';
+import type { Key, Row, Table } from '../table/table.ts';
 
 /** A key that verifies notifications, as the table keeps it. */
 export interface KeptKey {
@@ -30,17 +29,36 @@ export interface KeptKeys {
   readonly version: number;
 }
 
-const rowSchema = z.object({
-  pem: z.optional(z.string()),
-  keys: z._default(
-    z.array(
-      z.object({ id: z.string(), pem: z.string(), from: z.optional(z.string()), goneAt: z.optional(z.number()) }),
-    ),
-    [],
-  ),
-  dropped: z._default(z.array(z.string()), []),
-  version: z._default(z.number(), 0),
-});
+/**
+ * What a row keeps; `undefined` if it is damaged. By hand and not by a schema: the callback reads
+ * this row and no other one, and what reads schemas would be loaded for it alone.
+ */
+function readRow({ pem, keys = [], dropped = [], version = 0 }: Row) {
+  const isSound =
+    (pem === undefined || typeof pem === 'string') &&
+    isListOf(keys, isKeptKey) &&
+    isListOf(dropped, (id) => typeof id === 'string') &&
+    typeof version === 'number';
+  if (!isSound) return undefined;
+  return {
+    pem,
+    keys: keys.map(({ id, pem, from, goneAt }) => ({ id, pem, ...defined({ from, goneAt }) })),
+    dropped,
+    version,
+  };
+}
+
+const isListOf = <T>(value: unknown, isOne: (item: unknown) => item is T): value is readonly T[] =>
+  Array.isArray(value) && value.every(isOne);
+
+function isKeptKey(value: unknown): value is KeptKey {
+  if (typeof value !== 'object' || value === null) return false;
+  const { id, pem, from, goneAt } = value as Partial<Record<keyof KeptKey, unknown>>;
+  const isServedSomewhere = from === undefined || typeof from === 'string';
+  return typeof id === 'string' && typeof pem === 'string' && isServedSomewhere && isMoment(goneAt);
+}
+
+const isMoment = (value: unknown) => value === undefined || typeof value === 'number';
 
 /**
  * The id of a key whose sender has none: SHA-256 of its DER, from PEM of a `PUBLIC KEY`, in hex.
@@ -63,8 +81,8 @@ export function verificationKeyRecords(table: Table) {
   async function verificationKeys(link: string): Promise<KeptKeys> {
     const row = await table.get(keyOf(link));
     if (row === undefined) return { keys: [], dropped: [], version: 0 };
-    const parsed = rowSchema.safeParse(row);
-    if (!parsed.success)
+    const kept = readRow(row);
+    if (kept === undefined)
       throw new CodedError(
         'table_row_unreadable',
         `what is kept of the verification keys of the callback ${link} is damaged`,
@@ -72,10 +90,10 @@ export function verificationKeyRecords(table: Table) {
           fields: { link },
         },
       );
-    const { pem, keys, dropped, version } = parsed.data;
+    const { pem, keys, dropped, version } = kept;
     // The version before knows one key, and no names. What it has written since is as good.
     const written = pem === undefined || keys.some((key) => key.pem === pem) ? [] : [{ id: keyIdOf(pem), pem }];
-    const known = [...written, ...(keys as readonly KeptKey[])];
+    const known = [...written, ...keys];
     return { keys: known.filter(({ id }) => !dropped.includes(id)), dropped, version };
   }
 

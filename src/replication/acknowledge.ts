@@ -5,13 +5,13 @@ import { limits } from '../limits.ts';
 import { errorFields, type Log } from '../log.ts';
 import type { IdempotencyRecords } from '../records/idempotency-records.ts';
 import type { LinkRecords } from '../records/link-records.ts';
-import type { ReplicationRecords } from '../records/replication-records.ts';
+import type { RecordRequests } from '../records/record-requests.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Hint, LifecycleEvent } from '../sender/event.ts';
 import type { Timing } from './timing.ts';
 
 export interface Intake {
-  readonly records: ReplicationRecords;
+  readonly records: RecordRequests;
   readonly notifications: IdempotencyRecords;
   /** Where hints are kept, and what senders may cost who do not sign what they say. */
   readonly linkRecords: Pick<LinkRecords, 'keepHint' | 'tellWaitingHint' | 'takeFromBudget' | 'askReconcile'>;

@@ -1,6 +1,7 @@
 import { defined } from '../defined.ts';
-import { latest, type ReplicationRecord, type UnreadableRecord } from '../records/replication-record.ts';
+import type { ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
+import { latest } from '../records/row-fields.ts';
 import type { Link } from './link.ts';
 import { type Standing, standingOf } from './standing.ts';
 import { lagOf } from './status.ts';

@@ -14,6 +14,7 @@ const marks = {
   'a folder': '.certstandby-store',
   'the rows of alerts': 'alert-findings.1',
   'a channel of alerts': 'certstandby.alert',
+  'what reads schemas': 'ZodMiniObject',
 };
 
 /** What of them is in the code of a function, of all its files. */
@@ -65,9 +66,13 @@ test.each(['aws', 'openwhisk'] as const)(
     try {
       expect(found(bundles.folder, platform, 'callback')).toEqual(['the sender of Certificate Manager']);
       for (const name of ['replicate', 'sweep', 'reconcile'])
-        expect(found(bundles.folder, platform, name), name).toEqual(['the store of Certificate Manager']);
-      for (const name of ['callback', 'replicate', 'sweep', 'reconcile'])
-        expect(found(none.folder, platform, name), name).toEqual([]);
+        expect(found(bundles.folder, platform, name), name).toEqual([
+          'the store of Certificate Manager',
+          'what reads schemas',
+        ]);
+      expect(found(none.folder, platform, 'callback')).toEqual([]);
+      for (const name of ['replicate', 'sweep', 'reconcile'])
+        expect(found(none.folder, platform, name), name).toEqual(['what reads schemas']);
     } finally {
       await bundles.dispose();
       await none.dispose();

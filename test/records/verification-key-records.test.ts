@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { limits } from '../../src/limits.ts';
 import { isUsable, keyIdOf, verificationKeyRecords } from '../../src/records/verification-key-records.ts';
 import { memoryTable } from '../../src/table/memory.ts';
+import type { Value } from '../../src/table/table.ts';
 
 const pemOf = (text: string) =>
   `-----BEGIN PUBLIC KEY-----\n${Buffer.from(text).toString('base64')}\n-----END PUBLIC KEY-----\n`;
@@ -69,9 +70,21 @@ describe('the verification keys of a link', () => {
     expect(await table.get(row)).toMatchObject({ pem: two });
   });
 
-  it('are unreadable, and not none, when the row is damaged', async () => {
+  it.each<Readonly<Record<string, Value>>>([
+    { keys: 'nonsense' },
+    { keys: ['nonsense'] },
+    { keys: [null] },
+    { keys: [{ id: '1' }] },
+    { keys: [{ id: 1, pem: one }] },
+    { keys: [{ id: '1', pem: one, from: 1 }] },
+    { keys: [{ id: '1', pem: one, goneAt: 'yesterday' }] },
+    { dropped: ['1', 2] },
+    { dropped: '1' },
+    { version: '1' },
+    { pem: 1 },
+  ])('are unreadable, and not none, when the row is damaged: %o', async (set) => {
     const keys = await keysOf();
-    await keys.table.update(row, { set: { keys: 'nonsense' } });
+    await keys.table.update(row, { set });
     await expect(keys.verificationKeys('shop')).rejects.toMatchObject({ code: 'table_row_unreadable' });
   });
 });

@@ -333,7 +333,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'a hint that was told again meanwhile stays',
-    file: 'src/records/hint-records.ts',
+    file: 'src/records/waiting-hint-records.ts',
     find: "({ field: 'told', is: '=' as const, to: told })",
     replace: "({ field: 'told', is: '>=' as const, to: told })",
     switches: ['hints'],
@@ -353,7 +353,7 @@ export const safeguards: readonly Safeguard[] = [
   },
   {
     step: 'what nobody signed has one certificate looked at once in a while',
-    file: 'src/records/replication-records.ts',
+    file: 'src/records/record-requests.ts',
     find: "{ field: 'toldAt', is: '<=', to: now - everyMs },",
     replace: "{ field: 'toldAt', is: '<=', to: now + everyMs },",
     switches: ['unsigned-sender'],
