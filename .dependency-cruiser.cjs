@@ -77,6 +77,19 @@ const rooms = {
     '^src/sender/event\\.ts$',
     '^src/http/(listen|loopback)\\.ts$',
   ],
+  // Texts with a signature, and the keys that make one: reports of drills, checkpoints.
+  signing: [ground, '^src/certificate/(public-key|public-key-pem)\\.ts$'],
+  // What was done, in chains that cannot be altered unnoticed. Nothing rests on it.
+  audit: [
+    ground,
+    log,
+    tableContract,
+    '^src/signing/',
+    '^src/certificate/public-key\\.ts$',
+    '^src/records/(replication-record|row-fields)\\.ts$',
+    '^src/replication/pass/replicate\\.ts$',
+    '^src/sender/event\\.ts$',
+  ],
   receiver: [ground, log, '^src/http/', '^src/sender/(event|sender)\\.ts$'],
   // It watches: what passes report, what records say, whether the table takes writes. Nothing rests
   // on it.
@@ -92,6 +105,7 @@ const rooms = {
   // It stands in for the servers that would use the copies, and asks nothing but the backups.
   drill: [
     ground,
+    '^src/signing/',
     '^src/certificate/',
     '^src/store/(store|mark)\\.ts$',
     '^src/replication/(shared-listing|deadline|patient-read)\\.ts$',
@@ -134,7 +148,7 @@ const rooms = {
     '^src/(config|deployment|settings)\\.ts$',
     composition,
     tableContract,
-    '^src/(http|certificate|store|sender|records|replication|findings|alerts|archive|drill|prove|monitor|console|receiver|instance)/',
+    '^src/(http|certificate|store|sender|records|replication|findings|alerts|audit|signing|archive|drill|prove|monitor|console|receiver|instance)/',
     '^src/ibm-cloud/crn\\.ts$',
   ],
 };

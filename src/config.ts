@@ -66,6 +66,7 @@ const defaults = {
     expiryWithinMs: limits.expiryNearMs,
     heartbeatMs: 5 * 60_000,
   },
+  audit: { write: true, folder: 'audit', checkpointEveryMs: 3_600_000, keepMs: 400 * 86_400_000 },
   /** Of copies whose original is gone. */
   removal: { afterMs: 30 * 86_400_000, maxShare: 0.05 },
 } as const;
@@ -79,6 +80,8 @@ export const defaultServe: ServeConfig = {
 const defaultConsole: ConsoleConfig = { host: '127.0.0.1', port: 9480 };
 
 export const defaultDrill: DrillConfig = { folder: 'drills' };
+
+export const defaultAudit: AuditConfig = defaults.audit;
 
 const link = z.strictObject({
   primary: required(z.string(), 'the store that is the truth'),
@@ -186,6 +189,14 @@ const sender = byKind(
 /** What is told more often than that is a flood. */
 const seldom = span.check(z.refine((given) => (milliseconds(given) ?? 60_000) >= 60_000, 'at least 1m'));
 
+/** What is kept for less proves little, and chains of processes that live may be younger. */
+const long = span.check(
+  z.refine(
+    (given) => (milliseconds(given) ?? limits.auditKeepLeastMs) >= limits.auditKeepLeastMs,
+    `at least ${durationText(limits.auditKeepLeastMs)}`,
+  ),
+);
+
 /** And so is a channel. */
 const channel = byKind(channelKinds.map(({ schema }) => schema) as OneOrMore<ChannelKind['schema']>, 'what it is');
 
@@ -289,6 +300,18 @@ const configFileSchema = z.strictObject({
           every: optional(period, 'how often it is asked', { otherwise: durationText(defaults.alerts.heartbeatMs) }),
         }),
       ),
+    }),
+  ),
+  audit: z.optional(
+    z.strictObject({
+      write: optional(z.boolean(), 'whether an audit trail is written', { default: defaults.audit.write }),
+      folder: optional(z.string(), 'where the key is that signs how far the trail goes', {
+        default: defaults.audit.folder,
+      }),
+      checkpointEvery: optional(period, 'how often serve signs that', {
+        default: durationText(defaults.audit.checkpointEveryMs),
+      }),
+      keep: optional(long, 'how long the trail is kept', { default: durationText(defaults.audit.keepMs) }),
     }),
   ),
   stores: z.record(name, store),
@@ -400,6 +423,15 @@ export interface Unopened<T> {
   readonly open: () => T;
 }
 
+/** How the audit trail is kept. */
+export interface AuditConfig {
+  readonly write: boolean;
+  /** Where the key is that signs. */
+  readonly folder: string;
+  readonly checkpointEveryMs: number;
+  readonly keepMs: number;
+}
+
 export interface Config {
   readonly table: TableConfig;
   readonly receiver: { readonly host: string; readonly port: number };
@@ -416,6 +448,8 @@ export interface Config {
   readonly senders?: readonly SenderConfig[];
   /** Absent, or without channels: nobody is told. */
   readonly alerts?: AlertsConfig;
+  /** Absent: `defaultAudit`. */
+  readonly audit?: AuditConfig;
 }
 
 /** Where functions are deployed to. */
@@ -1080,6 +1114,16 @@ function toConfig(
     links,
     ...(senders.length === 0 ? {} : { senders }),
     ...(file.alerts === undefined ? {} : { alerts: toAlerts(file.alerts, alertReferences, path) }),
+    audit: toAudit(file.audit ?? {}, folder),
+  };
+}
+
+function toAudit({ write, folder: keys, checkpointEvery, keep }: NonNullable<ConfigFile['audit']>, folder: string) {
+  return {
+    write: write ?? defaults.audit.write,
+    folder: resolve(folder, keys ?? defaults.audit.folder),
+    checkpointEveryMs: milliseconds(checkpointEvery) ?? defaults.audit.checkpointEveryMs,
+    keepMs: milliseconds(keep) ?? defaults.audit.keepMs,
   };
 }
 

@@ -640,6 +640,26 @@ export const errorRegistry = {
     remedy: place('Mend the folder of reports (drill.folder) or its signing.key.'),
   },
 
+  // The audit trail.
+  audit_checkpoint_unusable: {
+    ...request,
+    status: 400,
+    exit: 6,
+    remedy: byCause('Give a checkpoint as certstandby audit checkpoint has written it.', {
+      another_key:
+        'If the key is yours, of another machine say, give its public half with --key. Else trust nothing in the checkpoint.',
+      broken: 'Trust nothing in it: find the checkpoint where it was first written, or give another one.',
+    }),
+  },
+  audit_key_unusable: {
+    ...configuration,
+    remedy: place('Mend the folder of the audit trail (audit.folder) or its signing.key.'),
+  },
+  audit_not_kept: {
+    ...configuration,
+    remedy: 'Take audit: { write: false } out of the configuration, and start what runs with it anew.',
+  },
+
   // The instance of our own: what its REST API answers.
   instance_unauthorized: {
     ...request,

@@ -141,12 +141,10 @@ export const limits = {
   archiveTextCharacters: 10_240,
   /** Characters of a passphrase that is to keep private keys. */
   passphraseCharacters: 12,
-  /**
-   * The authorities that a drill trusts, a key that signs its reports, and a report of the largest
-   * estate, in bytes.
-   */
+  /** A key that signs reports of drills or checkpoints, or its public half, in bytes. */
+  signingKeyBytes: 16 * 1024,
+  /** The authorities that a drill trusts, and a report of the largest estate, in bytes. */
   drillTrustBytes: 8 * 1024 * 1024,
-  drillKeyBytes: 16 * 1024,
   drillReportBytes: 256 * 1024 * 1024,
   /** A PKCS#12 file, in bytes: a keystore of a few hundred certificates with their chains. */
   pkcs12FileBytes: 2 * 1024 * 1024,
@@ -343,6 +341,33 @@ export const limits = {
   consoleConnections: 100,
   consoleHeaderBytes: 16 * 1024,
   consoleFormBytes: 4 * 1024,
+  /**
+   * One line of the audit trail, in bytes, and lines and bytes that are written at once, well below
+   * what a row takes.
+   */
+  auditLineBytes: 64 * 1024,
+  auditBlockLines: 100,
+  auditBlockBytes: 128 * 1024,
+  /** Lines that wait to be written in one process, and their bytes; what is beyond is counted. */
+  auditWaitingLines: 10_000,
+  auditWaitingBytes: 16 * 1024 * 1024,
+  /**
+   * A chain goes on in a new one after so many lines, so that one can be examined in memory; and
+   * when it has told nothing for so long, so that a chain that retention removes is not gone on
+   * with. Milliseconds.
+   */
+  auditChainLines: 100_000,
+  auditChainIdleMs: 7 * 86_400_000,
+  /** Events of one sender that are told one by one in a minute; the others are counted. */
+  auditEventsPerMinute: 300,
+  /** How long a process that ends waits for what is still to be written, in milliseconds. */
+  auditCloseMs: 5_000,
+  /** Chains that one checkpoint on the table tells of. */
+  auditCheckpointChains: 500,
+  /** A checkpoint that was kept elsewhere, in bytes: some 200,000 chains. */
+  auditCheckpointBytes: 64 * 1024 * 1024,
+  /** The least time for which the trail is kept. Milliseconds. */
+  auditKeepLeastMs: 31 * 86_400_000,
   /** Rows of one page of the table. */
   tablePageRows: 1000,
   /**

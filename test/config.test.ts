@@ -73,6 +73,12 @@ describe('a good file', () => {
     expect(rest).toEqual({
       table: { kind: 'lmdb', path: '/etc/certstandby/certstandby-data' },
       drill: { folder: '/etc/certstandby/drills' },
+      audit: {
+        write: true,
+        folder: '/etc/certstandby/audit',
+        checkpointEveryMs: 3_600_000,
+        keepMs: 400 * 86_400_000,
+      },
       receiver: { host: '127.0.0.1', port: 8480 },
       worker: { concurrency: 16, sweepEveryMs: 60_000, reconcileEveryMs: 3_600_000 },
       links: [
@@ -252,7 +258,7 @@ extra: true
   - links.other.verificationKey (line 36): must be file:PATH of a public key in PEM
   - links.third.primary (line 38): is missing
   - links.third.backups (line 38): must name at least one backup
-  - extra (line 39): is not a known key; there are version, table, receiver, worker, serve, console, drill, alerts, stores, links, senders
+  - extra (line 39): is not a known key; there are version, table, receiver, worker, serve, console, drill, alerts, audit, stores, links, senders
   - stores.london.apiKey: the environment variable LONDON_KEY is not set
   - stores.again.apiKey: the file again.key cannot be read (ENOENT)
   - stores.frankfurt: is the same instance as stores.Prim

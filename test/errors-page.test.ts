@@ -18,6 +18,7 @@ const groups: readonly (readonly [string, string])[] = [
   ['data', 'Data keys'],
   ['archive', 'Archives'],
   ['drill', 'Drills'],
+  ['audit', 'The audit trail'],
   ['instance', 'An instance of our own'],
   ['acme', 'Orders'],
   ['file', 'Files'],

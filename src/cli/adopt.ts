@@ -52,7 +52,9 @@ async function adopt(copies: readonly string[], options: AdoptOptions, host: Hos
     throw new CodedError('usage', 'give the id of one copy, or --all');
   const output = commandOutput(options, host, runtime.now);
   const signal = interrupted(host);
-  await withLinks(options, { output, host }, async (program, links) => {
+  const { backup, replace } = options;
+  const act = { command: 'adopt', options: { '<copies>': copies, backup, of, replace, all: all || undefined } };
+  await withLinks(options, { output, host, act: plan ? undefined : act }, async (program, links) => {
     const link = onlyLink(links);
     const store = backupOf(program, link, options.backup);
     if (all) await adoptAll(program, { link, store, copies, options, signal }, output, host);

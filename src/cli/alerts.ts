@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import type { FindingRow } from '../alerts/alert-rows.ts';
 import type { Alerts, ChannelState } from '../alerts/alerts.ts';
+import type { Act } from '../compose/audit.ts';
 import type { Config } from '../config.ts';
 import { loadConfig } from '../config.ts';
 import { asCodedError, CodedError } from '../errors.ts';
@@ -86,9 +87,14 @@ async function test(only: string | undefined, options: AlertsOptions, host: Host
 }
 
 /** Does something with the alerts of a configuration. */
-async function withAlerts(options: AlertsOptions, host: Host, work: (alerts: Alerts, output: Output) => Promise<void>) {
+async function withAlerts(
+  options: AlertsOptions,
+  host: Host,
+  work: (alerts: Alerts, output: Output) => Promise<void>,
+  act?: Act,
+) {
   const output = commandOutput(options, host, runtime.now);
-  await withLinks(options, { output, host, tells: true }, async (program) => {
+  await withLinks(options, { output, host, tells: true, act }, async (program) => {
     alertsIn(program.config, options.config);
     const alerts = await program.alerts(interrupted(host));
     if (alerts !== undefined) await work(alerts, output);
@@ -155,11 +161,13 @@ function hush(how: 'mute' | 'acknowledge', finding: string, options: QuietOption
   const forMs = milliseconds(options.for) ?? 0;
   if (forMs < 1 || forMs > longestQuietMs)
     throw new CodedError('usage', '--for takes a duration such as 30m, 8h or 7d, at most 90d');
-  return withAlerts(options, host, async (alerts, output) => {
+  const work = async (alerts: Alerts, output: Output) => {
     const until = runtime.now() + forMs;
     await alerts.quiet(finding, how, until);
     output.item({ finding, [how === 'mute' ? 'mutedUntil' : 'acknowledgedUntil']: until });
     const words = how === 'mute' ? 'is muted' : 'is not told again';
     output.line(`${finding} ${words} until ${new Date(until).toISOString()}`);
-  });
+  };
+  const act = { command: `alerts ${how}`, options: { '<finding>': finding, for: options.for } };
+  return withAlerts(options, host, work, act);
 }

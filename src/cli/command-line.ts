@@ -86,6 +86,11 @@ export const commandEntries: readonly CommandEntry[] = [
     load: async () => (await import('./console.ts')).consoleCommand,
   },
   {
+    name: 'audit',
+    description: 'the audit trail: what was done, by whom, and that nothing of it was altered',
+    load: async () => (await import('./audit.ts')).auditCommand,
+  },
+  {
     name: 'adopt',
     description: 'take copies that somebody else made in a backup under management',
     load: async () => (await import('./adopt.ts')).adoptCommand,

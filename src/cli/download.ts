@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import { type ArchiveKind, archiveKinds } from '../archive/archive.ts';
 import { downloadTo } from '../compose/archives.ts';
+import { loadConfig } from '../config.ts';
 import { defined } from '../defined.ts';
 import { errorRegistry } from '../errors.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
@@ -9,7 +10,7 @@ import { interrupted } from './interrupt.ts';
 import { configOption } from './options.ts';
 import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output/output.ts';
 import { clean, count } from './output/text.ts';
-import { namesFit, storeNamed } from './program.ts';
+import { actOn, namesFit, storeOf } from './program.ts';
 
 interface DownloadCommandOptions extends OutputOptions {
   readonly config: string;
@@ -66,7 +67,12 @@ async function downloadNamed(names: readonly string[], options: DownloadCommandO
   const asks =
     options.passphraseFile !== undefined || (recipients.length === 0 && (kind === 'age' || kind === 'pkcs12'));
   const passphrase = asks ? await readPassphrase(options.passphraseFile, host.env, { fresh: true, signal }) : undefined;
-  const store = await storeNamed(options.from, options.config, host, runtime);
+  const config = loadConfig(options.config, host.env);
+  const store = await storeOf(config, options.from, options.config, runtime);
+  // It takes private keys out: that is told before it happens.
+  const said = { '<names>': names.length === 0 ? undefined : names, from: options.from, as: kind };
+  const act = { command: 'download', options: { ...said, 'unencrypted-keys': unencryptedKeys || undefined } };
+  await actOn(config, act, { output, host });
   const bar = output.progress('downloading');
   try {
     const given = { path, kind, recipients, legacy, unencryptedKeys, ...defined({ passphrase }) };

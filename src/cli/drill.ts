@@ -43,7 +43,8 @@ async function drillOrCheck(options: DrillCommandOptions, host: Host): Promise<v
   if (options.trust !== undefined) readText(options.trust, 'the authorities to trust', limits.drillTrustBytes);
   const signal = interrupted(host);
   const trust = options.trust === undefined ? {} : { trust: options.trust };
-  await withLinks(options, { output, host }, async (program, links) => {
+  const act = { command: 'drill', options: { sample: options.sample } };
+  await withLinks(options, { output, host, act }, async (program, links) => {
     const exits: number[] = [];
     const sample = options.sample === undefined ? {} : { sample: options.sample };
     for (const link of links) exits.push(await drillLink({ program, link, output, signal }, { ...trust, ...sample }));
@@ -114,7 +115,7 @@ function exitOf({ failed, notDrilled }: Outcome): number {
 
 async function check(file: string, key: string | undefined, output: Output, host: Host): Promise<void> {
   const { checkReport: checkDrillReport } = await import('../drill/report.ts');
-  const publicKey = readText(key ?? join(dirname(file), 'signing.pub'), 'the public key', limits.drillKeyBytes);
+  const publicKey = readText(key ?? join(dirname(file), 'signing.pub'), 'the public key', limits.signingKeyBytes);
   const report = await checkDrillReport(readText(file, 'the report', limits.drillReportBytes), publicKey);
   const { link, startedAt, served, failed, kept } = report;
   output.item({ ...report, signature: 'holds' });

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import type { RefusedEntry } from '../archive/archive.ts';
 import type { ImportLine } from '../archive/import.ts';
 import { importFrom } from '../compose/archives.ts';
+import { loadConfig } from '../config.ts';
 import { defined } from '../defined.ts';
 import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
@@ -12,7 +13,7 @@ import { configOption } from './options.ts';
 import { goingOnWords } from './output/operation-words.ts';
 import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output/output.ts';
 import { clean, count } from './output/text.ts';
-import { namesFit, storeNamed } from './program.ts';
+import { actOn, namesFit, storeOf } from './program.ts';
 
 interface ImportCommandOptions extends OutputOptions {
   readonly config: string;
@@ -89,7 +90,11 @@ async function importArchive(
     identities: identities.map((each) => new Secret(each)),
     acceptNoMac,
   };
-  const store = await storeNamed(into, options.config, host, runtime);
+  const config = loadConfig(options.config, host.env);
+  const store = await storeOf(config, into, options.config, runtime);
+  const said = { '<names>': names.length === 0 ? undefined : names, into, replace: replace || undefined };
+  const more = { 'replace-others': replaceOthers || undefined, 'replace-issued': replaceIssued || undefined };
+  if (!dryRun) await actOn(config, { command: 'import', options: { ...said, ...more } }, { output, host });
   const done: ImportLine[] = [];
   const failed: RefusedEntry[] = [];
   const bar = output.progress('importing');

@@ -1,12 +1,15 @@
 import type { Command } from 'commander';
+import { personHere } from '../audit/person.ts';
+import { type Act, tellAct } from '../compose/audit.ts';
 import { type ComposeOptions, compose, type Program } from '../compose/program.ts';
 import { openForDiagnosis } from '../compose/stores.ts';
-import { type Config, loadConfig } from '../config.ts';
+import { type Config, defaultAudit, loadConfig } from '../config.ts';
 import { defined } from '../defined.ts';
 import { asCodedError, CodedError } from '../errors.ts';
 import { includes, type Link } from '../replication/link.ts';
 import { type Runtime, systemRuntime as runtime } from '../runtime.ts';
 import type { Store } from '../store/store.ts';
+import type { Table } from '../table/table.ts';
 import { configOption } from './options.ts';
 import { type Host, type Output, type OutputOptions, withOutputOptions } from './output/output.ts';
 
@@ -41,22 +44,27 @@ export async function withLinks<T>(
     readonly moving?: boolean;
     /** It uses channels of alerts: what these refer to has to be there. */
     readonly tells?: boolean;
+    /** What is done, for the audit trail; absent: nothing is changed. */
+    readonly act?: Act | undefined;
   },
   work: (program: Program, links: readonly Link[]) => Promise<T>,
 ): Promise<T> {
-  const { output, host, observer } = given;
+  const { output, host, observer, act } = given;
   const config = loadConfig(options.config, host.env, { tells: given.tells ?? false });
   const moving = given.moving === true ? (options.link ?? onlyLink(config.links).name) : undefined;
   const program = await compose(config, {
     runtime,
     log: output.log,
-    ...defined({ observer, moving }),
+    ...defined({ observer, moving, runs: act?.command }),
   });
   const wording = storesByName(program);
   output.reword(wording);
   try {
     const links = program.links.filter(({ name }) => options.link === undefined || name === options.link);
-    if (links.length > 0) return await work(program, links);
+    if (links.length > 0) {
+      if (act !== undefined) program.audit?.act(withLink(act, options), personHere(host.env));
+      return await work(program, links);
+    }
     const known = program.links.map(({ name }) => name).join(', ');
     throw new CodedError('usage', `there is no link ${options.link}; the configuration has ${known}`);
   } catch (thrown) {
@@ -64,6 +72,24 @@ export async function withLinks<T>(
   } finally {
     await program.close();
   }
+}
+
+const withLink = ({ command, options }: Act, { link }: LinkOptions): Act => ({
+  command,
+  options: { ...(link === undefined ? {} : { link }), ...options },
+});
+
+/**
+ * Tells the audit trail what a command does that opens no program, before it does so. `opened`: a
+ * table that it has open.
+ */
+export async function actOn(
+  config: Config,
+  act: Act,
+  { output, host, opened }: { readonly output: Output; readonly host: Host; readonly opened?: Table | undefined },
+): Promise<void> {
+  const { table, audit = defaultAudit } = config;
+  await tellAct({ config: { table, audit }, runtime, log: output.log, table: opened }, act, personHere(host.env));
 }
 
 /** The same error with its message in other words. */
@@ -118,11 +144,6 @@ export function storeNames(program: Pick<Program, 'stores'>): (id: string) => st
  * One store of a configuration by the name that it has there. Nothing is asked of it yet. Throws
  * `usage` if there is none.
  */
-export async function storeNamed(name: string, configPath: string, host: Host, runtime: Runtime): Promise<Store> {
-  return storeOf(loadConfig(configPath, host.env), name, configPath, runtime);
-}
-
-/** The same of a configuration that has been read. */
 export async function storeOf(config: Config, name: string, configPath: string, runtime: Runtime): Promise<Store> {
   const stores = await openForDiagnosis(config, runtime);
   const store = stores.get(name);

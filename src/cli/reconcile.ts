@@ -80,7 +80,7 @@ async function reconcileLinks(options: ReconcileOptions, host: Host): Promise<vo
   const signal = interrupted(host);
   const watch: Watch = { passed: () => {} };
   const observer = { passed: (report: PassReport) => watch.passed(report) };
-  await withLinks(options, { output, host, observer }, async (program, links) => {
+  await withLinks(options, { output, host, observer, act: actOf(options) }, async (program, links) => {
     const { apply, acceptVanished, acceptChanges } = options;
     if ([apply, acceptVanished, acceptChanges].some((given) => given !== undefined)) onlyLink(links);
     const exits: number[] = [];
@@ -91,6 +91,14 @@ async function reconcileLinks(options: ReconcileOptions, host: Host): Promise<vo
     });
     host.exitCode = Math.max(failed, ...exits);
   });
+}
+
+/** What of the command is told in the audit trail: a plan changes nothing. */
+function actOf({ plan, apply, full, yesChange, acceptVanished, acceptChanges }: ReconcileOptions) {
+  if (plan === true) return undefined;
+  const said = { apply, full, 'yes-change': yesChange };
+  const accepted = { 'accept-vanished': acceptVanished, 'accept-changes': acceptChanges };
+  return { command: 'reconcile', options: { ...said, ...accepted } };
 }
 
 /** What is told of passes, while something watches them. */

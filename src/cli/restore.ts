@@ -94,7 +94,8 @@ async function move(kind: Kind, names: readonly string[], options: RestoreComman
   const signal = interrupted(host);
   const watch: Watch = { passed: () => {} };
   const observer = { passed: (report: PassReport) => watch.passed(report) };
-  await withLinks(options, { output, host, observer, moving: true }, async (program, [link]) => {
+  const act = options.plan === true ? undefined : actOf(kind, names, options);
+  await withLinks(options, { output, host, observer, moving: true, act }, async (program, [link]) => {
     if (link === undefined) return;
     const run: Run = { program, link, output, signal, watch };
     const from = await sourceOf(kind, run, options.from);
@@ -139,6 +140,13 @@ async function move(kind: Kind, names: readonly string[], options: RestoreComman
       bar.end();
     }
   });
+}
+
+/** What of the command is told in the audit trail. */
+function actOf(kind: Kind, names: readonly string[], options: RestoreCommandOptions) {
+  const { from, replace, replaceOthers, retained } = options;
+  const said = { '<names>': names.length === 0 ? undefined : names, from, replace, retained };
+  return { command: kind, options: { ...said, 'replace-others': replaceOthers } };
 }
 
 async function sourceOf(kind: Kind, { program, link }: Run, named: string | undefined): Promise<Store> {

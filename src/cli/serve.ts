@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import type { Alerts } from '../alerts/alerts.ts';
 import type { Program } from '../compose/program.ts';
-import { type Config, defaultServe, loadConfig } from '../config.ts';
+import { type Config, defaultServe, loadConfig, readConfigFile, writtenSettings } from '../config.ts';
 import { defined } from '../defined.ts';
 import { asCodedError } from '../errors.ts';
 import type { TlsFiles } from '../http/tls-files.ts';
@@ -77,7 +77,7 @@ async function serveUntil(stopping: AbortSignal, options: ServeOptions, host: Ho
     acknowledged: (...event: Parameters<Metrics['acknowledged']>) => metrics?.acknowledged(...event),
     passed: (report: Parameters<Metrics['passed']>[0]) => metrics?.passed(report),
   };
-  const program = await unlessAborted(stopping, compose(config, { runtime, log, observer }));
+  const program = await unlessAborted(stopping, compose(config, { runtime, log, observer, runs: 'serve' }));
   // Closed in this order: intake, what runs by the clock, and last those who watch, so that a stop
   // can be watched.
   const closing: (() => Promise<unknown>)[] = [() => program.close()];
@@ -91,7 +91,7 @@ async function serveUntil(stopping: AbortSignal, options: ServeOptions, host: Ho
     interrupted(host, settings.stopWithinMs + endsMs);
     const alerts = await program.alerts(stopping);
     if ((config.alerts?.channels ?? []).length === 0) log('warn', 'nobody_is_told', { message: nobodyIsTold });
-    const work = startWork(config, { program, metrics, alerts, tls, log, stopping });
+    const work = startWork(config, { program, metrics, alerts, tls, log, stopping, file: options.config });
     closing.splice(1, 0, work.stop);
     const callbacks = program.callbacks.map((link) => `${server.url}/callback/${link}`);
     log('info', 'serving', { version, callbacks, monitor: monitor.url, ...defined({ console: consoleAt }) });
@@ -109,6 +109,7 @@ async function metricsOf(program: Program): Promise<Metrics> {
     now: runtime.now,
     storeNames: new Map([...program.stores].map(([name, store]) => [store.id, name])),
     readiness: program.readiness,
+    audit: program.audit?.state,
     links: program.links.map((link) => ({
       link,
       figures: () => program.figures(link),
@@ -167,7 +168,11 @@ async function startConsole(
  */
 function startWork(
   config: Config,
-  parts: Parts & { readonly alerts: Alerts | undefined; readonly stopping: AbortSignal },
+  parts: Parts & {
+    readonly alerts: Alerts | undefined;
+    readonly stopping: AbortSignal;
+    readonly file: string;
+  },
 ) {
   const { program, alerts, tls, log } = parts;
   const { sweepEveryMs, reconcileEveryMs } = config.worker;
@@ -181,6 +186,7 @@ function startWork(
     }),
     every({ name: 'reconcile', periodMs: reconcileEveryMs, runtime, log }, reconcileAll),
     ...drillEvery(program, parts),
+    ...auditEvery(program, parts),
     ...(alerts === undefined || config.alerts === undefined
       ? []
       : [every({ name: 'alerts', periodMs: config.alerts.everyMs, runtime, log }, alerts.round)]),
@@ -193,6 +199,20 @@ function startWork(
       await alerts?.settled();
     },
   };
+}
+
+/** How often it is looked whether something of the audit trail is due. */
+const auditUpkeepMs = 600_000;
+
+/** Tells once what the configuration is now; then by the clock what nobody told, and upkeep. */
+function auditEvery({ audit, config, links }: Program, { file, log }: { readonly file: string; readonly log: Log }) {
+  if (audit === undefined) return [];
+  const saw = async () => audit.sawSettings(writtenSettings(readConfigFile(file)));
+  saw().catch((thrown: unknown) => log('error', 'audit_not_written', errorFields(asCodedError(thrown))));
+  return [
+    every({ name: 'audit', periodMs: config.worker.sweepEveryMs, runtime, log }, () => audit.complete(links)),
+    every({ name: 'audit_upkeep', periodMs: auditUpkeepMs, runtime, log }, audit.upkeep),
+  ];
 }
 
 /**

@@ -8,7 +8,7 @@ import { interrupted } from './interrupt.ts';
 import { configOption } from './options.ts';
 import { commandOutput, type Host, type OutputOptions, withOutputOptions } from './output/output.ts';
 import { clean, count } from './output/text.ts';
-import { storeOf } from './program.ts';
+import { actOn, storeOf } from './program.ts';
 
 interface StoreOptions extends OutputOptions {
   readonly config: string;
@@ -64,6 +64,7 @@ async function dropKey(name: string, id: string | undefined, options: StoreOptio
     for (const kept of before) for (const line of keptWords(kept, now)) output.line(line);
     return;
   }
+  await actOn(config, { command: 'store drop-key', options: { '<store>': name, '<id>': id } }, { output, host });
   const dropped = await dropKeptKey(config, { store: name, id, now });
   if (dropped.length === 0) {
     const ids = [...new Set(before.flatMap(({ keys }) => keys.map((key) => key.id)))];
@@ -100,6 +101,7 @@ async function accept(name: string, options: StoreOptions, host: Host): Promise<
   const signal = interrupted(host);
   const config = loadConfig(options.config, host.env);
   const store = await storeOf(config, name, options.config, runtime);
+  await actOn(config, { command: 'store accept', options: { '<store>': name } }, { output, host });
   const { before, identity } = await acceptStore(config.table, store, { runtime, signal }).finally(() =>
     store.close?.(),
   );

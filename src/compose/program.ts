@@ -1,5 +1,5 @@
 import type { Alerts } from '../alerts/alerts.ts';
-import { type Config, defaultDrill } from '../config.ts';
+import { type Config, defaultAudit, defaultDrill } from '../config.ts';
 import { defined } from '../defined.ts';
 import { type InProcessDispatch, inProcessDispatch } from '../dispatch/in-process.ts';
 import type { DrillOptions } from '../drill/drill.ts';
@@ -31,7 +31,7 @@ import { type Plan, planReconcile } from '../replication/reconcile/plan.ts';
 import { brakeOf, type ReconcileOptions, type ReconcileReport, reconcile } from '../replication/reconcile/reconcile.ts';
 import { resolveHints } from '../replication/resolve-hints.ts';
 import type { RestoreResult } from '../replication/restore/restore.ts';
-import type { RestoreOptions } from '../replication/restore/survey.ts';
+import type { RestoreOptions, RestorePlan } from '../replication/restore/survey.ts';
 import { sharedListings } from '../replication/shared-listing.ts';
 import { type Standing, standingOf } from '../replication/standing.ts';
 import { type LinkStatus, statusOf } from '../replication/status.ts';
@@ -45,6 +45,7 @@ import { identifiedStore } from '../store/identified.ts';
 import { quotasLeft } from '../store/quota.ts';
 import type { QuotaLeft, Store } from '../store/store.ts';
 import type { Table } from '../table/table.ts';
+import type { ProgramAudit } from './audit.ts';
 import { type Acknowledged, callbacksOf } from './callbacks.ts';
 import type { ConsoleParts } from './console.ts';
 import { keySourcesOf, toLink } from './services.ts';
@@ -87,6 +88,8 @@ export interface ComposeOptions {
    * called.
    */
   readonly moving?: string;
+  /** What runs, as the audit trail names it: `serve`, or a command. Absent: `certstandby`. */
+  readonly runs?: string;
 }
 
 /**
@@ -174,6 +177,8 @@ export interface Program {
   alerts(signal: AbortSignal): Promise<Alerts | undefined>;
   /** What the console shows of the links, and the links by which people sign in to it. */
   console(): Promise<ConsoleParts>;
+  /** The audit trail; undefined: the configuration wants none. */
+  readonly audit: ProgramAudit | undefined;
   /** Whether a notification would be acknowledged now. */
   readiness(): Promise<Readiness>;
   /**
@@ -195,6 +200,11 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
   const sent = () => {
     requests += 1;
   };
+  const { runs: program = 'certstandby' } = options;
+  const kept = config.audit ?? defaultAudit;
+  const audit = kept.write
+    ? (await import('./audit.ts')).programAudit({ table, audit: kept, runtime, log, program })
+    : undefined;
   const quotas = quotaRecords(table);
   const facts = factsRecords(table, runtime.now);
   const opened = await openStores(config, runtime, { sent, quotas, facts });
@@ -224,7 +234,10 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
       if (link === undefined) return {};
       if (about === 'hints') return resolveHints({ ...worker, dispatch }, link);
       const { passes, again } = await replicate(worker, link, certificate);
-      for (const report of passes) observer.passed?.(report);
+      for (const report of passes) {
+        observer.passed?.(report);
+        audit?.passed(report, link.primary.id);
+      }
       return again === undefined ? {} : { again };
     },
     failed: ({ link, certificate }, thrown) =>
@@ -238,7 +251,10 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
     new Set(links.filter((other) => other !== link).map(({ primary }) => primary.id));
 
   const keySources = await keySourcesOf(config.senders, runtime);
-  const callbacks = await callbacksOf(config, intake, observer.acknowledged);
+  const callbacks = await callbacksOf(config, intake, (...event) => {
+    observer.acknowledged?.(...event);
+    audit?.acknowledged(...event);
+  });
 
   async function status(link: Link): Promise<LinkStatus> {
     const stores = [link.primary, ...link.backups];
@@ -276,11 +292,20 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
       const { drillAndKeep } = await import('../drill/keep.ts');
       const kept = await drillAndKeep(runtime, link, { ...(config.drill ?? defaultDrill), ...given });
       await linkRows.saveDrill(link.name, kept.summary);
+      audit?.drilled(link.name, kept);
       return kept;
     },
     async restore(link, given) {
       const { restore } = await import('../replication/restore/restore.ts');
-      return restore(worker, link, { others: primariesBeside(link), ...given });
+      const about = { link: link.name, move: given.kind, from: given.from.id, to: link.primary.id };
+      const confirm = async (plan: RestorePlan) => {
+        await given.confirm?.(plan);
+        audit?.add({ kind: 'move', ...about, certificates: plan.lines.length });
+      };
+      const result = await restore(worker, link, { others: primariesBeside(link), ...given, confirm });
+      const { moved, failed } = result;
+      audit?.add({ kind: 'move', ...about, done: true, moved: moved.length, failed: failed.length });
+      return result;
     },
     async idMap(link, given) {
       const { idMap } = await import('../replication/id-map.ts');
@@ -300,6 +325,7 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
       const { composeConsole } = await import('./console.ts');
       return composeConsole({ config, links, stores, status, records, linkRows, table, runtime });
     },
+    audit,
     standing: (link, record) => standingOf(link, record),
     async adopt(link, request) {
       const adoption = await adopt(worker, link, request);
@@ -330,6 +356,7 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
     async close() {
       await dispatch.stop();
       await Promise.all([...stores.values()].map((store) => store.close?.()));
+      await audit?.close();
       await table.close();
     },
   };

@@ -5,11 +5,11 @@ import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { readRegularFileSync } from '../regular-file.ts';
 import type { Runtime } from '../runtime.ts';
+import { openSigningKey } from '../signing/signing-key.ts';
 import type { Store } from '../store/store.ts';
 import { type DrillOptions, drill } from './drill.ts';
 import { reportPage } from './page.ts';
 import { type DrillReport, signReport } from './report.ts';
-import { openSigningKey } from './signing-key.ts';
 
 /** A drill whose report is on disk. */
 export interface KeptDrill {
@@ -41,7 +41,7 @@ export async function drillAndKeep(
   options: Omit<DrillOptions, 'trust'> & { readonly folder: string; readonly trust?: string },
 ): Promise<KeptDrill> {
   const { folder, trust, ...rest } = options;
-  const { privateKey } = openSigningKey(folder);
+  const { privateKey } = openSigningKey(folder, 'drill_key_unusable');
   try {
     const report = await drill(runtime, link, { ...rest, ...(trust !== undefined && { trust: readTrust(trust) }) });
     const name = `${report.startedAt.replace(/[:.]/g, '-')}-${link.name}`;

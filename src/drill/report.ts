@@ -1,9 +1,6 @@
-import { createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 import * as z from 'zod/mini';
-import type { PublicKey } from '../certificate/public-key.ts';
-import { readPublicKeyPem } from '../certificate/public-key-pem.ts';
 import { CodedError } from '../errors.ts';
-import { privateKeyObject } from '../private-key-object.ts';
+import { signatureSchema, signatureState, signText, trustedKey } from '../signing/signed-text.ts';
 
 const copySchema = z.object({
   store: z.string(),
@@ -48,21 +45,15 @@ export type DrilledCopy = DrillReport['copies'][number];
 /** A backup that could not be drilled at all. */
 export type NotDrilled = DrillReport['notDrilled'][number];
 
-const signedSchema = z.object({
-  report: z.string(),
-  signature: z.object({ algorithm: z.literal('Ed25519'), publicKey: z.string(), value: z.string() }),
-});
+const signedSchema = z.object({ report: z.string(), signature: signatureSchema });
 
 /**
- * A report as text, with a signature over the very bytes of its own text (RFC 8032), which stands
- * inside as a string: so there is no question of how JSON is written.
+ * A report as text, with a signature over the very bytes of its own text, which stands inside as a
+ * string: so there is no question of how JSON is written.
  */
 export function signReport(report: DrillReport, privateKeyPem: string): string {
-  const key = privateKeyObject(privateKeyPem);
   const text = JSON.stringify(report, undefined, 1);
-  const value = sign(null, Buffer.from(text), key).toString('base64');
-  const publicKey = pemOf(createPublicKey(key));
-  return `${JSON.stringify({ report: text, signature: { algorithm: 'Ed25519', publicKey, value } }, undefined, 1)}\n`;
+  return `${JSON.stringify({ report: text, signature: signText(text, privateKeyPem) }, undefined, 1)}\n`;
 }
 
 /**
@@ -80,38 +71,12 @@ export function checkReport(text: string, publicKeyPem: string): DrillReport {
   const signed = z.safeParse(signedSchema, raw);
   if (!signed.success) throw new CodedError('drill_report_unreadable', 'it is no signed report of a drill');
   const { report, signature } = signed.data;
-  const known = trustedKey(publicKeyPem);
-  if (!isKey(signature.publicKey, known)) {
+  const state = signatureState(report, signature, [trustedKey(publicKeyPem)]);
+  if (state === 'another-key')
     throw new CodedError('drill_report_changed', 'it was signed with another key than the one that is trusted');
-  }
-  const key = createPublicKey({ key: Buffer.from(known.der), format: 'der', type: 'spki' });
-  if (!verify(null, Buffer.from(report), key, Buffer.from(signature.value, 'base64'))) {
+  if (state === 'broken')
     throw new CodedError('drill_report_changed', 'its signature does not hold: it was changed after it was written');
-  }
   const parsed = z.safeParse(reportSchema, JSON.parse(report));
   if (!parsed.success) throw new CodedError('drill_report_unreadable', 'it is signed, but of another version');
   return parsed.data;
-}
-
-/** The key that a person trusts. Throws `usage` if it is none that signs reports. */
-function trustedKey(pem: string): PublicKey {
-  try {
-    const key = readPublicKeyPem(pem);
-    if (key.kind === 'ed25519') return key;
-  } catch (cause) {
-    throw new CodedError('usage', 'the public key that is to be trusted cannot be read', { cause });
-  }
-  throw new CodedError('usage', 'the public key that is to be trusted is no Ed25519 key');
-}
-
-function isKey(pem: string, known: PublicKey): boolean {
-  try {
-    return readPublicKeyPem(pem).identity === known.identity;
-  } catch {
-    return false;
-  }
-}
-
-export function pemOf(publicKey: KeyObject): string {
-  return publicKey.export({ type: 'spki', format: 'pem' }).toString();
 }

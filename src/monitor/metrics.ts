@@ -23,6 +23,10 @@ export interface MetricsOptions {
   readonly links: readonly LinkView[];
   readonly readiness: () => Promise<Readiness>;
   readonly now: () => number;
+  /** How it goes with the audit trail of this process; absent: it writes none. */
+  readonly audit?:
+    | (() => { readonly waiting: number; readonly lost: number; readonly failingSince?: number })
+    | undefined;
   /**
    * Figures are counted again when they are older than this; counting reads every record. Default 1
    * s.
@@ -214,6 +218,9 @@ function registerGauges(registry: Registry, options: MetricsOptions): () => Prom
   const age = gauge('last_reconcile_age_seconds', 'Since the last successful reconcile began; +Inf before the first.', [
     'link',
   ]);
+  const auditWaiting = gauge('audit_waiting', 'Lines of the audit trail that are not on the table yet.', []);
+  const auditLost = gauge('audit_lost', 'Lines of the audit trail that this process had no room for.', []);
+  const auditFailing = gauge('audit_failing_seconds', 'How long the table has taken no line of the audit trail.', []);
   gauge('info', 'The version that runs.', ['version']).set({ version: options.version }, 1);
   const views = links.map((view) => ({ ...view, figures: heldFor(figuresMs, now, view.figures) }));
   const ofBackups = [refused, refusedStopped, refusedStops, unremovable, overwritten];
@@ -251,6 +258,10 @@ function registerGauges(registry: Registry, options: MetricsOptions): () => Prom
   return async () => {
     // What cannot be read now is not shown as it was.
     for (const one of read) one.reset();
+    const audit = options.audit?.() ?? { waiting: 0, lost: 0 };
+    auditWaiting.set(audit.waiting);
+    auditLost.set(audit.lost);
+    auditFailing.set(audit.failingSince === undefined ? 0 : Math.max(0, now() - audit.failingSince) / 1_000);
     const found = await options.readiness();
     ready.set(found.problems.length === 0 ? 1 : 0);
     for (const { callback } of [...found.waiting, ...found.problems])

@@ -6,8 +6,8 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { reportPage } from '../../src/drill/page.ts';
 import { checkReport, type DrillReport, signReport } from '../../src/drill/report.ts';
-import { openSigningKey } from '../../src/drill/signing-key.ts';
 import { asCodedError } from '../../src/errors.ts';
+import { openSigningKey } from '../../src/signing/signing-key.ts';
 
 const pair = () => {
   const { privateKey, publicKey } = generateKeyPairSync('ed25519');
@@ -101,8 +101,8 @@ describe('the key that signs', () => {
 
   it('is made once, for its owner alone, its public half beside it', () => {
     const at = join(folder, 'drills');
-    const first = openSigningKey(at);
-    expect(openSigningKey(at).publicKey).toBe(first.publicKey);
+    const first = openSigningKey(at, 'drill_key_unusable');
+    expect(openSigningKey(at, 'drill_key_unusable').publicKey).toBe(first.publicKey);
     expect(statSync(join(at, 'signing.key')).mode & 0o777).toBe(0o600);
     expect(readFileSync(join(at, 'signing.pub'), 'utf8')).toBe(first.publicKey);
     expect(checkReport(signReport(report, first.privateKey.reveal()), first.publicKey)).toEqual(report);
@@ -110,9 +110,9 @@ describe('the key that signs', () => {
   });
 
   it('is refused when others may read it', () => {
-    openSigningKey(folder);
+    openSigningKey(folder, 'drill_key_unusable');
     chmodSync(join(folder, 'signing.key'), 0o640);
-    expect(codeOf(() => openSigningKey(folder))).toBe('drill_key_unusable');
+    expect(codeOf(() => openSigningKey(folder, 'drill_key_unusable'))).toBe('drill_key_unusable');
   });
 });
 

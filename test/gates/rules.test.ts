@@ -82,6 +82,8 @@ const faults: readonly (readonly [string, string, ...string[]])[] = [
   ['src/prove/planted.ts', `import type {} from '../records/replication-record.ts';`, 'prove-imports-only'],
   ['src/archive/planted.ts', `import '../records/replication-records.ts';`, 'archive-imports-only'],
   ['src/console/planted.ts', `import '../records/replication-records.ts';`, 'console-imports-only'],
+  ['src/audit/planted.ts', `import '../records/replication-records.ts';`, 'audit-imports-only'],
+  ['src/signing/planted.ts', `import '../table/table.ts';`, 'signing-imports-only'],
   ['src/monitor/planted.ts', `import '../records/replication-records.ts';`, 'monitor-imports-only'],
   ['src/instance/api/planted.ts', `import '../../store/mark.ts';`, 'instance-imports-only'],
   ['src/instance/planted.ts', `import './rows/crn.ts';`, 'instance-floor-is-listed'],

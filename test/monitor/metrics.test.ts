@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { CodedError } from '../../src/errors.ts';
 import { silentLog } from '../../src/log.ts';
 import type { LinkFigures } from '../../src/monitor/figures.ts';
-import { createMetrics, type LinkView } from '../../src/monitor/metrics.ts';
+import { createMetrics, type LinkView, type MetricsOptions } from '../../src/monitor/metrics.ts';
 import type { Readiness } from '../../src/monitor/readiness.ts';
 import { startMonitorServer } from '../../src/monitor/server.ts';
 import type { Link } from '../../src/replication/link.ts';
@@ -23,8 +23,10 @@ function metricsWith(
   view: Partial<LinkView> = {},
   now = () => 100_000,
   readiness: Readiness = { problems: [], waiting: [] },
+  audit?: MetricsOptions['audit'],
 ) {
   return createMetrics({
+    audit,
     version: '1.2.3',
     storeNames: new Map([['crn:backup', 'london']]),
     links: [{ link, figures: async () => figures, lastReconcileAt: async () => 70_000, ...view }],
@@ -56,7 +58,20 @@ test('gauges are what the records say at the moment they are asked for', async (
     'certstandby_vanished{link="shop"} 2',
     'certstandby_earliest_expiry_timestamp_seconds{link="shop"} 90',
     'certstandby_last_reconcile_age_seconds{link="shop"} 30',
+    'certstandby_audit_waiting 0',
+    'certstandby_audit_lost 0',
+    'certstandby_audit_failing_seconds 0',
     'certstandby_info{version="1.2.3"} 1',
+  ]);
+});
+
+test('gauges say how it goes with the audit trail of the process', async () => {
+  const audit = () => ({ waiting: 12, lost: 3, failingSince: 40_000 });
+  const text = lines(await metricsWith({}, undefined, undefined, audit).text());
+  expect(text.filter((line) => line.includes('audit'))).toEqual([
+    'certstandby_audit_waiting 12',
+    'certstandby_audit_lost 3',
+    'certstandby_audit_failing_seconds 60',
   ]);
 });
 

@@ -8,6 +8,7 @@ const kinds = Object.values(registry).map(({ kind }) => kind);
 const isOfAService = ({ of }: Setting) => of !== undefined && kinds.includes(of);
 /** They have a page of their own. */
 const isOfAlerts = ({ path }: Setting) => path.startsWith('alerts.');
+const isOfAudit = ({ path }: Setting) => path.startsWith('audit.');
 
 /**
  * Settings as a table of a page: what stands in it is what is parsed, and what `config explain`
@@ -26,9 +27,10 @@ const pages: readonly (readonly [string, string, readonly Setting[]])[] = [
   [
     'docs/configuration.md',
     'common',
-    configSettings.filter((setting) => !isOfAService(setting) && !isOfAlerts(setting)),
+    configSettings.filter((setting) => !isOfAService(setting) && !isOfAlerts(setting) && !isOfAudit(setting)),
   ],
   ['docs/alerts.md', 'alerts', configSettings.filter(isOfAlerts)],
+  ['docs/audit.md', 'audit', configSettings.filter(isOfAudit)],
   ...kinds.map(
     (kind) =>
       [`src/services/${kind}/README.md`, kind, configSettings.filter((setting) => setting.of === kind)] as const,

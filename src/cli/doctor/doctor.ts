@@ -13,6 +13,7 @@ import { interrupted } from '../interrupt.ts';
 import { callbackBase, configOption, seconds } from '../options.ts';
 import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output/output.ts';
 import { clean, count, duration } from '../output/text.ts';
+import { actOn } from '../program.ts';
 import { checkTransport } from '../transport.ts';
 import { checkAlerts } from './alerts.ts';
 import {
@@ -111,6 +112,8 @@ async function doctor(options: DoctorOptions, host: Host): Promise<void> {
   found(finding);
   stopping.throwIfAborted();
 
+  if (options.register !== undefined)
+    await actOn(config, { command: 'doctor', options: { register: true } }, { output, host });
   const { openForDiagnosis } = await import('../../compose/stores.ts');
   const { tellersOf } = await import('../../compose/services.ts');
   const opened = await openForDiagnosis(config, runtime);

@@ -10,7 +10,7 @@ import { askYesNo } from '../ask.ts';
 import { interrupted } from '../interrupt.ts';
 import { commandOutput, type Host, type Output, type OutputOptions } from '../output/output.ts';
 import { clean, count, duration } from '../output/text.ts';
-import { storeOf } from '../program.ts';
+import { actOn, storeOf } from '../program.ts';
 
 interface ProveCommandOptions extends OutputOptions {
   readonly config: string;
@@ -47,6 +47,7 @@ export async function prove(name: string, options: ProveCommandOptions, host: Ho
       output.line('Nothing was sent.');
       return;
     }
+    await actOn(config, { command: 'doctor', options: { prove: name } }, { output, host, opened: table });
     await measure(name, { store, listening: table && { table, links }, signal, proveStore }, output, host);
   } finally {
     await Promise.all([opened.close?.(), table?.close()]);

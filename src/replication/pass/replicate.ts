@@ -4,7 +4,7 @@ import { asCodedError, CodedError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { errorFields, type Log } from '../../log.ts';
 import { moved } from '../../records/link-records.ts';
-import { doubtOf, type PrimaryState, type ReplicationRecord } from '../../records/replication-record.ts';
+import { doubtOf, type PrimaryState, type Refusal, type ReplicationRecord } from '../../records/replication-record.ts';
 import type { CommitAnswer, LeaseHolderFields } from '../../records/replication-records.ts';
 import { type Mark, markOfCopy } from '../../store/mark.ts';
 import { type KeysRead, keysRead } from '../keys-read.ts';
@@ -32,6 +32,8 @@ export interface PassReport {
   /** When the commit was written, epoch milliseconds. */
   readonly committedAt: number;
   readonly primary?: PrimaryState;
+  /** Why what the primary holds is not copied, as the record has it from now on. */
+  readonly refusal?: Refusal;
 }
 
 /**
@@ -119,7 +121,7 @@ async function onePass(worker: Worker, link: Link, certificate: string) {
     backups: outcomes,
     record,
     committedAt: runtime.now(),
-    ...defined({ primary }),
+    ...defined({ primary, refusal: fields.refusal }),
   };
   logPass(worker.log, report, answer, fields);
   return { report, answer, wakeAt };

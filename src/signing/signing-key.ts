@@ -1,34 +1,37 @@
 import { createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { chmodSync, linkSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { CodedError } from '../errors.ts';
+import { CodedError, type ErrorCode } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { privateKeyObject } from '../private-key-object.ts';
 import { readRegularFileSync } from '../regular-file.ts';
 import { Secret } from '../secret.ts';
-import { pemOf } from './report.ts';
+import { pemOf } from './signed-text.ts';
 
 /**
- * Files in the folder of reports: the key that signs them, and its public half to be kept somewhere
- * else.
+ * Files in a folder of what is signed: the key that signs it, and its public half to be kept
+ * somewhere else.
  */
 const signingKeyFile = 'signing.key';
 const publicKeyFile = 'signing.pub';
 
 /**
- * The Ed25519 key that signs reports in this folder. Made on first use, mode 0600, with its public
- * half beside it. Throws `drill_key_unusable` if others may read it, or it is not what was written.
+ * The Ed25519 key that signs what is kept in this folder. Made on first use, mode 0600, with its
+ * public half beside it. Throws `unusable` if others may read it, or it is not what was written.
  */
-export function openSigningKey(folder: string): { readonly privateKey: Secret; readonly publicKey: string } {
+export function openSigningKey(
+  folder: string,
+  unusable: ErrorCode,
+): { readonly privateKey: Secret; readonly publicKey: string } {
   const path = join(folder, signingKeyFile);
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     makeOnce(path, dirname(path));
     const { mode } = statSync(path);
     if ((mode & 0o077) !== 0 && process.platform !== 'win32') {
-      throw new CodedError('drill_key_unusable', `${path} may be read or changed by others: chmod 600 ${path}`);
+      throw new CodedError(unusable, `${path} may be read or changed by others: chmod 600 ${path}`);
     }
-    const bytes = readRegularFileSync(path, { maxBytes: limits.drillKeyBytes });
+    const bytes = readRegularFileSync(path, { maxBytes: limits.signingKeyBytes });
     const privateKey = new Secret(bytes.toString('utf8'));
     bytes.fill(0);
     const publicKey = pemOf(createPublicKey(privateKeyObject(privateKey.reveal())));
@@ -37,7 +40,7 @@ export function openSigningKey(folder: string): { readonly privateKey: Secret; r
   } catch (cause) {
     if (cause instanceof CodedError) throw cause;
     const { code = 'error' } = cause as NodeJS.ErrnoException;
-    throw new CodedError('drill_key_unusable', `${path} cannot be read or made (${code})`, { cause });
+    throw new CodedError(unusable, `${path} cannot be read or made (${code})`, { cause });
   }
 }
 

@@ -1,0 +1,216 @@
+import * as z from 'zod/mini';
+import { signatureSchema } from '../signing/signed-text.ts';
+import { type Key, pagesOf, type Row, type Table } from '../table/table.ts';
+
+/**
+ * The rows of the audit trail. Lines of one chain stand in rows of some lines each, by the number
+ * of the first; a chain has a row that says how far it goes, written after its lines. Beside them:
+ * what is known of persons, checkpoints, and what retention has removed.
+ */
+
+const blockSchema = z.object({ lines: z.array(z.string()), at: z.number() });
+const chainSchema = z.object({
+  program: z.string(),
+  begunAt: z.number(),
+  last: z.int(),
+  digest: z.string(),
+  lastAt: z.number(),
+});
+const personSchema = z.object({ salt: z.string(), text: z.string() });
+const signedSchema = z.object({ text: z.string(), signature: signatureSchema });
+const roundSchema = z.object({ upTo: z.optional(z.number()), until: z.optional(z.number()) });
+
+/** How far a chain goes. All moments are epoch milliseconds. */
+export interface ChainRow extends z.infer<typeof chainSchema> {
+  readonly writer: string;
+}
+
+/** Some lines of a chain, as they were written at once. */
+export interface Block {
+  /** The number of the first of them, as the row's place says. */
+  readonly first: number;
+  readonly at: number;
+  readonly lines: readonly string[];
+}
+
+/** A row that cannot be understood. */
+export interface Unreadable {
+  readonly unreadable: true;
+  readonly sort: string;
+}
+
+export type Person = z.infer<typeof personSchema>;
+export type Signed = z.infer<typeof signedSchema>;
+
+const digits = 12;
+const padded = (number: number): string => String(number).padStart(digits, '0');
+const chains = 'audit-chains.1';
+const people = 'audit-people.1';
+const checkpoints = 'audit-checkpoints.1';
+const bases = 'audit-bases.1';
+const linesOf = (writer: string): string => `audit.1/${writer}`;
+/** Where it is written down of which moment on whole chains are kept. No writer is called so. */
+const horizonSort = '*';
+const page = 200;
+
+export function auditRows(table: Table) {
+  const personKey = (writer: string, number: number): Key => ({
+    partition: people,
+    sort: `${writer}/${padded(number)}`,
+  });
+  const roundKey = (link: string): Key => ({ partition: 'audit-rounds.1', sort: link });
+
+  const chainOf = (row: Row): ChainRow | Unreadable => {
+    const { data } = chainSchema.safeParse(row);
+    return data === undefined ? { unreadable: true, sort: row.sort } : { ...data, writer: row.sort };
+  };
+  const blockOf = (row: Row): Block | Unreadable => {
+    const { data } = blockSchema.safeParse(row);
+    const first = /^\d{12}$/.test(row.sort) ? Number(row.sort) : Number.NaN;
+    return data === undefined || Number.isNaN(first) ? { unreadable: true, sort: row.sort } : { ...data, first };
+  };
+  const signedOf = (row: Row) => ({ sort: row.sort, signed: signedSchema.safeParse(row).data });
+
+  return {
+    /**
+     * Writes lines of a chain, the first of which has this number. Answers whether they stand there
+     * now: as they were given, also if an earlier call had written them and nobody heard of it.
+     */
+    async append(writer: string, { first, at, lines }: Block): Promise<boolean> {
+      const key = { partition: linesOf(writer), sort: padded(first) };
+      const outcome = await table.putIfAbsent(key, { lines: [...lines], at });
+      if (outcome.applied) return true;
+      const { data } = blockSchema.safeParse(outcome.row);
+      return data?.lines.length === lines.length && data.lines.every((line, index) => line === lines[index]);
+    },
+
+    /** Says how far a chain goes. */
+    async saveChain({ writer, ...fields }: ChainRow): Promise<void> {
+      await table.update({ partition: chains, sort: writer }, { set: { ...fields } });
+    },
+
+    async *chains(): AsyncGenerator<ChainRow | Unreadable> {
+      for await (const rows of pagesOf(table, { partition: chains, limit: page })) yield* rows.map(chainOf);
+    },
+
+    async chain(writer: string): Promise<ChainRow | Unreadable | undefined> {
+      const row = await table.get({ partition: chains, sort: writer });
+      return row && chainOf(row);
+    },
+
+    /** Blocks of a chain in the order of their numbers; those that begin after this number. */
+    async *blocks(writer: string, after = 0): AsyncGenerator<Block | Unreadable> {
+      const from = after === 0 ? {} : { after: padded(after) };
+      for await (const rows of pagesOf(table, { partition: linesOf(writer), limit: page, ...from }))
+        yield* rows.map(blockOf);
+    },
+
+    /** The first block of a chain that begins after this number. */
+    async blockAfter(writer: string, after: number): Promise<Block | Unreadable | undefined> {
+      const query = { partition: linesOf(writer), after: padded(after), limit: 1 };
+      for await (const [row] of pagesOf(table, query)) if (row !== undefined) return blockOf(row);
+      return undefined;
+    },
+
+    async removeBlock(writer: string, sort: number | string): Promise<void> {
+      const place = typeof sort === 'number' ? padded(sort) : sort;
+      await table.delete({ partition: linesOf(writer), sort: place });
+    },
+
+    async removeChain(writer: string): Promise<void> {
+      await table.delete({ partition: chains, sort: writer });
+      await table.delete({ partition: bases, sort: writer });
+    },
+
+    async savePerson(writer: string, number: number, { salt, text }: Person): Promise<void> {
+      await table.update(personKey(writer, number), { set: { salt, text } });
+    },
+
+    /**
+     * What is known of persons, by writer and number; `undefined` where it cannot be understood.
+     */
+    async *people(writer?: string) {
+      const of = writer === undefined ? {} : { beginsWith: `${writer}/` };
+      for await (const rows of pagesOf(table, { partition: people, limit: page, ...of })) {
+        for (const row of rows) {
+          const at = row.sort.lastIndexOf('/');
+          const place = { writer: row.sort.slice(0, at), number: Number(row.sort.slice(at + 1)) };
+          yield { ...place, person: personSchema.safeParse(row).data };
+        }
+      }
+    },
+
+    async erasePerson(writer: string, number: number): Promise<void> {
+      await table.delete(personKey(writer, number));
+    },
+
+    /** `sort` tells when it was made, so that they are read in that order. */
+    async saveCheckpoint(sort: string, { text, signature }: Signed): Promise<void> {
+      await table.putIfAbsent({ partition: checkpoints, sort }, { text, signature });
+    },
+
+    /** Checkpoints, the oldest first; `undefined` where one cannot be understood. */
+    async *checkpoints() {
+      for await (const rows of pagesOf(table, { partition: checkpoints, limit: page })) yield* rows.map(signedOf);
+    },
+
+    async removeCheckpoint(sort: string): Promise<void> {
+      await table.delete({ partition: checkpoints, sort });
+    },
+
+    /** What says where a chain begins since retention; without a writer: which chains there are. */
+    async saveBase(writer: string | undefined, { text, signature }: Signed): Promise<void> {
+      await table.update({ partition: bases, sort: writer ?? horizonSort }, { set: { text, signature } });
+    },
+
+    /**
+     * What says where one chain begins; `undefined` where nothing does, or it cannot be understood.
+     */
+    async base(writer: string): Promise<Signed | undefined> {
+      const row = await table.get({ partition: bases, sort: writer });
+      return row && signedOf(row).signed;
+    },
+
+    /** What retention has written down; `writer` is absent for what it says of whole chains. */
+    async *bases() {
+      for await (const rows of pagesOf(table, { partition: bases, limit: page })) {
+        for (const row of rows) {
+          const { sort, signed } = signedOf(row);
+          yield { ...(sort === horizonSort ? {} : { writer: sort }), signed };
+        }
+      }
+    },
+
+    /** The configuration as it was last told of, for one program: digests by part of it. */
+    async settings(program: string): Promise<Readonly<Record<string, string>> | undefined> {
+      const row = await table.get({ partition: 'audit-settings.1', sort: program });
+      return z.record(z.string(), z.string()).safeParse(row?.parts).data;
+    },
+
+    async saveSettings(program: string, parts: Readonly<Record<string, string>>): Promise<void> {
+      await table.update({ partition: 'audit-settings.1', sort: program }, { set: { parts: { ...parts } } });
+    },
+
+    /**
+     * Takes the turn to add what is missing of a link, until a moment. Answers up to which moment
+     * that was done last, or `taken`: another one has the turn, or had it after `notSince`.
+     */
+    async takeRound(
+      link: string,
+      { now, until, notSince }: { readonly now: number; readonly until: number; readonly notSince: number },
+    ): Promise<'taken' | { readonly upTo: number | undefined }> {
+      const free = { any: [{ absent: 'until' }, { field: 'until', is: '<', to: now }] } as const;
+      const due = { any: [{ absent: 'upTo' }, { field: 'upTo', is: '<=', to: notSince }] } as const;
+      const outcome = await table.update(roundKey(link), { set: { until } }, { all: [free, due] });
+      if (!outcome.applied) return 'taken';
+      return { upTo: roundSchema.safeParse(outcome.row).data?.upTo };
+    },
+
+    /** Ends the turn; with a moment: all up to it is told. */
+    async endRound(link: string, upTo?: number): Promise<void> {
+      await table.update(roundKey(link), { remove: ['until'], ...(upTo === undefined ? {} : { set: { upTo } }) });
+    },
+  };
+}
+
+export type AuditRows = ReturnType<typeof auditRows>;
