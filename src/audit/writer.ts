@@ -148,11 +148,13 @@ export function auditWriter(options: {
   }
 
   async function write({ block, next, people, facts }: Ready): Promise<void> {
-    const { writer } = next;
+    const { writer, begunAt, last, digest, lastAt } = next;
+    // That there is a chain is said before its first line: nothing else would lead to that.
+    if (block.first === 1)
+      await rows.saveChain({ writer, program, begunAt, last: 0, digest: noDigest, lastAt: begunAt });
     // First who did it: a line without is one of which that was erased.
     for (const { number, ...person } of people) await rows.savePerson(writer, number, person);
     if (!(await rows.append(writer, block))) return taken(block, writer, facts);
-    const { begunAt, last, digest, lastAt } = next;
     await rows.saveChain({ writer, program, begunAt, last, digest, lastAt });
     place = next;
     ready = undefined;

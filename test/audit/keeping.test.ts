@@ -64,6 +64,20 @@ describe.each(kinds)('an audit trail on a table %s', (_, open) => {
     expect(await world.examine()).toMatchObject({ lines: 253, flaws: [], unwitnessed: 253 });
   });
 
+  it('is known of from its beginning on, also where the first lines were the last thing that was done', async () => {
+    const world = trail(table);
+    const writer = world.writer('serve', {
+      ...withPut((key, fields) => table.putIfAbsent(key, fields)),
+      // The row of the chain is written once, before the lines, and not after them.
+      update: async (key, change, condition) =>
+        change.set?.last === 0 ? table.update(key, change, condition) : Promise.reject(unavailable()),
+    });
+    writer.add(passOf(1));
+    await expect.poll(() => writer.state().failingSince).toBe(world.clock.now);
+    writer.stop();
+    expect(await world.examine()).toMatchObject({ lines: 2, flaws: [] });
+  });
+
   it('has a fact once whose write was made and never answered', async () => {
     const world = trail(table);
     let answers = false;
