@@ -67,13 +67,14 @@ export async function callbacksOf(
     ];
   });
   const ofSenders = senders.map(async (config): Promise<readonly Callback[]> => {
-    const sender = await senderOf(config);
-    if (sender === undefined && (await deliveredOf(config)) !== undefined) return [];
-    if (sender === undefined)
+    if (partsOf(config).sender === undefined)
       throw new CodedError(
         'configuration_invalid',
         `the sender ${config.name} is a ${config.kind}, which sends nothing`,
       );
+    const sender = await senderOf(config);
+    // What the platform brings comes to no callback URL.
+    if (sender === undefined) return [];
     const { keys } = sender;
     return [
       {
@@ -97,7 +98,7 @@ async function senderOf(config: { readonly name: string; readonly kind: string }
 }
 
 async function deliveredOf(config: { readonly name: string; readonly kind: string }) {
-  return (await partsOf(config).sender?.())?.deliveredOf?.(config as never);
+  return (await partsOf(config).delivery?.())?.deliveredOf(config as never);
 }
 
 /** What one message of the platform came to: nobody's concern, or as a receiver answers. */

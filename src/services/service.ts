@@ -38,6 +38,8 @@ export interface ServiceParts {
   readonly store?: () => Promise<StorePart>;
   /** Absent: it sends nothing that could be proven genuine. */
   readonly sender?: () => Promise<SenderPart>;
+  /** Absent: nothing of it is brought by a platform that proves who sends. */
+  readonly delivery?: () => Promise<DeliveryPart>;
   /**
    * What `doctor` asks, and the words about rights. Absent: the store brings what it can say with
    * it, if anything.
@@ -88,12 +90,15 @@ export interface SenderPart {
    * `config` is what the settings made: of a store that tells of itself, or of a sender of its own.
    * `undefined`: nothing of it comes to a callback URL.
    */
-  senderOf(config: never): Sender | undefined;
+  senderOf(config: never): Sender | undefined | Promise<Sender | undefined>;
+}
+
+export interface DeliveryPart {
   /**
-   * What the platform brings of it, and proves itself; how events are read from one message, which
-   * throws as `Sender.receive` does. `undefined` or absent: nothing comes so.
+   * What the platform brings of a sender, and proves itself: how events are read from one message,
+   * which throws as `Sender.receive` does. `undefined`: nothing of this one comes so.
    */
-  deliveredOf?(config: never): ((body: Uint8Array) => readonly LifecycleEvent[]) | undefined;
+  deliveredOf(config: never): ((body: Uint8Array) => readonly LifecycleEvent[]) | undefined;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { copyFile, writeFile } from 'node:fs/promises';
+import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseConfig } from '../../src/config.ts';
 import { deploymentOf } from '../../src/deployment.ts';
@@ -11,6 +11,7 @@ import type { Table } from '../../src/table/table.ts';
 import { backupCrn, primaryCrn } from '../end-to-end/program.ts';
 import { type Sides, type SidesOptions, startSides } from '../end-to-end/sides.ts';
 import { startDynalite } from '../support/dynalite.ts';
+import { root } from '../support/root.ts';
 import { bundleFunctions } from './bundles.ts';
 import { type CountingProxy, startCountingProxy } from './counting-proxy.ts';
 import { type FakeAws, startFakeAws } from './fake-aws.ts';
@@ -26,8 +27,8 @@ interface BatchAnswer {
 }
 
 /**
- * The stack as it is deployed: the real bundles, each in a process of its own, with a table, a
- * queue, and an HTTP API in front.
+ * The stack as it is deployed: the real bundles of its configuration, each in a process of its
+ * own, with a table, a queue, and an HTTP API in front.
  */
 export interface AwsStack {
   readonly sides: Sides;
@@ -79,7 +80,10 @@ function stackConfig(
 }
 
 export async function startAwsStack(options: Pick<SidesOptions, 'signingKey'> & StackSettings = {}): Promise<AwsStack> {
-  const [bundles, dynalite, sides] = await Promise.all([bundleFunctions('aws'), startDynalite(), startSides(options)]);
+  const [dynalite, sides] = await Promise.all([startDynalite(), startSides(options)]);
+  const sources = { path: join(root, 'certstandby.yaml'), env: {}, readFile: () => '' };
+  const config = parseConfig(stackConfig(sides, options), { ...sources, platform: 'aws' });
+  const bundles = await bundleFunctions('aws', deploymentOf(config, 'aws'));
   const tableRequests = await startCountingProxy(dynalite.endpoint);
   const aws = await startFakeAws({ 'ssm:/certstandby/primary': sides.apiKey, 'ssm:/certstandby/backup': sides.apiKey });
   const given = { tableName: 'certstandby-test', region: 'eu-west-1', endpoint: dynalite.endpoint };
@@ -87,8 +91,6 @@ export async function startAwsStack(options: Pick<SidesOptions, 'signingKey'> & 
   await createDynamodbTable(access);
   const table = dynamodbTable({ ...access, connectTimeoutMs: 10_000, answerTimeoutMs: 10_000 });
 
-  const sources = { path: join(bundles.folder, 'certstandby.yaml'), env: {}, readFile: () => '' };
-  const config = parseConfig(stackConfig(sides, options), { ...sources, platform: 'aws' });
   const env = {
     AWS_REGION: given.region,
     AWS_ACCESS_KEY_ID: 'test',
@@ -99,7 +101,6 @@ export async function startAwsStack(options: Pick<SidesOptions, 'signingKey'> & 
     CERTSTANDBY_QUEUE_URL: aws.queueUrl,
     CERTSTANDBY_STAGE: 'test',
   };
-  await writeFile(join(bundles.folder, 'certstandby.json'), JSON.stringify(deploymentOf(config, 'aws')));
   const deployed = (name: FunctionName) => ({
     file: join(bundles.folder, 'aws', name, 'index.mjs'),
     env: { ...env, AWS_LAMBDA_FUNCTION_NAME: `certstandby-test-${name}` },

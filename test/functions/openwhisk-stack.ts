@@ -11,6 +11,7 @@ import type { Table } from '../../src/table/table.ts';
 import { backupCrn, primaryCrn } from '../end-to-end/program.ts';
 import { type Sides, type SidesOptions, startSides } from '../end-to-end/sides.ts';
 import { startDynalite } from '../support/dynalite.ts';
+import { root } from '../support/root.ts';
 import { bundleFunctions } from './bundles.ts';
 import type { CallbackAnswer, CallbackCase } from './callback-cases.ts';
 import { type OpenwhiskApi, startOpenwhiskApi } from './openwhisk-api.ts';
@@ -20,8 +21,8 @@ const actionNames = ['callback', 'replicate', 'sweep', 'reconcile'] as const;
 type ActionName = (typeof actionNames)[number];
 
 /**
- * The package as it is deployed: the real bundles, each in a runtime of its own, with a table and
- * the platform's API.
+ * The package as it is deployed: the real bundles of its configuration, each in a runtime of its
+ * own, with a table and the platform's API.
  */
 export interface OpenwhiskStack {
   readonly sides: Sides;
@@ -71,11 +72,7 @@ export function answerOf(result: object): CallbackAnswer {
 }
 
 export async function startOpenwhiskStack(options: Pick<SidesOptions, 'signingKey'> = {}): Promise<OpenwhiskStack> {
-  const [bundles, dynalite, sides] = await Promise.all([
-    bundleFunctions('openwhisk'),
-    startDynalite(),
-    startSides(options),
-  ]);
+  const [dynalite, sides] = await Promise.all([startDynalite(), startSides(options)]);
   const api = await startOpenwhiskApi();
   const where = { tableName: 'certstandby-test', region: 'eu-west-1', endpoint: dynalite.endpoint };
   const access = { ...where, credentials: { accessKeyId: 'test', secretAccessKey: new Secret('test') } };
@@ -93,8 +90,9 @@ export async function startOpenwhiskStack(options: Pick<SidesOptions, 'signingKe
     `  backup: ${store(backupCrn, sides.backup.proxy.url, 'BACKUP_KEY')}`,
     'links: { main: { primary: primary, backups: [backup], policy: { requireChain: true } } }',
   ].join('\n');
-  const sources = { path: join(bundles.folder, 'certstandby.yaml'), env: {}, readFile: () => '' };
+  const sources = { path: join(root, 'certstandby.yaml'), env: {}, readFile: () => '' };
   const config = deploymentOf(parseConfig(text, { ...sources, platform: 'openwhisk' }), 'openwhisk');
+  const bundles = await bundleFunctions('openwhisk', config);
   const forAll = { config, AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
   const bound = { ...forAll, PRIMARY_KEY: sides.apiKey, BACKUP_KEY: sides.apiKey };
   const boundTo = (name: ActionName) => (name === 'callback' || name === 'sweep' ? forAll : bound);

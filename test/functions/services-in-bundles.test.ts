@@ -12,10 +12,14 @@ const marks = {
   'the sender of Certificate Manager': 'cert_about_to_expire_reimport_required',
   'the settings of Certificate Manager': 'where API keys are exchanged for tokens',
   'a folder': '.certstandby-store',
+  'what reads events of AWS': 'ACM Certificate Approaching Expiration',
   'the rows of alerts': 'alert-findings.1',
   'a channel of alerts': 'certstandby.alert',
   'what reads schemas': 'ZodMiniObject',
 };
+
+/** One of which the stores are of these kinds. */
+const deploymentOf = (...kinds: readonly string[]) => ({ config: { stores: kinds.map((kind) => ({ kind })) } });
 
 /** What of them is in the code of a function, of all its files. */
 function found(folder: string, platform: 'aws' | 'openwhisk', name: string): readonly string[] {
@@ -24,8 +28,25 @@ function found(folder: string, platform: 'aws' | 'openwhisk', name: string): rea
     ? readdirSync(chunks).flatMap((file) => (file.endsWith('.mjs') ? [join(chunks, file)] : []))
     : [`${chunks}.cjs`];
   const code = files.map((file) => readFileSync(file, 'utf8')).join('\n');
+  return marksIn(code);
+}
+
+function marksIn(code: string): readonly string[] {
   expect(code.length).toBeGreaterThan(10_000);
   return Object.entries(marks).flatMap(([what, mark]) => (code.includes(mark) ? [what] : []));
+}
+
+/** What a function on AWS loads when it starts: its entry, and what that imports at once. */
+function codeAtStart(folder: string, name: string): string {
+  const read = new Set<string>();
+  const load = (file: string): string => {
+    if (read.has(file)) return '';
+    read.add(file);
+    const code = readFileSync(join(folder, 'aws', name, file), 'utf8');
+    const imported = [...code.matchAll(/(?:from|import)"\.\/([^"]+)"/g)].map(([, other = '']) => load(other));
+    return [code, ...imported].join('\n');
+  };
+  return load('index.mjs');
 }
 
 const startOf = (folder: string, platform: 'aws' | 'openwhisk', name: string) =>
@@ -61,8 +82,8 @@ test.each(['aws', 'openwhisk'] as const)(
 test.each(['aws', 'openwhisk'] as const)(
   'a function on %s holds the parts that it runs, of the services of its configuration, and nothing of others',
   async (platform) => {
-    const bundles = await bundleFunctions(platform, ['certificate-manager']);
-    const none = await bundleFunctions(platform, []);
+    const bundles = await bundleFunctions(platform, deploymentOf('certificate-manager'));
+    const none = await bundleFunctions(platform, deploymentOf());
     try {
       expect(found(bundles.folder, platform, 'callback')).toEqual(['the sender of Certificate Manager']);
       for (const name of ['replicate', 'sweep', 'reconcile'])
@@ -82,7 +103,21 @@ test.each(['aws', 'openwhisk'] as const)(
 );
 
 test('functions are not built for a service that lies on a machine', async () => {
-  await expect(bundleFunctions('aws', ['directory'])).rejects.toThrow(
+  await expect(bundleFunctions('aws', deploymentOf('directory'))).rejects.toThrow(
     'names the service directory, which functions do not have',
   );
 });
+
+test('the callback on AWS reads events of AWS only where they come to it; the function that takes them from a queue does at once', async () => {
+  const bundles = await bundleFunctions('aws', {
+    config: { stores: [{ kind: 'certificate-manager' }], senders: [{ kind: 'eventbridge' }] },
+  });
+  try {
+    const readers = ['what reads schemas', 'what reads events of AWS'];
+    expect(found(bundles.folder, 'aws', 'callback')).toEqual(expect.arrayContaining(readers));
+    expect(marksIn(codeAtStart(bundles.folder, 'callback'))).toEqual(['the sender of Certificate Manager']);
+    expect(marksIn(codeAtStart(bundles.folder, 'events'))).toEqual(expect.arrayContaining(readers));
+  } finally {
+    await bundles.dispose();
+  }
+}, 120_000);

@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import { hash } from 'node:crypto';
 import * as z from 'zod/mini';
 import { arnStem } from '../../aws/arn.ts';
 import { CodedError } from '../../errors.ts';
@@ -90,12 +91,20 @@ const secretCalls: Readonly<Record<string, LifecycleKind>> = {
   UntagResource: 'other',
 };
 
+/** What an envelope tells of, if anything. Deliveries of one event share its id. */
+export function eventsIn(body: Uint8Array, config: EventBridgeConfig): readonly LifecycleEvent[] {
+  const told = readEnvelope(body, config);
+  return told === undefined
+    ? []
+    : [{ ...told.event, digest: hash('sha256', `eventbridge\n${config.name}\n${told.id}`) }];
+}
+
 /**
  * What an envelope says of the certificates of one store, and the id that all its deliveries share;
  * `undefined` where it is none of its concern. Throws `notification_malformed`, and
  * `notification_foreign` for one of another account or region.
  */
-export function readEnvelope(
+function readEnvelope(
   body: Uint8Array,
   config: Omit<EventBridgeConfig, 'digest'>,
 ): { readonly id: string; readonly event: Omit<LifecycleEvent, 'digest'> } | undefined {

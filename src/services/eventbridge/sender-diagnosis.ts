@@ -1,6 +1,7 @@
 import type { SenderDiagnosis, SenderDiagnosisContext } from '../service.ts';
+import { eventBridgeDefaults as defaults } from './defaults.ts';
 import { stepsOfRules } from './rules-diagnosis.ts';
-import { eventBridgeDefaults as defaults, type EventBridgeConfig } from './settings.ts';
+import type { EventBridgeConfig } from './settings.ts';
 
 /** Of the key only the digest is here. What comes by a queue is sent by AWS alone. */
 export function senderDiagnosisOf(config: EventBridgeConfig, context: SenderDiagnosisContext): SenderDiagnosis {

@@ -6,5 +6,6 @@ export const eventBridge: Service = {
   kind: 'eventbridge',
   senderSettings: eventBridgeSettings,
   sender: () => import('./sender.ts'),
+  delivery: () => import('./delivery.ts'),
   senderDiagnosis: () => import('./sender-diagnosis.ts'),
 };

@@ -3,10 +3,9 @@ import { accountNumber, regionName } from '../../aws/arn.ts';
 import { defined } from '../../defined.ts';
 import { addressMistakes, ofKind, optional, required, text, url } from '../../settings.ts';
 import type { SenderConfig, SenderSettings, SettingsContext } from '../service.ts';
+import { eventBridgeDefaults } from './defaults.ts';
 
 const digest = text(/^[0-9a-f]{64}$/, 'SHA-256 of a key, as 64 digits: printf %s "$KEY" | sha256sum');
-
-export const eventBridgeDefaults = { header: 'X-Certstandby-Key' } as const;
 
 const schema = ofKind('eventbridge', 'an API destination of Amazon EventBridge', {
   store: required(z.string(), 'the store of the kind aws-acm or aws-secrets-manager whose certificates it tells of'),

@@ -1,5 +1,6 @@
 import type { SenderDiagnosis } from '../service.ts';
-import { openBaoAuditDefaults as defaults, type OpenBaoAuditConfig } from './settings.ts';
+import { openBaoAuditDefaults as defaults } from './defaults.ts';
+import type { OpenBaoAuditConfig } from './settings.ts';
 
 /** Of the secret only the digest is here. */
 export function senderDiagnosisOf({ header = defaults.header }: Pick<OpenBaoAuditConfig, 'header'>): SenderDiagnosis {

@@ -9,7 +9,8 @@ import type { LifecycleEvent } from '../../sender/event.ts';
 import { parseJsonObject } from '../../sender/json.ts';
 import { sharedSecretSender } from '../../sender/proofs/shared-secret.ts';
 import type { Sender } from '../../sender/sender.ts';
-import { openBaoAuditDefaults as defaults, type OpenBaoAuditConfig } from './settings.ts';
+import { openBaoAuditDefaults as defaults } from './defaults.ts';
+import type { OpenBaoAuditConfig } from './settings.ts';
 
 /**
  * One record of an audit device. Texts that may be secret are digests there; paths, numbers and

@@ -2,14 +2,13 @@ import * as z from 'zod/mini';
 import { defined } from '../../defined.ts';
 import { ofKind, optional, required, type SettingMistake, text } from '../../settings.ts';
 import type { Raw, SenderConfig, SenderSettings, SettingsContext } from '../service.ts';
+import { openBaoAuditDefaults } from './defaults.ts';
 
 const digest = text(/^[0-9a-f]{64}$/, 'SHA-256 of a secret, as 64 digits: printf %s "$SECRET" | sha256sum');
 const place = text(
   /^(?!(?:.*\/)?\.{1,2}(?:\/|$))[^\s/?#%]+(?:\/[^\s/?#%]+)*$/,
   'a path such as certs or team/certs, without a slash at its ends',
 );
-
-export const openBaoAuditDefaults = { mount: 'secret', header: 'Authorization' } as const;
 
 const schema = ofKind('openbao-audit', 'the http audit device of an OpenBao', {
   store: required(z.string(), 'the store of the kind vault whose certificates it tells of'),

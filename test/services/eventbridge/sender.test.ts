@@ -5,7 +5,8 @@ import { parseConfig } from '../../../src/config.ts';
 import { asCodedError } from '../../../src/errors.ts';
 import { systemRuntime } from '../../../src/runtime.ts';
 import type { Sender } from '../../../src/sender/sender.ts';
-import { deliveredOf, senderOf } from '../../../src/services/eventbridge/sender.ts';
+import { deliveredOf } from '../../../src/services/eventbridge/delivery.ts';
+import { senderOf } from '../../../src/services/eventbridge/sender.ts';
 import { senderDiagnosisOf } from '../../../src/services/eventbridge/sender-diagnosis.ts';
 import { type EventBridgeConfig, eventBridgeSettings } from '../../../src/services/eventbridge/settings.ts';
 
@@ -53,8 +54,8 @@ const called = (detail: object = {}, given: object = {}) =>
     ...given,
   });
 
-function told(body: unknown, given: Partial<EventBridgeConfig> = {}, header: string | undefined = key) {
-  const sender = senderOf(config(given)) as Sender;
+async function told(body: unknown, given: Partial<EventBridgeConfig> = {}, header: string | undefined = key) {
+  const sender = (await senderOf(config(given))) as Sender;
   const text = typeof body === 'string' ? body : JSON.stringify(body);
   try {
     const received = sender.receive(
@@ -68,64 +69,64 @@ function told(body: unknown, given: Partial<EventBridgeConfig> = {}, header: str
   }
 }
 
-test.each(['ISSUANCE', 'RENEWAL', 'IMPORT', 'REIMPORT'])('ACM’s own event of %s asks for a look', (Action) => {
+test.each(['ISSUANCE', 'RENEWAL', 'IMPORT', 'REIMPORT'])('ACM’s own event of %s asks for a look', async (Action) => {
   const kinds: Readonly<Record<string, string>> = {
     ...{ ISSUANCE: 'issued', RENEWAL: 'renewed', IMPORT: 'imported', REIMPORT: 'reimported' },
   };
-  expect(told(available({ detail: { Action } }), { of: 'acm' })).toMatchObject([
+  expect(await told(available({ detail: { Action } }), { of: 'acm' })).toMatchObject([
     { kind: kinds[Action], changes: true, unsigned: true, certificates: [{ id: certificate }] },
   ]);
 });
 
-test('what ACM only informs of changes nothing', () => {
+test('what ACM only informs of changes nothing', async () => {
   for (const type of ['ACM Certificate Approaching Expiration', 'ACM Certificate Expired', 'ACM Certificate Revoked'])
-    expect(told(available({ 'detail-type': type }), { of: 'acm' })).toMatchObject([{ changes: false }]);
+    expect(await told(available({ 'detail-type': type }), { of: 'acm' })).toMatchObject([{ changes: false }]);
 });
 
-test('another current version of a secret asks for a look, another label does not', () => {
-  expect(told(labelled())).toMatchObject([{ kind: 'reimported', changes: true, certificates: [{ id: secret }] }]);
-  expect(told(labelled({ detail: { labelUpdated: 'MINE' } }))).toEqual([]);
+test('another current version of a secret asks for a look, another label does not', async () => {
+  expect(await told(labelled())).toMatchObject([{ kind: 'reimported', changes: true, certificates: [{ id: secret }] }]);
+  expect(await told(labelled({ detail: { labelUpdated: 'MINE' } }))).toEqual([]);
 });
 
-test('a deletion is told by the trail, by the ARN where it is there, else by a hint that a worker resolves', () => {
-  expect(told(called())).toMatchObject([{ kind: 'deleted', changes: true, certificates: [{ id: secret }] }]);
+test('a deletion is told by the trail, by the ARN where it is there, else by a hint that a worker resolves', async () => {
+  expect(await told(called())).toMatchObject([{ kind: 'deleted', changes: true, certificates: [{ id: secret }] }]);
   const start = `arn:aws:secretsmanager:eu-west-1:${account}:secret:certs/shop-`;
-  expect(told(called({ responseElements: null }))).toMatchObject([
+  expect(await told(called({ responseElements: null }))).toMatchObject([
     { certificates: [], hints: [{ by: 'id-start', text: start }] },
   ]);
   const requestParameters = { secretId: start.slice(0, -1) };
-  expect(told(called({ responseElements: null, requestParameters }))).toMatchObject([
+  expect(await told(called({ responseElements: null, requestParameters }))).toMatchObject([
     { hints: [{ by: 'id-start', text: start.slice(0, -1) }] },
   ]);
 });
 
-test('a call that failed is no change, and neither is one that may hold content', () => {
-  expect(told(called({ errorCode: 'AccessDenied' }))).toEqual([]);
+test('a call that failed is no change, and neither is one that may hold content', async () => {
+  expect(await told(called({ errorCode: 'AccessDenied' }))).toEqual([]);
   for (const eventName of ['PutSecretValue', 'CreateSecret', 'GetSecretValue'])
-    expect(told(called({ eventName }))).toEqual([]);
+    expect(await told(called({ eventName }))).toEqual([]);
 });
 
-test('what is of another account, region or service is not taken, wherever that stands', () => {
-  expect(told(labelled({ account: '999999999999' }))).toBe('notification_foreign');
-  expect(told(labelled({ region: 'us-east-1' }))).toBe('notification_foreign');
-  expect(told(labelled({ resources: [secret.replace(account, '999999999999')] }))).toBe('notification_foreign');
-  expect(told(labelled({ resources: [secret.replace('eu-west-1', 'us-east-1')] }))).toBe('notification_foreign');
-  expect(told(labelled({ resources: [secret.replace('arn:aws:', 'arn:aws-cn:')] }))).toBe('notification_foreign');
-  expect(told(labelled({ resources: [certificate] }))).toBe('notification_foreign');
-  expect(told(called({ recipientAccountId: '999999999999' }))).toEqual([]);
-  expect(told(called({ awsRegion: 'us-east-1' }))).toEqual([]);
-  expect(told(called({ eventSource: 'acm.amazonaws.com' }))).toEqual([]);
-  expect(told(available())).toEqual([]);
-  expect(told(labelled({ source: 'aws.s3' }))).toEqual([]);
+test('what is of another account, region or service is not taken, wherever that stands', async () => {
+  expect(await told(labelled({ account: '999999999999' }))).toBe('notification_foreign');
+  expect(await told(labelled({ region: 'us-east-1' }))).toBe('notification_foreign');
+  expect(await told(labelled({ resources: [secret.replace(account, '999999999999')] }))).toBe('notification_foreign');
+  expect(await told(labelled({ resources: [secret.replace('eu-west-1', 'us-east-1')] }))).toBe('notification_foreign');
+  expect(await told(labelled({ resources: [secret.replace('arn:aws:', 'arn:aws-cn:')] }))).toBe('notification_foreign');
+  expect(await told(labelled({ resources: [certificate] }))).toBe('notification_foreign');
+  expect(await told(called({ recipientAccountId: '999999999999' }))).toEqual([]);
+  expect(await told(called({ awsRegion: 'us-east-1' }))).toEqual([]);
+  expect(await told(called({ eventSource: 'acm.amazonaws.com' }))).toEqual([]);
+  expect(await told(available())).toEqual([]);
+  expect(await told(labelled({ source: 'aws.s3' }))).toEqual([]);
 });
 
-test('secrets outside the prefix are nobody’s concern', () => {
-  expect(told(labelled(), { namePrefix: 'other/' })).toEqual([]);
-  expect(told(labelled(), { namePrefix: 'certs/' })).toHaveLength(1);
-  expect(told(called({ responseElements: null }), { namePrefix: 'other/' })).toEqual([]);
+test('secrets outside the prefix are nobody’s concern', async () => {
+  expect(await told(labelled(), { namePrefix: 'other/' })).toEqual([]);
+  expect(await told(labelled(), { namePrefix: 'certs/' })).toHaveLength(1);
+  expect(await told(called({ responseElements: null }), { namePrefix: 'other/' })).toEqual([]);
 });
 
-test('what is no event, names none or several resources, or has a member twice, is malformed', () => {
+test('what is no event, names none or several resources, or has a member twice, is malformed', async () => {
   const text = JSON.stringify(labelled());
   for (const body of [
     ...['', '[]', 'null', text.slice(0, -1), text.replace('"version":"0"', '"version":"1"')],
@@ -134,27 +135,28 @@ test('what is no event, names none or several resources, or has a member twice, 
     labelled({ resources: [secret.replace(':secret:', ':other:')] }),
     called({ responseElements: null, requestParameters: { secretId: '' } }),
   ])
-    expect([body, told(body)]).toEqual([body, 'notification_malformed']);
+    expect([body, await told(body)]).toEqual([body, 'notification_malformed']);
 });
 
-test('without one of the two keys nothing is read, and during a rotation both are good', () => {
+test('without one of the two keys nothing is read, and during a rotation both are good', async () => {
   const next = 'n'.repeat(43);
   for (const wrong of [undefined, '', 'wrong', `${key}, ${key}`, next])
-    expect(told('{', {}, wrong ?? '')).toBe('notification_not_genuine');
-  expect(told(labelled(), { nextDigest: hash('sha256', next) }, next)).toHaveLength(1);
-  expect(told(labelled(), { nextDigest: hash('sha256', next) })).toHaveLength(1);
+    expect(await told('{', {}, wrong ?? '')).toBe('notification_not_genuine');
+  expect(await told(labelled(), { nextDigest: hash('sha256', next) }, next)).toHaveLength(1);
+  expect(await told(labelled(), { nextDigest: hash('sha256', next) })).toHaveLength(1);
 });
 
-test('deliveries of one event are one event, whatever their spelling, and another event is another', () => {
-  const digestOf = (events: ReturnType<typeof told>) => (typeof events === 'string' ? events : events[0]?.digest);
+test('deliveries of one event are one event, whatever their spelling, and another event is another', async () => {
+  const digestOf = (events: Awaited<ReturnType<typeof told>>) =>
+    typeof events === 'string' ? events : events[0]?.digest;
   const spelled = JSON.stringify(labelled(), undefined, 2);
-  expect(digestOf(told(spelled))).toBe(digestOf(told(labelled())));
-  expect(digestOf(told(labelled({ id: 'another' })))).not.toBe(digestOf(told(labelled())));
+  expect(digestOf(await told(spelled))).toBe(digestOf(await told(labelled())));
+  expect(digestOf(await told(labelled({ id: 'another' })))).not.toBe(digestOf(await told(labelled())));
 });
 
-test('what comes by a queue is proven by AWS, and never taken at a callback URL', () => {
+test('what comes by a queue is proven by AWS, and never taken at a callback URL', async () => {
   const { digest: _digest, ...queued } = config({ delivery: 'queue' });
-  expect(senderOf(queued)).toBeUndefined();
+  expect(await senderOf(queued)).toBeUndefined();
   expect(deliveredOf(config())).toBeUndefined();
   const [event] = deliveredOf(queued)?.(Buffer.from(JSON.stringify(labelled()))) ?? [];
   expect(event).toMatchObject({ kind: 'reimported', certificates: [{ id: secret }] });
@@ -171,11 +173,11 @@ test('a key is wanted for an API destination, and means nothing for a queue', ()
   ]);
 });
 
-test('the test that doctor prints is taken as one', () => {
+test('the test that doctor prints is taken as one', async () => {
   expect(senderDiagnosisOf(config({ delivery: 'queue' }), { runtime: systemRuntime }).trial).toBeUndefined();
   const line = senderDiagnosisOf(config(), { runtime: systemRuntime }).trial?.('https://example.test/callback/aws');
   const [, body = ''] = /-d '([^']+)'/.exec(line ?? '') ?? [];
-  expect(told(body)).toMatchObject([{ kind: 'test', changes: false }]);
+  expect(await told(body)).toMatchObject([{ kind: 'test', changes: false }]);
 });
 
 test('the configuration of its page is a good one', () => {
