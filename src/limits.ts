@@ -368,6 +368,14 @@ export const limits = {
   auditCheckpointBytes: 64 * 1024 * 1024,
   /** The least time for which the trail is kept. Milliseconds. */
   auditKeepLeastMs: 31 * 86_400_000,
+  /**
+   * Events that the console remembers; pages that hear of them at once, for how long each until it
+   * has to ask anew, in milliseconds, and bytes that wait for one that does not read.
+   */
+  consoleEvents: 50,
+  consoleStreams: 40,
+  consoleStreamMs: 3_600_000,
+  consoleStreamBytes: 256 * 1024,
   /** Rows of one page of the table. */
   tablePageRows: 1000,
   /**

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import type { Alerts } from '../alerts/alerts.ts';
+import type { ConsoleParts } from '../compose/console.ts';
 import type { Program } from '../compose/program.ts';
 import { type Config, defaultServe, loadConfig, readConfigFile, writtenSettings } from '../config.ts';
 import { defined } from '../defined.ts';
@@ -73,9 +74,17 @@ async function serveUntil(stopping: AbortSignal, options: ServeOptions, host: Ho
 
   // The program tells the metrics what happens, and the metrics ask the program.
   let metrics: Metrics | undefined;
+  let live: ConsoleParts['live'] | undefined;
   const observer = {
-    acknowledged: (...event: Parameters<Metrics['acknowledged']>) => metrics?.acknowledged(...event),
-    passed: (report: Parameters<Metrics['passed']>[0]) => metrics?.passed(report),
+    acknowledged(...event: Parameters<Metrics['acknowledged']>) {
+      metrics?.acknowledged(...event);
+      const [link, told, answer] = event;
+      live?.acknowledged(link, told, answer);
+    },
+    passed(report: Parameters<Metrics['passed']>[0]) {
+      metrics?.passed(report);
+      live?.passed(report);
+    },
   };
   const program = await unlessAborted(stopping, compose(config, { runtime, log, observer, runs: 'serve' }));
   // Closed in this order: intake, what runs by the clock, and last those who watch, so that a stop
@@ -83,9 +92,11 @@ async function serveUntil(stopping: AbortSignal, options: ServeOptions, host: Ho
   const closing: (() => Promise<unknown>)[] = [() => program.close()];
   try {
     metrics = await metricsOf(program);
+    const shown = config.console && (await program.console());
+    live = shown?.live;
     const { monitor, server, consoleAt } = await unlessAborted(
       stopping,
-      listen(config, { program, metrics, tls, log, closing }),
+      listen(config, { program, metrics, tls, log, closing, shown }),
     );
     // From now on there is work that may be finished.
     interrupted(host, settings.stopWithinMs + endsMs);
@@ -125,8 +136,14 @@ interface Parts {
   readonly log: Log;
 }
 
+interface ListenParts extends Parts {
+  readonly closing: (() => Promise<unknown>)[];
+  /** What the console shows. Absent: there is none. */
+  readonly shown: ConsoleParts | undefined;
+}
+
 /** Starts the listeners; each is put in front of what is closed so far. */
-async function listen(config: Config, parts: Parts & { readonly closing: (() => Promise<unknown>)[] }) {
+async function listen(config: Config, parts: ListenParts) {
   const { startMonitorServer } = await import('../monitor/server.ts');
   const { startReceiverServer } = await import('../receiver/node-host.ts');
   const { program, metrics, tls, log, closing } = parts;
@@ -152,12 +169,11 @@ async function listen(config: Config, parts: Parts & { readonly closing: (() => 
 /** Where the console is served; `undefined` where the configuration has none. */
 async function startConsole(
   config: Config,
-  { program, log, closing }: Pick<Parts, 'program' | 'log'> & { readonly closing: (() => Promise<unknown>)[] },
+  { shown, log, closing }: Pick<ListenParts, 'shown' | 'log' | 'closing'>,
 ): Promise<string | undefined> {
-  if (config.console === undefined) return undefined;
+  if (config.console === undefined || shown === undefined) return undefined;
   const { startConsoleServer } = await import('../console/server.ts');
-  const parts = await program.console();
-  const served = await startConsoleServer({ ...parts, ...config.console, now: runtime.now, log });
+  const served = await startConsoleServer({ ...shown, ...config.console, now: runtime.now, log });
   closing.unshift(() => served.close());
   return served.url;
 }

@@ -1,5 +1,6 @@
 import type { Config } from '../config.ts';
 import { type Screens, screens } from '../console/console.ts';
+import { type Live, liveEvents } from '../console/live.ts';
 import { type SignInLinks, signInLinks } from '../console/sign-in-links.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
@@ -12,6 +13,8 @@ import { openTable } from './tables.ts';
 
 /** What a listener of the console serves. */
 export interface ConsoleParts {
+  /** To be told what happens. */
+  readonly live: Live;
   readonly screens: Screens;
   readonly links: SignInLinks;
 }
@@ -41,7 +44,8 @@ export function composeConsole(given: {
     record: (link: Link, certificate: string) => records.get(link.name, certificate),
     firstReconciledAt: (link: Link) => linkRows.firstReconciledAt(link.name),
   };
-  return { screens: screens(estate, now), links: signInLinks(table, now) };
+  const live = liveEvents(now);
+  return { live, screens: screens(estate, live, now), links: signInLinks(table, now) };
 }
 
 /**

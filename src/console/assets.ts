@@ -76,10 +76,14 @@ figure { margin: .6rem 0; }
 .calendar .day { display: block; color: var(--faint); font-weight: 400; font-size: .8rem; }
 .search { display: flex; flex-wrap: wrap; gap: .6rem 1rem; align-items: end; margin: .8rem 0; }
 .search label { display: grid; gap: .2rem; }
+.events { list-style: none; padding: 0; margin: .4rem 0; max-height: 9rem; overflow-y: auto; }
+.events li { padding: .25rem 0; border-top: 1px solid var(--line); }
+#live:empty { display: none; }
 .pages { display: flex; flex-wrap: wrap; gap: .4rem 1.2rem; margin: .8rem 0; }
 .notice { background: var(--bad-ground); color: var(--bad); padding: .6rem .9rem; border-radius: .4rem; }
 [hidden] { display: none; }
 @media (max-width: 44rem) {
+  .top nav { order: 1; flex-basis: 100%; }
   .sided, .sided tbody, .sided tr, .sided th, .sided td { display: block; width: 100%; }
   .sided thead { position: absolute; left: -100rem; }
   .sided caption { display: block; }
@@ -92,4 +96,111 @@ figure { margin: .6rem 0; }
   .fresh { animation: fresh 2s ease-out; }
   @keyframes fresh { from { background: var(--warn-ground); } }
 }
+`;
+
+/**
+ * The program of a page: shows events as they happen, and has the parts of the page that they
+ * change made anew by the server. Without it a page says how things stood when it was opened. It
+ * makes text of what it hears, never markup; while nobody looks at a page it asks for nothing.
+ */
+export const script = raw`'use strict';
+(() => {
+  const mostRows = 50;
+  const calmMs = 1500;
+  const live = document.getElementById('live');
+  const events = document.getElementById('events');
+  let source;
+  let isOver = false;
+  let waiting;
+  let lastMs = 0;
+
+  const say = (words, isBad) => {
+    live.textContent = words;
+    live.className = isBad ? 'notice' : 'faint';
+  };
+  const element = (name, text, attributes) => {
+    const made = document.createElement(name);
+    made.textContent = text;
+    for (const key of Object.keys(attributes)) made.setAttribute(key, attributes[key]);
+    return made;
+  };
+
+  function show(row) {
+    if (!events) return;
+    const item = element('li', '', { id: row.id, class: 'fresh' });
+    const state = element('span', '', { class: 'state ' + row.state });
+    state.append(element('span', row.symbol, { 'aria-hidden': 'true' }), ' ' + row.words);
+    item.append(
+      element('time', row.time, { datetime: row.at }), ' ',
+      state, ' ',
+      element('a', row.name, { href: row.address }), ' ',
+      element('span', row.about, { class: 'faint' }),
+    );
+    const before = document.getElementById(row.id);
+    if (before) before.replaceWith(item);
+    else events.prepend(item);
+    while (events.children.length > mostRows) events.lastElementChild.remove();
+  }
+
+  async function renew() {
+    waiting = undefined;
+    if (isOver || document.hidden) return;
+    const began = Date.now();
+    try {
+      const answer = await fetch(location.href, { cache: 'no-store' });
+      if (!answer.ok) return;
+      const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
+      for (const part of document.querySelectorAll('[data-part]')) {
+        const next = fresh.getElementById(part.id);
+        // Nobody loses the place at which they are.
+        if (next && !part.contains(document.activeElement)) part.replaceWith(next);
+      }
+      document.title = fresh.title;
+    } catch {
+      // The stream says that the connection is lost.
+    }
+    lastMs = Date.now() - began;
+  }
+  const renewSoon = () => {
+    waiting ??= setTimeout(renew, Math.max(calmMs, 10 * lastMs));
+  };
+
+  function over() {
+    isOver = true;
+    source.close();
+    say('The session has ended, and this page is as it was. certstandby console prints a new link.', true);
+  }
+
+  function open() {
+    source = new EventSource('/events');
+    source.addEventListener('open', () => say('Live', false));
+    source.addEventListener('start', () => events && events.replaceChildren());
+    source.addEventListener('row', (event) => {
+      show(JSON.parse(event.data));
+      renewSoon();
+    });
+    source.addEventListener('over', over);
+    source.addEventListener('error', () => {
+      if (source.readyState === EventSource.CLOSED) void ended();
+      else say('The connection is lost, and this page is as it was. It is tried again.', true);
+    });
+  }
+
+  // A stream that was refused does not say why.
+  async function ended() {
+    const answer = await fetch(location.href, { method: 'HEAD', cache: 'no-store' }).catch(() => undefined);
+    if (answer && answer.status === 401) over();
+    else say('This page is as it was: it hears of nothing. Load it again to see how things stand.', true);
+  }
+
+  // Browsers keep few connections to one server: a page that nobody sees has none.
+  document.addEventListener('visibilitychange', () => {
+    if (isOver) return;
+    source.close();
+    if (document.hidden) return;
+    open();
+    renewSoon();
+  });
+  open();
+})();
 `;

@@ -3,6 +3,7 @@ import { limits } from '../limits.ts';
 import type { ReplicationRecord } from '../records/replication-record.ts';
 import type { Link } from '../replication/link.ts';
 import { dayOf, type Estate, found, type Listed, linkViews, type State, states } from './link-view.ts';
+import type { Live } from './live.ts';
 import {
   type Asked,
   certificatePage,
@@ -33,7 +34,7 @@ export interface Screens {
 
 const linkPath = /^\/(link|certificate)\/([a-z0-9][a-z0-9-]{0,62})$/;
 
-export function screens(estate: Estate, now: () => number): Screens {
+export function screens(estate: Estate, live: Pick<Live, 'rows'>, now: () => number): Screens {
   const views = linkViews(estate, now);
   const frameOf = ({ formToken }: Session): Frame => ({
     now: now(),
@@ -73,7 +74,7 @@ export function screens(estate: Estate, now: () => number): Screens {
   async function showOverview(frame: Frame): Promise<Shown> {
     const parts: LinkPart[] = [];
     for (const link of estate.links) parts.push(await partOf(link));
-    return { status: 200, page: overview(estate, parts, frame) };
+    return { status: 200, page: overview(estate, parts, live.rows(), frame) };
   }
 
   async function showLink(link: Link, query: URLSearchParams, frame: Frame): Promise<Shown> {

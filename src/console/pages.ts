@@ -18,6 +18,7 @@ import {
   states,
   type Wanted,
 } from './link-view.ts';
+import type { LiveRow } from './live.ts';
 
 /**
  * The pages of the console, as text. Whatever others wrote comes out through `html`, as text: no
@@ -49,9 +50,9 @@ function page(title: string, content: Html, frame?: Frame): string {
 <form method="post" action="/leave"><input type="hidden" name="token" value="${frame.formToken}"><button>Sign out</button></form>`;
   return html`<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>${clean(title)} - certstandby</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="stylesheet" href="/console.css"></head><body>
+<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="stylesheet" href="/console.css">${frame === undefined ? none : html`<script src="/console.js" defer></script>`}</head><body>
 <a class="skip" href="#main">To the content</a>
-<header class="top"><span class="brand">certstandby</span>${signOut}</header>
+<header class="top"><span class="brand">certstandby</span>${signOut}${frame === undefined ? none : html`<p id="live" class="faint" role="status"></p>`}</header>
 <main id="main" tabindex="-1">${content}</main>
 </body></html>
 `.toString();
@@ -151,13 +152,39 @@ export type LinkPart =
 /** Which rows of a link the first page shows. */
 export const firstRows = (view: LinkView) => found(view, { text: '' }, { from: 0, most: listedAtFirst }).rows;
 
-export function overview(estate: Estate, parts: readonly LinkPart[], frame: Frame): string {
+export function overview(estate: Estate, parts: readonly LinkPart[], events: readonly LiveRow[], frame: Frame): string {
   const judged = parts.map((part) => ({ part, ...judge(estate, part) }));
   const bad = judged.filter(({ good }) => !good).length;
   const not = parts.length === 1 ? 'Not good' : `${bad} of ${parts.length} links not good`;
   const title = bad === 0 ? 'All is good' : not;
   const sections = judged.map(({ part, findings }) => linkSection(estate, part, findings, frame));
-  return page(title, html`<h1>${title}</h1>${sections}`, frame);
+  const content = html`<h1 id="verdict" data-part>${title}</h1>
+<section aria-labelledby="events-heading"><h2 id="events-heading">What happens</h2>
+<p class="faint">What was told or copied since this process began, the newest first</p>
+<ol id="events" class="events">${events.map(eventItem)}</ol></section>
+<div id="links" data-part>${sections}</div>`;
+  return page(title, content, frame);
+}
+
+/** An event as a page shows it: everything is text, and of a length that fits. */
+export function shownEvent({ id, link, certificate, name, kind, at, state, lagMs }: LiveRow) {
+  return {
+    id: `event-${id}`,
+    at: new Date(at).toISOString(),
+    time: `${new Date(at).toISOString().slice(11, 19)} UTC`,
+    state,
+    symbol: symbols[state],
+    words: stateWords[state],
+    address: certificatePath(link, certificate),
+    name: short(name),
+    about: `${kind} in ${link}${lagMs === undefined ? '' : `, in every backup after ${duration(lagMs)}`}`,
+  };
+}
+
+/** The same as the program of the page makes of it: see `assets.ts`. */
+function eventItem(row: LiveRow): Html {
+  const { id, at, time, state, words, address, name, about } = shownEvent(row);
+  return html`<li id="${id}"><time datetime="${at}">${time}</time> ${stateMark(state, words)} <a href="${address}">${name}</a> <span class="faint">${about}</span></li>`;
 }
 
 interface Findings {
@@ -350,13 +377,13 @@ export function linkPage(
     from + rows.length < of ? html` <a rel="next" href="${addressOf(name, asked, asked.page + 1)}">Next page</a>` : none
   }</nav>`;
   const content = html`<h1>${name}</h1>
-<p class="faint">As of ${utc(view.at)}</p>
 <form class="search" role="search" action="/link/${name}">
 <label>Name or id <input type="search" name="q" value="${asked.text}" maxlength="256"></label>
 <label>State <select name="state">${option('', 'any')}${states.map((state) => option(state, `${stateWords[state]} (${thousands(view.counts[state])})`))}</select></label>
 ${expiring}<button>Search</button> <a href="/link/${name}">All</a></form>
+<div id="list" data-part><p class="faint">As of ${utc(view.at)}</p>
 ${of === 0 ? html`<p>No certificate of ${name} fits${about}.</p>` : table(estate, link, rows, caption, now)}
-${pages}`;
+${pages}</div>`;
   return page(name, content, frame);
 }
 

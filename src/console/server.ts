@@ -4,12 +4,14 @@ import { type Listening, listen, requestBounds } from '../http/listen.ts';
 import { isLoopback } from '../http/loopback.ts';
 import { limits } from '../limits.ts';
 import { errorFields, type Log } from '../log.ts';
-import { styleSheet } from './assets.ts';
+import { script, styleSheet } from './assets.ts';
 import type { Screens } from './console.ts';
+import type { Live } from './live.ts';
 import { enterPage, message } from './pages.ts';
 import { digestOf, isSameDigest } from './secrets.ts';
 import { openSessions, type Session } from './sessions.ts';
 import type { SignInLinks } from './sign-in-links.ts';
+import { eventStreams } from './stream.ts';
 
 export interface ConsoleServer extends Listening {
   /** Ends all sessions and connections. */
@@ -17,6 +19,7 @@ export interface ConsoleServer extends Listening {
 }
 
 export interface ConsoleServerOptions {
+  readonly live: Live;
   readonly screens: Screens;
   readonly links: SignInLinks;
   /** An address of this machine alone. */
@@ -25,6 +28,8 @@ export interface ConsoleServerOptions {
   readonly port: number;
   /** Takes the next free port if this one is taken. */
   readonly nextFree?: boolean;
+  /** How often a stream of events is looked after, in milliseconds. Default: 20 seconds. */
+  readonly beatMs?: number;
   readonly now: () => number;
   readonly log: Log;
 }
@@ -50,6 +55,11 @@ interface Answer {
   readonly status: number;
   readonly body: string;
   readonly headers?: Readonly<Record<string, string>>;
+}
+
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
 }
 
 const htmlType = { 'content-type': 'text/html; charset=utf-8' } as const;
@@ -88,7 +98,8 @@ const usedUp = () =>
  * cannot listen there.
  */
 export async function startConsoleServer(options: ConsoleServerOptions): Promise<ConsoleServer> {
-  const { screens, links, now, log } = options;
+  const { screens, links, live, now, log, beatMs = 20_000 } = options;
+  const streams = eventStreams({ live, now, headers: everyAnswer, beatMs });
   const sessions = openSessions(now);
   let cookieName = '';
 
@@ -138,20 +149,27 @@ export async function startConsoleServer(options: ConsoleServerOptions): Promise
     return session === undefined ? notSignedIn() : leave(form, session);
   }
 
-  async function get(request: IncomingMessage, path: string, query: string): Promise<Answer> {
+  async function get({ request, response }: Exchange, path: string, query: string): Promise<Answer | 'streaming'> {
     if (path === '/console.css')
       return { status: 200, body: styleSheet, headers: { 'content-type': 'text/css; charset=utf-8' } };
+    if (path === '/console.js')
+      return { status: 200, body: script, headers: { 'content-type': 'text/javascript; charset=utf-8' } };
     const [, token] = /^\/enter\/([\w.-]{1,100})$/.exec(path) ?? [];
     if (token !== undefined) return pageAnswer(200, enterPage(token));
     const session = sessionOf(request);
     // Without one nobody learns what there is.
     if (session === undefined) return notSignedIn();
+    if (path === '/events' && request.method === 'GET') {
+      if (streams.open(request, response, session)) return 'streaming';
+      return textAnswer(503, 'too many pages are open');
+    }
     const shown = await screens.show(path, new URLSearchParams(query), session);
     if (shown !== undefined) return pageAnswer(shown.status, shown.page);
     return pageAnswer(404, message('No such page', ['There is nothing at this address.']));
   }
 
-  async function answer(request: IncomingMessage): Promise<Answer> {
+  async function answer(exchange: Exchange): Promise<Answer | 'streaming'> {
+    const { request } = exchange;
     if (!isOwnName(request)) return textAnswer(421, 'this address is not served here');
     const { method = '', url = '' } = request;
     if (!url.startsWith('/')) return textAnswer(400, 'that is no path');
@@ -159,18 +177,18 @@ export async function startConsoleServer(options: ConsoleServerOptions): Promise
     const [path = '', ...rest] = url.split('?');
     if (method === 'POST') return post(request, path);
     if (method !== 'GET' && method !== 'HEAD') return textAnswer(405, 'use GET', { allow: 'GET, HEAD, POST' });
-    return get(request, path, rest.join('?'));
+    return get(exchange, path, rest.join('?'));
   }
 
   const server = createServer({ ...requestBounds, maxHeaderSize: limits.consoleHeaderBytes }, (request, response) => {
-    answer(request)
+    answer({ request, response })
       .catch((thrown: unknown) => {
         const error = asCodedError(thrown);
         log('error', 'console_failed', errorFields(error));
         const lines = [`${error.message} [${error.code}]`, error.remedy];
         return pageAnswer(error.code === 'table_unavailable' ? 503 : 500, message('This cannot be done now', lines));
       })
-      .then((given) => send(request, response, given))
+      .then((given) => given !== 'streaming' && send(request, response, given))
       .catch(() => response.destroy());
   });
   server.maxConnections = limits.consoleConnections;

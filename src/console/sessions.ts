@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { limits } from '../limits.ts';
 import { digestOf, isSameDigest, newSecret } from './secrets.ts';
 
@@ -43,6 +44,7 @@ export function openSessions(now: () => number): Sessions {
       end((session) => tooMany.includes(session));
       const cookie = newSecret();
       const ending = new AbortController();
+      setMaxListeners(limits.consoleStreams, ending.signal);
       const until = now() + limits.consoleSessionMs;
       const formToken = newSecret();
       const session = { formToken, until, ended: ending.signal, digest: digestOf(cookie), ending };

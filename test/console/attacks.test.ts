@@ -182,7 +182,7 @@ test.each(Object.entries(attacks))('%s', async (_, { path = '/', asking, gets })
   const got = await made.ask(path, await asking());
   expect(got.status).toBe(gets);
   expect(got.headers['set-cookie']).toBeUndefined();
-  expect(got.body).not.toMatch(/<script/);
+  expect(got.body.replaceAll('<script src="/console.js" defer>', '')).not.toMatch(/<script/);
   // Whatever was tried, who has signed in is still there, and looks.
   expect((await made.page('/', cookie)).status).toBe(200);
 });

@@ -77,7 +77,7 @@ export interface Asking {
 }
 
 /** The console of such a world, on a free port of this machine. */
-export async function consoleOf(world: Setup) {
+export async function consoleOf(world: Setup, { beatMs = 20_000 }: { readonly beatMs?: number } = {}) {
   const lines: { readonly event: string; readonly fields: LogFields }[] = [];
   const { link } = world;
   const named = [link.primary, ...link.backups].map((store, at) => [
@@ -98,6 +98,7 @@ export async function consoleOf(world: Setup) {
     ...parts,
     host: '127.0.0.1',
     port: 0,
+    beatMs,
     now: () => world.time.now(),
     log: (_level, event, fields = {}) => void lines.push({ event, fields }),
   });

@@ -1,8 +1,9 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { consoleOf, eachState, type TestConsole } from '../console/world.ts';
-import type { Setup } from '../support/replication.ts';
+import { limits } from '../../src/limits.ts';
+import { consoleOf, eachState, evilNames, type TestConsole } from '../console/world.ts';
+import { content, described, type Setup } from '../support/replication.ts';
 import {
   type Browser,
   type BrowserContext,
@@ -29,7 +30,7 @@ describe.skipIf(!requireBrowser())('the console in Chromium', () => {
   beforeAll(async () => {
     if (pictures !== undefined) mkdirSync(pictures, { recursive: true });
     world = await eachState();
-    made = await consoleOf(world);
+    made = await consoleOf(world, { beatMs: 200 });
     browser = await startBrowser();
     context = await browser.newContext({ viewport: sizes.wide });
     page = await context.newPage();
@@ -37,7 +38,10 @@ describe.skipIf(!requireBrowser())('the console in Chromium', () => {
       said.push(`${message.type()}: ${message.text()}`),
     );
     page.on('pageerror', (error: Error) => said.push(`error: ${error.message}`));
-    page.on('requestfailed', (request: { url(): string }) => said.push(`failed: ${request.url()}`));
+    page.on('requestfailed', (request: { url(): string }) => {
+      // A page that is left ends its stream.
+      if (!request.url().endsWith('/events')) said.push(`failed: ${request.url()}`);
+    });
     page.on('request', (request: { url(): string }) => asked.add(new URL(request.url()).origin));
   });
   afterAll(async () => {
@@ -103,5 +107,40 @@ describe.skipIf(!requireBrowser())('the console in Chromium', () => {
     await page.waitForSelector('text=certstandby console prints a link');
     expect(await context.cookies()).toEqual([]);
     expect([...asked]).toEqual([made.origin]);
+  });
+
+  test('an event appears as it is acknowledged, turns into a copy, and the lists follow; a page without a session says so', async () => {
+    const { token } = await made.links.make();
+    await open(`/enter/${token}`);
+    said.length = 0;
+    await page.click('main button');
+    await page.waitForSelector('text=Live');
+    const store = world.primary.store;
+    store.put({ content: await content(), metadata: described('new.example') }, 'c-new');
+    await world.ask('c-new', { eventAt: world.time.now() });
+    const event = { kind: 'imported', changes: true, type: '', version: 4, store: store.id, digest: '' } as const;
+    made.live.acknowledged('main', { ...event, certificates: [{ id: 'c-new', name: evilNames.markup }] }, 'new');
+    await page.waitForSelector('#events li:first-child .on-its-way');
+    expect(await page.textContent('#events li:first-child a')).toBe(evilNames.markup);
+    for (const backup of world.backups) delete backup.hooks.import;
+    await world.later(900);
+    for (const report of (await world.pass('c-new')).passes) made.live.passed(report);
+    await page.waitForSelector('#events li:first-child .same');
+    expect(await page.textContent('#events li:first-child')).toContain('in every backup after 900 ms');
+    await look('live');
+    // The list of another page follows by itself.
+    await open('/link/main?q=later.example');
+    await page.waitForSelector('text=Live');
+    await page.waitForSelector('text=No certificate of main fits');
+    store.put({ content: await content(), metadata: described('later.example') }, 'c-later');
+    await world.ask('c-later');
+    await world.later(60_000);
+    for (const report of (await world.pass('c-later')).passes) made.live.passed(report);
+    await page.waitForSelector('tbody a >> text=later.example');
+    expect(said).toEqual([]);
+    // A page that was left open for longer than its session.
+    await world.later(limits.consoleSessionMs);
+    await page.waitForSelector('text=The session has ended, and this page is as it was');
+    await look('session-over');
   });
 });
