@@ -28,7 +28,7 @@ import {
   type Vacancy,
   type VacantElement,
 } from '../../src/store/store.ts';
-import { type TestCertificateOptions, testCertificate } from '../support/certificates.ts';
+import { type TestCertificateOptions, testCertificate, testKey } from '../support/certificates.ts';
 
 /** Why a service does not take a write, as the contract tells it apart. */
 type RefusalCode = 'store_content_refused' | 'store_quota_used_up' | 'store_held' | 'store_in_use';
@@ -210,7 +210,7 @@ export function storeContract(kind: string, make: () => Promise<StoreUnderTest>,
 
       for (const keyKind of testKeyKinds.filter((one) => refusesKeys[one] === undefined))
         it(`gives back a certificate with a key of kind ${keyKind}`, async () => {
-          const original = await content({ keyKind });
+          const original = await content({ privateKey: await testKey(keyKind) });
           const id = await imported(fresh(), undefined, original);
           const stored = present(await store.read(id));
           expect(fingerprintOf(stored.content)).toBe(fingerprintOf(asGiven(original)));

@@ -5,6 +5,8 @@ import {
   type IssuedCertificate,
   type LeafRequest,
 } from '../../src/instance/orders/authority/development-ca.ts';
+import type { KeyKind } from '../../src/instance/orders/authority/development-keys.ts';
+import type { Secret } from '../../src/secret.ts';
 
 /**
  * Dates that fit every clock a test may use: real ones, and virtual ones that begin in this
@@ -72,4 +74,13 @@ export async function brokenChain(options: TestCertificateOptions = {}): Promise
     other.issue({ domains: ['other.example.test'] }),
   ]);
   return { ...certificate, ...(intermediate === undefined ? {} : { intermediate }) };
+}
+
+const keys = new Map<KeyKind, Promise<Secret>>();
+
+/** A private key of this kind, made once per process: some kinds take longer than a whole test. */
+export function testKey(keyKind: KeyKind): Promise<Secret> {
+  const made = keys.get(keyKind) ?? testCertificate({ keyKind }).then(({ privateKey }) => privateKey);
+  keys.set(keyKind, made);
+  return made;
 }
