@@ -87,7 +87,11 @@ function events(senders, name, region) {
   const forward = elsewhere.length === 0 ? {} : { ForwardEventsRole: forwardRole(elsewhere, name, region) };
   return {
     functions,
-    resources: { Resources: { ...queues(name, Object.keys(named)), ...named, EventsRole: role(name), ...forward } },
+    resources: {
+      Resources: { ...queues(name, Object.keys(named)), ...named, EventsRole: role(name), ...forward },
+      // Its log lies under the key, as those of the other functions.
+      extensions: { EventsLogGroup: { Properties: { KmsKeyId: arnOf('Key') } } },
+    },
   };
 }
 

@@ -113,6 +113,9 @@ table: { kind: dynamodb, name: certstandby-acceptance, region: eu-west-1 }
     const puts = all.filter(({ may, on }) => may.includes('sqs:SendMessage') && on.includes('-events'));
     expect(puts.map(({ who }) => who)).toEqual(['events.amazonaws.com']);
     expect(puts[0]?.if).toMatch(/^ArnEquals aws:SourceArn = /);
+    const groups = Object.values(made.Resources).filter(({ Type }) => Type === 'AWS::Logs::LogGroup');
+    expect(groups.map(({ Properties }) => Properties.LogGroupName)).toContainEqual(expect.stringMatching(/-events$/));
+    for (const { Properties } of groups) expect(Properties.KmsKeyId).toEqual({ 'Fn::GetAtt': ['Key', 'Arn'] });
     // Not even whoever may send to every queue of the account.
     const policy = made.Resources.EventsQueuePolicy?.Properties.PolicyDocument as {
       readonly Statement: readonly Record<string, unknown>[];
