@@ -1,12 +1,13 @@
 import { type ErrorCode, errorRegistry, remedyOf } from '../errors.ts';
 import { remedyOfRecorded } from '../records/replication-record.ts';
-import type {
-  BackupFindings,
-  BackupRefusal,
-  KeptBeside,
-  KeysNotProven,
-  OverwrittenCopies,
-  VacantPlaces,
+import {
+  type BackupFindings,
+  type BackupRefusal,
+  isNotLetGo,
+  type KeptBeside,
+  type KeysNotProven,
+  type OverwrittenCopies,
+  type VacantPlaces,
 } from '../replication/backup-findings.ts';
 import { vacancyWords } from '../replication/vacancy.ts';
 import { clean, count, duration, thousands } from '../words.ts';
@@ -114,20 +115,23 @@ const isUrgent = ({ withoutCopy, stopped, stops }: BackupRefusal, now: number): 
 export const isBraked = ({ code }: BackupRefusal): boolean =>
   code === 'certificate_going_back' || code === 'certificate_change_held';
 
-/** Copies beside the kept ones that the service does not let go. */
+/**
+ * Copies beside the kept ones that the service does not let go, or that do not take what the kept
+ * ones hold.
+ */
 export function keptBesideWords(kept: KeptBeside, now: number, nameOf: NameOf): BackupWords {
   const { store, code, message, copies, names, ids, again } = kept;
   const which = `${ids.map(clean).join(', ')}${ids.length < copies ? ', …' : ''}`;
   const next = again <= now ? 'now' : `in ${duration(again - now)}`;
+  const seconds = count(copies, 'second copy', 'second copies');
+  const stay = isNotLetGo(kept) ? `does not let go of ${seconds}` : `takes nothing new into ${seconds}`;
   return {
     name: `kept-beside/${nameOf(store)}/${code}`,
     since: kept.since,
-    what:
-      `${nameOf(store)} does not let go of ${count(copies, 'second copy', 'second copies')}${since(kept.since, now)}, ` +
-      `of ${names.map(clean).join(', ')} (${which})`,
+    what: `${nameOf(store)} ${stay}${since(kept.since, now)}, of ${names.map(clean).join(', ')} (${which})`,
     why: clean(message),
     code,
-    when: `removal is tried again ${next}`,
+    when: `tried again ${next}`,
     more: [],
     remedy: clean(remedyOfRecorded(kept)),
     urgent: false,

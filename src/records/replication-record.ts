@@ -97,7 +97,10 @@ export interface BackupState {
   readonly written?: AnsweredWrite;
   /** Why what the primary holds is not copied here, though nothing is wrong with it elsewhere. */
   readonly refusal?: Refusal;
-  /** Copies of ours beside the kept one whose removal the service refuses. */
+  /**
+   * Copies of ours that stay beside the kept one: the service refuses their removal, or, where they
+   * come before it in the order, what the kept one holds.
+   */
   readonly unremovable?: readonly Unremovable[];
   /**
    * The service does not give the copy's private key back: it was compared without, and is not
@@ -170,7 +173,7 @@ export interface VacantCopy {
   readonly since: number;
 }
 
-/** A copy that stays because its service does not let it go. */
+/** A copy that stays because its service does not let it go, or lets nobody write to it. */
 export interface Unremovable {
   readonly id: string;
   readonly code: ErrorCode;
@@ -178,7 +181,7 @@ export interface Unremovable {
   /** As in `RecordedError`. */
   readonly remedy?: string | undefined;
   readonly since: number;
-  /** When its removal is tried again. */
+  /** When that is tried again. */
   readonly again: number;
   /** The content that it did not take when that was tried last, by its fingerprint. */
   readonly notTaken?: string;

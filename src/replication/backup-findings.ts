@@ -9,6 +9,7 @@ import {
   type VacantCopy,
 } from '../records/replication-record.ts';
 import { isOverwritten } from './pass/overwritten.ts';
+import { refusesRemoval } from './refusal.ts';
 
 /**
  * What a backup does not take, or somebody has to see to there: the same cause of several
@@ -45,14 +46,20 @@ export interface CopyEnd {
   readonly at: number;
 }
 
-/** Copies of ours beside the kept ones, which their service does not let go. */
+/**
+ * Copies of ours beside the kept ones, which their service does not let go, or which do not take
+ * what those hold.
+ */
 export interface KeptBeside extends Pick<BackupRefusal, 'store' | 'code' | 'message' | 'remedy' | 'names' | 'since'> {
   readonly copies: number;
   /** Ids of the first of them. */
   readonly ids: readonly string[];
-  /** When the removal of the first of them is tried again. */
+  /** When the first of them is tried again. */
   readonly again: number;
 }
+
+/** Whether such copies stay because somebody there holds or uses them. */
+export const isNotLetGo = ({ code }: Pick<KeptBeside, 'code'>): boolean => refusesRemoval.has(code);
 
 /** Copies that somebody else keeps changing. */
 export interface OverwrittenCopies extends Pick<BackupRefusal, 'store' | 'certificates' | 'names' | 'since'> {

@@ -30,6 +30,7 @@ import {
 import { isCircle, judge, type Verdict } from './pass/judge.ts';
 import { patiently } from './patient-read.ts';
 import { readInTime } from './read-in-time.ts';
+import { refusesRemoval } from './refusal.ts';
 import { listAll } from './shared-listing.ts';
 import { keyProblems } from './standing.ts';
 import { vacancyWords } from './vacancy.ts';
@@ -460,7 +461,8 @@ function besideKept(
   const named = recorded?.unremovable?.find(({ id }) => id === copy);
   if (named === undefined) return { state: 'extra', how: 'a second copy of the same certificate', problem: true };
   const { code, message, since } = named;
-  const words = `a second copy, which the service does not let go: ${message} [${code}]`;
+  const why = refusesRemoval.has(code) ? 'which the service does not let go' : 'which stays as it is';
+  const words = `a second copy, ${why}: ${message} [${code}]`;
   const unequal = state === 'same' ? '' : `; it is not equal either: ${how}`;
   return { state: 'extra', how: words + unequal, problem: unequal !== '', unremovable: { code, message, since } };
 }

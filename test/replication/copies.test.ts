@@ -464,6 +464,84 @@ describe('a service that refuses a reimport because of the content', () => {
   });
 });
 
+describe('a copy that stays as it is, before the kept one in the order', () => {
+  const pass = async (world: Setup) => {
+    await world.ask('c1');
+    return world.pass('c1');
+  };
+
+  /** Somebody has locked it, and holds another version in it; the recorded one is equal. */
+  async function lockedBefore(): Promise<Setup> {
+    const world = await replicated(first);
+    world.backup.store.put(copyOf(second), '!locked');
+    world.backup.store.hold('!locked', 'store_held');
+    await world.ask('c1', { doubt: startMs });
+    await world.later(1_000);
+    await world.pass('c1');
+    return world;
+  }
+
+  it('is remembered with what its service says of it, and looked at again', async () => {
+    const world = await lockedBefore();
+    const again = startMs + 1_000 + world.timing.heldLooksMs;
+    expect(await stateOf(world)).toMatchObject({
+      id: 'backup-1',
+      fingerprint: fingerprintOf(first),
+      unremovable: [{ id: '!locked', code: 'store_held', since: startMs + 1_000, again }],
+    });
+    const record = await world.record('c1');
+    expect(record).toMatchObject({ wakeAt: again });
+    expect(record).not.toHaveProperty('doubt');
+  });
+
+  it('is searched for by the next look, which imports no third one where the kept one cannot be written', async () => {
+    const world = await lockedBefore();
+    world.primary.store.put({ content: await content(), metadata: described('shop') }, 'c1');
+    world.backup.hooks.reimport = (proceed, id, given) =>
+      id === 'backup-1' ? Promise.reject(new CodedError('store_content_refused', 'other domains')) : proceed(id, given);
+    world.calls.length = 0;
+    const { passes } = await pass(world);
+    expect(passes[0]?.backups[0]).toMatchObject({ equal: false, refused: true, error: { code: 'store_held' } });
+    expect(writesIn(world)).toEqual(['backup reimport', 'backup reimport']);
+    expect(world.backup.store.size()).toBe(2);
+    expect((await stateOf(world))?.unremovable).toMatchObject([{ id: '!locked' }]);
+  });
+
+  it('is the kept one as soon as it is free, and the other is removed', async () => {
+    const world = await lockedBefore();
+    world.backup.store.hold('!locked', undefined);
+    await world.later(world.timing.heldLooksMs);
+    await world.pass('c1');
+    expect((await world.backup.store.list({})).certificates.map(({ id }) => id)).toEqual(['!locked']);
+    const state = await stateOf(world);
+    expect(state).toMatchObject({ id: '!locked', fingerprint: fingerprintOf(first) });
+    expect(state).not.toHaveProperty('unremovable');
+  });
+
+  it('is remembered too where a finding tells that it was refused, and the look began with the next one', async () => {
+    const world = await replicated(second);
+    world.backup.store.put(copyOf(first), '!locked');
+    world.backup.store.put(copyOf(first), 'zz-used');
+    let isTurn = false;
+    world.backup.hooks.delete = () => Promise.reject(new CodedError('store_in_use', 'in use'));
+    world.backup.hooks.reimport = (proceed, id, given) => {
+      if (id === '!locked') return Promise.reject(new CodedError('store_held', 'locked by somebody'));
+      if (isTurn) return proceed(id, given);
+      isTurn = true;
+      return Promise.reject(ownLimit('not sent', { store: 'backup', retryAfterMs: 1_000 }));
+    };
+    await world.ask('c1', { doubt: startMs });
+    await world.later(1_000);
+    await world.pass('c1');
+    await world.later(15_000);
+    await world.pass('c1');
+    const { refusal, unremovable = [] } = (await stateOf(world)) ?? {};
+    expect(refusal).toBeUndefined();
+    const told = unremovable.map(({ id, code }) => `${id} ${code}`).toSorted();
+    expect(told).toEqual(['!locked store_held', 'zz-used store_in_use']);
+  });
+});
+
 describe('a copy that does not take the content, whose attempt took the turn of the one beside it', () => {
   const noTurn = () => ownLimit('not sent', { store: 'backup', retryAfterMs: 1_000 });
 

@@ -122,6 +122,11 @@ interface CallKind {
   readonly writes: boolean;
   /** What it is about, if it is one of those that may go wrong oftener. */
   readonly about?: { readonly kind: OftenerWrong; readonly id: string } | undefined;
+  /**
+   * It is about no certificate: whichever comes first sends it, and where one is asked to wait,
+   * that is in its record, which the others do not read.
+   */
+  readonly ofNone?: boolean;
   /** The store that is called; absent for the table. */
   readonly store?: string;
   /** How long the request may take to land when nobody waits for it any more. */
@@ -200,7 +205,8 @@ async function send<T>(
     case 'limited-until': {
       const waitMs = Math.ceil(time.random() * 90_000);
       const { recordsAtRisk } = source;
-      source.waits.set(kind.name, { until: time.now() + waitMs - source.clocksApartMs, recordsAtRisk });
+      if (kind.ofNone !== true)
+        source.waits.set(kind.name, { until: time.now() + waitMs - source.clocksApartMs, recordsAtRisk });
       throw kind.failures.limited?.(waitMs);
     }
     case 'lost-answer':
@@ -252,6 +258,9 @@ function pick(chance: number): keyof typeof faults | undefined {
 const named = (mark: Mark | undefined) =>
   mark === undefined || mark.store === 'primary' ? mark?.certificate : `${mark.store} ${mark.certificate}`;
 
+/** The call that gives a store its identity. */
+const naming = 'naming';
+
 /** A process's way to a store. */
 export function storeFrom(
   time: VirtualTime,
@@ -271,7 +280,8 @@ export function storeFrom(
   };
   const { settlesMs } = store.abilities;
   const call = <T>(name: string, writes: boolean, apply: () => Promise<T>, about?: CallKind['about']) => {
-    const kind = { name: `${store.id} ${name}`, store: store.id, writes, about, settlesMs, failures };
+    const ofNone = name === naming;
+    const kind = { name: `${store.id} ${name}`, store: store.id, writes, about, ofNone, settlesMs, failures };
     return send(time, process, source, kind, apply);
   };
   const read = async <T>(name: string, apply: () => Promise<Reading<T>>): Promise<Reading<T>> => {
@@ -288,7 +298,7 @@ export function storeFrom(
       operation: (asked: OperationAsked) => call('operation', false, () => operation(asked)),
     }),
     ...(identity && { identity: () => call('identity', false, () => identity()) }),
-    ...(giveIdentity && { giveIdentity: (given: string) => call('naming', true, () => giveIdentity(given)) }),
+    ...(giveIdentity && { giveIdentity: (given: string) => call(naming, true, () => giveIdentity(given)) }),
     list: (request) => call('list', false, () => store.list(request)),
     readMetadata: (id) => read(`metadata ${id}`, () => store.readMetadata(id)),
     read: (id) => read(`read ${id}`, () => store.read(id)),

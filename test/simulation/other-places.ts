@@ -11,6 +11,8 @@ import { identityEveryMs, type World } from './world.ts';
 /** After the time of faults: then nothing that was on its way may land there. */
 const quietMs = 10 * 60_000;
 const elsewhereMs = 12 * 60_000;
+/** How long after the time of faults every place is back. */
+export const placesBackMs = quietMs + elsewhereMs;
 const changesAfterMs = [3, 6].map((minutes) => minutes * 60_000);
 /** Shortly before and after, so that there are looks while a proof of identity is still good. */
 const looksAfterMs = [-20_000, 20_000];

@@ -642,7 +642,7 @@ export const safeguards: readonly Safeguard[] = [
     find: '?? this.#nameNotFree(made.holding.id, thrown) ?? thrown;',
     replace: '?? thrown;',
     switches: ['soft-deletion'],
-    missedAt: 5,
+    missedAt: 10,
     seeds: 300,
   },
   {
@@ -746,5 +746,15 @@ export const safeguards: readonly Safeguard[] = [
     switches: ['soft-deletion', 'late-removals'],
     missedAt: 79,
     seeds: 300,
+  },
+  {
+    step: 'a copy before the kept one that does not take what that holds is remembered, and searched for',
+    file: 'src/replication/pass/bring-equal.ts',
+    find: 'this.#noteStaying(made);',
+    replace: '',
+    switches: ['locked', 'late-removals'],
+    eventsOnly: true,
+    missedAt: 1228,
+    seeds: 3_000,
   },
 ];

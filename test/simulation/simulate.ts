@@ -3,6 +3,7 @@ import { endlessFailures } from './failures.ts';
 import type { Fault } from './faults.ts';
 import { floodExcess, leftBehind } from './floods.ts';
 import { brokenPromises, excess, haste, restlessness, watchWrites } from './oracle.ts';
+import { placesBackMs } from './other-places.ts';
 import { certificatePool } from './pool.ts';
 import { watchCircle } from './routes.ts';
 import { scheduleChanges } from './scenario.ts';
@@ -73,7 +74,11 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
     // What two deployments import at the same moment each of them finds by its next reconcile.
     const usualMs = withReconcile ? world.deployments * reconcileEveryMs + 20 * 60_000 : 45 * 60_000;
     // Where writes go on for long each of them waits for the end of the one before.
-    const healingMs = usualMs + (world.switches.has('long-operations') ? world.deployments * 6 * reconcileEveryMs : 0);
+    const operationsMs = world.switches.has('long-operations') ? world.deployments * 6 * reconcileEveryMs : 0;
+    // A place that comes back late is asked after the longest backoff, and heals from then on. With
+    // reconcile the usual time is enough for that.
+    const awayMs = !withReconcile && world.switches.has('another-place') ? placesBackMs : 0;
+    const healingMs = usualMs + operationsMs + awayMs;
     await world.time.runUntil(start + troubleMs + healingMs, mostSteps);
     broken.push(
       ...watched.broken,

@@ -405,7 +405,10 @@ export function makeWorld({ seed, pool, withReconcile, keepTrace, troubleMs, ...
         ),
       reconcileIfAsked: () =>
         Promise.all(
-          links.map(async (link) => version === now && (await isAskedReconcileDue(running, link)) && reconcile(link)),
+          links.map(async (link) => {
+            if (version !== now || !(await isAskedReconcileDue(running, link))) return;
+            await (link === mainLink ? reconcileOrLetGo((options) => reconcile(link, options)) : reconcile(link));
+          }),
         ),
       async accept() {
         const { held } = await statusOf(running, mainLink);

@@ -10,6 +10,7 @@ import {
   type BackupState,
   type HeldContent,
   type Operation,
+  type RecordedError,
   type Refusal,
   type Replacing,
   recordedError,
@@ -153,6 +154,9 @@ type KeptField =
   | 'replacing';
 type KeptFields = { readonly [Field in KeptField]: BackupState[Field] | undefined };
 
+/** A copy that stays beside the kept one as it is, and what the service said of it. */
+type StayingCopy = Pick<Unremovable, 'id' | 'code' | 'message' | 'remedy'>;
+
 /** The copy that is kept, and is equal. */
 interface MadeEqual extends ContentMadeEqual {
   readonly holding: Holding;
@@ -160,6 +164,8 @@ interface MadeEqual extends ContentMadeEqual {
   readonly refusedIds: readonly string[];
   /** Of these the ones whose content it refuses, and whose place this one takes. */
   readonly replacedIds: readonly string[];
+  /** Of these the ones that stay, and why. */
+  readonly staying: readonly StayingCopy[];
   /** Why the brake keeps one of them as it is. */
   readonly braked: CodedError | undefined;
   /** What the service said of one of them that was tried in this pass. */
@@ -306,7 +312,7 @@ class Attempt {
   replaced = false;
   /** The last write here that was answered, in this pass or an earlier one. */
   written: AnsweredWrite | undefined;
-  /** Copies whose removal the service refuses. */
+  /** Copies that stay beside the kept one: the service refuses their removal, or the content. */
   unremovable: readonly Unremovable[];
   /** What the copy holds, as far as it is known for certain. */
   held: HeldContent | undefined;
@@ -436,6 +442,7 @@ class Attempt {
     if (order.length === 0) throw unread;
     const made = await this.#makeOneEqual(order);
     if (made === 'replaced') return;
+    this.#noteStaying(made);
     await this.#removeSurplus(made.holding.id, { ...made, unread });
     this.replacing = undefined;
     const described = made.metadata ?? made.holding.metadata ?? (await this.#calls.readMetadata(made.holding.id));
@@ -787,7 +794,8 @@ class Attempt {
         const refusedIds = [...new Set([...refused, ...passedOver].map((copy) => copy.id))].filter(
           (each) => each !== id,
         );
-        return { holding, ...content, refusedIds, replacedIds, braked, tried };
+        const staying = this.#stayingBeside(id, { refused, passedOver });
+        return { holding, ...content, refusedIds, replacedIds, staying, braked, tried };
       } catch (thrown) {
         if (thrown instanceof Running) throw thrown;
         const tried = this.#triedOf(refused);
@@ -818,6 +826,27 @@ class Attempt {
   #triedOf(refused: readonly { readonly error: CodedError }[]): CodedError | undefined {
     const isTried = (error: CodedError) => this.#calls.answeredWrite(error) && !this.#mayReplace(error);
     return refused.find(({ error }) => isTried(error))?.error;
+  }
+
+  /**
+   * The copies before the kept one in the order that are neither equal nor replaced. What the brake
+   * keeps is told by itself. One that was passed over was refused what the finding says, by a look
+   * before.
+   */
+  #stayingBeside(
+    kept: string,
+    others: {
+      readonly refused: readonly { readonly id: string; readonly error: CodedError }[];
+      readonly passedOver: readonly Candidate[];
+    },
+  ): readonly StayingCopy[] {
+    const { lastError } = this.#look.state;
+    const now = others.refused
+      .filter(({ error }) => !this.#mayReplace(error) && !isBrakeCode(error.code))
+      .map(({ id, error }) => noteOf(id, recordedError(error, this.#task.beganAt)));
+    const tried = new Set(others.refused.map(({ id }) => id));
+    const before = others.passedOver.filter(({ id }) => lastError !== undefined && !tried.has(id));
+    return [...now, ...before.map(({ id }) => noteOf(id, lastError as RecordedError))].filter(({ id }) => id < kept);
   }
 
   /**
@@ -1168,6 +1197,25 @@ class Attempt {
   }
 
   /**
+   * Writes down which copies stay beside the kept one though they come before it. A look that knows
+   * of none does not search for any: it would take the kept one for the only one, and replace it
+   * where it does not take the next content, beside one that somebody holds.
+   */
+  #noteStaying({ holding: { id: kept }, staying }: MadeEqual): void {
+    const others = this.unremovable.filter(({ id }) => id !== kept && !staying.some((copy) => copy.id === id));
+    this.unremovable = [...others, ...staying.map((copy) => this.#noteUnremovable(copy))];
+  }
+
+  /** What the record keeps of a copy that stays beside the kept one; it is looked at again. */
+  #noteUnremovable(copy: StayingCopy): Unremovable {
+    const { runtime, timing } = this.#task;
+    const now = runtime.now();
+    const again = now + timing.heldLooksMs;
+    this.#lookAgain(again);
+    return { ...copy, since: this.unremovable.find(({ id }) => id === copy.id)?.since ?? now, again };
+  }
+
+  /**
    * Removes the copies that come after the kept one, and those that it replaces, after the kept one
    * is proven by a full read of this pass. Not while there is doubt: a removal of the kept one may
    * be on its way, from when another one was kept. The look that ends the doubt does it. And not
@@ -1195,12 +1243,7 @@ class Attempt {
     if (removed > 0) this.actions.push('surplus-removed');
     // A removal that was answered may still be heard of late, where others keep copies here too.
     if (removed > 0) this.#lookAgain(runtime.now() + settledMs(this.#store, timing));
-    const again = runtime.now() + timing.heldLooksMs;
-    const told = refused.map(({ id, error }): Unremovable => {
-      const since = this.unremovable.find((copy) => copy.id === id)?.since ?? runtime.now();
-      const { code, message, remedy } = recordedError(error, since);
-      return { id, code, message, ...defined({ remedy }), since, again };
-    });
+    const told = refused.map(({ id, error }) => this.#noteUnremovable(noteOf(id, recordedError(error, beganAt))));
     this.unremovable = [...this.unremovable.filter(({ id }) => stay.has(id)), ...told];
     let failure: unknown;
     const { fingerprint } = this.#task.sound;
@@ -1387,6 +1430,13 @@ class Attempt {
 function turnTakenBy({ code, message, cause, fields }: CodedError): Unfit {
   return new Unfit(code, message, { cause, fields: { ...fields, tookTurn: true } });
 }
+
+const noteOf = (id: string, { code, message, remedy }: RecordedError): StayingCopy => ({
+  id,
+  code,
+  message,
+  ...defined({ remedy }),
+});
 
 /** Who keeps a certificate that has a name which a copy is to have. */
 function wordsOfHolder({ id, mark, keptBy }: CertificateMetadata): string {

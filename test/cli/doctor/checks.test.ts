@@ -197,6 +197,15 @@ test('what the records say of the backups is told of those that are configured',
     refusals: ['crn:backup', 'crn:former'].map((store) => ({ ...refusal, store })),
     keptBeside: [
       { ...about, store: 'crn:backup', code: 'store_in_use' as const, copies: 2, ids: ['x', 'y'], again: now },
+      {
+        ...{
+          ...about,
+          message: 'it is for other domains',
+          store: 'crn:backup',
+          code: 'store_content_refused' as const,
+        },
+        ...{ copies: 1, ids: ['z'], again: now + 60_000 },
+      },
     ],
     vacantPlaces: ['crn:backup', 'crn:former'].map((store) => ({
       ...{ store, why: 'empty' as const, places: 1, names: ['b'], ids: ['place'] },
@@ -211,10 +220,17 @@ test('what the records say of the backups is told of those that are configured',
   expect(told(findings)).toEqual([
     'problem: london has a place without content instead of a copy of 1 certificate since 2 h ago (b): of place: its place is there, and its content was taken out; bringing it back is tried again in 1 min',
     'problem: london does not let us write to 1 certificate since 1 h ago (a): it is in use; it rests until they change',
-    'warning: london does not let go of 2 second copies since 1 h ago, of a (x, y): it is in use; removal is tried again now',
+    'warning: london does not let go of 2 second copies since 1 h ago, of a (x, y): it is in use; tried again now',
+    'warning: london takes nothing new into 1 second copy since 1 h ago, of a (z): it is for other domains; tried again in 1 min',
     'good: london: the private keys of 3 copies are not proven, as the service keeps them to itself: all else of them is compared',
   ]);
-  expect(findings.map(({ code }) => code)).toEqual(['store_copy_vacant', 'store_held', undefined, undefined]);
+  expect(findings.map(({ code }) => code)).toEqual([
+    'store_copy_vacant',
+    'store_held',
+    undefined,
+    undefined,
+    undefined,
+  ]);
   expect(findings[0]?.remedy).toContain('brought back and written over by itself');
   expect(findings[1]).toMatchObject({ about: 'link shop', code: 'store_held', exit: 6 });
   expect(checkBackups(link, new Map(), undefined, now)).toEqual([]);
