@@ -15,7 +15,7 @@ import { type Link, listedFacts } from '../link.ts';
 import { countedOn } from '../refusal.ts';
 import { absenceConfirmedMs, backoffMs, settledMs, shownAfterMs, type Timing } from '../timing.ts';
 import type { Worker } from '../worker.ts';
-import type { BackupOutcome } from './bring-equal.ts';
+import type { BackupOutcome } from './backup-outcome.ts';
 import type { Sound, Verdict } from './judge.ts';
 
 /**

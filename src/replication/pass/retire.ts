@@ -7,7 +7,7 @@ import type { Link } from '../link.ts';
 import { countedOn, heldAgain, heldCodes } from '../refusal.ts';
 import { absenceConfirmedMs, backoffMs, settledMs, type Timing } from '../timing.ts';
 import { type BackupCalls, backupCalls } from './backup-calls.ts';
-import type { BackupAction, BackupOutcome, BackupTask } from './bring-equal.ts';
+import type { BackupAction, BackupOutcome, BackupTask } from './backup-outcome.ts';
 import { type BackupLook, searchBeganAt } from './look.ts';
 import { nextAsk, Running, seenOperation, withEnd } from './operations.ts';
 

@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { CertificateContent } from '../../../src/certificate/certificate.ts';
 import { type EventRow, eventTable, type ReadBack } from '../../../src/cli/up/event-table.ts';
 import { CodedError } from '../../../src/errors.ts';
-import type { BackupOutcome } from '../../../src/replication/pass/bring-equal.ts';
+import type { BackupOutcome } from '../../../src/replication/pass/backup-outcome.ts';
 import type { Verdict } from '../../../src/replication/pass/judge.ts';
 import type { PassReport } from '../../../src/replication/pass/replicate.ts';
 import type { LifecycleEvent } from '../../../src/sender/event.ts';
