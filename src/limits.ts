@@ -376,6 +376,8 @@ export const limits = {
   consoleStreams: 40,
   consoleStreamMs: 3_600_000,
   consoleStreamBytes: 256 * 1024,
+  /** How long the lists of certificates stay in memory that nobody looks at, in milliseconds. */
+  consoleIdleMs: 600_000,
   /** Rows of one page of the table. */
   tablePageRows: 1000,
   /**

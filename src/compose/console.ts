@@ -1,5 +1,6 @@
 import type { Config } from '../config.ts';
 import { type Screens, screens } from '../console/console.ts';
+import type { Collector } from '../console/link-view.ts';
 import { type Live, liveEvents } from '../console/live.ts';
 import { type SignInLinks, signInLinks } from '../console/sign-in-links.ts';
 import type { LinkRecords } from '../records/link-records.ts';
@@ -23,8 +24,8 @@ export function composeConsole(given: {
   readonly config: Pick<Config, 'worker'>;
   readonly links: readonly Link[];
   readonly stores: ReadonlyMap<string, Store>;
-  readonly status: (link: Link) => Promise<LinkStatus>;
-  readonly records: Pick<ReplicationRecords, 'all' | 'get'>;
+  readonly status: (link: Link, records: ReplicationRecords) => Promise<LinkStatus>;
+  readonly records: ReplicationRecords;
   readonly linkRows: Pick<LinkRecords, 'firstReconciledAt'>;
   readonly table: Table;
   readonly runtime: Pick<Runtime, 'now'>;
@@ -39,13 +40,37 @@ export function composeConsole(given: {
     nameOf: (store: string) => nameById.get(store) ?? store,
     wording: (text: string) => names.reduce((words, [id, name]) => words.replaceAll(id, () => name), text),
     reconcileEveryMs: config.worker.reconcileEveryMs,
-    status,
-    records: (link: Link, unreadable: Parameters<typeof records.all>[1]) => records.all(link.name, unreadable),
+    status: (link: Link, begin: () => Collector) => status(link, watched(records, begin)),
     record: (link: Link, certificate: string) => records.get(link.name, certificate),
     firstReconciledAt: (link: Link) => linkRows.firstReconciledAt(link.name),
   };
   const live = liveEvents(now);
   return { live, screens: screens(estate, live, now), links: signInLinks(table, now) };
+}
+
+/** Records that are read before whatever else waits has its turn. */
+const recordsAtOnce = 200;
+
+/** The same records; who reads them all has each told to a collector on the way. */
+function watched(records: ReplicationRecords, begin: () => Collector): ReplicationRecords {
+  return {
+    ...records,
+    async *all(link, unreadable) {
+      const collector = begin();
+      const addUnreadable: typeof unreadable = (record) => {
+        collector.addUnreadable(record);
+        unreadable?.(record);
+      };
+      let read = 0;
+      for await (const record of records.all(link, addUnreadable)) {
+        collector.add(record);
+        read += 1;
+        // A table in memory or on this disk answers at once: notifications would wait for it all.
+        if (read % recordsAtOnce === 0) await new Promise((resolve) => setImmediate(resolve));
+        yield record;
+      }
+    },
+  };
 }
 
 /**

@@ -256,12 +256,13 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
     audit?.acknowledged(...event);
   });
 
-  async function status(link: Link): Promise<LinkStatus> {
+  /** Read from these records, so that somebody may see them on the way. */
+  async function status(link: Link, read = records): Promise<LinkStatus> {
     const stores = [link.primary, ...link.backups];
     const left = stores.map(async (store) =>
       (await quotasLeft(store, quotas, runtime.now())).map((quota) => ({ store: store.id, ...quota })),
     );
-    const keeper = { ...worker, ...defined({ expiryNearMs: config.alerts?.expiryWithinMs }) };
+    const keeper = { ...worker, records: read, ...defined({ expiryNearMs: config.alerts?.expiryWithinMs }) };
     const [found, ...quotasFound] = await Promise.all([statusOf(keeper, link), ...left]);
     return quotasFound.flat().length === 0 ? found : { ...found, quotas: quotasFound.flat() };
   }

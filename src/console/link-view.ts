@@ -1,4 +1,5 @@
 import { asCodedError } from '../errors.ts';
+import { limits } from '../limits.ts';
 import type { ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
 import type { Link } from '../replication/link.ts';
 import { type Standing, standingOf } from '../replication/standing.ts';
@@ -18,11 +19,20 @@ export interface Estate {
   wording(text: string): string;
   /** How often everything is to be compared, in milliseconds. */
   readonly reconcileEveryMs: number;
-  status(link: Link): Promise<LinkStatus>;
-  records(link: Link, unreadable: (record: UnreadableRecord) => void): AsyncIterable<ReplicationRecord>;
+  /**
+   * The status of a link. What it reads for that is told to what `begin` answers, each record once:
+   * all records are read once for both.
+   */
+  status(link: Link, begin: () => Collector): Promise<LinkStatus>;
   record(link: Link, certificate: string): Promise<ReplicationRecord | undefined>;
   /** When the first reconcile of a link began, epoch milliseconds: lags are told from then on. */
   firstReconciledAt(link: Link): Promise<number | undefined>;
+}
+
+/** Who is told of each record of a link, in any order. */
+export interface Collector {
+  add(record: ReplicationRecord): void;
+  addUnreadable(record: UnreadableRecord): void;
 }
 
 /** How a certificate stands, the worst first: the order of every list. */
@@ -64,9 +74,6 @@ const expiryDays = 100;
 /** The day of UTC on which a moment lies, counted from 1970. */
 export const dayOf = (moment: number): number => Math.floor(moment / dayMs);
 
-/** Records that are looked at before whatever else waits has its turn. */
-const recordsAtOnce = 200;
-
 const stateOfStanding = {
   equal: 'same',
   aside: 'aside',
@@ -78,45 +85,54 @@ const stateOfStanding = {
 
 const stateOf = (standing: Standing): State => stateOfStanding[standing.kind];
 
-/** Reads all records of a link twice, once for its status. Throws what the table throws. */
+/** Reads all records of a link once. Throws what the table throws. */
 async function viewOf(estate: Estate, link: Link, now: () => number): Promise<LinkView> {
-  const startedAt = now();
-  const status = await estate.status(link);
-  const beganAt = (await estate.firstReconciledAt(link)) ?? startedAt;
-  const today = dayOf(startedAt);
+  const at = now();
+  const beganAt = (await estate.firstReconciledAt(link)) ?? at;
+  let seen = collected(link, at, beganAt);
+  const status = await estate.status(link, () => {
+    seen = collected(link, at, beganAt);
+    return seen;
+  });
+  return { at, status, ...seen.result(), tookMs: now() - at };
+}
+
+/** What a view holds of the records; memory grows with the estate, by a name and an id each. */
+function collected(link: Link, now: number, beganAt: number) {
+  const today = dayOf(now);
   const lists = Object.fromEntries(states.map((state) => [state, [] as Listed[]])) as Record<State, Listed[]>;
   const lags = Array.from({ length: lagDays }, () => ({ changes: 0, maxMs: 0 }));
   const expiries = Array.from({ length: expiryDays }, () => 0);
 
-  function add(record: ReplicationRecord): void {
-    const { certificate, primary } = record;
-    const state = stateOf(standingOf(link, record));
-    const { name = certificate, notAfter, changedAt } = primary ?? {};
-    lists[state].push({ certificate, name, state, ...(notAfter !== undefined && { notAfter }) });
-    if (state === 'gone' || state === 'aside') return;
-    const ends = notAfter === undefined ? -1 : dayOf(notAfter) - today;
-    if (notAfter !== undefined && notAfter >= startedAt && ends < expiryDays)
-      expiries[ends] = (expiries[ends] ?? 0) + 1;
-    const lag = state === 'same' ? lagOf(record) : undefined;
-    if (lag === undefined || changedAt === undefined || changedAt < beganAt) return;
+  function addLag(record: ReplicationRecord): void {
+    const changedAt = record.primary?.changedAt ?? Number.NEGATIVE_INFINITY;
+    const lag = lagOf(record);
     const day = lags[lagDays - 1 - (today - dayOf(changedAt))];
-    if (day === undefined) return;
+    if (lag === undefined || day === undefined || changedAt < beganAt) return;
     day.changes += 1;
     day.maxMs = Math.max(day.maxMs, lag);
   }
 
-  let looked = 0;
-  const unreadable = ({ certificate }: UnreadableRecord) =>
-    lists.unreadable.push({ certificate, name: certificate, state: 'unreadable' });
-  for await (const record of estate.records(link, unreadable)) {
-    add(record);
-    looked += 1;
-    // A table in memory answers at once: notifications would wait for the whole estate.
-    if (looked % recordsAtOnce === 0) await new Promise((resolve) => setImmediate(resolve));
-  }
-  const counts = Object.fromEntries(states.map((state) => [state, lists[state].length])) as LinkView['counts'];
-  const listed = states.flatMap((state) => lists[state].sort(byEnd));
-  return { at: startedAt, tookMs: now() - startedAt, status, listed, counts, lags, expiries };
+  return {
+    addUnreadable: ({ certificate }: UnreadableRecord) =>
+      void lists.unreadable.push({ certificate, name: certificate, state: 'unreadable' }),
+    add(record: ReplicationRecord): void {
+      const { certificate, primary } = record;
+      const state = stateOf(standingOf(link, record));
+      const { name = certificate, notAfter } = primary ?? {};
+      lists[state].push({ certificate, name, state, ...(notAfter !== undefined && { notAfter }) });
+      if (state === 'gone' || state === 'aside') return;
+      if (state === 'same') addLag(record);
+      if (notAfter === undefined || notAfter < now) return;
+      const ahead = dayOf(notAfter) - today;
+      if (ahead < expiryDays) expiries[ahead] = (expiries[ahead] ?? 0) + 1;
+    },
+    result() {
+      const counts = Object.fromEntries(states.map((state) => [state, lists[state].length])) as LinkView['counts'];
+      const listed = states.flatMap((state) => lists[state].sort(byEnd));
+      return { listed, counts, lags, expiries };
+    },
+  };
 }
 
 function byEnd(one: Listed, other: Listed): number {
@@ -139,9 +155,11 @@ const shareOfTime = 10;
 /** What takes no longer than this is waited for; else the view before is shown, with its time. */
 const patienceMs = 250;
 /** No view that is older than this is shown. */
-const oldMs = 60_000;
+const oldMs = 600_000;
 
-export function linkViews(estate: Estate, now: () => number): LinkViews {
+/** `idleMs`: after how long without anybody who looks all is forgotten. */
+export function linkViews(estate: Estate, now: () => number, idleMs: number = limits.consoleIdleMs): LinkViews {
+  let idle: NodeJS.Timeout | undefined;
   const kept = new Map<Link, { view?: LinkView; making?: Promise<LinkView> | undefined }>();
 
   function make(link: Link, entry: { view?: LinkView; making?: Promise<LinkView> | undefined }): Promise<LinkView> {
@@ -162,6 +180,8 @@ export function linkViews(estate: Estate, now: () => number): LinkViews {
 
   return {
     async get(link) {
+      clearTimeout(idle);
+      idle = setTimeout(() => kept.clear(), idleMs).unref();
       const entry = kept.get(link) ?? {};
       kept.set(link, entry);
       const { view } = entry;
@@ -174,7 +194,10 @@ export function linkViews(estate: Estate, now: () => number): LinkViews {
       made.catch(() => undefined);
       return view;
     },
-    forget: () => kept.clear(),
+    forget() {
+      clearTimeout(idle);
+      kept.clear();
+    },
   };
 }
 

@@ -88,7 +88,7 @@ export async function consoleOf(world: Setup, { beatMs = 20_000 }: { readonly be
     config: { worker: { concurrency: 1, sweepEveryMs: 60_000, reconcileEveryMs: 3_600_000 } },
     links: [link],
     stores: new Map(named as [string, (typeof link)['primary']][]),
-    status: () => statusOf(world.worker, link),
+    status: (_, records) => statusOf({ ...world.worker, records }, link),
     records: world.records,
     linkRows: world.linkRecords,
     table: world.table.tap,

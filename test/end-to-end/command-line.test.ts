@@ -96,6 +96,22 @@ test('started again it keeps its records and credentials; beside a running one i
   expect(drilled.output).toMatch(/^main: 4 of 4 copies served, of 4 kept, in /);
   expect(drilled.code).toBe(0);
 
+  // The console of the pair: the link that it printed, and one that the command prints.
+  const [link = ''] = /http:\/\/127\.0\.0\.1:\d+\/enter\/\S+/.exec(first.output()) ?? [];
+  expect((await fetch(link)).status).toBe(200);
+  const another = (await run('console', '--config', config, '--quiet')).output.trim();
+  expect(new URL(another).origin).toBe(new URL(link).origin);
+  const { origin } = new URL(another);
+  const entered = await fetch(`${origin}/enter`, {
+    method: 'POST',
+    redirect: 'manual',
+    headers: { origin },
+    body: new URLSearchParams({ token: another.split('/').at(-1) ?? '' }),
+  });
+  const cookie = entered.headers.get('set-cookie')?.split(';')[0] ?? '';
+  const page = await (await fetch(origin, { headers: { cookie } })).text();
+  expect(page).toMatch(/<ol id="events".*✓<\/span> same.*checkout.*renewed in main/s);
+
   first.child.kill('SIGTERM');
   const [code] = await once(first.child, 'close');
   expect(code).toBe(0);

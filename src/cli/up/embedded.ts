@@ -33,7 +33,12 @@ export interface Embedded {
   /** Writes the authorities that a drill is to trust. */
   trust(rootPems: readonly string[]): void;
   heading(receiverUrl: string): string;
-  nextSteps(): string;
+  /**
+   * Notes where the console is served, so that `certstandby console` finds it by the configuration.
+   */
+  servesConsole(port: number): void;
+  /** `consoleLink`: signs in to the console. */
+  nextSteps(consoleLink: string): string;
   close(): Promise<void>;
 }
 
@@ -74,7 +79,8 @@ export async function startEmbedded(options: {
   );
 
   const configFile = 'certstandby.yaml';
-  folder.write(configFile, configText({ primary: primary.url, backup: backup.url }));
+  const urls = { primary: primary.url, backup: backup.url };
+  folder.write(configFile, configText(urls));
   const config = loadConfig(join(folder.path, configFile), {});
   const shown = relative(process.cwd(), folder.path) || '.';
 
@@ -100,9 +106,12 @@ export async function startEmbedded(options: {
         '',
         '',
       ].join('\n'),
-    nextSteps: () =>
+    servesConsole: (port) => folder.write(configFile, configText(urls, port)),
+    nextSteps: (consoleLink) =>
       [
         '',
+        'Look at both sides in a browser; this link signs one person in, once:',
+        `  ${consoleLink}`,
         `Both sides stay up. In another terminal:  . ${join(shown, credentialsFile)}`,
         'and import a certificate of your own with the curl lines of the README, or compare everything:',
         `  node dist/certstandby.js reconcile --config ${join(shown, configFile)}`,
@@ -264,7 +273,7 @@ function keptApiKey(folder: OwnFolder, name: string): string {
   return made;
 }
 
-function configText(urls: Readonly<Record<keyof typeof sides, string>>): string {
+function configText(urls: Readonly<Record<keyof typeof sides, string>>, consolePort?: number): string {
   const store = (side: keyof typeof sides) =>
     [
       `  ${side}:`,
@@ -282,6 +291,7 @@ function configText(urls: Readonly<Record<keyof typeof sides, string>>): string 
     'version: 1',
     'table: { kind: lmdb, path: records }',
     `drill: { trust: ${authoritiesFile} }             # the authorities of the certificates that it makes itself`,
+    ...(consolePort === undefined ? [] : [`console: { port: ${consolePort} }`]),
     'stores:',
     store('primary'),
     store('backup'),

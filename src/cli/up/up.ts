@@ -2,7 +2,9 @@ import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { fingerprintOf } from '../../certificate/fingerprint.ts';
+import type { ConsoleParts } from '../../compose/console.ts';
 import { compose, type Program } from '../../compose/program.ts';
+import type { ConsoleServer } from '../../console/server.ts';
 import { defined } from '../../defined.ts';
 import { asCodedError, CodedError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
@@ -86,12 +88,27 @@ async function upEmbedded(
   // The table needs the program to read copies back, and the program tells the table what happens.
   let program: Program | undefined;
   const table: EventTable = eventTable(host.stdout, (link, certificate) => readBack(program, link, certificate));
-  program = await compose(embedded.config, { runtime, log, observer: table });
+  let live: ConsoleParts['live'] | undefined;
+  const observer = {
+    acknowledged(...event: Parameters<EventTable['acknowledged']>) {
+      table.acknowledged(...event);
+      live?.acknowledged(...event);
+    },
+    passed(report: Parameters<EventTable['passed']>[0]) {
+      table.passed(report);
+      live?.passed(report);
+    },
+  };
+  program = await compose(embedded.config, { runtime, log, observer });
   const { primary } = program.links[0] ?? {};
   if (primary === undefined) return;
+  const shown = await program.console();
+  live = shown.live;
+  let served: ConsoleServer | undefined;
   await run(program, log, {
     until: stopped,
     port: embedded.nextPort,
+    ended: async () => served?.close(),
     async started(url) {
       await embedded.register(`${url}/callback/${embedded.link}`);
       host.stdout.write(embedded.heading(url));
@@ -102,10 +119,21 @@ async function upEmbedded(
         conclude(rows, host);
         return 'stop';
       }
-      host.stdout.write(embedded.nextSteps());
+      served = await serveConsole(shown, embedded, log);
+      const { token } = await shown.links.make();
+      host.stdout.write(embedded.nextSteps(`${served.url}/enter/${token}`));
       return 'stay';
     },
   });
+}
+
+/** Serves the console of the pair on the next free port. */
+async function serveConsole(shown: ConsoleParts, embedded: Embedded, log: Log): Promise<ConsoleServer> {
+  const { startConsoleServer } = await import('../../console/server.ts');
+  const at = { host: '127.0.0.1', port: embedded.nextPort + 1, nextFree: true };
+  const served = await startConsoleServer({ ...shown, ...at, now: runtime.now, log });
+  embedded.servesConsole(served.port);
+  return served;
 }
 
 /** The verdict of `--once`: the exit code, and a sentence. */
@@ -132,6 +160,8 @@ async function run(
     readonly until: Promise<string>;
     readonly port?: number;
     readonly started?: (url: string) => Promise<'stay' | 'stop'>;
+    /** Before anything is closed. */
+    readonly ended?: () => Promise<void>;
   },
 ): Promise<void> {
   const { host, port } = program.config.receiver;
@@ -174,6 +204,7 @@ async function run(
       }
     } finally {
       ending.abort();
+      await options.ended?.();
       watching.close();
       await server.close();
       await Promise.all(tasks.map((task) => task.stop()));
