@@ -52,7 +52,7 @@ const rooms = {
   findings: [
     pureGround,
     '^src/records/replication-record\\.ts$',
-    '^src/replication/(status|standing|backup-findings|vacancy)\\.ts$',
+    '^src/replication/(status|standing|backup-findings|quota-forecast|vacancy)\\.ts$',
     '^src/store/store\\.ts$',
   ],
   // Who is told of what is wrong. It knows what is found as status does, and keeps its own rows.

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import type { Program } from '../compose/program.ts';
 import { keptBesideWords, keysNotProvenWords, linesOf } from '../findings/backup-words.ts';
-import { quotaWords } from '../findings/quota-words.ts';
+import { forecastWords, quotaWords } from '../findings/quota-words.ts';
 import { ago, destroyedSoonWords, type Finding, judgeStatus, silentListingWords } from '../findings/status-words.ts';
 import type { Link } from '../replication/link.ts';
 import type { LinkStatus } from '../replication/status.ts';
@@ -58,7 +58,11 @@ function figures(status: LinkStatus, nameOf: (store: string) => string): readonl
     status;
   const lines = backups.map(({ store, equal, behind }) => `${nameOf(store)}: ${equal} equal, ${behind} behind`);
   for (const keys of status.keysNotProven ?? []) lines.push(keysNotProvenWords(keys, nameOf));
-  for (const quota of status.quotas ?? []) lines.push(`${nameOf(quota.store)}: ${quotaWords(quota)}`);
+  for (const quota of status.quotas ?? []) {
+    lines.push(`${nameOf(quota.store)}: ${quotaWords(quota)}`);
+    if (quota.forecast !== undefined && status.renewals !== undefined)
+      lines.push(`  ${forecastWords(quota.forecast, status.renewals, quota.perMs)}`);
+  }
   for (const kept of status.keptBeside ?? []) {
     const [first, ...more] = linesOf(keptBesideWords(kept, now, nameOf));
     lines.push(first, ...more.map((line) => `  ${line}`));

@@ -26,6 +26,7 @@ import { type AcknowledgedEvent, acknowledgedEvents } from '../replication/event
 import type { IdMap } from '../replication/id-map.ts';
 import type { Link } from '../replication/link.ts';
 import { type PassReport, replicate } from '../replication/pass/replicate.ts';
+import { forecastFor } from '../replication/quota-forecast.ts';
 import { isAskedReconcileDue } from '../replication/reconcile/asked.ts';
 import { type Plan, planReconcile } from '../replication/reconcile/plan.ts';
 import { brakeOf, type ReconcileOptions, type ReconcileReport, reconcile } from '../replication/reconcile/reconcile.ts';
@@ -258,13 +259,17 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
 
   /** Read from these records, so that somebody may see them on the way. */
   async function status(link: Link, read = records): Promise<LinkStatus> {
-    const stores = [link.primary, ...link.backups];
-    const left = stores.map(async (store) =>
-      (await quotasLeft(store, quotas, runtime.now())).map((quota) => ({ store: store.id, ...quota })),
-    );
+    const now = runtime.now();
     const keeper = { ...worker, records: read, ...defined({ expiryNearMs: config.alerts?.expiryWithinMs }) };
-    const [found, ...quotasFound] = await Promise.all([statusOf(keeper, link), ...left]);
-    return quotasFound.flat().length === 0 ? found : { ...found, quotas: quotasFound.flat() };
+    const found = await statusOf(keeper, link);
+    const left = [link.primary, ...link.backups].map(async (store) =>
+      (await quotasLeft(store, quotas, now)).map((quota) => {
+        const forecast = store === link.primary ? undefined : forecastFor(store.abilities, quota, found.renewals, now);
+        return { store: store.id, ...quota, ...defined({ forecast }) };
+      }),
+    );
+    const all = (await Promise.all(left)).flat();
+    return all.length === 0 ? found : { ...found, quotas: all };
   }
 
   for (const link of links) if (link.name !== options.moving) await linkRows.bind(link.name, link.primary.id);

@@ -13,7 +13,7 @@ import {
   servingWords,
 } from './backup-words.ts';
 import { heldWords } from './brake-words.ts';
-import { isScarce, isUsedUp, quotaWords } from './quota-words.ts';
+import { forecastWords, isScarce, isUsedUp, quotaWords } from './quota-words.ts';
 import { vanishedWords } from './vanished-words.ts';
 
 /** One thing that is wrong with a link, or will be. */
@@ -156,14 +156,24 @@ function quotasUsedUp({ quotas = [] }: LinkStatus, nameOf: (store: string) => st
 const quotaName = ({ store, operations }: StoreQuota, nameOf: (store: string) => string) =>
   `quota/${nameOf(store)}/${operations.join('+')}`;
 
-function quotasNearEnd({ quotas = [] }: LinkStatus, nameOf: (store: string) => string): Judged['near'] {
+/** What is nearly used up, and what renewals will use up at the rate at which they come. */
+function quotasNearEnd({ quotas = [], renewals }: LinkStatus, nameOf: (store: string) => string): Judged['near'] {
   return quotas
-    .filter((quota) => isScarce(quota) && !isUsedUp(quota))
-    .map((quota) => ({
-      name: quotaName(quota, nameOf),
-      words: `${nameOf(quota.store)} is near the end of a quota: ${quotaWords(quota)}`,
-      exit: exits.certificates,
-    }));
+    .filter((quota) => !isUsedUp(quota))
+    .flatMap((quota): Judged['near'] => {
+      const { store, perMs, forecast } = quota;
+      const told = { name: quotaName(quota, nameOf), exit: exits.certificates };
+      const runsOut = renewals !== undefined && forecast?.usedUpAt !== undefined;
+      const when = runsOut ? forecastWords(forecast, renewals, perMs) : '';
+      if (isScarce(quota)) {
+        const more = runsOut ? `\n  ${when}` : '';
+        return [{ ...told, words: `${nameOf(store)} is near the end of a quota: ${quotaWords(quota)}${more}` }];
+      }
+      if (!runsOut) return [];
+      const remedy =
+        '  Have it raised before then, or have less renewed there: renewals are not copied once it is used up.';
+      return [{ ...told, words: `${nameOf(store)} will run out of a quota: ${when}\n${remedy}` }];
+    });
 }
 
 /** What should have been renewed by now, and was not, as far as the primary tells. */

@@ -24,6 +24,7 @@ import type { Quota } from '../store/store.ts';
 import { type BackupFindings, backupFindings, type CopyEnd, earliest, sooner } from './backup-findings.ts';
 import { brakeTally, type HeldByBrake, heldSummary } from './brake-finding.ts';
 import type { Link } from './link.ts';
+import { type QuotaForecast, type Renewals, renewalsPerYear } from './quota-forecast.ts';
 import { isSilent } from './silence.ts';
 import { type Standing, standingOf } from './standing.ts';
 import { vanishedSummary, vanishedTally, worseOf } from './vanished.ts';
@@ -94,6 +95,8 @@ interface StoreQuota extends Quota {
    * be.
    */
   readonly moreAt?: number;
+  /** Of a backup: what the link's renewals will take of it; absent: they take none of it. */
+  readonly forecast?: QuotaForecast;
 }
 
 /** Copies whose content their service destroys within 30 days, because they expire then. */
@@ -172,6 +175,8 @@ export interface LinkStatus extends BackupFindings {
   readonly verify?: VerifySummary;
   /** What the last drill came to. */
   readonly drill?: DrillSummary;
+  /** How often a renewal is copied; absent: nothing that is copied is known to end. */
+  readonly renewals?: Renewals;
   /** What is left of the quotas that its stores state; absent: they state none. */
   readonly quotas?: readonly StoreQuota[];
   /** By backup; absent: there are none, or no service of the link does that. */
@@ -189,7 +194,8 @@ const namesKept = 3;
 /** From when on it is told that a service will destroy what expires. */
 const destroyedSoonMs = 30 * 24 * 3_600_000;
 /**
- * What lives shorter than most is renewed later: this share of its life, before its end, is soon.
+ * What lives shorter than most is renewed later: this share of its life, before its end, is soon,
+ * whatever the settings say.
  */
 const lastShare = 1 / 3;
 /** Lags are told of what changed in this time. */
@@ -293,6 +299,8 @@ function seenSoFar(
   let circles = 0;
   let oldest: LinkStatus['oldestUnreplicated'];
   let next: LinkStatus['nextExpiry'];
+  let perYear = 0;
+  let unknown = 0;
 
   function addTrouble({ certificate, name }: Pick<CopyEnd, 'certificate' | 'name'>, found: Met): void {
     const { store, ends = [] } = found;
@@ -344,11 +352,14 @@ function seenSoFar(
         destroyed.add(certificate, name, state, state.notAfter ?? primary?.notAfter);
       if (standing.kind === 'gone' || standing.kind === 'aside') return;
       for (const state of statesOf(link, record)) findings.add(record, state);
+      const lifeMs = lifeOf(record);
+      if (lifeMs === undefined) unknown += 1;
+      else perYear += renewalsPerYear(lifeMs);
       if (primary?.notAfter !== undefined) {
         const end = { certificate, name, at: primary.notAfter };
         if (end.at < now) expired += 1;
         else next = sooner(next, end);
-        if (end.at >= now && end.at - now < Math.min(expiryNearMs, lastPartOf(record, end.at))) {
+        if (end.at >= now && end.at - now < Math.min(expiryNearMs, (lifeMs ?? Number.POSITIVE_INFINITY) * lastShare)) {
           const { count = 0, names = [], first } = expiring ?? {};
           const more = names.length < namesKept ? [...names, name] : names;
           expiring = { count: count + 1, names: more, first: sooner(first, end) };
@@ -391,20 +402,21 @@ function seenSoFar(
         ...(held === undefined ? {} : { held: heldSummary(held) }),
         ...(oldest === undefined ? {} : { oldestUnreplicated: oldest }),
         ...(next === undefined ? {} : { nextExpiry: next }),
+        ...(perYear > 0 && { renewals: { perYear: Math.round(perYear), ...(unknown > 0 && { unknown }) } }),
       };
     },
   };
 }
 
 /**
- * How long before its end what the primary holds should have been renewed, whatever the settings
- * say, milliseconds: a share of its life. Where the record does not say when that began, a copy of
- * it that we have read may.
+ * How long what the primary holds lives, milliseconds; `undefined` where that is not known. Where
+ * the record does not say when that began, a copy of it that we have read may.
  */
-function lastPartOf({ primary, backups }: ReplicationRecord, notAfter: number): number {
+function lifeOf({ primary, backups }: ReplicationRecord): number | undefined {
   const same = backups.find(({ held }) => held !== undefined && held.fingerprint === primary?.fingerprint);
   const began = primary?.notBefore ?? same?.held?.validFrom;
-  return began === undefined ? Number.POSITIVE_INFINITY : (notAfter - began) * lastShare;
+  if (primary?.notAfter === undefined || began === undefined || primary.notAfter <= began) return undefined;
+  return primary.notAfter - began;
 }
 
 /** Copies whose content will be destroyed, by backup: where a service does that. */

@@ -99,6 +99,20 @@ describe('a status', () => {
     ).toMatchObject([
       ['quota/the acm/import', expect.stringContaining('the acm is near the end of a quota: of 100 (import)')],
     ]);
+    const forecast = { expected: 8_760, usedUpAt: Date.parse('2026-07-04') };
+    const renewals = { perYear: 8_760, unknown: 1 };
+    expect(near({ renewals, quotas: [{ ...quota, left: 21, forecast: { expected: 99 } }] })).toEqual([]);
+    expect(near({ renewals, quotas: [{ ...quota, left: 21, forecast }] })).toEqual([
+      [
+        'quota/the acm/import',
+        'the acm will run out of a quota: renewals of this link, each after two thirds of a life, take about 8,760 in 365 d, ' +
+          'and those of 1 certificate whose life is not known yet: used up about 2026-07-04\n' +
+          '  Have it raised before then, or have less renewed there: renewals are not copied once it is used up.',
+      ],
+    ]);
+    expect(near({ renewals, quotas: [{ ...quota, left: 20, forecast }] })).toEqual([
+      ['quota/the acm/import', expect.stringMatching(/near the end of a quota.*\n {2}renewals.*about 2026-07-04$/)],
+    ]);
     // At its end it is the same finding, and no longer good.
     const judged = judgeStatus({ ...good, quotas: [{ ...quota, left: 5 }] }, hourMs, (store) => `the ${store}`);
     expect([judged.near, judged.wrong.map(({ name }) => name)]).toEqual([[], ['quota/the acm/import']]);

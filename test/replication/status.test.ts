@@ -42,6 +42,19 @@ async function estate(): Promise<Setup> {
 }
 
 describe('status', () => {
+  it('says how often what is copied is renewed, as far as the records know how long it lives', async () => {
+    const world = await setup({ reconciled: false });
+    const lives = await Promise.all(
+      [30, 60].map((days) => content({ notBefore: startMs, notAfter: startMs + days * 24 * 60 * minuteMs })),
+    );
+    fill(world, lives);
+    await reconcileAll(world);
+    // 365 / 20 and 365 / 40.
+    expect((await status(world)).renewals).toEqual({ perYear: 27 });
+    await world.records.ask({ link: 'main', certificate: 'new', now: world.time.now() });
+    expect((await status(world)).renewals).toEqual({ perYear: 27, unknown: 1 });
+  });
+
   it('of a link that nobody has compared yet says just that', async () => {
     const world = await setup({ reconciled: false });
     expect(await status(world)).toEqual({
