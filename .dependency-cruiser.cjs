@@ -205,6 +205,7 @@ const sharedFiles = {
     'data-key-rows',
     'data-key-cache',
     'sealed',
+    'wrapped-text',
   ],
 };
 

@@ -12,6 +12,14 @@ export type RootKeyConfig =
       readonly instance: string;
       readonly key: string;
       readonly apiKey: Secret;
+    }
+  | {
+      readonly kind: 'pkcs11';
+      /** `pkcs11:…`, by RFC 7512. */
+      readonly uri: string;
+      /** What a relative path of a PIN counts from. */
+      readonly folder: string;
+      readonly env: Readonly<Record<string, string | undefined>>;
     };
 
 /** Opens a root key; each kind is loaded only when it is wanted. */
@@ -26,6 +34,10 @@ export async function openRootKey(
   if (config.kind === 'aws-kms') {
     const { awsKmsRootKey } = await import('../keys/aws-kms.ts');
     return { rootKey: awsKmsRootKey({ keyArn: config.keyArn }) };
+  }
+  if (config.kind === 'pkcs11') {
+    const { pkcs11RootKey } = await import('../keys/pkcs11.ts');
+    return { rootKey: pkcs11RootKey(config) };
   }
   const { keyProtectRootKey } = await import('../keys/key-protect.ts');
   const { kind: _kind, ...options } = config;

@@ -4,6 +4,7 @@ import type { Secret } from '../secret.ts';
 import { idOfKey, readKeyFile, writeKeyFile } from './file-content.ts';
 import { keyOfRecoveryText, recoveryTextOf } from './file-recovery.ts';
 import type { KeyContext, RootKey } from './root-key.ts';
+import { boundTo, ivBytes, tagBytes, wrappedParts, wrappedText } from './wrapped-text.ts';
 
 export interface FileRootKeyOptions {
   readonly path: string;
@@ -15,9 +16,6 @@ export interface FileRootKeyOptions {
 }
 
 const keyBytes = 32;
-const ivBytes = 12;
-const tagBytes = 16;
-const wrapped = /^1\.([\w-]{80})$/;
 
 /**
  * A root key in a file of this machine: 32 random bytes, with which AES-256-GCM wraps; the context
@@ -115,17 +113,17 @@ function wrapWith(key: Uint8Array, dataKey: Uint8Array, context: KeyContext): st
   const wrapping = createCipheriv('aes-256-gcm', key, iv, { authTagLength: tagBytes });
   wrapping.setAAD(boundTo(context));
   const ciphertext = Buffer.concat([wrapping.update(dataKey), wrapping.final()]);
-  return `1.${Buffer.concat([iv, ciphertext, wrapping.getAuthTag()]).toString('base64url')}`;
+  return wrappedText(iv, Buffer.concat([ciphertext, wrapping.getAuthTag()]));
 }
 
 function unwrapWith(key: Uint8Array, text: string, context: KeyContext, id: string): Uint8Array {
-  const [, body] = wrapped.exec(text) ?? [];
-  if (body === undefined) throw unreadable(id, 'it is no text that a root key file of this format wrapped');
-  const bytes = Buffer.from(body, 'base64url');
-  const opening = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, ivBytes), { authTagLength: tagBytes });
+  const parts = wrappedParts(text);
+  if (parts === undefined) throw unreadable(id, 'it is no text that a root key file of this format wrapped');
+  const { iv, encrypted } = parts;
+  const opening = createDecipheriv('aes-256-gcm', key, iv, { authTagLength: tagBytes });
   opening.setAAD(boundTo(context));
-  opening.setAuthTag(bytes.subarray(-tagBytes));
-  const dataKey = opening.update(bytes.subarray(ivBytes, -tagBytes));
+  opening.setAuthTag(encrypted.subarray(-tagBytes));
+  const dataKey = opening.update(encrypted.subarray(0, -tagBytes));
   try {
     opening.final();
   } catch {
@@ -133,12 +131,6 @@ function unwrapWith(key: Uint8Array, text: string, context: KeyContext, id: stri
     throw unreadable(id, 'it was changed, or wrapped by another root key or in another context');
   }
   return dataKey;
-}
-
-/** The context as bytes, the same in whatever order it was given. */
-function boundTo(context: KeyContext): Buffer {
-  const entries = Object.entries(context).sort(([a], [b]) => (a < b ? -1 : 1));
-  return Buffer.from(JSON.stringify(['certstandby-wrapped-key.1', ...entries]));
 }
 
 function unreadable(rootKey: string, found: string): CodedError {

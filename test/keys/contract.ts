@@ -47,7 +47,7 @@ export function rootKeyContract(
     const foreign = damageIsRefused === undefined ? ['keys_unreadable'] : ['keys_unreadable', 'keys_refused'];
 
     it('has an id that begins with its kind, and is not that of another one', () => {
-      expect(given.rootKey.id).toMatch(/^(file|aws-kms|key-protect):[\x21-\x7e]{8,400}$/);
+      expect(given.rootKey.id).toMatch(/^(file|aws-kms|key-protect|pkcs11):[\x21-\x7e]{8,400}$/);
       expect(given.other.id).not.toBe(given.rootKey.id);
     });
 

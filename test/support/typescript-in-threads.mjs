@@ -1,14 +1,15 @@
-// Node 20 runs no TypeScript. Vitest translates what it loads itself; this does it for threads that
-// the program starts from its sources, as the build would have made files of them. Newer Node does
-// it without help. What was translated is kept, since each thread would else take half a second to
-// start.
+// Node 20 runs no TypeScript. Vitest translates what it loads itself; this does it for threads and
+// processes that the program starts from its sources, as the build would have made files of them.
+// Newer Node does it without help. What was translated is kept, since each thread would else take
+// half a second to start.
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { register } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { isMainThread, threadId } from 'node:worker_threads';
 
-if (!isMainThread && !('typescript' in process.features && process.features.typescript)) register(import.meta.url);
+const isNeeded = !isMainThread || process.argv[1]?.endsWith('.ts') === true;
+if (isNeeded && !('typescript' in process.features && process.features.typescript)) register(import.meta.url);
 
 const cache = fileURLToPath(new URL('../../node_modules/.cache/typescript-in-threads/', import.meta.url));
 

@@ -40,7 +40,7 @@ export function instanceCreateCommand(host: Host): Command {
     .option('--allow-loopback-channels', 'let notification channels have endpoints on this machine', false)
     .option(
       '--root-key <key...>',
-      'new folders: file:<path>, aws-kms:<key ARN>, key-protect:<region>/<instance>/<key>; two for two regions (default: file:keys/root.key)',
+      'new folders: file:<path>, aws-kms:<key ARN>, key-protect:<region>/<instance>/<key>, pkcs11:<URI of a key in an HSM>; two for two regions (default: file:keys/root.key)',
     )
     .option('--dynamodb <table@region>', 'new folders: keep everything in this table instead of in files')
     .addHelpText(

@@ -154,7 +154,7 @@ export function snapshotFolderOf(folder: string, settings = readSettings(folder)
 /** The root keys that the settings name. Throws `instances_settings_invalid`. */
 export function rootKeysOf(folder: string, settings: InstanceSettings, host: Host): readonly RootKeyConfig[] {
   return settings.rootKeys.map((text) => {
-    const rootKey = parseRootKey(text, host);
+    const rootKey = parseRootKey(text, folder, host);
     if (rootKey.kind !== 'file') return rootKey;
     const path = resolve(folder, rootKey.path);
     if (settings.table.kind === 'lmdb' && isInside(resolve(folder, settings.table.path), path)) {
@@ -167,16 +167,20 @@ export function rootKeysOf(folder: string, settings: InstanceSettings, host: Hos
   });
 }
 
-/** `file:<path>`, `aws-kms:<arn>` or `key-protect:<region>/<instance>/<key>`. Throws `usage`. */
-function parseRootKey(text: string, host: Pick<Host, 'env'>): RootKeyConfig {
-  const [, kind, rest = ''] = /^(file|aws-kms|key-protect):(.+)$/.exec(text) ?? [];
+/**
+ * `file:<path>`, `aws-kms:<arn>`, `key-protect:<region>/<instance>/<key>` or a PKCS #11 URI. Throws
+ * `usage`.
+ */
+function parseRootKey(text: string, folder: string, host: Pick<Host, 'env'>): RootKeyConfig {
+  const [, kind, rest = ''] = /^(file|aws-kms|key-protect|pkcs11):(.+)$/.exec(text) ?? [];
+  if (kind === 'pkcs11') return { kind, uri: text, folder, env: host.env };
   if (kind === 'file') return { kind, path: rest };
   if (kind === 'aws-kms') return { kind, keyArn: rest };
   const [, region, instance, key] = /^([\w-]+)\/([\w-]+)\/([\w-]+)$/.exec(rest) ?? [];
   if (kind !== 'key-protect' || region === undefined || instance === undefined || key === undefined) {
     throw new CodedError(
       'usage',
-      `${text} is no root key: file:<path>, aws-kms:<key ARN> or key-protect:<region>/<instance GUID>/<key id>`,
+      `${text} is no root key: file:<path>, aws-kms:<key ARN>, key-protect:<region>/<instance GUID>/<key id> or pkcs11:<token and key>`,
     );
   }
   const apiKey = host.env[keyProtectApiKey];
