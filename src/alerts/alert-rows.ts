@@ -173,9 +173,9 @@ export function alertRows(table: Table) {
     nameOf: (row: Row): string => idIn(row) ?? row.sort,
 
     /**
-     * Puts a row of a finding right that cannot be understood: what can be read of it stays, and for
-     * the rest it stands, as grave as can be, and is to be told. Where it does not stand, that will
-     * be found, and told. A row that does not even say what it is of goes.
+     * Puts a row of a finding right that cannot be understood: what can be read of it stays, and
+     * for the rest it stands, as grave as can be, and is to be told. Where it does not stand, that
+     * will be found, and told. A row that does not even say what it is of goes.
      */
     async mend(row: Row, now: number): Promise<void> {
       const { partition, sort } = row;

@@ -86,7 +86,9 @@ export function openAlerts(
     return { found, unreadable };
   }
 
-  /** All findings, once rows that could not be read are put right, and what is to be told of these. */
+  /**
+   * All findings, once rows that could not be read are put right, and what is to be told of these.
+   */
   async function readMended(
     now: number,
   ): Promise<{ readonly found: readonly FindingRow[]; readonly damage: readonly Seen[] }> {

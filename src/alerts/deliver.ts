@@ -43,7 +43,9 @@ function wants({ config: { name, least, links } }: OpenChannel, { id, link, seve
   return least === 'warning' || severity === 'critical';
 }
 
-/** The id of the finding that rows of alerts could not be read. No link and no channel is called so. */
+/**
+ * The id of the finding that rows of alerts could not be read. No link and no channel is called so.
+ */
 export const damagedFinding = 'alerts.damaged';
 
 /** The id of the finding that a channel takes no messages. No link is called so. */

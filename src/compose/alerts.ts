@@ -87,7 +87,10 @@ export function channelsToTry(alerts: AlertsConfig, runtime: Runtime) {
      * of the channel leads nowhere.
      */
     test: async (signal: AbortSignal) => sendTest(openChannel(channel), means(signal), runtime),
-    /** Looks whether it can be reached, and sends nothing: what was found, in words. Throws the same. */
+    /**
+     * Looks whether it can be reached, and sends nothing: what was found, in words. Throws the
+     * same.
+     */
     reach: async (signal: AbortSignal) => {
       const { config, kind } = openChannel(channel);
       return kind.reach(config as never, { signal });

@@ -226,11 +226,14 @@ function decrypt(
 
 const mechanism = (iv: Uint8Array, aad: Uint8Array) => ({
   mechanism: ckm.aesGcm,
-  // CK_GCM_PARAMS as version 2.40 of the standard has them: `CK_PARAMS_AES_GCM_v240` of the package.
+  // CK_GCM_PARAMS as version 2.40 of the standard has them: the package calls that number
+  // `CK_PARAMS_AES_GCM_v240`.
   parameter: { type: 7, iv: Buffer.from(iv), aad: Buffer.from(aad), ivBits: iv.length * 8, tagBits },
 });
 
-/** Answers that say that what was given is at fault, and those that some tokens have for everything. */
+/**
+ * Answers that say that what was given is at fault, and those that some tokens have for everything.
+ */
 const damaged = [
   'CKR_ENCRYPTED_DATA_INVALID',
   'CKR_ENCRYPTED_DATA_LEN_RANGE',

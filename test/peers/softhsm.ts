@@ -16,7 +16,7 @@ export const hasSoftHsm = [
 ].every((version) => version !== undefined);
 
 /** Where Debian puts it. */
-export const softHsmModule = '/usr/lib/softhsm/libsofthsm2.so';
+const softHsmModule = '/usr/lib/softhsm/libsofthsm2.so';
 
 /** Tokens of SoftHSM2 in a folder of their own, made by its tool and by OpenSC's. */
 export function softHsm() {
@@ -60,7 +60,10 @@ export function softHsm() {
     newKey: (token: string, label: string, id: string, ...more: readonly string[]) =>
       tool(token, '--keygen', '--key-type', 'AES:32', '--label', label, '--id', id, ...more),
     deleteKey: (token: string, label: string) => tool(token, '--delete-object', '--type', 'secrkey', '--label', label),
-    /** Brings a key in that is known outside. (SoftHSM2's own tool makes one of three that does no GCM.) */
+    /**
+     * Brings a key in that is known outside. Of those that SoftHSM2's own tool brings in, one in
+     * three does no AES-GCM.
+     */
     importKey(token: string, label: string, id: string, key: Uint8Array): void {
       const file = join(folder, `${label}.key`);
       writeFileSync(file, key);
