@@ -78,10 +78,14 @@ export function screens(estate: Estate, live: Pick<Live, 'rows'>, now: () => num
   }
 
   async function showLink(link: Link, query: URLSearchParams, frame: Frame): Promise<Shown> {
-    const asked = askedOf(query);
+    const wanted = askedOf(query);
     const view = await views.get(link);
-    const { rows, of } = found(view, asked, { from: (asked.page - 1) * listedOnPage, most: listedOnPage });
-    const given = { link, view, asked, rows: await shownRows(link, rows), of };
+    const at = (page: number) => found(view, wanted, { from: (page - 1) * listedOnPage, most: listedOnPage });
+    const first = at(wanted.page);
+    // A page that is no longer there leads to the last one that is.
+    const page = Math.min(wanted.page, Math.max(1, Math.ceil(first.of / listedOnPage)));
+    const { rows, of } = page === wanted.page ? first : at(page);
+    const given = { link, view, asked: { ...wanted, page }, rows: await shownRows(link, rows), of };
     return { status: 200, page: linkPage(estate, given, frame) };
   }
 

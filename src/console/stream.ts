@@ -47,12 +47,14 @@ export function eventStreams({ live, now, headers, beatMs }: StreamOptions): Str
       const endAt = now() + limits.consoleStreamMs;
 
       function write(text: string): void {
+        // What happens between the end of a stream and the end of its connection is told to nobody.
+        if (response.writableEnded || response.destroyed) return;
         response.write(text);
         // Who does not read is not waited for: the page comes back, and hears the rest.
         if (response.writableLength > limits.consoleStreamBytes) response.destroy();
       }
       function over(): void {
-        response.end('event: over\ndata: the session has ended\n\n');
+        if (!response.writableEnded) response.end('event: over\ndata: the session has ended\n\n');
       }
       response.writeHead(200, { ...headers, 'content-type': 'text/event-stream; charset=utf-8' });
       write(`retry: ${retryMs}\n${goesOn ? '' : 'event: start\ndata: anew\n'}\n`);
@@ -64,6 +66,8 @@ export function eventStreams({ live, now, headers, beatMs }: StreamOptions): Str
         else write(': here\n\n');
       }, beatMs);
       session.ended.addEventListener('abort', over, { once: true });
+      // A connection that is lost is no failure of ours.
+      response.on('error', () => undefined);
       response.once('close', () => {
         open -= 1;
         clearInterval(beat);

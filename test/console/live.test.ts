@@ -154,11 +154,23 @@ test('a session that ends by its time ends what it hears', async () => {
   await world.later(1);
   await expect.poll(() => page.state.isOver).toBe(true);
   expect(page.heard.map(({ event }) => event)).toEqual(['start']);
+  await world.later(limits.consoleSessionMs - limits.consoleStreamMs - 1);
   const later = hear();
   await expect.poll(() => later.state.status).toBe(200);
-  await world.later(limits.consoleSessionMs - limits.consoleStreamMs);
+  await world.later(1);
   await expect.poll(() => later.state.isOver).toBe(true);
   expect(later.heard.at(-1)).toMatchObject({ event: 'over' });
+});
+
+test('what happens while a stream ends is told to nobody, and ends nothing else', async () => {
+  const page = hear();
+  await expect.poll(() => page.state.comments).toBeGreaterThan(0);
+  const closed = made.server.close();
+  made.live.acknowledged('main', event([{ id: 'c1', name: 'one' }]), 'new');
+  await closed;
+  await expect.poll(() => page.state.isOver).toBe(true);
+  expect(rowsOf(page)).toEqual([]);
+  expect(made.live.rows()).toHaveLength(1);
 });
 
 test('so many pages hear, and one more is told that they are too many; when one has left there is room', async () => {

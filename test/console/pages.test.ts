@@ -133,6 +133,8 @@ test('of many certificates a page holds fifty, and leads to the next', async () 
     const last = await get('/link/main?page=3');
     expect(rowsOf(last)).toHaveLength(20);
     expect(last).not.toContain('rel="next"');
+    const beyond = await get('/link/main?page=99');
+    expect(beyond).toContain('101 to 120 of 120 certificates');
     expect(rowsOf(await get('/'))).toHaveLength(8);
     expect(new Set([...rowsOf(first), ...rowsOf(await get(next)), ...rowsOf(last)]).size).toBe(120);
   } finally {

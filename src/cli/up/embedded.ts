@@ -112,6 +112,7 @@ export async function startEmbedded(options: {
         '',
         'Look at both sides in a browser; this link signs one person in, once:',
         `  ${consoleLink}`,
+        `  (another one: node dist/certstandby.js console --config ${join(shown, configFile)})`,
         `Both sides stay up. In another terminal:  . ${join(shown, credentialsFile)}`,
         'and import a certificate of your own with the curl lines of the README, or compare everything:',
         `  node dist/certstandby.js reconcile --config ${join(shown, configFile)}`,
