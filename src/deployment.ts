@@ -14,6 +14,8 @@ export interface FunctionConfig extends Pick<Config, 'worker' | 'stores' | 'link
    * down. Absent: none does.
    */
   readonly policies?: { readonly replicate: readonly object[]; readonly reconcile: readonly object[] };
+  /** Absent: an audit trail is written. */
+  readonly audit?: { readonly write: false };
   /** Absent: the platform's own deployment says which. */
   readonly table?: Extract<TableConfig, { readonly kind: 'dynamodb' }>;
 }
@@ -37,7 +39,7 @@ export interface DeployedSecret extends SecretReference {
 
 /** What is deployed of a configuration that was parsed for a platform. */
 export function deploymentOf(
-  { worker, stores, links, senders, table }: Config,
+  { worker, stores, links, senders, table, audit }: Config,
   platform: Platform,
   policies?: FunctionConfig['policies'],
 ): Deployment {
@@ -48,6 +50,7 @@ export function deploymentOf(
     secrets: secretsOf(stores),
     ...(policies === undefined ? {} : { policies }),
     ...(senders === undefined ? {} : { senders }),
+    ...(audit?.write === false ? { audit: { write: false } as const } : {}),
     ...(table.kind === 'dynamodb' ? { table } : {}),
   };
   return { format: deploymentFormat, platform, config };

@@ -362,6 +362,8 @@ export const limits = {
   auditEventsPerMinute: 300,
   /** How long a process that ends waits for what is still to be written, in milliseconds. */
   auditCloseMs: 5_000,
+  /** How long a function waits for what it told, before it answers. Milliseconds. */
+  auditFunctionFlushMs: 1_000,
   /** Chains that one checkpoint on the table tells of. */
   auditCheckpointChains: 500,
   /** A checkpoint that was kept elsewhere, in bytes: some 200,000 chains. */

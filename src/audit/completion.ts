@@ -1,8 +1,7 @@
-import { defined } from '../defined.ts';
 import type { ReplicationRecord } from '../records/replication-record.ts';
 import { latest } from '../records/row-fields.ts';
 import type { AuditRows } from './audit-rows.ts';
-import { digestOfFacts } from './facts.ts';
+import { digestOfFacts, eventOfRecord } from './facts.ts';
 import { type Fact, type Line, momentOf, readLine } from './line.ts';
 
 /**
@@ -28,19 +27,7 @@ function factsOfRecord(
   const about = { link, certificate, addedLater: true } as const;
   const isIn = (moment: number | undefined): moment is number => moment !== undefined && moment > from && moment <= to;
   const told = latest([record.eventAt, record.toldAt]);
-  const { toldBy, occurredAt } = record;
-  const event: readonly Fact[] = isIn(told)
-    ? [
-        {
-          ...about,
-          kind: 'event',
-          happenedAt: told,
-          sender: toldBy ?? '',
-          certificates: [certificate],
-          ...defined({ occurredAt: told === record.eventAt ? occurredAt : undefined }),
-        },
-      ]
-    : [];
+  const event: readonly Fact[] = isIn(told) ? [eventOfRecord(record, told)] : [];
   const writes = record.backups.flatMap(({ store, written }): readonly Fact[] => {
     if (written === undefined || !isIn(written.at)) return [];
     const { id, at, fingerprint } = written;

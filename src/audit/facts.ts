@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto';
 import { defined } from '../defined.ts';
 import { asCodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import type { ReplicationRecord } from '../records/replication-record.ts';
+import { latest } from '../records/row-fields.ts';
 import type { PassReport } from '../replication/pass/replicate.ts';
 import type { LifecycleEvent } from '../sender/event.ts';
 import type { Fact } from './line.ts';
@@ -62,6 +64,33 @@ export const passFacts = (report: PassReport, primary: string): readonly Fact[] 
   ...writesOf(report, primary),
   ...refusalsOf(report),
 ];
+
+/**
+ * The event that a pass answers, by the record that it claimed: for processes that are told of none
+ * themselves. A pass that tries again has no event of its own.
+ */
+export function eventOfPass({ record }: PassReport): readonly Fact[] {
+  const told = latest([record.eventAt, record.toldAt]);
+  if (told === undefined || record.attempts > 0 || told <= (record.primary?.lookedAt ?? 0)) return [];
+  return [eventOfRecord(record, told)];
+}
+
+/** An event as a record knows it. */
+export function eventOfRecord(
+  { eventAt, occurredAt, toldBy, certificate, link }: ReplicationRecord,
+  told: number,
+): Fact {
+  return {
+    kind: 'event',
+    link,
+    certificate,
+    addedLater: true,
+    happenedAt: told,
+    sender: toldBy ?? '',
+    certificates: [certificate],
+    ...defined({ occurredAt: told === eventAt ? occurredAt : undefined }),
+  };
+}
 
 interface Minute {
   readonly link: string;

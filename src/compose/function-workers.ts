@@ -18,6 +18,7 @@ import { sharedListings } from '../replication/shared-listing.ts';
 import { sweep } from '../replication/sweep.ts';
 import { defaultTiming, type Timing } from '../replication/timing.ts';
 import { vanishedTally } from '../replication/vanished.ts';
+import type { FunctionAudit } from './function-audit.ts';
 import type { FunctionParts } from './function-callback.ts';
 import { keySourcesOf, openService, type SecretOf, toLink } from './services.ts';
 
@@ -68,6 +69,12 @@ export interface ReconcileSummary {
  */
 const mostContinuations = 10;
 
+/** Whether there can be anything of a pass that belongs into the audit trail. */
+const tellsSomething = ({ record, backups, refusal }: PassReport): boolean =>
+  refusal !== undefined ||
+  (record.requested > record.replicated && (record.eventAt ?? record.toldAt) !== undefined) ||
+  backups.some(({ wrote, actions, state }) => wrote || actions.length > 0 || state.refusal !== undefined);
+
 /**
  * Nothing is asked of a store, or of where its API key is, before the work needs it. Throws
  * `configuration_invalid`.
@@ -89,6 +96,23 @@ export async function composeWorkers(
   const records = replicationRecords(table);
   const linkRows = linkRecords(table);
   const worker = { ...parts, timing, records, linkRecords: linkRows, listings: sharedListings(runtime) };
+
+  let trail: Promise<FunctionAudit> | undefined;
+  /** Loaded when there is something to tell: a cold start does not wait for it. */
+  const audit = () => {
+    trail ??= import('./function-audit.ts').then(({ functionAudit }) =>
+      functionAudit({ table, runtime, log, program: 'functions' }),
+    );
+    return trail;
+  };
+  const isKept = config.audit?.write !== false;
+  /** What is told stands beside the work: what fails here is logged, and fails nothing else. */
+  const tell = async (how: (trail: FunctionAudit) => Promise<void>) => {
+    if (isKept)
+      await audit()
+        .then(how)
+        .catch((thrown: unknown) => log('error', 'audit_not_written', errorFields(asCodedError(thrown))));
+  };
 
   async function figuresOf(link: Link, standing: ReconcileReport['vanished']) {
     const unreadable: UnreadableRecord[] = [];
@@ -121,7 +145,9 @@ export async function composeWorkers(
         await resolveHints(worker, link);
         return [];
       }
-      return (await replicate(worker, link, certificate, { beginBy })).passes;
+      const { passes } = await replicate(worker, link, certificate, { beginBy });
+      if (passes.some(tellsSomething)) await tell((trail) => trail.passed(passes, link));
+      return passes;
     },
 
     async sweep() {
@@ -144,6 +170,7 @@ export async function composeWorkers(
       const { reports, failures, remaining } = await reconcileInTime(worker, wanted, stopAt);
       const done = wanted.filter(({ name }) => reports.some(({ link }) => link === name));
       if (remaining.length > 0) await goOn(remaining, count, wanted[0]?.name);
+      for (const link of done) if (runtime.now() < stopAt) await tell((trail) => trail.complete(link));
       return {
         reconciled: done.map(({ name }) => name),
         failed: failures.map(({ link }) => link),

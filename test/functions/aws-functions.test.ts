@@ -1,4 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { auditRows } from '../../src/audit/audit-rows.ts';
+import { examineTrail } from '../../src/audit/examine.ts';
+import { readTrail } from '../../src/audit/read.ts';
 import { fingerprintOf } from '../../src/certificate/fingerprint.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
 import { linkRecords } from '../../src/records/link-records.ts';
@@ -77,6 +80,34 @@ describe('from an event to the copy', () => {
     expect(await stack.drain()).toEqual([]);
     expect(await copiesOf('shop')).toEqual([fingerprint]);
     expect(metricsOf(stack.functions.replicate.lines, 'LagSeconds')).toHaveLength(1);
+  });
+
+  it('tells the audit trail which event it answered and what it wrote, in a chain that can be proven', async () => {
+    const rows = auditRows(stack.table);
+    // The function waits a moment for what it tells; what takes longer is written all the same.
+    const told = async () => {
+      const found: string[] = [];
+      for await (const { line } of readTrail(rows, { link: 'main' }, () => found.push('unreadable'))) {
+        const { kind, sender, backups } = line;
+        const actions = (backups as readonly { readonly actions: readonly string[] }[] | undefined)?.flatMap(
+          (each) => each.actions,
+        );
+        found.push([kind, sender, actions].filter(Boolean).join(' '));
+      }
+      return found;
+    };
+    await expect.poll(told).toEqual(['event certificate-manager', 'pass imported']);
+    expect(await examineTrail(rows, { trusted: [] })).toMatchObject({ flaws: [], lines: 3 });
+    // What a reconcile finds told is not told again; what nobody told, because its process died, is.
+    const long = Date.now() - 600_000;
+    const asked = { link: 'main', certificate: 'not-told', now: long, eventAt: long, toldBy: 'nobody-else' };
+    await replicationRecords(stack.table).ask(asked);
+    await stack.table.delete({ partition: 'audit-rounds.1', sort: 'main' });
+    await stack.functions.reconcile.invoke({});
+    const events = async () => (await told()).filter((line) => line.startsWith('event'));
+    await expect.poll(events).toEqual(['event certificate-manager', 'event nobody-else']);
+    stack.aws.take();
+    await stack.table.delete({ partition: 'replication.1/main', sort: 'not-told' });
   });
 
   it('does nothing twice: the same message again, and the same again in one batch, write nothing', async () => {

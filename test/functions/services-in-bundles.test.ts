@@ -16,6 +16,7 @@ const marks = {
   'the rows of alerts': 'alert-findings.1',
   'a channel of alerts': 'certstandby.alert',
   'what reads schemas': 'ZodMiniObject',
+  'the audit trail': 'audit-chains.1',
 };
 
 /** One of which the stores are of these kinds. */
@@ -90,10 +91,11 @@ test.each(['aws', 'openwhisk'] as const)(
         expect(found(bundles.folder, platform, name), name).toEqual([
           'the store of Certificate Manager',
           'what reads schemas',
+          'the audit trail',
         ]);
       expect(found(none.folder, platform, 'callback')).toEqual([]);
       for (const name of ['replicate', 'sweep', 'reconcile'])
-        expect(found(none.folder, platform, name), name).toEqual(['what reads schemas']);
+        expect(found(none.folder, platform, name), name).toEqual(['what reads schemas', 'the audit trail']);
     } finally {
       await bundles.dispose();
       await none.dispose();

@@ -2,10 +2,13 @@ import { hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { auditRows } from '../../src/audit/audit-rows.ts';
+import { readTrail } from '../../src/audit/read.ts';
 import { parseContent } from '../../src/certificate/pem.ts';
 import { listen } from '../../src/http/listen.ts';
 import { limits } from '../../src/limits.ts';
 import { linkRecords } from '../../src/records/link-records.ts';
+import { replicationRecords } from '../../src/records/replication-records.ts';
 import { changedType, changeMessage, type Named } from '../../src/sender/change-message.ts';
 import { newKeyPair, signingKey } from '../../src/sender/standard-webhook-keys.ts';
 import { messageHeaders } from '../../src/sender/standard-webhook-message.ts';
@@ -213,6 +216,32 @@ test('every request that functions send to the table is allowed, and every right
   await functions.sweep.invoke({});
   await replicateAll();
   expect(await stack.table.get(madeUp)).toBeUndefined();
+
+  // What nobody told is added to the audit trail, and a number of a chain is somebody else's.
+  const tenMinutes = Date.now() - 600_000;
+  const addEvent = async (certificate: string) => {
+    const asked = { link: 'main', certificate, now: tenMinutes, eventAt: tenMinutes, toldBy: 'hook' };
+    await replicationRecords(stack.table).ask(asked);
+    const round = { partition: 'audit-rounds.1', sort: 'main' };
+    await stack.table.update(round, { set: { upTo: tenMinutes - 1 }, remove: ['until'] });
+    await functions.reconcile.invoke({});
+  };
+  await addEvent('not-told');
+  const rows = auditRows(stack.table);
+  const isTold = async () => {
+    for await (const { line } of readTrail(rows, { kind: 'event' }, () => {}))
+      if (line.certificate === 'not-told') return true;
+    return false;
+  };
+  await expect.poll(isTold).toBe(true);
+  for await (const chain of rows.chains()) {
+    if ('unreadable' in chain) throw new Error('a chain is unreadable');
+    await rows.append(chain.writer, { first: chain.last + 1, at: Date.now(), lines: ['invented'] });
+  }
+  await addEvent('not-told-either');
+  await stack.sides.primary.store.reimport(id, parseContent(await testCertificate()));
+  await post(signer.body(payloadV5({ instance: primaryCrn, type: 'cert_reimported', ids: [id] })));
+  await replicateAll();
 
   expect(seen.filter((asked) => !rights.some((right) => allows(right, asked)))).toEqual([]);
   expect(rights.filter((right) => !seen.some((asked) => allows(right, asked)))).toEqual([]);
