@@ -3,6 +3,8 @@ import { type Screens, screens } from '../console/console.ts';
 import type { Collector } from '../console/link-view.ts';
 import { type Live, liveEvents } from '../console/live.ts';
 import { type SignInLinks, signInLinks } from '../console/sign-in-links.ts';
+import { asCodedError } from '../errors.ts';
+import { errorFields, type Log } from '../log.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
 import type { Link } from '../replication/link.ts';
@@ -29,8 +31,9 @@ export function composeConsole(given: {
   readonly linkRows: Pick<LinkRecords, 'firstReconciledAt'>;
   readonly table: Table;
   readonly runtime: Pick<Runtime, 'now'>;
+  readonly log: Log;
 }): ConsoleParts {
-  const { config, links, stores, status, records, linkRows, table, runtime } = given;
+  const { config, links, stores, status, records, linkRows, table, runtime, log } = given;
   const nameById = new Map([...stores].map(([name, { id }]) => [id, name]));
   // One id may be how another one begins.
   const names = [...nameById].toSorted(([one], [other]) => other.length - one.length);
@@ -44,7 +47,8 @@ export function composeConsole(given: {
     record: (link: Link, certificate: string) => records.get(link.name, certificate),
     firstReconciledAt: (link: Link) => linkRows.firstReconciledAt(link.name),
   };
-  const live = liveEvents(now);
+  const failed = (thrown: unknown) => log('error', 'console_failed', errorFields(asCodedError(thrown)));
+  const live = liveEvents(now, failed);
   return { live, screens: screens(estate, live, now), links: signInLinks(table, now) };
 }
 

@@ -71,10 +71,24 @@ export async function createMetrics(options: MetricsOptions): Promise<Metrics> {
   return (await import('../monitor/metrics.ts')).createMetrics(options);
 }
 
-/** What a host may watch. Nothing rests on it. */
+/** What a host may watch. Nothing rests on it: what it throws is logged, and that is all. */
 export interface Observer {
   readonly acknowledged?: Acknowledged;
   readonly passed?: (report: PassReport) => void;
+}
+
+/** The same; what is durable is told as that, whatever becomes of those who only watch. */
+export function guarded({ acknowledged, passed }: Observer, log: Log): Required<Observer> {
+  const guard =
+    <A extends readonly unknown[]>(told: ((...about: A) => void) | undefined) =>
+    (...about: A): void => {
+      try {
+        told?.(...about);
+      } catch (thrown) {
+        log('error', 'observer_failed', errorFields(asCodedError(thrown)));
+      }
+    };
+  return { acknowledged: guard(acknowledged), passed: guard(passed) };
 }
 
 export interface ComposeOptions {
@@ -194,7 +208,8 @@ export interface Program {
  * a link's records belong to another primary.
  */
 export async function compose(config: Config, options: ComposeOptions): Promise<Program> {
-  const { runtime, log, observer = {} } = options;
+  const { runtime, log } = options;
+  const observer = guarded(options.observer ?? {}, log);
   const timing: Timing = { ...defaultTiming, ...options.timing };
   const table = options.table ?? (await openTable(config.table));
   let requests = 0;
@@ -236,8 +251,8 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
       if (about === 'hints') return resolveHints({ ...worker, dispatch }, link);
       const { passes, again } = await replicate(worker, link, certificate);
       for (const report of passes) {
-        observer.passed?.(report);
         audit?.passed(report, link.primary.id);
+        observer.passed(report);
       }
       return again === undefined ? {} : { again };
     },
@@ -253,8 +268,8 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
 
   const keySources = await keySourcesOf(config.senders, runtime);
   const callbacks = await callbacksOf(config, intake, (...event) => {
-    observer.acknowledged?.(...event);
     audit?.acknowledged(...event);
+    observer.acknowledged(...event);
   });
 
   /** Read from these records, so that somebody may see them on the way. */
@@ -329,7 +344,7 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
     },
     async console() {
       const { composeConsole } = await import('./console.ts');
-      return composeConsole({ config, links, stores, status, records, linkRows, table, runtime });
+      return composeConsole({ config, links, stores, status, records, linkRows, table, runtime, log });
     },
     audit,
     standing: (link, record) => standingOf(link, record),

@@ -27,18 +27,28 @@ export interface Live {
   passed(report: PassReport): void;
   /** The last rows, the newest first. */
   rows(): readonly LiveRow[];
-  /** Told of each row that is new or has changed. Answers what ends that. */
+  /**
+   * Told of each row that is new or has changed; one who throws is passed over. Answers what ends
+   * that.
+   */
   watch(told: (row: LiveRow) => void): () => void;
 }
 
-export function liveEvents(now: () => number): Live {
+/** `failed` is told what a watcher throws. */
+export function liveEvents(now: () => number, failed: (thrown: unknown) => void = () => {}): Live {
   let rows: readonly LiveRow[] = [];
   let changes = 0;
   let ids = 0;
   const watchers = new Set<(row: LiveRow) => void>();
 
   function tell(row: LiveRow): void {
-    for (const told of watchers) told(row);
+    for (const told of watchers) {
+      try {
+        told(row);
+      } catch (thrown) {
+        failed(thrown);
+      }
+    }
   }
   function add(row: Omit<LiveRow, 'id' | 'change'>): void {
     ids += 1;

@@ -1,4 +1,4 @@
-import type { CodedError } from '../errors.ts';
+import { asCodedError, type CodedError } from '../errors.ts';
 import { type Finding, judgeStatus } from '../findings/status-words.ts';
 import { type Html, html } from '../foreign-text.ts';
 import type { ReplicationRecord } from '../records/replication-record.ts';
@@ -88,10 +88,15 @@ const symbols: Readonly<Record<Cell['state'], string>> = {
 const stateMark = (state: Cell['state'], words = stateWords[state]): Html =>
   html`<span class="state ${state}"><span aria-hidden="true">${symbols[state]}</span> ${words}</span>`;
 
-const utc = (at: number): string => `${new Date(at).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
-const isoDay = (at: number): string => new Date(at).toISOString().slice(0, 10);
+/** What lies further from 1970 is no date (ECMA-262, 21.4.1.1), whatever a record holds. */
+const isDate = (at: number): boolean => Math.abs(at) <= 8.64e15;
+const noDate = 'no date';
+const utc = (at: number): string =>
+  isDate(at) ? `${new Date(at).toISOString().slice(0, 16).replace('T', ' ')} UTC` : noDate;
+const isoDay = (at: number): string => (isDate(at) ? new Date(at).toISOString().slice(0, 10) : noDate);
 
 function moment(now: number, at: number): Html {
+  if (!isDate(at)) return html`<span>${noDate}</span>`;
   const words = at <= now ? `${duration(now - at)} ago` : `in ${duration(at - now)}`;
   return html`<time datetime="${new Date(at).toISOString()}" title="${utc(at)}">${words}</time>`;
 }
@@ -104,15 +109,25 @@ function cellHtml(cell: Cell, side: string, now: number): Html {
   return html`<td role="cell" data-side="${side}">${stateMark(cell.state, cell.words)}${more}${moments}</td>`;
 }
 
+/** Half a surrogate stands in no address: no certificate is found by one. */
 const certificatePath = (link: string, certificate: string): string =>
-  `/certificate/${link}?id=${encodeURIComponent(certificate)}`;
+  `/certificate/${link}?id=${encodeURIComponent(certificate.toWellFormed())}`;
 
 /** A row of a list, with what stands in the record now; `unreadable` where that cannot be told. */
 export interface ShownRow extends Listed {
   readonly record?: ReplicationRecord | undefined;
 }
 
+/** A record that no page can be made of is shown as one that cannot be read, and hides no other. */
 function rowHtml(estate: Estate, link: Link, row: ShownRow, now: number): Html {
+  try {
+    return readableRow(estate, link, row, now);
+  } catch {
+    return readableRow(estate, link, { ...row, record: undefined }, now);
+  }
+}
+
+function readableRow(estate: Estate, link: Link, row: ShownRow, now: number): Html {
   const { record, certificate, name } = row;
   const head = html`<th role="rowheader" scope="row"><a href="${certificatePath(link.name, certificate)}">${short(record?.primary?.name ?? name)}</a></th>`;
   const sides = [link.primary, ...link.backups].map(({ id }) => estate.nameOf(id));
@@ -153,17 +168,27 @@ export type LinkPart =
 export const firstRows = (view: LinkView) => found(view, { text: '' }, { from: 0, most: listedAtFirst }).rows;
 
 export function overview(estate: Estate, parts: readonly LinkPart[], events: readonly LiveRow[], frame: Frame): string {
-  const judged = parts.map((part) => ({ part, ...judge(estate, part) }));
+  const judged = parts.map((part) => judgedPart(estate, part, frame));
   const bad = judged.filter(({ good }) => !good).length;
   const not = parts.length === 1 ? 'Not good' : `${bad} of ${parts.length} links not good`;
   const title = bad === 0 ? 'All is good' : not;
-  const sections = judged.map(({ part, findings }) => linkSection(estate, part, findings, frame));
   const content = html`<h1 id="verdict" data-part>${title}</h1>
 <section aria-labelledby="events-heading"><h2 id="events-heading">What happens</h2>
 <p class="faint">What was told or copied since this process began, the newest first</p>
 <ol id="events" class="events">${events.map(eventItem)}</ol></section>
-<div id="links" data-part>${sections}</div>`;
+<div id="links" data-part>${judged.map(({ section }) => section)}</div>`;
   return page(title, content, frame);
+}
+
+/** A link that no section can be made of is told as a failure, and hides no other. */
+function judgedPart(estate: Estate, part: LinkPart, frame: Frame): { readonly good: boolean; readonly section: Html } {
+  try {
+    const { good, findings } = judge(estate, part);
+    return { good, section: linkSection(estate, part, findings, frame) };
+  } catch (thrown) {
+    const failed: LinkPart = { link: part.link, error: asCodedError(thrown) };
+    return { good: false, section: linkSection(estate, failed, judge(estate, failed).findings, frame) };
+  }
 }
 
 /** An event as a page shows it: everything is text, and of a length that fits. */

@@ -181,6 +181,8 @@ export async function startConsoleServer(options: ConsoleServerOptions): Promise
   }
 
   const server = createServer({ ...requestBounds, maxHeaderSize: limits.consoleHeaderBytes }, (request, response) => {
+    // What cannot be written is the asker's loss. An error that nobody hears would end the process.
+    response.on('error', () => undefined);
     answer({ request, response })
       .catch((thrown: unknown) => {
         const error = asCodedError(thrown);

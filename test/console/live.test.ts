@@ -1,6 +1,7 @@
 import { request as httpRequest } from 'node:http';
 import { Script } from 'node:vm';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { guarded } from '../../src/compose/program.ts';
 import { script } from '../../src/console/assets.ts';
 import { limits } from '../../src/limits.ts';
 import type { LifecycleEvent } from '../../src/sender/event.ts';
@@ -217,6 +218,39 @@ test('what changes nothing is no event, nor is one that was told before; what re
   await world.ask('c1');
   await copied('c1');
   expect(made.live.rows()).toHaveLength(1);
+});
+
+test('who watches and fails keeps nothing from those beside it, nor from what is watched', async () => {
+  const told: string[] = [];
+  made.live.watch(() => {
+    throw new Error('one who fails');
+  });
+  made.live.watch(({ name }) => told.push(name));
+  made.live.acknowledged('main', event([{ id: 'c1', name: 'one' }]), 'new');
+  expect(told).toEqual(['one']);
+  const observer = guarded(
+    {
+      acknowledged() {
+        throw new Error('acknowledged');
+      },
+    },
+    world.log,
+  );
+  observer.acknowledged('main', event([]), 'new', 'sender');
+  expect([...made.lines.map((line) => line.event), ...world.lines.map((line) => line.event)]).toEqual([
+    'console_signed_in',
+    'console_failed',
+    'observer_failed',
+  ]);
+});
+
+test('an id that stands in no address is told like any other', async () => {
+  const page = hear();
+  await expect.poll(() => page.state.status).toBe(200);
+  made.live.acknowledged('main', event([{ id: 'c\ud800', name: 'half' }]), 'new');
+  await expect.poll(() => rowsOf(page)).toMatchObject([{ name: 'half', address: '/certificate/main?id=c%EF%BF%BD' }]);
+  expect((await made.page('/', cookie)).body).toContain('half');
+  page.leave();
 });
 
 test('the program of a page is one that engines take, and makes no markup', async () => {

@@ -114,6 +114,27 @@ test('one certificate has a page with what is known of it; one whose record is d
   expect(textOf(damaged.body)).toContain('the replication record of c-unreadable of link main is damaged');
 });
 
+test('a record with what no page can say is shown as far as it can be said, and hides nothing beside it', async () => {
+  const odd = await replicated(await content());
+  odd.primary.store.put({ content: await content(), metadata: described('far') }, 'c2');
+  await odd.ask('c2');
+  await odd.pass('c2');
+  await odd.tamper('c2', { absentSince: 1e20 });
+  const small = await consoleOf(odd);
+  try {
+    const mine = await small.signIn();
+    for (const path of ['/', '/link/main']) {
+      const { status, body } = await small.page(path, mine);
+      expect([status, rowsOf(body).length]).toEqual([200, 2]);
+      expect(textOf(body)).toMatch(/shop ● there.*✓ same/);
+      expect(textOf(body)).toContain('seen gone no date');
+    }
+    expect((await small.page('/certificate/main?id=c2', mine)).status).toBe(200);
+  } finally {
+    await small.server.close();
+  }
+});
+
 test('of many certificates a page holds fifty, and leads to the next', async () => {
   const many = await setup();
   const held = await content();

@@ -2,7 +2,7 @@ import { request as httpRequest, type IncomingHttpHeaders, type OutgoingHttpHead
 import { composeConsole } from '../../src/compose/console.ts';
 import { startConsoleServer } from '../../src/console/server.ts';
 import { CodedError } from '../../src/errors.ts';
-import type { LogFields } from '../../src/log.ts';
+import type { Log, LogFields } from '../../src/log.ts';
 import { statusOf } from '../../src/replication/status.ts';
 import { reconcileAll } from '../support/estate.ts';
 import { content, described, type Setup, setup } from '../support/replication.ts';
@@ -79,6 +79,7 @@ export interface Asking {
 /** The console of such a world, on a free port of this machine. */
 export async function consoleOf(world: Setup, { beatMs = 20_000 }: { readonly beatMs?: number } = {}) {
   const lines: { readonly event: string; readonly fields: LogFields }[] = [];
+  const log: Log = (_level, event, fields = {}) => void lines.push({ event, fields });
   const { link } = world;
   const named = [link.primary, ...link.backups].map((store, at) => [
     ['frankfurt', 'london', 'madrid'][at] ?? '',
@@ -93,6 +94,7 @@ export async function consoleOf(world: Setup, { beatMs = 20_000 }: { readonly be
     linkRows: world.linkRecords,
     table: world.table.tap,
     runtime: { now: () => world.time.now() },
+    log,
   });
   const server = await startConsoleServer({
     ...parts,
@@ -100,7 +102,7 @@ export async function consoleOf(world: Setup, { beatMs = 20_000 }: { readonly be
     port: 0,
     beatMs,
     now: () => world.time.now(),
-    log: (_level, event, fields = {}) => void lines.push({ event, fields }),
+    log,
   });
   const { port } = server;
   const origin = `http://127.0.0.1:${port}`;
