@@ -434,7 +434,7 @@ export function certificatePage(
   });
   const content = html`<h1>${clean(name)}</h1>
 <p>Of <a href="/link/${link.name}">${link.name}</a></p>
-${table(estate, link, [row], 'How it stands', now)}
+<div id="certificate" data-part>${table(estate, link, [row], 'How it stands', now)}
 <h2>What is known of it</h2>
 <dl class="figures">${fact('Id in the primary', clean(certificate))}${copies}
 ${fact('Valid until', at(primary?.notAfter))}
@@ -442,6 +442,6 @@ ${fact('Changed', at(primary?.changedAt))}
 ${fact('Last looked at in full', at(primary?.lookedAt))}
 ${fact('Last told of', told.length === 0 ? undefined : html`${at(Math.max(...told)) ?? none}${toldBy === undefined ? none : html` by ${clean(toldBy)}`}`)}
 ${fact('Next look', at(wakeAt))}
-${primary === undefined ? none : html`<div class="whole"><dt>Fingerprint of leaf, chain and public key</dt><dd>${clean(primary.fingerprint)}</dd></div>`}</dl>`;
+${primary === undefined ? none : html`<div class="whole"><dt>Fingerprint of leaf, chain and public key</dt><dd>${clean(primary.fingerprint)}</dd></div>`}</dl></div>`;
   return page(name, content, frame);
 }

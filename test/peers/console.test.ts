@@ -13,7 +13,7 @@ import {
   startBrowser,
 } from './browser.ts';
 
-// A real browser on every screen of the console. `CONSOLE_PICTURES=<folder>` keeps a picture of each.
+// A real browser on every screen of the console. `CONSOLE_PICTURES=<folder>` keeps pictures.
 
 const pictures = process.env.CONSOLE_PICTURES;
 const sizes = { wide: { width: 1280, height: 900 }, narrow: { width: 360, height: 740 } } as const;
@@ -53,7 +53,7 @@ describe.skipIf(!requireBrowser())('the console in Chromium', () => {
     return (await page.goto(`${made.origin}${path}`))?.status() ?? 0;
   }
 
-  /** Looks at a screen light and dark, wide and narrow: nothing is found, and nothing sticks out. */
+  /** Looks at a screen light and dark, wide and narrow: nothing is found, nothing sticks out. */
   async function look(name: string): Promise<void> {
     for (const colorScheme of ['light', 'dark'] as const) {
       for (const [size, viewport] of Object.entries(sizes)) {
