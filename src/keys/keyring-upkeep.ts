@@ -1,5 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
-import { CodedError } from '../errors.ts';
+import { asCodedError, CodedError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { DataKeyRow, DataKeyRows } from './data-key-rows.ts';
 import { contextOf } from './data-keys.ts';
@@ -9,6 +9,9 @@ import { failureOf, type RootKeyFailure, type RootKeys } from './root-keys.ts';
 export interface WrapFinding {
   readonly rootKey: string;
   readonly state: 'opens' | 'missing' | RootKeyFailure;
+  /** What the root key said where it failed, and what mends that. */
+  readonly found?: string;
+  readonly remedy?: string;
 }
 
 export interface KeyCheck {
@@ -70,16 +73,17 @@ async function checkDataKey({ roots, tenant }: Upkeep, row: DataKeyRow): Promise
   const opened: Uint8Array[] = [];
   for (const rootKey of roots.all) {
     const wrapped = row.wraps.get(rootKey.id);
-    findings.push({ rootKey: rootKey.id, state: wrapped === undefined ? 'missing' : await stateOf(wrapped) });
+    findings.push({ rootKey: rootKey.id, ...(wrapped === undefined ? { state: 'missing' } : await stateOf(wrapped)) });
 
-    async function stateOf(text: string): Promise<WrapFinding['state']> {
+    async function stateOf(text: string): Promise<Omit<WrapFinding, 'rootKey'>> {
       try {
         const { dataKey } = await roots.unwrap(rootKey, text, contextOf(tenant, row.id));
         opened.push(dataKey);
         // Two root keys that open different keys: one of the wraps is not what it says.
-        return opened.every((other) => timingSafeEqual(other, dataKey)) ? 'opens' : 'unreadable';
+        return { state: opened.every((other) => timingSafeEqual(other, dataKey)) ? 'opens' : 'unreadable' };
       } catch (thrown) {
-        return failureOf(thrown);
+        const { message, remedy } = asCodedError(thrown);
+        return { state: failureOf(thrown), found: message, remedy };
       }
     }
   }

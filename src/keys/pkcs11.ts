@@ -19,11 +19,12 @@ export interface Pkcs11Options {
   readonly folder: string;
   /** Where `pin-source=env:` leads; the library gets all of it but that PIN. */
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Until a call ends, in milliseconds, however often the library has to be begun anew for it. */
-  readonly callMs?: number;
 }
 
-/** How long a call may take: an HSM in a network may itself wait for another one. */
+/**
+ * Until a call ends, in milliseconds, though the library has to be begun anew for it: an HSM in a
+ * network may itself wait for another one.
+ */
 const callMs = 15_000;
 
 /** What each reason means, by the standard (section 5.1) and by us. Any other may pass. */
@@ -124,7 +125,7 @@ export function pkcs11RootKey(options: Pkcs11Options): RootKey {
    * session.
    */
   async function ask(request: Omit<Pkcs11Request, 'place' | 'pin'>): Promise<Uint8Array> {
-    const limit = timeLimit(options.callMs ?? callMs);
+    const limit = timeLimit(callMs);
     const { action } = request;
     for (;;) {
       const pin = pinFrom(pinSource, { folder, env });

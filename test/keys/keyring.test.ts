@@ -702,7 +702,18 @@ describe('check', () => {
     expect(checked.dataKeys.map(({ wraps, alsoWrappedBy, current }) => ({ wraps, alsoWrappedBy, current }))).toEqual([
       { wraps: [{ rootKey: 'fake:b', state: 'missing' }], alsoWrappedBy: ['fake:a'], current: false },
       { wraps: [{ rootKey: 'fake:b', state: 'missing' }], alsoWrappedBy: ['fake:a'], current: false },
-      { wraps: [{ rootKey: 'fake:b', state: 'unavailable' }], alsoWrappedBy: ['fake:a'], current: true },
+      {
+        wraps: [
+          {
+            rootKey: 'fake:b',
+            state: 'unavailable',
+            found: 'fake:b fails, as the test wants',
+            remedy: expect.stringMatching(/^Check that the root key service can be reached/),
+          },
+        ],
+        alsoWrappedBy: ['fake:a'],
+        current: true,
+      },
     ]);
     expect(checked.dataKeys[1]?.id).toBe(id);
     expect(await open({ rootKeys: [one] }).check()).toMatchObject({ sound: true });

@@ -87,13 +87,13 @@ const dayOf = (moment: number): string => new Date(moment).toISOString().slice(0
 async function checkKeys(crn: string, instances: Instances, folder: string): Promise<readonly Finding[]> {
   const { dataKeys } = await instances.keyringOf(crn).check();
   const bad = dataKeys.flatMap(({ id, wraps }) =>
-    wraps.flatMap(({ rootKey, state }) => {
+    wraps.flatMap(({ rootKey, state, found, remedy: own }) => {
       if (state === 'opens') return [];
       const message =
         state === 'missing'
           ? `data key ${id} is not wrapped by ${rootKey}`
-          : `data key ${id} does not open under ${rootKey}: ${state}`;
-      const remedy = state === 'missing' ? `certstandby instance rewrap --folder ${folder}` : undefined;
+          : `data key ${id} does not open under ${rootKey}: ${state}${found === undefined ? '' : ` (${found})`}`;
+      const remedy = state === 'missing' ? `certstandby instance rewrap --folder ${folder}` : own;
       return [problem(crn, codes[state], message, remedy)];
     }),
   );

@@ -7,7 +7,7 @@ import { interrupted } from '../interrupt.ts';
 import { readNamedFileOrInput } from '../named-file.ts';
 import { oneByOne } from '../one-by-one.ts';
 import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from '../output/output.ts';
-import { count } from '../output/text.ts';
+import { clean, count } from '../output/text.ts';
 import { type FolderOptions, folderOption, instanceOption, openFolder, pickInstances } from './folder.ts';
 
 interface CheckOptions extends OutputOptions, FolderOptions {
@@ -102,7 +102,12 @@ async function checkKeys(crn: string, instances: Instances, output: Output): Pro
     const bad = wraps.filter(({ state }) => state !== 'opens');
     output.item({ crn, dataKey: id, current, wraps, alsoWrappedBy });
     output.line(`${crn}: data key ${id}${current ? ', current' : ''}: ${bad.length === 0 ? 'opens' : 'see below'}`);
-    for (const { rootKey, state } of bad) output.finding(`${crn}: data key ${id} under ${rootKey}: ${state}`);
+    for (const { rootKey, state, found, remedy } of bad)
+      output.finding(
+        `${crn}: data key ${id} under ${rootKey}: ${state}`,
+        ...(found === undefined ? [] : [`  ${clean(found)}`]),
+        ...(remedy === undefined ? [] : [`  ${clean(remedy)}`]),
+      );
     if (bad.length > 0) wrong += 1;
   }
   return wrong;
