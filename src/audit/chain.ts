@@ -55,7 +55,7 @@ interface Standing {
 }
 
 const told = (line: Line): boolean =>
-  line.kind === 'taken' || (line.kind === 'begin' && line.after !== undefined) || Array.isArray(line.erased);
+  line.kind === 'taken' || (line.kind === 'begin' && line.after !== undefined) || line.erased !== undefined;
 
 /**
  * Looks at one chain: whether its lines are those that were written, all of them, in their order.

@@ -20,10 +20,7 @@ const kinds: Readonly<Record<FactKind, Kind>> = {
     action: 'copy-written',
     category: 'configuration',
     type: ['change'],
-    outcome: ({ backups }) =>
-      Array.isArray(backups) && backups.some((one: { failed?: unknown }) => one.failed !== undefined)
-        ? 'failure'
-        : 'success',
+    outcome: ({ backups }) => (backups?.some(({ failed }) => failed !== undefined) === true ? 'failure' : 'success'),
   },
   refusal: { action: 'certificate-refused', category: 'configuration', type: ['denied'], outcome: () => 'failure' },
   act: { action: 'command-run', category: 'configuration', type: ['admin', 'change'] },
@@ -32,7 +29,7 @@ const kinds: Readonly<Record<FactKind, Kind>> = {
     action: 'drill-made',
     category: 'configuration',
     type: ['info'],
-    outcome: ({ failed, notDrilled }) => (Number(failed) + Number(notDrilled) === 0 ? 'success' : 'failure'),
+    outcome: ({ failed = 0, notDrilled = 0 }) => (failed + notDrilled === 0 ? 'success' : 'failure'),
   },
   move: { action: 'link-moved', category: 'configuration', type: ['change'] },
   lost: { action: 'lines-lost', category: 'process', type: ['error'], outcome: () => 'failure' },
@@ -61,7 +58,7 @@ export function ecsEvent({ line, text, digest, person }: ReadLine): object {
       type,
       action,
       outcome: outcome?.(line),
-      code: typeof line.code === 'string' ? line.code : undefined,
+      code: line.code,
       provider: 'certstandby',
       module: 'certstandby',
       dataset: 'certstandby.audit',

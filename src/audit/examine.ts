@@ -144,9 +144,9 @@ function toldFlaws(
 ): readonly Flaw[] {
   return chains.flatMap(({ writer, told }) =>
     told.lines.flatMap(({ kind, at, after, chain, taken }): readonly Flaw[] => {
-      if (kind === 'begin' && typeof after === 'string' && !isThere.has(after) && !isPast(Date.parse(at)))
+      if (kind === 'begin' && after !== undefined && !isThere.has(after) && !isPast(Date.parse(at)))
         return [{ kind: 'removed', writer: after, words: `the chain is not there from which ${writer} goes on` }];
-      if (kind !== 'taken' || typeof chain !== 'string' || typeof taken !== 'number') return [];
+      if (kind !== 'taken' || chain === undefined || taken === undefined) return [];
       const words = `it was not written by the writer of the chain, who goes on as ${writer}`;
       return [{ kind: 'forged', writer: chain, number: taken, words }];
     }),
@@ -155,11 +155,7 @@ function toldFlaws(
 
 /** What is known of persons is what the chain says, unless it was erased, which a line tells. */
 async function peopleFlaws(rows: AuditRows, chains: readonly ChainExamined[]): Promise<readonly Flaw[]> {
-  const erased = new Set(
-    chains.flatMap(({ told }) =>
-      told.lines.flatMap(({ erased: list }) => (Array.isArray(list) ? list.map((place) => String(place)) : [])),
-    ),
-  );
+  const erased = new Set(chains.flatMap(({ told }) => told.lines.flatMap(({ erased: list = [] }) => list)));
   const flaws: Flaw[] = [];
   const found = new Set<string>();
   const digests = new Map<string, string>(

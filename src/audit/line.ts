@@ -47,19 +47,63 @@ export interface Fact {
 /** Of a person, for an act: kept beside the chain, so that it can be erased. */
 export type Person = Readonly<Record<string, string>>;
 
+/** As `Date` writes a moment, and the furthest that it can tell of, either way. */
+const momentText = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
+const furthestMs = 8.64e15;
+const text = z.optional(z.string());
+const texts = z.optional(z.array(z.string()));
+const number = z.optional(z.number());
+
+/**
+ * What is read of a line is of the type that the writer gives it: whoever may change the table may
+ * write anything there, and no reader falls over it.
+ */
 const lineSchema = z.looseObject({
   format: z.literal(1),
   writer: z.string(),
   number: z.int(),
   before: z.string(),
-  at: z.string(),
+  at: z.string().check(z.refine((at) => momentText.test(at) && !Number.isNaN(Date.parse(at)))),
   kind: z.string(),
-  link: z.optional(z.string()),
-  certificate: z.optional(z.string()),
-  happenedAt: z.optional(z.number()),
+  link: text,
+  certificate: text,
+  happenedAt: z.optional(z.number().check(z.refine((moment) => Math.abs(moment) <= furthestMs))),
   addedLater: z.optional(z.boolean()),
-  who: z.optional(z.string()),
+  who: text,
+  program: text,
+  after: text,
+  chain: text,
+  taken: number,
+  lines: number,
+  sender: text,
+  certificates: texts,
+  fresh: number,
+  repeats: number,
+  backup: text,
+  code: text,
+  finding: text,
+  fingerprint: text,
+  backups: z.optional(
+    z.array(z.looseObject({ backup: text, actions: texts, copy: text, fingerprint: text, failed: text })),
+  ),
+  command: text,
+  erased: texts,
+  added: texts,
+  removed: texts,
+  changed: texts,
+  kept: number,
+  served: number,
+  failed: number,
+  notDrilled: number,
+  moved: number,
 });
+
+/** More levels than any fact has, and fewer than what reads it can take. */
+const deepest = 16;
+const isDeep = (value: unknown, levels = deepest): boolean =>
+  typeof value === 'object' &&
+  value !== null &&
+  (levels === 0 || Object.values(value).some((inner) => isDeep(inner, levels - 1)));
 
 /** A line as read. `kind` may be one of a newer version. */
 export type Line = z.infer<typeof lineSchema>;
@@ -89,7 +133,8 @@ export function lineText(place: Pick<Line, 'writer' | 'number' | 'before' | 'at'
 /** A line from its text; `undefined` if it is none. */
 export function readLine(text: string): Line | undefined {
   try {
-    return lineSchema.safeParse(JSON.parse(text)).data;
+    const value: unknown = JSON.parse(text);
+    return isDeep(value) ? undefined : lineSchema.safeParse(value).data;
   } catch {
     return undefined;
   }

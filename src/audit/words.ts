@@ -18,7 +18,7 @@ function plainWords(line: Line): string {
     case 'event':
       return `${text(line.sender)} told of ${texts(line.certificates).join(', ') || 'a change'}${line.event === undefined ? '' : ` (${text(line.event)})`}`;
     case 'events':
-      return `${text(line.sender)} told of ${count(Number(line.fresh), 'more change')}, and ${count(Number(line.repeats), 'repeat')}`;
+      return `${text(line.sender)} told of ${count(line.fresh ?? 0, 'more change')}, and ${count(line.repeats ?? 0, 'repeat')}`;
     case 'pass':
       return `${certificate}: ${passWords(line.backups)}`;
     case 'refusal':
@@ -32,7 +32,7 @@ function plainWords(line: Line): string {
     case 'move':
       return `${text(line.move)} from ${text(line.from)} into ${text(line.to)} ${line.done === true ? `ended: ${text(line.moved)} moved, ${text(line.failed)} failed` : 'began'}`;
     case 'lost':
-      return `${count(Number(line.lines), 'line')} could not be kept until the table took them`;
+      return `${count(line.lines ?? 0, 'line')} could not be kept until the table took them`;
     case 'taken':
       return `line ${text(line.taken)} of ${text(line.chain)} was written by somebody else`;
     default:
@@ -40,13 +40,12 @@ function plainWords(line: Line): string {
   }
 }
 
-function passWords(backups: unknown): string {
-  if (!Array.isArray(backups)) return 'written';
+function passWords(backups: Line['backups']): string {
+  if (backups === undefined) return 'written';
   return backups
-    .map((one: Readonly<Record<string, unknown>>) => {
-      const done = texts(one.actions).join(', ') || 'a write';
-      const failed = one.failed === undefined ? '' : ` [${text(one.failed)}]`;
-      return `${done} in ${text(one.backup)}${one.copy === undefined ? '' : ` as ${text(one.copy)}`}${failed}`;
+    .map(({ actions = [], backup = '', copy, failed }) => {
+      const done = actions.join(', ') || 'a write';
+      return `${done} in ${backup}${copy === undefined ? '' : ` as ${copy}`}${failed === undefined ? '' : ` [${failed}]`}`;
     })
     .join('; ');
 }
@@ -63,8 +62,8 @@ function optionWords(options: unknown): string {
     .join('');
 }
 
-const erasedWords = (erased: unknown): string =>
-  Array.isArray(erased) ? `: erased who did ${count(erased.length, 'act')}` : '';
+const erasedWords = (erased: Line['erased']): string =>
+  erased === undefined ? '' : `: erased who did ${count(erased.length, 'act')}`;
 
 function settingsWords({ added, removed, changed, first }: Line): string {
   if (first === true) return 'is seen for the first time';
