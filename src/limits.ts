@@ -358,6 +358,8 @@ export const limits = {
    */
   auditChainLines: 100_000,
   auditChainIdleMs: 7 * 86_400_000,
+  /** A moment that is further ahead than this was told by a clock that was wrong. Milliseconds. */
+  auditClockMs: 3_600_000,
   /** Events of one sender that are told one by one in a minute; the others are counted. */
   auditEventsPerMinute: 300,
   /** How long a process that ends waits for what is still to be written, in milliseconds. */

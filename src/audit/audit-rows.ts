@@ -158,17 +158,14 @@ export function auditRows(table: Table) {
       await table.delete({ partition: checkpoints, sort });
     },
 
-    /** What says where a chain begins since retention; without a writer: which chains there are. */
-    async saveBase(writer: string | undefined, { text, signature }: Signed): Promise<void> {
-      await table.update({ partition: bases, sort: writer ?? horizonSort }, { set: { text, signature } });
-    },
-
     /**
-     * What says where one chain begins; `undefined` where nothing does, or it cannot be understood.
+     * What says where a chain begins since retention, up to this number; without a writer: which
+     * chains there are, up to this moment. It never goes back: answers whether it was taken.
      */
-    async base(writer: string): Promise<Signed | undefined> {
-      const row = await table.get({ partition: bases, sort: writer });
-      return row && signedOf(row).signed;
+    async saveBase(writer: string | undefined, { text, signature }: Signed, upTo: number): Promise<boolean> {
+      const forward = { any: [{ absent: 'upTo' }, { field: 'upTo', is: '<', to: upTo }] } as const;
+      const key = { partition: bases, sort: writer ?? horizonSort };
+      return (await table.update(key, { set: { text, signature, upTo } }, forward)).applied;
     },
 
     /** What retention has written down; `writer` is absent for what it says of whole chains. */
@@ -193,17 +190,25 @@ export function auditRows(table: Table) {
 
     /**
      * Takes the turn to add what is missing of a link, until a moment. Answers up to which moment
-     * that was done last, or `taken`: another one has the turn, or had it after `notSince`.
+     * that was done last, or `taken`: another one has the turn, or had it after `notSince`. What was
+     * done in a time that is still to come was done under a wrong clock, and counts for nothing.
      */
     async takeRound(
       link: string,
       { now, until, notSince }: { readonly now: number; readonly until: number; readonly notSince: number },
     ): Promise<'taken' | { readonly upTo: number | undefined }> {
-      const free = { any: [{ absent: 'until' }, { field: 'until', is: '<', to: now }] } as const;
-      const due = { any: [{ absent: 'upTo' }, { field: 'upTo', is: '<=', to: notSince }] } as const;
+      // What is further ahead than anybody sets it was set under a clock that was.
+      const tooFar = until + (until - now);
+      const free = {
+        any: [{ absent: 'until' }, { field: 'until', is: '<', to: now }, { field: 'until', is: '>', to: tooFar }],
+      } as const;
+      const due = {
+        any: [{ absent: 'upTo' }, { field: 'upTo', is: '<=', to: notSince }, { field: 'upTo', is: '>', to: now }],
+      } as const;
       const outcome = await table.update(roundKey(link), { set: { until } }, { all: [free, due] });
       if (!outcome.applied) return 'taken';
-      return { upTo: roundSchema.safeParse(outcome.row).data?.upTo };
+      const upTo = roundSchema.safeParse(outcome.row).data?.upTo;
+      return { upTo: upTo !== undefined && upTo > now ? undefined : upTo };
     },
 
     /** Ends the turn; with a moment: all up to it is told. */

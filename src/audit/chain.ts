@@ -79,7 +79,7 @@ export async function examineChain(
   const people = new Map<number, string>();
   const tellers: Line[] = [];
   let highest = from;
-  let lastAt = row?.lastAt ?? 0;
+  let lastAt = 0;
 
   function take(text: string, next: number): number {
     const line = readLine(text);
@@ -135,6 +135,11 @@ export async function examineChain(
   if (said > last) {
     const who = (row?.last ?? 0) >= said ? 'the row of the chain' : witness(furthest);
     flaw('cut', last + 1, `${who} tells of line ${said}`, said);
+  }
+  for (const statement of statements) {
+    if (base === undefined || statement.last > from || statement.lastAt < base.before) continue;
+    flaw('removed', statement.last, `${witness(statement)} tells of it, and it was not old enough to be removed`);
+    break;
   }
   changedLines(lines, from, base?.digest ?? noDigest, flaw);
   comparedWith(lines, { row, statements, from, last }, flaws, flaw);

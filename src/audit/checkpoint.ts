@@ -20,6 +20,7 @@ const baseSchema = z.object({
   is: z.literal('certstandby audit base'),
   format: z.literal(1),
   at: z.number(),
+  before: z.number(),
   writer: z.string(),
   number: z.int(),
   digest: z.string(),
@@ -35,7 +36,10 @@ const horizonSchema = z.object({
 export type ChainEnd = z.infer<typeof endSchema>;
 /** How far chains went at a moment. */
 export type Checkpoint = Omit<z.infer<typeof checkpointSchema>, 'is' | 'format'>;
-/** Up to which line of a chain retention has removed it, and the digest of that line. */
+/**
+ * Up to which line of a chain retention has removed it, and the digest of that line; all that was
+ * removed is from before the moment `before`.
+ */
 export type Base = Omit<z.infer<typeof baseSchema>, 'is' | 'format'>;
 /** Retention has removed chains whose last line is from before this moment. */
 export type Horizon = Omit<z.infer<typeof horizonSchema>, 'is' | 'format'>;
@@ -48,8 +52,8 @@ const sign = (value: object, privateKeyPem: string): Signed => {
 export const signCheckpoint = ({ at, chains }: Checkpoint, key: string): Signed =>
   sign({ is: 'certstandby audit checkpoint', format: 1, at, chains }, key);
 
-export const signBase = ({ at, writer, number, digest }: Base, key: string): Signed =>
-  sign({ is: 'certstandby audit base', format: 1, at, writer, number, digest }, key);
+export const signBase = ({ at, before, writer, number, digest }: Base, key: string): Signed =>
+  sign({ is: 'certstandby audit base', format: 1, at, before, writer, number, digest }, key);
 
 export const signHorizon = ({ at, before }: Horizon, key: string): Signed =>
   sign({ is: 'certstandby audit horizon', format: 1, at, before }, key);

@@ -1,5 +1,6 @@
 import { createHash, createPublicKey } from 'node:crypto';
 import type { PublicKey } from '../certificate/public-key.ts';
+import { limits } from '../limits.ts';
 import { clean, count } from '../words.ts';
 import type { AuditRows, ChainRow } from './audit-rows.ts';
 import { type ChainExamined, examineChain, type Flaw, type Statement } from './chain.ts';
@@ -14,6 +15,8 @@ export interface Examination {
   /** Checkpoints on the table whose signature holds, and when the last of them was made. */
   readonly checkpoints: number;
   readonly checkpointAt?: number;
+  /** Those of them that were signed under a clock that was ahead of the one here. */
+  readonly ahead: number;
   /** Lines that no checkpoint tells of yet. */
   readonly unwitnessed: number;
   /** Chains older than this were removed by retention. Epoch milliseconds. */
@@ -29,6 +32,8 @@ export async function examineTrail(
   rows: AuditRows,
   given: {
     readonly trusted: readonly PublicKey[];
+    /** Epoch milliseconds. */
+    readonly now: number;
     /** One that was kept elsewhere, its signature proven. */
     readonly checkpoint?: Checkpoint | undefined;
     readonly progress?: (lines: number) => void;
@@ -57,11 +62,14 @@ export async function examineTrail(
   };
   let checkpoints = 0;
   let checkpointAt: number | undefined;
+  let ahead = 0;
+  const isAhead = (moment: number) => moment > given.now + limits.auditClockMs;
   for await (const { sort, signed } of rows.checkpoints()) {
     const value = said(provenCheckpoint(signed, trusted), `the checkpoint ${clean(sort)} on the table`);
     if (value === undefined) continue;
     checkpoints += 1;
-    checkpointAt = Math.max(checkpointAt ?? 0, value.at);
+    if (isAhead(value.at)) ahead += 1;
+    else checkpointAt = Math.max(checkpointAt ?? 0, value.at);
     state('table', value);
   }
   if (checkpoint !== undefined) state('checkpoint', checkpoint);
@@ -70,7 +78,11 @@ export async function examineTrail(
   let before: number | undefined;
   for await (const { writer, signed } of rows.bases()) {
     if (writer === undefined) {
-      before = said(provenHorizon(signed, trusted), 'what says which chains retention has removed')?.before;
+      const what = 'what says which chains retention has removed';
+      before = said(provenHorizon(signed, trusted), what)?.before;
+      if (before === undefined || !isAhead(before)) continue;
+      flaws.push({ kind: 'untrusted', words: `${what} tells of a moment that is still to come` });
+      before = undefined;
       continue;
     }
     const base = said(provenBase(signed, trusted), `what says where ${clean(writer)} begins`);
@@ -89,9 +101,6 @@ export async function examineTrail(
       base: bases.get(writer),
       statements: statements.get(writer) ?? [],
     });
-    // What retention had begun to remove when its process died.
-    const said = (statements.get(writer) ?? []).map(({ lastAt }) => lastAt);
-    if (isPast(Math.max(found.lastAt, ...said))) return;
     // Of a chain that is nowhere nothing but its absence is told.
     if (row !== undefined || found.lines > 0) chains.push(found);
     if (row === undefined && found.lines > 0)
@@ -121,12 +130,14 @@ export async function examineTrail(
 
   flaws.push(...toldFlaws(chains, isThere, isPast), ...(await peopleFlaws(rows, chains)));
   for (const [publicKey, times] of strangers) flaws.push({ kind: 'untrusted', words: strangerWords(publicKey, times) });
-  const witnessed = (writer: string) => Math.max(0, ...(statements.get(writer) ?? []).map(({ last }) => last));
+  const witnessed = (writer: string) =>
+    (statements.get(writer) ?? []).reduce((most, { last }) => Math.max(most, last), 0);
   return {
     chains: chains.map(({ flaws: _flaws, told: _told, ...chain }) => chain),
     lines: chains.reduce((sum, chain) => sum + chain.lines, 0),
     flaws,
     checkpoints,
+    ahead,
     ...(checkpointAt === undefined ? {} : { checkpointAt }),
     unwitnessed: chains.reduce(
       (sum, { writer, last, first }) => sum + Math.max(0, last - Math.max(witnessed(writer), first - 1)),
@@ -143,8 +154,8 @@ function toldFlaws(
   isPast: (moment: number) => boolean,
 ): readonly Flaw[] {
   return chains.flatMap(({ writer, told }) =>
-    told.lines.flatMap(({ kind, at, after, chain, taken }): readonly Flaw[] => {
-      if (kind === 'begin' && after !== undefined && !isThere.has(after) && !isPast(Date.parse(at)))
+    told.lines.flatMap(({ kind, after, afterAt = Number.POSITIVE_INFINITY, chain, taken }): readonly Flaw[] => {
+      if (kind === 'begin' && after !== undefined && !isThere.has(after) && !isPast(afterAt))
         return [{ kind: 'removed', writer: after, words: `the chain is not there from which ${writer} goes on` }];
       if (kind !== 'taken' || chain === undefined || taken === undefined) return [];
       const words = `it was not written by the writer of the chain, who goes on as ${writer}`;

@@ -72,6 +72,7 @@ const lineSchema = z.looseObject({
   who: text,
   program: text,
   after: text,
+  afterAt: z.optional(z.number()),
   chain: text,
   taken: number,
   lines: number,

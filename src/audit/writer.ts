@@ -106,9 +106,13 @@ export function auditWriter(options: {
   /** The next block, of what waits now. */
   function take(): Ready {
     const now = runtime.now();
-    const isOver = (at: Place) => at.last >= limits.auditChainLines || now - at.lastAt >= limits.auditChainIdleMs;
+    // Moments in a chain never go back: one that was written under a clock that is ahead ends here.
+    const isOver = (at: Place) =>
+      at.last >= limits.auditChainLines ||
+      now - at.lastAt >= limits.auditChainIdleMs ||
+      at.lastAt - now >= limits.auditClockMs;
     if (place === undefined) place = begin(now);
-    else if (isOver(place)) place = begin(now, { after: place.writer });
+    else if (isOver(place)) place = begin(now, { after: place.writer, afterAt: place.lastAt });
     if (lostUntold > 0) {
       queue.unshift({ fact: { kind: 'lost', lines: lostUntold }, bytes: 0, at: now });
       lostUntold = 0;

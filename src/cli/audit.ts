@@ -217,6 +217,7 @@ async function examine(
   try {
     return await examineTrail(rows, {
       ...given,
+      now: runtime.now(),
       progress(lines) {
         signal.throwIfAborted();
         bar.advance(lines);
@@ -244,7 +245,7 @@ function verify(options: VerifyOptions, host: Host): Promise<void> {
 
 /** Says what a look at the trail came to. Answers the exit code. */
 function tellExamination(found: Examination, kept: Checkpoint | undefined, output: Output): number {
-  const { chains, lines, flaws, checkpoints, checkpointAt, unwitnessed, before } = found;
+  const { chains, lines, flaws, checkpoints, checkpointAt, ahead, unwitnessed, before } = found;
   for (const flaw of flaws) {
     output.item({ flaw });
     output.finding(`  ${output.paint.bad(flawWords(flaw))}`);
@@ -262,6 +263,10 @@ function tellExamination(found: Examination, kept: Checkpoint | undefined, outpu
   output.line(
     `  ${signed}; ${count(unwitnessed, 'line')} newer than what ${kept === undefined ? 'they tell of' : 'any checkpoint tells of'}`,
   );
+  if (ahead > 0)
+    output.line(
+      `  ${count(ahead, 'checkpoint')} of them signed under a clock that was ahead; what they tell of lines counts`,
+    );
   if (kept === undefined)
     output.line(
       '  Whether the end was cut off, with all that tells of it on the table, can be seen only with --checkpoint.',
@@ -274,6 +279,7 @@ function tellExamination(found: Examination, kept: Checkpoint | undefined, outpu
     flaws: flaws.length,
     checkpoints,
     checkpointAt,
+    ahead,
     unwitnessed,
     before,
     comparedWith: kept?.at,

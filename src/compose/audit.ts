@@ -2,7 +2,7 @@ import { auditRows } from '../audit/audit-rows.ts';
 import { completeTrail } from '../audit/completion.ts';
 import { eventBook, passFacts, settingsFact, settingsParts } from '../audit/facts.ts';
 import type { Fact, Person } from '../audit/line.ts';
-import { keepCheckpoint, removeOld } from '../audit/upkeep.ts';
+import { keepCheckpoint, removeOld, removesHere } from '../audit/upkeep.ts';
 import { type AuditState, auditWriter } from '../audit/writer.ts';
 import type { AuditConfig, TableConfig } from '../config.ts';
 import type { KeptDrill } from '../drill/keep.ts';
@@ -64,6 +64,8 @@ export function programAudit(given: {
   const events = eventBook({ add, now: () => runtime.now() });
   const flush = () => writer.flush(limits.auditCloseMs);
   let unsigned = false;
+  let removes = true;
+  const closing = new AbortController();
 
   /** The key that signs; nothing is signed, and that is told once, where it cannot be had. */
   function signingKey() {
@@ -110,13 +112,18 @@ export function programAudit(given: {
       if (found === undefined) return;
       try {
         const key = { privateKeyPem: found.privateKey.reveal(), publicKey: found.publicKey };
-        await keepCheckpoint({ rows, runtime, log, key }, audit.checkpointEveryMs);
+        const parts = { rows, runtime, log, key, signal: closing.signal };
+        await keepCheckpoint(parts, audit.checkpointEveryMs);
+        const isHere = await removesHere(parts);
+        if (!isHere && removes) log('warn', 'audit_removed_elsewhere');
+        removes = isHere;
+        if (!isHere) return;
         const now = runtime.now();
         const due = { now, until: now + retentionMs, notSince: now - retentionEveryMs };
         if ((await rows.takeRound('*', due)) === 'taken') return;
         let done = false;
         try {
-          await removeOld({ rows, runtime, log, key }, audit.keepMs);
+          await removeOld(parts, audit.keepMs);
           done = true;
         } finally {
           await rows.endRound('*', done ? now : undefined);
@@ -127,6 +134,7 @@ export function programAudit(given: {
     },
     state: () => writer.state(),
     async close() {
+      closing.abort();
       events.settle(true);
       await flush();
       writer.stop();

@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readLine } from '../../src/audit/line.ts';
 import { newestOf, readTrail } from '../../src/audit/read.ts';
-import { chainEnds, keepCheckpoint, removeOld } from '../../src/audit/upkeep.ts';
+import { keepCheckpoint, removeOld } from '../../src/audit/upkeep.ts';
 import { CodedError } from '../../src/errors.ts';
 import { limits } from '../../src/limits.ts';
 import { lmdbTable } from '../../src/table/lmdb.ts';
 import { memoryTable } from '../../src/table/memory.ts';
 import type { Table } from '../../src/table/table.ts';
-import { dayMs, inShort, linesOf, passOf, rowsOf, trail, writersOf } from './trail.ts';
+import { checkpointOf, dayMs, inShort, linesOf, passOf, rowsOf, trail, writersOf } from './trail.ts';
 
 const kinds: readonly (readonly [string, (folder: string) => Table])[] = [
   ['in memory', () => memoryTable()],
@@ -158,14 +158,14 @@ describe.each(kinds)('an audit trail on a table %s', (_, open) => {
     const keepMs = 8 * dayMs;
     const long = world.writer('serve');
     const sizes: number[] = [];
-    const early = { at: 0, chains: [] as Awaited<ReturnType<typeof chainEnds>>[number][] };
+    let early: Awaited<ReturnType<typeof checkpointOf>> | undefined;
     for (let day = 0; day < 30; day += 1) {
       const short = world.writer('reconcile');
       short.add({ kind: 'act', command: 'reconcile', options: {} }, { user: 'sam' });
       for (let number = 0; number < 3; number += 1) long.add(passOf(3 * day + number));
       await Promise.all([short.flush(1), long.flush(1)]);
       await keepCheckpoint(world.upkeep, 0);
-      if (day === 5) Object.assign(early, { at: world.clock.now, chains: [...(await chainEnds(world.rows))] });
+      if (day === 5) early = await checkpointOf(world);
       world.clock.now += dayMs;
       await removeOld(world.upkeep, keepMs);
       let rows = 0;
@@ -202,7 +202,7 @@ describe.each(kinds)('an audit trail on a table %s', (_, open) => {
           day === 1 ? { user: 'kim' } : undefined,
         );
         await long.flush(1);
-        if (day === 0) await keepCheckpoint(world.upkeep, 0);
+        await keepCheckpoint(world.upkeep, 0);
         world.clock.now += dayMs;
       }
       let writes = 0;

@@ -60,7 +60,16 @@ export function trail(table: Table = memoryTable()) {
       for (const go of waits.splice(0)) go();
     },
     examine: (checkpoint?: Checkpoint): Promise<Examination> =>
-      examineTrail(rows, { trusted: [key.publicKey], checkpoint }),
+      examineTrail(rows, { trusted: [key.publicKey], now: clock.now, checkpoint }),
+  };
+}
+
+/** How far the chains go, as a checkpoint that is kept elsewhere tells of it. */
+export async function checkpointOf({ clock, examine }: Pick<ReturnType<typeof trail>, 'clock' | 'examine'>) {
+  const { chains } = await examine();
+  return {
+    at: clock.now,
+    chains: chains.map(({ writer, last, digest, lastAt }) => ({ writer, last, digest, lastAt })),
   };
 }
 
