@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 import { signatureSchema } from '../signing/signed-text.ts';
-import { type Key, pagesOf, type Row, type Table } from '../table/table.ts';
+import { isUnreadable } from '../table/paging.ts';
+import { type Key, pagesOf, type Query, type Row, type Table } from '../table/table.ts';
 
 /**
  * The rows of the audit trail. Lines of one chain stand in rows of some lines each, by the number
@@ -60,16 +61,33 @@ export function auditRows(table: Table) {
   });
   const roundKey = (link: string): Key => ({ partition: 'audit-rounds.1', sort: link });
 
-  const chainOf = (row: Row): ChainRow | Unreadable => {
+  const chainOf = (row: Row | Unreadable): ChainRow | Unreadable => {
     const { data } = chainSchema.safeParse(row);
     return data === undefined ? { unreadable: true, sort: row.sort } : { ...data, writer: row.sort };
   };
-  const blockOf = (row: Row): Block | Unreadable => {
+  const blockOf = (row: Row | Unreadable): Block | Unreadable => {
     const { data } = blockSchema.safeParse(row);
     const first = /^\d{12}$/.test(row.sort) ? Number(row.sort) : Number.NaN;
     return data === undefined || Number.isNaN(first) ? { unreadable: true, sort: row.sort } : { ...data, first };
   };
-  const signedOf = (row: Row) => ({ sort: row.sort, signed: signedSchema.safeParse(row).data });
+  const signedOf = (row: Pick<Row, 'sort'>) => ({ sort: row.sort, signed: signedSchema.safeParse(row).data });
+
+  /** The rows of a query; one that the table itself cannot read hides none after it. */
+  async function* rowsOf(query: Pick<Query, 'partition' | 'beginsWith' | 'after'>): AsyncGenerator<Row | Unreadable> {
+    let after = query.after;
+    for (;;) {
+      try {
+        const from = after === undefined ? {} : { after };
+        for await (const rows of pagesOf(table, { ...query, ...from, limit: page })) yield* rows;
+        return;
+      } catch (thrown) {
+        const sort = isUnreadable(thrown) ? thrown.fields.sort : undefined;
+        if (typeof sort !== 'string' || sort === after) throw thrown;
+        yield { unreadable: true, sort };
+        after = sort;
+      }
+    }
+  }
 
   return {
     /**
@@ -78,9 +96,15 @@ export function auditRows(table: Table) {
      */
     async append(writer: string, { first, at, lines }: Block): Promise<boolean> {
       const key = { partition: linesOf(writer), sort: padded(first) };
-      const outcome = await table.putIfAbsent(key, { lines: [...lines], at });
-      if (outcome.applied) return true;
-      const { data } = blockSchema.safeParse(outcome.row);
+      let there: Row | undefined;
+      try {
+        const outcome = await table.putIfAbsent(key, { lines: [...lines], at });
+        if (outcome.applied) return true;
+        there = outcome.row;
+      } catch (thrown) {
+        if (!isUnreadable(thrown)) throw thrown;
+      }
+      const { data } = blockSchema.safeParse(there);
       return data?.lines.length === lines.length && data.lines.every((line, index) => line === lines[index]);
     },
 
@@ -90,7 +114,7 @@ export function auditRows(table: Table) {
     },
 
     async *chains(): AsyncGenerator<ChainRow | Unreadable> {
-      for await (const rows of pagesOf(table, { partition: chains, limit: page })) yield* rows.map(chainOf);
+      for await (const row of rowsOf({ partition: chains })) yield chainOf(row);
     },
 
     async chain(writer: string): Promise<ChainRow | Unreadable | undefined> {
@@ -101,14 +125,18 @@ export function auditRows(table: Table) {
     /** Blocks of a chain in the order of their numbers; those that begin after this number. */
     async *blocks(writer: string, after = 0): AsyncGenerator<Block | Unreadable> {
       const from = after === 0 ? {} : { after: padded(after) };
-      for await (const rows of pagesOf(table, { partition: linesOf(writer), limit: page, ...from }))
-        yield* rows.map(blockOf);
+      for await (const row of rowsOf({ partition: linesOf(writer), ...from })) yield blockOf(row);
     },
 
     /** The first block of a chain that begins after this number. */
     async blockAfter(writer: string, after: number): Promise<Block | Unreadable | undefined> {
       const query = { partition: linesOf(writer), after: padded(after), limit: 1 };
-      for await (const [row] of pagesOf(table, query)) if (row !== undefined) return blockOf(row);
+      try {
+        for await (const [row] of pagesOf(table, query)) if (row !== undefined) return blockOf(row);
+      } catch (thrown) {
+        if (!isUnreadable(thrown)) throw thrown;
+        return { unreadable: true, sort: String(thrown.fields.sort) };
+      }
       return undefined;
     },
 
@@ -131,12 +159,10 @@ export function auditRows(table: Table) {
      */
     async *people(writer?: string) {
       const of = writer === undefined ? {} : { beginsWith: `${writer}/` };
-      for await (const rows of pagesOf(table, { partition: people, limit: page, ...of })) {
-        for (const row of rows) {
-          const at = row.sort.lastIndexOf('/');
-          const place = { writer: row.sort.slice(0, at), number: Number(row.sort.slice(at + 1)) };
-          yield { ...place, person: personSchema.safeParse(row).data };
-        }
+      for await (const row of rowsOf({ partition: people, ...of })) {
+        const at = row.sort.lastIndexOf('/');
+        const place = { writer: row.sort.slice(0, at), number: Number(row.sort.slice(at + 1)) };
+        yield { ...place, person: personSchema.safeParse(row).data };
       }
     },
 
@@ -151,7 +177,7 @@ export function auditRows(table: Table) {
 
     /** Checkpoints, the oldest first; `undefined` where one cannot be understood. */
     async *checkpoints() {
-      for await (const rows of pagesOf(table, { partition: checkpoints, limit: page })) yield* rows.map(signedOf);
+      for await (const row of rowsOf({ partition: checkpoints })) yield signedOf(row);
     },
 
     async removeCheckpoint(sort: string): Promise<void> {
@@ -170,11 +196,9 @@ export function auditRows(table: Table) {
 
     /** What retention has written down; `writer` is absent for what it says of whole chains. */
     async *bases() {
-      for await (const rows of pagesOf(table, { partition: bases, limit: page })) {
-        for (const row of rows) {
-          const { sort, signed } = signedOf(row);
-          yield { ...(sort === horizonSort ? {} : { writer: sort }), signed };
-        }
+      for await (const row of rowsOf({ partition: bases })) {
+        const { sort, signed } = signedOf(row);
+        yield { ...(sort === horizonSort ? {} : { writer: sort }), signed };
       }
     },
 

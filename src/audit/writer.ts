@@ -2,6 +2,7 @@ import { asCodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { errorFields, type Log } from '../log.ts';
 import type { Runtime } from '../runtime.ts';
+import { isUnreadable } from '../table/paging.ts';
 import type { AuditRows, Block } from './audit-rows.ts';
 import { digestOf, type Fact, lineText, noDigest, type Person, personDigest } from './line.ts';
 
@@ -157,10 +158,24 @@ export function auditWriter(options: {
     if (block.first === 1)
       await rows.saveChain({ writer, program, begunAt, last: 0, digest: noDigest, lastAt: begunAt });
     // First who did it: a line without is one of which that was erased.
-    for (const { number, ...person } of people) await rows.savePerson(writer, number, person);
+    for (const { number, ...person } of people) {
+      try {
+        await rows.savePerson(writer, number, person);
+      } catch (thrown) {
+        // Such a row stood there already, and `verify` names it.
+        if (!isUnreadable(thrown)) throw thrown;
+      }
+    }
     if (!(await rows.append(writer, block))) return taken(block, writer, facts);
-    await rows.saveChain({ writer, program, begunAt, last, digest, lastAt });
-    place = next;
+    try {
+      await rows.saveChain({ writer, program, begunAt, last, digest, lastAt });
+      place = next;
+    } catch (thrown) {
+      if (!isUnreadable(thrown)) throw thrown;
+      // Somebody has made the row of the chain what no table can read: it goes on in a new one.
+      log('error', 'audit_chain_taken', { writer, number: last });
+      place = undefined;
+    }
     ready = undefined;
   }
 

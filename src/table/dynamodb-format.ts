@@ -32,10 +32,17 @@ export function keyItem({ partition, sort }: Key): Record<string, AttributeValue
 
 /**
  * The row of an item. Throws `table_row_unreadable` for kinds of values that this program never
- * writes (sets, bytes).
+ * writes (sets, bytes), with the row's sort key in the field `sort`.
  */
 export function toRow(item: Readonly<Record<string, AttributeValue>>): Row {
-  return fromItem(item) as Row;
+  try {
+    return fromItem(item) as Row;
+  } catch (thrown) {
+    const sort = item.sort?.S;
+    if (sort === undefined || !(thrown instanceof CodedError)) throw thrown;
+    const { code, message, fields } = thrown;
+    throw new CodedError(code, message, { fields: { ...fields, sort } });
+  }
 }
 
 function fromItem(item: Readonly<Record<string, AttributeValue>>): Record<string, Value> {

@@ -13,7 +13,7 @@ import {
   toRow,
   updateExpression,
 } from './dynamodb-format.ts';
-import { cursorOf, indexPosition, sortRange } from './paging.ts';
+import { cursorOf, indexPosition, isUnreadable, sortRange } from './paging.ts';
 import type { Change, Condition, Key, Page, Row, Table, WriteOutcome } from './table.ts';
 
 /** The name of the sparse index. */
@@ -92,7 +92,16 @@ export function dynamodbTableOn(api: DynamodbApi, tableName: string): Table {
 
   async function page(input: Omit<QueryCommandInput, 'TableName'>, cursorAfter: (row: Row) => string): Promise<Page> {
     const { Items = [], LastEvaluatedKey } = await ask('query', () => api.query({ ...input, TableName: tableName }));
-    const rows = Items.map(toRow);
+    const rows: Row[] = [];
+    for (const item of Items) {
+      try {
+        rows.push(toRow(item));
+      } catch (thrown) {
+        const last = rows.at(-1);
+        if (last === undefined || !isUnreadable(thrown)) throw thrown;
+        return { rows, cursor: cursorAfter(last) };
+      }
+    }
     return LastEvaluatedKey ? { rows, cursor: cursorAfter(toRow(LastEvaluatedKey)) } : { rows };
   }
 

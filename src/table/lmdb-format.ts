@@ -57,25 +57,30 @@ export function encodeRow(row: Row): Buffer {
 
 /**
  * The row in these bytes. Throws `table_row_unreadable` for another format, and for what is not the
- * row of this key.
+ * row of this key, with the key's sort in the field `sort`.
  */
 export function decodeRow(key: Buffer, bytes: Buffer | undefined): Row {
   const version = bytes?.[0];
-  if (bytes === undefined || version === undefined) throw unreadable('holds nothing', {});
+  const where = { sort: key.subarray(2 + key.readUInt16BE(0)).toString() };
+  if (bytes === undefined || version === undefined) throw unreadable('holds nothing', where);
   if (version !== formatVersion)
-    throw unreadable(`is in format ${version}, this program reads format ${formatVersion}`, { version });
+    throw unreadable(`is in format ${version}, this program reads format ${formatVersion}`, { version, ...where });
   let row: unknown;
   try {
     row = JSON.parse(utf8.decode(bytes.subarray(1)));
   } catch (cause) {
-    throw unreadable(`in format ${version} is not whole`, { version }, cause);
+    throw unreadable(`in format ${version} is not whole`, { version, ...where }, cause);
   }
   const { partition, sort } = (row ?? {}) as Partial<Row>;
   if (typeof partition !== 'string' || typeof sort !== 'string' || !rowKey({ partition, sort }).equals(key))
-    throw unreadable(`in format ${version} belongs to another key`, { version });
+    throw unreadable(`in format ${version} belongs to another key`, { version, ...where });
   return row as Row;
 }
 
-function unreadable(what: string, fields: { readonly version?: number }, cause?: unknown): CodedError {
+function unreadable(
+  what: string,
+  fields: { readonly version?: number; readonly sort: string },
+  cause?: unknown,
+): CodedError {
   return new CodedError('table_row_unreadable', `a row of the embedded table ${what}`, { cause, fields });
 }

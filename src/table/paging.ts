@@ -57,9 +57,13 @@ export function indexPosition(query: IndexQuery): IndexPosition | undefined {
   return { sort, wakeAt: wakeAt as number };
 }
 
+/** Whether a row cannot be understood, by what a table has thrown. */
+export const isUnreadable = (thrown: unknown): thrown is CodedError =>
+  thrown instanceof CodedError && thrown.code === 'table_row_unreadable';
+
 /**
  * Takes rows, each with the bytes that it is stored in, until the page is full; a page has at least
- * one row if there is one.
+ * one row if there is one. It ends before a row that cannot be understood: the next one throws.
  */
 export function fillPage(
   found: Iterable<{ readonly row: Row; readonly bytes: number }>,
@@ -68,12 +72,18 @@ export function fillPage(
 ): Page {
   const rows: Row[] = [];
   let total = 0;
-  for (const { row, bytes } of found) {
+  try {
+    for (const { row, bytes } of found) {
+      const last = rows.at(-1);
+      if (last !== undefined && (rows.length === limit || total + bytes > limits.tablePageBytes))
+        return { rows, cursor: cursorAfter(last) };
+      rows.push(row);
+      total += bytes;
+    }
+  } catch (thrown) {
     const last = rows.at(-1);
-    if (last !== undefined && (rows.length === limit || total + bytes > limits.tablePageBytes))
-      return { rows, cursor: cursorAfter(last) };
-    rows.push(row);
-    total += bytes;
+    if (last === undefined || !isUnreadable(thrown)) throw thrown;
+    return { rows, cursor: cursorAfter(last) };
   }
   return { rows };
 }

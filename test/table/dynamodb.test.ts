@@ -189,7 +189,7 @@ describe.each(Object.entries(ways))('what the service answers to %s', (_way, ope
     ['a set within a list', { L: [{ NS: ['1'] }] }, 'NS'],
   ])('cannot understand a row that holds %s', async (_, attribute, kind) => {
     script = [json(200, { Item: { ...item, odd: attribute }, Items: [{ ...item, odd: attribute }] })];
-    const unreadable = { code: 'table_row_unreadable', fields: { field: 'odd', kind } };
+    const unreadable = { code: 'table_row_unreadable', fields: { field: 'odd', kind, sort: 's' } };
     await expect(table.get(key)).rejects.toMatchObject(unreadable);
     await expect(table.query({ partition: 'p', limit: 1 })).rejects.toMatchObject(unreadable);
     script = [failure(400, 'ConditionalCheckFailedException', { Item: { ...item, odd: attribute } })];
