@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import type { Alerts } from '../alerts/alerts.ts';
+import type { Acknowledged } from '../compose/callbacks.ts';
 import type { ConsoleParts } from '../compose/console.ts';
 import type { Program } from '../compose/program.ts';
 import { type Config, defaultServe, loadConfig, readConfigFile, writtenSettings } from '../config.ts';
@@ -76,10 +77,10 @@ async function serveUntil(stopping: AbortSignal, options: ServeOptions, host: Ho
   let metrics: Metrics | undefined;
   let live: ConsoleParts['live'] | undefined;
   const observer = {
-    acknowledged(...event: Parameters<Metrics['acknowledged']>) {
-      metrics?.acknowledged(...event);
-      const [link, told, answer] = event;
-      live?.acknowledged(link, told, answer);
+    acknowledged(...event: Parameters<Acknowledged>) {
+      const [link, told, answer, sender] = event;
+      metrics?.acknowledged(link, told, answer, sender);
+      live?.acknowledged(...event);
     },
     passed(report: Parameters<Metrics['passed']>[0]) {
       metrics?.passed(report);

@@ -9,8 +9,17 @@ import type { Sender } from '../sender/sender.ts';
 import { verificationKeyCache } from '../sender/verification-keys.ts';
 import { partsOf } from './services.ts';
 
-/** Called for each acknowledged event on each link that it reached. `sender`: who told. */
-export type Acknowledged = (link: string, event: LifecycleEvent, answer: 'new' | 'repeat', sender: string) => void;
+/**
+ * Called for each acknowledged event on each link that it reached. `sender`: who told; `at`: when it
+ * came, before any look that it asks for, epoch milliseconds.
+ */
+export type Acknowledged = (
+  link: string,
+  event: LifecycleEvent,
+  answer: 'new' | 'repeat',
+  sender: string,
+  at: number,
+) => void;
 
 /**
  * The callbacks: one of each link whose primary tells of itself, and one of each sender of the
@@ -30,8 +39,9 @@ export async function callbacksOf(
   const acknowledgeFor = (store: string, sender: string): Callback['acknowledge'] => {
     const names = links.filter(({ primary }) => primary === store).map(({ name }) => name);
     return async (events) => {
+      const at = runtime.now();
       const answer = await acknowledge(intake, names, events, sender);
-      for (const link of names) for (const event of events) acknowledged(link, event, answer, sender);
+      for (const link of names) for (const event of events) acknowledged(link, event, answer, sender, at);
       return answer;
     };
   };

@@ -22,7 +22,8 @@ export interface ConsoleParts {
   readonly links: SignInLinks;
 }
 
-export function composeConsole(given: {
+/** Throws what the table throws. */
+export async function composeConsole(given: {
   readonly config: Pick<Config, 'worker'>;
   readonly links: readonly Link[];
   readonly stores: ReadonlyMap<string, Store>;
@@ -32,12 +33,20 @@ export function composeConsole(given: {
   readonly table: Table;
   readonly runtime: Pick<Runtime, 'now'>;
   readonly log: Log;
-}): ConsoleParts {
+}): Promise<ConsoleParts> {
   const { config, links, stores, status, records, linkRows, table, runtime, log } = given;
   const nameById = new Map([...stores].map(([name, { id }]) => [id, name]));
   // One id may be how another one begins.
   const names = [...nameById].toSorted(([one], [other]) => other.length - one.length);
   const now = () => runtime.now();
+  /** As they were last read: those who are told of a pass do not wait for the table. */
+  const firsts = new Map<string, number>();
+  async function firstReconciledAt({ name }: Link): Promise<number | undefined> {
+    const at = await linkRows.firstReconciledAt(name);
+    if (at !== undefined) firsts.set(name, at);
+    return at;
+  }
+  await Promise.all(links.map(firstReconciledAt));
   const estate = {
     links,
     nameOf: (store: string) => nameById.get(store) ?? store,
@@ -45,10 +54,10 @@ export function composeConsole(given: {
     reconcileEveryMs: config.worker.reconcileEveryMs,
     status: (link: Link, begin: () => Collector) => status(link, watched(records, begin)),
     record: (link: Link, certificate: string) => records.get(link.name, certificate),
-    firstReconciledAt: (link: Link) => linkRows.firstReconciledAt(link.name),
+    firstReconciledAt,
   };
   const failed = (thrown: unknown) => log('error', 'console_failed', errorFields(asCodedError(thrown)));
-  const live = liveEvents(now, failed);
+  const live = liveEvents({ now, links, record: estate.record, firstReconciledAt: (link) => firsts.get(link), failed });
   return { live, screens: screens(estate, live, now), links: signInLinks(table, now) };
 }
 

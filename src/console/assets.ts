@@ -99,25 +99,41 @@ figure { margin: .6rem 0; }
 `;
 
 /**
- * The program of a page: shows events as they happen, and has the parts of the page that they
- * change made anew by the server. Without it a page says how things stood when it was opened. It
- * makes text of what it hears, never markup; while nobody looks at a page it asks for nothing.
+ * The program of a page: shows events as they happen, and has the parts of the page that may
+ * change made anew by the server, when something happens and each minute. Without it a page says
+ * how things stood when it was opened. It makes text of what it hears, never markup; while nobody
+ * looks at a page it asks for nothing.
  */
 export const script = raw`'use strict';
 (() => {
   const mostRows = 50;
   const calmMs = 1500;
+  const anewMs = 60000;
   const live = document.getElementById('live');
   const events = document.getElementById('events');
   let source;
   let isOver = false;
   let waiting;
   let lastMs = 0;
+  let asOf = new Date();
+  let heard = { words: '', isBad: false };
+  // Set while the page could not be made anew: nothing but a page that was takes it back.
+  let old;
 
-  const say = (words, isBad) => {
+  function tell() {
+    const { words, isBad } = old ?? heard;
     live.textContent = words;
     live.className = isBad ? 'notice' : 'faint';
+  }
+  const say = (words, isBad) => {
+    heard = { words, isBad };
+    tell();
   };
+  function failed(why) {
+    const time = asOf.toISOString().slice(11, 19);
+    old = { words: 'This page is as it was at ' + time + ' UTC: ' + why + '. It is tried again.', isBad: true };
+    tell();
+  }
   const element = (name, text, attributes) => {
     const made = document.createElement(name);
     made.textContent = text;
@@ -142,31 +158,53 @@ export const script = raw`'use strict';
     while (events.children.length > mostRows) events.lastElementChild.remove();
   }
 
+  // Nobody loses the place at which they are, nor has opened or closed what they did for nothing.
+  function replace(part, next) {
+    if (part.isEqualNode(next)) return;
+    const focused = part.contains(document.activeElement) ? document.activeElement : undefined;
+    const alike = (root, href) => [...root.querySelectorAll('a')].filter((a) => a.getAttribute('href') === href);
+    const href = focused?.getAttribute('href');
+    const at = focused ? alike(part, href).indexOf(focused) : -1;
+    const opened = new Map([...part.querySelectorAll('details')].map(({ id, open }) => [id, open]));
+    part.replaceWith(next);
+    for (const details of next.querySelectorAll('details')) details.open = opened.get(details.id) ?? details.open;
+    if (!focused) return;
+    const same = focused.id ? document.getElementById(focused.id) : (alike(next, href)[at] ?? alike(next, href)[0]);
+    (same ?? document.getElementById('main')).focus({ preventScroll: true });
+  }
+
   async function renew() {
     waiting = undefined;
     if (isOver || document.hidden) return;
     const began = Date.now();
     try {
       const answer = await fetch(location.href, { cache: 'no-store' });
-      if (!answer.ok) return;
+      if (answer.status === 401) return over();
       const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
-      for (const part of document.querySelectorAll('[data-part]')) {
-        const next = fresh.getElementById(part.id);
-        // Nobody loses the place at which they are.
-        if (next && !part.contains(document.activeElement)) part.replaceWith(next);
-      }
-      document.title = fresh.title;
+      if (answer.ok) {
+        for (const part of document.querySelectorAll('[data-part]')) {
+          const next = fresh.getElementById(part.id);
+          if (next) replace(part, next);
+        }
+        document.title = fresh.title;
+        asOf = new Date(began);
+        old = undefined;
+        tell();
+      } else failed(fresh.querySelector('main p')?.textContent ?? 'the console answered ' + answer.status);
     } catch {
-      // The stream says that the connection is lost.
+      failed('the console does not answer');
     }
     lastMs = Date.now() - began;
   }
   const renewSoon = () => {
     waiting ??= setTimeout(renew, Math.max(calmMs, 10 * lastMs));
   };
+  // What this process hears nothing of changes too, and what is told of the past grows old.
+  setInterval(renewSoon, anewMs);
 
   function over() {
     isOver = true;
+    old = undefined;
     source.close();
     say('The session has ended, and this page is as it was. certstandby console prints a new link.', true);
   }

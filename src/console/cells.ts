@@ -92,6 +92,13 @@ export function backupCell(store: string, record: ReplicationRecord, standing: S
   if (standing.kind === 'failing' && (older || !hasCopy)) return cell('behind', [], olderEnds);
   if (hasCopy && !older && primary !== undefined) {
     const copied: Cell['moments'] = held.replicatedAt === undefined ? [] : [{ what: 'copied', at: held.replicatedAt }];
+    // What the primary holds now nobody has seen.
+    if (record.lastError !== undefined)
+      return cell(
+        'behind',
+        ['the same as when the primary was last read'],
+        [{ what: 'the primary was read', at: primary.lookedAt }, ...copied],
+      );
     return record.requested > record.replicated
       ? cell('on-its-way', ['to be looked at again'], copied)
       : cell('same', [], copied);

@@ -34,7 +34,7 @@ export interface Screens {
 
 const linkPath = /^\/(link|certificate)\/([a-z0-9][a-z0-9-]{0,62})$/;
 
-export function screens(estate: Estate, live: Pick<Live, 'rows'>, now: () => number): Screens {
+export function screens(estate: Estate, live: Pick<Live, 'rows' | 'settle'>, now: () => number): Screens {
   const views = linkViews(estate, now);
   const frameOf = ({ formToken }: Session): Frame => ({
     now: now(),
@@ -74,6 +74,7 @@ export function screens(estate: Estate, live: Pick<Live, 'rows'>, now: () => num
   async function showOverview(frame: Frame): Promise<Shown> {
     const parts: LinkPart[] = [];
     for (const link of estate.links) parts.push(await partOf(link));
+    await live.settle();
     return { status: 200, page: overview(estate, parts, live.rows(), frame) };
   }
 

@@ -83,7 +83,8 @@ const stateOfStanding = {
   waiting: 'on-its-way',
 } as const satisfies Record<Standing['kind'], State>;
 
-const stateOf = (standing: Standing): State => stateOfStanding[standing.kind];
+/** In which list a certificate stands. */
+export const stateOf = (standing: Standing): State => stateOfStanding[standing.kind];
 
 /** Reads all records of a link once. Throws what the table throws. */
 async function viewOf(estate: Estate, link: Link, now: () => number): Promise<LinkView> {

@@ -1,7 +1,12 @@
+import { asCodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import type { ReplicationRecord } from '../records/replication-record.ts';
+import type { Link } from '../replication/link.ts';
 import type { PassReport } from '../replication/pass/replicate.ts';
+import { standingOf } from '../replication/standing.ts';
+import { lagOf } from '../replication/status.ts';
 import type { LifecycleEvent } from '../sender/event.ts';
-import type { State } from './link-view.ts';
+import { type State, stateOf } from './link-view.ts';
 
 /** Something that happened to one certificate, and what has become of it so far. */
 export interface LiveRow {
@@ -23,8 +28,14 @@ export interface LiveRow {
 
 /** What happens in this process while somebody looks: the last of it, in memory alone. */
 export interface Live {
-  acknowledged(link: string, event: LifecycleEvent, answer: 'new' | 'repeat'): void;
+  /** `at`: from when on a look has seen what it tells, epoch milliseconds. Default: now. */
+  acknowledged(link: string, event: LifecycleEvent, answer: 'new' | 'repeat', sender?: string, at?: number): void;
   passed(report: PassReport): void;
+  /**
+   * Looks up what became of what was not at its end a while ago: another process may have seen to
+   * it. Never throws, and asks no more than once in that while.
+   */
+  settle(): Promise<void>;
   /** The last rows, the newest first. */
   rows(): readonly LiveRow[];
   /**
@@ -34,12 +45,40 @@ export interface Live {
   watch(told: (row: LiveRow) => void): () => void;
 }
 
-/** `failed` is told what a watcher throws. */
-export function liveEvents(now: () => number, failed: (thrown: unknown) => void = () => {}): Live {
+export interface LiveOptions {
+  readonly now: () => number;
+  readonly links: readonly Link[];
+  /** The record of a certificate. Throws what the table throws. */
+  readonly record: (link: Link, certificate: string) => Promise<ReplicationRecord | undefined>;
+  /**
+   * When a link completed its first reconcile, as far as it is known, epoch milliseconds: what
+   * changed before was copied then, and tells no lag.
+   */
+  readonly firstReconciledAt: (link: string) => number | undefined;
+  /** Told what a watcher throws. */
+  readonly failed: (thrown: unknown) => void;
+}
+
+/** What is not at its end after this is looked up, in milliseconds. */
+const settleMs = 60_000;
+
+/** What has become of a certificate, by its record: the same as its list says. */
+interface Found {
+  readonly state: State;
+  readonly name?: string;
+  readonly lagMs?: number;
+}
+
+export function liveEvents({ now, links, record, firstReconciledAt, failed }: LiveOptions): Live {
+  const linkByName = new Map(links.map((link) => [link.name, link]));
   let rows: readonly LiveRow[] = [];
   let changes = 0;
   let ids = 0;
+  let settledAt = now();
   const watchers = new Set<(row: LiveRow) => void>();
+  /** The last passes that came to an end: one may, before its event is told here. */
+  const ended = new Map<string, { readonly beganAt: number; readonly found: Found }>();
+  const keyOf = (link: string, certificate: string) => JSON.stringify([link, certificate]);
 
   function tell(row: LiveRow): void {
     for (const told of watchers) {
@@ -57,32 +96,77 @@ export function liveEvents(now: () => number, failed: (thrown: unknown) => void 
     rows = [added, ...rows].slice(0, limits.consoleEvents);
     tell(added);
   }
+  function change(id: number, found: Found): void {
+    const before = rows.find((row) => row.id === id);
+    if (before === undefined || !isOpen(before)) return;
+    changes += 1;
+    const changed = { ...before, ...found, change: changes };
+    rows = rows.map((one) => (one === before ? changed : one));
+    tell(changed);
+  }
+  function remember(key: string, beganAt: number, found: Found): void {
+    ended.delete(key);
+    ended.set(key, { beganAt, found });
+    const [oldest] = ended.keys();
+    if (ended.size > limits.consoleEvents && oldest !== undefined) ended.delete(oldest);
+  }
+
+  function foundBy(link: Link, { answer, after, backups }: PassReport): Found {
+    const named = after.primary === undefined ? {} : { name: after.primary.name };
+    // More was asked for while it looked: the next pass tells.
+    if (answer === 'moved') return { ...named, state: 'on-its-way' };
+    const state = stateOf(standingOf(link, after));
+    const lagMs = lagOf(after);
+    const since = firstReconciledAt(link.name) ?? Number.POSITIVE_INFINITY;
+    const isLag = state === 'same' && backups.some(({ wrote }) => wrote) && (after.primary?.changedAt ?? 0) >= since;
+    return { ...named, state, ...(isLag && lagMs !== undefined && { lagMs }) };
+  }
+
+  /** `undefined`: nobody can tell now. */
+  async function foundNow(link: Link, certificate: string): Promise<Found | undefined> {
+    try {
+      const known = await record(link, certificate);
+      if (known === undefined) return { state: 'gone' };
+      const named = known.primary === undefined ? {} : { name: known.primary.name };
+      return { ...named, state: stateOf(standingOf(link, known)) };
+    } catch (thrown) {
+      return asCodedError(thrown).code === 'table_row_unreadable' ? { state: 'unreadable' } : undefined;
+    }
+  }
 
   return {
-    acknowledged(link, event, answer) {
+    acknowledged(link, event, answer, _sender, at = now()) {
       if (answer === 'repeat' || !event.changes) return;
-      const at = now();
-      for (const { id: certificate, name } of event.certificates)
-        add({ link, certificate, name: name || certificate, kind: event.kind, at, state: 'on-its-way' });
+      for (const { id: certificate, name } of event.certificates) {
+        const before = ended.get(keyOf(link, certificate));
+        const found = before !== undefined && before.beganAt >= at ? before.found : undefined;
+        const row = { link, certificate, name: name || certificate, kind: event.kind, at };
+        add({ ...row, state: 'on-its-way', ...found });
+      }
     },
     passed(report) {
-      const { link, certificate, primary, committedAt } = report;
-      const state = stateAfter(report);
-      const lagMs = state === 'same' ? lagOfPass(report) : undefined;
-      const found = {
-        state,
-        ...(primary !== undefined && { name: primary.name }),
-        ...(lagMs !== undefined && { lagMs }),
-      };
-      const open = rows.filter((row) => row.link === link && row.certificate === certificate && isOpen(row));
+      const { link: name, certificate, answer, beganAt, committedAt, backups } = report;
+      const link = linkByName.get(name);
+      // Whoever has taken it over tells what becomes of it.
+      if (link === undefined || answer === 'refused') return;
+      const found = foundBy(link, report);
+      if (answer === 'committed') remember(keyOf(name, certificate), beganAt, found);
+      const open = rows.filter((row) => row.link === name && row.certificate === certificate && isOpen(row));
       // What reconcile or a watch found was told by nobody.
-      if (open.length === 0 && report.backups.some(({ wrote }) => wrote))
-        add({ link, certificate, name: certificate, kind: 'seen', at: committedAt, ...found });
-      for (const row of open) {
-        changes += 1;
-        const changed = { ...row, ...found, change: changes };
-        rows = rows.map((one) => (one === row ? changed : one));
-        tell(changed);
+      if (open.length === 0 && backups.some(({ wrote }) => wrote))
+        add({ link: name, certificate, name: certificate, kind: 'seen', at: committedAt, ...found });
+      // A look that began before the event says nothing of it.
+      for (const row of open) if (beganAt >= row.at) change(row.id, found);
+    },
+    async settle() {
+      const at = now();
+      if (at >= settledAt && at < settledAt + settleMs) return;
+      settledAt = at;
+      for (const { id, link: name, certificate, at: since, state } of rows.filter(isOpen)) {
+        const link = linkByName.get(name);
+        if (link === undefined || at < since + settleMs) continue;
+        const found = await foundNow(link, certificate);
+        if (found !== undefined && found.state !== state) change(id, found);
       }
     },
     rows: () => rows,
@@ -94,20 +178,4 @@ export function liveEvents(now: () => number, failed: (thrown: unknown) => void 
 }
 
 /** What is not at its end may be changed by another pass. */
-const isOpen = ({ state }: LiveRow): boolean => state === 'on-its-way' || state === 'behind';
-
-function lagOfPass({ primary, backups, committedAt }: PassReport): number | undefined {
-  if (primary === undefined) return undefined;
-  const moments = backups.map(({ state }) => state.replicatedAt ?? committedAt);
-  return Math.max(0, Math.max(...moments) - primary.changedAt);
-}
-
-function stateAfter({ verdict, backups }: PassReport): State {
-  if (verdict.kind === 'refused') return 'refused';
-  if (verdict.kind === 'unreadable') return 'behind';
-  if (verdict.kind === 'absent') return 'gone';
-  if (verdict.kind === 'aside') return 'aside';
-  if (backups.every(({ equal }) => equal)) return 'same';
-  if (backups.some(({ refused }) => refused === true)) return 'refused';
-  return backups.some(({ error }) => error !== undefined) ? 'behind' : 'on-its-way';
-}
+const isOpen = ({ state }: LiveRow): boolean => state === 'on-its-way' || state === 'behind' || state === 'unreadable';

@@ -351,7 +351,7 @@ function calendar(link: string, { expiries, at }: LinkView): Html {
     total === 0
       ? 'Nothing expires in the coming 100 days'
       : `${count(total, 'certificate')} to expire in the coming 100 days`;
-  return html`<details${total === 0 ? none : html` open`}><summary>${words}</summary><table class="calendar"><caption>How many expire on each day (UTC)</caption>
+  return html`<details id="calendar-${link}"${total === 0 ? none : html` open`}><summary id="expiries-${link}">${words}</summary><table class="calendar"><caption>How many expire on each day (UTC)</caption>
 <thead><tr>${weekdays.map((day) => html`<th scope="col">${day}</th>`)}</tr></thead><tbody>${weeks}</tbody></table></details>`;
 }
 

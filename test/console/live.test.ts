@@ -3,6 +3,7 @@ import { Script } from 'node:vm';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { guarded } from '../../src/compose/program.ts';
 import { script } from '../../src/console/assets.ts';
+import { CodedError } from '../../src/errors.ts';
 import { limits } from '../../src/limits.ts';
 import type { LifecycleEvent } from '../../src/sender/event.ts';
 import { content, described, type Setup, setup } from '../support/replication.ts';
@@ -220,6 +221,94 @@ test('what changes nothing is no event, nor is one that was told before; what re
   expect(made.live.rows()).toHaveLength(1);
 });
 
+test('a look that began before an event says nothing of it, nor one that more was asked for meanwhile', async () => {
+  await told('c1', 'one');
+  const held = world.primary.hooks;
+  // While the first look is under way the certificate is renewed and told of.
+  let isFirst = true;
+  held.read = async (proceed, ...args) => {
+    const reading = await proceed(...args);
+    if (isFirst) {
+      isFirst = false;
+      await world.later(100);
+      await told('c1', 'one');
+    }
+    return reading;
+  };
+  const { passes } = await world.pass('c1');
+  expect(passes.map(({ answer }) => answer)).toEqual(['moved', 'committed']);
+  const [first, second] = passes;
+  if (first === undefined || second === undefined) throw new Error('there are two passes');
+  made.live.passed(first);
+  expect(made.live.rows().map(({ state }) => state)).toEqual(['on-its-way', 'on-its-way']);
+  made.live.passed({ ...second, beganAt: world.time.now() - 1 });
+  expect(made.live.rows().map(({ state }) => state)).toEqual(['on-its-way', 'same']);
+  made.live.passed(second);
+  expect(made.live.rows().map(({ state }) => state)).toEqual(['same', 'same']);
+});
+
+test('an event whose copy is there before it is told of appears as that copy', async () => {
+  world.primary.store.put({ content: await content(), metadata: described('one') }, 'c1');
+  await world.ask('c1', { eventAt: world.time.now() });
+  await copied('c1');
+  await world.later(1);
+  made.live.acknowledged('main', event([{ id: 'c1', name: 'one' }]), 'new', 'sender', world.time.now());
+  expect(made.live.rows()[0]).toMatchObject({ state: 'on-its-way' });
+  await world.ask('c1', { eventAt: world.time.now() });
+  const again = world.time.now();
+  for (const report of (await world.pass('c1')).passes) made.live.passed(report);
+  made.live.acknowledged('main', event([{ id: 'c1', name: 'one' }]), 'new', 'sender', again);
+  expect(made.live.rows()[0]).toMatchObject({ state: 'same' });
+});
+
+test('an event ends as its list says: refused without a key, behind while the primary does not answer', async () => {
+  const { privateKey: _key, ...keyless } = await content();
+  world.primary.store.put({ content: keyless, metadata: described('keyless') }, 'c1');
+  await world.ask('c1');
+  made.live.acknowledged('main', event([{ id: 'c1', name: 'keyless' }]), 'new');
+  await copied('c1');
+  await told('c2', 'two');
+  world.primary.hooks.read = async () => {
+    throw new CodedError('store_unavailable', 'it answered 503');
+  };
+  await copied('c2');
+  expect(made.live.rows().map(({ name, state }) => `${name} ${state}`)).toEqual(['two behind', 'keyless refused']);
+});
+
+test('what was copied when the link began tells no lag, nor does what was only looked at', async () => {
+  const young = await setup({ reconciled: false });
+  const small = await consoleOf(young);
+  try {
+    young.primary.store.put({ content: await content(), metadata: described('old') }, 'c1');
+    await young.ask('c1');
+    await young.later(60_000);
+    for (const report of (await young.pass('c1')).passes) small.live.passed(report);
+    expect(small.live.rows()).toMatchObject([{ name: 'old', state: 'same' }]);
+    expect(small.live.rows()[0]).not.toHaveProperty('lagMs');
+  } finally {
+    await small.server.close();
+  }
+  await told('c2', 'two');
+  await copied('c2');
+  await world.later(60_000);
+  await world.ask('c2');
+  made.live.acknowledged('main', event([{ id: 'c2', name: 'two' }]), 'new');
+  await copied('c2');
+  const [looked, wrote] = made.live.rows();
+  expect(wrote).toMatchObject({ state: 'same', lagMs: 1_400 });
+  expect(looked).toMatchObject({ state: 'same' });
+  expect(looked).not.toHaveProperty('lagMs');
+});
+
+test('what another process has copied is looked up after a while, when somebody looks', async () => {
+  await told('c1', 'one');
+  await world.pass('c1');
+  await made.page('/', cookie);
+  expect(made.live.rows()).toMatchObject([{ state: 'on-its-way' }]);
+  await world.later(60_000);
+  expect((await made.page('/', cookie)).body).toMatch(/<li id="event-1">.*✓<\/span> same/);
+});
+
 test('who watches and fails keeps nothing from those beside it, nor from what is watched', async () => {
   const told: string[] = [];
   made.live.watch(() => {
@@ -236,7 +325,7 @@ test('who watches and fails keeps nothing from those beside it, nor from what is
     },
     world.log,
   );
-  observer.acknowledged('main', event([]), 'new', 'sender');
+  observer.acknowledged('main', event([]), 'new', 'sender', world.time.now());
   expect([...made.lines.map((line) => line.event), ...world.lines.map((line) => line.event)]).toEqual([
     'console_signed_in',
     'console_failed',

@@ -114,6 +114,25 @@ test('one certificate has a page with what is known of it; one whose record is d
   expect(textOf(damaged.body)).toContain('the replication record of c-unreadable of link main is damaged');
 });
 
+test('while the primary does not answer no copy is called the same as what it holds now', async () => {
+  const told = await replicated(await content(), { primary: { id: 'store-of-frankfurt' } });
+  told.primary.hooks.read = async () => {
+    throw new CodedError('store_unavailable', 'it answered 503');
+  };
+  await told.ask('c1', { eventAt: told.time.now() });
+  await told.pass('c1');
+  const small = await consoleOf(told);
+  try {
+    const { body } = await small.page('/link/main', await small.signIn());
+    const [row = ''] = rowsOf(body);
+    expect(row).toContain('▲ behind it could not be looked at');
+    expect(row).toContain('▲ behind the same as when the primary was last read the primary was read 2026-01-01');
+    expect(row).not.toContain('✓');
+  } finally {
+    await small.server.close();
+  }
+});
+
 test('a record with what no page can say is shown as far as it can be said, and hides nothing beside it', async () => {
   const odd = await replicated(await content());
   odd.primary.store.put({ content: await content(), metadata: described('far') }, 'c2');

@@ -22,7 +22,13 @@ const seen = { asked: 0, refused: 0 };
 beforeEach(async () => {
   errors.length = 0;
   Object.assign(seen, { asked: 0, refused: 0 });
-  live = liveEvents(() => startMs);
+  live = liveEvents({
+    now: () => startMs,
+    links: [],
+    record: async () => undefined,
+    firstReconciledAt: () => undefined,
+    failed: (thrown) => errors.push(thrown as Error),
+  });
   ending = new AbortController();
   setMaxListeners(0, ending.signal);
   const streams = eventStreams({ live, now: () => startMs, headers: {}, beatMs: 5, partingMs: 20 });

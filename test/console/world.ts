@@ -85,7 +85,7 @@ export async function consoleOf(world: Setup, { beatMs = 20_000 }: { readonly be
     ['frankfurt', 'london', 'madrid'][at] ?? '',
     store,
   ]);
-  const parts = composeConsole({
+  const parts = await composeConsole({
     config: { worker: { concurrency: 1, sweepEveryMs: 60_000, reconcileEveryMs: 3_600_000 } },
     links: [link],
     stores: new Map(named as [string, (typeof link)['primary']][]),

@@ -54,6 +54,9 @@ const report = (given: Partial<PassReport>): PassReport => ({
   verdict: { kind: 'keyless' } as never,
   backups: [],
   record: { eventAt: 990_000 } as never,
+  after: { eventAt: 990_000 } as never,
+  answer: 'committed',
+  beganAt: 995_000,
   committedAt: 999_000,
   ...given,
 });

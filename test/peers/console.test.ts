@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { CodedError } from '../../src/errors.ts';
 import { limits } from '../../src/limits.ts';
 import { consoleOf, eachState, evilNames, type TestConsole } from '../console/world.ts';
 import { content, described, type Setup } from '../support/replication.ts';
@@ -138,6 +139,23 @@ describe.skipIf(!requireBrowser())('the console in Chromium', () => {
     for (const report of (await world.pass('c-later')).passes) made.live.passed(report);
     await page.waitForSelector('tbody a >> text=later.example');
     expect(said).toEqual([]);
+    // A table that is away takes the word of the page back, until it is made anew; whoever has the
+    // focus in the list keeps it.
+    await page.evaluate('document.querySelector("tbody a").focus()');
+    const table = world.table.hooks;
+    table.query = async () => {
+      throw new CodedError('table_unavailable', 'the table does not answer');
+    };
+    await world.later(60_000);
+    await page.evaluate('document.dispatchEvent(new Event("visibilitychange"))');
+    await page.waitForSelector('text=UTC: the table does not answer [table_unavailable]. It is tried again.');
+    expect(await page.textContent('tbody a')).toBe('later.example');
+    await look('old');
+    delete table.query;
+    await page.evaluate('document.dispatchEvent(new Event("visibilitychange"))');
+    await page.waitForSelector('text=Live');
+    expect(await page.evaluate<string>('document.activeElement.textContent')).toBe('later.example');
+    expect(said.splice(0)).toEqual([expect.stringContaining('503')]);
     // A page that was left open for longer than its session.
     await world.later(limits.consoleSessionMs);
     await page.waitForSelector('text=The session has ended, and this page is as it was');

@@ -2,6 +2,7 @@ import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { fingerprintOf } from '../../certificate/fingerprint.ts';
+import type { Acknowledged } from '../../compose/callbacks.ts';
 import type { ConsoleParts } from '../../compose/console.ts';
 import { compose, type Program } from '../../compose/program.ts';
 import type { ConsoleServer } from '../../console/server.ts';
@@ -90,8 +91,9 @@ async function upEmbedded(
   const table: EventTable = eventTable(host.stdout, (link, certificate) => readBack(program, link, certificate));
   let live: ConsoleParts['live'] | undefined;
   const observer = {
-    acknowledged(...event: Parameters<EventTable['acknowledged']>) {
-      table.acknowledged(...event);
+    acknowledged(...event: Parameters<Acknowledged>) {
+      const [link, told, answer] = event;
+      table.acknowledged(link, told, answer);
       live?.acknowledged(...event);
     },
     passed(report: Parameters<EventTable['passed']>[0]) {

@@ -29,9 +29,15 @@ export interface PassReport {
   readonly certificate: string;
   readonly verdict: Verdict;
   readonly backups: readonly BackupOutcome[];
+  /** As the pass claimed it. */
   readonly record: ReplicationRecord;
-  /** When the commit was written, epoch milliseconds. */
+  /** When it began to look, and when the commit was written, epoch milliseconds. */
+  readonly beganAt: number;
   readonly committedAt: number;
+  /** What became of the commit. */
+  readonly answer: CommitAnswer;
+  /** The record as the commit leaves it, where the answer is `committed`. */
+  readonly after: ReplicationRecord;
   readonly primary?: PrimaryState;
   /** Why what the primary holds is not copied, as the record has it from now on. */
   readonly refusal?: Refusal;
@@ -121,11 +127,25 @@ async function onePass(worker: Worker, link: Link, certificate: string) {
     verdict,
     backups: outcomes,
     record,
+    beganAt,
     committedAt: runtime.now(),
+    answer,
+    after: recordAfter(record, fields, wakeAt),
     ...defined({ primary, refusal: fields.refusal }),
   };
   logPass(worker.log, report, answer, fields);
   return { report, answer, wakeAt };
+}
+
+/** What a pass found, with nothing of what an earlier one had found. */
+function recordAfter(
+  before: ReplicationRecord,
+  fields: LeaseHolderFields,
+  wakeAt: number | undefined,
+): ReplicationRecord {
+  const { notBefore: _rest, lastError: _error, absentSince: _gone, aside: _aside, ...kept } = before;
+  const { refusal: _refusal, primary: _primary, wakeAt: _wakeAt, ...asked } = kept;
+  return { ...asked, ...fields, replicated: before.requested, ...defined({ wakeAt }) };
 }
 
 /**

@@ -38,12 +38,16 @@ function backupOf(store: string, more: Partial<BackupOutcome> = {}): BackupOutco
 }
 
 function reportOf(verdict: Verdict, backups: readonly BackupOutcome[] = [backupOf('b')], name = 'shop'): PassReport {
+  const asked = { link: 'main', certificate: 'c1', requested: 1, leaseToken: 1, attempts: 0, backups: [] };
   return {
     link: 'main',
     certificate: 'c1',
     verdict,
     backups,
-    record: { link: 'main', certificate: 'c1', requested: 1, replicated: 0, leaseToken: 1, attempts: 0, backups: [] },
+    record: { ...asked, replicated: 0 },
+    beganAt: changedAt,
+    answer: 'committed',
+    after: { ...asked, replicated: 1 },
     committedAt: changedAt + 500,
     primary: {
       name,
