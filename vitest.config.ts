@@ -23,6 +23,7 @@ const long = [
   // A whole estate there and back, by six commands.
   'test/end-to-end/move.test.ts',
   'test/instance/kills.test.ts',
+  'test/audit/kills.test.ts',
   'test/load/load.test.ts',
   'test/certificate/corpus.test.ts',
   // Builds: of functions for several configurations, of the version before, of clones that install themselves.
@@ -51,6 +52,7 @@ const heavy = [
   'test/services/aws-acm/contract.test.ts',
   'test/services/cabinet.test.ts',
   'test/table/dynamodb.test.ts',
+  'test/audit/dynamodb.test.ts',
   // Whole programs at work, each from its configuration to what is in the backup.
   'test/end-to-end/attacks.test.ts',
   'test/end-to-end/directory.test.ts',

@@ -126,6 +126,35 @@ test('a change moves the lag; a backup that is down shows as pending and failing
   await expect(fetch(`${monitor}/healthz`)).rejects.toThrow('fetch failed');
 });
 
+test('what was acknowledged and written stands in the audit trail once it has stopped, and can be proven', async () => {
+  const { callback } = await serve();
+  await sides.addChannel(callback);
+  const id = await importCertificate('proven');
+  const copies = async () => (await sides.backup.store.list({})).certificates.map(({ name }) => name);
+  await expect.poll(copies).toContain('proven');
+  await expect.poll(() => logged('copy_written').some((line) => line.certificate === id)).toBe(true);
+  expect(await stop()).toMatchObject({ code: 0 });
+  const audit = (...args: readonly string[]) =>
+    runCommand(
+      ['audit', ...args, '--config', join(folder, 'certstandby.yaml')],
+      testHost({ env: { KEY: sides.apiKey } }),
+    );
+  const lines = (await audit('list', '--json')).output
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  const about = (kind: string) => lines.filter((line) => line.kind === kind);
+  expect(lines[0]).toMatchObject({ kind: 'begin', program: 'serve', number: 1 });
+  expect(about('settings')).toMatchObject([{ first: true }]);
+  expect(about('event')).toContainEqual(
+    expect.objectContaining({ sender: 'certificate-manager', event: 'imported', certificates: [id] }),
+  );
+  expect(about('pass').filter((line) => line.certificate === id)).toMatchObject([
+    { primary: primaryCrn, backups: [{ backup: backupCrn, actions: ['imported'] }] },
+  ]);
+  expect(await audit('verify')).toMatchObject({ code: 0, errors: '' });
+});
+
 test('what is wrong is told to a channel; without one the start says that nobody will be told', async () => {
   const { got, url, close } = await receiver();
   try {
