@@ -199,17 +199,18 @@ function comparedWith(
 ): void {
   const { row, statements, from, last } = given;
   const isNamed = (number: number) => flaws.some((one) => one.number === number);
-  let sound = from;
+  // What was signed after lines were written anew tells nothing of what stood there before.
+  const sound = { checkpoint: from, table: from };
   for (const statement of statements.toSorted((a, b) => a.last - b.last)) {
     const line = lines.get(statement.last);
     if (statement.last <= from || line === undefined || line.broken) continue;
     if (line.digest === statement.digest) {
-      sound = statement.last;
+      sound[statement.from] = statement.last;
       continue;
     }
     if (!isNamed(statement.last)) {
       const words = `${witness(statement)} tells of another line ${statement.last}: one of these was changed, and those after it written anew`;
-      flaw('forged', sound + 1, words, statement.last);
+      flaw('forged', Math.min(sound[statement.from] + 1, statement.last), words, statement.last);
     }
     return;
   }

@@ -79,8 +79,8 @@ export function auditCommand(host: Host): Command {
       'after',
       '\nExamples:\n  certstandby audit verify' +
         '\n  certstandby audit verify --checkpoint /mnt/safe/audit-2026-12-01.json --key /mnt/safe/signing.pub' +
-        '\n\nExits 0 if the trail is as it was written, 6 if not, and names each flaw by chain and line. That lines were cut off at the' +
-        '\nend together with all that tells of them on the table can be seen only with a checkpoint that was kept elsewhere.',
+        '\n\nExits 0 if the trail is as it was written, 6 if not, and names each flaw by chain and line. That lines were written anew, or' +
+        '\ncut off, together with all that tells of them on the table can be seen only with a checkpoint that was kept elsewhere.',
     )
     .action((options: VerifyOptions) => verify(options, host));
   reading(part('export', 'the trail as JSON, one event a line, in fields of Elastic Common Schema'))
@@ -253,25 +253,27 @@ function tellExamination(found: Examination, kept: Checkpoint | undefined, outpu
   const exit = flaws.length === 0 ? 0 : unsoundExit;
   const say = exit === 0 ? output.line : output.finding;
   const sum = `${count(lines, 'line')} in ${count(chains.length, 'chain')}`;
-  say(flaws.length === 0 ? `${sum}: as they were written` : `${sum}: ${count(flaws.length, 'flaw')}`);
+  if (flaws.length > 0) say(`${sum}: ${count(flaws.length, 'flaw')}`);
+  else say(lines === 0 ? 'no line is on the table: there is nothing to look at' : `${sum}: as they were written`);
   if (before !== undefined)
     output.line(`  chains that ended before ${new Date(before).toISOString()} are kept no longer`);
   const signed =
     checkpointAt === undefined
       ? 'no checkpoint of a trusted key is on the table'
       : `${count(checkpoints, 'checkpoint')} on the table, the last of ${new Date(checkpointAt).toISOString()}`;
-  output.line(
-    `  ${signed}; ${count(unwitnessed, 'line')} newer than what ${kept === undefined ? 'they tell of' : 'any checkpoint tells of'}`,
-  );
+  output.line(`  ${signed}; ${count(unwitnessed, 'line')} of which no checkpoint tells`);
   if (ahead > 0)
     output.line(
       `  ${count(ahead, 'checkpoint')} of them signed under a clock that was ahead; what they tell of lines counts`,
     );
   if (kept === undefined)
     output.line(
-      '  Whether the end was cut off, with all that tells of it on the table, can be seen only with --checkpoint.',
+      '  Whether lines were written anew or cut off, and the checkpoints on the table that tell of them taken away, can be seen only with --checkpoint.',
     );
-  else output.line(`  compared with the checkpoint of ${new Date(kept.at).toISOString()}`);
+  else
+    output.line(
+      `  compared with the checkpoint of ${new Date(kept.at).toISOString()}; of lines after it only what is on the table tells`,
+    );
   output.item({
     sound: exit === 0,
     lines,

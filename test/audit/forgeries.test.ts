@@ -6,7 +6,7 @@ import type { Row, Value } from '../../src/table/table.ts';
 import { checkpointOf, dayMs, inShort, passOf, rowsOf, signingPair, startMs, trail, writersOf } from './trail.ts';
 
 /**
- * Twelve forgeries of an audit trail, each by somebody who can change every row of the table and
+ * Forgeries of an audit trail, each by somebody who can change every row of the table and
  * has no key, and what is found of it. A trail of two chains: `serve` with ten lines in five rows,
  * and a person's command with two.
  */
@@ -112,6 +112,18 @@ describe('audit verify', () => {
     await keepCheckpoint(world.upkeep, 0);
     await writeAnew(5, { certificate: 'another' });
     expect(await short()).toEqual([`forged ${name()} 5-10`]);
+  });
+
+  it('and with it all checkpoints on the table that tell of it: only by one that was kept elsewhere', async () => {
+    await keepCheckpoint(world.upkeep, 0);
+    const kept = await keptElsewhere();
+    await writeAnew(5, { certificate: 'another' });
+    for (const { sort } of await rowsOf(world.table, 'audit-checkpoints.1'))
+      await world.table.delete({ partition: 'audit-checkpoints.1', sort });
+    expect(await short()).toEqual([]);
+    await keepCheckpoint(world.upkeep, 0);
+    expect(await short()).toEqual([]);
+    expect(await short(kept)).toEqual([`forged ${name()} 1-10`]);
   });
 
   it('7: finds the tail cut, while the row of the chain tells of it', async () => {
