@@ -84,6 +84,8 @@ const rooms = {
     ground,
     log,
     tableContract,
+    // What tells a row that cannot be read from a table that cannot be asked.
+    '^src/table/paging\\.ts$',
     '^src/signing/',
     '^src/certificate/public-key\\.ts$',
     '^src/records/(replication-record|row-fields)\\.ts$',
