@@ -26,8 +26,8 @@ const functionNames = ['callback', 'events', 'replicate', 'sweep', 'reconcile'];
  * those of its configuration. Raised only in the commit that needs it, which says why.
  */
 const mostKib = {
-  aws: { callback: 148, events: 112, replicate: 392, sweep: 396, reconcile: 392 },
-  openwhisk: { callback: 216, replicate: 464, sweep: 468, reconcile: 464 },
+  aws: { callback: 148, events: 112, replicate: 372, sweep: 312, reconcile: 340 },
+  openwhisk: { callback: 216, replicate: 448, sweep: 372, reconcile: 416 },
 };
 
 /** Deployed functions get their credentials from the platform: see environment-credentials.ts. */

@@ -1,4 +1,4 @@
-import { awsWorkers, type ReconcileSummary } from '../../src/compose/aws-workers.ts';
+import { awsReconcile, type ReconcileSummary } from '../../src/compose/aws-workers.ts';
 import { afterFreeze, awsOptions, endOf, kept, type LambdaContext, metrics } from './platform.ts';
 
 /** What is left of an earlier invocation; nothing, when the schedule begins a new run. */
@@ -9,7 +9,7 @@ interface ReconcileEvent {
   readonly asked?: boolean;
 }
 
-const workers = kept(() => awsWorkers(awsOptions()));
+const reconcile = kept(() => awsReconcile(awsOptions()));
 const measured = metrics();
 
 /** What stays of an invocation's time to count records and to have the next one begun. */
@@ -25,7 +25,7 @@ export async function handler(event: ReconcileEvent, context: LambdaContext): Pr
   const rest = Array.isArray(event?.links)
     ? { links: event.links, continuation: event.continuation ?? 0 }
     : { asked: event?.asked === true };
-  const summary = await (await workers()).reconcile(rest, endOf(context) - closingMs);
+  const summary = await (await reconcile())(rest, endOf(context) - closingMs);
   for (const { link, ...figures } of summary.figures) measured.counted(link, figures);
   return summary;
 }

@@ -1,4 +1,4 @@
-import { awsWorkers, readWake } from '../../src/compose/aws-workers.ts';
+import { awsReplicate, readWake } from '../../src/compose/aws-workers.ts';
 import { asCodedError } from '../../src/errors.ts';
 import { errorFields } from '../../src/log.ts';
 import { afterFreeze, awsOptions, endOf, kept, type LambdaContext, log, metrics } from './platform.ts';
@@ -13,7 +13,7 @@ export interface SqsResult {
   readonly batchItemFailures: readonly { readonly itemIdentifier: string }[];
 }
 
-const workers = kept(() => awsWorkers(awsOptions()));
+const replicate = kept(() => awsReplicate(awsOptions()));
 const measured = metrics();
 
 /**
@@ -35,7 +35,7 @@ export async function handler(event: SqsEvent, context: LambdaContext): Promise<
     event.Records.map(async ({ messageId, body }) => {
       try {
         const wake = readWake(body);
-        const passes = await (await workers()).replicate(wake, beginBy);
+        const passes = await (await replicate())(wake, beginBy);
         for (const report of passes) measured.passed(report);
         return [];
       } catch (thrown) {

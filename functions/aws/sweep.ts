@@ -1,7 +1,7 @@
-import { awsWorkers } from '../../src/compose/aws-workers.ts';
+import { awsSweep } from '../../src/compose/aws-workers.ts';
 import { afterFreeze, awsOptions, kept, metrics } from './platform.ts';
 
-const workers = kept(() => awsWorkers(awsOptions()));
+const sweep = kept(() => awsSweep(awsOptions()));
 const measured = metrics();
 
 /**
@@ -10,7 +10,7 @@ const measured = metrics();
  */
 export async function handler(): Promise<{ readonly woken: number }> {
   await afterFreeze();
-  const seen = await (await workers()).sweep();
+  const seen = await (await sweep())();
   for (const { link, ...facts } of seen) measured.swept(link, facts);
   return { woken: seen.reduce((sum, { woken }) => sum + woken, 0) };
 }

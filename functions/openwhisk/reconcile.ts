@@ -1,7 +1,7 @@
-import { openwhiskWorkers, type Parameters } from '../../src/compose/openwhisk-workers.ts';
+import { openwhiskReconcile, type Parameters } from '../../src/compose/openwhisk-workers.ts';
 import { afterPause, deadline, failure, kept, log } from './platform.ts';
 
-const workers = kept(openwhiskWorkers);
+const reconcile = kept(openwhiskReconcile);
 
 /** What stays of an activation's time to count records and to have the next one begun. */
 const closingMs = 30_000;
@@ -18,7 +18,7 @@ export async function main(parameters: Parameters): Promise<object> {
     const rest = Array.isArray(links)
       ? { links: links.map(String), continuation: Number(continuation ?? 0) }
       : { asked: parameters.asked === true };
-    const summary = await (await workers(parameters)).reconcile(rest, deadline() - closingMs);
+    const summary = await (await reconcile(parameters))(rest, deadline() - closingMs);
     for (const figures of summary.figures) log('info', 'reconciled', figures);
     return summary;
   } catch (thrown) {

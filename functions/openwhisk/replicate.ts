@@ -1,10 +1,10 @@
-import { asWakes, openwhiskWorkers, type Parameters } from '../../src/compose/openwhisk-workers.ts';
+import { asWakes, openwhiskReplicate, type Parameters } from '../../src/compose/openwhisk-workers.ts';
 import { asCodedError } from '../../src/errors.ts';
 import { errorFields } from '../../src/log.ts';
 import { systemRuntime as runtime } from '../../src/runtime.ts';
 import { afterPause, deadline, failure, kept, log } from './platform.ts';
 
-const workers = kept(openwhiskWorkers);
+const worker = kept(openwhiskReplicate);
 
 /** What one pass may take: the lease, and what comes before and after it. */
 const passMs = 65_000;
@@ -19,7 +19,7 @@ export async function main(parameters: Parameters): Promise<object> {
   const beginBy = deadline() - passMs;
   try {
     const waiting = [...asWakes(parameters.wakes)];
-    const { replicate, concurrency } = await workers(parameters);
+    const { replicate, concurrency } = await worker(parameters);
     const total = waiting.length;
     const failures: unknown[] = [];
     const look = async () => {

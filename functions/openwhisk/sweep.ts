@@ -1,7 +1,7 @@
 import { openwhiskSweep, type Parameters } from '../../src/compose/openwhisk-workers.ts';
 import { afterPause, failure, kept, log } from './platform.ts';
 
-const workers = kept(openwhiskSweep);
+const sweep = kept(openwhiskSweep);
 
 /**
  * Each minute: wakes what is due, and refreshes verification keys. Answers, and logs, what it saw
@@ -10,7 +10,7 @@ const workers = kept(openwhiskSweep);
 export async function main(parameters: Parameters): Promise<object> {
   await afterPause();
   try {
-    const links = await (await workers(parameters)).sweep();
+    const links = await (await sweep(parameters))();
     for (const seen of links) log('info', 'swept', { ...seen });
     return { links };
   } catch (thrown) {

@@ -18,8 +18,8 @@ import { sharedListings } from '../replication/shared-listing.ts';
 import { sweep } from '../replication/sweep.ts';
 import { defaultTiming, type Timing } from '../replication/timing.ts';
 import { vanishedTally } from '../replication/vanished.ts';
-import type { FunctionAudit } from './function-audit.ts';
 import type { FunctionParts } from './function-callback.ts';
+import { tellerOf } from './function-trail.ts';
 import { keySourcesOf, openService, type SecretOf, toLink } from './services.ts';
 
 /** What a sweep saw of a link, for those who watch. */
@@ -30,30 +30,34 @@ export interface LinkSeen {
   readonly reconcileAwaitedSince: number;
 }
 
-/**
- * Work of functions that look at stores. Made once, and used by every invocation that finds the
- * process warm.
+/*
+ * The work of each function that asks stores. Each is made for itself, loads what it does and
+ * nothing of the others, and is used by every invocation that finds the process warm.
  */
-export interface FunctionWorkers {
-  /**
-   * Looks at one certificate, or finds out what the hints of a link mean. No pass begins again
-   * after `beginBy` (epoch milliseconds). A wake-up for a link that the configuration no longer has
-   * is nothing. Throws when the table cannot be asked.
-   */
-  replicate(wake: Wake, beginBy: number): Promise<readonly PassReport[]>;
-  /**
-   * Wakes what is due on every link, refreshes verification keys, has a reconcile that somebody
-   * asked for begun when it is due, and answers what it saw. Throws when the table cannot be asked.
-   */
-  sweep(): Promise<readonly LinkSeen[]>;
-  /**
-   * Reconciles the links of `rest`, all, or only those of which somebody `asked` for it and that
-   * are due, until `stopAt` (epoch milliseconds), and has the rest done by another invocation.
-   * Throws `dispatch_unavailable` if that one could not be had, and `reconcile_out_of_time` if it
-   * would go on for ever.
-   */
-  reconcile(rest: Partial<Rest> & { readonly asked?: boolean }, stopAt: number): Promise<ReconcileSummary>;
-}
+
+/**
+ * Looks at one certificate, or finds out what the hints of a link mean. No pass begins again after
+ * `beginBy` (epoch milliseconds). A wake-up for a link that the configuration no longer has is
+ * nothing. Throws when the table cannot be asked.
+ */
+export type FunctionReplicate = (wake: Wake, beginBy: number) => Promise<readonly PassReport[]>;
+
+/**
+ * Reconciles the links of `rest`, all, or only those of which somebody `asked` for it and that are
+ * due, until `stopAt` (epoch milliseconds), and has the rest done by another invocation. Throws
+ * `dispatch_unavailable` if that one could not be had, and `reconcile_out_of_time` if it would go
+ * on for ever.
+ */
+export type FunctionReconcile = (
+  rest: Partial<Rest> & { readonly asked?: boolean },
+  stopAt: number,
+) => Promise<ReconcileSummary>;
+
+/**
+ * Wakes what is due on every link, refreshes verification keys, has a reconcile that somebody asked
+ * for begun when it is due, and answers what it saw. Throws when the table cannot be asked.
+ */
+export type FunctionSweep = () => Promise<readonly LinkSeen[]>;
 
 export interface ReconcileSummary {
   readonly reconciled: readonly string[];
@@ -75,44 +79,96 @@ const tellsSomething = ({ record, backups, refusal }: PassReport): boolean =>
   (record.requested > record.replicated && (record.eventAt ?? record.toldAt) !== undefined) ||
   backups.some(({ wrote, actions, state }) => wrote || actions.length > 0 || state.refusal !== undefined);
 
+type WorkerParts = FunctionParts & { readonly secretOf: SecretOf; readonly continuation: Continuation };
+
 /**
- * Nothing is asked of a store, or of where its API key is, before the work needs it. Throws
- * `configuration_invalid`.
+ * The links of the configuration, and what work on them is done with. Nothing is asked of a store,
+ * or of where its API key is, before the work needs it. Throws `configuration_invalid`.
  */
-export async function composeWorkers(
-  parts: FunctionParts & { readonly secretOf: SecretOf; readonly continuation: Continuation },
-): Promise<FunctionWorkers> {
-  const { config, table, runtime, log, secretOf, continuation } = parts;
+async function linksOf(parts: WorkerParts) {
+  const { config, table, runtime, secretOf } = parts;
   const timing: Timing = { ...defaultTiming, ...parts.timing };
-  const quotas = quotaRecords(table);
-  const context = { runtime, secretOf, quotas, facts: factsRecords(table, runtime.now) };
+  const context = { runtime, secretOf, quotas: quotaRecords(table), facts: factsRecords(table, runtime.now) };
   const opened = await Promise.all(
     config.stores.map(async (store) => [store.name, await openService(store, context)] as const),
   );
   const stores = new Map(opened);
   const links = config.links.map((link) => toLink(link, stores, config));
-  const keySources = await keySourcesOf(config.senders, runtime);
-  const byName = new Map(links.map((link) => [link.name, link]));
-  const records = replicationRecords(table);
-  const linkRows = linkRecords(table);
-  const worker = { ...parts, timing, records, linkRecords: linkRows, listings: sharedListings(runtime) };
+  const worker = { ...parts, timing, records: replicationRecords(table), linkRecords: linkRecords(table) };
+  return { links, worker };
+}
 
-  let trail: Promise<FunctionAudit> | undefined;
-  /** Loaded when there is something to tell: a cold start does not wait for it. */
-  const audit = () => {
-    trail ??= import('./function-audit.ts').then(({ functionAudit }) =>
-      functionAudit({ table, runtime, log, program: 'functions' }),
+/** Throws `configuration_invalid`. */
+export async function composeSweep(parts: WorkerParts): Promise<FunctionSweep> {
+  const { config, runtime, log, continuation } = parts;
+  const { links, worker } = await linksOf(parts);
+  const { records, linkRecords: linkRows } = worker;
+  const keySources = await keySourcesOf(config.senders, runtime);
+
+  return async () => {
+    const now = runtime.now();
+    const [{ byLink }] = await Promise.all([sweep(worker, links, keySources), beginAsked()]);
+    return Promise.all(
+      links.map(async ({ name }) => ({
+        link: name,
+        woken: byLink.get(name) ?? 0,
+        dueSince: await records.dueSince(name, now),
+        reconcileAwaitedSince: await linkRows.reconcileAwaitedSince(name, now),
+      })),
     );
-    return trail;
   };
-  const isKept = config.audit?.write !== false;
-  /** What is told stands beside the work: what fails here is logged, and fails nothing else. */
-  const tell = async (how: (trail: FunctionAudit) => Promise<void>) => {
-    if (isKept)
-      await audit()
-        .then(how)
-        .catch((thrown: unknown) => log('error', 'audit_not_written', errorFields(asCodedError(thrown))));
+
+  /**
+   * Has the function that may ask the stores reconcile what is due. Never throws: what fails here
+   * is tried again by the next sweep.
+   */
+  async function beginAsked(): Promise<void> {
+    const due = await Promise.all(
+      links.map((link) =>
+        isAskedReconcileDue(worker, link).catch((thrown: unknown) => {
+          log('error', 'asked_reconcile_failed', { link: link.name, ...errorFields(asCodedError(thrown)) });
+          return false;
+        }),
+      ),
+    );
+    if (!due.includes(true)) return;
+    await continuation
+      .beginAsked()
+      .catch((thrown: unknown) => log('error', 'asked_reconcile_failed', errorFields(asCodedError(thrown))));
+  }
+}
+
+/** Throws `configuration_invalid`. */
+export async function composeReplicate(parts: WorkerParts): Promise<FunctionReplicate> {
+  const { runtime, log } = parts;
+  const { links, worker: made } = await linksOf(parts);
+  const worker = { ...made, listings: sharedListings(runtime) };
+  const byName = new Map(links.map((link) => [link.name, link]));
+  const tell = tellerOf(parts);
+
+  return async ({ link: name, certificate, about }, beginBy) => {
+    const link = byName.get(name);
+    if (link === undefined) {
+      log('warn', 'wake_for_unknown_link', { link: name, certificate });
+      return [];
+    }
+    if (about === 'hints') {
+      await resolveHints(worker, link);
+      return [];
+    }
+    const { passes } = await replicate(worker, link, certificate, { beginBy });
+    if (passes.some(tellsSomething)) await tell((trail) => trail.passed(passes, link));
+    return passes;
   };
+}
+
+/** Throws `configuration_invalid`. */
+export async function composeReconcile(parts: WorkerParts): Promise<FunctionReconcile> {
+  const { runtime, continuation } = parts;
+  const { links, worker: made } = await linksOf(parts);
+  const worker = { ...made, listings: sharedListings(runtime) };
+  const { records } = worker;
+  const tell = tellerOf(parts);
 
   async function figuresOf(link: Link, standing: ReconcileReport['vanished']) {
     const unreadable: UnreadableRecord[] = [];
@@ -134,72 +190,23 @@ export async function composeWorkers(
     };
   }
 
-  return {
-    async replicate({ link: name, certificate, about }, beginBy) {
-      const link = byName.get(name);
-      if (link === undefined) {
-        log('warn', 'wake_for_unknown_link', { link: name, certificate });
-        return [];
-      }
-      if (about === 'hints') {
-        await resolveHints(worker, link);
-        return [];
-      }
-      const { passes } = await replicate(worker, link, certificate, { beginBy });
-      if (passes.some(tellsSomething)) await tell((trail) => trail.passed(passes, link));
-      return passes;
-    },
-
-    async sweep() {
-      const now = runtime.now();
-      const [{ byLink }] = await Promise.all([sweep(worker, links, keySources), beginAsked()]);
-      return Promise.all(
-        links.map(async ({ name }) => ({
-          link: name,
-          woken: byLink.get(name) ?? 0,
-          dueSince: await records.dueSince(name, now),
-          reconcileAwaitedSince: await linkRows.reconcileAwaitedSince(name, now),
-        })),
-      );
-    },
-
-    async reconcile({ links: names, continuation: count = 0, asked = false }, stopAt) {
-      const named = names === undefined ? links : links.filter(({ name }) => names.includes(name));
-      const due = await Promise.all(named.map((link) => !asked || isAskedReconcileDue(worker, link)));
-      const wanted = named.filter((_link, index) => due[index]);
-      const { reports, failures, remaining } = await reconcileInTime(worker, wanted, stopAt);
-      const done = wanted.filter(({ name }) => reports.some(({ link }) => link === name));
-      if (remaining.length > 0) await goOn(remaining, count, wanted[0]?.name);
-      for (const link of done) if (runtime.now() < stopAt) await tell((trail) => trail.complete(link));
-      return {
-        reconciled: done.map(({ name }) => name),
-        failed: failures.map(({ link }) => link),
-        goesOn: remaining,
-        figures: await Promise.all(
-          done.map((link) => figuresOf(link, reports.find((report) => report.link === link.name)?.vanished)),
-        ),
-      };
-    },
-  };
-
-  /**
-   * Has the function that may ask the stores reconcile what is due. Never throws: what fails here
-   * is tried again by the next sweep.
-   */
-  async function beginAsked(): Promise<void> {
-    const due = await Promise.all(
-      links.map((link) =>
-        isAskedReconcileDue(worker, link).catch((thrown: unknown) => {
-          log('error', 'asked_reconcile_failed', { link: link.name, ...errorFields(asCodedError(thrown)) });
-          return false;
-        }),
+  return async ({ links: names, continuation: count = 0, asked = false }, stopAt) => {
+    const named = names === undefined ? links : links.filter(({ name }) => names.includes(name));
+    const due = await Promise.all(named.map((link) => !asked || isAskedReconcileDue(worker, link)));
+    const wanted = named.filter((_link, index) => due[index]);
+    const { reports, failures, remaining } = await reconcileInTime(worker, wanted, stopAt);
+    const done = wanted.filter(({ name }) => reports.some(({ link }) => link === name));
+    if (remaining.length > 0) await goOn(remaining, count, wanted[0]?.name);
+    for (const link of done) if (runtime.now() < stopAt) await tell((trail) => trail.complete(link));
+    return {
+      reconciled: done.map(({ name }) => name),
+      failed: failures.map(({ link }) => link),
+      goesOn: remaining,
+      figures: await Promise.all(
+        done.map((link) => figuresOf(link, reports.find((report) => report.link === link.name)?.vanished)),
       ),
-    );
-    if (!due.includes(true)) return;
-    await continuation
-      .beginAsked()
-      .catch((thrown: unknown) => log('error', 'asked_reconcile_failed', errorFields(asCodedError(thrown))));
-  }
+    };
+  };
 
   /**
    * A link that took all the time of an invocation that began with it would take all of the next

@@ -87,15 +87,18 @@ test.each(['aws', 'openwhisk'] as const)(
     const none = await bundleFunctions(platform, deploymentOf());
     try {
       expect(found(bundles.folder, platform, 'callback')).toEqual(['the sender of Certificate Manager']);
-      for (const name of ['replicate', 'sweep', 'reconcile'])
-        expect(found(bundles.folder, platform, name), name).toEqual([
-          'the store of Certificate Manager',
-          'what reads schemas',
-          'the audit trail',
-        ]);
+      // The sweep tells the trail nothing. On AWS what the others load then lies beside it unused.
+      const besideSweep = platform === 'aws' ? ['the audit trail'] : [];
+      for (const [name, more] of Object.entries({
+        replicate: ['the audit trail'],
+        sweep: besideSweep,
+        reconcile: ['the audit trail'],
+      })) {
+        const its = ['what reads schemas', ...more];
+        expect(found(bundles.folder, platform, name), name).toEqual(['the store of Certificate Manager', ...its]);
+        expect(found(none.folder, platform, name), name).toEqual(its);
+      }
       expect(found(none.folder, platform, 'callback')).toEqual([]);
-      for (const name of ['replicate', 'sweep', 'reconcile'])
-        expect(found(none.folder, platform, name), name).toEqual(['what reads schemas', 'the audit trail']);
     } finally {
       await bundles.dispose();
       await none.dispose();

@@ -65,7 +65,7 @@ beforeAll(async () => {
     const watched = { ...env, AWS_ENDPOINT_URL_DYNAMODB: watches[name].endpoint };
     functions[name] = lambdaProcess({ file, env: watched });
   }
-}, 60_000);
+});
 afterAll(async () => {
   for (const name of functionNames) {
     await functions[name]?.close();
@@ -245,4 +245,4 @@ test('every request that functions send to the table is allowed, and every right
 
   expect(seen.filter((asked) => !rights.some((right) => allows(right, asked)))).toEqual([]);
   expect(rights.filter((right) => !seen.some((asked) => allows(right, asked)))).toEqual([]);
-}, 60_000);
+});
