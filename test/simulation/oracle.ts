@@ -269,6 +269,7 @@ export function brokenPromises(world: World): string[] {
       // Nobody looks for copies of others without a reason, and events are none.
       if (copies.length > 1 && world.deployments > 1 && !world.withReconcile) continue;
       const stay = copies.filter((copy) => copy.inUse === true || wasLocked(copy)).length;
+      if (isKeptOut(store, original, copies, isLocked)) continue;
       if (copies.length > Math.max(1, stay + (copies.length > stay ? 1 : 0)) || (copies.length > 1 && stay === 0))
         broken.push(`promise 3: ${store.id} holds ${copies.length} copies of ${original.id}`);
       if (copies.length === 0) broken.push(`promise 2: ${store.id} holds no copy of ${original.id}`);
@@ -295,6 +296,21 @@ function keepsUsOut({ time }: World, place: Held, mark: Mark): boolean {
   if (deletedAt === undefined || !sameMark(place.mark, mark)) return false;
   const freeAt = Math.min(lockedUntil, purgedAt);
   return freeAt > deletedAt && time.now() < freeAt + (freeAt - deletedAt);
+}
+
+/**
+ * Whether the copy that everyone keeps is locked, and no other takes the content: then none is made
+ * beside them, as nobody can say whether the locked one would take it. That is told.
+ */
+function isKeptOut(
+  store: World['backups'][number],
+  original: Held,
+  copies: readonly Held[],
+  isLocked: (copy: Held) => boolean,
+): boolean {
+  const [first, ...others] = copies.toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  if (first === undefined || !isLocked(first) || !store.abilities.reimportsInPlace) return false;
+  return others.length > 0 && !others.some((copy) => !isLocked(copy) && store.takes(copy, original.content));
 }
 
 /** The link of a certificate in the journal. */

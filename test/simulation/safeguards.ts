@@ -601,10 +601,19 @@ export const safeguards: readonly Safeguard[] = [
   {
     step: 'an operation of which nobody can be asked may last for its longest time',
     file: 'src/replication/pass/operations.ts',
-    find: '(store.abilities.longWrites?.[operation.kind] ?? 0);',
-    replace: '0;',
+    find: 'abilities.longWrites?.[kind] ?? 0;',
+    replace: 'abilities.longWrites === undefined ? kind.length : 0;',
     switches: ['long-operations'],
     missedAt: 1,
+    seeds: 3_000,
+  },
+  {
+    step: 'that an operation has ended is believed without a handle once it has surely arrived',
+    file: 'src/replication/pass/operations.ts',
+    find: 'if (handle !== undefined || beganAt >= arrivedBy) return found;',
+    replace: 'if (arrivedBy > 0) return found;',
+    switches: ['long-operations', 'frozen-processes'],
+    missedAt: 25,
     seeds: 3_000,
   },
   {

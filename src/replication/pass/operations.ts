@@ -35,10 +35,11 @@ export type OperationSeen =
   | { readonly state: 'over'; readonly at: number };
 
 /**
- * Asks what became of an operation that the record tells of. Where nobody can be asked it may go on
- * for its longest duration after what is settled: from the end of the pass that began it, or where
- * that never came to its end, from when its lease was taken over, which is when this pass began at
- * the earliest. Throws what the store throws.
+ * Asks what became of an operation that the record tells of. That it has ended is believed of one
+ * whose handle is known, or once it has surely arrived there. Where nobody can be asked it may go
+ * on for its longest duration after what is settled: from the end of the pass that began it, or
+ * where that never came to its end, from when its lease was taken over, which is when this pass
+ * began at the earliest. Throws what the store throws.
  */
 export async function seenOperation(
   task: {
@@ -65,7 +66,13 @@ export async function seenOperation(
       });
     },
   );
-  if (found?.state === 'ended') return found;
+  if (found?.state === 'ended') {
+    // Where nobody heard a handle it may still be on its way there: the service does not know of it
+    // then, as of one that has ended.
+    const arrivedBy = lasting.until - longestMs(store, operation);
+    if (handle !== undefined || beganAt >= arrivedBy) return found;
+    return { state: 'running', operation: lasting, again: arrivedBy };
+  }
   if (found?.state === 'running') {
     const known = { ...lasting, ...(found.handle !== undefined && { handle: found.handle }) };
     return { state: 'running', operation: known, again: nextAsk(operation, runtime.now()) };
@@ -83,9 +90,11 @@ export function withEnd(
   operation: Operation,
   { from, timing }: { readonly from: number; readonly timing: Timing },
 ): Operation & { readonly until: number } {
-  const mostMs = settledMs(store, timing) + (store.abilities.longWrites?.[operation.kind] ?? 0);
-  return { ...operation, until: operation.until ?? from + mostMs };
+  return { ...operation, until: operation.until ?? from + settledMs(store, timing) + longestMs(store, operation) };
 }
+
+/** How long such an operation goes on at the most after it has arrived. */
+const longestMs = ({ abilities }: Store, { kind }: Operation): number => abilities.longWrites?.[kind] ?? 0;
 
 /** When to ask again: the longer it has gone on, the later. */
 export function nextAsk({ at }: Operation, now: number): number {

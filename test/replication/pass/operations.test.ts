@@ -125,6 +125,23 @@ describe('a write that its service goes on with', () => {
     land();
   });
 
+  it('has not ended, by whatever its service says, while nobody heard its handle and it may not have arrived', async () => {
+    const { world } = await goingOn({ asked: () => ({ state: 'ended' }) });
+    world.backup.hooks.import = async () => {
+      throw new CodedError('store_unanswered', 'no answer');
+    };
+    await look(world);
+    const arrivedBy = world.time.now() + minuteMs + 5_000;
+    await world.later(minuteMs);
+    await look(world);
+    expect(await operationIn(world)).toMatchObject({ kind: 'import', until: arrivedBy + longestMs });
+    expect((await world.record('c1')).wakeAt).toBe(arrivedBy);
+    await world.later(arrivedBy - world.time.now());
+    await look(world);
+    expect(await operationIn(world)).toBeUndefined();
+    expect(writesIn(world)).toEqual(['backup import']);
+  });
+
   it('is followed by no second one before a search has ended that began after its longest time', async () => {
     const { world, land } = await goingOn();
     world.backup.hooks.import = async () => {
