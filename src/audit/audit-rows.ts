@@ -214,8 +214,9 @@ export function auditRows(table: Table) {
 
     /**
      * Takes the turn to add what is missing of a link, until a moment. Answers up to which moment
-     * that was done last, or `taken`: another one has the turn, or had it after `notSince`. What was
-     * done in a time that is still to come was done under a wrong clock, and counts for nothing.
+     * that was done last, or `taken`: another one has the turn, or had it after `notSince`. What
+     * was done in a time that is still to come was done under a wrong clock, and counts for
+     * nothing.
      */
     async takeRound(
       link: string,

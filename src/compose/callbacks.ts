@@ -10,8 +10,8 @@ import { verificationKeyCache } from '../sender/verification-keys.ts';
 import { partsOf } from './services.ts';
 
 /**
- * Called for each acknowledged event on each link that it reached. `sender`: who told; `at`: when it
- * came, before any look that it asks for, epoch milliseconds.
+ * Called for each acknowledged event on each link that it reached. `sender`: who told; `at`: when
+ * it came, before any look that it asks for, epoch milliseconds.
  */
 export type Acknowledged = (
   link: string,

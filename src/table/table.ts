@@ -102,10 +102,10 @@ export interface FrozenTable extends Pick<Table, 'get' | 'query'> {
  * Every method throws `table_unavailable` when the table cannot be asked or does not answer (a
  * write may then have been applied all the same), and `table_row_unreadable` when a row cannot be
  * understood: unreadable is never taken for absent. A page ends before such a row; the one that
- * would begin with it throws, with the row's sort key in the field `sort`. Arguments that no table could take, and adding
- * to what is no number, are faults of the program: `internal`. A cursor that this query never gave:
- * `usage`. A write that has resolved is durable, as far as the kind is durable at all: visible to
- * every process, and on disk.
+ * would begin with it throws, with the row's sort key in the field `sort`. Arguments that no table
+ * could take, and adding to what is no number, are faults of the program: `internal`. A cursor that
+ * this query never gave: `usage`. A write that has resolved is durable, as far as the kind is
+ * durable at all: visible to every process, and on disk.
  */
 export interface Table {
   /** The row as the last completed write left it, or `undefined`. */

@@ -98,7 +98,8 @@ describe('from an event to the copy', () => {
     };
     await expect.poll(told).toEqual(['event certificate-manager', 'pass imported']);
     expect(await examineTrail(rows, { trusted: [], now: Date.now() })).toMatchObject({ flaws: [], lines: 3 });
-    // What a reconcile finds told is not told again; what nobody told, because its process died, is.
+    // What a reconcile finds told is not told again; what nobody told, because its process died,
+    // is.
     const long = Date.now() - 600_000;
     const asked = { link: 'main', certificate: 'not-told', now: long, eventAt: long, toldBy: 'nobody-else' };
     await replicationRecords(stack.table).ask(asked);
