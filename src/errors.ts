@@ -898,6 +898,11 @@ export const errorRegistry = {
         ? 'Give its path with --config. The README shows one to begin with; certstandby up needs none.'
         : place('Give the path of a file that this user may read with --config.')(fields),
   },
+  console_not_served: {
+    ...configuration,
+    remedy:
+      'Start certstandby serve on this machine with the same configuration. Where it runs, its log says console_not_served: mostly something else has taken console.port.',
+  },
   console_off: {
     ...configuration,
     remedy: 'Write console: {} into the configuration, and start certstandby serve anew.',

@@ -30,8 +30,8 @@ async function printLink(options: ConsoleOptions, host: Host): Promise<void> {
   const config = loadConfig(options.config, host.env);
   if (config.console === undefined) throw new CodedError('console_off', `${options.config} has no console`);
   const { makeSignInLink } = await import('../compose/console.ts');
-  const { token, until } = await makeSignInLink(config, runtime.now);
   const { host: address, port } = config.console;
+  const { token, until } = await makeSignInLink(config, port, runtime.now);
   const url = `http://${isIPv6(address) ? `[${address}]` : address}:${port}/enter/${token}`;
   output.item({ url, until });
   output.finding(url);

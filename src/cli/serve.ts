@@ -10,6 +10,7 @@ import type { TlsFiles } from '../http/tls-files.ts';
 import { errorFields, jsonLog, type Log } from '../log.ts';
 import type { Metrics } from '../monitor/metrics.ts';
 import { systemRuntime as runtime, unlessAborted } from '../runtime.ts';
+import { serveConsole } from './console-listener.ts';
 import { drillEvery } from './drill-schedule.ts';
 import { interrupted } from './interrupt.ts';
 import { configOption } from './options.ts';
@@ -167,15 +168,16 @@ async function listen(config: Config, parts: ListenParts) {
   return { monitor, server, consoleAt };
 }
 
-/** Where the console is served; `undefined` where the configuration has none. */
+/** Where the console is served; `undefined` where it is not, or not yet. */
 async function startConsole(
   config: Config,
   { shown, log, closing }: Pick<ListenParts, 'shown' | 'log' | 'closing'>,
 ): Promise<string | undefined> {
   if (config.console === undefined || shown === undefined) return undefined;
   const { startConsoleServer } = await import('../console/server.ts');
-  const served = await startConsoleServer({ ...shown, ...config.console, now: runtime.now, log });
-  closing.unshift(() => served.close());
+  const options = { ...shown, ...config.console, now: runtime.now, log };
+  const served = await serveConsole(() => startConsoleServer(options), { runtime, log });
+  closing.unshift(served.close);
   return served.url;
 }
 

@@ -2,8 +2,9 @@ import type { Config } from '../config.ts';
 import { type Screens, screens } from '../console/console.ts';
 import type { Collector } from '../console/link-view.ts';
 import { type Live, liveEvents } from '../console/live.ts';
+import { consolePresence, type Presence } from '../console/presence.ts';
 import { type SignInLinks, signInLinks } from '../console/sign-in-links.ts';
-import { asCodedError } from '../errors.ts';
+import { asCodedError, CodedError } from '../errors.ts';
 import { errorFields, type Log } from '../log.ts';
 import type { LinkRecords } from '../records/link-records.ts';
 import type { ReplicationRecords } from '../records/replication-records.ts';
@@ -20,6 +21,7 @@ export interface ConsoleParts {
   readonly live: Live;
   readonly screens: Screens;
   readonly links: SignInLinks;
+  readonly presence: Presence;
 }
 
 /** Throws what the table throws. */
@@ -58,7 +60,8 @@ export async function composeConsole(given: {
   };
   const failed = (thrown: unknown) => log('error', 'console_failed', errorFields(asCodedError(thrown)));
   const live = liveEvents({ now, links, record: estate.record, firstReconciledAt: (link) => firsts.get(link), failed });
-  return { live, screens: screens(estate, live, now), links: signInLinks(table, now) };
+  const presence = consolePresence(table, now);
+  return { live, screens: screens(estate, live, now), links: signInLinks(table, now), presence };
 }
 
 /** Records that are read before whatever else waits has its turn. */
@@ -87,12 +90,17 @@ function watched(records: ReplicationRecords, begin: () => Collector): Replicati
 }
 
 /**
- * Makes a link that signs in to the console of this configuration, whichever process serves it, on
- * its table alone. Throws what the table throws.
+ * Makes a link that signs in to the console on this port, whichever process serves it, on the table
+ * of its configuration alone. Throws `console_not_served` where none has said of late that it does,
+ * and what the table throws.
  */
-export async function makeSignInLink(config: Pick<Config, 'table'>, now: () => number) {
+export async function makeSignInLink(config: Pick<Config, 'table'>, port: number, now: () => number) {
   const table = await openTable(config.table);
   try {
+    if (!(await consolePresence(table, now).isServed(port)))
+      throw new CodedError('console_not_served', `no console of this configuration listens on port ${port}`, {
+        fields: { port },
+      });
     return await signInLinks(table, now).make();
   } finally {
     await table.close();

@@ -8,6 +8,7 @@ import { script, styleSheet } from './assets.ts';
 import type { Screens } from './console.ts';
 import type { Live } from './live.ts';
 import { enterPage, message } from './pages.ts';
+import { type Presence, presenceEveryMs } from './presence.ts';
 import { digestOf, isSameDigest } from './secrets.ts';
 import { openSessions, type Session } from './sessions.ts';
 import type { SignInLinks } from './sign-in-links.ts';
@@ -22,6 +23,7 @@ export interface ConsoleServerOptions {
   readonly live: Live;
   readonly screens: Screens;
   readonly links: SignInLinks;
+  readonly presence: Presence;
   /** An address of this machine alone. */
   readonly host: string;
   /** 0 takes any free one. */
@@ -98,7 +100,7 @@ const usedUp = () =>
  * cannot listen there.
  */
 export async function startConsoleServer(options: ConsoleServerOptions): Promise<ConsoleServer> {
-  const { screens, links, live, now, log, beatMs = 20_000 } = options;
+  const { screens, links, presence, live, now, log, beatMs = 20_000 } = options;
   const streams = eventStreams({ live, now, headers: everyAnswer, beatMs });
   const sessions = openSessions(now);
   let cookieName = '';
@@ -196,16 +198,23 @@ export async function startConsoleServer(options: ConsoleServerOptions): Promise
   server.maxConnections = limits.consoleConnections;
   const listening = await listen(server, options.host, options.port, { nextFree: options.nextFree ?? false });
   // Cookies are of a host, whatever the port: another console of this machine has another one.
-  cookieName = `certstandby-console-${listening.port}`;
+  const { port } = listening;
+  cookieName = `certstandby-console-${port}`;
+  const note = () =>
+    presence.note(port).catch((thrown: unknown) => log('warn', 'console_not_noted', errorFields(asCodedError(thrown))));
+  await note();
+  const noting = setInterval(note, presenceEveryMs).unref();
   return {
     ...listening,
-    close() {
+    async close() {
+      clearInterval(noting);
       sessions.closeAll();
       screens.forget();
-      return new Promise((resolve) => {
+      const closed = new Promise<void>((resolve) => {
         server.close(() => resolve());
         server.closeAllConnections();
       });
+      await Promise.all([closed, presence.leave(port).catch(() => undefined)]);
     },
   };
 }

@@ -1,4 +1,6 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
@@ -217,6 +219,28 @@ test('the console shows what is copied to whoever opens the link that the comman
 
   expect(await stop()).toMatchObject({ code: 0 });
   await expect(fetch(origin)).rejects.toThrow('fetch failed');
+});
+
+test('somebody else on the port of the console keeps nothing from being copied, and is handed no link', async () => {
+  const other = createServer((_request, response) => response.end());
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+  try {
+    const { port } = other.address() as AddressInfo;
+    const { callback, monitor } = await serve(` }\nconsole: { port: ${port}`);
+    expect(logged('console_not_served')).toMatchObject([{ level: 'error', port, remedy: expect.any(String) }]);
+    expect(logged('serving')[0]).not.toHaveProperty('console');
+    await sides.addChannel(callback);
+    await importCertificate('copied-all-the-same');
+    await expect
+      .poll(() => series(monitor, 'copy_actions_total'))
+      .toMatchObject({ 'link="shop",backup="london",action="imported"': 1 });
+    const config = join(folder, 'certstandby.yaml');
+    const asked = await runCommand(['console', '--config', config], testHost({ env: { KEY: sides.apiKey } }));
+    expect(asked.output).not.toContain('/enter/');
+    expect([asked.code, asked.errors]).toEqual([3, expect.stringContaining('[console_not_served]')]);
+  } finally {
+    await new Promise((resolve) => other.close(resolve));
+  }
 });
 
 test('a configuration without a console is told how to have one', async () => {
