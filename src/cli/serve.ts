@@ -111,7 +111,8 @@ async function serveUntil(stopping: AbortSignal, options: ServeOptions, host: Ho
     await aborted(stopping);
     log('info', 'stopping', { signal: asCodedError(stopping.reason).fields.signal });
   } finally {
-    await stopWithin(closing, settings.stopWithinMs, log, host);
+    const atLast = async () => program.audit?.close(endsMs / 2);
+    await stopWithin(closing, settings.stopWithinMs, log, host, atLast);
   }
 }
 
@@ -224,13 +225,16 @@ function startWork(
 const auditUpkeepMs = 600_000;
 
 /** Tells once what the configuration is now; then by the clock what nobody told, and upkeep. */
-function auditEvery({ audit, config, links }: Program, { file, log }: { readonly file: string; readonly log: Log }) {
+function auditEvery(
+  { audit, config, links }: Program,
+  { file, log, stopping }: { readonly file: string; readonly log: Log; readonly stopping: AbortSignal },
+) {
   if (audit === undefined) return [];
   const saw = async () => audit.sawSettings(writtenSettings(readConfigFile(file)));
   saw().catch((thrown: unknown) => log('error', 'audit_not_written', errorFields(asCodedError(thrown))));
   return [
     every({ name: 'audit', periodMs: config.worker.sweepEveryMs, runtime, log }, () => audit.complete(links)),
-    every({ name: 'audit_upkeep', periodMs: auditUpkeepMs, runtime, log }, audit.upkeep),
+    every({ name: 'audit_upkeep', periodMs: auditUpkeepMs, runtime, log }, () => audit.upkeep(stopping)),
   ];
 }
 
@@ -260,9 +264,15 @@ async function reconcileLink(
 
 /**
  * Stops one after the other; what takes too long is left, and the process ends all the same: a pass
- * that was cut off is looked at again.
+ * that was cut off is looked at again. `atLast`: what is done before that all the same.
  */
-export async function stopWithin(closing: readonly (() => Promise<unknown>)[], withinMs: number, log: Log, host: Host) {
+export async function stopWithin(
+  closing: readonly (() => Promise<unknown>)[],
+  withinMs: number,
+  log: Log,
+  host: Host,
+  atLast: () => Promise<unknown> = async () => undefined,
+) {
   const startedAt = runtime.now();
   const closed = (async () => {
     for (const close of closing) await close();
@@ -275,6 +285,7 @@ export async function stopWithin(closing: readonly (() => Promise<unknown>)[], w
   if (outcome === 'closed') return log('info', 'stopped', { ms });
   closed.catch(() => undefined);
   log('warn', 'stopped_with_work_under_way', { ms, message: 'it is looked at again after the next start' });
+  await atLast().catch(() => undefined);
   host.exit(0);
 }
 

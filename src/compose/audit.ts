@@ -33,11 +33,17 @@ export interface ProgramAudit {
   sawSettings(written: Parameters<typeof settingsParts>[0]): Promise<void>;
   /** Adds what nobody has told, as far as the records of these links know of it. */
   complete(links: readonly { readonly name: string; readonly primary: { readonly id: string } }[]): Promise<void>;
-  /** Signs how far the trail goes, and removes what is too old, each when it is due. */
-  upkeep(): Promise<void>;
+  /**
+   * Signs how far the trail goes, and removes what is too old, each when it is due; it ends early,
+   * and says nothing of that, by the signal.
+   */
+  upkeep(signal?: AbortSignal): Promise<void>;
   state(): AuditState;
-  /** Waits a while for what is still to be written. */
-  close(): Promise<void>;
+  /**
+   * Waits a while for what is still to be written: five seconds at most, or so many milliseconds.
+   * Logs how many lines are lost with the process.
+   */
+  close(withinMs?: number): Promise<void>;
 }
 
 export interface Act {
@@ -65,7 +71,6 @@ export function programAudit(given: {
   const flush = () => writer.flush(limits.auditCloseMs);
   let unsigned = false;
   let removes = true;
-  const closing = new AbortController();
 
   /** The key that signs; nothing is signed, and that is told once, where it cannot be had. */
   function signingKey() {
@@ -107,12 +112,12 @@ export function programAudit(given: {
         await completeTrail(rows, { link: name, primary: primary.id, records, now: runtime.now(), add, flush });
       }
     },
-    async upkeep() {
+    async upkeep(signal) {
       const found = signingKey();
       if (found === undefined) return;
       try {
         const key = { privateKeyPem: found.privateKey.reveal(), publicKey: found.publicKey };
-        const parts = { rows, runtime, log, key, signal: closing.signal };
+        const parts = { rows, runtime, log, key, signal };
         await keepCheckpoint(parts, audit.checkpointEveryMs);
         const isHere = await removesHere(parts);
         if (!isHere && removes) log('warn', 'audit_removed_elsewhere');
@@ -128,15 +133,16 @@ export function programAudit(given: {
         } finally {
           await rows.endRound('*', done ? now : undefined);
         }
+      } catch (thrown) {
+        if (signal?.aborted !== true) throw thrown;
       } finally {
         found.privateKey.wipe();
       }
     },
     state: () => writer.state(),
-    async close() {
-      closing.abort();
+    async close(withinMs = limits.auditCloseMs) {
       events.settle(true);
-      await flush();
+      if (!(await writer.flush(withinMs))) log('error', 'audit_lost', { lines: writer.state().waiting });
       writer.stop();
     },
   };

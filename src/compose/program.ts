@@ -375,10 +375,14 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
     record: (link, certificate) => records.get(link.name, certificate),
     records: (link, unreadable) => records.all(link.name, unreadable),
     async close() {
-      await dispatch.stop();
-      await Promise.all([...stores.values()].map((store) => store.close?.()));
-      await audit?.close();
-      await table.close();
+      try {
+        await dispatch.stop();
+        await Promise.all([...stores.values()].map((store) => store.close?.()));
+      } finally {
+        // Whatever else fails: what was done is told.
+        await audit?.close();
+        await table.close();
+      }
     },
   };
 }
