@@ -1,14 +1,17 @@
+import { isIP } from 'node:net';
 import { hostname, userInfo } from 'node:os';
 import { defined } from '../defined.ts';
 import type { Person } from './line.ts';
 
 /**
- * Who is at work, as the system knows it: the user, whoever became it by `sudo`, the machine, and
- * the address from which a session of SSH comes. It is kept beside the chain, and can be erased.
+ * Who is at work: the user and the machine, as the system knows them; and who became that user by
+ * `sudo`, and from which address a session of SSH comes, as the environment claims: whoever runs a
+ * command can set that to anything. It is kept beside the chain, and can be erased.
  */
 export function personHere(env: Readonly<Record<string, string | undefined>>): Person {
   const { username, uid } = userHere();
-  const from = /^[0-9a-fA-F.:]+/.exec(env.SSH_CONNECTION ?? '')?.[0];
+  const [claimed = ''] = (env.SSH_CONNECTION ?? '').split(' ');
+  const from = isIP(claimed) === 0 ? undefined : claimed;
   return defined({ user: username, uid, sudoUser: env.SUDO_USER, host: hostname(), from }) as Person;
 }
 

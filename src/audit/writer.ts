@@ -77,6 +77,7 @@ export function auditWriter(options: {
   let lost = 0;
   let lostUntold = 0;
   let failures = 0;
+  let takenInARow = 0;
   let failingSince: number | undefined;
   let place: Place | undefined;
   let ready: Ready | undefined;
@@ -115,7 +116,9 @@ export function auditWriter(options: {
     if (place === undefined) place = begin(now);
     else if (isOver(place)) place = begin(now, { after: place.writer, afterAt: place.lastAt });
     if (lostUntold > 0) {
-      queue.unshift({ fact: { kind: 'lost', lines: lostUntold }, bytes: 0, at: now });
+      // A chain begins with its beginning.
+      const isBegun = queue[0]?.fact.kind === 'begin';
+      queue.splice(isBegun ? 1 : 0, 0, { fact: { kind: 'lost', lines: lostUntold }, bytes: 0, at: now });
       lostUntold = 0;
     }
     const lines: string[] = [];
@@ -167,6 +170,7 @@ export function auditWriter(options: {
       }
     }
     if (!(await rows.append(writer, block))) return taken(block, writer, facts);
+    takenInARow = 0;
     try {
       await rows.saveChain({ writer, program, begunAt, last, digest, lastAt });
       place = next;
@@ -187,6 +191,15 @@ export function auditWriter(options: {
     bytes += own.reduce((sum, waiting) => sum + waiting.bytes, 0);
     ready = undefined;
     place = undefined;
+    takenInARow += 1;
+  }
+
+  /** A pause that grows, before what has failed so often is tried again. */
+  async function rest(failed: number): Promise<void> {
+    pause = new AbortController();
+    await runtime
+      .wait(retryMs[Math.min(failed, retryMs.length) - 1] ?? retryMs[0], pause.signal)
+      .catch(() => undefined);
   }
 
   async function pump(): Promise<void> {
@@ -196,13 +209,13 @@ export function auditWriter(options: {
         await write(ready);
         failures = 0;
         failingSince = undefined;
+        // Once may be anything; again and again it is somebody who follows.
+        if (takenInARow > 1) await rest(takenInARow - 1);
       } catch (thrown) {
         failingSince ??= runtime.now();
         if (failures === 0) log('error', 'audit_not_written', { ...errorFields(asCodedError(thrown)) });
-        const waitMs = retryMs[Math.min(failures, retryMs.length - 1)] ?? 60_000;
         failures += 1;
-        pause = new AbortController();
-        await runtime.wait(waitMs, pause.signal).catch(() => undefined);
+        await rest(failures);
       }
     }
   }

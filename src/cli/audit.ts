@@ -44,6 +44,10 @@ interface VerifyOptions extends AuditOptions {
   readonly key?: readonly string[];
 }
 
+interface CheckpointOptions extends AuditOptions {
+  readonly key?: readonly string[];
+}
+
 interface EraseOptions extends AuditOptions {
   readonly user: string;
 }
@@ -92,13 +96,14 @@ export function auditCommand(host: Host): Command {
     .action((options: ExportOptions) => exportTrail(options, host));
   part('checkpoint', 'sign how far each chain goes, into a file that is to be kept elsewhere')
     .argument('<file>', 'the file, which must not be there yet')
+    .option('--key <file>', 'a public key whose checkpoints are trusted, beside the one in audit.folder', collect)
     .addHelpText(
       'after',
       '\nExample:\n  certstandby audit checkpoint audit-2026-12-01.json' +
         '\n\nThe trail is verified first. Where it is not sound the file is written all the same, and the command exits with 6.' +
         '\nKeep it, and audit/signing.pub, where nobody gets who may change the table.',
     )
-    .action((file: string, options: AuditOptions) => checkpoint(file, options, host));
+    .action((file: string, options: CheckpointOptions) => checkpoint(file, options, host));
   part('erase', 'erase who did what, of one user, and keep what was done')
     .requiredOption('--user <name>', 'the name of the user, as audit list shows it')
     .addHelpText(
@@ -296,7 +301,7 @@ function flawWords({ kind, writer, number, to, words }: Flaw): string {
   return `${kind}${place}${which}: ${words}`;
 }
 
-function checkpoint(file: string, options: AuditOptions, host: Host): Promise<void> {
+function checkpoint(file: string, options: CheckpointOptions, host: Host): Promise<void> {
   const output = commandOutput(options, host, runtime.now);
   const signal = interrupted(host);
   return withTrail(options, host, async (rows, { audit }) => {
@@ -307,10 +312,14 @@ function checkpoint(file: string, options: AuditOptions, host: Host): Promise<vo
     ]);
     const { privateKey, publicKey } = openSigningKey(audit.folder, 'audit_key_unusable');
     try {
-      const found = await examine(rows, { trusted: [trustedKey(publicKey)] }, { output, signal });
+      const trusted = [trustedKey(publicKey), ...(await trustedKeys(options.key ?? [], audit.folder))];
+      const found = await examine(rows, { trusted }, { output, signal });
       for (const flaw of found.flaws) output.finding(`  ${output.paint.bad(flawWords(flaw))}`);
       const at = runtime.now();
-      const chains = found.chains.map(({ writer, last, digest, lastAt }) => ({ writer, last, digest, lastAt }));
+      // Of a chain that is being removed, or whose last line is none, there is no end to sign.
+      const chains = found.chains
+        .filter(({ lines, digest }) => lines > 0 && digest !== '')
+        .map(({ writer, last, digest, lastAt }) => ({ writer, last, digest, lastAt }));
       writeNew(file, checkpointFile(signCheckpoint({ at, chains }, privateKey.reveal())));
       host.exitCode = found.flaws.length === 0 ? 0 : unsoundExit;
       output.item({ file, at, chains: chains.length, lines: found.lines, flaws: found.flaws, key: keyName(publicKey) });
@@ -334,8 +343,24 @@ function writeNew(path: string, text: string): void {
   }
 }
 
-/** Lines in which one erasure is told; each has room for so many. */
-const erasedInOne = 500;
+/** How much of an erasure one line has room for, in bytes of JSON, with room to spare. */
+const erasedBytes = 32 * 1024;
+
+/** Places of lines, in lists of which each has room in one line. */
+function listsOf(places: readonly string[]): readonly (readonly string[])[] {
+  const lists: string[][] = [];
+  let size = Number.POSITIVE_INFINITY;
+  for (const place of places) {
+    const bytes = Buffer.byteLength(JSON.stringify(place)) + 1;
+    if (size + bytes > erasedBytes) {
+      lists.push([]);
+      size = 0;
+    }
+    lists.at(-1)?.push(place);
+    size += bytes;
+  }
+  return lists;
+}
 
 function erase(options: EraseOptions, host: Host): Promise<void> {
   const output = commandOutput(options, host, runtime.now);
@@ -345,23 +370,32 @@ function erase(options: EraseOptions, host: Host): Promise<void> {
     const { readPerson } = await import('../audit/read.ts');
     const { auditWriter } = await import('../audit/writer.ts');
     const found: { readonly writer: string; readonly number: number }[] = [];
+    let unreadable = 0;
     for await (const { writer, number, person } of rows.people()) {
-      const { user, sudoUser } = (person && readPerson(person.text)) ?? {};
+      const known = person && readPerson(person.text);
+      if (known === undefined) unreadable += 1;
+      const { user, sudoUser } = known ?? {};
       if (user === options.user || sudoUser === options.user) found.push({ writer, number });
     }
-    if (found.length === 0) throw new CodedError('usage', `the trail knows no user ${clean(options.user)}`);
+    if (found.length === 0) {
+      const but = unreadable === 0 ? '' : `; ${count(unreadable, 'row')} of persons cannot be read`;
+      throw new CodedError('usage', `the trail knows no user ${clean(options.user)}${but}`);
+    }
     // First that it is told: what is gone without a word is a flaw.
     const writer = auditWriter({ rows, runtime, log: output.log, program: 'audit erase' });
-    for (let from = 0; from < found.length; from += erasedInOne) {
-      const erased = found.slice(from, from + erasedInOne).map((place) => `${place.writer}/${place.number}`);
+    for (const erased of listsOf(found.map((place) => `${place.writer}/${place.number}`)))
       writer.add({ kind: 'act', command: 'audit erase', erased }, personHere(host.env));
-    }
     const told = await writer.flush(limits.auditCloseMs);
     writer.stop();
     if (!told)
       throw new CodedError('table_unavailable', 'the table takes no line that tells of it; nothing was erased');
     for (const place of found) await rows.erasePerson(place.writer, place.number);
-    output.item({ erased: found.length });
+    output.item({ erased: found.length, unreadable });
     output.line(`erased who did ${count(found.length, 'act')}; what was done stays, and can be proven`);
+    if (unreadable === 0) return;
+    output.finding(
+      `  ${count(unreadable, 'row')} of persons cannot be read, and may tell of this user: certstandby audit verify names them`,
+    );
+    host.exitCode = unsoundExit;
   });
 }

@@ -1,5 +1,5 @@
 import { createPublicKey, generateKeyPairSync } from 'node:crypto';
-import { chmodSync, linkSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, linkSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { CodedError, type ErrorCode } from '../errors.ts';
 import { limits } from '../limits.ts';
@@ -35,13 +35,22 @@ export function openSigningKey(
     const privateKey = new Secret(bytes.toString('utf8'));
     bytes.fill(0);
     const publicKey = pemOf(createPublicKey(privateKeyObject(privateKey.reveal())));
-    writeFileSync(join(folder, publicKeyFile), publicKey);
+    keepBeside(join(folder, publicKeyFile), publicKey);
     return { privateKey, publicKey };
   } catch (cause) {
     if (cause instanceof CodedError) throw cause;
     const { code = 'error' } = cause as NodeJS.ErrnoException;
     throw new CodedError(unusable, `${path} cannot be read or made (${code})`, { cause });
   }
+}
+
+/** Writes a file only if it is not so already; who reads it finds it whole. */
+function keepBeside(path: string, text: string): void {
+  const isThere = statSync(path, { throwIfNoEntry: false }) !== undefined;
+  if (isThere && readRegularFileSync(path, { maxBytes: limits.signingKeyBytes }).toString('utf8') === text) return;
+  const fresh = `${path}.${process.pid}`;
+  writeFileSync(fresh, text);
+  renameSync(fresh, path);
 }
 
 /** Under its own name it appears whole, and only if there is none. */

@@ -1,12 +1,14 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { personHere } from '../../src/audit/person.ts';
 import { compose } from '../../src/compose/program.ts';
 import { type Config, loadConfig, readConfigFile, writtenSettings } from '../../src/config.ts';
 import type { CodedError } from '../../src/errors.ts';
 import { silentLog } from '../../src/log.ts';
 import { systemRuntime } from '../../src/runtime.ts';
+import { openSigningKey } from '../../src/signing/signing-key.ts';
 import { openLmdbTable } from '../../src/table/lmdb.ts';
 import { testCertificate } from '../support/certificates.ts';
 import { runCommand, testHost } from '../support/command.ts';
@@ -161,6 +163,55 @@ test('a checkpoint that is none, was changed, or is of another key is refused wi
     /signed with another key[\s\S]*give its public half with --key/,
   );
   expect((await audit('verify', '--checkpoint', kept, '--key', near('absent.pub'))).code).toBe(2);
+});
+
+test('a person is erased in lines that have room for it, and rows that cannot be read are told of', async () => {
+  await run('reconcile', '--full');
+  const table = await openLmdbTable({ path: near('records') });
+  const person = { salt: 's', text: JSON.stringify({ user: 'kim' }) };
+  for (let number = 0; number < 100; number += 1)
+    await table.putIfAbsent(
+      { partition: 'audit-people.1', sort: `${'w'.repeat(900)}/${String(number).padStart(12, '0')}` },
+      person,
+    );
+  await table.putIfAbsent({ partition: 'audit-people.1', sort: 'w/1' }, { text: 'none' });
+  await table.close();
+  const erased = await audit('erase', '--user', 'kim');
+  expect(erased).toMatchObject({ code: 6, output: expect.stringContaining('1 row of persons cannot be read') });
+  const told = (await audit('list', '--json', '--kind', 'act')).output.trimEnd().split('\n');
+  const lists = told.map((text) => JSON.parse(text).erased ?? []);
+  expect(lists.flat()).toHaveLength(100);
+  expect((await audit('erase', '--user', 'kim')).errors).toContain('1 row of persons cannot be read');
+});
+
+test('a checkpoint is made with a key of its own where the key of serve is trusted as well', async () => {
+  await run('reconcile', '--full');
+  await audit('checkpoint', near('first.json'));
+  writeFileSync(near('serve.pub'), readFileSync(near('audit/signing.pub')));
+  const table = await openLmdbTable({ path: near('records') });
+  const { checkpoint: text, signature } = JSON.parse(readFileSync(near('first.json'), 'utf8'));
+  await table.putIfAbsent({ partition: 'audit-checkpoints.1', sort: '2026' }, { text, signature });
+  await table.close();
+  rmSync(near('audit'), { recursive: true });
+  expect((await audit('checkpoint', near('stranger.json'))).code).toBe(6);
+  expect((await audit('checkpoint', near('known.json'), '--key', near('serve.pub'))).code).toBe(0);
+});
+
+test('the public key is written again only where it is another one', () => {
+  const at = near('audit');
+  const { publicKey } = openSigningKey(at, 'audit_key_unusable');
+  const { ino } = statSync(join(at, 'signing.pub'));
+  openSigningKey(at, 'audit_key_unusable');
+  expect(statSync(join(at, 'signing.pub')).ino).toBe(ino);
+  writeFileSync(join(at, 'signing.pub'), 'another');
+  openSigningKey(at, 'audit_key_unusable');
+  expect(readFileSync(join(at, 'signing.pub'), 'utf8')).toBe(publicKey);
+  expect(readdirSync(at).toSorted()).toEqual(['signing.key', 'signing.pub']);
+});
+
+test('an address of a session is one, or is not told', () => {
+  expect(personHere({ SSH_CONNECTION: 'dead.beef:1 4711 10.0.0.1 22' })).not.toHaveProperty('from');
+  expect(personHere({ SSH_CONNECTION: '2001:db8::7 4711 ::1 22' })).toMatchObject({ from: '2001:db8::7' });
 });
 
 test('where no trail is wanted none is written, and nothing is erased', async () => {

@@ -16,6 +16,41 @@ auditContract('lmdb', async () => {
   return { table: lmdbTable({ path: join(folder, 'table') }), dispose: () => rm(folder, { recursive: true }) };
 });
 
+it('rests before it goes on in yet another chain, where somebody follows it', async () => {
+  const world = trail();
+  let taken = 0;
+  const writer = world.writer(
+    'serve',
+    new Proxy(world.table, {
+      get: (target, name: keyof Table) =>
+        name === 'putIfAbsent'
+          ? async () => {
+              taken += 1;
+              return { applied: false, row: undefined };
+            }
+          : target[name],
+    }),
+  );
+  writer.add(passOf(1));
+  const flushed = writer.flush(1);
+  await expect.poll(() => taken).toBe(2);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(taken).toBe(2);
+  world.passTime();
+  expect(await flushed).toBe(false);
+  writer.stop();
+});
+
+it('begins each chain with its beginning, also where lines were lost before', async () => {
+  const world = trail();
+  const writer = world.writer();
+  writer.add({ kind: 'settings', parts: 'x'.repeat(limits.auditWaitingBytes) });
+  writer.add(passOf(0));
+  await writer.flush(1);
+  const [name = ''] = await writersOf(world.table);
+  expect(await factsOf(world.table, name)).toEqual(['1 begin', '2 lost', '3 pass c-0']);
+});
+
 it('counts what there is no room for while the table takes nothing, and tells it when it does', async () => {
   const world = trail();
   const { table } = world;
