@@ -163,11 +163,20 @@ const tagBytes = tagBits / 8;
 function open({ modulePath, token, serial, object, keyId }: Pkcs11Place, pin: string): Opened {
   const library = loaded(modulePath);
   library.C_Initialize();
-  const slots = library.C_GetSlotList(true).map((slot) => ({ slot, info: library.C_GetTokenInfo(slot) }));
-  const isNamed = (found: string, wanted: string | undefined) => wanted === undefined || found.trimEnd() === wanted;
-  const fitting = slots.filter(({ info }) => isNamed(info.label, token) && isNamed(info.serialNumber, serial));
+  let unread: unknown;
+  const fitting = library.C_GetSlotList(true).flatMap((slot) => {
+    try {
+      const info = library.C_GetTokenInfo(slot);
+      const isNamed = (found: string, wanted: string | undefined) => wanted === undefined || found.trimEnd() === wanted;
+      return isNamed(info.label, token) && isNamed(info.serialNumber, serial) ? [{ slot, info }] : [];
+    } catch (thrown) {
+      // Another token than the wanted one may fail as it likes; but it may have been that one.
+      unread = thrown;
+      return [];
+    }
+  });
   const [taken, ...others] = fitting;
-  if (taken === undefined) throw new Refusal('token_absent');
+  if (taken === undefined) throw unread ?? new Refusal('token_absent');
   if (others.length > 0) throw new Refusal('token_ambiguous');
   const session = library.C_OpenSession(taken.slot, ckf.serialSession);
   if ((taken.info.flags & ckf.loginRequired) !== 0) library.C_Login(session, userType, pin);

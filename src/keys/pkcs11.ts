@@ -26,6 +26,7 @@ export interface Pkcs11Options {
  * network may itself wait for another one.
  */
 const callMs = 15_000;
+const attempts = 3;
 
 /** What each reason means, by the standard (section 5.1) and by us. Any other may pass. */
 const refusals: readonly string[] = [
@@ -94,8 +95,8 @@ const remedies: RemediesByReason = {
  * itself wraps and unwraps, by AES-GCM (`CKM_AES_GCM`), which authenticates the context too. AES
  * key wrap (`CKM_AES_KEY_WRAP_PAD`) does not, and makes a key of the token of what it unwraps, out
  * of which tokens under FIPS rules give nothing. A login that is lost, a session that ends and a
- * token that comes back are met by beginning anew, once for each call. A call ends within
- * `callMs`. Throws `configuration_invalid` if an option is wrong.
+ * token that comes back are met by beginning anew, twice for each call at the most. A call ends
+ * within `callMs`. Throws `configuration_invalid` if an option is wrong.
  */
 export function pkcs11RootKey(options: Pkcs11Options): RootKey {
   const { uri, folder, env } = options;
@@ -121,17 +122,16 @@ export function pkcs11RootKey(options: Pkcs11Options): RootKey {
   }
 
   /**
-   * Asks the process that runs, and once more a new one where the failure may be that of its
-   * session.
+   * Asks the process that runs, and then new ones, where the failure may be that of its session, or
+   * pass at once: some libraries fail while another program logs in.
    */
   async function ask(request: Omit<Pkcs11Request, 'place' | 'pin'>): Promise<Uint8Array> {
     const limit = timeLimit(callMs);
     const { action } = request;
-    for (;;) {
+    for (let attempt = 1; ; attempt += 1) {
       const pin = pinFrom(pinSource, { folder, env });
       if (typeof pin !== 'string') throw failed(id, action, pin);
       if (digestOf(pin) === refusedPin) throw failed(id, action, { reason: 'pin_refused_before', at: '' });
-      const isFresh = running === undefined;
       running ??= started();
       const asked = running;
       const answer = await answerOf(asked, { ...request, place, pin }, limit);
@@ -140,7 +140,7 @@ export function pkcs11RootKey(options: Pkcs11Options): RootKey {
       if (reason === 'not_opened') throw unreadable(id);
       end(asked);
       if (reason === 'CKR_PIN_INCORRECT') refusedPin = digestOf(pin);
-      if (isFresh || limit.aborted || refusals.includes(reason)) throw failed(id, action, answer.failure);
+      if (attempt === attempts || limit.aborted || refusals.includes(reason)) throw failed(id, action, answer.failure);
     }
   }
 
