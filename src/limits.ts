@@ -342,6 +342,12 @@ export const limits = {
   consoleHeaderBytes: 16 * 1024,
   consoleFormBytes: 4 * 1024,
   /**
+   * Requests of one connection that the console holds before the first of them is answered, and how
+   * long a connection may neither say nor take anything.
+   */
+  consolePipelined: 4,
+  consoleSilenceMs: 120_000,
+  /**
    * One line of the audit trail, in bytes, and lines and bytes that are written at once, well below
    * what a row takes.
    */

@@ -38,8 +38,9 @@ export async function composeConsole(given: {
 }): Promise<ConsoleParts> {
   const { config, links, stores, status, records, linkRows, table, runtime, log } = given;
   const nameById = new Map([...stores].map(([name, { id }]) => [id, name]));
-  // One id may be how another one begins.
-  const names = [...nameById].toSorted(([one], [other]) => other.length - one.length);
+  // One id may be how another one begins; and what a name holds is no id.
+  const ids = [...nameById.keys()].toSorted((one, other) => other.length - one.length);
+  const anyId = new RegExp(ids.map((id) => id.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')).join('|'), 'g');
   const now = () => runtime.now();
   /** As they were last read: those who are told of a pass do not wait for the table. */
   const firsts = new Map<string, number>();
@@ -52,7 +53,7 @@ export async function composeConsole(given: {
   const estate = {
     links,
     nameOf: (store: string) => nameById.get(store) ?? store,
-    wording: (text: string) => names.reduce((words, [id, name]) => words.replaceAll(id, () => name), text),
+    wording: (text: string) => (ids.length === 0 ? text : text.replace(anyId, (id) => nameById.get(id) ?? id)),
     reconcileEveryMs: config.worker.reconcileEveryMs,
     status: (link: Link, begin: () => Collector) => status(link, watched(records, begin)),
     record: (link: Link, certificate: string) => records.get(link.name, certificate),

@@ -1,4 +1,4 @@
-import { asCodedError } from '../errors.ts';
+import { asCodedError, type CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
 import type { Link } from '../replication/link.ts';
@@ -158,22 +158,37 @@ const patienceMs = 250;
 /** No view that is older than this is shown. */
 const oldMs = 600_000;
 
+/** What is known of a link: the last view, the one that is being made, and why there is none. */
+interface Entry {
+  view?: LinkView;
+  making?: Promise<LinkView> | undefined;
+  failed?: { readonly error: CodedError; readonly until: number } | undefined;
+}
+
 /** `idleMs`: after how long without anybody who looks all is forgotten. */
 export function linkViews(estate: Estate, now: () => number, idleMs: number = limits.consoleIdleMs): LinkViews {
   let idle: NodeJS.Timeout | undefined;
-  const kept = new Map<Link, { view?: LinkView; making?: Promise<LinkView> | undefined }>();
+  const kept = new Map<Link, Entry>();
 
-  function make(link: Link, entry: { view?: LinkView; making?: Promise<LinkView> | undefined }): Promise<LinkView> {
+  function make(link: Link, entry: Entry): Promise<LinkView> {
+    const { failed } = entry;
+    const beganAt = now();
+    const waits = failed !== undefined && beganAt < failed.until && beganAt > failed.until - oldMs;
+    if (waits && entry.making === undefined) return Promise.reject(failed.error);
     entry.making ??= viewOf(estate, link, now).then(
       (view) => {
         entry.making = undefined;
         entry.view = view;
+        entry.failed = undefined;
         return view;
       },
       (thrown: unknown) => {
         entry.making = undefined;
         delete entry.view;
-        throw asCodedError(thrown);
+        const error = asCodedError(thrown);
+        // A table that fails is not read anew by each page that is loaded anew.
+        entry.failed = { error, until: now() + Math.max(freshMs, shareOfTime * (now() - beganAt)) };
+        throw error;
       },
     );
     return entry.making;

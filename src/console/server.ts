@@ -103,6 +103,8 @@ export async function startConsoleServer(options: ConsoleServerOptions): Promise
   const { screens, links, presence, live, now, log, beatMs = 20_000 } = options;
   const streams = eventStreams({ live, now, headers: everyAnswer, beatMs });
   const sessions = openSessions(now);
+  const refusals = refusalLog(now, log);
+  const unanswered = new WeakMap<object, number>();
   let cookieName = '';
 
   function sessionOf(request: IncomingMessage): Session | undefined {
@@ -121,7 +123,7 @@ export async function startConsoleServer(options: ConsoleServerOptions): Promise
 
   async function enter(form: URLSearchParams): Promise<Answer> {
     if (!(await links.use(form.get('token') ?? ''))) {
-      log('warn', 'console_sign_in_refused', {});
+      refusals.add();
       return usedUp();
     }
     const { cookie } = sessions.open();
@@ -185,6 +187,12 @@ export async function startConsoleServer(options: ConsoleServerOptions): Promise
   const server = createServer({ ...requestBounds, maxHeaderSize: limits.consoleHeaderBytes }, (request, response) => {
     // What cannot be written is the asker's loss. An error that nobody hears would end the process.
     response.on('error', () => undefined);
+    const { socket } = request;
+    const pending = (unanswered.get(socket) ?? 0) + 1;
+    // Browsers wait for an answer before they ask again.
+    if (pending > limits.consolePipelined) return void socket.destroy();
+    unanswered.set(socket, pending);
+    response.once('close', () => unanswered.set(socket, (unanswered.get(socket) ?? 1) - 1));
     answer({ request, response })
       .catch((thrown: unknown) => {
         const error = asCodedError(thrown);
@@ -196,6 +204,8 @@ export async function startConsoleServer(options: ConsoleServerOptions): Promise
       .catch(() => response.destroy());
   });
   server.maxConnections = limits.consoleConnections;
+  // Who takes no answer holds no connection. A stream is written to more often than that.
+  server.setTimeout(limits.consoleSilenceMs);
   const listening = await listen(server, options.host, options.port, { nextFree: options.nextFree ?? false });
   // Cookies are of a host, whatever the port: another console of this machine has another one.
   const { port } = listening;
@@ -226,6 +236,23 @@ function send(request: IncomingMessage, response: ServerResponse, { status, body
   response.end(request.method === 'HEAD' ? undefined : body);
 }
 
+/** Tells of refused links once a minute at most, and how many there were: anybody may try. */
+function refusalLog(now: () => number, log: Log) {
+  let toldAt = Number.NEGATIVE_INFINITY;
+  let refused = 0;
+  return {
+    add(): void {
+      refused += 1;
+      const at = now();
+      if (at >= toldAt && at < toldAt + refusalsToldMs) return;
+      log('warn', 'console_sign_in_refused', { refused });
+      toldAt = at;
+      refused = 0;
+    },
+  };
+}
+const refusalsToldMs = 60_000;
+
 /**
  * Whether it was asked for by a name of this machine: a name of somebody else's that leads here is
  * another origin to the browser, whose pages could otherwise read the answers (DNS rebinding).
@@ -251,18 +278,23 @@ const mediaTypeOf = ({ headers }: IncomingMessage): string =>
   (headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
 
 /**
- * The body of a form; `undefined` if it is longer than any form here. What is too long is read a
+ * The body of a form; `undefined` if it is longer than any form here, or was broken off. What is too long is read a
  * little further and thrown away, so that its sender gets to read the answer.
  */
 async function bodyOf(request: IncomingMessage): Promise<string | undefined> {
   const most = limits.consoleFormBytes;
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length <= most) chunks.push(chunk);
-    // Leaving the loop ends the connection.
-    else if (length > most * 64) return undefined;
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      length += chunk.length;
+      if (length <= most) chunks.push(chunk);
+      // Leaving the loop ends the connection.
+      else if (length > most * 64) return undefined;
+    }
+  } catch {
+    // It was broken off: nobody reads an answer, and nothing of ours has failed.
+    return undefined;
   }
   return length > most ? undefined : Buffer.concat(chunks).toString();
 }

@@ -1,3 +1,5 @@
+import { Agent, get } from 'node:http';
+import { connect } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { limits } from '../../src/limits.ts';
 import { sendRaw } from '../receiver/raw-http.ts';
@@ -266,4 +268,44 @@ test('what is logged of all this holds no link and no cookie', async () => {
   expect(logged).toContain('console_sign_in_refused');
   expect(logged).not.toContain(mine.split('.')[1]);
   expect(logged).not.toContain(cookie.split('=')[1]);
+});
+
+test('who asks on without reading an answer is cut off, and who sends them one by one is not', async () => {
+  const many = 'GET /console.css HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'.repeat(limits.consolePipelined + 1);
+  expect(await sendRaw(made.server.port, [many])).toMatchObject({ status: 0, closed: true });
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const sockets = new Set<unknown>();
+  for (let at = 0; at <= limits.consolePipelined; at += 1)
+    await new Promise<void>((resolve, reject) => {
+      const asked = get({ host: '127.0.0.1', port: made.server.port, path: '/console.css', agent }, (answer) => {
+        sockets.add(answer.socket);
+        answer.resume().on('end', resolve);
+      });
+      asked.on('error', reject);
+    });
+  agent.destroy();
+  expect(sockets.size).toBe(1);
+});
+
+test('strangers fill no log: refused links are told of once a minute, with their number, and a form that is broken off never', async () => {
+  await world.later(60_000);
+  cookie = await made.signIn();
+  made.lines.length = 0;
+  const refused = () => made.ask('/enter', made.form({ token: 'x' }));
+  for (let at = 0; at < 5; at += 1) await refused();
+  await world.later(60_000);
+  await refused();
+  const told = made.lines.map(({ event, fields }) => [event, fields.refused]);
+  expect(told).toEqual([
+    ['console_sign_in_refused', 1],
+    ['console_sign_in_refused', 5],
+  ]);
+  const { port, origin } = { port: made.server.port, origin: made.origin };
+  const broken = connect(port, '127.0.0.1');
+  const head = `POST /enter HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nOrigin: ${origin}\r\nContent-Type: ${formType}\r\n`;
+  await new Promise<void>((resolve) => broken.write(`${head}Content-Length: 100\r\n\r\ntoken=`, () => resolve()));
+  broken.end();
+  await new Promise((resolve) => broken.resume().once('close', resolve));
+  expect((await made.page('/', cookie)).status).toBe(200);
+  expect(made.lines).toHaveLength(2);
 });

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { type Estate, linkViews } from '../../src/console/link-view.ts';
+import { CodedError } from '../../src/errors.ts';
 import { statusOf } from '../../src/replication/status.ts';
 import { content, replicated, startMs } from '../support/replication.ts';
 
@@ -55,6 +56,28 @@ test('what takes long to read is read in a tenth of the time, and nobody waits f
   // None is shown that is as old as that.
   clock.now += 600_001;
   expect((await views.get(world.link)).at).toBe(clock.now - 5_000);
+});
+
+test('a table that fails is read anew after ten times as long as it took to fail, and not by each who looks', async () => {
+  const { world, reads, clock, estate, now } = await counting();
+  const state = { fails: true };
+  const failing: Estate = {
+    ...estate,
+    async status(link, begin) {
+      if (!state.fails) return estate.status(link, begin);
+      reads.count += 1;
+      clock.now += 5_000;
+      throw new CodedError('table_unavailable', 'the table does not answer');
+    },
+  };
+  const views = linkViews(failing, now);
+  await expect(views.get(world.link)).rejects.toThrow('the table does not answer');
+  clock.now += 49_999;
+  await expect(views.get(world.link)).rejects.toThrow('the table does not answer');
+  expect(reads.count).toBe(1);
+  clock.now += 1;
+  state.fails = false;
+  expect((await views.get(world.link)).counts.same).toBe(1);
 });
 
 test('what nobody looks at is forgotten, and a clock that is set back shows nothing from the future', async () => {

@@ -196,5 +196,6 @@ test('a table that goes away while one looks is told as that, with what to do; w
   } finally {
     delete world.table.hooks.query;
   }
+  await world.later(1_000);
   expect(textOf(await page('/'))).toContain('shop.example');
 });
