@@ -1,4 +1,5 @@
 import { asCodedError, type CodedError } from '../errors.ts';
+import { visible } from '../foreign-text.ts';
 import { limits } from '../limits.ts';
 import type { ReplicationRecord, UnreadableRecord } from '../records/replication-record.ts';
 import type { Link } from '../replication/link.ts';
@@ -203,7 +204,7 @@ export function linkViews(estate: Estate, now: () => number, idleMs: number = li
       const { view } = entry;
       if (view === undefined) return make(link, entry);
       const age = now() - view.at;
-      if (age >= 0 && age < Math.max(freshMs, shareOfTime * view.tookMs)) return view;
+      if (age >= 0 && age < Math.min(oldMs, Math.max(freshMs, shareOfTime * view.tookMs))) return view;
       const made = make(link, entry);
       if (view.tookMs <= patienceMs || age < 0 || age > oldMs) return made;
       // What fails is told to whoever looks next.
@@ -233,14 +234,16 @@ export function found(
   page: { readonly from: number; readonly most: number },
 ): { readonly rows: readonly Listed[]; readonly of: number } {
   const part = text.toLowerCase();
+  // What nobody sees comes back to whoever searched for it spelled out, and is searched for so.
+  const isSpelled = part.includes('\\u{');
+  const has = (given: string) => (isSpelled ? visible(given) : given).toLowerCase().includes(part);
   const rows: Listed[] = [];
   let of = 0;
   for (const row of listed) {
     if (state !== undefined && row.state !== state) continue;
     if (expires !== undefined && (row.notAfter === undefined || dayOf(row.notAfter) !== expires)) continue;
     if (expires !== undefined && (row.state === 'gone' || row.state === 'aside')) continue;
-    if (part !== '' && !row.name.toLowerCase().includes(part) && !row.certificate.toLowerCase().includes(part))
-      continue;
+    if (part !== '' && !has(row.name) && !has(row.certificate)) continue;
     if (of >= page.from && rows.length < page.most) rows.push(row);
     of += 1;
   }

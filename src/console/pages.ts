@@ -32,7 +32,9 @@ export const listedOnPage = 50;
 const listedAtFirst = 8;
 
 const none = html``;
-const short = (text: string): string => (text.length > nameShown ? `${clean(text.slice(0, nameShown))}…` : clean(text));
+/** No character is cut in half. */
+const short = (text: string): string =>
+  text.length > nameShown ? `${clean(text.slice(0, nameShown).replace(/[\ud800-\udbff]$/, ''))}…` : clean(text);
 
 /** What every page of somebody who has signed in needs. */
 export interface Frame {
@@ -278,9 +280,10 @@ function sidesHtml(estate: Estate, { link, view }: Extract<LinkPart, { view: Lin
       : [html`<a href="/link/${link.name}?state=${state}">${thousands(counts[state])} ${stateWords[state]}</a>`],
   );
   const listed = numbers.map((one, at) => (at === 0 ? one : html`, ${one}`));
+  const unknown = counts.unreadable === 0 ? '' : `, ${thousands(counts.unreadable)} unknown`;
   const backups = status.backups.map(
     ({ store, equal, behind }) => html`<div><h3>${estate.nameOf(store)}</h3><p class="faint">backup</p>
-<p>${count(equal, 'certificate')} the same${behind === 0 ? '' : `, ${thousands(behind)} not`}</p></div>`,
+<p>${count(equal, 'certificate')} the same when last looked at${behind === 0 ? '' : `, ${thousands(behind)} not`}${unknown}</p></div>`,
   );
   return html`<div class="sides"><div><h3>${estate.nameOf(link.primary.id)}</h3><p class="faint">primary</p>
 <p>${listed.length === 0 ? 'no certificates' : listed}</p></div>${backups}</div>`;

@@ -47,6 +47,7 @@ test('the first page has each state of a certificate in words, primary and backu
 test('what waits for a person stands with what mends it, as status says it', async () => {
   const text = textOf(await page('/'));
   expect(text).toContain('Not good');
+  expect(text).toMatch(/london backup \d certificates the same when last looked at, \d not, 1 unknown/);
   expect(text).toContain('1 certificate stuck at madrid (behind.example)');
   expect(text).toContain('1 certificate of the primary expires soon (shop.example)');
   expect(text).toContain('Last verify never: certstandby verify --link main');
@@ -74,6 +75,9 @@ test('what somebody searches for comes back as text, and finds parts of names an
   expect(evil).not.toContain('<script>');
   expect(textOf(evil)).toContain('No certificate of main fits');
   expect(rowsOf(await page('/link/main?q=SHOP.EX')).map((row) => row.split(' ')[0])).toEqual(['shop.example']);
+  // What nobody sees is searched for as it is shown.
+  const spelled = encodeURIComponent('\\u{202e}GNP');
+  expect(rowsOf(await page(`/link/main?q=${spelled}`)).map((row) => row.slice(0, 4))).toEqual(['shop']);
   expect(rowsOf(await page('/link/main?q=c-other')).map((row) => row.split(' ')[0])).toEqual(['blog.example']);
   expect(rowsOf(await page('/link/main?state=gone')).map((row) => row.split(' ')[0])).toEqual(['gone.example']);
   expect(rowsOf(await page('/link/main?expires=2026-01-10')).map((row) => row.split(' ')[0])).toEqual(['shop.example']);
