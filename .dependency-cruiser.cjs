@@ -178,7 +178,8 @@ const floors = {
     'output',
     // What several commands are made of. `serve` is a command too, which `up` runs.
     {
-      shared: 'ask|console-listener|drill-schedule|interrupt|named-file|one-by-one|options|program|schedule|serve|transport|version',
+      shared:
+        'ask|console-listener|drill-schedule|interrupt|named-file|one-by-one|options|program|schedule|serve|transport|version',
     },
     'instance',
     'doctor',

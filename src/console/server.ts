@@ -278,8 +278,8 @@ const mediaTypeOf = ({ headers }: IncomingMessage): string =>
   (headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
 
 /**
- * The body of a form; `undefined` if it is longer than any form here, or was broken off. What is too long is read a
- * little further and thrown away, so that its sender gets to read the answer.
+ * The body of a form; `undefined` if it is longer than any form here, or was broken off. What is
+ * too long is read a little further and thrown away, so that its sender gets to read the answer.
  */
 async function bodyOf(request: IncomingMessage): Promise<string | undefined> {
   const most = limits.consoleFormBytes;
