@@ -152,6 +152,7 @@ describe.skipIf(!requireBrowser())('the console in Chromium', () => {
     expect(await page.textContent('tbody a')).toBe('later.example');
     await look('old');
     delete table.query;
+    await world.later(1_000);
     await page.evaluate('document.dispatchEvent(new Event("visibilitychange"))');
     await page.waitForSelector('text=Live');
     expect(await page.evaluate<string>('document.activeElement.textContent')).toBe('later.example');
