@@ -1,11 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
-import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { listen } from '../../src/http/listen.ts';
+import { freePort } from '../support/free-port.ts';
 import type { WithLibrary } from './pypi.ts';
 
 /** AWS, played by ministack on loopback. */
@@ -89,13 +88,6 @@ async function answers(url: string, server: ChildProcess, said: () => string): P
   }
   server.kill('SIGKILL');
   throw new Error(`ministack did not start: ${said()}`);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  const { port } = await listen(server, '127.0.0.1', 0, { nextFree: false });
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** The processes that this one has started, and those that they have. */
