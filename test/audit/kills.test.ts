@@ -11,16 +11,19 @@ test('a process that is killed while it writes leaves a chain without a flaw, an
   const folder = mkdtempSync(join(tmpdir(), 'certstandby-audit-kills-'));
   const path = join(folder, 'table');
   try {
-    for (const [round, said] of [1, 2, 7].entries()) {
+    const known = new Set<string>();
+    for (const said of [1, 2, 7]) {
       const child = await startChild('test/audit/writer-child.ts', [path]);
       let last = 0;
       for (let line = 0; line < said; line += 1) last = Number(await child.nextLine());
       await child.kill();
       const table = lmdbTable({ path });
       try {
-        const writers = await writersOf(table);
-        expect(writers).toHaveLength(round + 1);
-        const lines = (await linesOf(table, writers.at(-1) ?? '')).map((text) => readLine(text));
+        // Chains of one second stand in any order.
+        const fresh = (await writersOf(table)).filter((writer) => !known.has(writer));
+        expect(fresh).toHaveLength(1);
+        for (const writer of fresh) known.add(writer);
+        const lines = (await linesOf(table, fresh[0] ?? '')).map((text) => readLine(text));
         expect(lines.map((line) => line?.certificate)).toEqual([
           undefined,
           ...Array.from({ length: lines.length - 1 }, (_, at) => `c-${at + 1}`),

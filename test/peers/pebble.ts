@@ -27,11 +27,13 @@ export interface Pebble {
 export const blockedDomain = 'blocked.example.test';
 
 /**
- * Starts both on 127.0.0.1. Certificates are for 90 days, nonces are refused now and then, proofs
- * are made anew each time.
+ * Starts both on 127.0.0.1. Certificates are for 90 days, proofs are made anew each time. Of a
+ * hundred nonces ten are refused, or as many as asked.
  */
-export async function startPebble(options: { readonly customersOnly?: boolean } = {}): Promise<Pebble> {
-  const { customersOnly = false } = options;
+export async function startPebble(
+  options: { readonly customersOnly?: boolean; readonly refusedNonces?: number } = {},
+): Promise<Pebble> {
+  const { customersOnly = false, refusedNonces = 10 } = options;
   const eab = { keyId: 'customer-1', key: randomBytes(32).toString('base64url') };
   const folder = mkdtempSync(join(tmpdir(), 'certstandby-pebble-'));
   const [acmePort, managementPort, dnsPort, controlPort] = await Promise.all([1, 2, 3, 4].map(freePort));
@@ -58,7 +60,12 @@ export async function startPebble(options: { readonly customersOnly?: boolean } 
   const start = (program: string, args: readonly string[]) =>
     spawn(program, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, PEBBLE_VA_NOSLEEP: '1', PEBBLE_WFE_NONCEREJECT: '10', PEBBLE_AUTHZREUSE: '0' },
+      env: {
+        ...process.env,
+        PEBBLE_VA_NOSLEEP: '1',
+        PEBBLE_WFE_NONCEREJECT: `${refusedNonces}`,
+        PEBBLE_AUTHZREUSE: '0',
+      },
     });
   const off = ['-http01', '', '-https01', '', '-tlsalpn01', ''];
   const dns = start('pebble-challtestsrv', [
