@@ -43,7 +43,7 @@ let script: BundledScript;
 let pebble: Pebble;
 beforeAll(async () => {
   if (noAuthority) return;
-  // Certbot asks again once only: two refusals in a row would end it, and are not what is looked at.
+  // Certbot asks again once only: two refusals in a row would end it, and are not looked at here.
   [script, pebble] = await Promise.all([bundleScript('src/cli/main.ts'), startPebble({ refusedNonces: 0 })]);
 });
 afterAll(async () => {
