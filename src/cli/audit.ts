@@ -10,12 +10,12 @@ import { personHere } from '../audit/person.ts';
 import { newestOf, type ReadLine, readTrail } from '../audit/read.ts';
 import { lineWords, personWords } from '../audit/words.ts';
 import { type AuditConfig, type Config, defaultAudit, loadConfig } from '../config.ts';
-import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
+import { CodedError, errorRegistry } from '../errors.ts';
 import { limits } from '../limits.ts';
-import { readRegularFileSync } from '../regular-file.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { milliseconds } from '../settings.ts';
 import { interrupted } from './interrupt.ts';
+import { readSignedFile } from './named-file.ts';
 import { configOption, wholeNumber } from './options.ts';
 import { commandOutput, type Host, type Output, type OutputOptions, withOutputOptions } from './output/output.ts';
 import { clean, count } from './output/text.ts';
@@ -201,16 +201,7 @@ async function trustedKeys(given: readonly string[] | undefined, folder: string)
   const { trustedKey } = await import('../signing/signed-text.ts');
   const own = join(folder, 'signing.pub');
   const paths = given ?? (existsSync(own) ? [own] : []);
-  return paths.map((path) => trustedKey(readText(path, 'the public key', limits.signingKeyBytes)));
-}
-
-function readText(path: string, what: string, maxBytes: number): string {
-  try {
-    return readRegularFileSync(path, { maxBytes }).toString('utf8');
-  } catch (thrown) {
-    const cause = asCodedError(thrown);
-    throw new CodedError('usage', `${what} cannot be read: ${cause.message}`, { cause });
-  }
+  return paths.map((path) => trustedKey(readSignedFile(path, 'the public key', limits.signingKeyBytes)));
 }
 
 async function examine(
@@ -242,7 +233,10 @@ function verify(options: VerifyOptions, host: Host): Promise<void> {
     const kept =
       options.checkpoint === undefined
         ? undefined
-        : readCheckpointFile(readText(options.checkpoint, 'the checkpoint', limits.auditCheckpointBytes), trusted);
+        : readCheckpointFile(
+            readSignedFile(options.checkpoint, 'the checkpoint', limits.auditCheckpointBytes),
+            trusted,
+          );
     const found = await examine(rows, { trusted, checkpoint: kept }, { output, signal });
     host.exitCode = tellExamination(found, kept, output);
   });

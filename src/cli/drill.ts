@@ -1,10 +1,10 @@
 import { dirname, join } from 'node:path';
 import { Command } from 'commander';
-import { asCodedError, CodedError, errorRegistry } from '../errors.ts';
+import { asCodedError, errorRegistry } from '../errors.ts';
 import { limits } from '../limits.ts';
-import { readRegularFileSync } from '../regular-file.ts';
 import { systemRuntime as runtime } from '../runtime.ts';
 import { interrupted } from './interrupt.ts';
+import { readSignedFile } from './named-file.ts';
 import { wholeNumber } from './options.ts';
 import { commandOutput, type Host, type Output } from './output/output.ts';
 import { clean, count, duration } from './output/text.ts';
@@ -40,7 +40,7 @@ export function drillCommand(host: Host): Command {
 async function drillOrCheck(options: DrillCommandOptions, host: Host): Promise<void> {
   const output = commandOutput(options, host, runtime.now);
   if (options.check !== undefined) return check(options.check, options.key, output, host);
-  if (options.trust !== undefined) readText(options.trust, 'the authorities to trust', limits.drillTrustBytes);
+  if (options.trust !== undefined) readSignedFile(options.trust, 'the authorities to trust', limits.drillTrustBytes);
   const signal = interrupted(host);
   const trust = options.trust === undefined ? {} : { trust: options.trust };
   const act = { command: 'drill', options: { sample: options.sample } };
@@ -115,8 +115,8 @@ function exitOf({ failed, notDrilled }: Outcome): number {
 
 async function check(file: string, key: string | undefined, output: Output, host: Host): Promise<void> {
   const { checkReport: checkDrillReport } = await import('../drill/report.ts');
-  const publicKey = readText(key ?? join(dirname(file), 'signing.pub'), 'the public key', limits.signingKeyBytes);
-  const report = await checkDrillReport(readText(file, 'the report', limits.drillReportBytes), publicKey);
+  const publicKey = readSignedFile(key ?? join(dirname(file), 'signing.pub'), 'the public key', limits.signingKeyBytes);
+  const report = await checkDrillReport(readSignedFile(file, 'the report', limits.drillReportBytes), publicKey);
   const { link, startedAt, served, failed, kept } = report;
   output.item({ ...report, signature: 'holds' });
   output.line(
@@ -126,13 +126,4 @@ async function check(file: string, key: string | undefined, output: Output, host
     if (!copy.served) output.finding(`  ${copy.failure}  ${clean(copy.name)}: ${clean(copy.message ?? '')}`);
   }
   host.exitCode = exitOf(report);
-}
-
-function readText(path: string, what: string, maxBytes: number): string {
-  try {
-    return readRegularFileSync(path, { maxBytes }).toString('utf8');
-  } catch (thrown) {
-    const cause = asCodedError(thrown);
-    throw new CodedError('usage', `${what} cannot be read: ${cause.message}`, { cause });
-  }
 }

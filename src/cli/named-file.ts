@@ -1,6 +1,6 @@
-import { CodedError } from '../errors.ts';
+import { asCodedError, CodedError } from '../errors.ts';
 import { limits } from '../limits.ts';
-import { fileError, readTextFileSync, whyUnreadable } from '../regular-file.ts';
+import { fileError, readRegularFileSync, readTextFileSync, whyUnreadable } from '../regular-file.ts';
 import { unlessAborted } from '../runtime.ts';
 
 /**
@@ -15,7 +15,20 @@ export function readNamedFile(path: string, what: string, maxBytes: number = lim
   }
 }
 
-/** The same, and `-` reads standard input to its end, until the signal comes. */
+/**
+ * The text of a file that is signed, or of keys and authorities to trust, as the command line names
+ * it; `what` it is stands in the message. Throws `usage`, whatever stands in its way.
+ */
+export function readSignedFile(path: string, what: string, maxBytes: number): string {
+  try {
+    return readRegularFileSync(path, { maxBytes }).toString('utf8');
+  } catch (thrown) {
+    const cause = asCodedError(thrown);
+    throw new CodedError('usage', `${what} cannot be read: ${cause.message}`, { cause });
+  }
+}
+
+/** As `readNamedFile`, and `-` reads standard input to its end, until the signal comes. */
 export async function readNamedFileOrInput(path: string, what: string, signal: AbortSignal): Promise<string> {
   return path === '-' ? unlessAborted(signal, readInput(what)) : readNamedFile(path, what);
 }

@@ -52,9 +52,9 @@ export interface Act {
   readonly options: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
 }
 
-/** How often what is too old is looked for. */
+/** How often what is too old is looked for, and how long one process has that turn. */
 const retentionEveryMs = 86_400_000;
-const retentionMs = 3_600_000;
+const retentionTurnMs = 3_600_000;
 
 export function programAudit(given: {
   readonly table: Table;
@@ -124,7 +124,7 @@ export function programAudit(given: {
         removes = isHere;
         if (!isHere) return;
         const now = runtime.now();
-        const due = { now, until: now + retentionMs, notSince: now - retentionEveryMs };
+        const due = { now, until: now + retentionTurnMs, notSince: now - retentionEveryMs };
         if ((await rows.takeRound('*', due)) === 'taken') return;
         let done = false;
         try {
